@@ -1,0 +1,180 @@
+//! Metrics of one class out of several. Formulas as in scikit-learn's user guide, section "Metrics and scoring".
+
+use super::{Metric, average_precision, higher, lower, mean, roc_auc};
+
+/// Rows with their true class and the probability of every class.
+#[derive(Debug, Clone, Default)]
+pub struct Classified {
+    /// The true class of each row.
+    pub truth: Vec<usize>,
+    /// `[rows, n_classes]`, row-major.
+    pub probabilities: Vec<f32>,
+    /// How many classes there are.
+    pub n_classes: usize,
+}
+
+/// The metrics of a category or binary output.
+pub const CLASSIFICATION: &[Metric<Classified>] = &[
+    higher("accuracy", accuracy),
+    higher("balanced_accuracy", balanced_accuracy),
+    higher("f1_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::f1))),
+    higher("f1_micro", accuracy),
+    higher("precision_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::precision))),
+    higher("recall_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::recall))),
+    higher("hits_at_3", |scored| hits_at(scored, 3)),
+    higher("roc_auc", |scored| one_against_rest(scored, roc_auc)),
+    higher("pr_auc", |scored| one_against_rest(scored, average_precision)),
+    lower("log_loss", log_loss),
+    higher("mcc", matthews),
+    higher("quadratic_kappa", quadratic_kappa),
+    lower("ece", expected_calibration_error),
+];
+
+impl Classified {
+    /// The probabilities of one row, `[n_classes]`.
+    pub fn row(&self, row_idx: usize) -> &[f32] {
+        &self.probabilities[row_idx * self.n_classes..(row_idx + 1) * self.n_classes]
+    }
+
+    /// The most probable class of one row; the first of equals.
+    pub fn predicted(&self, row_idx: usize) -> usize {
+        let row = self.row(row_idx);
+        (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.truth.iter().enumerate().map(|(row_idx, &truth)| (truth, self.predicted(row_idx)))
+    }
+}
+
+/// Counts `[true class, predicted class]`, row-major.
+pub fn confusion_matrix(scored: &Classified) -> Vec<usize> {
+    let mut counts = vec![0; scored.n_classes * scored.n_classes];
+    scored.rows().for_each(|(truth, predicted)| counts[truth * scored.n_classes + predicted] += 1);
+    counts
+}
+
+fn accuracy(scored: &Classified) -> Option<f64> {
+    mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))
+}
+
+/// One class against the rest.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub hits: f64,
+    pub predicted: f64,
+    pub actual: f64,
+}
+
+impl Tally {
+    pub fn precision(&self) -> f64 {
+        ratio(self.hits, self.predicted)
+    }
+
+    pub fn recall(&self) -> f64 {
+        ratio(self.hits, self.actual)
+    }
+
+    pub fn f1(&self) -> f64 {
+        ratio(2.0 * self.hits, self.predicted + self.actual)
+    }
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// Tallies of the classes that occur among truths or predictions.
+fn per_class(scored: &Classified) -> Option<Vec<Tally>> {
+    let mut tallies = vec![Tally::default(); scored.n_classes];
+    for (truth, predicted) in scored.rows() {
+        tallies[truth].actual += 1.0;
+        tallies[predicted].predicted += 1.0;
+        tallies[truth].hits += f64::from(u8::from(truth == predicted));
+    }
+    tallies.retain(|tally| tally.actual + tally.predicted > 0.0);
+    (!tallies.is_empty()).then_some(tallies)
+}
+
+pub(super) fn macro_mean(tallies: &[Tally], of: fn(&Tally) -> f64) -> f64 {
+    tallies.iter().map(of).sum::<f64>() / tallies.len() as f64
+}
+
+fn balanced_accuracy(scored: &Classified) -> Option<f64> {
+    mean(per_class(scored)?.iter().filter(|tally| tally.actual > 0.0).map(Tally::recall))
+}
+
+fn hits_at(scored: &Classified, k: usize) -> Option<f64> {
+    let hit = |(row_idx, &truth): (usize, &usize)| {
+        let row = scored.row(row_idx);
+        let ahead = (0..row.len()).filter(|&class| row[class] > row[truth] || (row[class] == row[truth] && class < truth)).count();
+        f64::from(u8::from(ahead < k))
+    };
+    mean(scored.truth.iter().enumerate().map(hit))
+}
+
+/// For two classes the score of the second; otherwise the mean over classes that have rows on both sides.
+fn one_against_rest(scored: &Classified, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
+    let of_class = |class: usize| {
+        let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(scored.n_classes).copied().collect();
+        let positive: Vec<bool> = scored.truth.iter().map(|&truth| truth == class).collect();
+        score(&scores, &positive)
+    };
+    if scored.n_classes == 2 { of_class(1) } else { mean((0..scored.n_classes).filter_map(of_class)) }
+}
+
+fn log_loss(scored: &Classified) -> Option<f64> {
+    let loss = |(row_idx, &truth): (usize, &usize)| {
+        let row = scored.row(row_idx);
+        let sum: f64 = row.iter().map(|p| f64::from(*p)).sum();
+        -(f64::from(row[truth]) / sum).clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
+    };
+    mean(scored.truth.iter().enumerate().map(loss))
+}
+
+/// Matthews' correlation for several classes (Gorodkin 2004).
+fn matthews(scored: &Classified) -> Option<f64> {
+    let tallies = per_class(scored)?;
+    let n = scored.truth.len() as f64;
+    let hits: f64 = tallies.iter().map(|tally| tally.hits).sum();
+    let sum = |of: fn(&Tally) -> f64| tallies.iter().map(of).sum::<f64>();
+    let covariance = hits * n - sum(|tally| tally.actual * tally.predicted);
+    let spread = (n * n - sum(|tally| tally.predicted.powi(2))) * (n * n - sum(|tally| tally.actual.powi(2)));
+    Some(ratio(covariance, spread.sqrt()))
+}
+
+/// Cohen's kappa with squared distances between class numbers as weights.
+fn quadratic_kappa(scored: &Classified) -> Option<f64> {
+    let (k, n) = (scored.n_classes, scored.truth.len() as f64);
+    let counts = confusion_matrix(scored);
+    let actual: Vec<f64> = (0..k).map(|i| (0..k).map(|j| counts[i * k + j] as f64).sum()).collect();
+    let predicted: Vec<f64> = (0..k).map(|j| (0..k).map(|i| counts[i * k + j] as f64).sum()).collect();
+    let (mut observed, mut expected) = (0.0, 0.0);
+    for i in 0..k {
+        for j in 0..k {
+            let weight = (i as f64 - j as f64).powi(2);
+            observed += weight * counts[i * k + j] as f64;
+            expected += weight * actual[i] * predicted[j] / n;
+        }
+    }
+    (expected > 0.0).then(|| 1.0 - observed / expected)
+}
+
+/// Ten equal bins of confidence: `(mean confidence, accuracy, rows)` of each that has rows.
+pub fn reliability(scored: &Classified) -> Vec<(f64, f64, usize)> {
+    let mut bins = [(0.0, 0.0, 0usize); 10];
+    for (row_idx, &truth) in scored.truth.iter().enumerate() {
+        let predicted = scored.predicted(row_idx);
+        let confidence = f64::from(scored.row(row_idx)[predicted]);
+        let bin = &mut bins[((confidence * 10.0).ceil() as usize).clamp(1, 10) - 1];
+        *bin = (bin.0 + confidence, bin.1 + f64::from(u8::from(predicted == truth)), bin.2 + 1);
+    }
+    bins.into_iter().filter(|bin| bin.2 > 0).map(|(sum, hits, n)| (sum / n as f64, hits / n as f64, n)).collect()
+}
+
+/// Expected calibration error over ten bins (Naeini 2015; Guo 2017).
+fn expected_calibration_error(scored: &Classified) -> Option<f64> {
+    let n = scored.truth.len();
+    let gaps = reliability(scored).into_iter().map(|(confidence, accuracy, rows)| (confidence - accuracy).abs() * rows as f64);
+    (n > 0).then(|| gaps.sum::<f64>() / n as f64)
+}

@@ -1,0 +1,50 @@
+//! Metrics, each a named function in one list per kind of target; a new metric is one function and one line.
+//!
+//! A metric that is not defined on the rows at hand (one class only, no rows) is `None`, never a made-up number.
+
+mod classification;
+mod ranking;
+mod regression;
+mod sets;
+
+pub use classification::{CLASSIFICATION, Classified, confusion_matrix, reliability};
+pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
+pub use regression::{REGRESSION, Regressed};
+pub use sets::{MultiLabelled, SETS};
+
+/// Which way a metric improves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// Larger values are better.
+    Higher,
+    /// Smaller values are better.
+    Lower,
+}
+
+/// A metric over scored rows of kind `S`.
+pub struct Metric<S> {
+    /// The name in reports and in `test_statistics.json`.
+    pub name: &'static str,
+    /// Which way it improves.
+    pub better: Better,
+    /// Its value; `None` where it is not defined.
+    pub score: fn(&S) -> Option<f64>,
+}
+
+const fn higher<S>(name: &'static str, score: fn(&S) -> Option<f64>) -> Metric<S> {
+    Metric { name, better: Better::Higher, score }
+}
+
+const fn lower<S>(name: &'static str, score: fn(&S) -> Option<f64>) -> Metric<S> {
+    Metric { name, better: Better::Lower, score }
+}
+
+/// Every value that is defined, by name.
+pub fn evaluate<S>(metrics: &[Metric<S>], scored: &S) -> Vec<(&'static str, f64)> {
+    metrics.iter().filter_map(|metric| (metric.score)(scored).map(|value| (metric.name, value))).collect()
+}
+
+fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let (sum, n) = values.into_iter().fold((0.0, 0usize), |(sum, n), value| (sum + value, n + 1));
+    (n > 0).then(|| sum / n as f64)
+}

@@ -1,0 +1,52 @@
+//! Ridge regression: least squares with a squared penalty on the weights.
+
+use serde::{Deserialize, Serialize};
+
+use crate::linear_algebra::{dot, solve_positive_definite};
+use crate::{AlgoError, Matrix};
+
+/// A fitted linear model, `y = w . x + b`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ridge {
+    /// One weight a column.
+    pub weights: Vec<f32>,
+    /// The intercept, which is not penalised.
+    pub intercept: f32,
+}
+
+impl Ridge {
+    /// Minimises `|y - Xw - b|^2 + alpha |w|^2` exactly (as scikit-learn's `Ridge`), through the centred normal equations.
+    ///
+    /// # Errors
+    /// Rows and targets that differ in number; values that are not finite.
+    pub fn fit(x: Matrix, y: &[f32], alpha: f64) -> Result<Self, AlgoError> {
+        x.check(y.len())?;
+        let (n, width) = (x.n_rows(), x.n_cols);
+        let mut means = vec![0f64; width];
+        for i in 0..n {
+            x.row(i).iter().zip(&mut means).for_each(|(value, mean)| *mean += f64::from(*value) / n as f64);
+        }
+        let y_mean = y.iter().map(|value| f64::from(*value)).sum::<f64>() / n as f64;
+        let mut gram = vec![0f64; width * width];
+        let mut weights = vec![0f64; width];
+        let mut centred = vec![0f64; width];
+        for i in 0..n {
+            centred.iter_mut().zip(x.row(i)).zip(&means).for_each(|((c, value), mean)| *c = f64::from(*value) - mean);
+            for (j, c) in centred.iter().enumerate() {
+                weights[j] += c * (f64::from(y[i]) - y_mean);
+                gram[j * width..=j * width + j].iter_mut().zip(&centred).for_each(|(g, other)| *g += c * other);
+            }
+        }
+        for j in 0..width {
+            gram[j * width + j] += alpha;
+        }
+        solve_positive_definite(&mut gram, &mut weights);
+        let intercept = y_mean - weights.iter().zip(&means).map(|(w, mean)| w * mean).sum::<f64>();
+        Ok(Self { weights: weights.iter().map(|w| *w as f32).collect(), intercept: intercept as f32 })
+    }
+
+    /// The prediction for one row, `[n_cols]`.
+    pub fn predict(&self, row: &[f32]) -> f32 {
+        dot(&self.weights, row) + self.intercept
+    }
+}

@@ -1,0 +1,219 @@
+//! The support vector classifier: one machine a class against the rest, with calibrated probabilities.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::kernel::Gram;
+use super::smo::Problem;
+use super::{Gamma, Kernel, Sigmoid, linear};
+use crate::linear_algebra::dot;
+use crate::{AlgoError, Matrix};
+
+/// What a classifier is trained with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SvcOptions {
+    /// The price of slack.
+    pub c: f64,
+    /// The width of an RBF kernel; `None` for a linear machine.
+    pub rbf: Option<Gamma>,
+    /// The violation of the optimality conditions at which training ends.
+    pub tolerance: f64,
+}
+
+impl Default for SvcOptions {
+    fn default() -> Self {
+        Self { c: 1.0, rbf: None, tolerance: 1e-3 }
+    }
+}
+
+/// A trained classifier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Svc {
+    /// The kernel, its width resolved.
+    pub kernel: Kernel,
+    /// How many classes it tells apart.
+    pub n_classes: usize,
+    /// Columns of a row.
+    pub n_cols: usize,
+    /// Rows that some machine leans on, `[support rows, n_cols]`; none for a linear kernel.
+    pub support: Vec<f32>,
+    /// One machine a class (for two classes: one machine, for the second).
+    pub machines: Vec<Machine>,
+}
+
+/// One class against the rest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Weights of the columns (linear kernel) or of the support rows.
+    pub weights: Vec<f32>,
+    /// Added to the weighted sum.
+    pub intercept: f32,
+    /// Decision value to probability.
+    pub sigmoid: Sigmoid,
+}
+
+/// Folds for the held-out decision values that Platt's sigmoid is fitted on.
+const N_FOLDS: usize = 5;
+
+impl Svc {
+    /// Trains on rows `[rows, n_cols]` with classes below `n_classes`.
+    ///
+    /// # Errors
+    /// Rows and classes that differ in number, values that are not finite, a single class.
+    pub fn fit(x: Matrix, classes: &[usize], n_classes: usize, options: SvcOptions) -> Result<Self, AlgoError> {
+        x.check(classes.len())?;
+        if classes.iter().all(|class| *class == classes[0]) {
+            return Err(AlgoError::OneClass { rows: classes.len() });
+        }
+        let kernel = options.rbf.map_or(Kernel::Linear, |gamma| Kernel::Rbf { gamma: gamma.resolve(x) });
+        let gram = options.rbf.map(|_| Gram::new(x, kernel));
+        let positives: Vec<usize> = if n_classes == 2 { vec![1] } else { (0..n_classes).collect() };
+        let trainer = Trainer { x, gram: gram.as_ref(), options };
+        let mut machines: Vec<Machine> = positives
+            .into_par_iter()
+            .map(|positive| trainer.machine(&classes.iter().map(|class| *class == positive).collect::<Vec<_>>()))
+            .collect();
+        let support = if options.rbf.is_some() { keep_support(x, &mut machines) } else { Vec::new() };
+        Ok(Self { kernel, n_classes, n_cols: x.n_cols, support, machines })
+    }
+
+    /// Decision values of one row, one a machine.
+    pub fn decisions(&self, row: &[f32]) -> Vec<f32> {
+        let inputs: Vec<f32> = match self.kernel {
+            Kernel::Linear => row.to_vec(),
+            Kernel::Rbf { .. } => self.support.chunks(self.n_cols).map(|support| self.kernel.value(support, row)).collect(),
+        };
+        self.machines.iter().map(|machine| dot(&machine.weights, &inputs) + machine.intercept).collect()
+    }
+
+    /// The class whose machine is surest.
+    pub fn predict(&self, row: &[f32]) -> usize {
+        let decisions = self.decisions(row);
+        if self.n_classes == 2 {
+            return usize::from(decisions[0] > 0.0);
+        }
+        (0..decisions.len()).fold(0, |best, class| if decisions[class] > decisions[best] { class } else { best })
+    }
+
+    /// Probabilities of the classes, summing to 1 (each machine's sigmoid, normalised).
+    pub fn probabilities(&self, row: &[f32]) -> Vec<f32> {
+        let each: Vec<f32> =
+            self.decisions(row).iter().zip(&self.machines).map(|(f, machine)| machine.sigmoid.probability(*f)).collect();
+        if self.n_classes == 2 {
+            return vec![1.0 - each[0], each[0]];
+        }
+        let sum: f32 = each.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        each.iter().map(|p| p / sum).collect()
+    }
+}
+
+struct Trainer<'a> {
+    x: Matrix<'a>,
+    gram: Option<&'a Gram<'a>>,
+    options: SvcOptions,
+}
+
+impl Trainer<'_> {
+    fn machine(&self, positive: &[bool]) -> Machine {
+        let all: Vec<usize> = (0..positive.len()).collect();
+        let trained = self.solve(&all, positive);
+        let mut decisions = vec![0f32; positive.len()];
+        for fold in 0..N_FOLDS {
+            let (held, kept) = folds(fold, positive);
+            let two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
+            // Too few rows of a side to hold any out: the machine of all rows has to judge them.
+            let own = two_sided.then(|| self.solve(&kept, positive));
+            let (machine, idx) = own.as_ref().map_or((&trained, &all), |own| (own, &kept));
+            held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, idx, row_idx));
+        }
+        let (weights, intercept) = trained;
+        Machine { weights, intercept, sigmoid: Sigmoid::fit(&decisions, positive) }
+    }
+
+    fn decision(&self, (weights, intercept): &(Vec<f32>, f32), idx: &[usize], row_idx: usize) -> f32 {
+        let Some(gram) = self.gram else { return dot(weights, self.x.row(row_idx)) + intercept };
+        let mut scratch = Vec::new();
+        let row = gram.row(row_idx, &mut scratch);
+        idx.iter().zip(weights).map(|(at, w)| w * row[*at]).sum::<f32>() + intercept
+    }
+
+    /// Weights (of columns, or of the rows at `idx`) and intercept.
+    fn solve(&self, idx: &[usize], positive: &[bool]) -> (Vec<f32>, f32) {
+        let y: Vec<f64> = idx.iter().map(|&row_idx| if positive[row_idx] { 1.0 } else { -1.0 }).collect();
+        let c = vec![self.options.c; idx.len()];
+        let Some(gram) = self.gram else {
+            let rows = self.x.select(idx);
+            return linear::fit(Matrix { data: &rows, n_cols: self.x.n_cols }, &y, &c, self.options.tolerance);
+        };
+        let kernel_row = |i: usize, out: &mut Vec<f32>| {
+            let mut scratch = Vec::new();
+            let row = gram.row(idx[i], &mut scratch);
+            out.clear();
+            out.extend(idx.iter().map(|&at| row[at]));
+        };
+        let diagonal = |i: usize| gram.diagonal(idx[i]);
+        let problem = Problem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
+        let solution = problem.solve(self.options.tolerance);
+        let weights = solution.alpha.iter().zip(&problem.y).map(|(alpha, y)| (alpha * y) as f32).collect();
+        (weights, -solution.rho as f32)
+    }
+}
+
+/// Every fifth row of each side, and the others.
+fn folds(fold: usize, positive: &[bool]) -> (Vec<usize>, Vec<usize>) {
+    let mut seen = [0usize; 2];
+    (0..positive.len()).partition(|&row_idx| {
+        let count = &mut seen[usize::from(positive[row_idx])];
+        *count += 1;
+        (*count - 1) % N_FOLDS == fold
+    })
+}
+
+/// Drops the rows that no machine leans on and returns the others.
+fn keep_support(x: Matrix, machines: &mut [Machine]) -> Vec<f32> {
+    let used: Vec<usize> = (0..x.n_rows()).filter(|&i| machines.iter().any(|machine| machine.weights[i] != 0.0)).collect();
+    for machine in machines {
+        machine.weights = used.iter().map(|&i| machine.weights[i]).collect();
+    }
+    x.select(&used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two rings, which no line separates.
+    fn rings(n: usize) -> (Vec<f32>, Vec<usize>) {
+        let point = |i: usize| {
+            let (angle, radius) = (i as f32 * 0.7, if i.is_multiple_of(2) { 1.0 } else { 3.0 });
+            [radius * angle.cos(), radius * angle.sin()]
+        };
+        ((0..n).flat_map(point).collect(), (0..n).map(|i| i % 2).collect())
+    }
+
+    #[test]
+    fn an_rbf_machine_tells_rings_apart_and_a_linear_one_cannot() {
+        let (data, classes) = rings(80);
+        let x = Matrix { data: &data, n_cols: 2 };
+        let right = |svc: &Svc| (0..80).filter(|&i| svc.predict(x.row(i)) == classes[i]).count();
+        let rbf = Svc::fit(x, &classes, 2, SvcOptions { rbf: Some(Gamma::Scale), ..SvcOptions::default() }).unwrap();
+        assert_eq!(right(&rbf), 80);
+        let linear = Svc::fit(x, &classes, 2, SvcOptions::default()).unwrap();
+        assert!(right(&linear) < 70, "{}", right(&linear));
+    }
+
+    #[test]
+    fn the_hyperplane_of_two_points_lies_halfway() {
+        let x = Matrix { data: &[-2.0, 0.0, 2.0, 0.0], n_cols: 2 };
+        let options = SvcOptions { c: 100.0, rbf: None, tolerance: 1e-6 };
+        let svc = Svc::fit(x, &[0, 1], 2, options).unwrap();
+        assert!((svc.machines[0].weights[0] - 0.5).abs() < 1e-3, "{:?}", svc.machines[0]);
+        assert!(svc.decisions(&[0.0, 5.0])[0].abs() < 1e-3);
+    }
+
+    #[test]
+    fn one_class_is_an_error() {
+        let x = Matrix { data: &[1.0, 2.0], n_cols: 1 };
+        assert_eq!(Svc::fit(x, &[1, 1], 2, SvcOptions::default()).unwrap_err(), AlgoError::OneClass { rows: 2 });
+    }
+}

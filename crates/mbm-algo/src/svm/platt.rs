@@ -1,0 +1,80 @@
+//! Platt's sigmoid: decision values to probabilities (Platt 1999, by the Newton method of Lin, Lin and Weng 2007).
+
+use serde::{Deserialize, Serialize};
+
+/// `P(positive | f) = 1 / (1 + exp(a f + b))`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sigmoid {
+    /// The slope, negative where larger decision values mean positive.
+    pub a: f64,
+    /// The offset.
+    pub b: f64,
+}
+
+impl Sigmoid {
+    /// The maximum-likelihood sigmoid with Platt's softened targets.
+    pub fn fit(decisions: &[f32], positive: &[bool]) -> Self {
+        let n_positive = positive.iter().filter(|is| **is).count() as f64;
+        let n_negative = positive.len() as f64 - n_positive;
+        let high = (n_positive + 1.0) / (n_positive + 2.0);
+        let low = 1.0 / (n_negative + 2.0);
+        let rows: Vec<(f64, f64)> =
+            decisions.iter().zip(positive).map(|(f, is)| (f64::from(*f), if *is { high } else { low })).collect();
+        let mut fitted = Self { a: 0.0, b: ((n_negative + 1.0) / (n_positive + 1.0)).ln() };
+        let mut loss = fitted.loss(&rows);
+        for _ in 0..100 {
+            let Some((step_a, step_b, slope)) = fitted.newton(&rows) else { break };
+            let mut size = 1.0;
+            loop {
+                let next = Self { a: fitted.a + size * step_a, b: fitted.b + size * step_b };
+                let next_loss = next.loss(&rows);
+                if next_loss < loss + 1e-4 * size * slope {
+                    (fitted, loss) = (next, next_loss);
+                    break;
+                }
+                size /= 2.0;
+                if size < 1e-10 {
+                    return fitted;
+                }
+            }
+        }
+        fitted
+    }
+
+    /// The probability of a decision value.
+    pub fn probability(&self, decision: f32) -> f32 {
+        let z = self.a * f64::from(decision) + self.b;
+        let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
+        p as f32
+    }
+
+    fn loss(&self, rows: &[(f64, f64)]) -> f64 {
+        let of = |(f, target): &(f64, f64)| {
+            let z = self.a * f + self.b;
+            if z >= 0.0 { target * z + (-z).exp().ln_1p() } else { (target - 1.0) * z + z.exp().ln_1p() }
+        };
+        rows.iter().map(of).sum()
+    }
+
+    /// The Newton direction and the slope along it; `None` where the gradient vanishes.
+    fn newton(&self, rows: &[(f64, f64)]) -> Option<(f64, f64, f64)> {
+        let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
+        for (f, target) in rows {
+            let z = self.a * f + self.b;
+            let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
+            let (d1, d2) = (target - p, p * (1.0 - p));
+            h11 += f * f * d2;
+            h22 += d2;
+            h21 += f * d2;
+            g1 += f * d1;
+            g2 += d1;
+        }
+        if g1.abs() < 1e-5 && g2.abs() < 1e-5 {
+            return None;
+        }
+        let determinant = h11 * h22 - h21 * h21;
+        let a = -(h22 * g1 - h21 * g2) / determinant;
+        let b = -(-h21 * g1 + h11 * g2) / determinant;
+        Some((a, b, g1 * a + g2 * b))
+    }
+}

@@ -1,0 +1,110 @@
+//! What is wrong with a config, said so that it can be put right.
+
+use std::fmt;
+
+/// One mistake and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The line in the file, from 1; 0 where no line is known.
+    pub line: usize,
+    /// The key's path, such as `input_features[0].encoder.dropout`.
+    pub path: String,
+    /// What was found, what is allowed, what to do.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem at a line and a key's path.
+    pub fn at(line: usize, path: &str, message: impl Into<String>) -> Self {
+        Self { line, path: path.to_owned(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(out, "line {}: ", self.line)?;
+        }
+        if !self.path.is_empty() {
+            write!(out, "{}: ", self.path)?;
+        }
+        out.write_str(&self.message)
+    }
+}
+
+/// Every mistake of one config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Adds one.
+    pub fn add(&mut self, line: usize, path: &str, message: impl Into<String>) {
+        self.0.push(Problem::at(line, path, message));
+    }
+
+    /// The value, if nothing was found wrong.
+    ///
+    /// # Errors
+    /// These problems, in the file's order.
+    pub fn unless_any<T>(mut self, value: Option<T>) -> Result<T, Problems> {
+        self.0.sort_by_key(|problem| problem.line);
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self),
+        }
+    }
+}
+
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let noun = if self.0.len() == 1 { "problem" } else { "problems" };
+        write!(out, "{} {noun} in the config", self.0.len())?;
+        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+    }
+}
+
+/// The candidate nearest to `found`, if it is near enough to be what was meant.
+pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (found.chars().count() / 3).max(1);
+    let scored = candidates.into_iter().map(|candidate| (edit_distance(found, candidate), candidate));
+    scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
+}
+
+/// Damerau-Levenshtein distance (optimal string alignment) in characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    rows[0] = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        rows[i][0] = i;
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            rows[i][j] = change.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                rows[i][j] = rows[i][j].min(rows[i - 2][j - 2] + 1);
+            }
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+        let keys = ["batch_size", "epochs", "learning_rate"];
+        assert_eq!(closest("bacth_size", keys), Some("batch_size"));
+        assert_eq!(closest("learningrate", keys), Some("learning_rate"));
+        assert_eq!(closest("momentum", keys), None);
+    }
+}

@@ -1,0 +1,318 @@
+//! Reading nodes into values: scalars, lists, options, and sections whose every key must be known.
+
+use std::fmt::Display;
+
+use crate::{Node, Problems, Value, closest, ludwig};
+
+/// A type that a config value can be read into.
+pub trait Setting: Sized {
+    /// Reads the value at `path`; what is wrong goes to `problems` and gives `None`.
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self>;
+}
+
+/// A map of known keys; declared by [`crate::settings!`].
+pub trait Section: Sized {
+    /// Reads every key, each with its default.
+    fn read_fields(fields: &mut Fields) -> Option<Self>;
+}
+
+/// The section in which every key has its default.
+///
+/// # Panics
+/// A section with a required key has no defaults: asking for them is a mistake of ours.
+#[allow(clippy::expect_used)]
+pub fn defaults<T: Section>() -> T {
+    let empty = Node::bare(Value::Map(Vec::new()));
+    let mut problems = Problems::default();
+    let section = Fields::of(&empty, "", &mut problems).and_then(|mut fields| T::read_fields(&mut fields));
+    section.expect("every key of this section has a default")
+}
+
+/// A map being read: who asks for a key marks it as known, [`Fields::finish`] reports the others.
+pub struct Fields<'a> {
+    node: &'a Node,
+    path: &'a str,
+    problems: &'a mut Problems,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    /// The keys of a map; a problem if the node is none.
+    pub fn of(node: &'a Node, path: &'a str, problems: &'a mut Problems) -> Option<Self> {
+        match node.value {
+            Value::Map(_) => Some(Self { node, path, problems, known: Vec::new() }),
+            _ => {
+                problems.add(node.line, path, format!("expected a map of keys, found {}", node.value.name()));
+                None
+            }
+        }
+    }
+
+    /// Reads a key that must be there.
+    pub fn required<T: Setting>(&mut self, key: &'static str) -> Option<T> {
+        self.known.push(key);
+        let Some(node) = self.node.at(key) else {
+            self.problems.add(self.node.line, self.path, format!("the key '{key}' is missing"));
+            return None;
+        };
+        T::read(node, &join(self.path, key), self.problems)
+    }
+
+    /// Reads the key `type`: one of `types`, or `default` where it is not written.
+    pub fn tag(&mut self, types: &[&'static str], default: Option<&'static str>) -> Option<&'static str> {
+        self.known.push("type");
+        match self.node.at("type") {
+            Some(node) => word(node, &join(self.path, "type"), self.problems, "type", types),
+            None if default.is_some() => default,
+            None => {
+                let message = format!("the key 'type' is missing; allowed: {}", types.join(", "));
+                self.problems.add(self.node.line, self.path, message);
+                None
+            }
+        }
+    }
+
+    /// Reads a key that has a default.
+    pub fn optional<T: Setting>(&mut self, key: &'static str, default: impl FnOnce() -> T) -> Option<T> {
+        self.known.push(key);
+        match self.node.at(key) {
+            Some(node) => T::read(node, &join(self.path, key), self.problems),
+            None => Some(default()),
+        }
+    }
+
+    /// Checks a value that was read against what is allowed.
+    pub fn within<T: Range<N>, N: PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        value: T,
+        allowed: std::ops::RangeInclusive<N>,
+    ) -> Option<T> {
+        let Some(outside) = value.outside(&allowed) else { return Some(value) };
+        let line = self.node.at(key).map_or(self.node.line, |node| node.line);
+        let message = format!("{outside} is out of range: allowed is {} to {}", allowed.start(), allowed.end());
+        self.problems.add(line, &join(self.path, key), message);
+        None
+    }
+
+    /// Reports every key that no one asked for.
+    pub fn finish(self) -> Option<()> {
+        let Value::Map(entries) = &self.node.value else { return Some(()) };
+        let n_before = self.problems.0.len();
+        for entry in entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+            let message = unknown(&entry.key, "key", &self.known);
+            self.problems.add(entry.line, &join(self.path, &entry.key), message);
+        }
+        (self.problems.0.len() == n_before).then_some(())
+    }
+}
+
+/// A number, or an option or list of numbers, that can lie outside a range.
+pub trait Range<N> {
+    /// The first value outside, if any.
+    fn outside(&self, allowed: &std::ops::RangeInclusive<N>) -> Option<String>;
+}
+
+impl Range<usize> for usize {
+    fn outside(&self, allowed: &std::ops::RangeInclusive<usize>) -> Option<String> {
+        (!allowed.contains(self)).then(|| self.to_string())
+    }
+}
+
+impl Range<f64> for f64 {
+    fn outside(&self, allowed: &std::ops::RangeInclusive<f64>) -> Option<String> {
+        (!allowed.contains(self)).then(|| self.to_string())
+    }
+}
+
+impl<N, T: Range<N>> Range<N> for Option<T> {
+    fn outside(&self, allowed: &std::ops::RangeInclusive<N>) -> Option<String> {
+        self.as_ref().and_then(|value| value.outside(allowed))
+    }
+}
+
+impl<N, T: Range<N>> Range<N> for Vec<T> {
+    fn outside(&self, allowed: &std::ops::RangeInclusive<N>) -> Option<String> {
+        self.iter().find_map(|value| value.outside(allowed))
+    }
+}
+
+/// Says that a word is not known here: what was meant, what is allowed, and whether Ludwig has it.
+pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
+    let known = known.iter().copied().filter(|key| *key != found);
+    let meant = closest(found, known.clone()).map(|key| format!(", did you mean '{key}'?")).unwrap_or_default();
+    let ludwig = if ludwig::knows(found) { " (Ludwig has it, mbm does not yet)" } else { "" };
+    let allowed: Vec<&str> = known.collect();
+    format!("unknown {noun} '{found}'{ludwig}{meant}; allowed: {}", allowed.join(", "))
+}
+
+/// Reads the text of a closed list of words.
+#[doc(hidden)]
+pub fn word(node: &Node, path: &str, problems: &mut Problems, noun: &str, words: &[&'static str]) -> Option<&'static str> {
+    let found = match &node.value {
+        Value::Text(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        other => {
+            problems.add(node.line, path, format!("expected one of {}, found {}", words.join(", "), other.name()));
+            return None;
+        }
+    };
+    let word = words.iter().find(|word| **word == found).copied();
+    if word.is_none() {
+        problems.add(node.line, path, unknown(&found, noun, words));
+    }
+    word
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn mismatch<T>(node: &Node, path: &str, problems: &mut Problems, expected: &str) -> Option<T> {
+    problems.add(node.line, path, format!("expected {expected}, found {}", node.value.name()));
+    None
+}
+
+impl Setting for bool {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let Value::Bool(value) = node.value else { return mismatch(node, path, problems, "true or false") };
+        Some(value)
+    }
+}
+
+impl Setting for usize {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let Value::Int(value) = node.value else { return mismatch(node, path, problems, "a whole number") };
+        usize::try_from(value).ok().or_else(|| mismatch(node, path, problems, "a whole number, not below 0"))
+    }
+}
+
+impl Setting for u64 {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        usize::read(node, path, problems).map(|value| value as u64)
+    }
+}
+
+impl Setting for f64 {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        match node.value {
+            Value::Float(value) if value.is_finite() => Some(value),
+            Value::Int(value) => Some(value as f64),
+            // YAML 1.2 reads 1e-3 (no point) as text; people write it for learning rates.
+            Value::Text(ref text) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok_and(f64::is_finite) => text.parse().ok(),
+            _ => mismatch(node, path, problems, "a number"),
+        }
+    }
+}
+
+impl Setting for String {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        match &node.value {
+            Value::Text(text) => Some(text.clone()),
+            Value::Int(value) => Some(value.to_string()),
+            Value::Float(value) => Some(value.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Null | Value::List(_) | Value::Map(_) => mismatch(node, path, problems, "text"),
+        }
+    }
+}
+
+impl<T: Setting> Setting for Option<T> {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        if node.value == Value::Null {
+            return Some(None);
+        }
+        T::read(node, path, problems).map(Some)
+    }
+}
+
+impl<T: Setting> Setting for Vec<T> {
+    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+        let Value::List(items) = &node.value else { return mismatch(node, path, problems, "a list") };
+        let read: Vec<Option<T>> =
+            items.iter().enumerate().map(|(i, item)| T::read(item, &format!("{path}[{i}]"), problems)).collect();
+        read.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Format, Node, Problems, Setting, choices, settings, tagged};
+
+    choices! {
+        /// A cell.
+        pub enum Cell { Lstm = "lstm", Gru = "gru" }
+    }
+    settings! {
+        /// A recurrent encoder.
+        pub struct Rnn {
+            /// Cell.
+            cell_type: Cell = Cell::Lstm;
+            /// Dropout.
+            dropout: f64 = 0.0 => 0.0..=0.9;
+        }
+        /// A lookup encoder.
+        pub struct Embed {
+            /// Width.
+            embedding_size: usize = 8 => 1..=64;
+        }
+        /// A feature.
+        pub struct Feature {
+            /// Name.
+            name: String;
+            /// Encoder.
+            encoder: Encoder = Encoder::Rnn(crate::defaults());
+        }
+    }
+    tagged! {
+        /// Encoders.
+        pub enum Encoder: Rnn { Rnn(Rnn) = "rnn", Embed(Embed) = "embed" }
+    }
+
+    fn read(text: &str) -> Result<Feature, Problems> {
+        let node = Node::parse(text, Format::Yaml).unwrap();
+        let mut problems = Problems::default();
+        let feature = Feature::read(&node, "", &mut problems);
+        problems.unless_any(feature)
+    }
+
+    #[test]
+    fn defaults_fill_what_is_not_written() {
+        let feature = read("name: x").unwrap();
+        assert_eq!(feature.encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.0 }));
+        assert_eq!(read("{name: x, encoder: embed}").unwrap().encoder, Encoder::Embed(Embed { embedding_size: 8 }));
+        assert_eq!(read("{name: x, encoder: {dropout: 0.5}}").unwrap().encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.5 }));
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_line_and_path() {
+        let text = "encoder:\n  type: rnn\n  cell_type: lstn\n  dropout: 2\n  droput: 1\n";
+        let problems = read(text).unwrap_err().to_string();
+        let expected = "4 problems in the config
+  line 1: the key 'name' is missing
+  line 3: encoder.cell_type: unknown value 'lstn', did you mean 'lstm'?; allowed: lstm, gru
+  line 4: encoder.dropout: 2 is out of range: allowed is 0 to 0.9
+  line 5: encoder.droput: unknown key 'droput', did you mean 'dropout'?; allowed: type, cell_type, dropout";
+        assert_eq!(problems, expected);
+    }
+
+    #[test]
+    fn an_unknown_type_lists_the_types_and_a_ludwig_name_is_named() {
+        let problems = read("{name: x, encoder: {type: stacked_transformer}}").unwrap_err().to_string();
+        assert!(problems.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"), "{problems}");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let feature = read("{name: x, encoder: {type: embed, embedding_size: 3}}").unwrap();
+        let text = serde_json::to_string(&feature).unwrap();
+        assert_eq!(read(&text).unwrap(), feature);
+    }
+
+    #[test]
+    fn an_exponent_without_a_point_is_a_number() {
+        let node = Node::parse("1e-3", Format::Yaml).unwrap();
+        assert_eq!(f64::read(&node, "", &mut Problems::default()), Some(0.001));
+    }
+}

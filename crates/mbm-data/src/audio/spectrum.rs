@@ -1,0 +1,152 @@
+//! Front ends: power spectrogram, log-mel filter bank, and mel-frequency cepstral coefficients.
+//!
+//! Mel scale and triangular filters as in HTK (and torchaudio's default), logarithms natural with a floor of 1e-6, MFCC by an
+//! orthonormal DCT-II of the log-mel energies (Davis and Mermelstein 1980).
+
+use std::f32::consts::PI;
+use std::sync::Arc;
+
+use mbm_config::choices;
+use realfft::{RealFftPlanner, RealToComplex};
+
+use crate::payload::Frames;
+
+choices! {
+    /// What a frame of sound is turned into.
+    pub enum FrontEndKind {
+        /// Log power of every frequency bin.
+        Spectrogram = "spectrogram",
+        /// Log energies of mel bands.
+        Fbank = "fbank",
+        /// Cepstral coefficients of the mel bands.
+        Mfcc = "mfcc",
+    }
+}
+
+/// A planned front end for one rate.
+pub(crate) struct FrontEnd {
+    kind: FrontEndKind,
+    window: Vec<f32>,
+    shift: usize,
+    filters: Vec<Vec<(usize, f32)>>,
+    n_coefficients: usize,
+    fft: Arc<dyn RealToComplex<f32>>,
+}
+
+const FLOOR: f32 = 1e-6;
+
+impl FrontEnd {
+    /// `window` and `shift` in samples; `n_bands` mel bands up to half the rate; `n_coefficients` for MFCC.
+    pub fn new(kind: FrontEndKind, rate: usize, window: usize, shift: usize, n_bands: usize, n_coefficients: usize) -> Self {
+        let n_fft = window.max(2).next_power_of_two();
+        let hamming = |i: usize| 0.54 - 0.46 * (2.0 * PI * i as f32 / window as f32).cos();
+        Self {
+            kind,
+            window: (0..window).map(hamming).collect(),
+            shift: shift.max(1),
+            filters: mel_filters(rate, n_fft, n_bands),
+            n_coefficients,
+            fft: RealFftPlanner::new().plan_fft_forward(n_fft),
+        }
+    }
+
+    /// Values of one frame.
+    pub fn width(&self) -> usize {
+        match self.kind {
+            FrontEndKind::Spectrogram => self.fft.len() / 2 + 1,
+            FrontEndKind::Fbank => self.filters.len(),
+            FrontEndKind::Mfcc => self.n_coefficients,
+        }
+    }
+
+    /// Frames of the samples, at least one; the last is padded with silence.
+    pub fn frames(&self, samples: &[f32]) -> Frames {
+        let n_frames = 1 + samples.len().saturating_sub(self.window.len()).div_ceil(self.shift);
+        let mut input = self.fft.make_input_vec();
+        let mut spectrum = self.fft.make_output_vec();
+        let mut scratch = self.fft.make_scratch_vec();
+        let mut data = Vec::with_capacity(n_frames * self.width());
+        for start in (0..n_frames).map(|frame| frame * self.shift) {
+            input.fill(0.0);
+            let heard = samples.get(start..).unwrap_or_default();
+            input.iter_mut().zip(heard.iter().zip(&self.window)).for_each(|(x, (sample, weight))| *x = sample * weight);
+            // The buffers are made by the plan itself, so their lengths fit.
+            let transformed = self.fft.process_with_scratch(&mut input, &mut spectrum, &mut scratch);
+            debug_assert!(transformed.is_ok());
+            let power: Vec<f32> = spectrum.iter().map(|bin| bin.norm_sqr()).collect();
+            self.describe(&power, &mut data);
+        }
+        Frames { width: self.width(), data }
+    }
+
+    fn describe(&self, power: &[f32], out: &mut Vec<f32>) {
+        if self.kind == FrontEndKind::Spectrogram {
+            return out.extend(power.iter().map(|value| (value + FLOOR).ln()));
+        }
+        let energy = |filter: &Vec<(usize, f32)>| filter.iter().map(|(bin, weight)| power[*bin] * weight).sum::<f32>();
+        let bands: Vec<f32> = self.filters.iter().map(|filter| (energy(filter) + FLOOR).ln()).collect();
+        match self.kind {
+            FrontEndKind::Mfcc => out.extend((0..self.n_coefficients).map(|k| cosine_coefficient(&bands, k))),
+            FrontEndKind::Fbank | FrontEndKind::Spectrogram => out.extend(bands),
+        }
+    }
+}
+
+/// Coefficient `k` of the orthonormal DCT-II.
+fn cosine_coefficient(values: &[f32], k: usize) -> f32 {
+    let n = values.len() as f32;
+    let sum: f32 = values.iter().enumerate().map(|(i, value)| value * (PI * k as f32 * (i as f32 + 0.5) / n).cos()).sum();
+    sum * if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() }
+}
+
+/// Triangles of height 1, evenly spaced in mel from 0 to half the rate: `(bin, weight)` lists.
+fn mel_filters(rate: usize, n_fft: usize, n_bands: usize) -> Vec<Vec<(usize, f32)>> {
+    let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
+    let hertz = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
+    let top = mel(rate as f64 / 2.0);
+    let edges: Vec<f64> = (0..n_bands + 2).map(|i| hertz(top * i as f64 / (n_bands + 1) as f64)).collect();
+    let weight = |bin: usize, low: f64, centre: f64, high: f64| {
+        let at = bin as f64 * rate as f64 / n_fft as f64;
+        ((at - low) / (centre - low)).min((high - at) / (high - centre)).max(0.0) as f32
+    };
+    let triangle = |edges: &[f64]| {
+        let weights = (0..=n_fft / 2).map(|bin| (bin, weight(bin, edges[0], edges[1], edges[2])));
+        weights.filter(|(_, weight)| *weight > 0.0).collect()
+    };
+    edges.windows(3).map(triangle).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::waveform::tests::tone;
+
+    #[test]
+    fn a_tone_lights_the_bin_and_the_band_of_its_frequency() {
+        let samples = tone(1000.0, 8000, 0.064);
+        let loudest = |kind: FrontEndKind| {
+            let frames = FrontEnd::new(kind, 8000, 256, 128, 20, 13).frames(&samples);
+            let frame = &frames.data[..frames.width];
+            (0..frame.len()).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).unwrap()
+        };
+        assert_eq!(loudest(FrontEndKind::Spectrogram), 32);
+        // 1000 Hz is 1000 mel; band centres lie 2146.06 / 21 = 102.2 mel apart, the tenth at 1021.9.
+        assert_eq!(loudest(FrontEndKind::Fbank), 9);
+    }
+
+    #[test]
+    fn the_number_of_frames_covers_the_sound_and_silence_has_one() {
+        let front_end = FrontEnd::new(FrontEndKind::Mfcc, 8000, 320, 160, 40, 13);
+        assert_eq!(front_end.frames(&[]).data.len(), 13);
+        assert_eq!(front_end.frames(&vec![0.1; 320]).data.len(), 13);
+        assert_eq!(front_end.frames(&vec![0.1; 321]).data.len(), 26);
+        assert_eq!(front_end.frames(&vec![0.1; 8000]).data.len(), 13 * 49);
+    }
+
+    #[test]
+    fn the_cosine_transform_keeps_the_energy() {
+        let values = [1.0, -2.0, 0.5, 3.0];
+        let squares: f32 = (0..4).map(|k| cosine_coefficient(&values, k).powi(2)).sum();
+        assert!((squares - 14.25).abs() < 1e-4, "{squares}");
+    }
+}

@@ -1,0 +1,153 @@
+//! What one place of a table holds, and its bytes in the row store.
+
+/// A cell as the source gave it, not yet read as any feature.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// Nothing: an empty field, `null`, or a column that the table lacks.
+    Empty,
+    /// Text: a word, a sentence, a path, or a number still in digits.
+    Text(String),
+    /// A number.
+    Number(f64),
+    /// True or false.
+    Bool(bool),
+    /// A media file's content.
+    Bytes(Vec<u8>),
+    /// A list of numbers.
+    Numbers(Vec<f64>),
+    /// A list of lists of numbers (several series), or of anything else, as JSON.
+    Json(String),
+    /// A list of words.
+    Words(Vec<String>),
+    /// A field that should be text and is not UTF-8.
+    NotUtf8(Vec<u8>),
+}
+
+impl Cell {
+    /// A text field; blank is empty.
+    pub fn text(value: &str) -> Self {
+        if value.trim().is_empty() { Cell::Empty } else { Cell::Text(value.to_owned()) }
+    }
+
+    /// A text field of unknown encoding.
+    pub fn field(bytes: &[u8]) -> Self {
+        std::str::from_utf8(bytes).map_or_else(|_| Cell::NotUtf8(bytes.to_vec()), Cell::text)
+    }
+
+    /// A JSON value.
+    pub fn json(value: serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Cell::Empty,
+            Value::Bool(value) => Cell::Bool(value),
+            Value::Number(number) => number.as_f64().map_or(Cell::Empty, Cell::Number),
+            Value::String(text) => Cell::text(&text),
+            Value::Array(items) => Cell::list(items),
+            Value::Object(_) => Cell::Json(value.to_string()),
+        }
+    }
+
+    fn list(items: Vec<serde_json::Value>) -> Self {
+        if let Some(numbers) = items.iter().map(|item| item.as_f64()).collect::<Option<Vec<f64>>>() {
+            return Cell::Numbers(numbers);
+        }
+        let words = items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<String>>>();
+        words.map_or_else(|| Cell::Json(serde_json::Value::Array(items).to_string()), Cell::Words)
+    }
+
+    /// The cell as a person would write it in a CSV.
+    pub fn to_text(&self) -> String {
+        match self {
+            Cell::Empty => String::new(),
+            Cell::Text(text) | Cell::Json(text) => text.clone(),
+            Cell::Number(value) => value.to_string(),
+            Cell::Bool(value) => value.to_string(),
+            Cell::Numbers(values) => values.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),
+            Cell::Words(words) => words.join(" "),
+            Cell::Bytes(bytes) | Cell::NotUtf8(bytes) => format!("<{} bytes>", bytes.len()),
+        }
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let joined;
+        let (tag, bytes): (u8, &[u8]) = match self {
+            Cell::Empty => (0, &[]),
+            Cell::Text(text) => (1, text.as_bytes()),
+            Cell::Number(value) => (2, &value.to_le_bytes()),
+            Cell::Bool(value) => (3, if *value { &[1] } else { &[0] }),
+            Cell::Bytes(bytes) => (4, bytes),
+            Cell::Numbers(values) => {
+                joined = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+                (5, &joined)
+            }
+            Cell::Json(text) => (6, text.as_bytes()),
+            Cell::Words(words) => {
+                joined = words.join("\0").into_bytes();
+                (7, &joined)
+            }
+            Cell::NotUtf8(bytes) => (8, bytes),
+        };
+        out.push(tag);
+        out.extend((bytes.len() as u32).to_le_bytes());
+        out.extend(bytes);
+    }
+
+    /// Reads what [`Cell::write`] wrote, and the rest behind it.
+    pub(crate) fn read(bytes: &[u8]) -> (Self, &[u8]) {
+        let (tag, rest) = (bytes[0], &bytes[1..]);
+        let n_bytes = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
+        let (body, rest) = rest[4..].split_at(n_bytes);
+        let text = || String::from_utf8_lossy(body).into_owned();
+        let numbers = || body.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes));
+        let cell = match tag {
+            1 => Cell::Text(text()),
+            2 => Cell::Number(numbers().next().unwrap_or_default()),
+            3 => Cell::Bool(body == [1]),
+            4 => Cell::Bytes(body.to_vec()),
+            5 => Cell::Numbers(numbers().collect()),
+            6 => Cell::Json(text()),
+            7 => Cell::Words(text().split('\0').map(str::to_owned).collect()),
+            8 => Cell::NotUtf8(body.to_vec()),
+            _ => Cell::Empty,
+        };
+        (cell, rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_cell_survives_the_row_store() {
+        let cells = [
+            Cell::Empty,
+            Cell::Text("Größe 漢字".into()),
+            Cell::Number(-0.5),
+            Cell::Bool(true),
+            Cell::Bytes(vec![0, 255]),
+            Cell::Numbers(vec![1.0, 2.5]),
+            Cell::Json("[[1],[2]]".into()),
+            Cell::Words(vec!["a".into(), "b c".into()]),
+            Cell::NotUtf8(vec![0xff]),
+        ];
+        let mut bytes = Vec::new();
+        cells.iter().for_each(|cell| cell.write(&mut bytes));
+        let mut rest = bytes.as_slice();
+        for want in &cells {
+            let (got, after) = Cell::read(rest);
+            assert_eq!(&got, want);
+            rest = after;
+        }
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn json_lists_become_numbers_words_or_stay_json() {
+        let cell = |text: &str| Cell::json(serde_json::from_str(text).unwrap());
+        assert_eq!(cell("[1, 2.5]"), Cell::Numbers(vec![1.0, 2.5]));
+        assert_eq!(cell("[\"a\", \"b\"]"), Cell::Words(vec!["a".into(), "b".into()]));
+        assert_eq!(cell("[[1], [2]]"), Cell::Json("[[1],[2]]".into()));
+        assert_eq!(cell("\"  \""), Cell::Empty);
+    }
+}

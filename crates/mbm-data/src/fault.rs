@@ -1,0 +1,98 @@
+//! Why a cell has no payload, and the count of such cells.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// The reason, without the details of one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Nothing in the cell.
+    Empty,
+    /// The table has no such column.
+    NoColumn,
+    /// A path to no file.
+    FileNotFound,
+    /// A file or bytes that do not decode: truncated, damaged, or of another format.
+    Unreadable,
+    /// More pixels, samples or bytes than the limit.
+    TooLarge,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// Text that is not the number, date, vector or boolean that it should be.
+    Malformed,
+    /// A class that training did not see.
+    UnknownClass,
+}
+
+impl Cause {
+    /// The word in reports and in the `status` column.
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Empty => "empty",
+            Cause::NoColumn => "no_column",
+            Cause::FileNotFound => "file_not_found",
+            Cause::Unreadable => "unreadable",
+            Cause::TooLarge => "too_large",
+            Cause::NotUtf8 => "not_utf8",
+            Cause::Malformed => "malformed",
+            Cause::UnknownClass => "unknown_class",
+        }
+    }
+}
+
+/// One cell's reason and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The kind of reason.
+    pub cause: Cause,
+    /// The path, the text, or the decoder's words.
+    pub detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.detail.is_empty() { out.write_str(self.cause.word()) } else { write!(out, "{}: {}", self.cause.word(), self.detail) }
+    }
+}
+
+/// Faults counted by feature and cause, with the first few of each.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct FaultReport(pub BTreeMap<String, BTreeMap<Cause, Tally>>);
+
+/// How often, and where first.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// Cells.
+    pub count: usize,
+    /// `row 17: path` of the first three.
+    pub first: Vec<String>,
+}
+
+impl FaultReport {
+    /// Counts one fault of a row (from 1).
+    pub fn add(&mut self, feature: &str, row: usize, fault: &Fault) {
+        let tally = self.0.entry(feature.to_owned()).or_default().entry(fault.cause).or_default();
+        tally.count += 1;
+        if tally.first.len() < 3 {
+            let detail = if fault.detail.is_empty() { String::new() } else { format!(": {}", fault.detail) };
+            tally.first.push(format!("row {row}{detail}"));
+        }
+    }
+
+    /// One line a feature and cause, for people.
+    pub fn lines(&self) -> Vec<String> {
+        let line = |feature: &String, cause: &Cause, tally: &Tally| {
+            format!("{feature}: {} {} ({}{})", tally.count, cause.word(), tally.first.join("; "), if tally.count > tally.first.len() { "; ..." } else { "" })
+        };
+        self.0.iter().flat_map(|(feature, causes)| causes.iter().map(move |(cause, tally)| line(feature, cause, tally))).collect()
+    }
+}

@@ -1,0 +1,157 @@
+//! Sounds, brought to one rate and described frame by frame.
+
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, media};
+use crate::audio::{FrontEnd, FrontEndKind};
+use crate::payload::Frames;
+use crate::{Cause, Cell, Fault, Payload, Waveform};
+
+settings! {
+    /// How sounds are read.
+    pub struct AudioPreprocessing {
+        /// The front end.
+        r#type: FrontEndKind = FrontEndKind::Fbank;
+        /// Samples a second; those of the first training sound where not given.
+        sampling_rate: Option<usize> = None => 100..=384_000;
+        /// Seconds that are heard; the rest is cut off.
+        audio_file_length_limit_in_s: f64 = 7.5 => 0.01..=3600.0;
+        /// Length of a frame.
+        window_length_in_s: f64 = 0.04 => 0.001..=1.0;
+        /// From one frame to the next.
+        window_shift_in_s: f64 = 0.02 => 0.001..=1.0;
+        /// Mel bands.
+        num_filter_bands: usize = 40 => 2..=512;
+        /// Cepstral coefficients (mfcc).
+        num_coefficients: usize = 13 => 2..=512;
+        /// What becomes of sounds that cannot be read.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted sound reader: `Frames [steps, width]`, each column of mean 0 and deviation 1 over the training sounds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedAudio {
+    /// The front end.
+    pub front_end: FrontEndKind,
+    /// Samples a second.
+    pub rate: usize,
+    /// Seconds heard.
+    pub max_seconds: f64,
+    /// Samples of a frame.
+    pub window: usize,
+    /// Samples from frame to frame.
+    pub shift: usize,
+    /// Mel bands.
+    pub n_bands: usize,
+    /// Cepstral coefficients.
+    pub n_coefficients: usize,
+    /// Of each column.
+    pub mean: Vec<f32>,
+    /// Of each column.
+    pub deviation: Vec<f32>,
+}
+
+/// Training sounds that mean and deviation are taken from.
+const N_SAMPLED: usize = 256;
+
+struct AudioFitter {
+    settings: AudioPreprocessing,
+    fitted: Option<(FittedAudio, FrontEnd)>,
+    moments: Vec<Moments>,
+    n_seen: usize,
+    first_fault: Option<Fault>,
+}
+
+impl AudioPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        Box::new(AudioFitter { settings: self.clone(), fitted: None, moments: Vec::new(), n_seen: 0, first_fault: None })
+    }
+
+    fn at_rate(&self, rate: usize) -> FittedAudio {
+        let samples = |seconds: f64| ((seconds * rate as f64).round() as usize).max(1);
+        FittedAudio {
+            front_end: self.r#type,
+            rate,
+            max_seconds: self.audio_file_length_limit_in_s,
+            window: samples(self.window_length_in_s),
+            shift: samples(self.window_shift_in_s),
+            n_bands: self.num_filter_bands,
+            n_coefficients: self.num_coefficients.min(self.num_filter_bands),
+            mean: Vec::new(),
+            deviation: Vec::new(),
+        }
+    }
+}
+
+impl AudioFitter {
+    fn listen(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
+        let wave = Waveform::decode(media::bytes_of(cell, folder)?, self.settings.audio_file_length_limit_in_s)?;
+        let settings = &self.settings;
+        let (fitted, front_end) = self.fitted.get_or_insert_with(|| {
+            let fitted = settings.at_rate(settings.sampling_rate.unwrap_or(wave.rate));
+            let front_end = fitted.front_end();
+            (fitted, front_end)
+        });
+        let frames = front_end.frames(&wave.resampled(fitted.rate)?.samples);
+        self.moments.resize(frames.width, Moments::default());
+        for frame in frames.data.chunks(frames.width) {
+            self.moments.iter_mut().zip(frame).for_each(|(moments, value)| moments.add(f64::from(*value)));
+        }
+        self.n_seen += 1;
+        Ok(())
+    }
+}
+
+impl Fitter for AudioFitter {
+    fn observe(&mut self, cell: &Cell, folder: &Path) {
+        if self.n_seen >= N_SAMPLED {
+            return;
+        }
+        if let Err(fault) = self.listen(cell, folder) {
+            self.first_fault.get_or_insert(media::named(cell, fault));
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
+        let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training sound can be read{reason}"))?;
+        fitted.mean = self.moments.iter().map(Moments::mean).collect();
+        fitted.deviation = self.moments.iter().map(Moments::deviation).collect();
+        Ok(Preprocessor::Audio(fitted))
+    }
+}
+
+impl FittedAudio {
+    fn front_end(&self) -> FrontEnd {
+        FrontEnd::new(self.front_end, self.rate, self.window, self.shift, self.n_bands, self.n_coefficients)
+    }
+
+    fn frames(&self, bytes: Vec<u8>) -> Result<Frames, Fault> {
+        let wave = Waveform::decode(bytes, self.max_seconds)?.resampled(self.rate)?;
+        let mut frames = self.front_end().frames(&wave.samples);
+        for frame in frames.data.chunks_mut(frames.width) {
+            frame.iter_mut().zip(self.mean.iter().zip(&self.deviation)).for_each(|(value, (mean, deviation))| *value = (*value - mean) / deviation);
+        }
+        Ok(frames)
+    }
+}
+
+impl Preprocess for FittedAudio {
+    fn payload(&self, cell: &Cell, folder: &Path) -> Result<Payload, Fault> {
+        if matches!(cell, Cell::Empty) {
+            return Err(Fault::new(Cause::Empty, ""));
+        }
+        let frames = media::bytes_of(cell, folder).and_then(|bytes| self.frames(bytes).map_err(|fault| media::named(cell, fault)))?;
+        Ok(Payload::Frames(frames))
+    }
+
+    fn shape(&self) -> Shape {
+        let max_samples = (self.max_seconds * self.rate as f64).ceil() as usize;
+        Shape::Frames { width: self.mean.len(), max_steps: 1 + max_samples.saturating_sub(self.window).div_ceil(self.shift) }
+    }
+}

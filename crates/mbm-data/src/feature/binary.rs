@@ -1,0 +1,92 @@
+//! Yes or no: the usual words, or any two values.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use crate::{Cause, Cell, Fault, Payload};
+
+settings! {
+    /// How two-valued cells are read.
+    pub struct BinaryPreprocessing {
+        /// The value that counts as true, where the words do not say it.
+        fallback_true_label: Option<String> = None;
+        /// What becomes of other cells.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted reader of two values: `Class`, 0 for false and 1 for true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedBinary {
+    /// The names of false and true, where they are not the usual words.
+    pub labels: Option<[String; 2]>,
+}
+
+struct BinaryFitter {
+    true_label: Option<String>,
+    labels: BTreeSet<String>,
+}
+
+impl BinaryPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        Box::new(BinaryFitter { true_label: self.fallback_true_label.clone(), labels: BTreeSet::new() })
+    }
+}
+
+/// The truth of a usual word or number.
+pub fn as_bool(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "1" | "1.0" | "on" => Some(true),
+        "false" | "f" | "no" | "n" | "0" | "0.0" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+impl Fitter for BinaryFitter {
+    fn observe(&mut self, cell: &Cell, _folder: &Path) {
+        if self.labels.len() <= 2
+            && let Ok(text) = text_of(cell)
+        {
+            self.labels.insert(text.trim().to_owned());
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let labels: Vec<String> = self.labels.into_iter().collect();
+        if labels.iter().all(|label| as_bool(label).is_some()) && self.true_label.is_none() {
+            return Ok(Preprocessor::Binary(FittedBinary { labels: None }));
+        }
+        let [first, second] = <[String; 2]>::try_from(labels)
+            .map_err(|labels| format!("a binary feature has two values, the training rows have {}", labels.join(", ")))?;
+        let labels = if self.true_label.as_ref() == Some(&first) { [second, first] } else { [first, second] };
+        Ok(Preprocessor::Binary(FittedBinary { labels: Some(labels) }))
+    }
+}
+
+impl FittedBinary {
+    /// The name of a class.
+    pub fn label(&self, class: usize) -> &str {
+        self.labels.as_ref().map_or(["false", "true"][class], |labels| &labels[class])
+    }
+}
+
+impl Preprocess for FittedBinary {
+    fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        let text = text_of(cell)?;
+        let text = text.trim();
+        let class = match &self.labels {
+            None => as_bool(text).map(u32::from),
+            Some(labels) => labels.iter().position(|label| label == text).map(|at| at as u32),
+        };
+        class.map(Payload::Class).ok_or_else(|| Fault::new(Cause::Malformed, format!("'{text}' is neither {} nor {}", self.label(0), self.label(1))))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Class { n_classes: 2 }
+    }
+}

@@ -1,0 +1,117 @@
+//! One of several classes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use crate::{Cause, Cell, Fault, Payload};
+
+settings! {
+    /// How classes are read.
+    pub struct CategoryPreprocessing {
+        /// The most classes; rarer ones count as unknown.
+        most_common: usize = 10_000 => 1..=1_000_000;
+        /// What becomes of cells that are empty or of an unknown class.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted class reader: `Class`, the position in `classes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct FittedCategory {
+    /// The classes, sorted.
+    pub classes: Vec<String>,
+    positions: HashMap<String, u32>,
+}
+
+impl From<Vec<String>> for FittedCategory {
+    fn from(classes: Vec<String>) -> Self {
+        let positions = classes.iter().enumerate().map(|(at, class)| (class.clone(), at as u32)).collect();
+        Self { classes, positions }
+    }
+}
+
+impl From<FittedCategory> for Vec<String> {
+    fn from(fitted: FittedCategory) -> Self {
+        fitted.classes
+    }
+}
+
+struct CategoryFitter {
+    most_common: usize,
+    counts: HashMap<String, usize>,
+}
+
+impl CategoryPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        Box::new(CategoryFitter { most_common: self.most_common, counts: HashMap::new() })
+    }
+}
+
+fn class_of(cell: &Cell) -> Result<String, Fault> {
+    text_of(cell).map(|text| text.trim().to_owned())
+}
+
+impl Fitter for CategoryFitter {
+    fn observe(&mut self, cell: &Cell, _folder: &Path) {
+        if let Ok(class) = class_of(cell) {
+            *self.counts.entry(class).or_default() += 1;
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let classes = most_common(self.counts, self.most_common);
+        if classes.is_empty() { Err("no training cell holds a class".to_owned()) } else { Ok(Preprocessor::Category(classes.into())) }
+    }
+}
+
+/// The most frequent words, sorted: by value if all are numbers, else by their characters.
+pub(super) fn most_common(counts: HashMap<String, usize>, limit: usize) -> Vec<String> {
+    let mut counted: Vec<(String, usize)> = counts.into_iter().collect();
+    counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counted.truncate(limit);
+    let mut words: Vec<String> = counted.into_iter().map(|(word, _)| word).collect();
+    let number = |word: &String| word.parse::<f64>().ok().filter(|value| value.is_finite());
+    if words.iter().all(|word| number(word).is_some()) {
+        words.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
+    } else {
+        words.sort();
+    }
+    words
+}
+
+impl Preprocess for FittedCategory {
+    fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        let class = class_of(cell)?;
+        let position = self.positions.get(&class);
+        position.map(|at| Payload::Class(*at)).ok_or_else(|| Fault::new(Cause::UnknownClass, format!("'{class}'")))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Class { n_classes: self.classes.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_sorted_and_an_unseen_one_is_a_fault() {
+        let mut fitter = CategoryPreprocessing { most_common: 3, missing_value_strategy: MissingValueStrategy::Absent }.fitter();
+        for word in ["b", "a", "b", " a ", "d", "d", "e", ""] {
+            fitter.observe(&Cell::text(word), Path::new(""));
+        }
+        let Preprocessor::Category(fitted) = fitter.finish().unwrap() else { panic!("a category") };
+        assert_eq!(fitted.classes, ["a", "b", "d"]);
+        assert_eq!(fitted.payload(&Cell::text("b"), Path::new("")), Ok(Payload::Class(1)));
+        assert_eq!(fitted.payload(&Cell::text("e"), Path::new("")).unwrap_err().cause, Cause::UnknownClass);
+        let counts = ["10", "9", "2"].map(|word| (word.to_owned(), 1)).into();
+        assert_eq!(most_common(counts, 9), ["2", "9", "10"]);
+    }
+}

@@ -1,0 +1,137 @@
+//! Pictures, brought to one size and number of channels.
+
+use std::path::Path;
+
+use mbm_config::{choices, settings};
+use serde::{Deserialize, Serialize};
+
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, media};
+use crate::image::{decode_image, to_pixels};
+use crate::{Cause, Cell, Fault, Payload};
+
+choices! {
+    /// How pixel values are centred and scaled.
+    pub enum Standardization {
+        /// By mean and deviation of the training pictures.
+        Dataset = "dataset",
+        /// By those of ImageNet.
+        Imagenet1k = "imagenet1k",
+        /// To 0 to 1 only.
+        None = "none",
+    }
+}
+
+settings! {
+    /// How pictures are read.
+    pub struct ImagePreprocessing {
+        /// Rows; those of the first training picture where not given.
+        height: Option<usize> = None => 1..=4096;
+        /// Columns, likewise.
+        width: Option<usize> = None => 1..=4096;
+        /// 1 (grey) or 3; as the first training picture where not given.
+        num_channels: Option<usize> = None => 1..=3;
+        /// Centring and scaling.
+        standardize_image: Standardization = Standardization::Dataset;
+        /// Pictures with more pixels are not decoded.
+        max_pixels: usize = 100_000_000 => 1..=4_000_000_000;
+        /// What becomes of pictures that cannot be read.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted picture reader: `Image [channels, height, width]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedImage {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Mean of each channel, of values from 0 to 1.
+    pub mean: Vec<f32>,
+    /// Deviation of each channel.
+    pub deviation: Vec<f32>,
+    /// The largest picture that is decoded.
+    pub max_pixels: usize,
+}
+
+/// Training pictures that mean and deviation are taken from.
+const N_SAMPLED: usize = 256;
+
+struct ImageFitter {
+    settings: ImagePreprocessing,
+    size: Option<(usize, usize, usize)>,
+    moments: Vec<Moments>,
+    n_seen: usize,
+    first_fault: Option<Fault>,
+}
+
+impl ImagePreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        let known = self.num_channels.zip(self.height.zip(self.width)).map(|(channels, (height, width))| (channels, height, width));
+        Box::new(ImageFitter { settings: self.clone(), size: known, moments: vec![Moments::default(); 3], n_seen: 0, first_fault: None })
+    }
+}
+
+impl ImageFitter {
+    fn look(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
+        let picture = decode_image(&media::bytes_of(cell, folder)?, self.settings.max_pixels)?;
+        let settings = &self.settings;
+        let (channels, height, width) = *self.size.get_or_insert_with(|| {
+            let channels = settings.num_channels.unwrap_or(if picture.color().has_color() { 3 } else { 1 });
+            let own = (picture.height() as usize, picture.width() as usize);
+            (channels, settings.height.unwrap_or(own.0), settings.width.unwrap_or(own.1))
+        });
+        let pixels = to_pixels(&picture, channels, height, width)?;
+        for (moments, plane) in self.moments.iter_mut().zip(pixels.data.chunks(height * width)) {
+            plane.iter().for_each(|value| moments.add(f64::from(*value) / 255.0));
+        }
+        self.n_seen += 1;
+        Ok(())
+    }
+}
+
+impl Fitter for ImageFitter {
+    fn observe(&mut self, cell: &Cell, folder: &Path) {
+        let needed = self.size.is_none() || self.settings.standardize_image == Standardization::Dataset;
+        if !needed || self.n_seen >= N_SAMPLED {
+            return;
+        }
+        if let Err(fault) = self.look(cell, folder) {
+            self.first_fault.get_or_insert(media::named(cell, fault));
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
+        let (channels, height, width) = self.size.ok_or_else(|| format!("no training picture can be read{reason}"))?;
+        let fitted = self.n_seen > 0;
+        let (mean, deviation) = match (self.settings.standardize_image, channels) {
+            (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+            (Standardization::Imagenet1k, _) => (vec![0.449; channels], vec![0.226; channels]),
+            (Standardization::Dataset, _) if fitted => {
+                (self.moments[..channels].iter().map(Moments::mean).collect(), self.moments[..channels].iter().map(Moments::deviation).collect())
+            }
+            (Standardization::Dataset | Standardization::None, _) => (vec![0.0; channels], vec![1.0; channels]),
+        };
+        let max_pixels = self.settings.max_pixels;
+        Ok(Preprocessor::Image(FittedImage { height, width, channels, mean, deviation, max_pixels }))
+    }
+}
+
+impl Preprocess for FittedImage {
+    fn payload(&self, cell: &Cell, folder: &Path) -> Result<Payload, Fault> {
+        if matches!(cell, Cell::Empty) {
+            return Err(Fault::new(Cause::Empty, ""));
+        }
+        let bytes = media::bytes_of(cell, folder)?;
+        let decoded = decode_image(&bytes, self.max_pixels).and_then(|it| to_pixels(&it, self.channels, self.height, self.width));
+        decoded.map(Payload::Image).map_err(|fault| media::named(cell, fault))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Image { channels: self.channels, height: self.height, width: self.width }
+    }
+}

@@ -1,0 +1,200 @@
+//! Features: how a cell of each type is read, what is fitted on the training rows, and the shape that comes out.
+//!
+//! A feature type is one file here: its settings, a [`Fitter`] that sees every training cell once, and the fitted reader.
+
+mod audio;
+mod binary;
+mod category;
+mod date;
+mod image;
+mod media;
+mod number;
+mod set;
+mod text;
+mod timeseries;
+mod tokenizer;
+mod vector;
+
+use std::path::Path;
+
+use mbm_config::choices;
+use serde::{Deserialize, Serialize};
+
+pub use audio::{AudioPreprocessing, FittedAudio};
+pub use binary::{BinaryPreprocessing, FittedBinary, as_bool};
+pub use category::{CategoryPreprocessing, FittedCategory};
+pub use date::{DatePreprocessing, FittedDate, parse_date};
+pub use image::{FittedImage, ImagePreprocessing, Standardization};
+pub use number::{FittedNumber, Normalization, NumberPreprocessing};
+pub use set::{FittedSet, SetPreprocessing};
+pub use text::{FittedText, TextPreprocessing, TokenizerKind};
+pub use timeseries::{FittedTimeseries, TimeseriesPreprocessing};
+pub use vector::{FittedVector, VectorPreprocessing};
+
+use crate::{Cell, Fault, Payload};
+
+choices! {
+    /// What becomes of a row whose cell is empty or cannot be read.
+    pub enum MissingValueStrategy {
+        /// The row stays; the feature is absent in it.
+        Absent = "absent",
+        /// The row takes no part in training and gets no prediction.
+        DropRow = "drop_row",
+        /// The run stops with the row's number.
+        Error = "error",
+    }
+}
+
+/// What a fitted feature gives an encoder.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// A vector of a width.
+    Vector {
+        /// Values.
+        width: usize,
+    },
+    /// One number, with the quantiles of the training rows (normalised, rising, without equals).
+    Number {
+        /// Edges of equally filled bins.
+        quantiles: Vec<f32>,
+    },
+    /// Frames of a width, at most so many.
+    Frames {
+        /// Values of a step.
+        width: usize,
+        /// The longest sequence.
+        max_steps: usize,
+    },
+    /// Pictures of one size.
+    Image {
+        /// 1 or 3.
+        channels: usize,
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
+    /// Ids below a vocabulary's size; 0 is padding.
+    Tokens {
+        /// Ids there are.
+        vocab_size: usize,
+        /// The longest sequence.
+        max_steps: usize,
+    },
+    /// One of several classes.
+    Class {
+        /// How many.
+        n_classes: usize,
+    },
+}
+
+/// Sees every training cell of a feature once, in row order.
+pub trait Fitter: Send {
+    /// Takes one cell into account.
+    fn observe(&mut self, cell: &Cell, folder: &Path);
+
+    /// The fitted reader.
+    ///
+    /// # Errors
+    /// What the training cells lack.
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String>;
+}
+
+/// Reads cells of one type after fitting.
+pub trait Preprocess {
+    /// The payload of a cell; relative paths start from `folder`.
+    ///
+    /// # Errors
+    /// Why the cell has none.
+    fn payload(&self, cell: &Cell, folder: &Path) -> Result<Payload, Fault>;
+
+    /// What the payloads look like.
+    fn shape(&self) -> Shape;
+}
+
+macro_rules! preprocessors {
+    ($($variant:ident($fitted:ty) = $word:literal),+ $(,)?) => {
+        /// A fitted feature: everything that prediction needs to read its cells. Saved in the bundle.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(tag = "type", rename_all = "snake_case")]
+        pub enum Preprocessor { $( #[doc = concat!("`type: ", $word, "`")] $variant($fitted), )+ }
+
+        impl Preprocessor {
+            /// The reader behind it.
+            pub fn get(&self) -> &dyn Preprocess {
+                match self { $( Self::$variant(it) => it, )+ }
+            }
+
+            /// The feature's type as the config names it.
+            pub fn type_name(&self) -> &'static str {
+                match self { $( Self::$variant(_) => $word, )+ }
+            }
+        }
+    };
+}
+
+preprocessors! {
+    Image(FittedImage) = "image",
+    Text(FittedText) = "text",
+    Audio(FittedAudio) = "audio",
+    Timeseries(FittedTimeseries) = "timeseries",
+    Number(FittedNumber) = "number",
+    Category(FittedCategory) = "category",
+    Binary(FittedBinary) = "binary",
+    Set(FittedSet) = "set",
+    Vector(FittedVector) = "vector",
+    Date(FittedDate) = "date",
+}
+
+/// Mean and standard deviation in one pass (Welford 1962).
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Moments {
+    n: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    pub fn add(&mut self, value: f64) {
+        self.n += 1.0;
+        let delta = value - self.mean;
+        self.mean += delta / self.n;
+        self.squares += delta * (value - self.mean);
+    }
+
+    pub fn mean(&self) -> f32 {
+        self.mean as f32
+    }
+
+    /// The standard deviation; 1 where nothing varies, so that dividing by it is safe.
+    pub fn deviation(&self) -> f32 {
+        let deviation = (self.squares / self.n.max(1.0)).sqrt() as f32;
+        if deviation > 1e-8 { deviation } else { 1.0 }
+    }
+}
+
+/// The text of a cell that should be text.
+pub(crate) fn text_of(cell: &Cell) -> Result<String, Fault> {
+    use crate::Cause;
+    match cell {
+        Cell::Empty => Err(Fault::new(Cause::Empty, "")),
+        Cell::NotUtf8(bytes) => Err(Fault::new(Cause::NotUtf8, String::from_utf8_lossy(bytes).chars().take(40).collect::<String>())),
+        Cell::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(_) => Err(Fault::new(Cause::NotUtf8, format!("{} bytes", bytes.len()))),
+        },
+        other => Ok(other.to_text()),
+    }
+}
+
+/// The finite number of a cell that should be one.
+pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
+    use crate::Cause;
+    let value = match cell {
+        Cell::Number(value) => Some(*value),
+        Cell::Bool(value) => Some(f64::from(u8::from(*value))),
+        other => text_of(other)?.trim().parse().ok(),
+    };
+    let malformed = || Fault::new(Cause::Malformed, format!("'{}' is not a number", cell.to_text()));
+    value.filter(|value| value.is_finite()).ok_or_else(malformed)
+}

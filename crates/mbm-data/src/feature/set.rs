@@ -1,0 +1,80 @@
+//! Several labels at once: `a b c`, or a list.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+
+use super::category::most_common;
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use crate::{Cause, Cell, Fault, Payload};
+
+settings! {
+    /// How sets are read.
+    pub struct SetPreprocessing {
+        /// The most labels; rarer ones are not told apart.
+        most_common: usize = 10_000 => 1..=100_000;
+        /// What becomes of empty cells; an empty list is the empty set, not a missing one.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted set reader: `Vector [labels]` of zeros and ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedSet {
+    /// The labels, sorted.
+    pub labels: Vec<String>,
+}
+
+struct SetFitter {
+    most_common: usize,
+    counts: HashMap<String, usize>,
+}
+
+impl SetPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        Box::new(SetFitter { most_common: self.most_common, counts: HashMap::new() })
+    }
+}
+
+/// The labels of a cell: a list's items, or the words between spaces, commas or bars.
+fn labels_of(cell: &Cell) -> Result<Vec<String>, Fault> {
+    match cell {
+        Cell::Words(words) => Ok(words.iter().filter(|word| !word.is_empty()).cloned().collect()),
+        Cell::Numbers(values) => Ok(values.iter().map(f64::to_string).collect()),
+        other => {
+            let text = text_of(other)?;
+            Ok(text.split([' ', ',', '|', '\t']).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+        }
+    }
+}
+
+impl Fitter for SetFitter {
+    fn observe(&mut self, cell: &Cell, _folder: &Path) {
+        labels_of(cell).unwrap_or_default().into_iter().for_each(|label| *self.counts.entry(label).or_default() += 1);
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let labels = most_common(self.counts, self.most_common);
+        if labels.is_empty() { Err("no training cell holds a label".to_owned()) } else { Ok(Preprocessor::Set(FittedSet { labels })) }
+    }
+}
+
+impl Preprocess for FittedSet {
+    fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        let found = labels_of(cell)?;
+        let mut vector = vec![0.0; self.labels.len()];
+        let positions: Vec<usize> = found.iter().filter_map(|label| self.labels.iter().position(|known| known == label)).collect();
+        if positions.is_empty() && !found.is_empty() {
+            return Err(Fault::new(Cause::UnknownClass, format!("'{}'", found.join(" "))));
+        }
+        positions.into_iter().for_each(|at| vector[at] = 1.0);
+        Ok(Payload::Vector(vector))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Vector { width: self.labels.len() }
+    }
+}

@@ -1,0 +1,97 @@
+//! Texts as ids of a vocabulary.
+
+use std::path::{Path, PathBuf};
+
+use mbm_config::{choices, settings};
+use serde::{Deserialize, Serialize};
+
+use super::tokenizer::{Tokenizer, TokenizerFitter};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use crate::{Cause, Cell, Fault, Payload};
+
+choices! {
+    /// How text is cut into tokens.
+    pub enum TokenizerKind {
+        /// Words and single punctuation marks.
+        SpacePunct = "space_punct",
+        /// Single characters.
+        Characters = "characters",
+        /// Byte-pair encoding, trained on the training rows.
+        Bpe = "bpe",
+        /// WordPiece, trained on the training rows.
+        Wordpiece = "wordpiece",
+        /// A Hugging Face `tokenizer.json` at `vocab_file`.
+        HfTokenizer = "hf_tokenizer",
+    }
+}
+
+settings! {
+    /// How texts are read.
+    pub struct TextPreprocessing {
+        /// The tokenizer.
+        tokenizer: TokenizerKind = TokenizerKind::SpacePunct;
+        /// `tokenizer.json` for `hf_tokenizer`.
+        vocab_file: Option<String> = None;
+        /// The most tokens that the vocabulary holds.
+        most_common: usize = 20_000 => 4..=1_000_000;
+        /// The most tokens of one text; the rest is cut off.
+        max_sequence_length: usize = 256 => 1..=16_384;
+        /// Whether capitals count as small letters.
+        lowercase: bool = true;
+        /// What becomes of texts that are empty or not UTF-8.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted text reader: `Tokens [steps]`, 0 padding and 1 unknown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FittedText {
+    /// The vocabulary.
+    pub tokenizer: Tokenizer,
+    /// The most tokens of a text.
+    pub max_steps: usize,
+    /// Whether capitals count as small letters.
+    pub lowercase: bool,
+}
+
+struct TextFitter {
+    tokenizer: TokenizerFitter,
+    settings: TextPreprocessing,
+}
+
+impl TextPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        let file = self.vocab_file.as_ref().map(PathBuf::from);
+        Box::new(TextFitter { tokenizer: TokenizerFitter::new(self.tokenizer, self.most_common, file), settings: self.clone() })
+    }
+}
+
+fn cased(text: String, lowercase: bool) -> String {
+    if lowercase { text.to_lowercase() } else { text }
+}
+
+impl Fitter for TextFitter {
+    fn observe(&mut self, cell: &Cell, _folder: &Path) {
+        if let Ok(text) = text_of(cell) {
+            self.tokenizer.observe(cased(text, self.settings.lowercase));
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let tokenizer = self.tokenizer.finish()?;
+        Ok(Preprocessor::Text(FittedText { tokenizer, max_steps: self.settings.max_sequence_length, lowercase: self.settings.lowercase }))
+    }
+}
+
+impl Preprocess for FittedText {
+    fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        let mut ids = self.tokenizer.encode(&cased(text_of(cell)?, self.lowercase));
+        ids.truncate(self.max_steps);
+        if ids.is_empty() { Err(Fault::new(Cause::Empty, "no tokens")) } else { Ok(Payload::Tokens(ids)) }
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
+    }
+}

@@ -1,0 +1,267 @@
+//! Pictures: bytes to pixels with limits, resizing, and the random changes of augmentation.
+
+use std::io::Cursor;
+
+use fast_image_resize::images::Image as Buffer;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use mbm_config::{settings, tagged};
+use rand::RngExt;
+
+use crate::payload::Pixels;
+use crate::random::Rng;
+use crate::{Cause, Fault};
+
+/// Decodes PNG, JPEG, WebP, GIF (first frame), BMP, TIFF or PNM, upright as its EXIF says.
+///
+/// # Errors
+/// [`Cause::TooLarge`] from the header alone, before pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
+pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
+    let unreadable = |error: image::ImageError| Fault::new(Cause::Unreadable, error.to_string());
+    if bytes.is_empty() {
+        return Err(Fault::new(Cause::Unreadable, "zero bytes"));
+    }
+    if is_truncated_jpeg(bytes) {
+        return Err(Fault::new(Cause::Unreadable, "truncated JPEG: it has no end marker"));
+    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| unreadable(error.into()))?;
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > max_pixels as u64 {
+        return Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels, the limit is {max_pixels} in all")));
+    }
+    let orientation = decoder.orientation().map_err(unreadable)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
+}
+
+/// The decoder fills what a truncated JPEG lacks with grey and says nothing; a whole one ends its scans with FF D9.
+fn is_truncated_jpeg(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(&[0xff, 0xd8]) {
+        return false;
+    }
+    let mut at = 2;
+    while let Some([0xff, marker, high, low]) = bytes.get(at..at + 4) {
+        if *marker == 0xda {
+            return !bytes[at..].windows(2).any(|pair| pair == [0xff, 0xd9]);
+        }
+        let is_fill = *marker == 0xff;
+        at += if is_fill { 1 } else { 2 + usize::from(u16::from_be_bytes([*high, *low])) };
+    }
+    true
+}
+
+/// The picture at a size, channels first. Bilinear with anti-aliasing, as Pillow's `resize(BILINEAR)`.
+pub(crate) fn to_pixels(picture: &DynamicImage, channels: usize, height: usize, width: usize) -> Result<Pixels, Fault> {
+    let (bytes, pixel_type) = match channels {
+        1 => (picture.to_luma8().into_raw(), PixelType::U8),
+        _ => (picture.to_rgb8().into_raw(), PixelType::U8x3),
+    };
+    let bytes = if (picture.width() as usize, picture.height() as usize) == (width, height) {
+        bytes
+    } else {
+        let unreadable = |error: String| Fault::new(Cause::Unreadable, error);
+        let source = Buffer::from_vec_u8(picture.width(), picture.height(), bytes, pixel_type);
+        let source = source.map_err(|error| unreadable(error.to_string()))?;
+        let mut target = Buffer::new(width as u32, height as u32, pixel_type);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        Resizer::new().resize(&source, &mut target, &options).map_err(|error| unreadable(error.to_string()))?;
+        target.into_vec()
+    };
+    let data = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
+    Ok(Pixels { channels, height, width, data })
+}
+
+settings! {
+    /// A change without settings.
+    pub struct Plain {}
+
+    /// Rotation about the centre.
+    pub struct Rotate {
+        /// The largest angle either way, in degrees.
+        degree: f64 = 15.0 => 0.0..=180.0;
+    }
+
+    /// Shifting by whole pixels; what moves in from outside repeats the edge.
+    pub struct Shift {
+        /// The largest shift either way, in pixels.
+        pixels: usize = 4 => 1..=1024;
+    }
+
+    /// A random factor.
+    pub struct Factor {
+        /// The smallest factor.
+        min: f64 = 0.7 => 0.0..=10.0;
+        /// The largest factor.
+        max: f64 = 1.3 => 0.0..=10.0;
+    }
+
+    /// A rectangle of noise-free grey (Zhong et al. 2020, random erasing).
+    pub struct Erase {
+        /// The largest side, as a share of the picture's.
+        share: f64 = 0.3 => 0.01..=0.9;
+    }
+}
+
+tagged! {
+    /// One random change of a training picture.
+    pub enum ImageAugmentation {
+        HorizontalFlip(Plain) = "random_horizontal_flip",
+        VerticalFlip(Plain) = "random_vertical_flip",
+        Rotate(Rotate) = "random_rotate",
+        Shift(Shift) = "random_shift",
+        Brightness(Factor) = "random_brightness",
+        Contrast(Factor) = "random_contrast",
+        Erase(Erase) = "random_erase",
+    }
+}
+
+impl ImageAugmentation {
+    /// Changes the picture in place, by draws of `rng` alone.
+    pub fn apply(&self, image: &mut Pixels, rng: &mut Rng) {
+        let (height, width) = (image.height as f64, image.width as f64);
+        match self {
+            Self::HorizontalFlip(_) if rng.random_bool(0.5) => resample(image, |y, x| (y, width - 1.0 - x)),
+            Self::VerticalFlip(_) if rng.random_bool(0.5) => resample(image, |y, x| (height - 1.0 - y, x)),
+            Self::HorizontalFlip(_) | Self::VerticalFlip(_) => {}
+            Self::Rotate(rotate) => {
+                let (sin, cos) = rng.random_range(-rotate.degree..=rotate.degree).to_radians().sin_cos();
+                let (cy, cx) = ((height - 1.0) / 2.0, (width - 1.0) / 2.0);
+                resample(image, |y, x| (cy + (y - cy) * cos - (x - cx) * sin, cx + (y - cy) * sin + (x - cx) * cos));
+            }
+            Self::Shift(shift) => {
+                let most = shift.pixels as i64;
+                let (dy, dx) = (rng.random_range(-most..=most) as f64, rng.random_range(-most..=most) as f64);
+                resample(image, |y, x| (y + dy, x + dx));
+            }
+            Self::Brightness(factor) => {
+                let by = draw(factor, rng);
+                image.data.iter_mut().for_each(|value| *value = (f64::from(*value) * by).round() as u8);
+            }
+            Self::Contrast(factor) => {
+                let by = draw(factor, rng);
+                let mean = image.data.iter().map(|value| f64::from(*value)).sum::<f64>() / image.data.len().max(1) as f64;
+                image.data.iter_mut().for_each(|value| *value = (mean + (f64::from(*value) - mean) * by).round() as u8);
+            }
+            Self::Erase(erase) => erase_rectangle(image, erase.share, rng),
+        }
+    }
+}
+
+fn draw(factor: &Factor, rng: &mut Rng) -> f64 {
+    rng.random_range(factor.min.min(factor.max)..=factor.max.max(factor.min))
+}
+
+/// Each pixel becomes the bilinear mix of the four around `from(y, x)`; outside, the edge repeats.
+fn resample(image: &mut Pixels, from: impl Fn(f64, f64) -> (f64, f64)) {
+    let (height, width) = (image.height, image.width);
+    let source = image.data.clone();
+    for y in 0..height {
+        for x in 0..width {
+            let (sy, sx) = from(y as f64, x as f64);
+            let (sy, sx) = (sy.clamp(0.0, height as f64 - 1.0), sx.clamp(0.0, width as f64 - 1.0));
+            let (y0, x0) = (sy as usize, sx as usize);
+            let (y1, x1) = ((y0 + 1).min(height - 1), (x0 + 1).min(width - 1));
+            let (fy, fx) = (sy - y0 as f64, sx - x0 as f64);
+            for channel in 0..image.channels {
+                let plane = &source[channel * height * width..];
+                let at = |y: usize, x: usize| f64::from(plane[y * width + x]);
+                let top = at(y0, x0) * (1.0 - fx) + at(y0, x1) * fx;
+                let bottom = at(y1, x0) * (1.0 - fx) + at(y1, x1) * fx;
+                image.data[(channel * height + y) * width + x] = (top * (1.0 - fy) + bottom * fy).round() as u8;
+            }
+        }
+    }
+}
+
+fn erase_rectangle(image: &mut Pixels, share: f64, rng: &mut Rng) {
+    let mut side = |length: usize| {
+        let size = ((length as f64 * rng.random_range(0.0..=share)) as usize).clamp(1, length);
+        let start = rng.random_range(0..=length - size);
+        start..start + size
+    };
+    let (rows, cols) = (side(image.height), side(image.width));
+    for channel in 0..image.channels {
+        for y in rows.clone() {
+            let start = (channel * image.height + y) * image.width;
+            image.data[start + cols.start..start + cols.end].fill(128);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(format: image::ImageFormat) -> Vec<u8> {
+        let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 100]));
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::from(picture).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn a_whole_jpeg_decodes_and_a_truncated_one_is_unreadable() {
+        let bytes = encoded(image::ImageFormat::Jpeg);
+        assert_eq!(decode_image(&bytes, 10_000).unwrap().width(), 40);
+        for n_bytes in [0, 1, 30, bytes.len() / 2, bytes.len() - 2] {
+            assert_eq!(decode_image(&bytes[..n_bytes], 10_000).unwrap_err().cause, Cause::Unreadable, "{n_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_refused_from_its_header() {
+        let mut bytes = encoded(image::ImageFormat::Png);
+        bytes[16..24].copy_from_slice(&[0, 0, 0x9c, 0x40, 0, 0, 0x9c, 0x40]);
+        let header_crc = crc(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&header_crc.to_be_bytes());
+        let fault = decode_image(&bytes, 100_000_000).unwrap_err();
+        assert_eq!((fault.cause, fault.detail.contains("40000 x 40000")), (Cause::TooLarge, true), "{fault}");
+    }
+
+    /// CRC-32 as PNG has it.
+    fn crc(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 })
+        })
+    }
+
+    #[test]
+    fn channels_come_first_and_the_size_is_as_asked() {
+        let picture = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
+        let same = to_pixels(&picture, 3, 30, 40).unwrap();
+        assert_eq!((same.data[1], same.data[30 * 40 + 40], same.data[2 * 30 * 40]), (6, 8, 100));
+        assert_eq!(to_pixels(&picture, 1, 7, 9).unwrap().data.len(), 63);
+    }
+
+    #[test]
+    fn two_flips_give_the_picture_back_and_the_same_seed_the_same_change() {
+        let picture = to_pixels(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40).unwrap();
+        let mut flipped = picture.clone();
+        resample(&mut flipped, |y, x| (y, 39.0 - x));
+        assert_eq!(flipped.data[0], picture.data[39]);
+        resample(&mut flipped, |y, x| (y, 39.0 - x));
+        assert_eq!(flipped, picture);
+        let changed = |seed: u64| {
+            let mut image = picture.clone();
+            let rotate = ImageAugmentation::Rotate(Rotate { degree: 30.0 });
+            rotate.apply(&mut image, &mut crate::random::rng(seed));
+            image
+        };
+        assert_eq!(changed(1), changed(1));
+        assert_ne!(changed(1), changed(2));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_pictures_never_panic(at in 0usize..600, byte in 0u8..=255) {
+            for format in [image::ImageFormat::Png, image::ImageFormat::Jpeg] {
+                let mut bytes = encoded(format);
+                let n_bytes = bytes.len();
+                bytes[at % n_bytes] = byte;
+                let _ = decode_image(&bytes, 10_000);
+            }
+        }
+    }
+}

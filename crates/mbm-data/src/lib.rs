@@ -1,0 +1,40 @@
+//! Tables of mixed cells turned into seeded batches of plain numbers. No tensors, no network, nothing printed.
+//!
+//! ```text
+//! file or folder --source--> Table (rows in a temporary file) --split--> rows of train, validation, test
+//!        Table --feature (fitted on train)--> Sample of Payloads --cache--> loader --> Batch
+//! ```
+//!
+//! A cell that is empty or cannot be read becomes [`Payload::Missing`] with a [`Fault`] that says why; nothing is ever put
+//! in its place. All randomness comes from [`random::seed`].
+
+mod audio;
+mod batch;
+mod cell;
+mod dataset;
+mod error;
+mod fault;
+pub mod feature;
+mod image;
+mod infer;
+mod loader;
+mod payload;
+pub mod random;
+pub mod source;
+pub mod split;
+mod spool;
+mod table;
+
+pub use audio::{AudioAugmentation, Waveform};
+pub use batch::{Batch, Column, Values};
+pub use cell::Cell;
+pub use dataset::{Dataset, Field, Prepared, Sample, Unfitted, fit};
+pub use error::DataError;
+pub use fault::{Cause, Fault, FaultReport};
+pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};
+pub use image::{ImageAugmentation, decode_image};
+pub use infer::{Inferred, infer_types};
+pub use loader::{Augmentation, Chance, Loading, load};
+pub use payload::{Frames, Payload, Pixels};
+pub use split::Split;
+pub use table::{Row, Table};

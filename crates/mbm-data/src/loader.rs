@@ -1,0 +1,138 @@
+//! Batches made ahead by worker threads and taken in order: their content never depends on the threads' timing.
+
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rand::RngExt;
+
+use crate::random::{Rng, rng, seed};
+use crate::{AudioAugmentation, Batch, DataError, Dataset, ImageAugmentation, Payload, Sample};
+
+/// Which batches, of what.
+pub struct Loading<'a> {
+    /// The dataset.
+    pub dataset: &'a Dataset,
+    /// The rows in the order in which they come.
+    pub rows: &'a [usize],
+    /// Rows a batch; the last may be shorter.
+    pub batch_size: usize,
+    /// The first batch that is made.
+    pub start: usize,
+    /// What chance changes; nothing where `None`.
+    pub chance: Option<Chance<'a>>,
+}
+
+/// What chance changes in training rows.
+#[derive(Clone, Copy)]
+pub struct Chance<'a> {
+    /// The run's seed.
+    pub run_seed: u64,
+    /// The epoch.
+    pub epoch: usize,
+    /// The probability with which each input of a row is made absent; one of them always stays.
+    pub modality_dropout: f64,
+    /// Changes of each input feature.
+    pub augmentations: &'a [Augmentation],
+}
+
+/// The random changes of one input feature.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Augmentation {
+    /// None.
+    None,
+    /// Of pictures, in order.
+    Image(Vec<ImageAugmentation>),
+    /// Of sounds, in order.
+    Audio(Vec<AudioAugmentation>),
+}
+
+/// Batches that each worker keeps ready.
+const AHEAD: usize = 2;
+
+/// Gives each batch and its number to `consume`, in order, until it fails or the rows end.
+///
+/// # Errors
+/// What reading a row or `consume` answers.
+pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize, Batch) -> Result<(), E>) -> Result<(), E> {
+    let n_batches = loading.rows.len().div_ceil(loading.batch_size);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let n_workers = (cores / 2).clamp(1, 4);
+    std::thread::scope(|scope| {
+        let start_worker = |worker: usize| -> Receiver<Result<Batch, DataError>> {
+            let (sender, receiver) = sync_channel(AHEAD);
+            scope.spawn(move || {
+                for batch_idx in (loading.start + worker..n_batches).step_by(n_workers) {
+                    // A closed channel means that no one wants more batches.
+                    if sender.send(loading.batch(batch_idx)).is_err() {
+                        break;
+                    }
+                }
+            });
+            receiver
+        };
+        let workers: Vec<_> = (0..n_workers).map(start_worker).collect();
+        for batch_idx in loading.start..n_batches {
+            // A worker ends without sending only by a panic, which the scope passes on.
+            let Ok(batch) = workers[(batch_idx - loading.start) % n_workers].recv() else { break };
+            consume(batch_idx, batch?)?;
+        }
+        Ok(())
+    })
+}
+
+impl Loading<'_> {
+    fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
+        let from = batch_idx * self.batch_size;
+        let rows = &self.rows[from..(from + self.batch_size).min(self.rows.len())];
+        let samples = rows.iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Batch::collate(self.dataset, &samples))
+    }
+
+    fn sample(&self, row_idx: usize) -> Result<Sample, DataError> {
+        let mut sample = self.dataset.sample(row_idx)?;
+        if let Some(chance) = &self.chance {
+            let mut rng = rng(seed(chance.run_seed, "augment", chance.epoch as u64, row_idx as u64));
+            let inputs = &mut sample.payloads[..self.dataset.n_inputs];
+            drop_modalities(inputs, chance.modality_dropout, &mut rng);
+            inputs.iter_mut().zip(chance.augmentations).for_each(|(payload, augmentation)| augmentation.apply(payload, &mut rng));
+        }
+        Ok(sample)
+    }
+}
+
+/// Makes each present input absent with a probability, but never the last one.
+fn drop_modalities(inputs: &mut [Payload], probability: f64, rng: &mut Rng) {
+    let present: Vec<usize> = (0..inputs.len()).filter(|at| inputs[*at] != Payload::Missing).collect();
+    if present.len() < 2 || probability <= 0.0 {
+        return;
+    }
+    let kept = present[rng.random_range(0..present.len())];
+    for at in present {
+        if rng.random_bool(probability) && at != kept {
+            inputs[at] = Payload::Missing;
+        }
+    }
+}
+
+impl Augmentation {
+    fn apply(&self, payload: &mut Payload, rng: &mut Rng) {
+        match (self, payload) {
+            (Self::Image(changes), Payload::Image(image)) => changes.iter().for_each(|change| change.apply(image, rng)),
+            (Self::Audio(changes), Payload::Frames(frames)) => changes.iter().for_each(|change| change.apply(frames, rng)),
+            (Self::None | Self::Image(_) | Self::Audio(_), _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_modality_always_stays() {
+        for seed in 0..100 {
+            let mut inputs = [Payload::Class(1), Payload::Missing, Payload::Class(2)];
+            drop_modalities(&mut inputs, 1.0, &mut rng(seed));
+            assert_eq!(inputs.iter().filter(|it| **it != Payload::Missing).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The few shapes that every modality is brought into, as plain numbers.
+
+/// One cell, ready for an encoder or as a target.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Payload {
+    /// `[width]`: numbers, dates, sets as zeros and ones.
+    Vector(Vec<f32>),
+    /// `[steps, width]`: sounds and series.
+    Frames(Frames),
+    /// `[channels, height, width]`.
+    Image(Pixels),
+    /// `[steps]` ids of a vocabulary.
+    Tokens(Vec<u32>),
+    /// A class number.
+    Class(u32),
+    /// Nothing that could be read.
+    Missing,
+}
+
+/// A sequence of vectors, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frames {
+    /// Values of one step.
+    pub width: usize,
+    /// `steps * width` values.
+    pub data: Vec<f32>,
+}
+
+/// A picture, channels first, not yet scaled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels {
+    /// 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `channels * height * width` bytes.
+    pub data: Vec<u8>,
+}
+
+impl Payload {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let words = |out: &mut Vec<u8>, words: &[usize]| words.iter().for_each(|word| out.extend((*word as u32).to_le_bytes()));
+        let floats = |out: &mut Vec<u8>, values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+        match self {
+            Payload::Missing => words(out, &[0, 0]),
+            Payload::Vector(values) => {
+                words(out, &[1, values.len()]);
+                floats(out, values);
+            }
+            Payload::Frames(frames) => {
+                words(out, &[2, frames.data.len(), frames.width]);
+                floats(out, &frames.data);
+            }
+            Payload::Image(image) => {
+                words(out, &[3, image.data.len(), image.channels, image.height, image.width]);
+                out.extend(&image.data);
+            }
+            Payload::Tokens(ids) => {
+                words(out, &[4, ids.len()]);
+                ids.iter().for_each(|id| out.extend(id.to_le_bytes()));
+            }
+            Payload::Class(class) => words(out, &[5, *class as usize]),
+        }
+    }
+
+    /// Reads what [`Payload::write`] wrote and moves `bytes` behind it.
+    pub(crate) fn read(bytes: &mut &[u8]) -> Self {
+        fn take<'a>(bytes: &mut &'a [u8], n_bytes: usize) -> &'a [u8] {
+            let (head, tail) = bytes.split_at(n_bytes);
+            *bytes = tail;
+            head
+        }
+        let word = |bytes: &mut &[u8]| {
+            let head = take(bytes, 4);
+            u32::from_le_bytes([head[0], head[1], head[2], head[3]])
+        };
+        let floats = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+        let (tag, len) = (word(bytes), word(bytes) as usize);
+        match tag {
+            1 => Payload::Vector(floats(take(bytes, 4 * len))),
+            2 => {
+                let width = word(bytes) as usize;
+                Payload::Frames(Frames { width, data: floats(take(bytes, 4 * len)) })
+            }
+            3 => {
+                let [channels, height, width] = [word(bytes), word(bytes), word(bytes)].map(|it| it as usize);
+                Payload::Image(Pixels { channels, height, width, data: take(bytes, len).to_vec() })
+            }
+            4 => Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect()),
+            5 => Payload::Class(len as u32),
+            _ => Payload::Missing,
+        }
+    }
+}

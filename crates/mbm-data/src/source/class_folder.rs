@@ -1,0 +1,77 @@
+//! A folder of one folder a class (the layout of ImageNet), or of `train`, `val` and `test` with such folders in them.
+
+use std::path::{Path, PathBuf};
+
+use super::Source;
+use crate::{Cell, DataError, Row};
+
+pub(super) struct ClassFolder {
+    folder: PathBuf,
+    columns: Vec<String>,
+    splits: Vec<String>,
+}
+
+const SPLITS: [&str; 4] = ["train", "val", "validation", "test"];
+
+impl ClassFolder {
+    pub fn open(folder: &Path) -> Result<Self, DataError> {
+        let names = entries(folder)?;
+        let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
+        let media = if holds_sounds(folder)? { "audio" } else { "image" };
+        let columns = [media, "label"].into_iter().chain((!splits.is_empty()).then_some("split"));
+        Ok(Self { folder: folder.to_path_buf(), columns: columns.map(str::to_owned).collect(), splits })
+    }
+
+    fn read_classes(&self, split: Option<&str>, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+        let root = self.folder.join(split.unwrap_or(""));
+        for class in entries(&root)?.into_iter().filter(|class| root.join(class).is_dir()) {
+            for file in entries(&root.join(&class))? {
+                let path = Path::new(split.unwrap_or("")).join(&class).join(&file);
+                let split = split.map(|split| Cell::Text(split.to_owned()));
+                sink([Cell::Text(path.display().to_string()), Cell::Text(class.clone())].into_iter().chain(split).collect())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source for ClassFolder {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+        if self.splits.is_empty() {
+            return self.read_classes(None, sink);
+        }
+        self.splits.iter().try_for_each(|split| self.read_classes(Some(split), sink))
+    }
+}
+
+/// Names in a folder, sorted, without hidden ones.
+fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
+    let read = std::fs::read_dir(folder).map_err(DataError::io(folder))?;
+    let names = read.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let mut names: Vec<String> = names.collect::<Result<_, _>>().map_err(DataError::io(folder))?;
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    Ok(names)
+}
+
+/// Whether the first file found lies in a sound format.
+fn holds_sounds(folder: &Path) -> Result<bool, DataError> {
+    for name in entries(folder)? {
+        let path = folder.join(&name);
+        if path.is_dir() {
+            return holds_sounds(&path);
+        }
+        if let Some(extension) = path.extension() {
+            return Ok(crate::audio::is_sound(&extension.to_string_lossy()));
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,102 @@
+//! COCO annotations: captions give a row a caption, instances a row a picture with the set of its categories.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Source, open_file, parent};
+use crate::{Cell, DataError, Row};
+
+#[derive(Deserialize)]
+struct Annotations {
+    images: Vec<Picture>,
+    annotations: Vec<Annotation>,
+    #[serde(default)]
+    categories: Vec<Category>,
+}
+
+#[derive(Deserialize)]
+struct Picture {
+    id: u64,
+    file_name: String,
+}
+
+#[derive(Deserialize)]
+struct Annotation {
+    image_id: u64,
+    caption: Option<String>,
+    category_id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Category {
+    id: u64,
+    name: String,
+}
+
+pub(super) struct Coco {
+    folder: PathBuf,
+    columns: Vec<String>,
+    annotations: Annotations,
+}
+
+impl Coco {
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let reader = std::io::BufReader::new(open_file(path)?);
+        let annotations: Annotations = serde_json::from_reader(reader)
+            .map_err(|error| DataError::malformed(path, None, format!("not COCO annotations: {error}")))?;
+        let has_captions = annotations.annotations.iter().any(|annotation| annotation.caption.is_some());
+        let target = if has_captions { "caption" } else { "categories" };
+        let columns = vec!["image".to_owned(), target.to_owned()];
+        Ok(Self { folder: pictures_folder(path, &annotations), columns, annotations })
+    }
+
+    fn captions(&self) -> Vec<Row> {
+        let names: HashMap<u64, &str> = self.annotations.images.iter().map(|it| (it.id, it.file_name.as_str())).collect();
+        let row = |annotation: &Annotation| {
+            let image = names.get(&annotation.image_id).map_or(Cell::Empty, |name| Cell::text(name));
+            vec![image, Cell::text(annotation.caption.as_deref().unwrap_or_default())]
+        };
+        self.annotations.annotations.iter().map(row).collect()
+    }
+
+    fn instances(&self) -> Vec<Row> {
+        let names: HashMap<u64, &str> = self.annotations.categories.iter().map(|it| (it.id, it.name.as_str())).collect();
+        let mut of_picture: HashMap<u64, BTreeMap<u64, &str>> = HashMap::new();
+        for annotation in &self.annotations.annotations {
+            let name = annotation.category_id.and_then(|id| names.get(&id).map(|name| (id, *name)));
+            of_picture.entry(annotation.image_id).or_default().extend(name);
+        }
+        let row = |picture: &Picture| {
+            let categories = of_picture.get(&picture.id).map(|found| found.values().map(|name| name.to_string()).collect());
+            vec![Cell::text(&picture.file_name), Cell::Words(categories.unwrap_or_default())]
+        };
+        self.annotations.images.iter().map(row).collect()
+    }
+}
+
+impl Source for Coco {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+        let rows = if self.columns[1] == "caption" { self.captions() } else { self.instances() };
+        rows.into_iter().try_for_each(sink)
+    }
+}
+
+/// COCO keeps `annotations/captions_val2017.json` beside `val2017/`: the folder, there or here, that holds the first picture.
+fn pictures_folder(path: &Path, annotations: &Annotations) -> PathBuf {
+    let here = parent(path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let set = stem.rsplit('_').next().unwrap_or_default();
+    let candidates = [here.clone(), here.join(set), here.join("..").join(set), here.join("../images").join(set), here.join("images")];
+    let first = annotations.images.first().map(|picture| picture.file_name.clone()).unwrap_or_default();
+    candidates.into_iter().find(|folder| folder.join(&first).is_file()).unwrap_or(here)
+}

@@ -1,0 +1,254 @@
+//! Which rows train, which validate and which test.
+
+use std::collections::HashMap;
+
+use mbm_config::{settings, tagged};
+use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
+
+use crate::feature::parse_date;
+use crate::random::{rng, seed};
+use crate::{DataError, Table};
+
+/// The role of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Fits features and trains the model.
+    Train,
+    /// Chooses the best checkpoint and ends training.
+    Validation,
+    /// Measured once, at the end.
+    Test,
+}
+
+settings! {
+    /// Shares of rows, drawn at random.
+    pub struct Random {
+        /// Train, validation, test.
+        probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
+    }
+    /// A column that says `train`, `validation` (or `val`) or `test`, or 0, 1, 2.
+    pub struct Fixed {
+        /// The column.
+        column: String = "split".to_owned();
+    }
+    /// Shares drawn within each value of a column, so that all splits hold them alike; or along a column.
+    pub struct ByColumn {
+        /// The column.
+        column: String;
+        /// Train, validation, test.
+        probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
+    }
+}
+
+tagged! {
+    /// How rows are split.
+    pub enum SplitSettings: Random {
+        Random(Random) = "random",
+        Fixed(Fixed) = "fixed",
+        Stratify(ByColumn) = "stratify",
+        Group(ByColumn) = "group",
+        Datetime(ByColumn) = "datetime",
+        Hash(ByColumn) = "hash",
+    }
+}
+
+impl SplitSettings {
+    /// The column it reads, if any.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::Random(_) => None,
+            Self::Fixed(fixed) => Some(&fixed.column),
+            Self::Stratify(by) | Self::Group(by) | Self::Datetime(by) | Self::Hash(by) => Some(&by.column),
+        }
+    }
+}
+
+/// The role of every row, in row order. `run_seed` decides what chance decides.
+///
+/// # Errors
+/// A column that is not there, shares that do not sum to 1, values that are no split or no date, no training rows.
+pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<Vec<Split>, DataError> {
+    let roles = match settings {
+        SplitSettings::Random(random) => along(&shuffled(0..table.n_rows(), run_seed), shares(&random.probabilities)?),
+        SplitSettings::Fixed(fixed) => fixed_roles(table, &fixed.column)?,
+        SplitSettings::Stratify(by) => stratified(table, by, run_seed)?,
+        SplitSettings::Group(by) => grouped(table, by, run_seed)?,
+        SplitSettings::Datetime(by) => by_date(table, by)?,
+        SplitSettings::Hash(by) => by_hash(table, by)?,
+    };
+    if roles.contains(&Split::Train) { Ok(roles) } else { Err(DataError::Split("no row is left for training".to_owned())) }
+}
+
+fn shares(probabilities: &[f64]) -> Result<[f64; 3], DataError> {
+    let shares = <[f64; 3]>::try_from(probabilities)
+        .map_err(|_| DataError::Split(format!("probabilities has {} values, it needs three: train, validation, test", probabilities.len())))?;
+    let sum: f64 = shares.iter().sum();
+    if (sum - 1.0).abs() < 1e-6 { Ok(shares) } else { Err(DataError::Split(format!("probabilities sum to {sum}, they must sum to 1"))) }
+}
+
+fn role(share: f64, [train, validation, _]: [f64; 3]) -> Split {
+    match share {
+        share if share < train => Split::Train,
+        share if share < train + validation - 1e-12 => Split::Validation,
+        _ => Split::Test,
+    }
+}
+
+/// Roles by place in an order of all rows.
+fn along(order: &[usize], shares: [f64; 3]) -> Vec<Split> {
+    let mut roles = vec![Split::Train; order.len()];
+    order.iter().enumerate().for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+    roles
+}
+
+fn shuffled(rows: impl IntoIterator<Item = usize>, run_seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = rows.into_iter().collect();
+    order.shuffle(&mut rng(seed(run_seed, "split", 0, 0)));
+    order
+}
+
+/// The text of a column, row by row.
+fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
+    let at = table.require(name)?;
+    (0..table.n_rows()).map(|row_idx| Ok(table.row(row_idx)?[at].to_text().trim().to_owned())).collect()
+}
+
+fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {
+    let of = |(row_idx, word): (usize, &String)| match word.to_ascii_lowercase().as_str() {
+        "train" | "training" | "0" => Ok(Split::Train),
+        "validation" | "val" | "valid" | "dev" | "1" => Ok(Split::Validation),
+        "test" | "2" => Ok(Split::Test),
+        _ => Err(DataError::Split(format!("row {}, column '{name}': '{word}' is none of train, validation, test (or 0, 1, 2)", row_idx + 1))),
+    };
+    column(table, name)?.iter().enumerate().map(of).collect()
+}
+
+/// Rows of each value, values sorted.
+fn groups(table: &Table, name: &str) -> Result<Vec<(String, Vec<usize>)>, DataError> {
+    let mut rows: HashMap<String, Vec<usize>> = HashMap::new();
+    column(table, name)?.into_iter().enumerate().for_each(|(row_idx, value)| rows.entry(value).or_default().push(row_idx));
+    let mut groups: Vec<_> = rows.into_iter().collect();
+    groups.sort();
+    Ok(groups)
+}
+
+fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
+    let shares = shares(&by.probabilities)?;
+    let mut roles = vec![Split::Train; table.n_rows()];
+    for (value, rows) in groups(table, &by.column)? {
+        let order = shuffled(rows, seed(run_seed, &value, 0, 0));
+        order.iter().enumerate().for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+    }
+    Ok(roles)
+}
+
+/// Whole groups, in a random order, until each split has its share of rows. An empty cell is a group of its own.
+fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
+    let shares = shares(&by.probabilities)?;
+    let (empty, named): (Vec<_>, Vec<_>) = groups(table, &by.column)?.into_iter().partition(|(value, _)| value.is_empty());
+    let alone = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
+    let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(alone).collect();
+    let mut roles = vec![Split::Train; table.n_rows()];
+    let mut n_before = 0;
+    for group_idx in shuffled(0..groups.len(), run_seed) {
+        let group = &groups[group_idx];
+        let middle = (n_before as f64 + group.len() as f64 / 2.0) / table.n_rows() as f64;
+        group.iter().for_each(|row_idx| roles[*row_idx] = role(middle, shares));
+        n_before += group.len();
+    }
+    Ok(roles)
+}
+
+/// Oldest rows train, newest test; rows of one moment stay together.
+fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
+    let shares = shares(&by.probabilities)?;
+    let read = |(row_idx, text): (usize, &String)| {
+        let date = parse_date(text, None);
+        date.ok_or_else(|| DataError::Split(format!("row {}, column '{}': '{text}' is not a date", row_idx + 1, by.column)))
+    };
+    let dates = column(table, &by.column)?.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let mut sorted = dates.clone();
+    sorted.sort();
+    let place = |date| (sorted.partition_point(|other| *other < date) as f64 + 0.5) / sorted.len() as f64;
+    Ok(dates.into_iter().map(|date| role(place(date), shares)).collect())
+}
+
+/// By a hash of the value: a row keeps its role when rows are added.
+fn by_hash(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
+    let shares = shares(&by.probabilities)?;
+    let share = |value: &String| {
+        let digest = Sha256::digest(value.as_bytes());
+        f64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])) / (f64::from(u32::MAX) + 1.0)
+    };
+    Ok(column(table, &by.column)?.iter().map(|value| role(share(value), shares)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cell;
+
+    fn table(values: impl IntoIterator<Item = String>) -> Table {
+        let rows = values.into_iter().map(|value| vec![Cell::text(&value)]).collect();
+        Table::from_rows(vec!["key".into()], rows, ".".into()).unwrap()
+    }
+
+    fn by(column: &str) -> ByColumn {
+        ByColumn { column: column.into(), probabilities: vec![0.5, 0.25, 0.25] }
+    }
+
+    fn count(roles: &[Split]) -> [usize; 3] {
+        [Split::Train, Split::Validation, Split::Test].map(|role| roles.iter().filter(|it| **it == role).count())
+    }
+
+    #[test]
+    fn a_random_split_has_its_shares_and_depends_on_the_seed_alone() {
+        let table = table((0..1000).map(|i| i.to_string()));
+        let settings = SplitSettings::Random(mbm_config::defaults());
+        let roles = split(&table, &settings, 7).unwrap();
+        assert_eq!(count(&roles), [700, 100, 200]);
+        assert_eq!(split(&table, &settings, 7).unwrap(), roles);
+        assert_ne!(split(&table, &settings, 8).unwrap(), roles);
+    }
+
+    #[test]
+    fn a_group_stays_on_one_side() {
+        let table = table((0..400).map(|i| (i % 40).to_string()));
+        let roles = split(&table, &SplitSettings::Group(by("key")), 1).unwrap();
+        assert!((0..400).all(|i| roles[i] == roles[i % 40]));
+        assert_eq!(count(&roles), [200, 100, 100]);
+    }
+
+    #[test]
+    fn strata_are_shared_out_alike() {
+        let table = table((0..80).map(|i| if i < 16 { "rare" } else { "common" }.to_owned()));
+        let roles = split(&table, &SplitSettings::Stratify(by("key")), 1).unwrap();
+        assert_eq!(count(&roles[..16]), [8, 4, 4]);
+        assert_eq!(count(&roles[16..]), [32, 16, 16]);
+    }
+
+    #[test]
+    fn later_dates_are_tested() {
+        let table = table((1..=8).rev().map(|day| format!("2024-01-0{day}")));
+        let roles = split(&table, &SplitSettings::Datetime(by("key")), 1).unwrap();
+        assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
+    }
+
+    #[test]
+    fn a_hashed_row_keeps_its_role_when_rows_are_added() {
+        let few = split(&table((0..50).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 1).unwrap();
+        let many = split(&table((0..99).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 2).unwrap();
+        assert_eq!(few, many[..50]);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let table = table(["train".into(), "tset".into()]);
+        let fixed = |column: &str| split(&table, &SplitSettings::Fixed(Fixed { column: column.into() }), 0).unwrap_err().to_string();
+        assert!(fixed("key").contains("row 2, column 'key': 'tset' is none of"), "{}", fixed("key"));
+        assert!(fixed("kex").contains("did you mean 'key'?"), "{}", fixed("kex"));
+        let shares = Random { probabilities: vec![0.5, 0.1, 0.1] };
+        assert!(split(&table, &SplitSettings::Random(shares), 0).unwrap_err().to_string().contains("must sum to 1"));
+    }
+}

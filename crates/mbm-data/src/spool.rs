@@ -1,0 +1,52 @@
+//! Byte records in an unnamed temporary file, appended once and read by number: memory stays at eight bytes a record.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Records of any length in the folder that `TMPDIR` names; gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: File,
+    ends: Vec<u64>,
+    pending: Vec<u8>,
+}
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 1 << 20;
+
+impl Spool {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { file: tempfile::tempfile()?, ends: Vec::new(), pending: Vec::new() })
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all records.
+    pub fn n_bytes(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
+        self.pending.extend_from_slice(record);
+        self.ends.push(self.n_bytes() + record.len() as u64);
+        if self.pending.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is pending; records pushed since are not readable before.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let start = self.n_bytes() - self.pending.len() as u64;
+        self.file.write_all_at(&self.pending, start)?;
+        self.pending = Vec::new();
+        Ok(())
+    }
+
+    pub fn read(&self, idx: usize) -> io::Result<Vec<u8>> {
+        let start = if idx == 0 { 0 } else { self.ends[idx - 1] };
+        let mut record = vec![0; (self.ends[idx] - start) as usize];
+        self.file.read_exact_at(&mut record, start)?;
+        Ok(record)
+    }
+}

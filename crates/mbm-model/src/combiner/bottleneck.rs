@@ -1,0 +1,94 @@
+//! Attention bottlenecks (Nagrani et al. 2021): inputs exchange only through a few shared steps.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::Tensor;
+use mbm_config::settings;
+
+use super::cross_attention::{join, project_steps};
+use super::transformer::learnt_steps;
+use super::{Combine, Inputs};
+use crate::layer::{NormPlace, Transformer, TransformerSpec, learnt};
+use crate::{Fused, Sequence, Steps};
+
+settings! {
+    /// Shared steps between inputs.
+    pub struct BottleneckSettings {
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 128 => 8..=4096;
+        /// Attention heads.
+        num_heads: usize = 4 => 1..=64;
+        /// Layers.
+        num_layers: usize = 2 => 1..=64;
+        /// Shared steps.
+        num_bottlenecks: usize = 4 => 1..=256;
+        /// The width inside the feed-forward parts.
+        transformer_output_size: usize = 256 => 8..=16_384;
+        /// Dropout.
+        dropout: f64 = 0.1 => 0.0..=0.9;
+    }
+}
+
+/// Attention bottlenecks: the inputs' means and the shared steps' mean side by side.
+#[derive(Module, Debug)]
+pub struct Bottleneck {
+    projections: Vec<Linear>,
+    shared: Param<Tensor<3>>,
+    /// For each layer, one transformer layer an input.
+    layers: Vec<Vec<Transformer>>,
+    #[module(skip)]
+    width: usize,
+}
+
+impl BottleneckSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> Bottleneck {
+        let spec = TransformerSpec {
+            width: self.hidden_size,
+            n_layers: 1,
+            n_heads: self.num_heads,
+            feed_forward: self.transformer_output_size,
+            dropout: self.dropout,
+            norm: NormPlace::Pre,
+        };
+        let n = inputs.widths.len();
+        Bottleneck {
+            projections: inputs.projections(self.hidden_size),
+            shared: learnt([1, self.num_bottlenecks, self.hidden_size], inputs.device),
+            layers: (0..self.num_layers).map(|_| (0..n).map(|_| spec.init(inputs.device)).collect()).collect(),
+            width: (n + 1) * self.hidden_size,
+        }
+    }
+}
+
+/// Each input with the shared steps through its layer; the shared steps are then the mean over inputs (equation 9).
+fn exchange(layer: &[Transformer], inputs: Vec<Steps>, shared: Steps) -> (Vec<Steps>, Steps) {
+    let [_, n_shared, _] = shared.values.dims();
+    let n_inputs = inputs.len();
+    let mut next = Vec::with_capacity(n_inputs);
+    let mut sum: Option<Tensor<3>> = None;
+    for (transformer, input) in layer.iter().zip(inputs) {
+        let [_, n_steps, _] = input.values.dims();
+        let both = transformer.forward(join(&[&input, &shared])).values;
+        let own = both.clone().narrow(1, n_steps, n_shared);
+        sum = Some(sum.map_or(own.clone(), |sum| sum + own));
+        next.push(Steps { values: both.narrow(1, 0, n_steps), mask: input.mask });
+    }
+    let values = sum.map_or(shared.values, |sum| sum / n_inputs as f32);
+    (next, Steps { values, mask: shared.mask })
+}
+
+impl Combine for Bottleneck {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let [batch, _] = inputs[0].present.dims();
+        let steps = project_steps(&self.projections, &inputs);
+        let shared = learnt_steps(&self.shared, batch);
+        let (mut steps, shared) = self.layers.iter().fold((steps, shared), |(steps, shared), layer| exchange(layer, steps, shared));
+        steps.push(shared);
+        let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, (inputs + 1) * hidden]
+        Fused { pooled, sequence: join(&steps.iter().collect::<Vec<_>>()) }
+    }
+}

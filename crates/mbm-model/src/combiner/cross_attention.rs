@@ -1,0 +1,95 @@
+//! Cross-attention (Tsai et al. 2019; Lu et al. 2019): each input's steps attend to the steps of the others.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::tensor::Tensor;
+use mbm_config::settings;
+
+use super::{Combine, Inputs};
+use crate::layer::Attention;
+use crate::{Fused, Sequence, Steps};
+
+settings! {
+    /// Attention across inputs.
+    pub struct CrossAttentionSettings {
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 128 => 8..=4096;
+        /// Attention heads.
+        num_heads: usize = 4 => 1..=64;
+        /// Layers.
+        num_layers: usize = 1 => 1..=16;
+        /// Dropout.
+        dropout: f64 = 0.1 => 0.0..=0.9;
+    }
+}
+
+/// Attention across inputs: the inputs' means side by side.
+#[derive(Module, Debug)]
+pub struct CrossAttention {
+    projections: Vec<Linear>,
+    layers: Vec<CrossLayer>,
+    #[module(skip)]
+    width: usize,
+}
+
+/// One attention for each input.
+#[derive(Module, Debug)]
+struct CrossLayer {
+    attentions: Vec<Attention>,
+    norms: Vec<LayerNorm>,
+}
+
+impl CrossAttentionSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> CrossAttention {
+        let n = inputs.widths.len();
+        let layer = || CrossLayer {
+            attentions: (0..n).map(|_| Attention::new(self.hidden_size, self.num_heads, self.dropout, inputs.device)).collect(),
+            norms: (0..n).map(|_| LayerNormConfig::new(self.hidden_size).init(inputs.device)).collect(),
+        };
+        CrossAttention {
+            projections: inputs.projections(self.hidden_size),
+            layers: (0..self.num_layers).map(|_| layer()).collect(),
+            width: n * self.hidden_size,
+        }
+    }
+}
+
+impl CrossLayer {
+    fn forward(&self, inputs: &[Steps]) -> Vec<Steps> {
+        let attend = |at: usize| {
+            let others: Vec<&Steps> = inputs.iter().enumerate().filter(|(other, _)| *other != at || inputs.len() == 1).map(|(_, it)| it).collect();
+            let context = join(&others);
+            let x = inputs[at].values.clone();
+            let values = self.norms[at].forward(x.clone() + self.attentions[at].forward(x, &context));
+            Steps { values, mask: inputs[at].mask.clone() }
+        };
+        (0..inputs.len()).map(attend).collect()
+    }
+}
+
+/// Steps one behind the other.
+pub(super) fn join(parts: &[&Steps]) -> Steps {
+    Steps {
+        values: Tensor::cat(parts.iter().map(|part| part.values.clone()).collect(), 1),
+        mask: Tensor::cat(parts.iter().map(|part| part.mask.clone()).collect(), 1),
+    }
+}
+
+/// Each input's steps brought to one width.
+pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
+    let step = |(layer, input): (&Linear, &Sequence)| Steps { values: layer.forward(input.values.clone()), mask: input.mask.clone() };
+    layers.iter().zip(inputs).map(step).collect()
+}
+
+impl Combine for CrossAttention {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let steps = project_steps(&self.projections, &inputs);
+        let steps = self.layers.iter().fold(steps, |steps, layer| layer.forward(&steps));
+        let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, inputs * hidden]
+        Fused { pooled, sequence: join(&steps.iter().collect::<Vec<_>>()) }
+    }
+}

@@ -1,0 +1,68 @@
+//! Feature-wise linear modulation (Perez et al. 2018): one input scales and shifts the features of the others.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Tensor, activation};
+use mbm_config::settings;
+
+use super::{Combine, Inputs};
+use crate::{Fused, Sequence};
+
+settings! {
+    /// Modulation by one input.
+    pub struct FilmSettings {
+        /// The input that modulates; the last one where not given.
+        condition: Option<String> = None;
+        /// The width of what comes out.
+        output_size: usize = 256 => 1..=8192;
+    }
+}
+
+/// Modulation: `relu((1 + scale(c)) * f(x) + shift(c))`, and the condition's own features beside it.
+#[derive(Module, Debug)]
+pub struct Film {
+    features: Linear,
+    scale: Linear,
+    shift: Linear,
+    own: Linear,
+    #[module(skip)]
+    condition: usize,
+    #[module(skip)]
+    width: usize,
+}
+
+impl FilmSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> Film {
+        let last = inputs.names.len() - 1;
+        let named = self.condition.as_ref().and_then(|condition| inputs.names.iter().position(|name| name == condition));
+        let condition = named.unwrap_or(last);
+        let others: usize = inputs.widths.iter().sum::<usize>() - inputs.widths[condition];
+        let from_condition = || LinearConfig::new(inputs.widths[condition], self.output_size).init(inputs.device);
+        // With a single input it modulates itself.
+        let features = if inputs.names.len() == 1 { inputs.widths[0] } else { others };
+        Film {
+            features: LinearConfig::new(features, self.output_size).init(inputs.device),
+            scale: from_condition(),
+            shift: from_condition(),
+            own: from_condition(),
+            condition,
+            width: self.output_size,
+        }
+    }
+}
+
+impl Combine for Film {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let condition = inputs[self.condition].pooled();
+        let is_other = |at: usize| at != self.condition || inputs.len() == 1;
+        let others = inputs.iter().enumerate().filter(|(at, _)| is_other(*at)).map(|(_, input)| input.pooled()).collect();
+        let features = self.features.forward(Tensor::cat(others, 1)); // [batch, width]
+        let scale = self.scale.forward(condition.clone()) + 1.0;
+        let modulated = features * scale + self.shift.forward(condition.clone());
+        Fused::pooled(activation::relu(modulated) + self.own.forward(condition))
+    }
+}

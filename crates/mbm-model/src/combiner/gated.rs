@@ -1,0 +1,48 @@
+//! Gated multimodal unit (Arevalo et al. 2017): each input's features weighed by gates that see all inputs.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Tensor, activation};
+use mbm_config::settings;
+
+use super::{Combine, Inputs, project};
+use crate::{Fused, Sequence};
+
+settings! {
+    /// Gates.
+    pub struct GatedSettings {
+        /// The width of what comes out.
+        output_size: usize = 256 => 1..=8192;
+    }
+}
+
+/// The gated multimodal unit.
+#[derive(Module, Debug)]
+pub struct Gated {
+    features: Vec<Linear>,
+    gates: Vec<Linear>,
+    #[module(skip)]
+    width: usize,
+}
+
+impl GatedSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> Gated {
+        let all: usize = inputs.widths.iter().sum();
+        let gates = inputs.widths.iter().map(|_| LinearConfig::new(all, self.output_size).init(inputs.device)).collect();
+        Gated { features: inputs.projections(self.output_size), gates, width: self.output_size }
+    }
+}
+
+impl Combine for Gated {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let joined = Tensor::cat(inputs.iter().map(Sequence::pooled).collect(), 1);
+        let features = Tensor::stack::<3>(project(&self.features, &inputs), 1); // [batch, inputs, width]
+        let gates = self.gates.iter().map(|gate| gate.forward(joined.clone())).collect();
+        let gates = activation::softmax(Tensor::stack::<3>(gates, 1), 1);
+        Fused::pooled((activation::tanh(features) * gates).sum_dim(1).squeeze_dim(1))
+    }
+}

@@ -1,0 +1,58 @@
+//! Late fusion: each input judges for itself, and learnt weights share out the verdict.
+//!
+//! A linear decoder over the inputs' weighted vectors side by side, `W [w_1 h_1; w_2 h_2] = w_1 W_1 h_1 + w_2 W_2 h_2`, is one
+//! head an input and a weighted sum of their logits; so the heads are the decoder's columns.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Tensor, activation};
+use mbm_config::settings;
+
+use super::{Combine, Inputs};
+use crate::layer::{Activation, Dense, DenseSpec, zeros};
+use crate::{Fused, Sequence};
+
+settings! {
+    /// One head an input.
+    pub struct LateSettings {
+        /// Layers of each head before its linear one.
+        num_fc_layers: usize = 1 => 0..=8;
+        /// The width of each.
+        output_size: usize = 128 => 1..=8192;
+        /// On them.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+    }
+}
+
+/// Late fusion.
+#[derive(Module, Debug)]
+pub struct Late {
+    heads: Vec<Dense>,
+    weights: Param<Tensor<2>>,
+    #[module(skip)]
+    width: usize,
+}
+
+impl LateSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> Late {
+        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: Activation::Relu, dropout: self.dropout };
+        let heads: Vec<Dense> = inputs.widths.iter().map(|width| spec.init(*width, inputs.device)).collect();
+        let width = heads.iter().map(Dense::width).sum();
+        Late { heads, weights: zeros([1, inputs.widths.len()], inputs.device), width }
+    }
+}
+
+impl Combine for Late {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let n = inputs.len();
+        let present = Tensor::cat(inputs.iter().map(|input| input.present.clone()).collect(), 1); // [batch, inputs]
+        // An absent input has no vote; where all are absent, all vote.
+        let votes = self.weights.val().expand(present.dims()) + (present - 1.0) * 1e4;
+        let shares = activation::softmax(votes, 1) * n as f32;
+        let weighed = self.heads.iter().zip(&inputs).enumerate().map(|(at, (head, input))| head.forward(input.pooled()) * shares.clone().narrow(1, at, 1));
+        Fused::pooled(Tensor::cat(weighed.collect(), 1))
+    }
+}

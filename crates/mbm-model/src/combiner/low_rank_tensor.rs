@@ -1,0 +1,61 @@
+//! Low-rank tensor fusion (Liu et al. 2018): the same product as tensor fusion through factors, never built whole.
+
+use burn::module::{Module, Param};
+use burn::nn::Initializer;
+use burn::tensor::Tensor;
+use mbm_config::settings;
+
+use super::tensor::with_one;
+use super::{Combine, Inputs};
+use crate::layer::zeros;
+use crate::{Fused, Sequence};
+
+settings! {
+    /// The outer product of all inputs through factors.
+    pub struct LowRankTensorSettings {
+        /// How many factors an input has.
+        rank: usize = 4 => 1..=64;
+        /// The width of what comes out.
+        output_size: usize = 256 => 1..=8192;
+    }
+}
+
+/// Low-rank tensor fusion: `sum_r w_r prod_m ([x_m; 1] W_m^r) + b`.
+#[derive(Module, Debug)]
+pub struct LowRankTensor {
+    factors: Vec<Param<Tensor<2>>>,
+    mix: Param<Tensor<3>>,
+    bias: Param<Tensor<2>>,
+    #[module(skip)]
+    width: usize,
+}
+
+impl LowRankTensorSettings {
+    pub(super) fn init(&self, inputs: &Inputs) -> LowRankTensor {
+        let xavier = Initializer::XavierNormal { gain: 1.0 };
+        let factor = |width: &usize| {
+            let dims = [width + 1, self.rank * self.output_size];
+            xavier.init_with(dims, Some(width + 1), Some(self.output_size), inputs.device)
+        };
+        LowRankTensor {
+            factors: inputs.widths.iter().map(factor).collect(),
+            mix: Initializer::Constant { value: 1.0 / self.rank as f64 }.init([1, self.rank, 1], inputs.device),
+            bias: zeros([1, self.output_size], inputs.device),
+            width: self.output_size,
+        }
+    }
+}
+
+impl Combine for LowRankTensor {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused {
+        let products = self.factors.iter().zip(&inputs).map(|(factor, input)| with_one(input.pooled()).matmul(factor.val()));
+        let product = products.reduce(|a, b| a * b).expect("a plan has one input at least"); // [batch, rank * width]
+        let [batch, ranks] = product.dims();
+        let ranked = product.reshape([batch, ranks / self.width, self.width]); // [batch, rank, width]
+        Fused::pooled((ranked * self.mix.val()).sum_dim(1).squeeze_dim(1) + self.bias.val())
+    }
+}

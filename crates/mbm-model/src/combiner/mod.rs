@@ -1,0 +1,117 @@
+//! Combiners: the inputs' sequences, in the config's order, to one [`Fused`]. A new combiner is one file here and one line in
+//! each of the two lists below.
+
+mod bilinear;
+mod bottleneck;
+mod concat;
+mod cross_attention;
+mod experts;
+mod film;
+mod gated;
+mod late;
+mod low_rank_tensor;
+mod tensor;
+mod transformer;
+
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use mbm_config::tagged;
+
+pub use bilinear::{Bilinear, BilinearSettings};
+pub use bottleneck::{Bottleneck, BottleneckSettings};
+pub use concat::{Concat, ConcatSettings};
+pub use cross_attention::{CrossAttention, CrossAttentionSettings};
+pub use experts::{ProductOfExperts, ProductOfExpertsSettings};
+pub use film::{Film, FilmSettings};
+pub use gated::{Gated, GatedSettings};
+pub use late::{Late, LateSettings};
+pub use low_rank_tensor::{LowRankTensor, LowRankTensorSettings};
+pub use tensor::{TensorFusion, TensorSettings};
+pub use transformer::{TransformerCombiner, TransformerCombinerSettings};
+
+use crate::encoder::Reading;
+use crate::{Fused, Sequence};
+
+/// Joins the inputs.
+pub trait Combine {
+    /// The width of the fused vector.
+    fn width(&self) -> usize;
+
+    /// One sequence an input, in the config's order.
+    fn combine(&self, inputs: Vec<Sequence>) -> Fused;
+}
+
+components! {
+    /// Any combiner.
+    Combiner: Combine {
+        Concat, Gated, Bilinear, TensorFusion, LowRankTensor, Film, CrossAttention, TransformerCombiner, Bottleneck, Late, ProductOfExperts,
+    }
+}
+
+tagged! {
+    /// How inputs are joined.
+    pub enum CombinerSettings: Concat {
+        Concat(ConcatSettings) = "concat",
+        Gated(GatedSettings) = "gated",
+        Bilinear(BilinearSettings) = "bilinear",
+        Tensor(TensorSettings) = "tensor",
+        LowRankTensor(LowRankTensorSettings) = "low_rank_tensor",
+        Film(FilmSettings) = "film",
+        CrossAttention(CrossAttentionSettings) = "cross_attention",
+        Transformer(TransformerCombinerSettings) = "transformer",
+        Bottleneck(BottleneckSettings) = "bottleneck",
+        Late(LateSettings) = "late",
+        ProductOfExperts(ProductOfExpertsSettings) = "product_of_experts",
+    }
+}
+
+/// What a combiner is made for.
+pub struct Inputs<'a> {
+    /// The inputs' names.
+    pub names: &'a [String],
+    /// The widths of their steps.
+    pub widths: &'a [usize],
+    /// Where parameters live.
+    pub device: &'a Device,
+}
+
+impl CombinerSettings {
+    /// What this combiner reads of its inputs.
+    pub fn reading(&self) -> Reading {
+        match self {
+            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => Reading::Steps,
+            Self::Concat(_) | Self::Gated(_) | Self::Bilinear(_) | Self::Tensor(_) | Self::LowRankTensor(_) | Self::Film(_) | Self::Late(_) | Self::ProductOfExperts(_) => {
+                Reading::Summary
+            }
+        }
+    }
+
+    /// The combiner for these inputs.
+    pub fn init(&self, inputs: &Inputs) -> Combiner {
+        match self {
+            Self::Concat(it) => Combiner::Concat(it.init(inputs)),
+            Self::Gated(it) => Combiner::Gated(it.init(inputs)),
+            Self::Bilinear(it) => Combiner::Bilinear(it.init(inputs)),
+            Self::Tensor(it) => Combiner::TensorFusion(it.init(inputs)),
+            Self::LowRankTensor(it) => Combiner::LowRankTensor(it.init(inputs)),
+            Self::Film(it) => Combiner::Film(it.init(inputs)),
+            Self::CrossAttention(it) => Combiner::CrossAttention(it.init(inputs)),
+            Self::Transformer(it) => Combiner::TransformerCombiner(it.init(inputs)),
+            Self::Bottleneck(it) => Combiner::Bottleneck(it.init(inputs)),
+            Self::Late(it) => Combiner::Late(it.init(inputs)),
+            Self::ProductOfExperts(it) => Combiner::ProductOfExperts(it.init(inputs)),
+        }
+    }
+}
+
+impl Inputs<'_> {
+    /// One linear layer an input, all to one width.
+    fn projections(&self, width: usize) -> Vec<Linear> {
+        self.widths.iter().map(|from| LinearConfig::new(*from, width).init(self.device)).collect()
+    }
+}
+
+/// Each input's vector through its layer: `[batch, width]` each.
+fn project(layers: &[Linear], inputs: &[Sequence]) -> Vec<Tensor<2>> {
+    layers.iter().zip(inputs).map(|(layer, input)| layer.forward(input.pooled())).collect()
+}

@@ -1,0 +1,45 @@
+//! Scores of classes or labels: dense layers and a linear one.
+
+use burn::module::Module;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use mbm_config::settings;
+
+use super::Decode;
+use crate::Fused;
+use crate::layer::{Activation, Dense, DenseSpec};
+
+settings! {
+    /// Dense layers and a linear one.
+    pub struct ClassifierSettings {
+        /// Layers before the linear one.
+        num_fc_layers: usize = 0 => 0..=16;
+        /// The width of each.
+        output_size: usize = 256 => 1..=8192;
+        /// After each.
+        activation: Activation = Activation::Relu;
+        /// After each.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+    }
+}
+
+/// Scores of classes or labels.
+#[derive(Module, Debug)]
+pub struct Classifier {
+    dense: Dense,
+    linear: Linear,
+}
+
+impl ClassifierSettings {
+    pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Classifier {
+        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        let dense = spec.init(input, device);
+        Classifier { linear: LinearConfig::new(dense.width(), output).init(device), dense }
+    }
+}
+
+impl Decode for Classifier {
+    fn decode(&self, fused: &Fused) -> Tensor<2> {
+        self.linear.forward(self.dense.forward(fused.pooled.clone()))
+    }
+}

@@ -1,0 +1,121 @@
+//! Decoders: [`Fused`] to logits and a loss. A new decoder is one file here and one line in the lists below.
+
+mod classifier;
+mod loss;
+mod regressor;
+mod svm;
+
+use burn::tensor::{Device, Tensor};
+use mbm_config::tagged;
+
+pub use classifier::{Classifier, ClassifierSettings};
+pub use loss::{
+    BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings, MeanSquaredErrorSettings, NumberLoss,
+    SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
+};
+pub use regressor::{Regressor, RegressorSettings};
+pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
+
+use crate::Fused;
+
+/// Reads the fused vector.
+pub trait Decode {
+    /// `[batch, width]`: class scores, label scores or normalised numbers.
+    fn decode(&self, fused: &Fused) -> Tensor<2>;
+
+    /// What the loss adds for the decoder's own parameters, if anything: `[1]`.
+    fn penalty(&self) -> Option<Tensor<1>> {
+        None
+    }
+}
+
+components! {
+    /// Any decoder.
+    Decoder: Decode { Classifier, Regressor, Svm }
+}
+
+tagged! {
+    /// Decoders of categories.
+    pub enum CategoryDecoder: Classifier {
+        Classifier(ClassifierSettings) = "classifier",
+        Svm(SvmSettings) = "svm",
+    }
+}
+
+tagged! {
+    /// Decoders of yes or no.
+    pub enum BinaryDecoder: Regressor {
+        Regressor(ClassifierSettings) = "regressor",
+        Classifier(ClassifierSettings) = "classifier",
+        Svm(SvmSettings) = "svm",
+    }
+}
+
+tagged! {
+    /// Decoders of sets.
+    pub enum SetDecoder: Classifier { Classifier(ClassifierSettings) = "classifier" }
+}
+
+tagged! {
+    /// Decoders of numbers.
+    pub enum NumberDecoder: Regressor {
+        Regressor(RegressorSettings) = "regressor",
+        Svr(ExactSvrSettings) = "svr",
+        Ridge(ExactRidgeSettings) = "ridge",
+    }
+}
+
+tagged! {
+    /// Decoders of vectors.
+    pub enum VectorDecoder: Projector {
+        Projector(RegressorSettings) = "projector",
+        Regressor(RegressorSettings) = "regressor",
+    }
+}
+
+mbm_config::settings! {
+    /// Support vector regression on the fused vector, trained after the network.
+    pub struct ExactSvrSettings {
+        /// The price of an error beyond epsilon.
+        c: f64 = 1.0 => 1e-6..=1e6;
+        /// The error that costs nothing, in deviations of the target.
+        epsilon: f64 = 0.1 => 0.0..=10.0;
+        /// The kernel.
+        kernel: SvmKernel = SvmKernel::Rbf;
+    }
+
+    /// Ridge regression on the fused vector, trained after the network.
+    pub struct ExactRidgeSettings {
+        /// The penalty on the weights.
+        alpha: f64 = 1.0 => 0.0..=1e9;
+    }
+}
+
+
+/// The decoder settings of one output.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)]
+pub enum DecoderSettings {
+    Category(CategoryDecoder),
+    Binary(BinaryDecoder),
+    Set(SetDecoder),
+    Number(NumberDecoder),
+    Vector(VectorDecoder),
+}
+
+impl DecoderSettings {
+    /// The decoder for a fused vector of `input` columns and `output` scores or numbers.
+    pub fn init(&self, input: usize, output: usize, device: &Device) -> Decoder {
+        match self {
+            Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => Decoder::Classifier(it.init(input, output, device)),
+            Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it)) => Decoder::Classifier(it.init(input, output, device)),
+            Self::Category(CategoryDecoder::Svm(it)) | Self::Binary(BinaryDecoder::Svm(it)) => Decoder::Svm(it.init(input, output, device)),
+            Self::Number(NumberDecoder::Regressor(it)) => Decoder::Regressor(it.init(input, output, device)),
+            Self::Vector(VectorDecoder::Projector(it) | VectorDecoder::Regressor(it)) => Decoder::Regressor(it.init(input, output, device)),
+            // The network is trained by a linear regressor; the exact one takes its place afterwards.
+            Self::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => {
+                Decoder::Regressor(mbm_config::defaults::<RegressorSettings>().init(input, output, device))
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Numbers, normalised: dense layers and a linear one that starts at the mean.
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use mbm_config::settings;
+
+use super::Decode;
+use crate::Fused;
+use crate::layer::{Activation, Dense, DenseSpec};
+
+settings! {
+    /// Dense layers and a linear one.
+    pub struct RegressorSettings {
+        /// Layers before the linear one.
+        num_fc_layers: usize = 0 => 0..=16;
+        /// The width of each.
+        output_size: usize = 256 => 1..=8192;
+        /// After each.
+        activation: Activation = Activation::Relu;
+        /// After each.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+    }
+}
+
+/// Normalised numbers.
+#[derive(Module, Debug)]
+pub struct Regressor {
+    dense: Dense,
+    linear: Linear,
+}
+
+impl RegressorSettings {
+    pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Regressor {
+        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        let dense = spec.init(input, device);
+        let mut linear = LinearConfig::new(dense.width(), output).init(device);
+        linear.bias = Some(Param::from_tensor(Tensor::zeros([output], device)));
+        Regressor { dense, linear }
+    }
+}
+
+impl Decode for Regressor {
+    fn decode(&self, fused: &Fused) -> Tensor<2> {
+        self.linear.forward(self.dense.forward(fused.pooled.clone()))
+    }
+}

@@ -1,0 +1,171 @@
+//! Residual networks (He et al. 2016): 18 to 152 for large pictures, 20 to 110 (6n + 2) for small ones as in its section 4.2.
+
+use burn::module::Module;
+use burn::nn::PaddingConfig2d;
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::{Device, Tensor, activation};
+use mbm_config::{choices, settings};
+use mbm_data::Shape;
+
+use super::{Encode, Reading, Reduce, expect_input, grid};
+use crate::layer::{ConvNorm, ConvNormSpec};
+use crate::{Steps, Tensors};
+
+choices! {
+    /// The depth.
+    pub enum ResNetVariant {
+        V18 = "18",
+        V34 = "34",
+        V50 = "50",
+        V101 = "101",
+        V152 = "152",
+        Cifar20 = "20",
+        Cifar32 = "32",
+        Cifar44 = "44",
+        Cifar56 = "56",
+        Cifar110 = "110",
+    }
+}
+
+settings! {
+    /// A residual network.
+    pub struct ResNetSettings {
+        /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for pictures of about 32 pixels.
+        model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
+        /// `none` gives the grid of places instead of their mean.
+        reduce_output: Option<Reduce> = None;
+    }
+}
+
+/// The variant as a number or as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct ResNetVariantSetting(pub ResNetVariant);
+
+impl mbm_config::Setting for ResNetVariantSetting {
+    fn read(node: &mbm_config::Node, path: &str, problems: &mut mbm_config::Problems) -> Option<Self> {
+        let text = String::read(node, path, problems)?;
+        let as_text = mbm_config::Node { value: mbm_config::Value::Text(text), line: node.line };
+        ResNetVariant::read(&as_text, path, problems).map(Self)
+    }
+}
+
+/// A residual network without its classifier.
+#[derive(Module, Debug)]
+pub struct ResNet {
+    stem: ConvNorm,
+    pool: Option<MaxPool2d>,
+    stages: Vec<Vec<Block>>,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    reduce: Reduce,
+}
+
+/// Two or three convolutions beside a shortcut.
+#[derive(Module, Debug)]
+struct Block {
+    convs: Vec<ConvNorm>,
+    shortcut: Option<ConvNorm>,
+    #[module(skip)]
+    stride: usize,
+}
+
+/// Blocks of each stage, whether they are bottlenecks, and whether it is a small network.
+fn plan(variant: ResNetVariant) -> (Vec<usize>, bool, bool) {
+    match variant {
+        ResNetVariant::V18 => (vec![2, 2, 2, 2], false, false),
+        ResNetVariant::V34 => (vec![3, 4, 6, 3], false, false),
+        ResNetVariant::V50 => (vec![3, 4, 6, 3], true, false),
+        ResNetVariant::V101 => (vec![3, 4, 23, 3], true, false),
+        ResNetVariant::V152 => (vec![3, 8, 36, 3], true, false),
+        ResNetVariant::Cifar20 => (vec![3; 3], false, true),
+        ResNetVariant::Cifar32 => (vec![5; 3], false, true),
+        ResNetVariant::Cifar44 => (vec![7; 3], false, true),
+        ResNetVariant::Cifar56 => (vec![9; 3], false, true),
+        ResNetVariant::Cifar110 => (vec![18; 3], false, true),
+    }
+}
+
+impl ResNetSettings {
+    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> ResNet {
+        let Shape::Image { channels, .. } = *shape else { panic!("resnet was given {shape:?}") };
+        let (n_blocks, is_bottleneck, is_small) = plan(self.model_variant.0);
+        let base = if is_small { 16 } else { 64 };
+        let stem = if is_small { ConvNormSpec::new([channels, base], 3, 1) } else { ConvNormSpec::new([channels, base], 7, 2) };
+        let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
+        let mut width = base;
+        let mut stages = Vec::new();
+        for (stage, n_blocks) in n_blocks.into_iter().enumerate() {
+            let inner = base << stage;
+            let block = |block: usize| {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                let from = std::mem::replace(&mut width, if is_bottleneck { 4 * inner } else { inner });
+                if is_bottleneck { Block::bottleneck(from, inner, stride, device) } else { Block::basic(from, inner, stride, is_small, device) }
+            };
+            stages.push((0..n_blocks).map(block).collect());
+        }
+        let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, reading);
+        ResNet { stem: stem.init(device), pool: (!is_small).then(|| pool.init()), stages, width, reduce }
+    }
+}
+
+impl Block {
+    /// Two 3 x 3 convolutions. Small networks have a shortcut without parameters (option A of the paper).
+    fn basic(from: usize, to: usize, stride: usize, is_small: bool, device: &Device) -> Self {
+        let convs = vec![ConvNormSpec::new([from, to], 3, stride).init(device), ConvNormSpec::new([to, to], 3, 1).init(device)];
+        let projects = !is_small && (from != to || stride != 1);
+        Self { convs, shortcut: projects.then(|| ConvNormSpec::new([from, to], 1, stride).init(device)), stride }
+    }
+
+    /// 1 x 1, 3 x 3 with the stride (as torchvision), 1 x 1 to four times the width.
+    fn bottleneck(from: usize, inner: usize, stride: usize, device: &Device) -> Self {
+        let to = 4 * inner;
+        let specs = [ConvNormSpec::new([from, inner], 1, 1), ConvNormSpec::new([inner, inner], 3, stride), ConvNormSpec::new([inner, to], 1, 1)];
+        let shortcut = (from != to || stride != 1).then(|| ConvNormSpec::new([from, to], 1, stride).init(device));
+        Self { convs: specs.iter().map(|spec| spec.init(device)).collect(), shortcut, stride }
+    }
+
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let n_convs = self.convs.len();
+        let convolved = self.convs.iter().enumerate().fold(x.clone(), |x, (i, conv)| {
+            let x = conv.forward(x);
+            if i + 1 < n_convs { activation::relu(x) } else { x }
+        });
+        let shortcut = match &self.shortcut {
+            Some(conv) => conv.forward(x),
+            None => subsample_and_pad(x, self.stride, convolved.dims()[1]),
+        };
+        activation::relu(convolved + shortcut)
+    }
+}
+
+/// Every `stride`-th place, with channels of zeros on both sides up to `channels`.
+fn subsample_and_pad(x: Tensor<4>, stride: usize, channels: usize) -> Tensor<4> {
+    let [batch, from, height, width] = x.dims();
+    if stride == 1 && from == channels {
+        return x;
+    }
+    let device = x.device();
+    let (rows, cols) = (height.div_ceil(stride), width.div_ceil(stride));
+    let index = |n: usize| Tensor::<1, burn::tensor::Int>::arange(0..n as i64, &device).mul_scalar(stride as i64);
+    let x = x.select(2, index(rows)).select(3, index(cols));
+    let pad = |n: usize| Tensor::zeros([batch, n, rows, cols], &device);
+    let before = (channels - from) / 2;
+    Tensor::cat(vec![pad(before), x, pad(channels - from - before)], 1)
+}
+
+impl Encode for ResNet {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn encode(&self, input: Tensors) -> Steps {
+        let images = expect_input!(input, Images(images) => images);
+        let mut x = activation::relu(self.stem.forward(images));
+        if let Some(pool) = &self.pool {
+            x = pool.forward(x);
+        }
+        let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x)); // [batch, width, rows, columns]
+        self.reduce.apply(Steps::full(grid(x)), None)
+    }
+}

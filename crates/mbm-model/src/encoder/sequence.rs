@@ -1,0 +1,397 @@
+//! Encoders of steps: texts, sounds and series share one body behind their own stems.
+
+use burn::module::Module;
+use burn::nn::conv::Conv1d;
+use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
+use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+use mbm_config::settings;
+use mbm_data::Shape;
+
+use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
+use crate::layer::{Activation, CellType, Dense, DenseSpec, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d, sinusoids};
+use crate::{Steps, Tensors};
+
+settings! {
+    /// Learnt vectors of the tokens, reduced.
+    pub struct EmbedSettings {
+        /// The width of a token's vector.
+        embedding_size: usize = 128 => 1..=4096;
+        /// On the vectors.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+        /// How steps become one vector; `mean` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// Convolutions of several lengths side by side (Kim 2014).
+    pub struct ParallelCnnSettings {
+        /// The width of a token's vector (texts).
+        embedding_size: usize = 128 => 1..=4096;
+        /// Lengths of the filters.
+        filter_sizes: Vec<usize> = vec![2, 3, 4, 5] => 1..=63;
+        /// Filters of each length.
+        num_filters: usize = 64 => 1..=4096;
+        /// Dense layers behind.
+        num_fc_layers: usize = 1 => 0..=8;
+        /// The width of each.
+        output_size: usize = 128 => 1..=8192;
+        /// After each layer.
+        activation: Activation = Activation::Relu;
+        /// On the vectors and the dense layers.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+        /// How steps become one vector; `max` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// Convolutions one behind the other, each halving the steps.
+    pub struct StackedCnn1dSettings {
+        /// The width of a token's vector (texts).
+        embedding_size: usize = 128 => 1..=4096;
+        /// Convolutions.
+        num_conv_layers: usize = 3 => 1..=12;
+        /// The length of a filter.
+        filter_size: usize = 5 => 1..=63;
+        /// Filters of each convolution.
+        num_filters: usize = 64 => 1..=4096;
+        /// The width of what comes out.
+        output_size: usize = 128 => 1..=8192;
+        /// After each layer.
+        activation: Activation = Activation::Relu;
+        /// On the vectors and the dense layer.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+        /// How steps become one vector; `max` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// Recurrent layers.
+    pub struct RnnSettings {
+        /// The width of a token's vector (texts).
+        embedding_size: usize = 128 => 1..=4096;
+        /// The cell.
+        cell_type: CellType = CellType::Rnn;
+        /// Layers.
+        num_layers: usize = 1 => 1..=16;
+        /// The width of the state.
+        state_size: usize = 128 => 1..=4096;
+        /// Both directions.
+        bidirectional: bool = false;
+        /// Between layers and on the vectors.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+        /// How steps become one vector; `last` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// Convolutions, then recurrent layers.
+    pub struct CnnRnnSettings {
+        /// The width of a token's vector (texts).
+        embedding_size: usize = 128 => 1..=4096;
+        /// Convolutions, each halving the steps.
+        num_conv_layers: usize = 2 => 1..=12;
+        /// The length of a filter.
+        filter_size: usize = 5 => 1..=63;
+        /// Filters of each convolution.
+        num_filters: usize = 64 => 1..=4096;
+        /// The cell.
+        cell_type: CellType = CellType::Rnn;
+        /// Recurrent layers.
+        num_rec_layers: usize = 1 => 1..=16;
+        /// The width of the state.
+        state_size: usize = 128 => 1..=4096;
+        /// Both directions.
+        bidirectional: bool = false;
+        /// Between layers and on the vectors.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+        /// How steps become one vector; `last` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// The encoder of "Attention is all you need".
+    pub struct TransformerSettings {
+        /// Layers.
+        num_layers: usize = 2 => 1..=64;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 128 => 8..=4096;
+        /// Attention heads.
+        num_heads: usize = 4 => 1..=64;
+        /// The width inside the feed-forward parts.
+        transformer_output_size: usize = 256 => 8..=16_384;
+        /// Where layers normalise.
+        norm: NormPlace = NormPlace::Pre;
+        /// Dropout.
+        dropout: f64 = 0.1 => 0.0..=0.9;
+        /// How steps become one vector; `mean` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+}
+
+/// A stem that makes steps of one width, and a body that reads them.
+#[derive(Module, Debug)]
+pub struct SequenceEncoder {
+    stem: Stem,
+    body: Body,
+    dropout: Dropout,
+    #[module(skip)]
+    reduce: Reduce,
+    #[module(skip)]
+    width: usize,
+}
+
+/// Tokens by lookup, frames as they are, or frames brought to a width.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Stem {
+    Lookup(Embedding),
+    Frames(Dense),
+    Projection(Linear),
+}
+
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+enum Body {
+    Identity(Dense),
+    Parallel(Parallel),
+    Stacked(Stacked),
+    Recurrent(Recurrent),
+    StackedRecurrent(StackedRecurrent),
+    Attending(Transformer),
+}
+
+#[derive(Module, Debug)]
+struct Parallel {
+    convs: Vec<Conv1d>,
+    dense: Dense,
+    #[module(skip)]
+    activation: Activation,
+}
+
+#[derive(Module, Debug)]
+struct Stacked {
+    convs: Vec<Conv1d>,
+    pool: MaxPool1d,
+    dense: Dense,
+    #[module(skip)]
+    activation: Activation,
+}
+
+#[derive(Module, Debug)]
+struct StackedRecurrent {
+    stacked: Stacked,
+    recurrent: Recurrent,
+}
+
+pub(super) fn init_text(text: &TextEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
+    let init = Init { shape, reading, device };
+    match text {
+        TextEncoder::ParallelCnn(it) => init.parallel(it),
+        TextEncoder::Embed(it) => init.embed(it),
+        TextEncoder::Rnn(it) => init.rnn(it),
+        TextEncoder::CnnRnn(it) => init.cnn_rnn(it),
+        TextEncoder::StackedCnn(it) => init.stacked(it),
+        TextEncoder::Transformer(it) => init.transformer(it),
+    }
+}
+
+pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
+    let init = Init { shape, reading, device };
+    match audio {
+        AudioEncoder::ParallelCnn(it) => init.parallel(it),
+        AudioEncoder::StackedCnn(it) => init.stacked(it),
+        AudioEncoder::Rnn(it) => init.rnn(it),
+        AudioEncoder::CnnRnn(it) => init.cnn_rnn(it),
+        AudioEncoder::Transformer(it) => init.transformer(it),
+    }
+}
+
+pub(super) fn init_series(series: &TimeseriesEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
+    let init = Init { shape, reading, device };
+    match series {
+        TimeseriesEncoder::ParallelCnn(it) => init.parallel(it),
+        TimeseriesEncoder::StackedCnn(it) => init.stacked(it),
+        TimeseriesEncoder::Rnn(it) => init.rnn(it),
+        TimeseriesEncoder::CnnRnn(it) => init.cnn_rnn(it),
+        TimeseriesEncoder::Transformer(it) => init.transformer(it),
+        TimeseriesEncoder::Dense(_) => unreachable!("dense series have an encoder of their own"),
+    }
+}
+
+/// What every body is made for.
+struct Init<'a> {
+    shape: &'a Shape,
+    reading: Reading,
+    device: &'a Device,
+}
+
+impl Init<'_> {
+    /// The stem and the width of its steps: frames keep theirs.
+    fn stem(&self, embedding_size: usize) -> (Stem, usize) {
+        match *self.shape {
+            Shape::Tokens { vocab_size, .. } => (Stem::Lookup(EmbeddingConfig::new(vocab_size, embedding_size).init(self.device)), embedding_size),
+            Shape::Frames { width, .. } => {
+                let nothing = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
+                (Stem::Frames(nothing.init(width, self.device)), width)
+            }
+            ref other => panic!("an encoder of steps was given {other:?}"),
+        }
+    }
+
+    fn finish(&self, stem: Stem, body: Body, width: usize, dropout: f64, written: Option<Reduce>, habit: Reduce) -> SequenceEncoder {
+        let reduce = Reduce::choose(written, habit, self.reading);
+        SequenceEncoder { stem, body, dropout: DropoutConfig::new(dropout).init(), reduce, width }
+    }
+
+    fn embed(&self, it: &EmbedSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.embedding_size);
+        let nothing = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
+        self.finish(stem, Body::Identity(nothing.init(width, self.device)), width, it.dropout, it.reduce_output, Reduce::Mean)
+    }
+
+    fn parallel(&self, it: &ParallelCnnSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.embedding_size);
+        let convs: Vec<Conv1d> = it.filter_sizes.iter().map(|size| conv1d([width, it.num_filters], *size, self.device)).collect();
+        let dense = DenseSpec { n_layers: it.num_fc_layers, output_size: it.output_size, activation: it.activation, dropout: it.dropout };
+        let dense = dense.init(it.num_filters * convs.len(), self.device);
+        let width = dense.width();
+        let body = Body::Parallel(Parallel { convs, dense, activation: it.activation });
+        self.finish(stem, body, width, it.dropout, it.reduce_output, Reduce::Max)
+    }
+
+    fn stacked_body(&self, width: usize, n_layers: usize, filter_size: usize, n_filters: usize, dense: DenseSpec) -> Stacked {
+        let conv = |layer: usize| conv1d([if layer == 0 { width } else { n_filters }, n_filters], filter_size, self.device);
+        Stacked {
+            convs: (0..n_layers).map(conv).collect(),
+            pool: MaxPool1dConfig::new(2).with_stride(2).init(),
+            activation: dense.activation,
+            dense: dense.init(n_filters, self.device),
+        }
+    }
+
+    fn stacked(&self, it: &StackedCnn1dSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.embedding_size);
+        let dense = DenseSpec { n_layers: 1, output_size: it.output_size, activation: it.activation, dropout: it.dropout };
+        let body = self.stacked_body(width, it.num_conv_layers, it.filter_size, it.num_filters, dense);
+        self.finish(stem, Body::Stacked(body), it.output_size, it.dropout, it.reduce_output, Reduce::Max)
+    }
+
+    fn rnn(&self, it: &RnnSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.embedding_size);
+        let spec = RecurrentSpec {
+            cell: it.cell_type,
+            input_size: width,
+            hidden_size: it.state_size,
+            n_layers: it.num_layers,
+            bidirectional: it.bidirectional,
+            dropout: it.dropout,
+        };
+        self.finish(stem, Body::Recurrent(spec.init(self.device)), spec.width(), it.dropout, it.reduce_output, Reduce::Last)
+    }
+
+    fn cnn_rnn(&self, it: &CnnRnnSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.embedding_size);
+        let nothing = DenseSpec { n_layers: 0, output_size: it.num_filters, activation: Activation::Relu, dropout: 0.0 };
+        let stacked = self.stacked_body(width, it.num_conv_layers, it.filter_size, it.num_filters, nothing);
+        let spec = RecurrentSpec {
+            cell: it.cell_type,
+            input_size: it.num_filters,
+            hidden_size: it.state_size,
+            n_layers: it.num_rec_layers,
+            bidirectional: it.bidirectional,
+            dropout: it.dropout,
+        };
+        let body = Body::StackedRecurrent(StackedRecurrent { stacked, recurrent: spec.init(self.device) });
+        self.finish(stem, body, spec.width(), it.dropout, it.reduce_output, Reduce::Last)
+    }
+
+    fn transformer(&self, it: &TransformerSettings) -> SequenceEncoder {
+        let (stem, width) = self.stem(it.hidden_size);
+        let stem = match stem {
+            Stem::Frames(_) => Stem::Projection(LinearConfig::new(width, it.hidden_size).init(self.device)),
+            lookup => lookup,
+        };
+        let spec = TransformerSpec {
+            width: it.hidden_size,
+            n_layers: it.num_layers,
+            n_heads: it.num_heads,
+            feed_forward: it.transformer_output_size,
+            dropout: it.dropout,
+            norm: it.norm,
+        };
+        self.finish(stem, Body::Attending(spec.init(self.device)), it.hidden_size, it.dropout, it.reduce_output, Reduce::Mean)
+    }
+}
+
+impl Stem {
+    fn forward(&self, input: Tensors) -> Steps {
+        let steps = match (self, input) {
+            (Self::Lookup(embedding), Tensors::Tokens(ids, mask)) => Steps { values: embedding.forward(ids), mask },
+            (Self::Frames(_), Tensors::Frames(values, mask)) => return Steps { values, mask },
+            (Self::Projection(linear), Tensors::Frames(values, mask)) => Steps { values: linear.forward(values), mask },
+            (_, other) => panic!("an encoder of steps was given {other:?}"),
+        };
+        Steps { values: steps.values.clone() * steps.weights(), mask: steps.mask }
+    }
+}
+
+impl Encode for SequenceEncoder {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn encode(&self, input: Tensors) -> Steps {
+        let steps = self.stem.forward(input);
+        let steps = Steps { values: self.dropout.forward(steps.values), mask: steps.mask };
+        match &self.body {
+            Body::Identity(_) => self.reduce.apply(steps, None),
+            Body::Parallel(parallel) => parallel.forward(steps, self.reduce),
+            Body::Stacked(stacked) => self.reduce.apply(stacked.forward(steps), None),
+            Body::Recurrent(recurrent) => recur(recurrent, steps, self.reduce),
+            Body::StackedRecurrent(both) => recur(&both.recurrent, both.stacked.forward(steps), self.reduce),
+            Body::Attending(transformer) => self.reduce.apply(transformer.forward(with_positions(steps)), None),
+        }
+    }
+}
+
+fn with_positions(steps: Steps) -> Steps {
+    let [_, n_steps, width] = steps.values.dims();
+    let positions = sinusoids(n_steps, width, &steps.values.device());
+    Steps { values: steps.values * (width as f64).sqrt() + positions, mask: steps.mask }
+}
+
+fn recur(recurrent: &Recurrent, steps: Steps, reduce: Reduce) -> Steps {
+    let (outputs, last) = recurrent.forward(&steps);
+    if reduce == Reduce::Last {
+        return Steps::single(last);
+    }
+    let values = Tensor::stack(outputs, 1); // [batch, steps, width]
+    reduce.apply(Steps { values, mask: steps.mask }, None)
+}
+
+impl Parallel {
+    /// Reduces before the dense layers, as they then run once a row.
+    fn forward(&self, steps: Steps, reduce: Reduce) -> Steps {
+        let x = steps.values.swap_dims(1, 2); // [batch, width, steps]
+        let maps = self.convs.iter().map(|conv| self.activation.apply(conv.forward(x.clone()))).collect();
+        let joined = Tensor::cat(maps, 1).swap_dims(1, 2); // [batch, steps, filters]
+        let Steps { values, mask } = reduce.apply(Steps { values: joined, mask: steps.mask }, None);
+        Steps { values: self.dense.forward(values), mask }
+    }
+}
+
+impl Stacked {
+    fn forward(&self, steps: Steps) -> Steps {
+        let mut x = steps.values.swap_dims(1, 2); // [batch, width, steps]
+        let mut weights = steps.mask.float().unsqueeze_dim::<3>(1); // [batch, 1, steps]
+        for conv in &self.convs {
+            x = self.activation.apply(conv.forward(x)) * weights.clone();
+            if x.dims()[2] >= 2 {
+                x = self.pool.forward(x);
+                // A pooled step holds something if one of its two did; its first row is never all padding.
+                weights = self.pool.forward(weights);
+            }
+        }
+        let mask = weights.squeeze_dim::<2>(1).greater_scalar(0.5);
+        // Rows shorter than one pooled step keep their first.
+        let first = Tensor::<2>::ones_like(&mask.clone().float()).cumsum(1).equal_scalar(1.0);
+        Steps { values: self.dense.forward(x.swap_dims(1, 2)), mask: mask.bool_or(first) }
+    }
+}
+

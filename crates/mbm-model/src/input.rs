@@ -1,0 +1,104 @@
+//! Plain numbers to tensors, shapes checked once here: below, a wrong shape is a mistake of ours.
+
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
+use mbm_data::{Column, Values};
+
+/// The present rows of one input as tensors.
+#[derive(Debug, Clone)]
+pub enum Tensors {
+    /// `[rows, width]`
+    Vectors(Tensor<2>),
+    /// `[rows, steps, width]` and `[rows, steps]`, true where a step holds something.
+    Frames(Tensor<3>, Tensor<2, Bool>),
+    /// `[rows, channels, height, width]`
+    Images(Tensor<4>),
+    /// `[rows, steps]` and its mask.
+    Tokens(Tensor<2, Int>, Tensor<2, Bool>),
+    /// `[rows]`
+    Classes(Tensor<1, Int>),
+}
+
+/// A target over the batch; rows without one weigh nothing.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// `[batch]`: 1 where the row has the target, else 0.
+    pub weights: Tensor<1>,
+    /// How many rows have it.
+    pub n_present: usize,
+    /// `[batch]` classes, 0 where absent.
+    pub classes: Option<Tensor<1, Int>>,
+    /// `[batch, width]` numbers, 0 where absent.
+    pub vectors: Option<Tensor<2>>,
+}
+
+impl Tensors {
+    /// The present rows of a column on a device.
+    ///
+    /// # Panics
+    /// Values that do not fill their shape: a mistake of ours in collating.
+    pub fn new(column: &Column, device: &Device) -> Self {
+        let rows = column.n_present();
+        match &column.values {
+            Values::Vectors { width, data } => Self::Vectors(tensor(data.clone(), [rows, *width], device)),
+            Values::Frames { steps, width, lengths, data } => {
+                Self::Frames(tensor(data.clone(), [rows, *steps, *width], device), mask(lengths, *steps, device))
+            }
+            Values::Images { dims: [channels, height, width], data } => {
+                Self::Images(tensor(data.clone(), [rows, *channels, *height, *width], device))
+            }
+            Values::Tokens { steps, lengths, ids } => {
+                let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
+                Self::Tokens(Tensor::from_data(TensorData::new(ids, [rows, *steps]), device), mask(lengths, *steps, device))
+            }
+            Values::Classes(classes) => {
+                let classes: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
+                Self::Classes(Tensor::from_data(TensorData::new(classes, [rows]), device))
+            }
+        }
+    }
+}
+
+impl Target {
+    /// A target column on a device, absent rows filled with zeros of no weight.
+    pub fn new(column: &Column, device: &Device) -> Self {
+        let batch = column.present.len();
+        let weights: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
+        let positions: Vec<usize> = (0..batch).filter(|row| column.present[*row]).collect();
+        let (mut classes, mut vectors) = (None, None);
+        match &column.values {
+            Values::Classes(present) => {
+                let mut all = vec![0i64; batch];
+                positions.iter().zip(present).for_each(|(row, class)| all[*row] = i64::from(*class));
+                classes = Some(Tensor::from_data(TensorData::new(all, [batch]), device));
+            }
+            Values::Vectors { width, data } => {
+                let mut all = vec![0f32; batch * width];
+                for (row, values) in positions.iter().zip(data.chunks((*width).max(1))) {
+                    all[row * width..(row + 1) * width].copy_from_slice(values);
+                }
+                vectors = Some(tensor(all, [batch, *width], device));
+            }
+            Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } => {}
+        }
+        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors }
+    }
+
+    /// The rows in another order: `rows` are positions in the batch.
+    pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            weights: self.weights.clone().select(0, rows.clone()),
+            n_present: self.n_present,
+            classes: self.classes.clone().map(|classes| classes.select(0, rows.clone())),
+            vectors: self.vectors.clone().map(|vectors| vectors.select(0, rows.clone())),
+        }
+    }
+}
+
+fn tensor<const D: usize>(data: Vec<f32>, dims: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(data, dims), device)
+}
+
+fn mask(lengths: &[usize], steps: usize, device: &Device) -> Tensor<2, Bool> {
+    let flags: Vec<bool> = lengths.iter().flat_map(|length| (0..steps).map(move |step| step < *length)).collect();
+    Tensor::from_data(TensorData::new(flags, [lengths.len(), steps]), device)
+}

@@ -1,0 +1,32 @@
+//! Activation functions by name.
+
+use burn::tensor::{Tensor, activation};
+use mbm_config::choices;
+
+choices! {
+    /// A non-linear function on every value.
+    pub enum Activation {
+        Relu = "relu",
+        Gelu = "gelu",
+        Tanh = "tanh",
+        Sigmoid = "sigmoid",
+        Silu = "silu",
+        LeakyRelu = "leaky_relu",
+        None = "none",
+    }
+}
+
+impl Activation {
+    /// Applies it.
+    pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Relu => activation::relu(x),
+            Self::Gelu => activation::gelu(x),
+            Self::Tanh => activation::tanh(x),
+            Self::Sigmoid => activation::sigmoid(x),
+            Self::Silu => activation::silu(x),
+            Self::LeakyRelu => activation::leaky_relu(x, 0.01),
+            Self::None => x,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Multi-head attention (Vaswani et al. 2017, section 3.2).
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor, activation};
+
+use crate::Steps;
+
+/// Attention of queries to the valid steps of a sequence.
+#[derive(Module, Debug)]
+pub struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    dropout: Dropout,
+    #[module(skip)]
+    n_heads: usize,
+}
+
+impl Attention {
+    /// `width` must be a multiple of `n_heads`, which the plan has checked.
+    pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
+        let linear = || LinearConfig::new(width, width).init(device);
+        Self { query: linear(), key: linear(), value: linear(), output: linear(), dropout: DropoutConfig::new(dropout).init(), n_heads }
+    }
+
+    /// `[batch, queries, width]` attends to `[batch, keys, width]`.
+    pub fn forward(&self, x: Tensor<3>, context: &Steps) -> Tensor<3> {
+        let [batch, queries, width] = x.dims();
+        let [_, keys, _] = context.values.dims();
+        let scale = 1.0 / ((width / self.n_heads) as f64).sqrt();
+        let q = self.heads(self.query.forward(x)); // [batch, heads, queries, head width]
+        let k = self.heads(self.key.forward(context.values.clone())); // [batch, heads, keys, head width]
+        let v = self.heads(self.value.forward(context.values.clone()));
+        let scores = q.matmul(k.swap_dims(2, 3)) * scale; // [batch, heads, queries, keys]
+        let gaps = context.mask.clone().bool_not().reshape([batch, 1, 1, keys]).expand([batch, self.n_heads, queries, keys]);
+        let weights = self.dropout.forward(activation::softmax(scores.mask_fill(gaps, -1e9), 3));
+        let joined = weights.matmul(v).swap_dims(1, 2).reshape([batch, queries, width]);
+        self.output.forward(joined)
+    }
+
+    /// `[batch, steps, width]` to `[batch, heads, steps, width / heads]`.
+    fn heads(&self, x: Tensor<3>) -> Tensor<4> {
+        let [batch, steps, width] = x.dims();
+        x.reshape([batch, steps, self.n_heads, width / self.n_heads]).swap_dims(1, 2)
+    }
+}

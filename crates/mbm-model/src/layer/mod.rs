@@ -1,0 +1,31 @@
+//! Building blocks that several parts share.
+
+mod activation;
+mod attention;
+mod conv;
+mod dense;
+mod position;
+mod recurrent;
+mod transformer;
+
+pub use activation::Activation;
+pub(crate) use attention::Attention;
+pub(crate) use conv::{Conv, ConvNorm, ConvNormSpec, conv1d};
+pub(crate) use dense::{Dense, DenseSpec};
+pub(crate) use position::sinusoids;
+pub use recurrent::CellType;
+pub(crate) use recurrent::{Recurrent, RecurrentSpec};
+pub use transformer::NormPlace;
+pub(crate) use transformer::{Transformer, TransformerSpec};
+
+use burn::tensor::{Device, Distribution, Tensor};
+
+/// A learnt vector, normally distributed with deviation 0.02.
+pub(crate) fn learnt<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
+    burn::module::Param::from_tensor(Tensor::random(dims, Distribution::Normal(0.0, 0.02), device))
+}
+
+/// A learnt tensor that starts at zero.
+pub(crate) fn zeros<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
+    burn::module::Param::from_tensor(Tensor::zeros(dims, device))
+}

@@ -1,0 +1,190 @@
+//! Recurrent layers with packed gates: one matrix product a step for all gates of a cell.
+//!
+//! Equations and gate order as PyTorch's `RNN`, `LSTM` and `GRU`. Steps are cut by halves rather than one by one, because the
+//! gradient of a slice is as large as what it was cut from: T slices of T steps would cost T squared.
+
+use burn::module::{Module, Param};
+use burn::nn::{Dropout, DropoutConfig, Initializer};
+use burn::tensor::{Bool, Device, Tensor, activation};
+use mbm_config::choices;
+
+use crate::Steps;
+
+choices! {
+    /// The recurrent cell.
+    pub enum CellType {
+        /// `tanh` of input and state (Elman 1990).
+        Rnn = "rnn",
+        /// Long short-term memory (Hochreiter and Schmidhuber 1997).
+        Lstm = "lstm",
+        /// Gated recurrent unit (Cho et al. 2014).
+        Gru = "gru",
+    }
+}
+
+/// What a stack of recurrent layers is made of.
+pub(crate) struct RecurrentSpec {
+    pub cell: CellType,
+    pub input_size: usize,
+    pub hidden_size: usize,
+    pub n_layers: usize,
+    pub bidirectional: bool,
+    pub dropout: f64,
+}
+
+/// Layers over steps, each in one or both directions.
+#[derive(Module, Debug)]
+pub struct Recurrent {
+    layers: Vec<Layer>,
+    dropout: Dropout,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    forward: Cell,
+    backward: Option<Cell>,
+}
+
+#[derive(Module, Debug)]
+struct Cell {
+    input: Param<Tensor<2>>,
+    hidden: Param<Tensor<2>>,
+    input_bias: Param<Tensor<1>>,
+    hidden_bias: Param<Tensor<1>>,
+    #[module(skip)]
+    kind: CellType,
+    #[module(skip)]
+    hidden_size: usize,
+}
+
+impl CellType {
+    fn n_gates(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Lstm => 4,
+            Self::Gru => 3,
+        }
+    }
+}
+
+impl RecurrentSpec {
+    /// The width of what comes out at each step.
+    pub fn width(&self) -> usize {
+        self.hidden_size * if self.bidirectional { 2 } else { 1 }
+    }
+
+    pub fn init(&self, device: &Device) -> Recurrent {
+        let layer = |layer: usize| {
+            let input_size = if layer == 0 { self.input_size } else { self.width() };
+            Layer { forward: self.cell(input_size, device), backward: self.bidirectional.then(|| self.cell(input_size, device)) }
+        };
+        Recurrent { layers: (0..self.n_layers).map(layer).collect(), dropout: DropoutConfig::new(self.dropout).init() }
+    }
+
+    fn cell(&self, input_size: usize, device: &Device) -> Cell {
+        let bound = 1.0 / (self.hidden_size as f64).sqrt();
+        let uniform = Initializer::Uniform { min: -bound, max: bound };
+        let gates = self.cell.n_gates() * self.hidden_size;
+        Cell {
+            input: uniform.init([input_size, gates], device),
+            hidden: uniform.init([self.hidden_size, gates], device),
+            input_bias: uniform.init([gates], device),
+            hidden_bias: uniform.init([gates], device),
+            kind: self.cell,
+            hidden_size: self.hidden_size,
+        }
+    }
+}
+
+impl Recurrent {
+    /// Outputs of every step `[batch, width]` and the states after the last (and, backwards, the first) valid step, joined:
+    /// `[batch, width]`.
+    pub fn forward(&self, steps: &Steps) -> (Vec<Tensor<2>>, Tensor<2>) {
+        let [batch, _, width] = steps.values.dims();
+        let mut inputs: Vec<Tensor<2>> = unstack(steps.values.clone()).into_iter().map(|x| x.reshape([batch, width])).collect();
+        let masks: Vec<Tensor<2, Bool>> = unstack_mask(steps.mask.clone());
+        let mut last = None;
+        for (layer_idx, layer) in self.layers.iter().enumerate() {
+            if layer_idx > 0 {
+                inputs = inputs.into_iter().map(|x| self.dropout.forward(x)).collect();
+            }
+            let (outputs, state) = layer.forward(&inputs, &masks);
+            (inputs, last) = (outputs, Some(state));
+        }
+        let last = last.unwrap_or_else(|| inputs[inputs.len() - 1].clone());
+        (inputs, last)
+    }
+}
+
+impl Layer {
+    fn forward(&self, inputs: &[Tensor<2>], masks: &[Tensor<2, Bool>]) -> (Vec<Tensor<2>>, Tensor<2>) {
+        let (outputs, state) = self.forward.run((0..inputs.len()).collect(), inputs, masks);
+        let Some(backward) = &self.backward else { return (outputs, state) };
+        let (mut others, other_state) = backward.run((0..inputs.len()).rev().collect(), inputs, masks);
+        others.reverse();
+        let both = outputs.into_iter().zip(others).map(|(a, b)| Tensor::cat(vec![a, b], 1)).collect();
+        (both, Tensor::cat(vec![state, other_state], 1))
+    }
+}
+
+impl Cell {
+    /// Runs over steps in an order; a step that holds nothing leaves the state as it is. Outputs are in that order.
+    fn run(&self, order: Vec<usize>, inputs: &[Tensor<2>], masks: &[Tensor<2, Bool>]) -> (Vec<Tensor<2>>, Tensor<2>) {
+        let [batch, _] = inputs[0].dims();
+        let mut hidden = Tensor::zeros([batch, self.hidden_size], &inputs[0].device());
+        let mut memory = hidden.clone();
+        let mut outputs = Vec::with_capacity(inputs.len());
+        for step in order {
+            let (next_hidden, next_memory) = self.step(inputs[step].clone(), hidden.clone(), memory.clone());
+            let valid = masks[step].clone().expand([batch, self.hidden_size]);
+            hidden = hidden.mask_where(valid.clone(), next_hidden);
+            if self.kind == CellType::Lstm {
+                memory = memory.mask_where(valid, next_memory);
+            }
+            outputs.push(hidden.clone());
+        }
+        (outputs, hidden)
+    }
+
+    fn step(&self, x: Tensor<2>, hidden: Tensor<2>, memory: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let from_input = x.matmul(self.input.val()) + self.input_bias.val().unsqueeze(); // [batch, gates * hidden]
+        let from_hidden = hidden.clone().matmul(self.hidden.val()) + self.hidden_bias.val().unsqueeze();
+        match self.kind {
+            CellType::Rnn => (activation::tanh(from_input + from_hidden), memory),
+            CellType::Lstm => {
+                let [i, f, g, o] = gates(from_input + from_hidden);
+                let memory = activation::sigmoid(f) * memory + activation::sigmoid(i) * activation::tanh(g);
+                (activation::sigmoid(o) * activation::tanh(memory.clone()), memory)
+            }
+            CellType::Gru => {
+                let ([r, z, n], [hr, hz, hn]) = (gates(from_input), gates(from_hidden));
+                let (r, z) = (activation::sigmoid(r + hr), activation::sigmoid(z + hz));
+                let candidate = activation::tanh(n + r * hn);
+                (candidate.clone() + z * (hidden - candidate), memory)
+            }
+        }
+    }
+}
+
+/// `[batch, N * hidden]` cut into `N` of `[batch, hidden]`.
+fn gates<const N: usize>(packed: Tensor<2>) -> [Tensor<2>; N] {
+    let [_, width] = packed.dims();
+    std::array::from_fn(|gate| packed.clone().narrow(1, gate * width / N, width / N))
+}
+
+/// The steps one by one, `[batch, 1, width]` each, cut by halves.
+fn unstack(x: Tensor<3>) -> Vec<Tensor<3>> {
+    let [_, steps, _] = x.dims();
+    if steps == 1 {
+        return vec![x];
+    }
+    let half = steps / 2;
+    let mut parts = unstack(x.clone().narrow(1, 0, half));
+    parts.extend(unstack(x.narrow(1, half, steps - half)));
+    parts
+}
+
+fn unstack_mask(mask: Tensor<2, Bool>) -> Vec<Tensor<2, Bool>> {
+    let [_, steps] = mask.dims();
+    (0..steps).map(|step| mask.clone().narrow(1, step, 1)).collect()
+}

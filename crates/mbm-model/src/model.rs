@@ -1,0 +1,175 @@
+//! Late to early in one page: inputs through their encoders, joined by the combiner, read by the decoders.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mbm_data::{Batch, Column, Shape};
+
+use crate::combiner::{Combiner, CombinerSettings, Inputs};
+use crate::decoder::{Decoder, DecoderSettings, Loss};
+use crate::encoder::{Encoder, EncoderSettings};
+use crate::layer::learnt;
+use crate::{Fused, Sequence, Steps, Target, Tensors};
+
+/// Everything that a model is made from.
+#[derive(Debug, Clone)]
+pub struct ModelSpec {
+    /// The inputs, in the config's order.
+    pub inputs: Vec<InputSpec>,
+    /// How they are joined.
+    pub combiner: CombinerSettings,
+    /// The outputs, in the config's order.
+    pub outputs: Vec<OutputSpec>,
+}
+
+/// One input.
+#[derive(Debug, Clone)]
+pub struct InputSpec {
+    /// Its name.
+    pub name: String,
+    /// Its encoder.
+    pub encoder: EncoderSettings,
+    /// What its fitted feature gives.
+    pub shape: Shape,
+}
+
+/// One output.
+#[derive(Debug, Clone)]
+pub struct OutputSpec {
+    /// Its name.
+    pub name: String,
+    /// Its decoder.
+    pub decoder: DecoderSettings,
+    /// Scores or numbers a row.
+    pub width: usize,
+    /// Its loss.
+    pub loss: Loss,
+    /// Its weight among the losses.
+    pub loss_weight: f64,
+}
+
+/// The trainable whole.
+#[derive(Module, Debug)]
+pub struct Model {
+    inputs: Vec<Input>,
+    combiner: Combiner,
+    decoders: Vec<Decoder>,
+}
+
+/// An encoder and what stands for an absent cell.
+#[derive(Module, Debug)]
+pub struct Input {
+    encoder: Encoder,
+    absence: Param<Tensor<1>>,
+}
+
+/// What a batch gives.
+pub struct Forward {
+    /// The joined inputs.
+    pub fused: Fused,
+    /// `[batch, width]` for each output.
+    pub logits: Vec<Tensor<2>>,
+}
+
+impl ModelSpec {
+    /// A model with fresh parameters, drawn from `seed` alone.
+    pub fn init(&self, device: &Device, seed: u64) -> Model {
+        device.seed(seed);
+        let reading = self.combiner.reading();
+        let input = |spec: &InputSpec| {
+            let encoder = spec.encoder.init(&spec.shape, reading, device);
+            let absence = learnt([encoder.get().width()], device);
+            Input { encoder, absence }
+        };
+        let inputs: Vec<Input> = self.inputs.iter().map(input).collect();
+        let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
+        let widths: Vec<usize> = inputs.iter().map(|input| input.encoder.get().width()).collect();
+        let combiner = self.combiner.init(&Inputs { names: &names, widths: &widths, device });
+        let width = combiner.get().width();
+        let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, device)).collect();
+        // Parameters are drawn when first used; drawing them now keeps their order that of the model.
+        Model { inputs, combiner, decoders }.materialize()
+    }
+
+    /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.
+    pub fn loss(&self, model: &Model, logits: &[Tensor<2>], targets: &[Target]) -> Tensor<1> {
+        let each = self.outputs.iter().zip(&model.decoders).zip(logits.iter().zip(targets)).map(|((output, decoder), (logits, target))| {
+            let loss = output.loss.forward(logits.clone(), target);
+            let penalty = decoder.get().penalty();
+            penalty.map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
+        });
+        each.reduce(|a, b| a + b).expect("a plan has one output at least")
+    }
+}
+
+impl Model {
+    /// All outputs of a batch.
+    pub fn forward(&self, batch: &Batch, device: &Device) -> Forward {
+        let fused = self.fuse(self.encode(batch, device));
+        let logits = self.decode(&fused);
+        Forward { fused, logits }
+    }
+
+    /// Each input's sequence.
+    pub fn encode(&self, batch: &Batch, device: &Device) -> Vec<Sequence> {
+        self.inputs.iter().zip(&batch.inputs).map(|(input, column)| input.encode(column, device)).collect()
+    }
+
+    /// The sequence of an input that no row has.
+    pub fn absent(&self, input: usize, n_rows: usize, device: &Device) -> Sequence {
+        self.inputs[input].absent(n_rows, device)
+    }
+
+    /// The inputs joined.
+    pub fn fuse(&self, inputs: Vec<Sequence>) -> Fused {
+        self.combiner.get().combine(inputs)
+    }
+
+    /// `[batch, width]` for each output.
+    pub fn decode(&self, fused: &Fused) -> Vec<Tensor<2>> {
+        self.decoders.iter().map(|decoder| decoder.get().decode(fused)).collect()
+    }
+}
+
+impl Input {
+    /// Encodes the rows that have the feature; the others get the learnt absence embedding, in training as in prediction.
+    fn encode(&self, column: &Column, device: &Device) -> Sequence {
+        let (n_rows, n_present) = (column.present.len(), column.n_present());
+        if n_present == 0 {
+            return self.absent(n_rows, device);
+        }
+        let encoded = self.encoder.get().encode(Tensors::new(column, device));
+        let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
+        let present = Tensor::from_data(TensorData::new(present, [n_rows, 1]), device);
+        if n_present == n_rows {
+            return Sequence { values: encoded.values, mask: encoded.mask, present };
+        }
+        let [_, n_steps, width] = encoded.values.dims();
+        let absent = self.absence_steps(n_steps, width, device);
+        let mut next = 0..n_present as i64;
+        let place = |is: &bool| if *is { next.next().unwrap_or_default() } else { n_present as i64 };
+        let places: Vec<i64> = column.present.iter().map(place).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n_rows]), device);
+        Sequence {
+            values: Tensor::cat(vec![encoded.values, absent.values], 0).select(0, places.clone()),
+            mask: Tensor::cat(vec![encoded.mask.int(), absent.mask.int()], 0).select(0, places).equal_scalar(1),
+            present,
+        }
+    }
+
+    fn absent(&self, n_rows: usize, device: &Device) -> Sequence {
+        let width = self.encoder.get().width();
+        let Steps { values, mask } = self.absence_steps(1, width, device);
+        Sequence {
+            values: values.expand([n_rows, 1, width]),
+            mask: mask.expand([n_rows, 1]),
+            present: Tensor::zeros([n_rows, 1], device),
+        }
+    }
+
+    /// One row: the embedding in its first step, the others padding.
+    fn absence_steps(&self, n_steps: usize, width: usize, device: &Device) -> Steps {
+        let values = self.absence.val().reshape([1, 1, width]).expand([1, n_steps, width]);
+        let mask = Tensor::<1, Int>::arange(0..n_steps as i64, device).equal_scalar(0).unsqueeze();
+        Steps { values, mask }
+    }
+}
