@@ -1,1 +1,49 @@
-//! x
+//! Declarative multimodal learning: one file and one table in; a trained, measured, explained model out.
+//!
+//! ```text
+//! config text --Config--> Plan (valid)        table file --Table--> rows by split --fit--> Dataset
+//!                 Plan + Dataset --Experiment--> run folder: model/ (the bundle), statistics, predictions, report.html
+//!                                   model/ --Predictor--> predictions for any table with the same columns
+//! ```
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mbm::Error> {
+//! let plan = mbm::Plan::read_file("config.yaml".as_ref(), &[])?;
+//! let experiment = mbm::Experiment { plan, dataset: "digits.csv".into(), folder: "results/digits".into(), start: mbm::Start::New };
+//! let outcome = experiment.run(&Default::default(), &mut |_| {})?;
+//! println!("{:?}", outcome.test_statistics);
+//! # Ok(())
+//! # }
+//! ```
+
+mod bundle;
+mod compare;
+mod config;
+mod describe;
+mod error;
+mod experiment;
+mod head;
+mod infer;
+mod inspect;
+mod plan;
+mod prediction;
+mod predictor;
+mod report;
+mod score;
+mod subsets;
+mod write;
+
+pub use compare::{Comparison, combiner_names, compare};
+pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
+pub use error::Error;
+pub use experiment::{Experiment, Happening, Outcome, Start};
+pub use infer::infer_config;
+pub use inspect::{inspect_bundle, inspect_dataset};
+pub use mbm_train::Event;
+pub use plan::Plan;
+pub use prediction::{Prediction, columns};
+pub use predictor::{Evaluation, Predictor, table_from_json};
+pub use write::{Column, Format, Value, Writer};
+
+pub use mbm_config::Format as ConfigFormat;
+pub use mbm_data::{FaultReport, Table};

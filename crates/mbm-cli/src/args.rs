@@ -1,0 +1,189 @@
+//! The command line as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Multimodal learning from one declarative file and one table.
+#[derive(Parser)]
+#[command(
+    name = "mbm",
+    version,
+    after_help = "Examples:
+  mbm train --dataset houses.csv --target price
+  mbm train --config config.yaml --dataset digits.csv --output-directory results/digits
+  mbm predict --model-path results/digits --dataset new.csv --output predictions.csv
+  echo '{\"image\": \"7.png\"}' | mbm predict --model-path results/digits --dataset -
+
+Exit status: 0 done, 1 failed, 2 wrong usage."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a model, measure it on the test rows, and write the run folder.
+    #[command(after_help = "Examples:
+  mbm train --dataset houses.csv --target price
+  mbm train --config config.yaml --dataset houses.csv --set trainer.epochs=3 --set combiner.type=gated
+  mbm train --config config.yaml --dataset houses.csv --output-directory results/run --resume")]
+    Train(Train),
+    /// Write the config that `train --target` would choose.
+    Init(Init),
+    /// Measure a model on a table that has the output columns.
+    Evaluate(Evaluate),
+    /// Predict every row of a table, or rows from standard input as JSON.
+    #[command(after_help = "Examples:
+  mbm predict --model-path results/run --dataset new.csv --output predictions.parquet
+  echo '{\"area\": 120, \"notes\": \"sea view\"}' | mbm predict --model-path results/run --dataset -")]
+    Predict(Predict),
+    /// Say what a model, a dataset or a config holds.
+    Inspect(Inspect),
+    /// Train with each combiner and print a table.
+    #[command(after_help = "Example:
+  mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
+    Compare(Compare),
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// What is shown while it runs.
+#[derive(Group, Clone, Copy)]
+pub struct Show {
+    /// Show nothing but errors.
+    #[arg(long, conflicts_with = "json")]
+    pub quiet: bool,
+    /// Write events as JSON lines to standard output.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Train {
+    /// The config, YAML, JSON or TOML.
+    #[arg(long, short, required_unless_present = "target", conflicts_with = "target")]
+    pub config: Option<PathBuf>,
+    /// The dataset: .csv, .tsv, .jsonl, .parquet, a class folder, MNIST idx or COCO JSON.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// Predict this column and choose the config from the data; may be given several times.
+    #[arg(long)]
+    pub target: Vec<String>,
+    /// The run folder [default: results/<dataset's name>].
+    #[arg(long, short)]
+    pub output_directory: Option<PathBuf>,
+    /// Set a key of the config, such as trainer.epochs=3; may be given several times.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub overrides: Vec<String>,
+    /// Go on from the last checkpoint in the run folder.
+    #[arg(long)]
+    pub resume: bool,
+    /// The seed of everything random.
+    #[arg(long)]
+    pub random_seed: Option<u64>,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+#[derive(Group)]
+pub struct Init {
+    /// The dataset.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// The column to predict; may be given several times.
+    #[arg(long, required = true)]
+    pub target: Vec<String>,
+    /// The file to write; standard output where not given.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+}
+
+#[derive(Group)]
+pub struct Evaluate {
+    /// The run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    /// The dataset.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Group)]
+pub struct Predict {
+    /// The run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    /// The dataset, or - for JSON rows from standard input.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// The file to write: .csv, .jsonl or .parquet; JSON lines to standard output where not given.
+    #[arg(long, short)]
+    pub output: Option<PathBuf>,
+    /// Show no counts of unreadable cells.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Group)]
+pub struct Inspect {
+    /// A run folder, a model folder, a dataset or a config.
+    pub path: PathBuf,
+}
+
+#[derive(Group)]
+pub struct Compare {
+    /// The config.
+    #[arg(long, short)]
+    pub config: PathBuf,
+    /// The dataset.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// Combiners separated by commas, or all.
+    #[arg(long, default_value = "all")]
+    pub combiners: String,
+    /// The folder of the runs [default: results/compare].
+    #[arg(long, short)]
+    pub output_directory: Option<PathBuf>,
+    /// Set a key of the config; may be given several times.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub overrides: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Accepts `--output_directory` for `--output-directory`, as Ludwig spells it.
+pub fn with_dashes(args: impl IntoIterator<Item = String>) -> Vec<String> {
+    let spelled = |arg: String| match arg.split_once('=') {
+        Some((flag, value)) if flag.starts_with("--") => format!("{}={value}", flag.replace('_', "-")),
+        None if arg.starts_with("--") => arg.replace('_', "-"),
+        _ => arg,
+    };
+    args.into_iter().map(spelled).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn underscores_in_flags_work_and_values_stay_as_they_are() {
+        let args = ["mbm", "train", "--output_directory=a_b", "--model_path", "c_d"].map(str::to_owned);
+        assert_eq!(with_dashes(args), ["mbm", "train", "--output-directory=a_b", "--model-path", "c_d"]);
+    }
+}

@@ -1,0 +1,198 @@
+//! What each command does.
+
+use std::io::{BufRead, stdin};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use clap::CommandFactory;
+use mbm::{Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer};
+use serde_json::json;
+
+use crate::args::{Args, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train};
+use crate::interrupt::stop_flag;
+use crate::output::{columns, line};
+use crate::progress::Progress;
+
+/// Runs a command.
+pub fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Train(args) => train(args),
+        Command::Init(args) => init(&args),
+        Command::Evaluate(args) => evaluate(&args),
+        Command::Predict(args) => predict(&args),
+        Command::Inspect(args) => inspect(&args),
+        Command::Compare(args) => compare(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "mbm", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn train(args: Train) -> Result<()> {
+    let mut overrides = args.overrides;
+    overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
+    let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
+    let (plan, inferred) = match &args.config {
+        Some(config) => (Plan::read_file(config, &overrides)?, false),
+        None => (inferred_plan(&args.dataset, &args.target, &overrides, args.show)?, true),
+    };
+    let yaml = plan.to_yaml();
+    let start = if args.resume { Start::Resume } else { Start::New };
+    let experiment = Experiment { plan, dataset: args.dataset, folder: folder.clone(), start };
+    let stop = stop_flag()?;
+    let mut progress = Progress::new(args.show);
+    let outcome = experiment.run(&stop, &mut |happening| progress.show(&happening));
+    progress.finish();
+    let outcome = outcome?;
+    let path = folder.join("config.yaml");
+    std::fs::write(&path, yaml).with_context(|| path.display().to_string())?;
+    if inferred && !args.show.quiet && !args.show.json {
+        eprintln!("the config that was chosen: {}", path.display());
+    }
+    show_outcome(&outcome, args.show)?;
+    if stop.load(Ordering::Relaxed) && outcome.test_statistics.is_empty() {
+        bail!("stopped before the end; {} holds the model so far, --resume goes on", folder.display());
+    }
+    Ok(())
+}
+
+fn default_folder(dataset: &Path) -> PathBuf {
+    Path::new("results").join(dataset.file_stem().unwrap_or_default())
+}
+
+fn inferred_plan(dataset: &Path, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
+    let (plan, notes) = mbm::infer_config(&Table::read(dataset)?, targets)?;
+    if !show.quiet && !show.json {
+        notes.iter().for_each(|note| eprintln!("{note}"));
+    }
+    Ok(Plan::read(&plan.to_json().to_string(), mbm::ConfigFormat::Yaml, overrides, "the inferred config")?)
+}
+
+fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
+    if show.json {
+        return line(&json!({
+            "event": "finished", "test_statistics": outcome.test_statistics, "seconds": outcome.seconds,
+            "peak_memory": outcome.peak_memory, "folder": outcome.folder, "faults": outcome.faults,
+        }).to_string());
+    }
+    if show.quiet {
+        return Ok(());
+    }
+    show_faults(&outcome.faults);
+    for (output, metrics) in &outcome.test_statistics {
+        let shown = metrics.iter().map(|(name, value)| vec![format!("  {name}"), format!("{value:.4}")]).collect::<Vec<_>>();
+        line(output)?;
+        columns(&shown).iter().try_for_each(|text| line(text))?;
+    }
+    let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", {} MB at most", bytes >> 20));
+    line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
+}
+
+fn show_faults(faults: &mbm::FaultReport) {
+    let lines = faults.lines();
+    if !lines.is_empty() {
+        eprintln!("cells without a value:");
+        lines.iter().for_each(|text| eprintln!("  {text}"));
+    }
+}
+
+fn init(args: &Init) -> Result<()> {
+    let (plan, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
+    notes.iter().for_each(|note| eprintln!("{note}"));
+    match &args.output {
+        Some(path) if path.exists() => bail!("{} exists; name another file", path.display()),
+        Some(path) => std::fs::write(path, plan.to_yaml()).with_context(|| path.display().to_string()),
+        None => line(plan.to_yaml().trim_end()),
+    }
+}
+
+fn evaluate(args: &Evaluate) -> Result<()> {
+    let predictor = Predictor::open(&args.model_path)?;
+    let evaluation = predictor.evaluate(Table::read(&args.dataset)?)?;
+    if args.json {
+        return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
+    }
+    show_faults(&evaluation.faults);
+    line(&format!("{} rows", evaluation.n_rows))?;
+    for (output, metrics) in &evaluation.metrics {
+        let shown = metrics.iter().map(|(name, value)| vec![format!("  {name}"), format!("{value:.4}")]).collect::<Vec<_>>();
+        line(output)?;
+        columns(&shown).iter().try_for_each(|text| line(text))?;
+    }
+    Ok(())
+}
+
+fn predict(args: &Predict) -> Result<()> {
+    let predictor = Predictor::open(&args.model_path)?;
+    let table = if args.dataset == Path::new("-") { rows_from_stdin()? } else { Table::read(&args.dataset)? };
+    let mut writer = match &args.output {
+        Some(path) => Writer::create(path, predictor.columns())?,
+        None => Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?,
+    };
+    let faults = predictor.predict(table, &mut writer)?;
+    writer.finish()?;
+    if !args.quiet {
+        show_faults(&faults);
+    }
+    Ok(())
+}
+
+/// JSON objects, one a line, or a single one over several lines.
+fn rows_from_stdin() -> Result<Table> {
+    let mut text = String::new();
+    for read in stdin().lock().lines() {
+        text.push_str(&read.context("standard input is not UTF-8 text")?);
+        text.push('\n');
+    }
+    Ok(mbm::table_from_json(&text)?)
+}
+
+fn inspect(args: &Inspect) -> Result<()> {
+    let path = &args.path;
+    let is_bundle = path.join("bundle.json").is_file() || path.join("model/bundle.json").is_file();
+    let is_config = path.is_file() && ["yaml", "yml", "toml"].iter().any(|ending| path.extension().is_some_and(|it| it == *ending));
+    let is_json_config = path.extension().is_some_and(|it| it == "json") && Plan::read_file(path, &[]).is_ok();
+    let lines = match () {
+        () if is_bundle => mbm::inspect_bundle(path)?,
+        () if is_config || is_json_config => Plan::read_file(path, &[])?.to_yaml().lines().map(str::to_owned).collect(),
+        () => mbm::inspect_dataset(path)?,
+    };
+    lines.iter().try_for_each(|text| line(text))
+}
+
+fn compare(args: &Compare) -> Result<()> {
+    let plan = Plan::read_file(&args.config, &args.overrides)?;
+    let all = mbm::combiner_names();
+    let names: Vec<&str> = if args.combiners == "all" { all.to_vec() } else { args.combiners.split(',').map(str::trim).collect() };
+    if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
+        bail!("unknown combiner '{unknown}'; there are: {}", all.join(", "));
+    }
+    let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
+    let stop = stop_flag()?;
+    let mut progress = Progress::new(Show { quiet: args.json, json: false });
+    let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds"].map(str::to_owned).to_vec()];
+    let mut found = Vec::new();
+    for name in names {
+        let mut show = |happening: Happening| progress.show(&happening);
+        show(Happening::Stage("next combiner"));
+        let result = mbm::compare(&plan, name, &args.dataset, &folder, &stop, &mut show)?;
+        if stop.load(Ordering::Relaxed) {
+            bail!("stopped at combiner {name}; the same command goes on");
+        }
+        rows.push(vec![
+            result.combiner.clone(),
+            result.metric.to_owned(),
+            format!("{:.4}", result.value),
+            result.n_params.to_string(),
+            format!("{:.1}", result.seconds),
+        ]);
+        found.push(json!({"combiner": result.combiner, result.metric: result.value, "parameters": result.n_params, "seconds": result.seconds}));
+    }
+    progress.finish();
+    if args.json {
+        return line(&serde_json::to_string_pretty(&found)?);
+    }
+    columns(&rows).iter().try_for_each(|text| line(text))
+}

@@ -1,0 +1,31 @@
+//! Lines to standard output, which may be a pipe that closes early.
+
+use std::io::Write;
+
+/// Writes a line.
+///
+/// # Errors
+/// A pipe that is closed, a disk that is full.
+pub fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(())
+}
+
+/// Whether an error says only that the reader of a pipe has gone.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        let of_run = matches!(cause.downcast_ref::<mbm::Error>(), Some(mbm::Error::Io { source, .. }) if closed(source));
+        of_run || cause.downcast_ref::<std::io::Error>().is_some_and(closed)
+    })
+}
+
+/// Rows of cells in columns as wide as they need, the first left, the others right.
+pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let cell = |(at, cell): (usize, &String)| if at == 0 { format!("{cell:<w$}", w = widths[at]) } else { format!("{cell:>w$}", w = widths[at]) };
+    rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()).collect()
+}

@@ -1,0 +1,132 @@
+//! What a run shows while it goes: one live line on a terminal, plain lines elsewhere, JSON events, or nothing.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mbm::{Event, Happening};
+use serde_json::{Value, json};
+
+use crate::args::Show;
+use crate::output;
+
+/// Shows happenings.
+pub enum Progress {
+    /// Nothing.
+    Quiet,
+    /// JSON lines on standard output.
+    Json,
+    /// A line an epoch on standard error.
+    Plain,
+    /// One line on standard error that changes, and a line an epoch above it.
+    Live {
+        /// The line.
+        bar: ProgressBar,
+        /// The last validation, to stand in it.
+        validation: String,
+    },
+}
+
+impl Progress {
+    /// As asked for, and as standard error is a terminal or not.
+    pub fn new(show: Show) -> Self {
+        match show {
+            Show { quiet: true, .. } => Self::Quiet,
+            Show { json: true, .. } => Self::Json,
+            _ if std::io::stderr().is_terminal() => {
+                let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+                Self::Live { bar: ProgressBar::new_spinner().with_style(style), validation: String::new() }
+            }
+            _ => Self::Plain,
+        }
+    }
+
+    /// Shows one happening.
+    pub fn show(&mut self, happening: &Happening) {
+        match self {
+            Self::Quiet => {}
+            // A closed pipe ends no training; the run folder is what counts.
+            Self::Json => output::line(&event(happening).to_string()).unwrap_or(()),
+            Self::Plain => {
+                if let Some(line) = line(happening) {
+                    eprintln!("{line}");
+                }
+            }
+            Self::Live { bar, validation } => {
+                if let Happening::Training(Event::Epoch { validation: values, .. }) = happening {
+                    *validation = main_value(values);
+                }
+                match happening {
+                    Happening::Training(Event::Step { .. }) => bar.set_message(step(happening, validation)),
+                    Happening::Stage(stage) => bar.set_message((*stage).to_owned()),
+                    Happening::Rows(_) | Happening::Training(_) => {}
+                }
+                bar.tick();
+                if let (Some(line), false) = (line(happening), matches!(happening, Happening::Stage(_))) {
+                    bar.println(line);
+                }
+            }
+        }
+    }
+
+    /// Clears the live line.
+    pub fn finish(&self) {
+        if let Self::Live { bar, .. } = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(happening: &Happening) -> Option<String> {
+    match happening {
+        Happening::Stage(stage) => Some((*stage).to_owned()),
+        Happening::Rows([train, validation, test]) => Some(format!("{train} training, {validation} validation, {test} test rows")),
+        Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
+            let resumed = if *epoch > 0 { format!(", going on with epoch {}", epoch + 1) } else { String::new() };
+            Some(format!("{n_params} parameters, {epochs} epochs of {steps_per_epoch} steps at most{resumed}"))
+        }
+        Happening::Training(Event::Step { .. }) => None,
+        Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
+            let best = if *is_best { "  *" } else { "" };
+            let validated = validation.get("loss").map_or(String::new(), |loss| format!("  validation loss {loss:.4}  {}", main_value(validation)));
+            Some(format!("epoch {:>3}  loss {loss:.4}{validated}{best}", epoch + 1))
+        }
+    }
+}
+
+fn step(happening: &Happening, validation: &str) -> String {
+    let Happening::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else { return String::new() };
+    format!("epoch {} step {step}  loss {loss:.4}  {validation}  {samples_per_second:.0} samples/s  at most {} left", epoch + 1, duration(*time_left))
+}
+
+/// The first metric that people look for.
+fn main_value(values: &std::collections::BTreeMap<String, f64>) -> String {
+    let mains = ["accuracy", "r2", "f1_micro"];
+    let found = values.iter().find(|(name, _)| mains.iter().any(|main| name.ends_with(&format!(".{main}"))));
+    found.map_or(String::new(), |(name, value)| format!("{name} {value:.4}"))
+}
+
+fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds < 60 => format!("{seconds} s"),
+        seconds if seconds < 3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+fn event(happening: &Happening) -> Value {
+    match happening {
+        Happening::Stage(stage) => json!({"event": "stage", "stage": stage}),
+        Happening::Rows([train, validation, test]) => json!({"event": "rows", "train": train, "validation": validation, "test": test}),
+        Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
+            json!({"event": "started", "parameters": n_params, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": epoch + 1})
+        }
+        Happening::Training(Event::Step { epoch, step, loss, learning_rate, samples_per_second, time_left }) => json!({
+            "event": "step", "epoch": epoch + 1, "step": step, "loss": loss, "learning_rate": learning_rate,
+            "samples_per_second": samples_per_second, "seconds_left": time_left.as_secs_f64(),
+        }),
+        Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
+            json!({"event": "epoch", "epoch": epoch + 1, "loss": loss, "validation": validation, "is_best": is_best})
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What can end training early.
+
+use std::path::PathBuf;
+
+/// An error of training, with its place.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Data could not be read.
+    #[error(transparent)]
+    Data(#[from] mbm_data::DataError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] mbm_model::WeightsError),
+    /// A checkpoint could not be read or written.
+    #[error("checkpoint {}: {message}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was said.
+        message: String,
+    },
+    /// The loss is no number any more.
+    #[error("the loss is {loss} at epoch {epoch}, step {step}; try a smaller trainer.learning_rate or trainer.gradient_clipping")]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in it, from 1.
+        step: usize,
+    },
+    /// Validation failed.
+    #[error("{0}")]
+    Validation(String),
+}

@@ -1,0 +1,145 @@
+//! Optimizers by name.
+
+use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{AdamConfig, AdamWConfig, AdjustLrFn, LionConfig, ModuleOptimizer, MuonConfig, SgdConfig};
+use burn::tensor::Tensor;
+use mbm_config::{settings, tagged};
+use mbm_model::Model;
+
+settings! {
+    /// Adam (Kingma and Ba 2015).
+    pub struct AdamSettings {
+        /// Of the mean and of the square.
+        betas: Vec<f64> = vec![0.9, 0.999] => 0.0..=0.999_999;
+        /// Added to the root of the square.
+        eps: f64 = 1e-8 => 0.0..=1.0;
+        /// Added to the gradient.
+        weight_decay: f64 = 0.0 => 0.0..=10.0;
+    }
+
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    pub struct AdamWSettings {
+        /// Of the mean and of the square.
+        betas: Vec<f64> = vec![0.9, 0.999] => 0.0..=0.999_999;
+        /// Added to the root of the square.
+        eps: f64 = 1e-8 => 0.0..=1.0;
+        /// Taken off the weights.
+        weight_decay: f64 = 0.01 => 0.0..=10.0;
+    }
+
+    /// Stochastic gradient descent.
+    pub struct SgdSettings {
+        /// Of the gradient.
+        momentum: f64 = 0.9 => 0.0..=0.999_999;
+        /// Nesterov's form.
+        nesterov: bool = false;
+        /// Added to the gradient.
+        weight_decay: f64 = 0.0 => 0.0..=10.0;
+    }
+
+    /// Lion (Chen et al. 2023).
+    pub struct LionSettings {
+        /// Of the update and of the mean.
+        betas: Vec<f64> = vec![0.9, 0.99] => 0.0..=0.999_999;
+        /// Taken off the weights.
+        weight_decay: f64 = 0.0 => 0.0..=10.0;
+    }
+
+    /// Muon (Jordan 2024) for matrices, AdamW for everything else, both at the same learning rate (Liu et al. 2025).
+    pub struct MuonSettings {
+        /// Of the gradient.
+        momentum: f64 = 0.95 => 0.0..=0.999_999;
+        /// Taken off the weights.
+        weight_decay: f64 = 0.01 => 0.0..=10.0;
+    }
+}
+
+tagged! {
+    /// The optimizer.
+    pub enum OptimizerSettings: Adam {
+        Adam(AdamSettings) = "adam",
+        AdamW(AdamWSettings) = "adamw",
+        Sgd(SgdSettings) = "sgd",
+        Lion(LionSettings) = "lion",
+        Muon(MuonSettings) = "muon",
+    }
+}
+
+impl OptimizerSettings {
+    /// The optimizer for a model.
+    pub fn init(&self, model: &Model) -> ModuleOptimizer {
+        let decay = |penalty: f64| (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32));
+        match self {
+            Self::Adam(it) => AdamConfig::new()
+                .with_beta_1(beta(&it.betas, 0, 0.9))
+                .with_beta_2(beta(&it.betas, 1, 0.999))
+                .with_epsilon(it.eps as f32)
+                .with_weight_decay(decay(it.weight_decay))
+                .init(),
+            Self::AdamW(it) => adamw(&it.betas, it.eps, it.weight_decay).init(),
+            Self::Sgd(it) => {
+                let momentum = MomentumConfig { momentum: it.momentum, dampening: 0.0, nesterov: it.nesterov };
+                SgdConfig::new().with_momentum((it.momentum > 0.0).then_some(momentum)).with_weight_decay(decay(it.weight_decay)).init()
+            }
+            Self::Lion(it) => LionConfig::new()
+                .with_beta_1(beta(&it.betas, 0, 0.9))
+                .with_beta_2(beta(&it.betas, 1, 0.99))
+                .with_weight_decay(it.weight_decay as f32)
+                .init(),
+            Self::Muon(it) => {
+                let muon = MuonConfig::new()
+                    .with_momentum(MomentumConfig { momentum: it.momentum, dampening: 0.0, nesterov: true })
+                    .with_weight_decay(decay(it.weight_decay))
+                    .with_adjust_lr_fn(AdjustLrFn::MatchRmsAdamW);
+                let matrices = Matrices::of(model);
+                adamw(&[], 1e-8, it.weight_decay).init().with_group(ParamGroup::from_ids(matrices), muon.build(), None)
+            }
+        }
+    }
+}
+
+fn beta(betas: &[f64], at: usize, default: f32) -> f32 {
+    betas.get(at).map_or(default, |beta| *beta as f32)
+}
+
+fn adamw(betas: &[f64], eps: f64, weight_decay: f64) -> AdamWConfig {
+    AdamWConfig::new()
+        .with_beta_1(beta(betas, 0, 0.9))
+        .with_beta_2(beta(betas, 1, 0.999))
+        .with_epsilon(eps as f32)
+        .with_weight_decay(weight_decay as f32)
+}
+
+/// The matrices of a model but for embeddings and decoders, which are not hidden layers.
+#[derive(Default)]
+struct Matrices {
+    found: Vec<ParamId>,
+    path: Vec<String>,
+}
+
+impl Matrices {
+    fn of(model: &Model) -> Vec<ParamId> {
+        let mut matrices = Self::default();
+        model.visit(&mut matrices);
+        matrices.found
+    }
+}
+
+impl ModuleVisitor for Matrices {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let is_hidden = !self.path.iter().any(|part| matches!(part.as_str(), "decoders" | "embedding" | "Lookup"));
+        if D == 2 && is_hidden && param.dims().iter().all(|size| *size > 1) {
+            self.found.push(param.id);
+        }
+    }
+}

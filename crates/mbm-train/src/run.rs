@@ -1,0 +1,283 @@
+//! The loop itself, from top to bottom.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use mbm_data::random::{Rng, rng, seed};
+use mbm_data::{Augmentation, Batch, Chance, Dataset, Loading, load};
+use mbm_model::{Fused, Model, ModelSpec, Target};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+
+use crate::checkpoint::{Checkpoints, EpochRecord, Progress};
+use crate::gradients::clip_global_norm;
+use crate::{Event, TrainError, TrainerSettings};
+
+/// Everything that a run is made of.
+pub struct Training<'a> {
+    /// The model to make.
+    pub spec: &'a ModelSpec,
+    /// The prepared data.
+    pub dataset: &'a Dataset,
+    /// Rows to train on.
+    pub rows: &'a [usize],
+    /// The `trainer` section.
+    pub settings: &'a TrainerSettings,
+    /// Random changes of each input.
+    pub augmentations: &'a [Augmentation],
+    /// The run's seed.
+    pub run_seed: u64,
+    /// Where to compute, without autodiff.
+    pub device: &'a Device,
+    /// Where checkpoints are.
+    pub checkpoints: &'a Checkpoints,
+    /// Set from outside to stop after the step in hand.
+    pub stop: &'a AtomicBool,
+}
+
+/// What validation says of a model.
+pub struct Validation {
+    /// Larger is better.
+    pub score: f64,
+    /// Values by name.
+    pub values: BTreeMap<String, f64>,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All epochs, or as many as helped.
+    Finished,
+    /// Stopped from outside; a checkpoint is there to go on from.
+    Stopped,
+}
+
+/// Trains from the last checkpoint if there is one, else from fresh parameters. The model that comes back is the best one by
+/// validation, or the last where nothing is validated.
+///
+/// # Errors
+/// Data that cannot be read, checkpoints that cannot be written, a loss that is no number any more.
+pub fn train(
+    training: &Training,
+    validate: &mut dyn FnMut(&Model) -> Result<Option<Validation>, TrainError>,
+    observe: &mut dyn FnMut(Event),
+) -> Result<(Model, Progress, Ending), TrainError> {
+    let mut run = Run::start(training)?;
+    observe(Event::Started {
+        n_params: run.model.num_params(),
+        epochs: training.settings.epochs,
+        steps_per_epoch: training.steps_per_epoch(),
+        epoch: run.progress.epoch,
+    });
+    let mut ending = Ending::Finished;
+    while !run.progress.is_finished {
+        ending = run.epoch(observe)?;
+        if ending == Ending::Stopped {
+            run.checkpoint()?;
+            break;
+        }
+        let validation = validate(&run.model.valid())?;
+        run.judge(validation, observe)?;
+        run.checkpoint()?;
+    }
+    let best = training.checkpoints.best();
+    let model = if best.is_file() { mbm_model::load_weights(training.fresh_model(training.device), &best)? } else { run.model.valid() };
+    Ok((model, run.progress, ending))
+}
+
+/// A run in progress.
+struct Run<'a> {
+    training: &'a Training<'a>,
+    device: Device,
+    model: Model,
+    optimizer: ModuleOptimizer,
+    progress: Progress,
+    started: Instant,
+    /// Rows trained on since `started`.
+    n_rows: usize,
+}
+
+impl Training<'_> {
+    fn n_batches(&self) -> usize {
+        self.rows.len().div_ceil(self.settings.batch_size)
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.n_batches().div_ceil(self.settings.gradient_accumulation_steps)
+    }
+
+    fn fresh_model(&self, device: &Device) -> Model {
+        self.spec.init(device, seed(self.run_seed, "init", 0, 0))
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        let n_steps = self.settings.epochs * self.steps_per_epoch();
+        self.settings.learning_rate * self.settings.learning_rate_scheduler.factor(step, n_steps)
+    }
+
+    /// The rows of an epoch in its order.
+    fn shuffled(&self, epoch: usize) -> Vec<usize> {
+        let mut rows = self.rows.to_vec();
+        rows.shuffle(&mut rng(seed(self.run_seed, "shuffle", epoch as u64, 0)));
+        rows
+    }
+}
+
+impl<'a> Run<'a> {
+    fn start(training: &'a Training<'a>) -> Result<Self, TrainError> {
+        let device = training.device.clone().autodiff();
+        let model = training.fresh_model(&device);
+        let optimizer = training.settings.optimizer.init(&model);
+        let (model, optimizer, progress) = if training.checkpoints.exist() {
+            let (model, _, _) = training.checkpoints.load(model, optimizer)?;
+            // The optimizer knows parameters by their ids, which the checkpoint has just given back to the model.
+            let optimizer = training.settings.optimizer.init(&model);
+            training.checkpoints.load(model, optimizer)?
+        } else {
+            (model, optimizer, Progress::default())
+        };
+        Ok(Self { training, device, model, optimizer, progress, started: Instant::now(), n_rows: 0 })
+    }
+
+    /// The rest of the epoch in hand.
+    fn epoch(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Ending, TrainError> {
+        let training = self.training;
+        let epoch = self.progress.epoch;
+        let rows = training.shuffled(epoch);
+        let loading = Loading {
+            dataset: training.dataset,
+            rows: &rows,
+            batch_size: training.settings.batch_size,
+            start: self.progress.batch,
+            chance: Some(Chance {
+                run_seed: training.run_seed,
+                epoch,
+                modality_dropout: training.settings.modality_dropout,
+                augmentations: training.augmentations,
+            }),
+        };
+        let mut accumulator = GradientsAccumulator::new();
+        let mut ending = Ending::Finished;
+        load(&loading, |batch_idx, batch| {
+            if ending == Ending::Stopped {
+                return Ok(());
+            }
+            let gradients = self.backward(&batch)?;
+            accumulator.accumulate(&self.model, gradients);
+            self.progress.batch = batch_idx + 1;
+            let is_last = self.progress.batch == training.n_batches();
+            if !is_last && !self.progress.batch.is_multiple_of(training.settings.gradient_accumulation_steps) {
+                return Ok(());
+            }
+            self.step(accumulator.grads());
+            observe(self.event());
+            let every = training.settings.steps_per_checkpoint;
+            if every > 0 && self.progress.step.is_multiple_of(every) {
+                self.checkpoint()?;
+            }
+            if training.stop.load(Ordering::Relaxed) && !is_last {
+                ending = Ending::Stopped;
+            }
+            Ok::<(), TrainError>(())
+        })?;
+        Ok(ending)
+    }
+
+    /// The gradients of a batch; its loss goes to the epoch's sum.
+    fn backward(&mut self, batch: &Batch) -> Result<GradientsParams, TrainError> {
+        let (training, progress) = (self.training, &mut self.progress);
+        // Dropout draws from the device: a seed for every batch makes its draws independent of where a run was resumed.
+        self.device.seed(seed(training.run_seed, "dropout", progress.epoch as u64, progress.batch as u64));
+        let mut rng = rng(seed(training.run_seed, "mixup", progress.epoch as u64, progress.batch as u64));
+        let loss = loss(training, &self.model, batch, &self.device, &mut rng);
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        if !value.is_finite() {
+            return Err(TrainError::Diverged { loss: value, epoch: progress.epoch + 1, step: progress.batch + 1 });
+        }
+        progress.loss_sum += value * batch.len() as f64;
+        progress.n_rows += batch.len();
+        self.n_rows += batch.len();
+        let scaled = loss / training.settings.gradient_accumulation_steps as f32;
+        Ok(GradientsParams::from_grads(scaled.backward(), &self.model))
+    }
+
+    fn step(&mut self, mut gradients: GradientsParams) {
+        if let Some(max_norm) = self.training.settings.gradient_clipping.clipglobalnorm {
+            clip_global_norm(&self.model, &mut gradients, max_norm);
+        }
+        let learning_rate = self.training.learning_rate(self.progress.step);
+        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        self.progress.step += 1;
+    }
+
+    fn event(&self) -> Event {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let samples_per_second = self.n_rows as f64 / seconds.max(1e-9);
+        let rows_left = self.training.rows.len() * (self.training.settings.epochs - self.progress.epoch) - self.progress.n_rows;
+        Event::Step {
+            epoch: self.progress.epoch,
+            step: self.progress.batch.div_ceil(self.training.settings.gradient_accumulation_steps),
+            loss: self.progress.loss_sum / self.progress.n_rows as f64,
+            learning_rate: self.training.learning_rate(self.progress.step - 1),
+            samples_per_second,
+            time_left: Duration::from_secs_f64(rows_left as f64 / samples_per_second.max(1e-9)),
+        }
+    }
+
+    /// Closes the epoch: keeps the model if it is the best, and ends training if it has long not been.
+    fn judge(&mut self, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
+        let learning_rate = self.training.learning_rate(progress.step - 1);
+        let (score, values) = validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
+        let is_best = score.is_some_and(|score| progress.best_score.is_none_or(|best| score > best));
+        progress.epochs_since_best = if is_best { 0 } else { progress.epochs_since_best + 1 };
+        if is_best {
+            progress.best_score = score;
+        }
+        observe(Event::Epoch { epoch: progress.epoch, loss, validation: values.clone(), is_best });
+        progress.history.push(EpochRecord { loss, learning_rate, validation: values });
+        let has_patience = self.training.settings.early_stop.patience().is_none_or(|patience| progress.epochs_since_best < patience);
+        *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
+        progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
+        if is_best { self.training.checkpoints.save_best(&self.model.valid()) } else { Ok(()) }
+    }
+
+    fn checkpoint(&self) -> Result<(), TrainError> {
+        self.training.checkpoints.save(&self.model, &self.optimizer, &self.progress)
+    }
+}
+
+/// The loss of a batch, of its fused vectors mixed in pairs where the settings say so.
+fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng: &mut Rng) -> Tensor<1> {
+    let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
+    let forward = model.forward(batch, device);
+    if training.settings.mixup <= 0.0 || batch.len() < 2 {
+        return training.spec.loss(model, &forward.logits, &targets);
+    }
+    let share = beta(training.settings.mixup, rng) as f32;
+    let mut order: Vec<i64> = (0..batch.len() as i64).collect();
+    order.shuffle(rng);
+    let order = Tensor::<1, Int>::from_data(TensorData::new(order, [batch.len()]), device);
+    let pooled = forward.fused.pooled;
+    let mixed = pooled.clone() * share + pooled.select(0, order.clone()) * (1.0 - share);
+    let logits = model.decode(&Fused::pooled(mixed));
+    let others: Vec<Target> = targets.iter().map(|target| target.select(&order)).collect();
+    training.spec.loss(model, &logits, &targets) * share + training.spec.loss(model, &logits, &others) * (1.0 - share)
+}
+
+/// A draw from Beta(a, a) by Johnk's method, in logarithms for small `a`.
+fn beta(a: f64, rng: &mut Rng) -> f64 {
+    loop {
+        let (u, v): (f64, f64) = ((1.0 - rng.random::<f64>()).ln() / a, (1.0 - rng.random::<f64>()).ln() / a);
+        let top = u.max(v);
+        let sum = top + ((u - top).exp() + (v - top).exp()).ln();
+        if sum <= 0.0 {
+            return (u - sum).exp();
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The learning rate as a function of the step, so that resuming needs no state.
+
+use std::f64::consts::PI;
+
+use mbm_config::{choices, settings};
+
+choices! {
+    /// The shape after the warm-up.
+    pub enum Decay {
+        /// None: the rate stays.
+        Constant = "constant",
+        /// To zero in a straight line.
+        Linear = "linear",
+        /// To zero along half a cosine (Loshchilov and Hutter 2017).
+        Cosine = "cosine",
+        /// Up for three tenths of all steps from a 25th, then down to nearly nothing (Smith and Topin 2019).
+        OneCycle = "one_cycle",
+    }
+}
+
+settings! {
+    /// How the learning rate changes.
+    pub struct ScheduleSettings {
+        /// The shape.
+        decay: Decay = Decay::Constant;
+        /// The share of all steps in which the rate rises from zero.
+        warmup_fraction: f64 = 0.0 => 0.0..=1.0;
+    }
+}
+
+impl ScheduleSettings {
+    /// The factor on the learning rate for a step (from 0) of `n_steps`.
+    pub fn factor(&self, step: usize, n_steps: usize) -> f64 {
+        let (step, n_steps) = (step as f64, n_steps.max(1) as f64);
+        if self.decay == Decay::OneCycle {
+            return one_cycle(step / n_steps);
+        }
+        let warmup = (self.warmup_fraction * n_steps).floor();
+        if step < warmup {
+            return (step + 1.0) / warmup;
+        }
+        let done = (step - warmup) / (n_steps - warmup).max(1.0);
+        match self.decay {
+            Decay::Constant | Decay::OneCycle => 1.0,
+            Decay::Linear => 1.0 - done,
+            Decay::Cosine => (1.0 + (PI * done).cos()) / 2.0,
+        }
+    }
+}
+
+/// From 1/25 to 1 and down to 1/250,000, each along half a cosine.
+fn one_cycle(done: f64) -> f64 {
+    let between = |from: f64, to: f64, share: f64| to + (from - to) * (1.0 + (PI * share).cos()) / 2.0;
+    if done < 0.3 { between(0.04, 1.0, done / 0.3) } else { between(1.0, 4e-6, (done - 0.3) / 0.7) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factors(decay: Decay, warmup_fraction: f64) -> Vec<f64> {
+        let schedule = ScheduleSettings { decay, warmup_fraction };
+        (0..10).map(|step| (schedule.factor(step, 10) * 1000.0).round() / 1000.0).collect()
+    }
+
+    #[test]
+    fn schedules_rise_and_fall_as_named() {
+        assert_eq!(factors(Decay::Constant, 0.2), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+        assert_eq!(factors(Decay::Linear, 0.0), [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]);
+        assert_eq!(factors(Decay::Cosine, 0.0)[5], 0.5);
+        let cycle = factors(Decay::OneCycle, 0.0);
+        assert_eq!((cycle[0], cycle[3]), (0.04, 1.0));
+        assert!(cycle[9] < 0.06);
+    }
+}

@@ -1,0 +1,96 @@
+//! The saved model: one folder with `bundle.json` and `weights.safetensors`, all that prediction needs and nothing that runs.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use mbm_data::Field;
+use mbm_model::{load_weights, save_weights};
+use mbm_train::{TrainError, write_folder};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::head::Head;
+use crate::plan::Plan;
+use crate::predictor::Predictor;
+
+/// The form of `bundle.json`; a reader refuses what it does not know.
+const FORM: u32 = 1;
+
+/// A bundle that has been read, its weights still in their file.
+pub(crate) struct Bundle {
+    pub folder: PathBuf,
+    pub plan: Plan,
+    pub saved: Saved,
+}
+
+/// `bundle.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Saved {
+    /// The form of this file.
+    pub form: u32,
+    /// The version of mbm that wrote it.
+    pub version: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// The whole config.
+    pub config: serde_json::Value,
+    /// Fitted inputs.
+    pub inputs: Vec<Field>,
+    /// Fitted outputs.
+    pub outputs: Vec<Field>,
+    /// One an output.
+    pub heads: Vec<Head>,
+}
+
+impl Bundle {
+    /// Writes a predictor as a folder that is complete or absent.
+    pub fn write(predictor: &Predictor, folder: &Path) -> Result<(), Error> {
+        let saved = Saved {
+            form: FORM,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: predictor.plan.config.random_seed,
+            config: predictor.plan.to_json(),
+            inputs: predictor.inputs.clone(),
+            outputs: predictor.outputs.clone(),
+            heads: predictor.heads.clone(),
+        };
+        let write = |aside: &Path| {
+            let path = aside.join("bundle.json");
+            let failed = |message: String| TrainError::Checkpoint { path: path.clone(), message };
+            let json = serde_json::to_vec_pretty(&saved).map_err(|error| failed(error.to_string()))?;
+            std::fs::write(&path, json).map_err(|error| failed(error.to_string()))?;
+            save_weights(&predictor.model, &aside.join("weights.safetensors")).map_err(TrainError::from)
+        };
+        write_folder(folder, write).map_err(Error::from)
+    }
+
+    /// Reads `bundle.json` of a bundle, or of the run folder around one.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let folder = [path.join("model"), path.to_path_buf()].into_iter().find(|folder| folder.join("bundle.json").is_file());
+        let folder = folder.ok_or_else(|| Error::Damaged {
+            path: path.to_path_buf(),
+            message: "no bundle.json here nor in model/ below; name a run folder of 'mbm train' or its model folder".to_owned(),
+        })?;
+        let path = folder.join("bundle.json");
+        let damaged = |message: String| Error::Damaged { path: path.clone(), message };
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a bundle: {error}")))?;
+        if saved.form != FORM {
+            return Err(damaged(format!("a bundle of form {}, this mbm {} reads form {FORM}", saved.form, env!("CARGO_PKG_VERSION"))));
+        }
+        let plan = Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|problems| damaged(problems.to_string()))?;
+        let config = &plan.config;
+        if saved.inputs.len() != config.input_features.len() || saved.outputs.len() != config.output_features.len() || saved.heads.len() != saved.outputs.len() {
+            return Err(damaged("its features are not those of its config".to_owned()));
+        }
+        Ok(Self { folder, plan, saved })
+    }
+
+    /// Loads the weights.
+    pub fn into_predictor(self, device: Device) -> Result<Predictor, Error> {
+        let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
+        let model = load_weights(spec.init(&device, 0), &self.folder.join("weights.safetensors"))?;
+        let Saved { inputs, outputs, heads, .. } = self.saved;
+        Ok(Predictor { plan: self.plan, inputs, outputs, heads, model, device })
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything that a user can do wrong, or the machine, with its place.
+
+use std::path::PathBuf;
+
+/// An error of the library.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Mistakes in a config, all at once.
+    #[error("{file}: {problems}")]
+    Config {
+        /// The file, or what stands for one.
+        file: String,
+        /// The mistakes.
+        problems: mbm_config::Problems,
+    },
+    /// Data.
+    #[error(transparent)]
+    Data(#[from] mbm_data::DataError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] mbm_train::TrainError),
+    /// Weights.
+    #[error(transparent)]
+    Weights(#[from] mbm_model::WeightsError),
+    /// The file system.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of a run or a bundle that is not what it should be.
+    #[error("{}: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A run folder that holds a run.
+    #[error("{} already holds a run; go on with --resume, or name another --output-directory", .0.display())]
+    RunExists(PathBuf),
+    /// Going on with another config or dataset.
+    #[error("{} cannot go on: {reason}", folder.display())]
+    CannotResume {
+        /// The run folder.
+        folder: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// An algorithm on the fused vectors.
+    #[error("output '{output}': {source}")]
+    Head {
+        /// The output.
+        output: String,
+        /// What it cannot do.
+        source: mbm_algo::AlgoError,
+    },
+    /// Settings that do not fit the data.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Error {
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

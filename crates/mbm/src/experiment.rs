@@ -1,0 +1,342 @@
+//! From a plan and a dataset to a run folder: the main job, from top to bottom.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::{Device, Tensor};
+use mbm_data::split::split;
+use mbm_data::{Augmentation, Dataset, FaultReport, Loading, Payload, Split, Table, fit, load};
+use mbm_model::{Model, ModelSpec, Target};
+use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
+
+use crate::bundle::Bundle;
+use crate::describe::{Description, peak_memory};
+use crate::error::Error;
+use crate::head::{Examples, FittedOn, Head, sampled};
+use crate::plan::Plan;
+use crate::predictor::{BATCH, Predictor, to_vec};
+use crate::report::{Measured, write_report};
+use crate::subsets::{Subset, subsets};
+use crate::write::{Value, Writer};
+
+/// A plan, a dataset and where the run goes.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    /// The checked config.
+    pub plan: Plan,
+    /// A file or folder that mbm reads.
+    pub dataset: PathBuf,
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Whether a run may be there already.
+    pub start: Start,
+}
+
+/// How a run folder is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It must hold no run.
+    New,
+    /// A run that is there goes on from its last checkpoint.
+    Resume,
+}
+
+/// What happens in a run, for whoever shows it.
+#[derive(Debug, Clone)]
+pub enum Happening {
+    /// A stage begins.
+    Stage(&'static str),
+    /// The dataset is read and split: rows of train, validation, test.
+    Rows([usize; 3]),
+    /// Training.
+    Training(Event),
+}
+
+/// What a run ends with.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Whether training ended by itself.
+    pub ending: Ending,
+    /// `{"label": {"accuracy": ..}, ..}`; empty where training was stopped.
+    pub test_statistics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+    /// Parameters of the model.
+    pub n_params: usize,
+    /// From start to end.
+    pub seconds: f64,
+    /// The most memory that the process had, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
+}
+
+/// Rows by role.
+pub(crate) struct Rows {
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+    pub test: Vec<usize>,
+}
+
+impl Experiment {
+    /// Trains, measures and explains; `stop` set from outside ends training after the step in hand.
+    ///
+    /// # Errors
+    /// Data, settings that do not fit them, a run folder that is taken, a disk that is full.
+    pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let device = mbm_model::device();
+        self.enter()?;
+        observe(Happening::Stage("reading the dataset"));
+        let table = Table::read(&self.dataset)?;
+        let description = Description::new(&self.plan, &self.dataset, &table);
+        description.check_or_write(&self.folder, self.start)?;
+        let (dataset, rows, faults) = prepare(&self.plan, table)?;
+        observe(Happening::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
+        let spec = self.spec(&dataset, &rows.train)?;
+        let (model, progress, ending) = self.train(&spec, &dataset, &rows, &device, stop, observe)?;
+        let n_params = burn::module::Module::num_params(&model);
+        let mut predictor = self.predictor(&spec, &dataset, model, device);
+        observe(Happening::Stage("fitting the heads"));
+        predictor.heads = fit_heads(&predictor, &spec, &dataset, &rows)?;
+        Bundle::write(&predictor, &self.folder.join("model"))?;
+        self.write_json("training_statistics.json", &serde_json::json!({ "epochs": progress.history }))?;
+        let mut outcome = Outcome {
+            folder: self.folder.clone(),
+            ending,
+            test_statistics: BTreeMap::new(),
+            faults,
+            n_params,
+            seconds: 0.0,
+            peak_memory: None,
+        };
+        if ending == Ending::Finished {
+            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &progress, &outcome, observe)?;
+        }
+        outcome.seconds = started.elapsed().as_secs_f64();
+        outcome.peak_memory = peak_memory();
+        Ok(outcome)
+    }
+
+    fn enter(&self) -> Result<(), Error> {
+        let holds_run = self.folder.join("description.json").exists();
+        if holds_run && self.start == Start::New {
+            return Err(Error::RunExists(self.folder.clone()));
+        }
+        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))
+    }
+
+    fn spec(&self, dataset: &Dataset, train_rows: &[usize]) -> Result<ModelSpec, Error> {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        self.plan.model_spec(inputs, outputs, &class_counts(dataset, train_rows)?)
+    }
+
+    fn train(
+        &self,
+        spec: &ModelSpec,
+        dataset: &Dataset,
+        rows: &Rows,
+        device: &Device,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(Happening),
+    ) -> Result<(Model, Progress, Ending), Error> {
+        let config = &self.plan.config;
+        let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
+        let checkpoints = Checkpoints { folder: self.folder.join("checkpoints") };
+        let training = Training {
+            spec,
+            dataset,
+            rows: &rows.train,
+            settings: &config.trainer,
+            augmentations: &augmentations,
+            run_seed: config.random_seed,
+            device,
+            checkpoints: &checkpoints,
+            stop,
+        };
+        let mut validate = |model: &Model| {
+            if rows.validation.is_empty() {
+                return Ok(None);
+            }
+            let predictor = self.predictor(spec, dataset, model.clone(), device.clone());
+            self.validate(&predictor, spec, dataset, &rows.validation).map(Some).map_err(|error| TrainError::Validation(error.to_string()))
+        };
+        Ok(train(&training, &mut validate, &mut |event| observe(Happening::Training(event)))?)
+    }
+
+    fn predictor(&self, spec: &ModelSpec, dataset: &Dataset, model: Model, device: Device) -> Predictor {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        Predictor {
+            plan: self.plan.clone(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            heads: spec.outputs.iter().map(|output| Head::plain(&output.decoder, output.width)).collect(),
+            model,
+            device,
+        }
+    }
+
+    /// Loss and metrics of the validation rows, and the one number that decides.
+    fn validate(&self, predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<Validation, Error> {
+        let scored = predictor.score(dataset, rows)?;
+        let loss = mean_loss(predictor, spec, dataset, rows)?;
+        let mut values = BTreeMap::from([("loss".to_owned(), loss)]);
+        let trainer = &self.plan.config.trainer;
+        let mut score = -loss;
+        for (at, (field, scored)) in predictor.outputs.iter().zip(&scored).enumerate() {
+            let metrics = scored.metrics();
+            let is_deciding = trainer.validation_field.as_ref().map_or(at == 0, |name| *name == field.name);
+            if let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") {
+                let value = metrics.get(metric).copied().unwrap_or(f64::NAN);
+                score = if scored.is_higher_better(metric) { value } else { -value };
+            }
+            values.extend(metrics.into_iter().map(|(name, value)| (format!("{}.{name}", field.name), value)));
+        }
+        Ok(Validation { score, values })
+    }
+
+    /// Everything that is measured on the test rows (on the validation rows where there are none, on training rows at last).
+    fn measure(
+        &self,
+        predictor: &Predictor,
+        dataset: &Dataset,
+        rows: &Rows,
+        progress: &Progress,
+        outcome: &Outcome,
+        observe: &mut dyn FnMut(Happening),
+    ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
+        let (name, measured_rows) = [("test", &rows.test), ("validation", &rows.validation), ("train", &rows.train)]
+            .into_iter()
+            .find(|(_, rows)| !rows.is_empty())
+            .unwrap_or(("train", &rows.train));
+        observe(Happening::Stage("measuring"));
+        let scored = predictor.score(dataset, measured_rows)?;
+        let statistics: BTreeMap<String, BTreeMap<String, f64>> =
+            predictor.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
+        self.write_json("test_statistics.json", &serde_json::to_value(&statistics).unwrap_or_default())?;
+        let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows)?;
+        observe(Happening::Stage("writing predictions and report"));
+        self.write_predictions(predictor, dataset, measured_rows)?;
+        let measured = Measured { split: name, rows: measured_rows, scored: &scored, statistics: &statistics, subsets: &subsets, history: &progress.history };
+        write_report(&self.folder.join("report.html"), self, predictor, dataset, &measured, outcome)?;
+        Ok(statistics)
+    }
+
+    fn write_predictions(&self, predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<(), Error> {
+        let mut columns = vec![crate::write::Column::number("row")];
+        columns.extend(predictor.columns());
+        let mut writer = Writer::create(&self.folder.join("predictions.parquet"), columns)?;
+        for chunk in rows.chunks(BATCH) {
+            let predicted = predictor.predict_rows(dataset, chunk, &mut FaultReport::default())?;
+            for (row_idx, mut values) in chunk.iter().zip(predicted) {
+                values.insert(0, Value::Number((row_idx + 1) as f64));
+                writer.write(values)?;
+            }
+        }
+        writer.finish()
+    }
+
+    fn write_json(&self, name: &str, value: &serde_json::Value) -> Result<(), Error> {
+        write_json(&self.folder.join(name), value)
+    }
+}
+
+pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Error> {
+    let text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    std::fs::write(path, text).map_err(Error::io(path))
+}
+
+/// Splits, fits and reads every row once.
+fn prepare(plan: &Plan, table: Table) -> Result<(Dataset, Rows, FaultReport), Error> {
+    let config = &plan.config;
+    let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
+    let of = |role: Split| (0..roles.len()).filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
+    let inputs = config.input_features.iter().map(|input| input.unfitted());
+    let unfitted = inputs.chain(config.output_features.iter().map(|output| output.unfitted())).collect();
+    let mut inputs = fit(&table, &of(Split::Train), unfitted)?;
+    let outputs = inputs.split_off(config.input_features.len());
+    let mut dataset = Dataset::new(table, inputs, outputs);
+    let all: Vec<usize> = (0..roles.len()).collect();
+    let prepared = dataset.prepare(&all, plan.cache_bytes())?;
+    let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
+    let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
+    if rows.train.is_empty() {
+        return Err(Error::Unfit("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
+    }
+    Ok((dataset, rows, prepared.faults))
+}
+
+/// For each output, its training rows of each class; ones for other outputs.
+fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
+    use mbm_data::Shape;
+    let outputs = &dataset.fields[dataset.n_inputs..];
+    let mut counts: Vec<Vec<usize>> = outputs
+        .iter()
+        .map(|field| match field.preprocessor.get().shape() {
+            Shape::Class { n_classes } => vec![0; n_classes],
+            _ => Vec::new(),
+        })
+        .collect();
+    for row_idx in rows {
+        let sample = dataset.sample(*row_idx)?;
+        for (counts, payload) in counts.iter_mut().zip(&sample.payloads[dataset.n_inputs..]) {
+            if let Payload::Class(class) = payload {
+                counts[*class as usize] += 1;
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// The mean loss of rows, without dropout.
+fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<f64, Error> {
+    let (mut sum, mut n_rows) = (0.0, 0usize);
+    let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+    load::<Error>(&loading, |_, batch| {
+        let logits = predictor.model.forward(&batch, &predictor.device).logits;
+        let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &predictor.device)).collect();
+        let loss: Tensor<1> = spec.loss(&predictor.model, &logits, &targets);
+        sum += f64::from(loss.into_scalar::<f32>()) * batch.len() as f64;
+        n_rows += batch.len();
+        Ok(())
+    })?;
+    Ok(sum / n_rows.max(1) as f64)
+}
+
+/// The heads that are fitted after training, on the fused vectors of rows that have the target.
+fn fit_heads(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &Rows) -> Result<Vec<Head>, Error> {
+    let fit = |(at, output): (usize, &mbm_model::OutputSpec)| {
+        let rows = match Head::fitted_on(&output.decoder) {
+            FittedOn::Nothing => return Ok(Head::plain(&output.decoder, output.width)),
+            FittedOn::Validation if !rows.validation.is_empty() => &rows.validation,
+            FittedOn::Train | FittedOn::Validation => &rows.train,
+        };
+        let examples = examples(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), at)?;
+        Head::fit(&output.name, &output.decoder, &examples, output.width)
+    };
+    spec.outputs.iter().enumerate().map(fit).collect()
+}
+
+fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: usize) -> Result<Examples, Error> {
+    let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
+    let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+    load::<Error>(&loading, |_, batch| {
+        let forward = predictor.model.forward(&batch, &predictor.device);
+        let [n_rows, width] = forward.fused.pooled.dims();
+        let fused = to_vec(forward.fused.pooled);
+        let scores = to_vec(forward.logits[output].clone());
+        examples.width = width;
+        for (at, row_idx) in batch.rows.iter().enumerate() {
+            let target = dataset.sample(*row_idx)?.payloads.swap_remove(dataset.n_inputs + output);
+            if target != Payload::Missing {
+                examples.fused.extend(&fused[at * width..(at + 1) * width]);
+                examples.scores.extend(&scores[at * scores.len() / n_rows..(at + 1) * scores.len() / n_rows]);
+                examples.targets.push(target);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(examples)
+}

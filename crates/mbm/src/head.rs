@@ -1,0 +1,164 @@
+//! What reads the network's scores, or its fused vectors, after training: probabilities, calibrated margins, exact machines.
+
+use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
+use mbm_algo::{Matrix, Ridge};
+use mbm_data::random::{rng, seed};
+use mbm_data::{Payload, Preprocessor};
+use mbm_model::decoder::{BinaryDecoder, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::prediction::Prediction;
+
+/// The last stage of an output. Saved in the bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Head {
+    /// Softmax over classes.
+    Softmax,
+    /// Each label by itself.
+    Sigmoid,
+    /// Normalised numbers.
+    Linear,
+    /// Decision values of the network, one sigmoid a class.
+    Margins {
+        /// Fitted on held-out rows.
+        sigmoids: Vec<Sigmoid>,
+    },
+    /// A support vector classifier on the fused vector.
+    Svc(Svc),
+    /// Support vector regression on the fused vector.
+    Svr(Svr),
+    /// Ridge regression on the fused vector.
+    Ridge(Ridge),
+}
+
+/// Rows that an exact machine is trained on, at most: a seeded sample of the training rows.
+pub(crate) const MAX_ROWS: usize = 20_000;
+
+/// Vectors and targets that a head is fitted on.
+pub(crate) struct Examples {
+    /// Fused vectors `[rows, width]`.
+    pub fused: Vec<f32>,
+    /// Values of a fused vector.
+    pub width: usize,
+    /// Scores of the network `[rows, n_scores]`.
+    pub scores: Vec<f32>,
+    /// The targets.
+    pub targets: Vec<Payload>,
+}
+
+/// What a decoder's head is fitted on, if on anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FittedOn {
+    /// Nothing.
+    Nothing,
+    /// Training rows.
+    Train,
+    /// Validation rows, or training rows where there are none.
+    Validation,
+}
+
+fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
+    match decoder {
+        DecoderSettings::Category(CategoryDecoder::Svm(svm)) | DecoderSettings::Binary(BinaryDecoder::Svm(svm)) => Some(svm),
+        _ => None,
+    }
+}
+
+impl Head {
+    /// What fitting will need.
+    pub(crate) fn fitted_on(decoder: &DecoderSettings) -> FittedOn {
+        match decoder {
+            DecoderSettings::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => FittedOn::Train,
+            _ => svm(decoder).map_or(FittedOn::Nothing, |svm| match svm.training {
+                SvmTraining::Exact => FittedOn::Train,
+                SvmTraining::EndToEnd => FittedOn::Validation,
+            }),
+        }
+    }
+
+    /// The head of a decoder that needs no fitting; for the others what stands in while the network is trained.
+    pub fn plain(decoder: &DecoderSettings, n_scores: usize) -> Self {
+        match decoder {
+            DecoderSettings::Set(_) => Self::Sigmoid,
+            DecoderSettings::Number(_) | DecoderSettings::Vector(_) => Self::Linear,
+            DecoderSettings::Category(_) | DecoderSettings::Binary(_) => {
+                svm(decoder).map_or(Self::Softmax, |_| Self::Margins { sigmoids: vec![Sigmoid { a: -2.0, b: 0.0 }; n_scores] })
+            }
+        }
+    }
+
+    /// Fits the head of a decoder.
+    ///
+    /// # Errors
+    /// Examples that no machine can be trained on.
+    pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
+        let failed = |source| Error::Head { output: output.to_owned(), source };
+        let x = Matrix { data: &examples.fused, n_cols: examples.width };
+        let classes = || examples.targets.iter().filter_map(|it| if let Payload::Class(class) = it { Some(*class as usize) } else { None });
+        let numbers = || examples.targets.iter().filter_map(|it| if let Payload::Vector(values) = it { values.first().copied() } else { None });
+        let gamma = |kernel: SvmKernel| (kernel == SvmKernel::Rbf).then_some(Gamma::Scale);
+        match decoder {
+            DecoderSettings::Number(NumberDecoder::Svr(it)) => {
+                let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3 };
+                Svr::fit(x, &numbers().collect::<Vec<_>>(), options).map(Self::Svr).map_err(failed)
+            }
+            DecoderSettings::Number(NumberDecoder::Ridge(it)) => Ridge::fit(x, &numbers().collect::<Vec<_>>(), it.alpha).map(Self::Ridge).map_err(failed),
+            _ => match svm(decoder) {
+                Some(svm) if svm.training == SvmTraining::Exact => {
+                    let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3 };
+                    Svc::fit(x, &classes().collect::<Vec<_>>(), n_scores, options).map(Self::Svc).map_err(failed)
+                }
+                Some(_) => {
+                    let classes: Vec<usize> = classes().collect();
+                    let sigmoid = |class: usize| {
+                        let decisions: Vec<f32> = examples.scores.iter().skip(class).step_by(n_scores).copied().collect();
+                        Sigmoid::fit(&decisions, &classes.iter().map(|it| *it == class).collect::<Vec<_>>())
+                    };
+                    Ok(Self::Margins { sigmoids: (0..n_scores).map(sigmoid).collect() })
+                }
+                None => Ok(Self::plain(decoder, n_scores)),
+            },
+        }
+    }
+
+    /// What the head says of one row: its scores `[n_scores]` and fused vector `[width]`.
+    pub fn predict(&self, scores: &[f32], fused: &[f32], preprocessor: &Preprocessor) -> Prediction {
+        let number = |normalized: f32| match preprocessor {
+            Preprocessor::Number(fitted) => Prediction::Number(fitted.restore(normalized)),
+            _ => Prediction::Vector(vec![normalized]),
+        };
+        match self {
+            Self::Softmax => Prediction::Classes(softmax(scores)),
+            Self::Sigmoid => Prediction::Labels(scores.iter().map(|score| 1.0 / (1.0 + (-score).exp())).collect()),
+            Self::Linear if matches!(preprocessor, Preprocessor::Number(_)) => number(scores[0]),
+            Self::Linear => Prediction::Vector(scores.to_vec()),
+            Self::Margins { sigmoids } => {
+                let each: Vec<f32> = scores.iter().zip(sigmoids).map(|(score, sigmoid)| sigmoid.probability(*score)).collect();
+                let sum = each.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+                Prediction::Classes(each.iter().map(|p| p / sum).collect())
+            }
+            Self::Svc(svc) => Prediction::Classes(svc.probabilities(fused)),
+            Self::Svr(svr) => number(svr.predict(fused)),
+            Self::Ridge(ridge) => number(ridge.predict(fused)),
+        }
+    }
+}
+
+fn softmax(scores: &[f32]) -> Vec<f32> {
+    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = scores.iter().map(|score| (score - top).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|power| power / sum).collect()
+}
+
+/// At most [`MAX_ROWS`] of the rows, drawn by the run's seed, in their order.
+pub(crate) fn sampled(rows: &[usize], run_seed: u64) -> Vec<usize> {
+    let mut kept = rows.to_vec();
+    kept.shuffle(&mut rng(seed(run_seed, "head", 0, 0)));
+    kept.truncate(MAX_ROWS);
+    kept.sort_unstable();
+    kept
+}

@@ -1,0 +1,63 @@
+//! A config chosen from the table, for a run without one.
+
+use mbm_config::{Entry, Node, Value};
+use mbm_data::{Inferred, Table, infer_types};
+
+use crate::error::Error;
+use crate::plan::Plan;
+
+/// A plan for predicting `targets` from all other columns that help, and a line for each column that was left out.
+///
+/// # Errors
+/// A target that is no column, or of a type that cannot be predicted.
+pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<String>), Error> {
+    for target in targets {
+        table.require(target)?;
+    }
+    let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for (column, inferred) in table.columns.iter().zip(infer_types(table)?) {
+        let is_target = targets.contains(column);
+        match inferred {
+            Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
+            Inferred::Feature(kind) => inputs.push(feature(column, kind)),
+            Inferred::Ignored(reason) if is_target => return Err(Error::Unfit(format!("the column '{column}' cannot be a target: {reason}"))),
+            Inferred::Split => split = Some(column.clone()),
+            Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is left out: {reason}")),
+        }
+    }
+    let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
+    if let Some(column) = split {
+        let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
+        config.push(entry("preprocessing", map(vec![entry("split", split)])));
+    }
+    let plan = Plan::from_node(&map(config)).map_err(|problems| Error::Config { file: "the config inferred from the dataset".to_owned(), problems })?;
+    Ok((plan, notes))
+}
+
+/// The type of an output for what its column seems to hold.
+fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
+    match kind {
+        "number" | "category" | "binary" | "set" | "vector" => Ok(kind),
+        other => Err(Error::Unfit(format!("the column '{column}' seems to hold {other}, and a target is a number, category, binary, set or vector"))),
+    }
+}
+
+fn feature(column: &str, kind: &str) -> Node {
+    map(vec![entry("name", text(column)), entry("type", text(kind))])
+}
+
+fn entry(key: &str, node: Node) -> Entry {
+    Entry { key: key.to_owned(), line: 0, node }
+}
+
+fn map(entries: Vec<Entry>) -> Node {
+    Node::bare(Value::Map(entries))
+}
+
+fn list(items: Vec<Node>) -> Node {
+    Node::bare(Value::List(items))
+}
+
+fn text(value: &str) -> Node {
+    Node::bare(Value::Text(value.to_owned()))
+}

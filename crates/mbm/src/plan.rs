@@ -1,0 +1,320 @@
+//! A config that is valid: everything that can be checked without data is checked here, once, with every mistake at once.
+
+use std::path::Path;
+
+use mbm_algo::metric::{CLASSIFICATION, REGRESSION, SETS};
+use mbm_config::{Format, Node, Problems, Setting, Value, closest};
+use mbm_data::{Field, Shape};
+use mbm_model::combiner::CombinerSettings;
+use mbm_model::{InputSpec, ModelSpec, OutputSpec};
+use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
+
+use crate::config::{Config, InputFeature, OutputFeature};
+use crate::error::Error;
+
+/// A checked config.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The config, every default filled in.
+    pub config: Config,
+}
+
+impl Plan {
+    /// Reads a YAML, JSON or TOML file; `overrides` are `path=value` pairs such as `trainer.epochs=3`.
+    ///
+    /// # Errors
+    /// A file that cannot be read; every mistake in it, with its line.
+    pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::read(&text, Format::of(path), overrides, &path.display().to_string())
+    }
+
+    /// Reads text; `file` is how errors name it.
+    ///
+    /// # Errors
+    /// Every mistake, with its line.
+    pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
+        let located = |problems: Problems| Error::Config { file: file.to_owned(), problems };
+        let mut node = Node::parse(text, format).map_err(|problem| located(problem.into()))?;
+        for pair in overrides {
+            set(&mut node, pair).map_err(|message| located(mbm_config::Problem::at(0, pair, message).into()))?;
+        }
+        Self::from_node(&node).map_err(located)
+    }
+
+    /// Checks a config that is already a tree.
+    ///
+    /// # Errors
+    /// Every mistake, with its line.
+    pub fn from_node(node: &Node) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let config = Config::read(node, "", &mut problems);
+        if let Some(config) = &config {
+            Check { config, node, problems: &mut problems }.run();
+        }
+        problems.unless_any(config).map(|config| Self { config })
+    }
+
+    /// The config as YAML, every default written out.
+    pub fn to_yaml(&self) -> String {
+        mbm_config::to_yaml(&Node::from(&self.to_json()))
+    }
+
+    /// The config as JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(&self.config).unwrap_or_default()
+    }
+}
+
+impl Plan {
+    /// The most bytes of features that are kept on disk.
+    pub(crate) fn cache_bytes(&self) -> u64 {
+        (self.config.preprocessing.cache_size_in_mb as u64) << 20
+    }
+
+    /// The model for fitted features; `class_counts` has the training rows of each class for each output, or is empty where
+    /// nothing will be trained.
+    pub(crate) fn model_spec(&self, inputs: &[Field], outputs: &[Field], class_counts: &[Vec<usize>]) -> Result<ModelSpec, Error> {
+        let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
+            name: feature.name().to_owned(),
+            encoder: feature.encoder(),
+            shape: field.preprocessor.get().shape(),
+        };
+        let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
+            let width = match field.preprocessor.get().shape() {
+                Shape::Class { n_classes } => n_classes,
+                Shape::Vector { width } => width,
+                Shape::Number { .. } => 1,
+                other => return Err(Error::Unfit(format!("output '{}': a decoder cannot make {other:?}", feature.name()))),
+            };
+            let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);
+            let (loss, loss_weight) = feature.loss(&counts)?;
+            Ok(OutputSpec { name: feature.name().to_owned(), decoder: feature.decoder(), width, loss, loss_weight })
+        };
+        let config = &self.config;
+        Ok(ModelSpec {
+            inputs: config.input_features.iter().zip(inputs).map(input).collect(),
+            combiner: config.combiner.clone(),
+            outputs: config.output_features.iter().zip(outputs).enumerate().map(output).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Sets `path=value`, the value read as YAML.
+fn set(node: &mut Node, pair: &str) -> Result<(), String> {
+    let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
+    let value = Node::parse(value, Format::Yaml).map_err(|problem| problem.message)?;
+    node.set(path, value)
+}
+
+/// What one key's own reader cannot see.
+struct Check<'a> {
+    config: &'a Config,
+    node: &'a Node,
+    problems: &'a mut Problems,
+}
+
+impl Check<'_> {
+    fn run(&mut self) {
+        self.features();
+        self.attention();
+        self.combiner();
+        self.trainer();
+    }
+
+    /// Adds a problem at a dotted path such as `input_features.0.name`.
+    fn add(&mut self, path: &str, message: String) {
+        let mut node = Some(self.node);
+        let mut line = self.node.line;
+        for part in path.split('.') {
+            node = node.and_then(|node| match &node.value {
+                Value::List(items) => part.parse().ok().and_then(|at: usize| items.get(at)),
+                _ => node.at(part),
+            });
+            line = node.map_or(line, |node| node.line);
+        }
+        let mut shown = String::new();
+        for part in path.split('.') {
+            match part.parse::<usize>() {
+                Ok(at) => shown.push_str(&format!("[{at}]")),
+                Err(_) if shown.is_empty() => shown.push_str(part),
+                Err(_) => shown.push_str(&format!(".{part}")),
+            }
+        }
+        self.problems.add(line, &shown, message);
+    }
+
+    fn features(&mut self) {
+        let config = self.config;
+        let (inputs, outputs) = (&config.input_features, &config.output_features);
+        for (list, is_empty) in [("input_features", inputs.is_empty()), ("output_features", outputs.is_empty())] {
+            if is_empty {
+                self.add(list, "at least one feature is needed".to_owned());
+            }
+        }
+        let names: Vec<(&str, String)> = inputs.iter().enumerate().map(|(at, it)| (it.name(), format!("input_features.{at}.name"))).collect();
+        let outs = outputs.iter().enumerate().map(|(at, it)| (it.name(), format!("output_features.{at}.name")));
+        let names: Vec<(&str, String)> = names.into_iter().chain(outs).collect();
+        for (at, (name, path)) in names.iter().enumerate() {
+            if names[..at].iter().any(|(other, _)| other == name) {
+                self.add(path, format!("the name '{name}' is taken by another feature"));
+            }
+        }
+        for (at, output) in outputs.iter().enumerate() {
+            if inputs.iter().any(|input| input.column() == output.column()) {
+                let message = format!("the column '{}' is an input too: the model would read the answer", output.column());
+                self.add(&format!("output_features.{at}.name"), message);
+            }
+        }
+    }
+
+    fn attention(&mut self) {
+        let config = self.config;
+        for (at, input) in config.input_features.iter().enumerate() {
+            let path = format!("input_features.{at}.encoder");
+            match input.encoder() {
+                EncoderSettings::Image(ImageEncoder::Vit(vit)) => self.heads(&path, vit.hidden_size, vit.num_attention_heads),
+                EncoderSettings::Text(TextEncoder::Transformer(it))
+                | EncoderSettings::Audio(AudioEncoder::Transformer(it))
+                | EncoderSettings::Timeseries(TimeseriesEncoder::Transformer(it)) => self.transformer(&path, &it),
+                _ => {}
+            }
+            if let InputFeature::Text(text) = input
+                && text.preprocessing.tokenizer == mbm_data::feature::TokenizerKind::HfTokenizer
+                && text.preprocessing.vocab_file.is_none()
+            {
+                self.add(&format!("input_features.{at}.preprocessing"), "tokenizer: hf_tokenizer needs vocab_file, the path of a tokenizer.json".to_owned());
+            }
+        }
+    }
+
+    fn transformer(&mut self, path: &str, it: &TransformerSettings) {
+        self.heads(path, it.hidden_size, it.num_heads);
+    }
+
+    fn heads(&mut self, path: &str, width: usize, n_heads: usize) {
+        if !width.is_multiple_of(n_heads) {
+            self.add(path, format!("hidden_size {width} is not a multiple of the number of heads, {n_heads}"));
+        }
+    }
+
+    fn combiner(&mut self) {
+        let config = self.config;
+        match &config.combiner {
+            CombinerSettings::CrossAttention(it) => self.heads("combiner", it.hidden_size, it.num_heads),
+            CombinerSettings::Transformer(it) => self.heads("combiner", it.hidden_size, it.num_heads),
+            CombinerSettings::Bottleneck(it) => self.heads("combiner", it.hidden_size, it.num_heads),
+            CombinerSettings::Tensor(it) if it.product_size(config.input_features.len()).is_none() => {
+                let n = config.input_features.len();
+                self.add("combiner.projection_size", format!("({} + 1) ^ {n} products are too many; use a smaller projection_size, or low_rank_tensor", it.projection_size));
+            }
+            CombinerSettings::Film(it) => {
+                let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
+                if let Some(condition) = it.condition.as_ref().filter(|condition| !names.contains(&condition.as_str())) {
+                    self.add("combiner.condition", format!("'{condition}' is no input; there are: {}", names.join(", ")));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn trainer(&mut self) {
+        let config = self.config;
+        let trainer = &config.trainer;
+        let names: Vec<&str> = config.output_features.iter().map(OutputFeature::name).collect();
+        let field = trainer.validation_field.as_deref();
+        if let Some(field) = field.filter(|field| !names.contains(field)) {
+            let meant = closest(field, names.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+            self.add("trainer.validation_field", format!("'{field}' is no output{meant}; there are: {}", names.join(", ")));
+            return;
+        }
+        let output = config.output_features.iter().find(|output| field.is_none_or(|field| output.name() == field));
+        if let (Some(metric), Some(output)) = (trainer.validation_metric.as_deref(), output) {
+            let metrics = metric_names(output);
+            if metric != "loss" && !metrics.contains(&metric) {
+                let meant = closest(metric, metrics.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+                let message = format!("'{metric}' is no metric of a {} output{meant}; there are: loss, {}", output.type_name(), metrics.join(", "));
+                self.add("trainer.validation_metric", message);
+            }
+        }
+    }
+}
+
+/// The metrics of an output's type.
+pub(crate) fn metric_names(output: &OutputFeature) -> Vec<&'static str> {
+    match output {
+        OutputFeature::Category(_) | OutputFeature::Binary(_) => CLASSIFICATION.iter().map(|metric| metric.name).collect(),
+        OutputFeature::Set(_) => SETS.iter().map(|metric| metric.name).collect(),
+        OutputFeature::Number(_) | OutputFeature::Vector(_) => REGRESSION.iter().map(|metric| metric.name).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGITS: &str = "
+input_features:
+  - {name: image, type: image, preprocessing: {height: 28, width: 28, num_channels: 1}, encoder: {type: stacked_cnn}}
+  - {name: audio, type: audio, preprocessing: {type: fbank, num_filter_bands: 40}, encoder: {type: rnn, cell_type: lstm}}
+combiner: {type: concat}
+output_features:
+  - {name: label, type: category}
+preprocessing: {split: {type: fixed, column: split}}
+trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
+";
+
+    fn problems(text: &str) -> String {
+        Plan::read(text, Format::Yaml, &[], "config.yaml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_config_of_the_readme_is_valid_and_written_out_reads_back_the_same() {
+        let plan = Plan::read(DIGITS, Format::Yaml, &[], "config.yaml").unwrap();
+        let again = Plan::read(&plan.to_yaml(), Format::Yaml, &[], "config.yaml").unwrap();
+        assert_eq!(again, plan);
+        let from_json = Plan::read(&plan.to_json().to_string(), Format::Yaml, &[], "config.json").unwrap();
+        assert_eq!(from_json, plan);
+    }
+
+    #[test]
+    fn overrides_are_read_like_the_file() {
+        let overrides = ["trainer.epochs=3".to_owned(), "input_features.image.encoder.type=resnet".to_owned(), "combiner=gated".to_owned()];
+        let plan = Plan::read(DIGITS, Format::Yaml, &overrides, "config.yaml").unwrap();
+        assert_eq!(plan.config.trainer.epochs, 3);
+        assert_eq!(plan.config.combiner.type_name(), "gated");
+        let wrong = Plan::read(DIGITS, Format::Yaml, &["trainer.epoch=3".to_owned()], "config.yaml").unwrap_err().to_string();
+        assert!(wrong.contains("did you mean 'epochs'"), "{wrong}");
+    }
+
+    #[test]
+    fn mistakes_that_need_two_keys_are_found_with_their_lines() {
+        let text = "
+input_features:
+  - {name: a, type: text, encoder: {type: transformer, hidden_size: 100, num_heads: 3}}
+  - {name: a, type: number}
+combiner: {type: film, condition: b}
+output_features:
+  - {name: y, type: number}
+  - {name: z, type: category, column: a}
+trainer: {validation_field: y, validation_metric: r3}
+";
+        let problems = problems(text);
+        for want in [
+            "config.yaml: 5 problems",
+            "line 3: input_features[0].encoder: hidden_size 100 is not a multiple",
+            "line 4: input_features[1].name: the name 'a' is taken",
+            "line 5: combiner.condition: 'b' is no input; there are: a, a",
+            "line 8: output_features[1].name: the column 'a' is an input too",
+            "line 9: trainer.validation_metric: 'r3' is no metric of a number output, did you mean 'r2'?",
+        ] {
+            assert!(problems.contains(want), "{want}\n{problems}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_ludwig_that_is_not_here_is_named() {
+        let text = DIGITS.replace("batch_size: 64", "batch_size: 64, use_mixed_precision: true");
+        assert!(problems(&text).contains("'use_mixed_precision' (Ludwig has it, mbm does not yet)"));
+    }
+}

@@ -1,0 +1,67 @@
+//! What a model says of a row, and the columns that it is written in.
+
+use mbm_data::Preprocessor;
+
+use crate::write::{Column, Value};
+
+/// One output of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prediction {
+    /// The probability of every class.
+    Classes(Vec<f32>),
+    /// The probability of every label.
+    Labels(Vec<f32>),
+    /// A number in the units of the data.
+    Number(f64),
+    /// A vector.
+    Vector(Vec<f32>),
+}
+
+/// The names of the classes or labels of an output; none for numbers.
+pub(crate) fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
+    match preprocessor {
+        Preprocessor::Category(fitted) => fitted.classes.clone(),
+        Preprocessor::Binary(fitted) => (0..2).map(|class| fitted.label(class).to_owned()).collect(),
+        Preprocessor::Set(fitted) => fitted.labels.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`.
+pub fn columns(output: &str, preprocessor: &Preprocessor) -> Vec<Column> {
+    let predictions = format!("{output}_predictions");
+    let probabilities = class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
+    match preprocessor {
+        Preprocessor::Category(_) | Preprocessor::Binary(_) => {
+            [Column::text(predictions), Column::number(format!("{output}_probability"))].into_iter().chain(probabilities).collect()
+        }
+        Preprocessor::Set(_) => std::iter::once(Column::text(predictions)).chain(probabilities).collect(),
+        Preprocessor::Number(_) => vec![Column::number(predictions)],
+        _ => vec![Column::text(predictions)],
+    }
+}
+
+impl Prediction {
+    /// The values of [`columns`].
+    pub fn values(&self, preprocessor: &Preprocessor) -> Vec<Value> {
+        let names = class_names(preprocessor);
+        let number = |p: &f32| Value::Number(f64::from(*p));
+        match self {
+            Self::Classes(probabilities) => {
+                let best = argmax(probabilities);
+                [Value::Text(names[best].clone()), number(&probabilities[best])].into_iter().chain(probabilities.iter().map(number)).collect()
+            }
+            Self::Labels(probabilities) => {
+                let held = names.iter().zip(probabilities).filter(|(_, p)| **p >= 0.5).map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+                std::iter::once(Value::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
+            }
+            Self::Number(value) => vec![Value::Number(*value)],
+            Self::Vector(values) => vec![Value::Text(values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))],
+        }
+    }
+}
+
+/// The position of the largest value, the first of equals.
+pub(crate) fn argmax(values: &[f32]) -> usize {
+    (0..values.len()).fold(0, |best, at| if values[at] > values[best] { at } else { best })
+}

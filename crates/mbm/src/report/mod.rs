@@ -1,0 +1,218 @@
+//! `report.html`: one self-contained file that shows what was measured.
+
+mod chart;
+mod html;
+mod pictures;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use mbm_algo::metric::{Classified, MultiLabelled, Regressed, confusion_matrix, pr_curve, reliability, roc_curve};
+use mbm_data::Dataset;
+use mbm_train::EpochRecord;
+
+use self::chart::{Chart, Series};
+use self::html::{escape, number, table};
+use crate::error::Error;
+use crate::experiment::{Experiment, Outcome};
+use crate::prediction::class_names;
+use crate::predictor::Predictor;
+use crate::score::Scored;
+use crate::subsets::Subset;
+
+/// Everything that a report shows.
+pub(crate) struct Measured<'a> {
+    /// The split that was measured.
+    pub split: &'a str,
+    /// Its rows.
+    pub rows: &'a [usize],
+    /// Predictions beside targets, one an output.
+    pub scored: &'a [Scored],
+    /// Metrics by output.
+    pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
+    /// With every subset of the inputs.
+    pub subsets: &'a [Subset],
+    /// Every epoch.
+    pub history: &'a [EpochRecord],
+}
+
+/// With more classes than this the confusion matrix and the curves are left out.
+const MAX_CLASSES: usize = 30;
+
+/// Writes the report.
+pub(crate) fn write_report(path: &Path, experiment: &Experiment, predictor: &Predictor, dataset: &Dataset, measured: &Measured, outcome: &Outcome) -> Result<(), Error> {
+    let mut page = html::Page::new("mbm report");
+    page.heading(&format!("Report of {}", experiment.dataset.file_name().unwrap_or_default().to_string_lossy()));
+    page.paragraph(&format!(
+        "{} {} rows measured, {} parameters, combiner {}, seed {}, mbm {}.",
+        measured.rows.len(),
+        measured.split,
+        outcome.n_params,
+        experiment.plan.config.combiner.type_name(),
+        experiment.plan.config.random_seed,
+        env!("CARGO_PKG_VERSION"),
+    ));
+    page.section("Metrics", &metrics(measured));
+    page.section("What each input adds", &subset_table(measured, predictor));
+    page.section("Learning curves", &learning_curves(measured.history)?);
+    for (field, scored) in predictor.outputs.iter().zip(measured.scored) {
+        let classes = class_names(&field.preprocessor);
+        let content = match scored {
+            Scored::Classes(scored) => classification(scored, &classes)?,
+            Scored::Labels(scored) => labels(scored, &classes),
+            Scored::Numbers(scored) => regression(scored)?,
+        };
+        page.section(&format!("Output {}", field.name), &content);
+    }
+    page.section("The worst rows", &pictures::worst_rows(predictor, dataset, measured.rows)?);
+    page.section("Cells that could not be read", &faults(outcome));
+    page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
+    std::fs::write(path, page.finish()).map_err(Error::io(path))
+}
+
+fn metrics(measured: &Measured) -> String {
+    let each = measured.statistics.iter().map(|(output, metrics)| {
+        let rows: Vec<Vec<String>> = metrics.iter().map(|(name, value)| vec![escape(name), number(*value)]).collect();
+        format!("<div><h3>{}</h3>{}</div>", escape(output), table(&["metric", measured.split], &rows))
+    });
+    format!("<div class=grid>{}</div>", each.collect::<String>())
+}
+
+fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
+    let mains: Vec<&str> = measured.scored.iter().map(Scored::main_metric).collect();
+    let mut head: Vec<String> = predictor.inputs.iter().map(|field| escape(&field.name)).collect();
+    head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
+    let row = |subset: &Subset| {
+        let marks = subset.inputs.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
+        let values = subset.metrics.iter().zip(&mains).map(|((_, metrics), main)| metrics.get(*main).map_or("-".to_owned(), |value| number(*value)));
+        marks.chain(values).collect::<Vec<String>>()
+    };
+    let rows: Vec<Vec<String>> = measured.subsets.iter().map(row).collect();
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    format!("<p>The same model with some inputs made absent in every row.</p>{}", table(&head, &rows))
+}
+
+fn learning_curves(history: &[EpochRecord]) -> Result<String, Error> {
+    let points = |value: &dyn Fn(&EpochRecord) -> Option<f64>| -> Vec<(f64, f64)> {
+        history.iter().enumerate().filter_map(|(epoch, record)| Some(((epoch + 1) as f64, value(record)?))).collect()
+    };
+    let loss = Chart {
+        title: "loss".to_owned(),
+        x: "epoch",
+        series: vec![
+            Series::line("train", points(&|record| Some(record.loss))),
+            Series::line("validation", points(&|record| record.validation.get("loss").copied())),
+        ],
+        ..Chart::default()
+    };
+    let mut charts = vec![loss.to_svg()?];
+    let mains = ["accuracy", "r2", "f1_micro"];
+    let names: Vec<&String> = history.first().map(|record| record.validation.keys().collect()).unwrap_or_default();
+    for name in names.into_iter().filter(|name| mains.iter().any(|main| name.ends_with(&format!(".{main}")))) {
+        let series = vec![Series::line("validation", points(&|record| record.validation.get(name).copied()))];
+        charts.push(Chart { title: name.clone(), x: "epoch", series, ..Chart::default() }.to_svg()?);
+    }
+    Ok(format!("<div class=grid>{}</div>", charts.concat()))
+}
+
+fn classification(scored: &Classified, classes: &[String]) -> Result<String, Error> {
+    if classes.len() > MAX_CLASSES {
+        return Ok(format!("<p>{} classes are too many to draw.</p>", classes.len()));
+    }
+    let mut roc = Vec::new();
+    let mut precision_recall = Vec::new();
+    let first = if classes.len() == 2 { 1 } else { 0 };
+    for (class, name) in classes.iter().enumerate().skip(first) {
+        let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(classes.len()).copied().collect();
+        let positive: Vec<bool> = scored.truth.iter().map(|truth| *truth == class).collect();
+        roc.extend(roc_curve(&scores, &positive).map(|points| Series::line(name, points)));
+        precision_recall.extend(pr_curve(&scores, &positive).map(|points| Series::line(name, points)));
+    }
+    let unit = Some((0.0, 1.0));
+    let charts = [
+        Chart { title: "ROC, each class against the rest".into(), x: "false positive rate", y: "true positive rate", series: roc, x_range: unit, y_range: unit },
+        Chart { title: "Precision and recall".into(), x: "recall", y: "precision", series: precision_recall, x_range: unit, y_range: unit },
+        calibration(scored),
+    ];
+    let drawn: String = charts.iter().map(Chart::to_svg).collect::<Result<_, _>>()?;
+    Ok(format!("{}<div class=grid>{drawn}</div>", confusion(scored, classes)))
+}
+
+fn calibration(scored: &Classified) -> Chart {
+    let points = reliability(scored).into_iter().map(|(confidence, accuracy, _)| (confidence, accuracy)).collect();
+    Chart {
+        title: "Calibration".into(),
+        x: "confidence",
+        y: "accuracy",
+        series: vec![Series::line("perfect", vec![(0.0, 0.0), (1.0, 1.0)]), Series::points("ten bins", points)],
+        x_range: Some((0.0, 1.0)),
+        y_range: Some((0.0, 1.0)),
+    }
+}
+
+/// Rows are true classes, columns predicted ones; a cell is as dark as its share of the row.
+fn confusion(scored: &Classified, classes: &[String]) -> String {
+    let counts = confusion_matrix(scored);
+    let n = classes.len();
+    let head: String = classes.iter().map(|class| format!("<th>{}</th>", escape(class))).collect();
+    let row = |truth: usize| {
+        let row = &counts[truth * n..(truth + 1) * n];
+        let total = row.iter().sum::<usize>().max(1);
+        let cell = |(predicted, count): (usize, &usize)| {
+            let share = *count as f64 / total as f64;
+            let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
+            format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
+        };
+        format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
+    };
+    let rows: String = (0..n).map(row).collect();
+    format!("<h3>Confusion matrix</h3><p>Rows are true classes, columns predicted ones.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>")
+}
+
+fn labels(scored: &MultiLabelled, names: &[String]) -> String {
+    let row = |(label, name): (usize, &String)| {
+        let truth = scored.truth.iter().skip(label).step_by(scored.n_labels);
+        let predicted = scored.probabilities.iter().skip(label).step_by(scored.n_labels);
+        let (mut hits, mut held, mut said) = (0, 0, 0);
+        for (truth, p) in truth.zip(predicted) {
+            held += usize::from(*truth);
+            said += usize::from(*p >= 0.5);
+            hits += usize::from(*truth && *p >= 0.5);
+        }
+        vec![escape(name), held.to_string(), said.to_string(), hits.to_string()]
+    };
+    table(&["label", "true", "predicted", "both"], &names.iter().enumerate().map(row).collect::<Vec<_>>())
+}
+
+fn regression(scored: &Regressed) -> Result<String, Error> {
+    let pairs: Vec<(f64, f64)> = scored.truth.iter().copied().zip(scored.predicted.iter().copied()).take(5000).collect();
+    let low = pairs.iter().map(|pair| pair.0.min(pair.1)).fold(f64::INFINITY, f64::min);
+    let high = pairs.iter().map(|pair| pair.0.max(pair.1)).fold(f64::NEG_INFINITY, f64::max);
+    let residuals = pairs.iter().map(|(truth, predicted)| (*predicted, predicted - truth)).collect();
+    let charts = [
+        Chart {
+            title: "Predicted against true".into(),
+            x: "true",
+            y: "predicted",
+            series: vec![Series::line("equal", vec![(low, low), (high, high)]), Series::points("rows", pairs)],
+            ..Chart::default()
+        },
+        Chart {
+            title: "Residuals".into(),
+            x: "predicted",
+            y: "predicted - true",
+            series: vec![Series::line("none", vec![(low, 0.0), (high, 0.0)]), Series::points("rows", residuals)],
+            ..Chart::default()
+        },
+    ];
+    let drawn: String = charts.iter().map(Chart::to_svg).collect::<Result<_, _>>()?;
+    Ok(format!("<div class=grid>{drawn}</div>"))
+}
+
+fn faults(outcome: &Outcome) -> String {
+    let lines = outcome.faults.lines();
+    if lines.is_empty() {
+        return "<p>None.</p>".to_owned();
+    }
+    format!("<ul>{}</ul>", lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect::<String>())
+}

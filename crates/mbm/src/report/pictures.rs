@@ -1,0 +1,99 @@
+//! The rows that the model got most wrong, with what it saw.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
+
+use super::html::{escape, number};
+use crate::error::Error;
+use crate::prediction::{Prediction, argmax, class_names};
+use crate::predictor::{BATCH, Predictor};
+
+/// Rows that are shown.
+const N_SHOWN: usize = 12;
+/// The longer side of a thumbnail, in pixels.
+const THUMBNAIL: u32 = 224;
+
+struct Wrong {
+    row_idx: usize,
+    cost: f64,
+    said: String,
+    truth: String,
+}
+
+/// Cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in deviations.
+pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<String, Error> {
+    let mut worst: Vec<Wrong> = Vec::new();
+    for chunk in rows.chunks(BATCH) {
+        let samples = chunk.iter().map(|row_idx| dataset.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
+        let predictions = predictor.predict_batch(&Batch::collate(dataset, &samples));
+        let field = &predictor.outputs[0];
+        let judged = samples.iter().zip(&predictions[0]).filter_map(|(sample, prediction)| {
+            let (cost, said, truth) = judge(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
+            Some(Wrong { row_idx: sample.row_idx, cost, said, truth })
+        });
+        worst.extend(judged);
+        worst.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(a.row_idx.cmp(&b.row_idx)));
+        worst.truncate(N_SHOWN);
+    }
+    let cards = worst.iter().map(|wrong| card(wrong, predictor, dataset)).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("<div class=grid>{}</div>", cards.concat()))
+}
+
+fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor) -> Option<(f64, String, String)> {
+    match (prediction, target, preprocessor) {
+        (Prediction::Classes(p), Payload::Class(class), _) => {
+            let (names, class, best) = (class_names(preprocessor), *class as usize, argmax(p));
+            let said = format!("{} ({:.0} %)", names[best], 100.0 * p[best]);
+            Some((-f64::from(p[class].max(1e-9)).ln(), said, names[class].clone()))
+        }
+        (Prediction::Number(said), Payload::Vector(values), Preprocessor::Number(fitted)) => {
+            let truth = fitted.restore(values[0]);
+            Some((f64::from((fitted.normalize(*said) - values[0]).abs()), number(*said), number(truth)))
+        }
+        (Prediction::Labels(p), Payload::Vector(values), _) => {
+            let names = class_names(preprocessor);
+            let cost = p.iter().zip(values).map(|(p, value)| f64::from((p - value).abs())).sum();
+            let held = |is: &dyn Fn(usize) -> bool| (0..names.len()).filter(|at| is(*at)).map(|at| names[at].clone()).collect::<Vec<_>>().join(" ");
+            Some((cost, held(&|at| p[at] >= 0.5), held(&|at| values[at] > 0.5)))
+        }
+        (Prediction::Vector(said), Payload::Vector(values), _) => {
+            let cost = said.iter().zip(values).map(|(said, value)| f64::from((said - value).powi(2))).sum::<f64>().sqrt();
+            Some((cost, format!("{} values", said.len()), format!("{} values", values.len())))
+        }
+        (Prediction::Classes(_) | Prediction::Number(_) | Prediction::Labels(_) | Prediction::Vector(_), _, _) => None,
+    }
+}
+
+fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<String, Error> {
+    let row = dataset.table.row(wrong.row_idx)?;
+    let mut content = String::new();
+    for field in &predictor.inputs {
+        let cell = dataset.table.position(&field.column).map_or(&Cell::Empty, |at| &row[at]);
+        content.push_str(&match (&field.preprocessor, cell) {
+            (_, Cell::Empty) => format!("<div class=dim>{}: empty</div>", escape(&field.name)),
+            (Preprocessor::Image(fitted), cell) => thumbnail(cell, dataset, fitted.max_pixels, &field.name),
+            (_, cell) => format!("<div>{}: {}</div>", escape(&field.name), escape(&cell.to_text().chars().take(160).collect::<String>())),
+        });
+    }
+    let (said, truth) = (escape(&wrong.said), escape(&wrong.truth));
+    Ok(format!("<div class=card>{content}<div><b>predicted {said}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>", wrong.row_idx + 1, number(wrong.cost)))
+}
+
+/// A picture within the page; where it cannot be read, its name.
+fn thumbnail(cell: &Cell, dataset: &Dataset, max_pixels: usize, name: &str) -> String {
+    let bytes = match cell {
+        Cell::Bytes(bytes) => Some(bytes.clone()),
+        other => std::fs::read(dataset.table.folder.join(other.to_text().trim())).ok(),
+    };
+    let picture = bytes.and_then(|bytes| decode_image(&bytes, max_pixels).ok());
+    let Some(picture) = picture else { return format!("<div class=dim>{}: cannot be read</div>", escape(name)) };
+    let small = if picture.width().max(picture.height()) > THUMBNAIL { picture.thumbnail(THUMBNAIL, THUMBNAIL) } else { picture };
+    let mut png = Cursor::new(Vec::new());
+    match small.write_to(&mut png, image::ImageFormat::Png) {
+        Ok(()) => format!("<img alt='{}' src='data:image/png;base64,{}'>", escape(name), STANDARD.encode(png.into_inner())),
+        Err(error) => format!("<div class=dim>{}: {}</div>", escape(name), escape(&error.to_string())),
+    }
+}
