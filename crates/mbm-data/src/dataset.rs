@@ -52,6 +52,8 @@ pub struct Dataset {
     pub n_inputs: usize,
     columns: Vec<Option<usize>>,
     cache: Option<Cache>,
+    /// Steps of the longest input of each prepared row.
+    lengths: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl Dataset {
         let n_inputs = inputs.len();
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
-        Self { table, fields, n_inputs, columns, cache: None }
+        Self { table, fields, n_inputs, columns, cache: None, lengths: Vec::new() }
     }
 
     /// Reads rows once: counts their faults, applies each feature's strategy, and keeps payloads up to `max_bytes` on disk so
@@ -111,6 +113,7 @@ impl Dataset {
         let samples = Spool::new().map_err(at_temporary())?;
         let mut cache = Cache { samples, records: vec![None; self.table.n_rows()] };
         let mut prepared = Prepared::default();
+        self.lengths = vec![0; self.table.n_rows()];
         let mut record = Vec::new();
         for chunk in rows.chunks(CHUNK) {
             let read: Vec<_> = chunk.par_iter().map(|row_idx| self.read(*row_idx)).collect();
@@ -118,6 +121,8 @@ impl Dataset {
                 if self.judge(sample.row_idx, &faults, &mut prepared.faults)? {
                     prepared.rows.push(sample.row_idx);
                 }
+                let steps = sample.payloads[..self.n_inputs].iter().map(Payload::n_steps).max();
+                self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
                 if cache.samples.n_bytes() < max_bytes {
                     record.clear();
                     sample.payloads.iter().for_each(|payload| payload.write(&mut record));
@@ -129,6 +134,11 @@ impl Dataset {
         cache.samples.flush().map_err(at_temporary())?;
         self.cache = Some(cache);
         Ok(prepared)
+    }
+
+    /// Steps of the longest input of a row, for batches of rows alike in length; 0 where it was not prepared.
+    pub fn length(&self, row_idx: usize) -> u32 {
+        self.lengths.get(row_idx).copied().unwrap_or(0)
     }
 
     /// Counts a row's faults; whether it takes part.

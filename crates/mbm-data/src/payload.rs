@@ -40,6 +40,16 @@ pub struct Pixels {
 }
 
 impl Payload {
+    /// Steps of a sequence; 1 for everything else that is present.
+    pub fn n_steps(&self) -> usize {
+        match self {
+            Payload::Frames(frames) => frames.data.len() / frames.width.max(1),
+            Payload::Tokens(ids) => ids.len(),
+            Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) => 1,
+            Payload::Missing => 0,
+        }
+    }
+
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let words = |out: &mut Vec<u8>, words: &[usize]| words.iter().for_each(|word| out.extend((*word as u32).to_le_bytes()));
         let floats = |out: &mut Vec<u8>, values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));

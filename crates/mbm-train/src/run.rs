@@ -101,6 +101,9 @@ struct Run<'a> {
     n_rows: usize,
 }
 
+/// Batches within which rows are sorted by length.
+const POOL: usize = 16;
+
 impl Training<'_> {
     fn n_batches(&self) -> usize {
         self.rows.len().div_ceil(self.settings.batch_size)
@@ -119,11 +122,21 @@ impl Training<'_> {
         self.settings.learning_rate * self.settings.learning_rate_scheduler.factor(step, n_steps)
     }
 
-    /// The rows of an epoch in its order.
+    /// The rows of an epoch in its order: shuffled, rows alike in length brought together within pools of batches so that little
+    /// is padded, and the batches shuffled again. A last batch that is short stays last.
     fn shuffled(&self, epoch: usize) -> Vec<usize> {
+        let mut rng = rng(seed(self.run_seed, "shuffle", epoch as u64, 0));
         let mut rows = self.rows.to_vec();
-        rows.shuffle(&mut rng(seed(self.run_seed, "shuffle", epoch as u64, 0)));
-        rows
+        rows.shuffle(&mut rng);
+        for pool in rows.chunks_mut(self.settings.batch_size * POOL) {
+            pool.sort_by_key(|row_idx| self.dataset.length(*row_idx));
+        }
+        let full = rows.chunks_exact(self.settings.batch_size);
+        let short = full.remainder();
+        let mut batches: Vec<&[usize]> = full.collect();
+        batches.shuffle(&mut rng);
+        batches.push(short);
+        batches.concat()
     }
 }
 

@@ -21,11 +21,17 @@ settings! {
 
 /// A fitted class reader: `Class`, the position in `classes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Vec<String>", into = "Vec<String>")]
+#[serde(from = "Saved", into = "Saved")]
 pub struct FittedCategory {
     /// The classes, sorted.
     pub classes: Vec<String>,
     positions: HashMap<String, u32>,
+}
+
+/// How classes stand in the bundle.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    classes: Vec<String>,
 }
 
 impl From<Vec<String>> for FittedCategory {
@@ -35,9 +41,15 @@ impl From<Vec<String>> for FittedCategory {
     }
 }
 
-impl From<FittedCategory> for Vec<String> {
+impl From<Saved> for FittedCategory {
+    fn from(saved: Saved) -> Self {
+        saved.classes.into()
+    }
+}
+
+impl From<FittedCategory> for Saved {
     fn from(fitted: FittedCategory) -> Self {
-        fitted.classes
+        Self { classes: fitted.classes }
     }
 }
 

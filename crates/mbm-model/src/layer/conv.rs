@@ -40,9 +40,13 @@ impl Conv {
         Self { conv: conv2d(channels, kernel).init(device), norm }
     }
 
-    /// `[batch, in, height, width]` to `[batch, out, height, width]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv.forward(x);
+    /// `[batch, in, height, width]` to `[batch, out, height, width]`, not yet normalised.
+    pub fn convolve(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(x)
+    }
+
+    /// Normalises what comes of [`Conv::convolve`], perhaps pooled.
+    pub fn normalize(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.norm {
             Some(norm) => norm.forward(x),
             None => x,
