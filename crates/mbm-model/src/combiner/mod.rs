@@ -115,3 +115,45 @@ impl Inputs<'_> {
 fn project(layers: &[Linear], inputs: &[Sequence]) -> Vec<Tensor<2>> {
     layers.iter().zip(inputs).map(|(layer, input)| layer.forward(input.pooled())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_config::{Format, Node, Problems, Setting};
+    use mbm_data::Shape;
+
+    use super::*;
+    use crate::encoder::{EncoderSettings, TextEncoder, VectorEncoder};
+    use crate::testing::{check, spec};
+
+    fn inputs(n: usize) -> Vec<(EncoderSettings, Shape)> {
+        let vector = (EncoderSettings::Vector(VectorEncoder::Dense(mbm_config::defaults())), Shape::Vector { width: 6 });
+        let embed = TextEncoder::read(&Node::parse("{type: embed, embedding_size: 8}", Format::Yaml).unwrap(), "", &mut Problems::default());
+        let text = (EncoderSettings::Text(embed.unwrap()), Shape::Tokens { vocab_size: 12, max_steps: 4 });
+        [vector.clone(), text, vector].into_iter().take(n).collect()
+    }
+
+    #[test]
+    fn every_combiner_learns_from_one_two_and_three_inputs_with_absent_rows() {
+        for name in CombinerSettings::TYPES {
+            let sizes = match *name {
+                "cross_attention" | "transformer" | "bottleneck" => "hidden_size: 16, num_heads: 2, dropout: 0.0",
+                "tensor" => "projection_size: 5, output_size: 16",
+                "concat" => "num_fc_layers: 1, output_size: 16",
+                _ => "output_size: 16",
+            };
+            let node = Node::parse(&format!("{{type: {name}, {sizes}}}"), Format::Yaml).unwrap();
+            let settings = CombinerSettings::read(&node, "", &mut Problems::default()).unwrap();
+            for n_inputs in 1..=3 {
+                // A single input leaves late fusion one share, and an attention to nobody else: their gradients are nil.
+                if n_inputs > 1 {
+                    check(&format!("{name} of {n_inputs}"), &spec(inputs(n_inputs), settings.clone()));
+                } else {
+                    let model = spec(inputs(1), settings.clone());
+                    let device = crate::device();
+                    let logits = model.init(&device, 1).forward(&crate::testing::batch(&model), &device).logits[0].dims();
+                    assert_eq!(logits, [crate::testing::N_ROWS, 2], "{name}");
+                }
+            }
+        }
+    }
+}

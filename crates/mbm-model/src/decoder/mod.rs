@@ -119,3 +119,53 @@ impl DecoderSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+    use mbm_data::{Column, Values};
+
+    use super::*;
+    use crate::Target;
+
+    fn value(loss: &Loss, logits: &[f32], width: usize, target: Values, present: Vec<bool>) -> f32 {
+        let device = crate::device();
+        let target = Target::new(&Column { present: present.clone(), values: target }, &device);
+        let logits = Tensor::<2>::from_data(TensorData::new(logits.to_vec(), [present.len(), width]), &device);
+        loss.forward(logits, &target).into_scalar::<f32>()
+    }
+
+    fn close(got: f32, want: f64) {
+        assert!((f64::from(got) - want).abs() < 1e-5, "{got} is not {want}");
+    }
+
+    fn cross_entropy(smoothing: f64, gamma: f64) -> Loss {
+        Loss::CrossEntropy { class_weights: vec![1.0, 3.0], smoothing, gamma }
+    }
+
+    #[test]
+    fn losses_are_what_their_formulas_say_and_absent_rows_weigh_nothing() {
+        // Rows (1, 0) of class 0 and (0, 0) of class 1, the third absent.
+        let p: f64 = 1.0 / (1.0 + (-1f64).exp());
+        let half = 0.5f64;
+        let classes = || Values::Classes(vec![0, 1]);
+        let rows = [1.0, 0.0, 0.0, 0.0, 9.0, -9.0];
+        let present = vec![true, true, false];
+        close(value(&cross_entropy(0.0, 0.0), &rows, 2, classes(), present.clone()), (-p.ln() - 3.0 * half.ln()) / 4.0);
+        close(value(&cross_entropy(0.0, 2.0), &rows, 2, classes(), present.clone()), (-(1.0 - p).powi(2) * p.ln() - 3.0 * 0.25 * half.ln()) / 4.0);
+        let smooth = -(0.9 * p.ln() + 0.1 * (1.0 - p).ln());
+        close(value(&cross_entropy(0.2, 0.0), &rows, 2, classes(), present.clone()), (smooth - 3.0 * half.ln()) / 4.0);
+        close(value(&Loss::Hinge, &rows, 2, classes(), present), (1.0 + 2.0) / 2.0);
+        let numbers = || Values::Vectors { width: 2, data: vec![0.0, 4.0] };
+        close(value(&Loss::Huber { delta: f64::INFINITY }, &[1.0, 1.0], 2, numbers(), vec![true]), 5.0);
+        close(value(&Loss::Huber { delta: 0.0 }, &[1.0, 1.0], 2, numbers(), vec![true]), 2.0);
+        close(value(&Loss::Huber { delta: 1.0 }, &[1.0, 1.0], 2, numbers(), vec![true]), (0.5 + 2.5) / 2.0);
+        let labels = Values::Vectors { width: 2, data: vec![1.0, 0.0] };
+        close(value(&Loss::Sigmoid, &[1.0, 100.0], 2, labels, vec![true]), (-p.ln() + 100.0) / 2.0);
+    }
+
+    #[test]
+    fn a_batch_without_the_target_costs_nothing() {
+        close(value(&cross_entropy(0.0, 0.0), &[1.0, 2.0], 2, Values::Classes(vec![]), vec![false]), 0.0);
+    }
+}
