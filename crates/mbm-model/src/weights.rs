@@ -27,13 +27,13 @@ pub enum WeightsError {
     },
 }
 
-/// Writes the parameters, sorted by name.
+/// Writes the parameters, sorted by name, without metadata (its order would differ from run to run).
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn save_weights(model: &Model, path: &Path) -> Result<(), WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
-    let mut store = SafetensorsStore::from_file(path).overwrite(true);
+    let mut store = SafetensorsStore::from_file(path).overwrite(true).clear_metadata();
     model.save_into(&mut store).map_err(|problem| error(problem.to_string()))
 }
 

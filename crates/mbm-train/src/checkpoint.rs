@@ -79,7 +79,8 @@ impl Checkpoints {
     pub fn save(&self, model: &Model, optimizer: &ModuleOptimizer, progress: &Progress) -> Result<(), TrainError> {
         write_folder(&self.last(), |folder| {
             let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint { path: folder.join(what), message: error.to_string() };
-            let record = model.clone().into_record();
+            // A record of the training model would miss the last batch: `valid` is what brings running statistics up to date.
+            let record = model.valid().into_record();
             record.save(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
             optimizer.save(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;
             let state = serde_json::to_vec(progress).map_err(|error| failed("progress.json", &error))?;

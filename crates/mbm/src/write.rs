@@ -149,8 +149,10 @@ impl Writer {
                 writer.write_record(fields).map_err(|error| csv_error(&self.path, error))
             }
             Out::JsonLines(sink) => {
-                let object: serde_json::Map<_, _> = self.columns.iter().zip(&row).map(|(column, value)| (column.name.clone(), value.to_json())).collect();
-                writeln!(sink, "{}", serde_json::Value::Object(object)).map_err(Error::io(&self.path))
+                // Written by hand because a JSON map would sort the columns.
+                let pair = |(column, value): (&Column, &Value)| format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json());
+                let pairs: Vec<String> = self.columns.iter().zip(&row).map(pair).collect();
+                writeln!(sink, "{{{}}}", pairs.join(",")).map_err(Error::io(&self.path))
             }
             Out::Parquet(_, rows) => {
                 rows.push(row);
