@@ -14,6 +14,8 @@ settings! {
     pub struct CategoryPreprocessing {
         /// The most classes; rarer ones count as unknown.
         most_common: usize = 10_000 => 1..=1_000_000;
+        /// Words that mean that the cell is empty, such as `unknown`.
+        null_values: Vec<String> = Vec::new();
         /// What becomes of cells that are empty or of an unknown class.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
@@ -25,6 +27,8 @@ settings! {
 pub struct FittedCategory {
     /// The classes, sorted.
     pub classes: Vec<String>,
+    /// Words that mean that the cell is empty.
+    pub null_values: Vec<String>,
     positions: HashMap<String, u32>,
 }
 
@@ -32,36 +36,31 @@ pub struct FittedCategory {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     classes: Vec<String>,
-}
-
-impl From<Vec<String>> for FittedCategory {
-    fn from(classes: Vec<String>) -> Self {
-        let positions = classes.iter().enumerate().map(|(at, class)| (class.clone(), at as u32)).collect();
-        Self { classes, positions }
-    }
+    null_values: Vec<String>,
 }
 
 impl From<Saved> for FittedCategory {
-    fn from(saved: Saved) -> Self {
-        saved.classes.into()
+    fn from(Saved { classes, null_values }: Saved) -> Self {
+        let positions = classes.iter().enumerate().map(|(at, class)| (class.clone(), at as u32)).collect();
+        Self { classes, null_values, positions }
     }
 }
 
 impl From<FittedCategory> for Saved {
     fn from(fitted: FittedCategory) -> Self {
-        Self { classes: fitted.classes }
+        Self { classes: fitted.classes, null_values: fitted.null_values }
     }
 }
 
 struct CategoryFitter {
-    most_common: usize,
+    settings: CategoryPreprocessing,
     counts: HashMap<String, usize>,
 }
 
 impl CategoryPreprocessing {
     /// Starts fitting.
     pub fn fitter(&self) -> Box<dyn Fitter> {
-        Box::new(CategoryFitter { most_common: self.most_common, counts: HashMap::new() })
+        Box::new(CategoryFitter { settings: self.clone(), counts: HashMap::new() })
     }
 }
 
@@ -71,14 +70,19 @@ fn class_of(cell: &Cell) -> Result<String, Fault> {
 
 impl Fitter for CategoryFitter {
     fn observe(&mut self, cell: &Cell, _folder: &Path) {
-        if let Ok(class) = class_of(cell) {
+        if let Ok(class) = class_of(cell)
+            && !self.settings.null_values.contains(&class)
+        {
             *self.counts.entry(class).or_default() += 1;
         }
     }
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let classes = most_common(self.counts, self.most_common);
-        if classes.is_empty() { Err("no training cell holds a class".to_owned()) } else { Ok(Preprocessor::Category(classes.into())) }
+        let classes = most_common(self.counts, self.settings.most_common);
+        if classes.is_empty() {
+            return Err("no training cell holds a class".to_owned());
+        }
+        Ok(Preprocessor::Category(Saved { classes, null_values: self.settings.null_values }.into()))
     }
 }
 
@@ -100,6 +104,9 @@ pub(super) fn most_common(counts: HashMap<String, usize>, limit: usize) -> Vec<S
 impl Preprocess for FittedCategory {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let class = class_of(cell)?;
+        if self.null_values.contains(&class) {
+            return Err(Fault::new(Cause::Empty, format!("'{class}' means empty")));
+        }
         let position = self.positions.get(&class);
         position.map(|at| Payload::Class(*at)).ok_or_else(|| Fault::new(Cause::UnknownClass, format!("'{class}'")))
     }
@@ -115,14 +122,15 @@ mod tests {
 
     #[test]
     fn classes_are_sorted_and_an_unseen_one_is_a_fault() {
-        let mut fitter = CategoryPreprocessing { most_common: 3, missing_value_strategy: MissingValueStrategy::Absent }.fitter();
-        for word in ["b", "a", "b", " a ", "d", "d", "e", ""] {
+        let mut fitter = CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()], ..mbm_config::defaults() }.fitter();
+        for word in ["b", "a", "b", " a ", "d", "d", "e", "", "?", "?", "?"] {
             fitter.observe(&Cell::text(word), Path::new(""));
         }
         let Preprocessor::Category(fitted) = fitter.finish().unwrap() else { panic!("a category") };
         assert_eq!(fitted.classes, ["a", "b", "d"]);
         assert_eq!(fitted.payload(&Cell::text("b"), Path::new("")), Ok(Payload::Class(1)));
         assert_eq!(fitted.payload(&Cell::text("e"), Path::new("")).unwrap_err().cause, Cause::UnknownClass);
+        assert_eq!(fitted.payload(&Cell::text("?"), Path::new("")).unwrap_err().cause, Cause::Empty);
         let counts = ["10", "9", "2"].map(|word| (word.to_owned(), 1)).into();
         assert_eq!(most_common(counts, 9), ["2", "9", "10"]);
     }
