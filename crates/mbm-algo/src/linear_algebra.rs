@@ -62,9 +62,8 @@ pub(crate) fn products(a: Matrix, b: Matrix) -> Vec<f32> {
         for tile in (0..n_b).step_by(32) {
             for (i, row) in rows.chunks_mut(n_b).enumerate() {
                 let x = a.row(block * 8 + i);
-                for j in tile..(tile + 32).min(n_b) {
-                    row[j] = dot(x, b.row(j));
-                }
+                let end = (tile + 32).min(n_b);
+                row[tile..end].iter_mut().enumerate().for_each(|(j, product)| *product = dot(x, b.row(tile + j)));
             }
         }
     });

@@ -30,10 +30,10 @@ impl Ridge {
         let mut gram = vec![0f64; width * width];
         let mut weights = vec![0f64; width];
         let mut centred = vec![0f64; width];
-        for i in 0..n {
+        for (i, target) in y.iter().enumerate() {
             centred.iter_mut().zip(x.row(i)).zip(&means).for_each(|((c, value), mean)| *c = f64::from(*value) - mean);
             for (j, c) in centred.iter().enumerate() {
-                weights[j] += c * (f64::from(y[i]) - y_mean);
+                weights[j] += c * (f64::from(*target) - y_mean);
                 gram[j * width..=j * width + j].iter_mut().zip(&centred).for_each(|(g, other)| *g += c * other);
             }
         }

@@ -1,4 +1,5 @@
 //! Metrics and machines against scikit-learn's values on stored cases; `golden.py` made them.
+#![allow(clippy::unwrap_used)]
 
 use mbm_algo::metric::{CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, Regressed, SETS};
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
@@ -78,7 +79,8 @@ fn machines_find_the_optimum_that_scikit_learn_finds() {
     let (x, probe) = (singles(&case["x"]), singles(&case["probe"]));
     let (x, probe) = (Matrix { data: &x, n_cols }, Matrix { data: &probe, n_cols });
     let rows = || (0..probe.n_rows()).map(|row| probe.row(row));
-    let svc = Svc::fit(x, &integers(&case["classes"]), 2, SvcOptions { c: 1.0, rbf: Some(Gamma::Scale), tolerance: 1e-6 }).unwrap();
+    let svc =
+        Svc::fit(x, &integers(&case["classes"]), 2, SvcOptions { c: 1.0, rbf: Some(Gamma::Scale), tolerance: 1e-6 }).unwrap();
     assert!(worst(rows().map(|row| svc.decisions(row)[0]), &case["svc_rbf"]) < 1e-3);
     let numbers = singles(&case["numbers"]);
     for (name, rbf) in [("svr_rbf", Some(Gamma::Scale)), ("svr_linear", None)] {

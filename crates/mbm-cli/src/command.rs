@@ -72,10 +72,13 @@ fn inferred_plan(dataset: &Path, targets: &[String], overrides: &[String], show:
 
 fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
     if show.json {
-        return line(&json!({
-            "event": "finished", "test_statistics": outcome.test_statistics, "seconds": outcome.seconds,
-            "peak_memory": outcome.peak_memory, "folder": outcome.folder, "faults": outcome.faults,
-        }).to_string());
+        return line(
+            &json!({
+                "event": "finished", "test_statistics": outcome.test_statistics, "seconds": outcome.seconds,
+                "peak_memory": outcome.peak_memory, "folder": outcome.folder, "faults": outcome.faults,
+            })
+            .to_string(),
+        );
     }
     if show.quiet {
         return Ok(());
@@ -129,7 +132,9 @@ fn predict(args: &Predict) -> Result<()> {
     let table = if args.dataset == Path::new("-") { rows_from_stdin()? } else { Table::read(&args.dataset)? };
     let mut writer = match &args.output {
         Some(path) => Writer::create(path, predictor.columns())?,
-        None => Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?,
+        None => {
+            Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?
+        }
     };
     let faults = predictor.predict(table, &mut writer)?;
     writer.finish()?;
@@ -152,7 +157,8 @@ fn rows_from_stdin() -> Result<Table> {
 fn inspect(args: &Inspect) -> Result<()> {
     let path = &args.path;
     let is_bundle = path.join("bundle.json").is_file() || path.join("model/bundle.json").is_file();
-    let is_config = path.is_file() && ["yaml", "yml", "toml"].iter().any(|ending| path.extension().is_some_and(|it| it == *ending));
+    let is_config =
+        path.is_file() && ["yaml", "yml", "toml"].iter().any(|ending| path.extension().is_some_and(|it| it == *ending));
     let is_json_config = path.extension().is_some_and(|it| it == "json") && Plan::read_file(path, &[]).is_ok();
     let lines = match () {
         () if is_bundle => mbm::inspect_bundle(path)?,
@@ -165,7 +171,8 @@ fn inspect(args: &Inspect) -> Result<()> {
 fn compare(args: &Compare) -> Result<()> {
     let plan = Plan::read_file(&args.config, &args.overrides)?;
     let all = mbm::combiner_names();
-    let names: Vec<&str> = if args.combiners == "all" { all.to_vec() } else { args.combiners.split(',').map(str::trim).collect() };
+    let names: Vec<&str> =
+        if args.combiners == "all" { all.to_vec() } else { args.combiners.split(',').map(str::trim).collect() };
     if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
         bail!("unknown combiner '{unknown}'; there are: {}", all.join(", "));
     }

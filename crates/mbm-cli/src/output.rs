@@ -26,6 +26,8 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n_columns).map(width).collect();
-    let cell = |(at, cell): (usize, &String)| if at == 0 { format!("{cell:<w$}", w = widths[at]) } else { format!("{cell:>w$}", w = widths[at]) };
+    let cell = |(at, cell): (usize, &String)| {
+        if at == 0 { format!("{cell:<w$}", w = widths[at]) } else { format!("{cell:>w$}", w = widths[at]) }
+    };
     rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()).collect()
 }

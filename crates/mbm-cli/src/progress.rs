@@ -34,7 +34,8 @@ impl Progress {
             Show { quiet: true, .. } => Self::Quiet,
             Show { json: true, .. } => Self::Json,
             _ if std::io::stderr().is_terminal() => {
-                let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let style =
+                    ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
                 Self::Live { bar: ProgressBar::new_spinner().with_style(style), validation: String::new() }
             }
             _ => Self::Plain,
@@ -80,7 +81,9 @@ impl Progress {
 fn line(happening: &Happening) -> Option<String> {
     match happening {
         Happening::Stage(stage) => Some((*stage).to_owned()),
-        Happening::Rows([train, validation, test]) => Some(format!("{train} training, {validation} validation, {test} test rows")),
+        Happening::Rows([train, validation, test]) => {
+            Some(format!("{train} training, {validation} validation, {test} test rows"))
+        }
         Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
             let resumed = if *epoch > 0 { format!(", going on with epoch {}", epoch + 1) } else { String::new() };
             Some(format!("{n_params} parameters, {epochs} epochs of {steps_per_epoch} steps at most{resumed}"))
@@ -88,15 +91,23 @@ fn line(happening: &Happening) -> Option<String> {
         Happening::Training(Event::Step { .. }) => None,
         Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             let best = if *is_best { "  *" } else { "" };
-            let validated = validation.get("loss").map_or(String::new(), |loss| format!("  validation loss {loss:.4}  {}", main_value(validation)));
+            let validated = validation
+                .get("loss")
+                .map_or(String::new(), |loss| format!("  validation loss {loss:.4}  {}", main_value(validation)));
             Some(format!("epoch {:>3}  loss {loss:.4}{validated}{best}", epoch + 1))
         }
     }
 }
 
 fn step(happening: &Happening, validation: &str) -> String {
-    let Happening::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else { return String::new() };
-    format!("epoch {} step {step}  loss {loss:.4}  {validation}  {samples_per_second:.0} samples/s  at most {} left", epoch + 1, duration(*time_left))
+    let Happening::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else {
+        return String::new();
+    };
+    format!(
+        "epoch {} step {step}  loss {loss:.4}  {validation}  {samples_per_second:.0} samples/s  at most {} left",
+        epoch + 1,
+        duration(*time_left)
+    )
 }
 
 /// The first metric that people look for.
@@ -117,7 +128,9 @@ fn duration(time: Duration) -> String {
 fn event(happening: &Happening) -> Value {
     match happening {
         Happening::Stage(stage) => json!({"event": "stage", "stage": stage}),
-        Happening::Rows([train, validation, test]) => json!({"event": "rows", "train": train, "validation": validation, "test": test}),
+        Happening::Rows([train, validation, test]) => {
+            json!({"event": "rows", "train": train, "validation": validation, "test": test})
+        }
         Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
             json!({"event": "started", "parameters": n_params, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": epoch + 1})
         }

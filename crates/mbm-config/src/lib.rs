@@ -38,9 +38,9 @@ mod yaml;
 pub use node::{Entry, Node, Value};
 pub use parse::Format;
 pub use problem::{Problem, Problems, closest};
-pub use setting::{Fields, Range, Section, Setting, defaults};
 #[doc(hidden)]
 pub use setting::word;
+pub use setting::{Fields, Range, Section, Setting, defaults};
 pub use yaml::to_yaml;
 
 #[doc(hidden)]

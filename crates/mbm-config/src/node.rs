@@ -116,7 +116,10 @@ mod tests {
         node.set("trainer.epochs", Node::bare(Value::Int(3))).unwrap();
         node.set("input_features.notes.type", Node::bare(Value::Text("text".into()))).unwrap();
         assert_eq!(node.at("trainer").unwrap().at("epochs").unwrap().value, Value::Int(3));
-        assert_eq!(crate::to_yaml(&node), "input_features:\n  - {name: image}\n  - {name: notes, type: text}\ntrainer: {epochs: 3}\n");
+        assert_eq!(
+            crate::to_yaml(&node),
+            "input_features:\n  - {name: image}\n  - {name: notes, type: text}\ntrainer: {epochs: 3}\n"
+        );
         assert!(node.set("input_features.9.type", Node::bare(Value::Null)).unwrap_err().contains("position below 2"));
     }
 }

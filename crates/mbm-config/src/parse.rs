@@ -75,9 +75,7 @@ fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Problem> {
     let value = match &yaml.data {
         YamlData::Value(scalar) => yaml_scalar(scalar),
         YamlData::Sequence(items) => Value::List(items.iter().map(yaml_node).collect::<Result<_, _>>()?),
-        YamlData::Mapping(pairs) => {
-            Value::Map(pairs.iter().map(|(key, node)| yaml_entry(key, node)).collect::<Result<_, _>>()?)
-        }
+        YamlData::Mapping(pairs) => Value::Map(pairs.iter().map(|(key, node)| yaml_entry(key, node)).collect::<Result<_, _>>()?),
         YamlData::Tagged(_, inner) => return yaml_node(inner),
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
             return Err(Problem::at(line, "", "a value that cannot be read (an alias or a bad tag)"));

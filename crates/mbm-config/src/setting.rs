@@ -200,7 +200,9 @@ impl Setting for f64 {
             Value::Float(value) if value.is_finite() => Some(value),
             Value::Int(value) => Some(value as f64),
             // YAML 1.2 reads 1e-3 (no point) as text; people write it for learning rates.
-            Value::Text(ref text) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok_and(f64::is_finite) => text.parse().ok(),
+            Value::Text(ref text) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok_and(f64::is_finite) => {
+                text.parse().ok()
+            }
             _ => mismatch(node, path, problems, "a number"),
         }
     }
@@ -282,7 +284,10 @@ mod tests {
         let feature = read("name: x").unwrap();
         assert_eq!(feature.encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.0 }));
         assert_eq!(read("{name: x, encoder: embed}").unwrap().encoder, Encoder::Embed(Embed { embedding_size: 8 }));
-        assert_eq!(read("{name: x, encoder: {dropout: 0.5}}").unwrap().encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.5 }));
+        assert_eq!(
+            read("{name: x, encoder: {dropout: 0.5}}").unwrap().encoder,
+            Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.5 })
+        );
     }
 
     #[test]
@@ -300,7 +305,16 @@ mod tests {
     #[test]
     fn an_unknown_type_lists_the_types_and_a_ludwig_name_is_named() {
         let problems = read("{name: x, encoder: {type: stacked_transformer}}").unwrap_err().to_string();
-        assert!(problems.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"), "{problems}");
+        assert!(
+            problems.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"),
+            "{problems}"
+        );
+    }
+
+    #[test]
+    fn values_name_themselves_as_the_config_does() {
+        assert_eq!(Cell::Gru.word(), "gru");
+        assert_eq!((Encoder::TYPES, Encoder::Rnn(crate::defaults()).type_name()), (&["rnn", "embed"][..], "rnn"));
     }
 
     #[test]

@@ -110,7 +110,9 @@ impl Column {
             }
             Preprocessor::Audio(_) | Preprocessor::Timeseries(_) => frames(payloads),
             Preprocessor::Text(_) => tokens(payloads),
-            Preprocessor::Category(_) | Preprocessor::Binary(_) => Values::Classes(payloads.iter().filter_map(|payload| class(payload)).collect()),
+            Preprocessor::Category(_) | Preprocessor::Binary(_) => {
+                Values::Classes(payloads.iter().filter_map(|payload| class(payload)).collect())
+            }
             Preprocessor::Number(_) | Preprocessor::Set(_) | Preprocessor::Vector(_) | Preprocessor::Date(_) => vectors(payloads),
         };
         Self { present, values }
@@ -139,7 +141,8 @@ fn class(payload: &Payload) -> Option<u32> {
 }
 
 fn vectors(payloads: &[&Payload]) -> Values {
-    let rows: Vec<&Vec<f32>> = payloads.iter().filter_map(|it| if let Payload::Vector(row) = it { Some(row) } else { None }).collect();
+    let rows: Vec<&Vec<f32>> =
+        payloads.iter().filter_map(|it| if let Payload::Vector(row) = it { Some(row) } else { None }).collect();
     Values::Vectors { width: rows.first().map_or(1, |row| row.len()), data: rows.concat_all() }
 }
 
@@ -149,12 +152,15 @@ fn frames(payloads: &[&Payload]) -> Values {
     let lengths: Vec<usize> = rows.iter().map(|row| row.data.len() / width).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut data = vec![0.0; rows.len() * steps * width];
-    data.chunks_mut((steps * width).max(1)).zip(&rows).for_each(|(place, row)| place[..row.data.len()].copy_from_slice(&row.data));
+    data.chunks_mut((steps * width).max(1))
+        .zip(&rows)
+        .for_each(|(place, row)| place[..row.data.len()].copy_from_slice(&row.data));
     Values::Frames { steps, width, lengths, data }
 }
 
 fn tokens(payloads: &[&Payload]) -> Values {
-    let rows: Vec<&Vec<u32>> = payloads.iter().filter_map(|it| if let Payload::Tokens(row) = it { Some(row) } else { None }).collect();
+    let rows: Vec<&Vec<u32>> =
+        payloads.iter().filter_map(|it| if let Payload::Tokens(row) = it { Some(row) } else { None }).collect();
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut ids = vec![0; rows.len() * steps];
@@ -182,8 +188,14 @@ mod tests {
         let rows = [Payload::Tokens(vec![5, 6, 7]), Payload::Missing, Payload::Tokens(vec![8])];
         let values = tokens(&rows.iter().collect::<Vec<_>>());
         assert_eq!(values, Values::Tokens { steps: 3, lengths: vec![3, 1], ids: vec![5, 6, 7, 8, 0, 0] });
-        let rows = [Payload::Frames(Frames { width: 2, data: vec![1.0, 2.0] }), Payload::Frames(Frames { width: 2, data: vec![3.0; 4] })];
+        let rows = [
+            Payload::Frames(Frames { width: 2, data: vec![1.0, 2.0] }),
+            Payload::Frames(Frames { width: 2, data: vec![3.0; 4] }),
+        ];
         let values = frames(&rows.iter().collect::<Vec<_>>());
-        assert_eq!(values, Values::Frames { steps: 2, width: 2, lengths: vec![1, 2], data: vec![1.0, 2.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0] });
+        assert_eq!(
+            values,
+            Values::Frames { steps: 2, width: 2, lengths: vec![1, 2], data: vec![1.0, 2.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0] }
+        );
     }
 }

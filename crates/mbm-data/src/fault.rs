@@ -60,7 +60,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.detail.is_empty() { out.write_str(self.cause.word()) } else { write!(out, "{}: {}", self.cause.word(), self.detail) }
+        if self.detail.is_empty() {
+            out.write_str(self.cause.word())
+        } else {
+            write!(out, "{}: {}", self.cause.word(), self.detail)
+        }
     }
 }
 
@@ -91,7 +95,13 @@ impl FaultReport {
     /// One line a feature and cause, for people.
     pub fn lines(&self) -> Vec<String> {
         let line = |feature: &String, cause: &Cause, tally: &Tally| {
-            format!("{feature}: {} {} ({}{})", tally.count, cause.word(), tally.first.join("; "), if tally.count > tally.first.len() { "; ..." } else { "" })
+            format!(
+                "{feature}: {} {} ({}{})",
+                tally.count,
+                cause.word(),
+                tally.first.join("; "),
+                if tally.count > tally.first.len() { "; ..." } else { "" }
+            )
         };
         self.0.iter().flat_map(|(feature, causes)| causes.iter().map(move |(cause, tally)| line(feature, cause, tally))).collect()
     }

@@ -54,7 +54,9 @@ fn infer(name: &str, cells: &[Cell]) -> Inferred {
     let n_words = texts.iter().map(|text| text.split_whitespace().count()).sum::<usize>() as f64 / texts.len() as f64;
     match () {
         () if name.to_ascii_lowercase().contains("split") && all(&is_split) => Inferred::Split,
-        () if all(&|text| has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"])) => Inferred::Feature("image"),
+        () if all(&|text| has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"])) => {
+            Inferred::Feature("image")
+        }
         () if all(&|text| extension(text).is_some_and(crate::audio::is_sound)) => Inferred::Feature("audio"),
         () if distinct.len() < 2 => Inferred::Ignored("it has one value only"),
         () if distinct.len() == 2 && all(&|text| as_bool(text).is_some()) => Inferred::Feature("binary"),
@@ -63,7 +65,9 @@ fn infer(name: &str, cells: &[Cell]) -> Inferred {
         () if all(&is_numbers) => Inferred::Feature(if n_words >= 8.0 { "timeseries" } else { "vector" }),
         () if distinct.len() <= 20.max(texts.len() / 20) => Inferred::Feature("category"),
         () if n_words >= 2.0 => Inferred::Feature("text"),
-        () if distinct.len() * 10 >= texts.len() * 9 && texts.len() > 20 => Inferred::Ignored("nearly every row has another value, as names and numbers of rows do"),
+        () if distinct.len() * 10 >= texts.len() * 9 && texts.len() > 20 => {
+            Inferred::Ignored("nearly every row has another value, as names and numbers of rows do")
+        }
         () => Inferred::Feature("category"),
     }
 }

@@ -98,7 +98,9 @@ impl Payload {
                 let [channels, height, width] = [word(bytes), word(bytes), word(bytes)].map(|it| it as usize);
                 Payload::Image(Pixels { channels, height, width, data: take(bytes, len).to_vec() })
             }
-            4 => Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect()),
+            4 => {
+                Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect())
+            }
             5 => Payload::Class(len as u32),
             _ => Payload::Missing,
         }

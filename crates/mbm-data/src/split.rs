@@ -81,10 +81,15 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
 }
 
 fn shares(probabilities: &[f64]) -> Result<[f64; 3], DataError> {
-    let shares = <[f64; 3]>::try_from(probabilities)
-        .map_err(|_| DataError::Split(format!("probabilities has {} values, it needs three: train, validation, test", probabilities.len())))?;
+    let shares = <[f64; 3]>::try_from(probabilities).map_err(|_| {
+        DataError::Split(format!("probabilities has {} values, it needs three: train, validation, test", probabilities.len()))
+    })?;
     let sum: f64 = shares.iter().sum();
-    if (sum - 1.0).abs() < 1e-6 { Ok(shares) } else { Err(DataError::Split(format!("probabilities sum to {sum}, they must sum to 1"))) }
+    if (sum - 1.0).abs() < 1e-6 {
+        Ok(shares)
+    } else {
+        Err(DataError::Split(format!("probabilities sum to {sum}, they must sum to 1")))
+    }
 }
 
 fn role(share: f64, [train, validation, _]: [f64; 3]) -> Split {
@@ -98,7 +103,10 @@ fn role(share: f64, [train, validation, _]: [f64; 3]) -> Split {
 /// Roles by place in an order of all rows.
 fn along(order: &[usize], shares: [f64; 3]) -> Vec<Split> {
     let mut roles = vec![Split::Train; order.len()];
-    order.iter().enumerate().for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+    order
+        .iter()
+        .enumerate()
+        .for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
     roles
 }
 
@@ -119,7 +127,10 @@ fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {
         "train" | "training" | "0" => Ok(Split::Train),
         "validation" | "val" | "valid" | "dev" | "1" => Ok(Split::Validation),
         "test" | "2" => Ok(Split::Test),
-        _ => Err(DataError::Split(format!("row {}, column '{name}': '{word}' is none of train, validation, test (or 0, 1, 2)", row_idx + 1))),
+        _ => Err(DataError::Split(format!(
+            "row {}, column '{name}': '{word}' is none of train, validation, test (or 0, 1, 2)",
+            row_idx + 1
+        ))),
     };
     column(table, name)?.iter().enumerate().map(of).collect()
 }
@@ -138,7 +149,10 @@ fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>,
     let mut roles = vec![Split::Train; table.n_rows()];
     for (value, rows) in groups(table, &by.column)? {
         let order = shuffled(rows, seed(run_seed, &value, 0, 0));
-        order.iter().enumerate().for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+        order
+            .iter()
+            .enumerate()
+            .for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
     }
     Ok(roles)
 }
@@ -245,7 +259,8 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let table = table(["train".into(), "tset".into()]);
-        let fixed = |column: &str| split(&table, &SplitSettings::Fixed(Fixed { column: column.into() }), 0).unwrap_err().to_string();
+        let fixed =
+            |column: &str| split(&table, &SplitSettings::Fixed(Fixed { column: column.into() }), 0).unwrap_err().to_string();
         assert!(fixed("key").contains("row 2, column 'key': 'tset' is none of"), "{}", fixed("key"));
         assert!(fixed("kex").contains("did you mean 'key'?"), "{}", fixed("kex"));
         let shares = Random { probabilities: vec![0.5, 0.1, 0.1] };

@@ -92,11 +92,13 @@ impl ModelSpec {
 
     /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.
     pub fn loss(&self, model: &Model, logits: &[Tensor<2>], targets: &[Target]) -> Tensor<1> {
-        let each = self.outputs.iter().zip(&model.decoders).zip(logits.iter().zip(targets)).map(|((output, decoder), (logits, target))| {
-            let loss = output.loss.forward(logits.clone(), target);
-            let penalty = decoder.get().penalty();
-            penalty.map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
-        });
+        let each = self.outputs.iter().zip(&model.decoders).zip(logits.iter().zip(targets)).map(
+            |((output, decoder), (logits, target))| {
+                let loss = output.loss.forward(logits.clone(), target);
+                let penalty = decoder.get().penalty();
+                penalty.map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
+            },
+        );
         each.reduce(|a, b| a + b).expect("a plan has one output at least")
     }
 }

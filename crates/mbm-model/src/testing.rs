@@ -16,7 +16,8 @@ pub(crate) const N_ROWS: usize = 8;
 
 /// A model of some encoders and a combiner that tells two classes apart.
 pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSettings) -> ModelSpec {
-    let input = |(at, (encoder, shape)): (usize, (EncoderSettings, Shape))| InputSpec { name: format!("input{at}"), encoder, shape };
+    let input =
+        |(at, (encoder, shape)): (usize, (EncoderSettings, Shape))| InputSpec { name: format!("input{at}"), encoder, shape };
     ModelSpec {
         inputs: inputs.into_iter().enumerate().map(input).collect(),
         combiner,
@@ -33,7 +34,8 @@ pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSett
 /// Eight rows of noise in each input's shape, classes alternating; the first row lacks the first input, the last row the others.
 pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let mut rng = rng(5);
-    let inputs = spec.inputs.iter().enumerate().map(|(at, input)| column(&input.shape, if at == 0 { 0 } else { N_ROWS - 1 }, &mut rng));
+    let inputs =
+        spec.inputs.iter().enumerate().map(|(at, input)| column(&input.shape, if at == 0 { 0 } else { N_ROWS - 1 }, &mut rng));
     let classes = (0..N_ROWS as u32).map(|row| row % 2).collect();
     Batch {
         rows: (0..N_ROWS).collect(),
@@ -48,7 +50,9 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
     let values = match *shape {
         Shape::Vector { width } => Values::Vectors { width, data: noise(rows * width) },
         Shape::Number { .. } => Values::Vectors { width: 1, data: (0..rows).map(|row| row as f32 - 3.5).collect() },
-        Shape::Image { channels, height, width } => Values::Images { dims: [channels, height, width], data: noise(rows * channels * height * width) },
+        Shape::Image { channels, height, width } => {
+            Values::Images { dims: [channels, height, width], data: noise(rows * channels * height * width) }
+        }
         Shape::Frames { width, max_steps } => {
             let lengths: Vec<usize> = (0..rows).map(|row| 1 + row % max_steps).collect();
             let steps = *lengths.iter().max().unwrap();
@@ -61,7 +65,8 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
         Shape::Tokens { vocab_size, max_steps } => {
             let lengths: Vec<usize> = (0..rows).map(|row| 1 + row % max_steps).collect();
             let steps = *lengths.iter().max().unwrap();
-            let id = |row: usize, step: usize| if step < lengths[row] { (2 + (row * 3 + step) % (vocab_size - 2)) as u32 } else { 0 };
+            let id =
+                |row: usize, step: usize| if step < lengths[row] { (2 + (row * 3 + step) % (vocab_size - 2)) as u32 } else { 0 };
             Values::Tokens { steps, ids: (0..rows * steps).map(|at| id(at / steps, at % steps)).collect(), lengths }
         }
         Shape::Class { n_classes } => Values::Classes((0..rows).map(|row| (row % n_classes) as u32).collect()),

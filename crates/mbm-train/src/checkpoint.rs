@@ -78,7 +78,10 @@ impl Checkpoints {
     /// A disk that is full or cannot be written; the checkpoint before stays.
     pub fn save(&self, model: &Model, optimizer: &ModuleOptimizer, progress: &Progress) -> Result<(), TrainError> {
         write_folder(&self.last(), |folder| {
-            let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint { path: folder.join(what), message: error.to_string() };
+            let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
+                path: folder.join(what),
+                message: error.to_string(),
+            };
             // A record of the training model would miss the last batch: `valid` is what brings running statistics up to date.
             let record = model.valid().into_record();
             record.save(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
@@ -106,7 +109,10 @@ impl Checkpoints {
     /// A checkpoint that is damaged or of another model.
     pub fn load(&self, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer, Progress), TrainError> {
         let folder = if self.last().is_dir() { self.last() } else { self.previous() };
-        let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint { path: folder.join(what), message: error.to_string() };
+        let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
+            path: folder.join(what),
+            message: error.to_string(),
+        };
         let record = ModuleRecord::load(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
         let model = model.try_load_record(record).map_err(|error| failed("model.bpk", &error))?;
         let optimizer = optimizer.load(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;

@@ -81,7 +81,10 @@ impl OptimizerSettings {
             Self::AdamW(it) => adamw(&it.betas, it.eps, it.weight_decay).init(),
             Self::Sgd(it) => {
                 let momentum = MomentumConfig { momentum: it.momentum, dampening: 0.0, nesterov: it.nesterov };
-                SgdConfig::new().with_momentum((it.momentum > 0.0).then_some(momentum)).with_weight_decay(decay(it.weight_decay)).init()
+                SgdConfig::new()
+                    .with_momentum((it.momentum > 0.0).then_some(momentum))
+                    .with_weight_decay(decay(it.weight_decay))
+                    .init()
             }
             Self::Lion(it) => LionConfig::new()
                 .with_beta_1(beta(&it.betas, 0, 0.9))

@@ -85,7 +85,8 @@ pub fn train(
         run.checkpoint()?;
     }
     let best = training.checkpoints.best();
-    let model = if best.is_file() { mbm_model::load_weights(training.fresh_model(training.device), &best)? } else { run.model.valid() };
+    let model =
+        if best.is_file() { mbm_model::load_weights(training.fresh_model(training.device), &best)? } else { run.model.valid() };
     Ok((model, run.progress, ending))
 }
 
@@ -246,7 +247,8 @@ impl<'a> Run<'a> {
         let progress = &mut self.progress;
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
         let learning_rate = self.training.learning_rate(progress.step - 1);
-        let (score, values) = validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
+        let (score, values) =
+            validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
         let is_best = score.is_some_and(|score| progress.best_score.is_none_or(|best| score > best));
         progress.epochs_since_best = if is_best { 0 } else { progress.epochs_since_best + 1 };
         if is_best {
@@ -254,7 +256,8 @@ impl<'a> Run<'a> {
         }
         observe(Event::Epoch { epoch: progress.epoch, loss, validation: values.clone(), is_best });
         progress.history.push(EpochRecord { loss, learning_rate, validation: values });
-        let has_patience = self.training.settings.early_stop.patience().is_none_or(|patience| progress.epochs_since_best < patience);
+        let has_patience =
+            self.training.settings.early_stop.patience().is_none_or(|patience| progress.epochs_since_best < patience);
         *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
         if is_best { self.training.checkpoints.save_best(&self.model.valid()) } else { Ok(()) }

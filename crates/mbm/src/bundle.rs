@@ -76,11 +76,18 @@ impl Bundle {
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
         let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a bundle: {error}")))?;
         if saved.form != FORM {
-            return Err(damaged(format!("a bundle of form {}, this mbm {} reads form {FORM}", saved.form, env!("CARGO_PKG_VERSION"))));
+            return Err(damaged(format!(
+                "a bundle of form {}, this mbm {} reads form {FORM}",
+                saved.form,
+                env!("CARGO_PKG_VERSION")
+            )));
         }
         let plan = Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|problems| damaged(problems.to_string()))?;
         let config = &plan.config;
-        if saved.inputs.len() != config.input_features.len() || saved.outputs.len() != config.output_features.len() || saved.heads.len() != saved.outputs.len() {
+        if saved.inputs.len() != config.input_features.len()
+            || saved.outputs.len() != config.output_features.len()
+            || saved.heads.len() != saved.outputs.len()
+        {
             return Err(damaged("its features are not those of its config".to_owned()));
         }
         Ok(Self { folder, plan, saved })

@@ -34,7 +34,14 @@ pub fn combiner_names() -> &'static [&'static str] {
 ///
 /// # Errors
 /// What the run answers.
-pub fn compare(plan: &Plan, combiner: &str, dataset: &Path, folder: &Path, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Comparison, Error> {
+pub fn compare(
+    plan: &Plan,
+    combiner: &str,
+    dataset: &Path,
+    folder: &Path,
+    stop: &AtomicBool,
+    observe: &mut dyn FnMut(Happening),
+) -> Result<Comparison, Error> {
     let mut node = Node::from(&plan.to_json());
     if combiner != plan.config.combiner.type_name() {
         let kind = Entry { key: "type".to_owned(), line: 0, node: Node::bare(Value::Text(combiner.to_owned())) };

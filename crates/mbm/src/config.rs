@@ -2,19 +2,21 @@
 
 use mbm_config::{defaults, settings, tagged};
 use mbm_data::feature::{
-    AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, ImagePreprocessing, NumberPreprocessing, SetPreprocessing,
-    TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
+    AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, ImagePreprocessing, NumberPreprocessing,
+    SetPreprocessing, TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
 };
 use mbm_data::split::SplitSettings;
 use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, MissingValueStrategy, Unfitted};
 use mbm_model::combiner::CombinerSettings;
+use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
-    BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, NumberDecoder, NumberLoss, SetDecoder, SetLoss, VectorDecoder,
+    BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, NumberDecoder, NumberLoss, SetDecoder, SetLoss,
+    VectorDecoder,
 };
 use mbm_model::encoder::{
-    AudioEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder, TimeseriesEncoder, VectorEncoder,
+    AudioEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder, TimeseriesEncoder,
+    VectorEncoder,
 };
-use mbm_model::decoder::Loss;
 use mbm_train::TrainerSettings;
 
 use crate::error::Error;
@@ -119,7 +121,12 @@ inputs! {
     Date = "date", DateInput(DatePreprocessing, DateEncoder = DateEncoder::Cyclic(defaults()), Date);
 }
 
-fn unfitted(name: &str, column: &str, fitter: Box<dyn mbm_data::feature::Fitter>, missing_value_strategy: MissingValueStrategy) -> Unfitted {
+fn unfitted(
+    name: &str,
+    column: &str,
+    fitter: Box<dyn mbm_data::feature::Fitter>,
+    missing_value_strategy: MissingValueStrategy,
+) -> Unfitted {
     Unfitted { name: name.to_owned(), column: column.to_owned(), fitter, missing_value_strategy }
 }
 
@@ -213,16 +220,23 @@ impl OutputFeature {
                 let class_weights = match &it.class_weights {
                     Some(weights) if weights.len() == class_counts.len() => weights.iter().map(|weight| *weight as f32).collect(),
                     Some(weights) => {
-                        let message = format!("output '{}': class_weights has {} values for {} classes", self.name(), weights.len(), class_counts.len());
+                        let message = format!(
+                            "output '{}': class_weights has {} values for {} classes",
+                            self.name(),
+                            weights.len(),
+                            class_counts.len()
+                        );
                         return Err(Error::Unfit(message));
                     }
                     None => balanced(class_counts, it.balance_classes),
                 };
                 (Loss::CrossEntropy { class_weights, smoothing: it.label_smoothing, gamma: 0.0 }, it.weight)
             }
-            Self::Category(CategoryOutput { loss: CategoryLoss::Focal(it), .. }) | Self::Binary(BinaryOutput { loss: BinaryLoss::Focal(it), .. }) => {
-                (Loss::CrossEntropy { class_weights: balanced(class_counts, it.balance_classes), smoothing: 0.0, gamma: it.gamma }, it.weight)
-            }
+            Self::Category(CategoryOutput { loss: CategoryLoss::Focal(it), .. })
+            | Self::Binary(BinaryOutput { loss: BinaryLoss::Focal(it), .. }) => (
+                Loss::CrossEntropy { class_weights: balanced(class_counts, it.balance_classes), smoothing: 0.0, gamma: it.gamma },
+                it.weight,
+            ),
             Self::Binary(BinaryOutput { loss: BinaryLoss::WeightedCrossEntropy(it), .. }) if is_svm => (Loss::Hinge, it.weight),
             Self::Binary(BinaryOutput { loss: BinaryLoss::WeightedCrossEntropy(it), .. }) => {
                 let mut class_weights = balanced(class_counts, it.balance_classes);

@@ -57,7 +57,8 @@ impl Description {
         let path = folder.join("description.json");
         if start == Start::Resume && path.exists() {
             let text = std::fs::read(&path).map_err(Error::io(&path))?;
-            let before: Self = serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })?;
+            let before: Self =
+                serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })?;
             let differs = |reason: &str| Err(Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() });
             return match () {
                 () if before.config != self.config => differs("the config is not that of the run"),

@@ -161,7 +161,9 @@ impl Experiment {
                 return Ok(None);
             }
             let predictor = self.predictor(spec, dataset, model.clone(), device.clone());
-            self.validate(&predictor, spec, dataset, &rows.validation).map(Some).map_err(|error| TrainError::Validation(error.to_string()))
+            self.validate(&predictor, spec, dataset, &rows.validation)
+                .map(Some)
+                .map_err(|error| TrainError::Validation(error.to_string()))
         };
         Ok(train(&training, &mut validate, &mut |event| observe(Happening::Training(event)))?)
     }
@@ -219,7 +221,14 @@ impl Experiment {
         let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows)?;
         observe(Happening::Stage("writing predictions and report"));
         self.write_predictions(predictor, dataset, measured_rows)?;
-        let measured = Measured { split: name, rows: measured_rows, scored: &scored, statistics: &statistics, subsets: &subsets, history: &progress.history };
+        let measured = Measured {
+            split: name,
+            rows: measured_rows,
+            scored: &scored,
+            statistics: &statistics,
+            subsets: &subsets,
+            history: &progress.history,
+        };
         write_report(&self.folder.join("report.html"), self, predictor, dataset, &measured, outcome)?;
         Ok(statistics)
     }

@@ -97,15 +97,20 @@ impl Head {
     pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
         let failed = |source| Error::Head { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
-        let classes = || examples.targets.iter().filter_map(|it| if let Payload::Class(class) = it { Some(*class as usize) } else { None });
-        let numbers = || examples.targets.iter().filter_map(|it| if let Payload::Vector(values) = it { values.first().copied() } else { None });
+        let classes =
+            || examples.targets.iter().filter_map(|it| if let Payload::Class(class) = it { Some(*class as usize) } else { None });
+        let numbers = || {
+            examples.targets.iter().filter_map(|it| if let Payload::Vector(values) = it { values.first().copied() } else { None })
+        };
         let gamma = |kernel: SvmKernel| (kernel == SvmKernel::Rbf).then_some(Gamma::Scale);
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(it)) => {
                 let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3 };
                 Svr::fit(x, &numbers().collect::<Vec<_>>(), options).map(Self::Svr).map_err(failed)
             }
-            DecoderSettings::Number(NumberDecoder::Ridge(it)) => Ridge::fit(x, &numbers().collect::<Vec<_>>(), it.alpha).map(Self::Ridge).map_err(failed),
+            DecoderSettings::Number(NumberDecoder::Ridge(it)) => {
+                Ridge::fit(x, &numbers().collect::<Vec<_>>(), it.alpha).map(Self::Ridge).map_err(failed)
+            }
             _ => match svm(decoder) {
                 Some(svm) if svm.training == SvmTraining::Exact => {
                     let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3 };

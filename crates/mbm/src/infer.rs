@@ -20,7 +20,9 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         match inferred {
             Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
             Inferred::Feature(kind) => inputs.push(feature(column, kind)),
-            Inferred::Ignored(reason) if is_target => return Err(Error::Unfit(format!("the column '{column}' cannot be a target: {reason}"))),
+            Inferred::Ignored(reason) if is_target => {
+                return Err(Error::Unfit(format!("the column '{column}' cannot be a target: {reason}")));
+            }
             Inferred::Split => split = Some(column.clone()),
             Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is left out: {reason}")),
         }
@@ -30,7 +32,8 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
-    let plan = Plan::from_node(&map(config)).map_err(|problems| Error::Config { file: "the config inferred from the dataset".to_owned(), problems })?;
+    let plan = Plan::from_node(&map(config))
+        .map_err(|problems| Error::Config { file: "the config inferred from the dataset".to_owned(), problems })?;
     Ok((plan, notes))
 }
 
@@ -38,7 +41,9 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
 fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
     match kind {
         "number" | "category" | "binary" | "set" | "vector" => Ok(kind),
-        other => Err(Error::Unfit(format!("the column '{column}' seems to hold {other}, and a target is a number, category, binary, set or vector"))),
+        other => Err(Error::Unfit(format!(
+            "the column '{column}' seems to hold {other}, and a target is a number, category, binary, set or vector"
+        ))),
     }
 }
 

@@ -47,7 +47,13 @@ pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     let predictor = Predictor::open(path)?;
     let mut lines = vec![format!("{} parameters, seed {}", predictor.model.num_params(), predictor.plan.config.random_seed)];
     for field in &predictor.inputs {
-        lines.push(format!("input   {} ({}) from column '{}': {:?}", field.name, field.preprocessor.type_name(), field.column, field.preprocessor.get().shape()));
+        lines.push(format!(
+            "input   {} ({}) from column '{}': {:?}",
+            field.name,
+            field.preprocessor.type_name(),
+            field.column,
+            field.preprocessor.get().shape()
+        ));
     }
     lines.push(format!("combiner {}", predictor.plan.config.combiner.type_name()));
     for field in &predictor.outputs {

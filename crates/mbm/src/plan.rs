@@ -6,8 +6,8 @@ use mbm_algo::metric::{CLASSIFICATION, REGRESSION, SETS};
 use mbm_config::{Format, Node, Problems, Setting, Value, closest};
 use mbm_data::{Field, Shape};
 use mbm_model::combiner::CombinerSettings;
-use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
+use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
 use crate::config::{Config, InputFeature, OutputFeature};
 use crate::error::Error;
@@ -74,7 +74,12 @@ impl Plan {
 
     /// The model for fitted features; `class_counts` has the training rows of each class for each output, or is empty where
     /// nothing will be trained.
-    pub(crate) fn model_spec(&self, inputs: &[Field], outputs: &[Field], class_counts: &[Vec<usize>]) -> Result<ModelSpec, Error> {
+    pub(crate) fn model_spec(
+        &self,
+        inputs: &[Field],
+        outputs: &[Field],
+        class_counts: &[Vec<usize>],
+    ) -> Result<ModelSpec, Error> {
         let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
             name: feature.name().to_owned(),
             encoder: feature.encoder(),
@@ -152,7 +157,8 @@ impl Check<'_> {
                 self.add(list, "at least one feature is needed".to_owned());
             }
         }
-        let names: Vec<(&str, String)> = inputs.iter().enumerate().map(|(at, it)| (it.name(), format!("input_features.{at}.name"))).collect();
+        let names: Vec<(&str, String)> =
+            inputs.iter().enumerate().map(|(at, it)| (it.name(), format!("input_features.{at}.name"))).collect();
         let outs = outputs.iter().enumerate().map(|(at, it)| (it.name(), format!("output_features.{at}.name")));
         let names: Vec<(&str, String)> = names.into_iter().chain(outs).collect();
         for (at, (name, path)) in names.iter().enumerate() {
@@ -183,7 +189,10 @@ impl Check<'_> {
                 && text.preprocessing.tokenizer == mbm_data::feature::TokenizerKind::HfTokenizer
                 && text.preprocessing.vocab_file.is_none()
             {
-                self.add(&format!("input_features.{at}.preprocessing"), "tokenizer: hf_tokenizer needs vocab_file, the path of a tokenizer.json".to_owned());
+                self.add(
+                    &format!("input_features.{at}.preprocessing"),
+                    "tokenizer: hf_tokenizer needs vocab_file, the path of a tokenizer.json".to_owned(),
+                );
             }
         }
     }
@@ -206,7 +215,13 @@ impl Check<'_> {
             CombinerSettings::Bottleneck(it) => self.heads("combiner", it.hidden_size, it.num_heads),
             CombinerSettings::Tensor(it) if it.product_size(config.input_features.len()).is_none() => {
                 let n = config.input_features.len();
-                self.add("combiner.projection_size", format!("({} + 1) ^ {n} products are too many; use a smaller projection_size, or low_rank_tensor", it.projection_size));
+                self.add(
+                    "combiner.projection_size",
+                    format!(
+                        "({} + 1) ^ {n} products are too many; use a smaller projection_size, or low_rank_tensor",
+                        it.projection_size
+                    ),
+                );
             }
             CombinerSettings::Film(it) => {
                 let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
@@ -232,8 +247,13 @@ impl Check<'_> {
         if let (Some(metric), Some(output)) = (trainer.validation_metric.as_deref(), output) {
             let metrics = metric_names(output);
             if metric != "loss" && !metrics.contains(&metric) {
-                let meant = closest(metric, metrics.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
-                let message = format!("'{metric}' is no metric of a {} output{meant}; there are: loss, {}", output.type_name(), metrics.join(", "));
+                let meant =
+                    closest(metric, metrics.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+                let message = format!(
+                    "'{metric}' is no metric of a {} output{meant}; there are: loss, {}",
+                    output.type_name(),
+                    metrics.join(", ")
+                );
                 self.add("trainer.validation_metric", message);
             }
         }
@@ -279,7 +299,8 @@ trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
 
     #[test]
     fn overrides_are_read_like_the_file() {
-        let overrides = ["trainer.epochs=3".to_owned(), "input_features.image.encoder.type=resnet".to_owned(), "combiner=gated".to_owned()];
+        let overrides =
+            ["trainer.epochs=3".to_owned(), "input_features.image.encoder.type=resnet".to_owned(), "combiner=gated".to_owned()];
         let plan = Plan::read(DIGITS, Format::Yaml, &overrides, "config.yaml").unwrap();
         assert_eq!(plan.config.trainer.epochs, 3);
         assert_eq!(plan.config.combiner.type_name(), "gated");

@@ -30,10 +30,14 @@ pub(crate) fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`.
 pub fn columns(output: &str, preprocessor: &Preprocessor) -> Vec<Column> {
     let predictions = format!("{output}_predictions");
-    let probabilities = class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
+    let probabilities =
+        class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
     match preprocessor {
         Preprocessor::Category(_) | Preprocessor::Binary(_) => {
-            [Column::text(predictions), Column::number(format!("{output}_probability"))].into_iter().chain(probabilities).collect()
+            [Column::text(predictions), Column::number(format!("{output}_probability"))]
+                .into_iter()
+                .chain(probabilities)
+                .collect()
         }
         Preprocessor::Set(_) => std::iter::once(Column::text(predictions)).chain(probabilities).collect(),
         Preprocessor::Number(_) => vec![Column::number(predictions)],
@@ -49,10 +53,18 @@ impl Prediction {
         match self {
             Self::Classes(probabilities) => {
                 let best = argmax(probabilities);
-                [Value::Text(names[best].clone()), number(&probabilities[best])].into_iter().chain(probabilities.iter().map(number)).collect()
+                [Value::Text(names[best].clone()), number(&probabilities[best])]
+                    .into_iter()
+                    .chain(probabilities.iter().map(number))
+                    .collect()
             }
             Self::Labels(probabilities) => {
-                let held = names.iter().zip(probabilities).filter(|(_, p)| **p >= 0.5).map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+                let held = names
+                    .iter()
+                    .zip(probabilities)
+                    .filter(|(_, p)| **p >= 0.5)
+                    .map(|(name, _)| name.as_str())
+                    .collect::<Vec<_>>();
                 std::iter::once(Value::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
             }
             Self::Number(value) => vec![Value::Number(*value)],

@@ -115,8 +115,14 @@ impl Predictor {
     }
 
     /// The values of [`Predictor::columns`] for some rows.
-    pub(crate) fn predict_rows(&self, dataset: &Dataset, rows: &[usize], faults: &mut FaultReport) -> Result<Vec<Vec<Value>>, Error> {
-        let read: Vec<(Sample, Vec<Option<Fault>>)> = rows.par_iter().map(|row_idx| dataset.read(*row_idx)).collect::<Result<_, _>>()?;
+    pub(crate) fn predict_rows(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        faults: &mut FaultReport,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        let read: Vec<(Sample, Vec<Option<Fault>>)> =
+            rows.par_iter().map(|row_idx| dataset.read(*row_idx)).collect::<Result<_, _>>()?;
         let (samples, row_faults): (Vec<Sample>, Vec<_>) = read.into_iter().unzip();
         let predictions = self.predict_batch(&Batch::collate(dataset, &samples));
         let mut lines = Vec::with_capacity(rows.len());
@@ -161,7 +167,12 @@ fn status(fields: &[Field], row_faults: &[Option<Fault>], row_idx: usize, report
             MissingValueStrategy::Absent => {}
             MissingValueStrategy::DropRow => skipped = true,
             MissingValueStrategy::Error => {
-                return Err(mbm_data::DataError::BadCell { row: row_idx + 1, column: field.column.clone(), fault: fault.to_string() }.into());
+                return Err(mbm_data::DataError::BadCell {
+                    row: row_idx + 1,
+                    column: field.column.clone(),
+                    fault: fault.to_string(),
+                }
+                .into());
             }
         }
     }

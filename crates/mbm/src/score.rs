@@ -22,9 +22,13 @@ impl Scored {
     /// Nothing yet.
     pub fn new(preprocessor: &Preprocessor) -> Self {
         match preprocessor {
-            Preprocessor::Category(fitted) => Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() }),
+            Preprocessor::Category(fitted) => {
+                Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() })
+            }
             Preprocessor::Binary(_) => Self::Classes(Classified { n_classes: 2, ..Classified::default() }),
-            Preprocessor::Set(fitted) => Self::Labels(MultiLabelled { n_labels: fitted.labels.len(), ..MultiLabelled::default() }),
+            Preprocessor::Set(fitted) => {
+                Self::Labels(MultiLabelled { n_labels: fitted.labels.len(), ..MultiLabelled::default() })
+            }
             _ => Self::Numbers(Regressed::default()),
         }
     }

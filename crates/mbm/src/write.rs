@@ -109,9 +109,11 @@ impl Writer {
         match format {
             Format::Csv | Format::JsonLines => Self::new(Box::new(BufWriter::new(file)), format, columns, path),
             Format::Parquet => {
-                let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("mbm".to_owned()).build();
+                let properties =
+                    WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("mbm".to_owned()).build();
                 let schema = schema(&columns).map_err(|error| damaged(path, &error))?;
-                let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)).map_err(|error| damaged(path, &error))?;
+                let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
+                    .map_err(|error| damaged(path, &error))?;
                 Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()) })
             }
         }
@@ -150,7 +152,9 @@ impl Writer {
             }
             Out::JsonLines(sink) => {
                 // Written by hand because a JSON map would sort the columns.
-                let pair = |(column, value): (&Column, &Value)| format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json());
+                let pair = |(column, value): (&Column, &Value)| {
+                    format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json())
+                };
                 let pairs: Vec<String> = self.columns.iter().zip(&row).map(pair).collect();
                 writeln!(sink, "{{{}}}", pairs.join(",")).map_err(Error::io(&self.path))
             }
@@ -189,7 +193,8 @@ impl Writer {
 
 fn schema(columns: &[Column]) -> parquet::errors::Result<Type> {
     let field = |column: &Column| {
-        let (physical, logical) = if column.is_number { (Physical::DOUBLE, None) } else { (Physical::BYTE_ARRAY, Some(LogicalType::String)) };
+        let (physical, logical) =
+            if column.is_number { (Physical::DOUBLE, None) } else { (Physical::BYTE_ARRAY, Some(LogicalType::String)) };
         let builder = Type::primitive_type_builder(&column.name, physical).with_repetition(Repetition::OPTIONAL);
         builder.with_logical_type(logical).build().map(Arc::new)
     };
@@ -197,7 +202,11 @@ fn schema(columns: &[Column]) -> parquet::errors::Result<Type> {
     Type::group_type_builder("predictions").with_fields(fields).build()
 }
 
-fn write_column<'a>(group: &mut SerializedRowGroupWriter<'_, File>, column: &Column, values: impl Iterator<Item = &'a Value>) -> parquet::errors::Result<()> {
+fn write_column<'a>(
+    group: &mut SerializedRowGroupWriter<'_, File>,
+    column: &Column,
+    values: impl Iterator<Item = &'a Value>,
+) -> parquet::errors::Result<()> {
     let Some(mut writer) = group.next_column()? else { return Ok(()) };
     let (mut levels, mut numbers, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {

@@ -107,7 +107,8 @@ fn balanced_accuracy(scored: &Classified) -> Option<f64> {
 fn hits_at(scored: &Classified, k: usize) -> Option<f64> {
     let hit = |(row_idx, &truth): (usize, &usize)| {
         let row = scored.row(row_idx);
-        let ahead = (0..row.len()).filter(|&class| row[class] > row[truth] || (row[class] == row[truth] && class < truth)).count();
+        let ahead =
+            (0..row.len()).filter(|&class| row[class] > row[truth] || (row[class] == row[truth] && class < truth)).count();
         f64::from(u8::from(ahead < k))
     };
     mean(scored.truth.iter().enumerate().map(hit))

@@ -7,7 +7,11 @@ fn thresholds(scores: &[f32], positive: &[bool]) -> Vec<(f32, f64, f64)> {
     let mut steps: Vec<(f32, f64, f64)> = Vec::new();
     let (mut hits, mut misses) = (0.0, 0.0);
     for idx in order {
-        if positive[idx] { hits += 1.0 } else { misses += 1.0 }
+        if positive[idx] {
+            hits += 1.0
+        } else {
+            misses += 1.0
+        }
         match steps.last_mut() {
             Some(last) if last.0 == scores[idx] => *last = (scores[idx], hits, misses),
             _ => steps.push((scores[idx], hits, misses)),

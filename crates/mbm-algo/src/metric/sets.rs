@@ -28,7 +28,10 @@ pub const SETS: &[Metric<MultiLabelled>] = &[
 impl MultiLabelled {
     fn rows(&self) -> impl Iterator<Item = (&[bool], Vec<bool>)> {
         let n = self.n_labels.max(1);
-        self.truth.chunks(n).zip(self.probabilities.chunks(n)).map(|(truth, row)| (truth, row.iter().map(|p| *p >= 0.5).collect()))
+        self.truth
+            .chunks(n)
+            .zip(self.probabilities.chunks(n))
+            .map(|(truth, row)| (truth, row.iter().map(|p| *p >= 0.5).collect()))
     }
 }
 

@@ -135,7 +135,10 @@ impl FittedAudio {
         let wave = Waveform::decode(bytes, self.max_seconds)?.resampled(self.rate)?;
         let mut frames = self.front_end().frames(&wave.samples);
         for frame in frames.data.chunks_mut(frames.width) {
-            frame.iter_mut().zip(self.mean.iter().zip(&self.deviation)).for_each(|(value, (mean, deviation))| *value = (*value - mean) / deviation);
+            frame
+                .iter_mut()
+                .zip(self.mean.iter().zip(&self.deviation))
+                .for_each(|(value, (mean, deviation))| *value = (*value - mean) / deviation);
         }
         Ok(frames)
     }
@@ -146,7 +149,8 @@ impl Preprocess for FittedAudio {
         if matches!(cell, Cell::Empty) {
             return Err(Fault::new(Cause::Empty, ""));
         }
-        let frames = media::bytes_of(cell, folder).and_then(|bytes| self.frames(bytes).map_err(|fault| media::named(cell, fault)))?;
+        let frames =
+            media::bytes_of(cell, folder).and_then(|bytes| self.frames(bytes).map_err(|fault| media::named(cell, fault)))?;
         Ok(Payload::Frames(frames))
     }
 

@@ -83,7 +83,9 @@ impl Preprocess for FittedBinary {
             None => as_bool(text).map(u32::from),
             Some(labels) => labels.iter().position(|label| label == text).map(|at| at as u32),
         };
-        class.map(Payload::Class).ok_or_else(|| Fault::new(Cause::Malformed, format!("'{text}' is neither {} nor {}", self.label(0), self.label(1))))
+        class
+            .map(Payload::Class)
+            .ok_or_else(|| Fault::new(Cause::Malformed, format!("'{text}' is neither {} nor {}", self.label(0), self.label(1))))
     }
 
     fn shape(&self) -> Shape {

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn classes_are_sorted_and_an_unseen_one_is_a_fault() {
-        let mut fitter = CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()], ..mbm_config::defaults() }.fitter();
+        let mut fitter =
+            CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()], ..mbm_config::defaults() }.fitter();
         for word in ["b", "a", "b", " a ", "d", "d", "e", "", "?", "?", "?"] {
             fitter.observe(&Cell::text(word), Path::new(""));
         }

@@ -45,7 +45,8 @@ impl DatePreprocessing {
     }
 }
 
-const DATE_TIMES: [&str; 6] = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M"];
+const DATE_TIMES: [&str; 6] =
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M"];
 const DATES: [&str; 5] = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d"];
 
 /// Reads ISO 8601 (a zone is ignored), `2024/12/31`, `31.12.2024`, `12/31/2024`, or by a pattern.
@@ -74,7 +75,11 @@ impl Fitter for DateFitter {
         if !self.any {
             return Err("no training cell holds a date".to_owned());
         }
-        Ok(Preprocessor::Date(FittedDate { format: self.format, mean_year: self.years.mean(), year_deviation: self.years.deviation() }))
+        Ok(Preprocessor::Date(FittedDate {
+            format: self.format,
+            mean_year: self.years.mean(),
+            year_deviation: self.years.deviation(),
+        }))
     }
 }
 
@@ -107,7 +112,9 @@ mod tests {
     #[test]
     fn the_usual_forms_are_the_same_day() {
         let want = NaiveDate::from_ymd_opt(2024, 12, 31).unwrap().and_hms_opt(0, 0, 0).unwrap();
-        for text in ["2024-12-31", "2024/12/31", "31.12.2024", "12/31/2024", "20241231", "2024-12-31T00:00:00Z", "2024-12-31 00:00"] {
+        for text in
+            ["2024-12-31", "2024/12/31", "31.12.2024", "12/31/2024", "20241231", "2024-12-31T00:00:00Z", "2024-12-31 00:00"]
+        {
             assert_eq!(parse_date(text, None), Some(want), "{text}");
         }
         assert_eq!(parse_date("31-12-2024", Some("%d-%m-%Y")), Some(want));

@@ -70,8 +70,15 @@ struct ImageFitter {
 impl ImagePreprocessing {
     /// Starts fitting.
     pub fn fitter(&self) -> Box<dyn Fitter> {
-        let known = self.num_channels.zip(self.height.zip(self.width)).map(|(channels, (height, width))| (channels, height, width));
-        Box::new(ImageFitter { settings: self.clone(), size: known, moments: vec![Moments::default(); 3], n_seen: 0, first_fault: None })
+        let known =
+            self.num_channels.zip(self.height.zip(self.width)).map(|(channels, (height, width))| (channels, height, width));
+        Box::new(ImageFitter {
+            settings: self.clone(),
+            size: known,
+            moments: vec![Moments::default(); 3],
+            n_seen: 0,
+            first_fault: None,
+        })
     }
 }
 
@@ -111,9 +118,10 @@ impl Fitter for ImageFitter {
         let (mean, deviation) = match (self.settings.standardize_image, channels) {
             (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
             (Standardization::Imagenet1k, _) => (vec![0.449; channels], vec![0.226; channels]),
-            (Standardization::Dataset, _) if fitted => {
-                (self.moments[..channels].iter().map(Moments::mean).collect(), self.moments[..channels].iter().map(Moments::deviation).collect())
-            }
+            (Standardization::Dataset, _) if fitted => (
+                self.moments[..channels].iter().map(Moments::mean).collect(),
+                self.moments[..channels].iter().map(Moments::deviation).collect(),
+            ),
             (Standardization::Dataset | Standardization::None, _) => (vec![0.0; channels], vec![1.0; channels]),
         };
         let max_pixels = self.settings.max_pixels;

@@ -178,7 +178,9 @@ pub(crate) fn text_of(cell: &Cell) -> Result<String, Fault> {
     use crate::Cause;
     match cell {
         Cell::Empty => Err(Fault::new(Cause::Empty, "")),
-        Cell::NotUtf8(bytes) => Err(Fault::new(Cause::NotUtf8, String::from_utf8_lossy(bytes).chars().take(40).collect::<String>())),
+        Cell::NotUtf8(bytes) => {
+            Err(Fault::new(Cause::NotUtf8, String::from_utf8_lossy(bytes).chars().take(40).collect::<String>()))
+        }
         Cell::Bytes(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(Fault::new(Cause::NotUtf8, format!("{} bytes", bytes.len()))),

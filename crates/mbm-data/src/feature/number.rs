@@ -64,7 +64,14 @@ impl NumberPreprocessing {
     /// Starts fitting.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let range = (f64::INFINITY, f64::NEG_INFINITY);
-        Box::new(NumberFitter { normalization: self.normalization, moments: Moments::default(), range, sample: Vec::new(), n_seen: 0, rng: rng(0) })
+        Box::new(NumberFitter {
+            normalization: self.normalization,
+            moments: Moments::default(),
+            range,
+            sample: Vec::new(),
+            n_seen: 0,
+            rng: rng(0),
+        })
     }
 }
 

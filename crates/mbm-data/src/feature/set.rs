@@ -58,7 +58,11 @@ impl Fitter for SetFitter {
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
         let labels = most_common(self.counts, self.most_common);
-        if labels.is_empty() { Err("no training cell holds a label".to_owned()) } else { Ok(Preprocessor::Set(FittedSet { labels })) }
+        if labels.is_empty() {
+            Err("no training cell holds a label".to_owned())
+        } else {
+            Ok(Preprocessor::Set(FittedSet { labels }))
+        }
     }
 }
 
@@ -66,7 +70,8 @@ impl Preprocess for FittedSet {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let found = labels_of(cell)?;
         let mut vector = vec![0.0; self.labels.len()];
-        let positions: Vec<usize> = found.iter().filter_map(|label| self.labels.iter().position(|known| known == label)).collect();
+        let positions: Vec<usize> =
+            found.iter().filter_map(|label| self.labels.iter().position(|known| known == label)).collect();
         if positions.is_empty() && !found.is_empty() {
             return Err(Fault::new(Cause::UnknownClass, format!("'{}'", found.join(" "))));
         }

@@ -80,7 +80,11 @@ impl Fitter for TextFitter {
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
         let tokenizer = self.tokenizer.finish()?;
-        Ok(Preprocessor::Text(FittedText { tokenizer, max_steps: self.settings.max_sequence_length, lowercase: self.settings.lowercase }))
+        Ok(Preprocessor::Text(FittedText {
+            tokenizer,
+            max_steps: self.settings.max_sequence_length,
+            lowercase: self.settings.lowercase,
+        }))
     }
 }
 

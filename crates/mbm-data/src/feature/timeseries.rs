@@ -76,7 +76,8 @@ impl Preprocess for FittedTimeseries {
             return Err(Fault::new(Cause::Malformed, format!("a step of {} values where training had {width}", step.len())));
         }
         let kept = &steps[steps.len().saturating_sub(self.max_steps)..];
-        let scaled = |step: &Vec<f64>| -> Vec<f32> { (0..width).map(|i| (step[i] as f32 - self.mean[i]) / self.deviation[i]).collect() };
+        let scaled =
+            |step: &Vec<f64>| -> Vec<f32> { (0..width).map(|i| (step[i] as f32 - self.mean[i]) / self.deviation[i]).collect() };
         Ok(Payload::Frames(Frames { width, data: kept.iter().flat_map(scaled).collect() }))
     }
 
@@ -87,7 +88,8 @@ impl Preprocess for FittedTimeseries {
 
 /// The steps of a cell, at least one, each of one value at least.
 fn steps_of(cell: &Cell) -> Result<Vec<Vec<f64>>, Fault> {
-    let malformed = || Fault::new(Cause::Malformed, format!("'{}' is not a series", cell.to_text().chars().take(60).collect::<String>()));
+    let malformed =
+        || Fault::new(Cause::Malformed, format!("'{}' is not a series", cell.to_text().chars().take(60).collect::<String>()));
     let steps: Vec<Vec<f64>> = match cell {
         Cell::Numbers(values) => values.iter().map(|value| vec![*value]).collect(),
         Cell::Number(value) => vec![vec![*value]],
@@ -97,7 +99,9 @@ fn steps_of(cell: &Cell) -> Result<Vec<Vec<f64>>, Fault> {
             if text.trim_start().starts_with('[') {
                 return steps_of(&Cell::json(serde_json::from_str(&text).map_err(|_| malformed())?));
             }
-            let split = |part: &str| part.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::parse).collect::<Result<Vec<f64>, _>>();
+            let split = |part: &str| {
+                part.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::parse).collect::<Result<Vec<f64>, _>>()
+            };
             let parts: Vec<&str> = text.split(';').filter(|part| !part.trim().is_empty()).collect();
             let parsed = parts.iter().map(|part| split(part)).collect::<Result<Vec<_>, _>>().map_err(|_| malformed())?;
             if parsed.len() == 1 { parsed[0].iter().map(|value| vec![*value]).collect() } else { parsed }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainerBuilder};
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::models::TrainerWrapper;
 use tokenizers::{AddedToken, ModelWrapper, Tokenizer as HfTokenizer};
 
 use super::TokenizerKind;
@@ -167,7 +167,9 @@ impl TokenizerFitter {
 
     pub fn finish(self) -> Result<Tokenizer, String> {
         match self.kind {
-            TokenizerKind::SpacePunct | TokenizerKind::Characters if self.counts.is_empty() => Err("no training text can be read".to_owned()),
+            TokenizerKind::SpacePunct | TokenizerKind::Characters if self.counts.is_empty() => {
+                Err("no training text can be read".to_owned())
+            }
             TokenizerKind::SpacePunct => Ok(by_frequency(false, self.counts, self.max_size)),
             TokenizerKind::Characters => Ok(by_frequency(true, self.counts, self.max_size)),
             TokenizerKind::Bpe => train_bpe(self.texts, self.max_size).map_err(|error| error.to_string()),

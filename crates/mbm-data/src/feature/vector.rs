@@ -35,7 +35,8 @@ impl VectorPreprocessing {
 }
 
 fn numbers_of(cell: &Cell) -> Result<Vec<f32>, Fault> {
-    let malformed = |text: &str| Fault::new(Cause::Malformed, format!("'{}' is not a vector", text.chars().take(60).collect::<String>()));
+    let malformed =
+        |text: &str| Fault::new(Cause::Malformed, format!("'{}' is not a vector", text.chars().take(60).collect::<String>()));
     let values: Vec<f32> = match cell {
         Cell::Numbers(values) => values.iter().map(|value| *value as f32).collect(),
         other => {

@@ -96,7 +96,8 @@ fn pictures_folder(path: &Path, annotations: &Annotations) -> PathBuf {
     let here = parent(path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let set = stem.rsplit('_').next().unwrap_or_default();
-    let candidates = [here.clone(), here.join(set), here.join("..").join(set), here.join("../images").join(set), here.join("images")];
+    let candidates =
+        [here.clone(), here.join(set), here.join("..").join(set), here.join("../images").join(set), here.join("images")];
     let first = annotations.images.first().map(|picture| picture.file_name.clone()).unwrap_or_default();
     candidates.into_iter().find(|folder| folder.join(&first).is_file()).unwrap_or(here)
 }

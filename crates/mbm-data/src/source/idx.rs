@@ -34,10 +34,15 @@ impl Source for Idx {
         let mut file = open_file(&self.path)?;
         let [n_images, height, width] = read_header::<3>(&self.path, &mut file)?;
         if self.labels.as_ref().is_some_and(|labels| labels.len() != n_images) {
-            return Err(DataError::malformed(&self.path, None, format!("{n_images} images, but the labels' file holds another number")));
+            return Err(DataError::malformed(
+                &self.path,
+                None,
+                format!("{n_images} images, but the labels' file holds another number"),
+            ));
         }
         let n_pixels = height.checked_mul(width).filter(|n| (1..=1 << 24).contains(n));
-        let n_pixels = n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, format!("images of {height} x {width} pixels")))?;
+        let n_pixels =
+            n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, format!("images of {height} x {width} pixels")))?;
         let mut pixels = vec![0; n_pixels];
         for idx in 0..n_images {
             read_exact(&self.path, &mut file, &mut pixels)?;
@@ -55,7 +60,11 @@ fn labels_beside(path: &Path) -> Option<PathBuf> {
     let labels = name.replace("images", "labels").replace("idx3", "idx1");
     let plain = labels.trim_end_matches(".gz");
     let candidates = [plain.to_owned(), format!("{plain}.gz")];
-    candidates.into_iter().filter(|candidate| *candidate != name).map(|candidate| path.with_file_name(candidate)).find(|path| path.is_file())
+    candidates
+        .into_iter()
+        .filter(|candidate| *candidate != name)
+        .map(|candidate| path.with_file_name(candidate))
+        .find(|path| path.is_file())
 }
 
 fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
@@ -64,7 +73,11 @@ fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
     let mut labels = Vec::new();
     file.take(n_labels as u64).read_to_end(&mut labels).map_err(DataError::io(path))?;
     if labels.len() != n_labels {
-        return Err(DataError::malformed(path, None, format!("the file ends early: {n_labels} labels promised, {} there", labels.len())));
+        return Err(DataError::malformed(
+            path,
+            None,
+            format!("the file ends early: {n_labels} labels promised, {} there", labels.len()),
+        ));
     }
     Ok(labels)
 }
@@ -74,7 +87,11 @@ fn read_header<const RANK: usize>(path: &Path, file: &mut dyn Read) -> Result<[u
     let mut magic = [0; 4];
     read_exact(path, file, &mut magic)?;
     if magic != [0, 0, 8, RANK as u8] {
-        return Err(DataError::malformed(path, None, format!("not an idx file of bytes in {RANK} dimensions: it starts with {magic:?}")));
+        return Err(DataError::malformed(
+            path,
+            None,
+            format!("not an idx file of bytes in {RANK} dimensions: it starts with {magic:?}"),
+        ));
     }
     let mut dims = [0; RANK];
     for dim in &mut dims {

@@ -86,7 +86,8 @@ impl Combine for Bottleneck {
         let [batch, _] = inputs[0].present.dims();
         let steps = project_steps(&self.projections, &inputs);
         let shared = learnt_steps(&self.shared, batch);
-        let (mut steps, shared) = self.layers.iter().fold((steps, shared), |(steps, shared), layer| exchange(layer, steps, shared));
+        let (mut steps, shared) =
+            self.layers.iter().fold((steps, shared), |(steps, shared), layer| exchange(layer, steps, shared));
         steps.push(shared);
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, (inputs + 1) * hidden]
         Fused { pooled, sequence: join(&steps.iter().collect::<Vec<_>>()) }

@@ -30,7 +30,12 @@ pub struct Concat {
 
 impl ConcatSettings {
     pub(super) fn init(&self, inputs: &Inputs) -> Concat {
-        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        let spec = DenseSpec {
+            n_layers: self.num_fc_layers,
+            output_size: self.output_size,
+            activation: self.activation,
+            dropout: self.dropout,
+        };
         Concat { dense: spec.init(inputs.widths.iter().sum(), inputs.device) }
     }
 }

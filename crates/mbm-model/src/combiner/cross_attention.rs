@@ -57,7 +57,8 @@ impl CrossAttentionSettings {
 impl CrossLayer {
     fn forward(&self, inputs: &[Steps]) -> Vec<Steps> {
         let attend = |at: usize| {
-            let others: Vec<&Steps> = inputs.iter().enumerate().filter(|(other, _)| *other != at || inputs.len() == 1).map(|(_, it)| it).collect();
+            let others: Vec<&Steps> =
+                inputs.iter().enumerate().filter(|(other, _)| *other != at || inputs.len() == 1).map(|(_, it)| it).collect();
             let context = join(&others);
             let x = inputs[at].values.clone();
             let values = self.norms[at].forward(x.clone() + self.attentions[at].forward(x, &context));
@@ -77,7 +78,8 @@ pub(super) fn join(parts: &[&Steps]) -> Steps {
 
 /// Each input's steps brought to one width.
 pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
-    let step = |(layer, input): (&Linear, &Sequence)| Steps { values: layer.forward(input.values.clone()), mask: input.mask.clone() };
+    let step =
+        |(layer, input): (&Linear, &Sequence)| Steps { values: layer.forward(input.values.clone()), mask: input.mask.clone() };
     layers.iter().zip(inputs).map(step).collect()
 }
 

@@ -34,7 +34,12 @@ pub struct Late {
 
 impl LateSettings {
     pub(super) fn init(&self, inputs: &Inputs) -> Late {
-        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: Activation::Relu, dropout: self.dropout };
+        let spec = DenseSpec {
+            n_layers: self.num_fc_layers,
+            output_size: self.output_size,
+            activation: Activation::Relu,
+            dropout: self.dropout,
+        };
         let heads: Vec<Dense> = inputs.widths.iter().map(|width| spec.init(*width, inputs.device)).collect();
         let width = heads.iter().map(Dense::width).sum();
         Late { heads, weights: zeros([1, inputs.widths.len()], inputs.device), width }
@@ -52,7 +57,12 @@ impl Combine for Late {
         // An absent input has no vote; where all are absent, all vote.
         let votes = self.weights.val().expand(present.dims()) + (present - 1.0) * 1e4;
         let shares = activation::softmax(votes, 1) * n as f32;
-        let weighed = self.heads.iter().zip(&inputs).enumerate().map(|(at, (head, input))| head.forward(input.pooled()) * shares.clone().narrow(1, at, 1));
+        let weighed = self
+            .heads
+            .iter()
+            .zip(&inputs)
+            .enumerate()
+            .map(|(at, (head, input))| head.forward(input.pooled()) * shares.clone().narrow(1, at, 1));
         Fused::pooled(Tensor::cat(weighed.collect(), 1))
     }
 }

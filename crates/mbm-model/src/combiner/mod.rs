@@ -80,9 +80,14 @@ impl CombinerSettings {
     pub fn reading(&self) -> Reading {
         match self {
             Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => Reading::Steps,
-            Self::Concat(_) | Self::Gated(_) | Self::Bilinear(_) | Self::Tensor(_) | Self::LowRankTensor(_) | Self::Film(_) | Self::Late(_) | Self::ProductOfExperts(_) => {
-                Reading::Summary
-            }
+            Self::Concat(_)
+            | Self::Gated(_)
+            | Self::Bilinear(_)
+            | Self::Tensor(_)
+            | Self::LowRankTensor(_)
+            | Self::Film(_)
+            | Self::Late(_)
+            | Self::ProductOfExperts(_) => Reading::Summary,
         }
     }
 
@@ -127,7 +132,11 @@ mod tests {
 
     fn inputs(n: usize) -> Vec<(EncoderSettings, Shape)> {
         let vector = (EncoderSettings::Vector(VectorEncoder::Dense(mbm_config::defaults())), Shape::Vector { width: 6 });
-        let embed = TextEncoder::read(&Node::parse("{type: embed, embedding_size: 8}", Format::Yaml).unwrap(), "", &mut Problems::default());
+        let embed = TextEncoder::read(
+            &Node::parse("{type: embed, embedding_size: 8}", Format::Yaml).unwrap(),
+            "",
+            &mut Problems::default(),
+        );
         let text = (EncoderSettings::Text(embed.unwrap()), Shape::Tokens { vocab_size: 12, max_steps: 4 });
         [vector.clone(), text, vector].into_iter().take(n).collect()
     }

@@ -20,7 +20,7 @@ settings! {
 }
 
 /// The largest outer product that a config may ask for, in values a row.
-pub const MAX_PRODUCT: usize = 1 << 18;
+const MAX_PRODUCT: usize = 1 << 18;
 
 /// Tensor fusion.
 #[derive(Module, Debug)]
@@ -32,7 +32,7 @@ pub struct TensorFusion {
 }
 
 impl TensorSettings {
-    /// Values of the outer product for a number of inputs; `None` beyond [`MAX_PRODUCT`].
+    /// Values of the outer product for a number of inputs; `None` beyond 262,144.
     pub fn product_size(&self, n_inputs: usize) -> Option<usize> {
         (self.projection_size + 1).checked_pow(n_inputs as u32).filter(|size| *size <= MAX_PRODUCT)
     }

@@ -32,7 +32,12 @@ pub struct Classifier {
 
 impl ClassifierSettings {
     pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Classifier {
-        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        let spec = DenseSpec {
+            n_layers: self.num_fc_layers,
+            output_size: self.output_size,
+            activation: self.activation,
+            dropout: self.dropout,
+        };
         let dense = spec.init(input, device);
         Classifier { linear: LinearConfig::new(dense.width(), output).init(device), dense }
     }

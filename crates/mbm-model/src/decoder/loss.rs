@@ -145,7 +145,14 @@ fn one_hot(target: &Target, n_classes: usize) -> Tensor<2> {
 }
 
 /// Losses of the rows and the weights of their classes, `[batch]` each.
-fn cross_entropy(logits: Tensor<2>, target: &Target, class_weights: &[f32], smoothing: f64, gamma: f64, device: &Device) -> (Tensor<1>, Tensor<1>) {
+fn cross_entropy(
+    logits: Tensor<2>,
+    target: &Target,
+    class_weights: &[f32],
+    smoothing: f64,
+    gamma: f64,
+    device: &Device,
+) -> (Tensor<1>, Tensor<1>) {
     let [_, n_classes] = logits.dims();
     let is_class = one_hot(target, n_classes);
     let log_p = activation::log_softmax(logits, 1); // [batch, classes]

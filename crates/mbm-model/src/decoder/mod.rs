@@ -10,8 +10,8 @@ use mbm_config::tagged;
 
 pub use classifier::{Classifier, ClassifierSettings};
 pub use loss::{
-    BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings, MeanSquaredErrorSettings, NumberLoss,
-    SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
+    BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings,
+    MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
 };
 pub use regressor::{Regressor, RegressorSettings};
 pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
@@ -91,7 +91,6 @@ mbm_config::settings! {
     }
 }
 
-
 /// The decoder settings of one output.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
@@ -107,11 +106,19 @@ impl DecoderSettings {
     /// The decoder for a fused vector of `input` columns and `output` scores or numbers.
     pub fn init(&self, input: usize, output: usize, device: &Device) -> Decoder {
         match self {
-            Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => Decoder::Classifier(it.init(input, output, device)),
-            Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it)) => Decoder::Classifier(it.init(input, output, device)),
-            Self::Category(CategoryDecoder::Svm(it)) | Self::Binary(BinaryDecoder::Svm(it)) => Decoder::Svm(it.init(input, output, device)),
+            Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => {
+                Decoder::Classifier(it.init(input, output, device))
+            }
+            Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it)) => {
+                Decoder::Classifier(it.init(input, output, device))
+            }
+            Self::Category(CategoryDecoder::Svm(it)) | Self::Binary(BinaryDecoder::Svm(it)) => {
+                Decoder::Svm(it.init(input, output, device))
+            }
             Self::Number(NumberDecoder::Regressor(it)) => Decoder::Regressor(it.init(input, output, device)),
-            Self::Vector(VectorDecoder::Projector(it) | VectorDecoder::Regressor(it)) => Decoder::Regressor(it.init(input, output, device)),
+            Self::Vector(VectorDecoder::Projector(it) | VectorDecoder::Regressor(it)) => {
+                Decoder::Regressor(it.init(input, output, device))
+            }
             // The network is trained by a linear regressor; the exact one takes its place afterwards.
             Self::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => {
                 Decoder::Regressor(mbm_config::defaults::<RegressorSettings>().init(input, output, device))
@@ -152,7 +159,10 @@ mod tests {
         let rows = [1.0, 0.0, 0.0, 0.0, 9.0, -9.0];
         let present = vec![true, true, false];
         close(value(&cross_entropy(0.0, 0.0), &rows, 2, classes(), present.clone()), (-p.ln() - 3.0 * half.ln()) / 4.0);
-        close(value(&cross_entropy(0.0, 2.0), &rows, 2, classes(), present.clone()), (-(1.0 - p).powi(2) * p.ln() - 3.0 * 0.25 * half.ln()) / 4.0);
+        close(
+            value(&cross_entropy(0.0, 2.0), &rows, 2, classes(), present.clone()),
+            (-(1.0 - p).powi(2) * p.ln() - 3.0 * 0.25 * half.ln()) / 4.0,
+        );
         let smooth = -(0.9 * p.ln() + 0.1 * (1.0 - p).ln());
         close(value(&cross_entropy(0.2, 0.0), &rows, 2, classes(), present.clone()), (smooth - 3.0 * half.ln()) / 4.0);
         close(value(&Loss::Hinge, &rows, 2, classes(), present), (1.0 + 2.0) / 2.0);

@@ -32,7 +32,12 @@ pub struct Regressor {
 
 impl RegressorSettings {
     pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Regressor {
-        let spec = DenseSpec { n_layers: self.num_fc_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        let spec = DenseSpec {
+            n_layers: self.num_fc_layers,
+            output_size: self.output_size,
+            activation: self.activation,
+            dropout: self.dropout,
+        };
         let dense = spec.init(input, device);
         let mut linear = LinearConfig::new(dense.width(), output).init(device);
         linear.bias = Some(Param::from_tensor(Tensor::zeros([output], device)));

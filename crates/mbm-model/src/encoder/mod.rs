@@ -23,7 +23,8 @@ pub use sequence::{
 };
 pub use stacked_cnn::{StackedCnn, StackedCnnSettings};
 pub use vector::{
-    CyclicSettings, DenseSettings, FlatDense, Passthrough, PassthroughSettings, PiecewiseLinear, PiecewiseLinearSettings, VectorDense,
+    CyclicSettings, DenseSettings, FlatDense, Passthrough, PassthroughSettings, PiecewiseLinear, PiecewiseLinearSettings,
+    VectorDense,
 };
 pub use vit::{Vit, VitSettings};
 
@@ -163,7 +164,9 @@ impl EncoderSettings {
             Self::Number(NumberEncoder::Passthrough(_)) | Self::Vector(VectorEncoder::Passthrough(_)) => {
                 Encoder::Passthrough(vector::passthrough(shape))
             }
-            Self::Number(NumberEncoder::Dense(it)) | Self::Vector(VectorEncoder::Dense(it)) => Encoder::VectorDense(it.init(shape, device)),
+            Self::Number(NumberEncoder::Dense(it)) | Self::Vector(VectorEncoder::Dense(it)) => {
+                Encoder::VectorDense(it.init(shape, device))
+            }
             Self::Number(NumberEncoder::PiecewiseLinear(it)) => Encoder::PiecewiseLinear(it.init(shape, device)),
             Self::Category(CategoryEncoder::Dense(it)) => Encoder::CategoryDense(it.init(shape, device)),
             Self::Category(CategoryEncoder::OneHot(_)) => Encoder::OneHot(category::one_hot(shape)),
@@ -239,7 +242,11 @@ mod tests {
             let encoder = EncoderSettings::Image(settings).init(&shape, Reading::Summary, &Device::flex().autodiff());
             assert_eq!(trainable(&encoder), n_params, "resnet {variant}");
         }
-        let mobilenet = EncoderSettings::Image(read("mobilenet_v2")).init(&Shape::Image { channels: 3, height: 32, width: 32 }, Reading::Summary, &Device::flex().autodiff());
+        let mobilenet = EncoderSettings::Image(read("mobilenet_v2")).init(
+            &Shape::Image { channels: 3, height: 32, width: 32 },
+            Reading::Summary,
+            &Device::flex().autodiff(),
+        );
         assert_eq!(trainable(&mobilenet), 2_223_872);
 
         fn trainable(encoder: &Encoder) -> usize {
@@ -276,16 +283,24 @@ mod tests {
     #[test]
     fn encoders_of_sounds_and_series_learn() {
         let shape = Shape::Frames { width: 3, max_steps: 6 };
-        let texts = ["{type: parallel_cnn, num_filters: 4}", "{type: rnn, cell_type: lstm, state_size: 8}", "{type: transformer, hidden_size: 16, dropout: 0.0}"];
+        let texts = [
+            "{type: parallel_cnn, num_filters: 4}",
+            "{type: rnn, cell_type: lstm, state_size: 8}",
+            "{type: transformer, hidden_size: 16, dropout: 0.0}",
+        ];
         check_each(shape.clone(), &texts, |text| EncoderSettings::Audio(read(text)));
-        check_each(shape, &["{type: dense}", "{type: stacked_cnn, num_filters: 16}"], |text| EncoderSettings::Timeseries(read(text)));
+        check_each(shape, &["{type: dense}", "{type: stacked_cnn, num_filters: 16}"], |text| {
+            EncoderSettings::Timeseries(read(text))
+        });
     }
 
     #[test]
     fn encoders_of_vectors_and_classes_learn() {
         let quantiles = vec![-4.0, -2.0, -1.0, 0.5, 2.0, 4.0];
         check_each(Shape::Number { quantiles }, &["ple"], |text| EncoderSettings::Number(read(text)));
-        check_each(Shape::Vector { width: 5 }, &["dense", "{type: dense, num_layers: 2, activation: tanh}"], |text| EncoderSettings::Vector(read(text)));
+        check_each(Shape::Vector { width: 5 }, &["dense", "{type: dense, num_layers: 2, activation: tanh}"], |text| {
+            EncoderSettings::Vector(read(text))
+        });
         check_each(Shape::Vector { width: 11 }, &["cyclic"], |text| EncoderSettings::Date(read(text)));
         check_each(Shape::Class { n_classes: 8 }, &["dense", "onehot"], |text| EncoderSettings::Category(read(text)));
     }
@@ -295,7 +310,14 @@ mod tests {
         use crate::Tensors;
         use mbm_data::{Column, Values};
         let shape = Shape::Tokens { vocab_size: 12, max_steps: 9 };
-        let texts = ["embed", "parallel_cnn", "rnn", "{type: rnn, cell_type: lstm, bidirectional: true}", "{type: rnn, cell_type: gru, reduce_output: max}", "transformer"];
+        let texts = [
+            "embed",
+            "parallel_cnn",
+            "rnn",
+            "{type: rnn, cell_type: lstm, bidirectional: true}",
+            "{type: rnn, cell_type: gru, reduce_output: max}",
+            "transformer",
+        ];
         for text in texts {
             let device = Device::flex();
             device.seed(1);

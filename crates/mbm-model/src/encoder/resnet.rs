@@ -100,7 +100,11 @@ impl ResNetSettings {
             let block = |block: usize| {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let from = std::mem::replace(&mut width, if is_bottleneck { 4 * inner } else { inner });
-                if is_bottleneck { Block::bottleneck(from, inner, stride, device) } else { Block::basic(from, inner, stride, is_small, device) }
+                if is_bottleneck {
+                    Block::bottleneck(from, inner, stride, device)
+                } else {
+                    Block::basic(from, inner, stride, is_small, device)
+                }
             };
             stages.push((0..n_blocks).map(block).collect());
         }
@@ -120,7 +124,11 @@ impl Block {
     /// 1 x 1, 3 x 3 with the stride (as torchvision), 1 x 1 to four times the width.
     fn bottleneck(from: usize, inner: usize, stride: usize, device: &Device) -> Self {
         let to = 4 * inner;
-        let specs = [ConvNormSpec::new([from, inner], 1, 1), ConvNormSpec::new([inner, inner], 3, stride), ConvNormSpec::new([inner, to], 1, 1)];
+        let specs = [
+            ConvNormSpec::new([from, inner], 1, 1),
+            ConvNormSpec::new([inner, inner], 3, stride),
+            ConvNormSpec::new([inner, to], 1, 1),
+        ];
         let shortcut = (from != to || stride != 1).then(|| ConvNormSpec::new([from, to], 1, stride).init(device));
         Self { convs: specs.iter().map(|spec| spec.init(device)).collect(), shortcut, stride }
     }

@@ -9,7 +9,9 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
-use crate::layer::{Activation, CellType, Dense, DenseSpec, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d, sinusoids};
+use crate::layer::{
+    Activation, CellType, Dense, DenseSpec, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d, sinusoids,
+};
 use crate::{Steps, Tensors};
 
 settings! {
@@ -225,7 +227,9 @@ impl Init<'_> {
     /// The stem and the width of its steps: frames keep theirs.
     fn stem(&self, embedding_size: usize) -> (Stem, usize) {
         match *self.shape {
-            Shape::Tokens { vocab_size, .. } => (Stem::Lookup(EmbeddingConfig::new(vocab_size, embedding_size).init(self.device)), embedding_size),
+            Shape::Tokens { vocab_size, .. } => {
+                (Stem::Lookup(EmbeddingConfig::new(vocab_size, embedding_size).init(self.device)), embedding_size)
+            }
             Shape::Frames { width, .. } => {
                 let nothing = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
                 (Stem::Frames(nothing.init(width, self.device)), width)
@@ -234,7 +238,15 @@ impl Init<'_> {
         }
     }
 
-    fn finish(&self, stem: Stem, body: Body, width: usize, dropout: f64, written: Option<Reduce>, habit: Reduce) -> SequenceEncoder {
+    fn finish(
+        &self,
+        stem: Stem,
+        body: Body,
+        width: usize,
+        dropout: f64,
+        written: Option<Reduce>,
+        habit: Reduce,
+    ) -> SequenceEncoder {
         let reduce = Reduce::choose(written, habit, self.reading);
         SequenceEncoder { stem, body, dropout: DropoutConfig::new(dropout).init(), reduce, width }
     }
@@ -248,7 +260,8 @@ impl Init<'_> {
     fn parallel(&self, it: &ParallelCnnSettings) -> SequenceEncoder {
         let (stem, width) = self.stem(it.embedding_size);
         let convs: Vec<Conv1d> = it.filter_sizes.iter().map(|size| conv1d([width, it.num_filters], *size, self.device)).collect();
-        let dense = DenseSpec { n_layers: it.num_fc_layers, output_size: it.output_size, activation: it.activation, dropout: it.dropout };
+        let dense =
+            DenseSpec { n_layers: it.num_fc_layers, output_size: it.output_size, activation: it.activation, dropout: it.dropout };
         let dense = dense.init(it.num_filters * convs.len(), self.device);
         let width = dense.width();
         let body = Body::Parallel(Parallel { convs, dense, activation: it.activation });
@@ -394,4 +407,3 @@ impl Stacked {
         Steps { values: self.dense.forward(x.swap_dims(1, 2)), mask: mask.bool_or(first) }
     }
 }
-

@@ -55,7 +55,14 @@ impl StackedCnnSettings {
         let Shape::Image { channels, height, width } = *shape else { panic!("stacked_cnn was given {shape:?}") };
         let filters = |layer: usize| self.num_filters << layer.min(4);
         let convs: Vec<Conv> = (0..self.num_conv_layers)
-            .map(|layer| Conv::new([if layer == 0 { channels } else { filters(layer - 1) }, filters(layer)], self.filter_size | 1, self.batch_norm, device))
+            .map(|layer| {
+                Conv::new(
+                    [if layer == 0 { channels } else { filters(layer - 1) }, filters(layer)],
+                    self.filter_size | 1,
+                    self.batch_norm,
+                    device,
+                )
+            })
             .collect();
         let n_pools = (0..self.num_conv_layers).take_while(|layer| height.min(width) >> layer >= 4).count();
         let places = (height >> n_pools) * (width >> n_pools);

@@ -22,7 +22,14 @@ impl Attention {
     /// `width` must be a multiple of `n_heads`, which the plan has checked.
     pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
         let linear = || LinearConfig::new(width, width).init(device);
-        Self { query: linear(), key: linear(), value: linear(), output: linear(), dropout: DropoutConfig::new(dropout).init(), n_heads }
+        Self {
+            query: linear(),
+            key: linear(),
+            value: linear(),
+            output: linear(),
+            dropout: DropoutConfig::new(dropout).init(),
+            n_heads,
+        }
     }
 
     /// `[batch, queries, width]` attends to `[batch, keys, width]`.

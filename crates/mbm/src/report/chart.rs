@@ -1,6 +1,9 @@
 //! Line and point charts as SVG.
 
-use plotters::prelude::{ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, Palette, Palette99, PathElement, RGBColor, SVGBackend, SeriesLabelPosition, ShapeStyle, WHITE};
+use plotters::prelude::{
+    ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, Palette, Palette99, PathElement, RGBColor, SVGBackend,
+    SeriesLabelPosition, ShapeStyle, WHITE,
+};
 
 use crate::error::Error;
 
@@ -72,7 +75,8 @@ impl Chart {
             .map_err(|error| failed(&error))?;
         for (at, series) in self.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty()) {
             let (red, green, blue) = Palette99::COLORS[at % Palette99::COLORS.len()];
-            let style = ShapeStyle::from(RGBColor(red, green, blue).mix(if series.is_line { 0.9 } else { 0.5 })).stroke_width(2).filled();
+            let style =
+                ShapeStyle::from(RGBColor(red, green, blue).mix(if series.is_line { 0.9 } else { 0.5 })).stroke_width(2).filled();
             let drawn = if series.is_line {
                 chart.draw_series(LineSeries::new(series.points.iter().copied(), style))
             } else {
@@ -82,7 +86,12 @@ impl Chart {
             drawn.map_err(|error| failed(&error))?.label(&series.name).legend(legend);
         }
         if self.series.len() > 1 {
-            let labels = chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).background_style(WHITE.mix(0.7)).draw().map_err(|error| failed(&error));
+            let labels = chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::LowerRight)
+                .background_style(WHITE.mix(0.7))
+                .draw()
+                .map_err(|error| failed(&error));
             labels?;
         }
         area.present().map_err(|error| failed(&error))
@@ -110,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_chart_is_an_svg_with_its_series_and_empty_data_still_draw() {
-        let chart = Chart { title: "loss".into(), series: vec![Series::line("train", vec![(1.0, 2.0), (2.0, 1.0)])], ..Chart::default() };
+        let chart =
+            Chart { title: "loss".into(), series: vec![Series::line("train", vec![(1.0, 2.0), (2.0, 1.0)])], ..Chart::default() };
         let svg = chart.to_svg().unwrap();
         assert!(svg.starts_with("<svg") && svg.contains("polyline"), "{svg}");
         assert!(Chart::default().to_svg().unwrap().starts_with("<svg"));

@@ -18,7 +18,8 @@ pub(super) struct Page(String);
 
 impl Page {
     pub fn new(title: &str) -> Self {
-        let head = "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>";
+        let head =
+            "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>";
         Self(format!("{head}<title>{}</title><style>{STYLE}</style><body>", escape(title)))
     }
 

@@ -40,7 +40,14 @@ pub(crate) struct Measured<'a> {
 const MAX_CLASSES: usize = 30;
 
 /// Writes the report.
-pub(crate) fn write_report(path: &Path, experiment: &Experiment, predictor: &Predictor, dataset: &Dataset, measured: &Measured, outcome: &Outcome) -> Result<(), Error> {
+pub(crate) fn write_report(
+    path: &Path,
+    experiment: &Experiment,
+    predictor: &Predictor,
+    dataset: &Dataset,
+    measured: &Measured,
+    outcome: &Outcome,
+) -> Result<(), Error> {
     let mut page = html::Page::new("mbm report");
     page.heading(&format!("Report of {}", experiment.dataset.file_name().unwrap_or_default().to_string_lossy()));
     page.paragraph(&format!(
@@ -84,7 +91,11 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Subset| {
         let marks = subset.inputs.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
-        let values = subset.metrics.iter().zip(&mains).map(|((_, metrics), main)| metrics.get(*main).map_or("-".to_owned(), |value| number(*value)));
+        let values = subset
+            .metrics
+            .iter()
+            .zip(&mains)
+            .map(|((_, metrics), main)| metrics.get(*main).map_or("-".to_owned(), |value| number(*value)));
         marks.chain(values).collect::<Vec<String>>()
     };
     let rows: Vec<Vec<String>> = measured.subsets.iter().map(row).collect();
@@ -130,8 +141,22 @@ fn classification(scored: &Classified, classes: &[String]) -> Result<String, Err
     }
     let unit = Some((0.0, 1.0));
     let charts = [
-        Chart { title: "ROC, each class against the rest".into(), x: "false positive rate", y: "true positive rate", series: roc, x_range: unit, y_range: unit },
-        Chart { title: "Precision and recall".into(), x: "recall", y: "precision", series: precision_recall, x_range: unit, y_range: unit },
+        Chart {
+            title: "ROC, each class against the rest".into(),
+            x: "false positive rate",
+            y: "true positive rate",
+            series: roc,
+            x_range: unit,
+            y_range: unit,
+        },
+        Chart {
+            title: "Precision and recall".into(),
+            x: "recall",
+            y: "precision",
+            series: precision_recall,
+            x_range: unit,
+            y_range: unit,
+        },
         calibration(scored),
     ];
     let drawn: String = charts.iter().map(Chart::to_svg).collect::<Result<_, _>>()?;
@@ -166,7 +191,9 @@ fn confusion(scored: &Classified, classes: &[String]) -> String {
         format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
     };
     let rows: String = (0..n).map(row).collect();
-    format!("<h3>Confusion matrix</h3><p>Rows are true classes, columns predicted ones.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>")
+    format!(
+        "<h3>Confusion matrix</h3><p>Rows are true classes, columns predicted ones.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
+    )
 }
 
 fn labels(scored: &MultiLabelled, names: &[String]) -> String {

@@ -56,7 +56,9 @@ fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor)
         (Prediction::Labels(p), Payload::Vector(values), _) => {
             let names = class_names(preprocessor);
             let cost = p.iter().zip(values).map(|(p, value)| f64::from((p - value).abs())).sum();
-            let held = |is: &dyn Fn(usize) -> bool| (0..names.len()).filter(|at| is(*at)).map(|at| names[at].clone()).collect::<Vec<_>>().join(" ");
+            let held = |is: &dyn Fn(usize) -> bool| {
+                (0..names.len()).filter(|at| is(*at)).map(|at| names[at].clone()).collect::<Vec<_>>().join(" ")
+            };
             Some((cost, held(&|at| p[at] >= 0.5), held(&|at| values[at] > 0.5)))
         }
         (Prediction::Vector(said), Payload::Vector(values), _) => {
@@ -75,11 +77,17 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
         content.push_str(&match (&field.preprocessor, cell) {
             (_, Cell::Empty) => format!("<div class=dim>{}: empty</div>", escape(&field.name)),
             (Preprocessor::Image(fitted), cell) => thumbnail(cell, dataset, fitted.max_pixels, &field.name),
-            (_, cell) => format!("<div>{}: {}</div>", escape(&field.name), escape(&cell.to_text().chars().take(160).collect::<String>())),
+            (_, cell) => {
+                format!("<div>{}: {}</div>", escape(&field.name), escape(&cell.to_text().chars().take(160).collect::<String>()))
+            }
         });
     }
     let (said, truth) = (escape(&wrong.said), escape(&wrong.truth));
-    Ok(format!("<div class=card>{content}<div><b>predicted {said}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>", wrong.row_idx + 1, number(wrong.cost)))
+    Ok(format!(
+        "<div class=card>{content}<div><b>predicted {said}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>",
+        wrong.row_idx + 1,
+        number(wrong.cost)
+    ))
 }
 
 /// A picture within the page; where it cannot be read, its name.

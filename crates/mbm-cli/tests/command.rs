@@ -1,0 +1,99 @@
+//! The command as a user meets it: exit codes, messages, pipes.
+#![allow(clippy::unwrap_used)]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+fn mbm(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mbm")).args(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn table(folder: &std::path::Path) -> String {
+    let rows: String = (0..60).map(|row| format!("{},{},{}\n", row, ["red", "blue"][row % 2], row * 2)).collect();
+    let path = folder.join("rows.csv");
+    std::fs::write(&path, format!("size,colour,price\n{rows}")).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
+    assert_eq!(mbm(&["--help"]).status.code(), Some(0));
+    assert_eq!(mbm(&["train"]).status.code(), Some(2));
+    let output = mbm(&["inspect", "nowhere.csv"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).starts_with("error: nowhere.csv: No such file"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_mistake_in_the_config_is_shown_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.yaml");
+    std::fs::write(
+        &config,
+        "input_features:\n  - {name: size, type: number}\noutput_features:\n  - {name: price, type: nubmer}\n",
+    )
+    .unwrap();
+    let output = mbm(&["train", "--config", config.to_str().unwrap(), "--dataset", &table(folder.path())]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("line 4: output_features[0].type: unknown type 'nubmer', did you mean 'number'?"), "{text}");
+}
+
+#[test]
+fn train_from_a_target_alone_then_predict_from_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run").display().to_string();
+    let dataset = table(folder.path());
+    let trained = mbm(&[
+        "train",
+        "--dataset",
+        &dataset,
+        "--target",
+        "price",
+        "--output_directory",
+        &run,
+        "--set",
+        "trainer.epochs=2",
+        "--json",
+    ]);
+    assert_eq!(trained.status.code(), Some(0), "{}", stderr(&trained));
+    let events = String::from_utf8(trained.stdout).unwrap();
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((kinds[0].as_str(), kinds.last().unwrap().as_str()), ("stage", "finished"));
+    assert!(std::fs::read_to_string(folder.path().join("run/config.yaml")).unwrap().contains("name: price"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
+        .args(["predict", "--model-path", &run, "--dataset", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"size\": 4,\n \"colour\": \"red\"}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let prediction: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(prediction["status"], "ok");
+    assert!(prediction["price_predictions"].is_number());
+    let again = mbm(&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("already holds a run; go on with --resume"), "{}", stderr(&again));
+}
+
+#[test]
+fn inspect_tells_what_a_table_and_a_config_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = mbm(&["inspect", &table(folder.path())]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("60 rows, 3 columns") && text.contains("colour  category"), "{text}");
+    let config = folder.path().join("c.yaml").display().to_string();
+    let init = mbm(&["init", "--dataset", &table(folder.path()), "--target", "colour", "--output", &config]);
+    assert_eq!(init.status.code(), Some(0), "{}", stderr(&init));
+    let written = String::from_utf8(mbm(&["inspect", &config]).stdout).unwrap();
+    assert!(written.contains("name: colour"), "{written}");
+}

@@ -1,0 +1,242 @@
+//! Whole runs on a small table of pictures, texts and numbers with every kind of bad cell.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use mbm::{
+    ConfigFormat, Error, Event, Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer, table_from_json,
+};
+use tempfile::TempDir;
+
+const CONFIG: &str = "
+input_features:
+  - {name: photo, type: image, preprocessing: {height: 8, width: 8}, encoder: {type: stacked_cnn, num_filters: 4, output_size: 8}}
+  - {name: notes, type: text, encoder: {type: embed, embedding_size: 8}}
+  - {name: size, type: number}
+combiner: {type: concat, num_fc_layers: 1, output_size: 16}
+output_features:
+  - {name: kind, type: category}
+  - {name: price, type: number, loss: {weight: 0.5}}
+preprocessing: {split: {type: stratify, column: kind, probabilities: [0.6, 0.2, 0.2]}}
+trainer: {epochs: 4, batch_size: 16, learning_rate: 0.01, early_stop: 0, steps_per_checkpoint: 2}
+";
+
+/// 80 rows: bright pictures with the word `alpha` are of kind a, dark ones with `omega` of kind b.
+fn dataset() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::from("photo,notes,size,kind,price\n");
+    for row in 0..80u32 {
+        let is_a = row % 2 == 0;
+        let name = format!("{row}.png");
+        let level = if is_a { 200 } else { 50 } + (row % 7) as u8;
+        image::GrayImage::from_pixel(10, 10, image::Luma([level])).save(folder.path().join(&name)).unwrap();
+        let photo = match row {
+            10 => "missing.png".to_owned(),
+            11 => String::new(),
+            12 => "truncated.jpg".to_owned(),
+            _ => name,
+        };
+        let size = if row == 13 { "large".to_owned() } else { (row % 9).to_string() };
+        let word = if is_a { "alpha" } else { "omega" };
+        table.push_str(&format!("{photo},the {word} row {row},{size},{},{}\n", if is_a { "a" } else { "b" }, 100 + row % 9));
+    }
+    std::fs::write(folder.path().join("truncated.jpg"), [0xff, 0xd8, 0xff, 0xe0, 0, 4, 0, 0]).unwrap();
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, table).unwrap();
+    (folder, path)
+}
+
+fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
+    let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
+    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
+    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New }
+}
+
+fn run(experiment: &Experiment) -> Outcome {
+    experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap()
+}
+
+fn bytes(folder: &Path) -> Vec<Vec<u8>> {
+    ["model/bundle.json", "model/weights.safetensors", "predictions.parquet"]
+        .map(|name| std::fs::read(folder.join(name)).unwrap())
+        .to_vec()
+}
+
+#[test]
+fn a_run_learns_measures_and_leaves_everything_it_promises() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    let outcome = run(&experiment(&dataset, &results, &[]));
+    assert_eq!(outcome.test_statistics["kind"]["accuracy"], 1.0);
+    assert!(outcome.test_statistics["price"].contains_key("r2"));
+    let faults = outcome.faults.lines();
+    assert_eq!(faults.len(), 4, "{faults:?}");
+    assert!(faults.contains(&"photo: 1 empty (row 12)".to_owned()), "{faults:?}");
+    assert!(faults.contains(&"photo: 1 file_not_found (row 11: missing.png)".to_owned()), "{faults:?}");
+    assert!(faults.iter().any(|line| line.contains("photo: 1 unreadable (row 13: truncated.jpg")), "{faults:?}");
+    assert!(faults.contains(&"size: 1 malformed (row 14: 'large' is not a number)".to_owned()), "{faults:?}");
+    for name in ["description.json", "training_statistics.json", "test_statistics.json", "predictions.parquet", "report.html"] {
+        assert!(results.join(name).is_file(), "{name}");
+    }
+    let report = std::fs::read_to_string(results.join("report.html")).unwrap();
+    assert!(report.contains("What each input adds") && report.contains("<svg") && report.contains("data:image/png;base64,"));
+    assert!(!report.contains("src='http") && !report.contains("href="), "a report loads nothing");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
+    let (folder, dataset) = dataset();
+    let [first, second, stopped] = ["first", "second", "stopped"].map(|name| folder.path().join(name));
+    let dropout = ["combiner.dropout=0.3", "trainer.mixup=0.2"];
+    run(&experiment(&dataset, &first, &dropout));
+    run(&experiment(&dataset, &second, &dropout));
+    assert_eq!(bytes(&first), bytes(&second));
+    let mut experiment = experiment(&dataset, &stopped, &dropout);
+    let stop = AtomicBool::new(false);
+    let in_mid_epoch = |happening: Happening| {
+        if let Happening::Training(Event::Step { epoch: 1, step: 2, .. }) = happening {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let outcome = experiment.run(&stop, &mut { in_mid_epoch }).unwrap();
+    assert!(outcome.test_statistics.is_empty(), "a stopped run is not measured");
+    assert!(stopped.join("model/bundle.json").is_file(), "but leaves a usable model");
+    experiment.start = Start::Resume;
+    run(&experiment);
+    assert_eq!(bytes(&first), bytes(&stopped));
+}
+
+#[test]
+fn a_run_folder_is_never_overwritten_and_goes_on_only_with_the_same_config() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
+    let again = experiment(&dataset, &results, &["trainer.epochs=1"]);
+    assert!(matches!(again.run(&AtomicBool::new(false), &mut |_| {}), Err(Error::RunExists(_))));
+    let other = Experiment { start: Start::Resume, ..experiment(&dataset, &results, &["trainer.epochs=2"]) };
+    let error = other.run(&AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("the config is not that of the run"), "{error}");
+}
+
+#[test]
+fn predictions_keep_every_row_in_order_and_say_what_is_absent() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &["input_features.size.preprocessing.missing_value_strategy=drop_row"]));
+    let predictor = Predictor::open(&results).unwrap();
+    let path = folder.path().join("out.csv");
+    let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+    predictor.predict(Table::read(&dataset).unwrap(), &mut writer).unwrap();
+    writer.finish().unwrap();
+    let predictions = Table::read(&path).unwrap();
+    assert_eq!(predictions.n_rows(), 80);
+    let status = predictions.position("status").unwrap();
+    let said = |row: usize, at: usize| predictions.row(row).unwrap()[at].to_text();
+    assert_eq!(said(0, status), "ok");
+    assert_eq!(said(10, status), "absent: photo (file_not_found)");
+    assert_eq!(said(13, status), "skipped: size (malformed)");
+    let kind = predictions.position("kind_predictions").unwrap();
+    assert_eq!((said(12, kind), said(13, kind), said(15, kind)), ("a".into(), String::new(), "b".into()));
+}
+
+#[test]
+fn any_column_may_be_absent_at_prediction() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &[]));
+    let predictor = Predictor::open(&results).unwrap();
+    let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
+    let path = folder.path().join("out.jsonl");
+    let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+    let faults = predictor.predict(table, &mut writer).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
+    assert!(faults.lines().contains(&"photo: 3 no_column (row 1; row 2; row 3)".to_owned()), "{:?}", faults.lines());
+}
+
+#[test]
+fn every_decoder_trains_and_predicts_from_its_bundle() {
+    let (folder, dataset) = dataset();
+    let cases: [&[&str]; 6] = [
+        &["output_features.kind.decoder=svm"],
+        &["output_features.kind.decoder={type: svm, kernel: rbf}"],
+        &["output_features.kind.decoder={type: svm, training: end_to_end}"],
+        &["output_features.price.decoder=svr"],
+        &["output_features.price.decoder=ridge"],
+        &["output_features.kind.type=binary", "output_features.kind.decoder=classifier"],
+    ];
+    for (at, overrides) in cases.into_iter().enumerate() {
+        let results = folder.path().join(at.to_string());
+        let outcome = run(&experiment(&dataset, &results, overrides));
+        let accuracy = outcome.test_statistics["kind"]["accuracy"];
+        assert!(accuracy >= 0.9, "{overrides:?}: {accuracy}");
+        let evaluation = Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap()).unwrap();
+        assert!(evaluation.metrics["kind"]["accuracy"] >= 0.9, "{overrides:?}");
+    }
+}
+
+#[test]
+fn a_config_is_inferred_from_the_table_and_trains() {
+    let (folder, dataset) = dataset();
+    let (plan, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let types: Vec<&str> = plan.config.input_features.iter().map(|input| input.type_name()).collect();
+    assert_eq!(types, ["image", "text", "number", "number"]);
+    assert_eq!(plan.config.output_features[0].type_name(), "category");
+    let error = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kinds".to_owned()]).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'kind'?"), "{error}");
+    drop(folder);
+}
+
+#[test]
+fn a_damaged_bundle_is_an_error_that_names_the_file() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
+    let weights = results.join("model/weights.safetensors");
+    let whole = std::fs::read(&weights).unwrap();
+    for n_bytes in [0, 7, 100, whole.len() - 1] {
+        std::fs::write(&weights, &whole[..n_bytes]).unwrap();
+        let error = Predictor::open(&results).err().unwrap().to_string();
+        assert!(error.contains("weights.safetensors"), "{n_bytes} bytes: {error}");
+    }
+    std::fs::write(results.join("model/bundle.json"), "{").unwrap();
+    assert!(Predictor::open(&results).err().unwrap().to_string().contains("bundle.json: not a bundle"));
+    assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("name a run folder"));
+}
+
+#[test]
+fn sets_vectors_series_sounds_dates_and_absent_targets_train_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = String::new();
+    for row in 0..40 {
+        let tags = if row % 2 == 0 { "[\"red\", \"round\"]" } else { "[\"blue\"]" };
+        let target = if row == 5 { "null".to_owned() } else { format!("[{}, {}]", row % 3, row % 5) };
+        rows.push_str(&format!(
+            "{{\"tags\": {tags}, \"curve\": [{}, 2, 3], \"day\": \"2024-01-{:02}\", \"on\": {}, \"place\": [{}, 1], \"goal\": {target}, \"labels\": {tags}}}\n",
+            row, 1 + row % 28, row % 2 == 0, row,
+        ));
+    }
+    let dataset = folder.path().join("rows.jsonl");
+    std::fs::write(&dataset, rows).unwrap();
+    let config = "
+input_features:
+  - {name: tags, type: set}
+  - {name: curve, type: timeseries}
+  - {name: day, type: date}
+  - {name: on, type: binary}
+  - {name: place, type: vector}
+combiner: gated
+output_features:
+  - {name: goal, type: vector}
+  - {name: labels, type: set}
+trainer: {epochs: 20, batch_size: 8, learning_rate: 0.02}
+";
+    let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
+    let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New };
+    let outcome = run(&experiment);
+    assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
+    assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
+    assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Unfit(_))));
+}
