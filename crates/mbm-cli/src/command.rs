@@ -179,7 +179,7 @@ fn compare(args: &Compare) -> Result<()> {
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
-    let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];
     let mut found = Vec::new();
     for name in names {
         let mut show = |happening: Happening| progress.show(&happening);
@@ -194,8 +194,9 @@ fn compare(args: &Compare) -> Result<()> {
             format!("{:.4}", result.value),
             result.n_params.to_string(),
             format!("{:.1}", result.seconds),
+            result.peak_memory.map_or("-".to_owned(), |bytes| (bytes >> 20).to_string()),
         ]);
-        found.push(json!({"combiner": result.combiner, result.metric: result.value, "parameters": result.n_params, "seconds": result.seconds}));
+        found.push(json!({"combiner": result.combiner, result.metric: result.value, "parameters": result.n_params, "seconds": result.seconds, "peak_memory": result.peak_memory}));
     }
     progress.finish();
     if args.json {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use mbm_config::{Entry, Node, Value};
 use mbm_model::combiner::CombinerSettings;
 
+use crate::describe::reset_peak_memory;
 use crate::error::Error;
 use crate::experiment::{Experiment, Happening, Start};
 use crate::plan::Plan;
@@ -23,6 +24,8 @@ pub struct Comparison {
     pub n_params: usize,
     /// The whole run, in seconds.
     pub seconds: f64,
+    /// The most memory that the process had in the run, in bytes, where the system tells.
+    pub peak_memory: Option<u64>,
 }
 
 /// Every combiner there is.
@@ -49,9 +52,17 @@ pub fn compare(
     }
     let plan = Plan::from_node(&node).map_err(|problems| Error::Config { file: format!("combiner {combiner}"), problems })?;
     let experiment = Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.join(combiner), start: Start::Resume };
+    reset_peak_memory();
     let outcome = experiment.run(stop, observe)?;
     let metrics = outcome.test_statistics.values().next().cloned().unwrap_or_default();
     let metric = ["accuracy", "r2", "f1_micro"].into_iter().find(|name| metrics.contains_key(*name)).unwrap_or("accuracy");
     let value = metrics.get(metric).copied().unwrap_or(f64::NAN);
-    Ok(Comparison { combiner: combiner.to_owned(), metric, value, n_params: outcome.n_params, seconds: outcome.seconds })
+    Ok(Comparison {
+        combiner: combiner.to_owned(),
+        metric,
+        value,
+        n_params: outcome.n_params,
+        seconds: outcome.seconds,
+        peak_memory: outcome.peak_memory,
+    })
 }

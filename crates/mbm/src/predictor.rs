@@ -92,6 +92,22 @@ impl Predictor {
         Ok(scored)
     }
 
+    /// The fused vectors of some rows, `[rows, width]`, and their width.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
+        let (mut vectors, mut width) = (Vec::new(), 1);
+        let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+        load::<Error>(&loading, |_, batch| {
+            let fused = self.model.fuse(self.encode(&batch)).pooled;
+            width = fused.dims()[1];
+            vectors.extend(to_vec(fused));
+            Ok(())
+        })?;
+        Ok((vectors, width))
+    }
+
     /// The columns that predictions are written in, `status` last.
     pub fn columns(&self) -> Vec<Column> {
         let outputs = self.outputs.iter().flat_map(|field| columns(&field.name, &field.preprocessor));

@@ -45,7 +45,7 @@ pub enum Format {
 }
 
 /// Rows of a Parquet row group.
-const GROUP: usize = 65_536;
+const GROUP: usize = 8_192;
 
 impl Column {
     /// A column of text.
