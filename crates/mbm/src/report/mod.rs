@@ -61,7 +61,7 @@ pub(crate) fn write_report(
     ));
     page.section("Metrics", &metrics(measured));
     page.section("What each input adds", &subset_table(measured, predictor));
-    page.section("Learning curves", &learning_curves(measured.history)?);
+    page.section("Learning curves", &learning_curves(measured, predictor)?);
     for (field, scored) in predictor.outputs.iter().zip(measured.scored) {
         let classes = class_names(&field.preprocessor);
         let content = match scored {
@@ -103,25 +103,20 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     format!("<p>The same model with some inputs made absent in every row.</p>{}", table(&head, &rows))
 }
 
-fn learning_curves(history: &[EpochRecord]) -> Result<String, Error> {
+fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String, Error> {
+    let history = measured.history;
     let points = |value: &dyn Fn(&EpochRecord) -> Option<f64>| -> Vec<(f64, f64)> {
         history.iter().enumerate().filter_map(|(epoch, record)| Some(((epoch + 1) as f64, value(record)?))).collect()
     };
-    let loss = Chart {
-        title: "loss".to_owned(),
-        x: "epoch",
-        series: vec![
-            Series::line("train", points(&|record| Some(record.loss))),
-            Series::line("validation", points(&|record| record.validation.get("loss").copied())),
-        ],
-        ..Chart::default()
-    };
-    let mut charts = vec![loss.to_svg()?];
-    let mains = ["accuracy", "r2", "f1_micro"];
-    let names: Vec<&String> = history.first().map(|record| record.validation.keys().collect()).unwrap_or_default();
-    for name in names.into_iter().filter(|name| mains.iter().any(|main| name.ends_with(&format!(".{main}")))) {
-        let series = vec![Series::line("validation", points(&|record| record.validation.get(name).copied()))];
-        charts.push(Chart { title: name.clone(), x: "epoch", series, ..Chart::default() }.to_svg()?);
+    let loss = vec![
+        Series::line("train", points(&|record| Some(record.loss))),
+        Series::line("validation", points(&|record| record.validation.get("loss").copied())),
+    ];
+    let mut charts = vec![Chart { title: "loss".to_owned(), x: "epoch", series: loss, ..Chart::default() }.to_svg()?];
+    for (field, scored) in predictor.outputs.iter().zip(measured.scored) {
+        let name = format!("{}.{}", field.name, scored.main_metric());
+        let series = vec![Series::line("validation", points(&|record| record.validation.get(&name).copied()))];
+        charts.push(Chart { title: format!("validation {name}"), x: "epoch", series, ..Chart::default() }.to_svg()?);
     }
     Ok(format!("<div class=grid>{}</div>", charts.concat()))
 }
