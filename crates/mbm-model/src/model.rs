@@ -1,5 +1,7 @@
 //! Late to early in one page: inputs through their encoders, joined by the combiner, read by the decoders.
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::{Batch, Column, Shape};
@@ -70,9 +72,14 @@ pub struct Forward {
     pub logits: Vec<Tensor<2>>,
 }
 
+/// Held while parameters are drawn.
+static DRAWING: Mutex<()> = Mutex::new(());
+
 impl ModelSpec {
     /// A model with fresh parameters, drawn from `seed` alone.
     pub fn init(&self, device: &Device, seed: u64) -> Model {
+        // Burn draws parameters from one generator for the whole process.
+        let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
         device.seed(seed);
         let reading = self.combiner.reading();
         let input = |spec: &InputSpec| {

@@ -9,7 +9,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::random::{Rng, rng, seed};
 use mbm_data::{Augmentation, Batch, Chance, Dataset, Loading, load};
-use mbm_model::{Fused, Model, ModelSpec, Target};
+use mbm_model::{Fused, Model, ModelSpec, Target, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -204,8 +204,8 @@ impl<'a> Run<'a> {
     /// The gradients of a batch; its loss goes to the epoch's sum.
     fn backward(&mut self, batch: &Batch) -> Result<GradientsParams, TrainError> {
         let (training, progress) = (self.training, &mut self.progress);
-        // Dropout draws from the device: a seed for every batch makes its draws independent of where a run was resumed.
-        self.device.seed(seed(training.run_seed, "dropout", progress.epoch as u64, progress.batch as u64));
+        // A seed for every batch makes the draws independent of where a run was resumed.
+        seed_dropout(seed(training.run_seed, "dropout", progress.epoch as u64, progress.batch as u64));
         let mut rng = rng(seed(training.run_seed, "mixup", progress.epoch as u64, progress.batch as u64));
         let loss = loss(training, &self.model, batch, &self.device, &mut rng);
         let value = f64::from(loss.clone().into_scalar::<f32>());

@@ -1,12 +1,13 @@
 //! Encoders of classes: a learnt vector for each, or one column for each.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::Device;
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, expect_input};
+use crate::layer::Dropout;
 use crate::{Steps, Tensors};
 
 settings! {
@@ -46,7 +47,7 @@ fn n_classes(shape: &Shape) -> usize {
 impl CategoryDenseSettings {
     pub(super) fn init(&self, shape: &Shape, device: &Device) -> CategoryDense {
         let embedding = EmbeddingConfig::new(n_classes(shape), self.embedding_size).init(device);
-        CategoryDense { embedding, dropout: DropoutConfig::new(self.dropout).init(), width: self.embedding_size }
+        CategoryDense { embedding, dropout: Dropout::new(self.dropout), width: self.embedding_size }
     }
 }
 

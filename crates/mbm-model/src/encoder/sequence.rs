@@ -3,14 +3,15 @@
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
-use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
 use crate::layer::{
-    Activation, CellType, Dense, DenseSpec, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d, sinusoids,
+    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
+    sinusoids,
 };
 use crate::{Steps, Tensors};
 
@@ -248,7 +249,7 @@ impl Init<'_> {
         habit: Reduce,
     ) -> SequenceEncoder {
         let reduce = Reduce::choose(written, habit, self.reading);
-        SequenceEncoder { stem, body, dropout: DropoutConfig::new(dropout).init(), reduce, width }
+        SequenceEncoder { stem, body, dropout: Dropout::new(dropout), reduce, width }
     }
 
     fn embed(&self, it: &EmbedSettings) -> SequenceEncoder {

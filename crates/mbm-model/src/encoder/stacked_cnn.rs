@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Device;
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{Activation, Conv};
+use crate::layer::{Activation, Conv, Dropout};
 use crate::{Steps, Tensors};
 
 settings! {
@@ -73,7 +73,7 @@ impl StackedCnnSettings {
         StackedCnn {
             convs,
             dense: LinearConfig::new(features, self.output_size).init(device),
-            dropout: DropoutConfig::new(self.fc_dropout).init(),
+            dropout: Dropout::new(self.fc_dropout),
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
             n_pools,
             activation: self.activation,

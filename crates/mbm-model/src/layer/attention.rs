@@ -1,9 +1,10 @@
 //! Multi-head attention (Vaswani et al. 2017, section 3.2).
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
 
+use super::Dropout;
 use crate::Steps;
 
 /// Attention of queries to the valid steps of a sequence.
@@ -22,14 +23,7 @@ impl Attention {
     /// `width` must be a multiple of `n_heads`, which the plan has checked.
     pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
         let linear = || LinearConfig::new(width, width).init(device);
-        Self {
-            query: linear(),
-            key: linear(),
-            value: linear(),
-            output: linear(),
-            dropout: DropoutConfig::new(dropout).init(),
-            n_heads,
-        }
+        Self { query: linear(), key: linear(), value: linear(), output: linear(), dropout: Dropout::new(dropout), n_heads }
     }
 
     /// `[batch, queries, width]` attends to `[batch, keys, width]`.

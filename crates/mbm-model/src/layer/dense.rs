@@ -1,10 +1,10 @@
 //! A stack of fully connected layers.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::Activation;
+use super::{Activation, Dropout};
 
 /// What a stack is made of.
 pub(crate) struct DenseSpec {
@@ -31,7 +31,7 @@ impl DenseSpec {
         let inputs = (0..self.n_layers).map(|layer| if layer == 0 { width } else { self.output_size });
         let layers = inputs.map(|input| LinearConfig::new(input, self.output_size).init(device)).collect();
         let width = if self.n_layers == 0 { width } else { self.output_size };
-        Dense { layers, dropout: DropoutConfig::new(self.dropout).init(), activation: self.activation, width }
+        Dense { layers, dropout: Dropout::new(self.dropout), activation: self.activation, width }
     }
 }
 

@@ -4,10 +4,11 @@
 //! gradient of a slice is as large as what it was cut from: T slices of T steps would cost T squared.
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Initializer};
+use burn::nn::Initializer;
 use burn::tensor::{Bool, Device, Tensor, activation};
 use mbm_config::choices;
 
+use super::Dropout;
 use crate::Steps;
 
 choices! {
@@ -78,7 +79,7 @@ impl RecurrentSpec {
             let input_size = if layer == 0 { self.input_size } else { self.width() };
             Layer { forward: self.cell(input_size, device), backward: self.bidirectional.then(|| self.cell(input_size, device)) }
         };
-        Recurrent { layers: (0..self.n_layers).map(layer).collect(), dropout: DropoutConfig::new(self.dropout).init() }
+        Recurrent { layers: (0..self.n_layers).map(layer).collect(), dropout: Dropout::new(self.dropout) }
     }
 
     fn cell(&self, input_size: usize, device: &Device) -> Cell {

@@ -1,11 +1,11 @@
 //! A stack of transformer encoder layers, normalised before or after each part.
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
 use mbm_config::choices;
 
-use super::Attention;
+use super::{Attention, Dropout};
 use crate::Steps;
 
 choices! {
@@ -60,7 +60,7 @@ impl TransformerSpec {
             widen: LinearConfig::new(self.width, self.feed_forward).init(device),
             narrow: LinearConfig::new(self.feed_forward, self.width).init(device),
             feed_forward_norm: LayerNormConfig::new(self.width).init(device),
-            dropout: DropoutConfig::new(self.dropout).init(),
+            dropout: Dropout::new(self.dropout),
             norm: self.norm,
         }
     }
