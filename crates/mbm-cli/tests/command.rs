@@ -25,7 +25,7 @@ fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
     assert_eq!(mbm(&["train"]).status.code(), Some(2));
     let output = mbm(&["inspect", "nowhere.csv"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).starts_with("error: nowhere.csv: No such file"), "{}", stderr(&output));
+    assert_eq!(stderr(&output), "error: nowhere.csv: No such file or directory (os error 2)\n");
 }
 
 #[test]
@@ -83,6 +83,24 @@ fn train_from_a_target_alone_then_predict_from_a_pipe() {
     let again = mbm(&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run]);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("already holds a run; go on with --resume"), "{}", stderr(&again));
+}
+
+#[test]
+fn a_run_that_failed_before_its_first_step_can_be_begun_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, run, config) =
+        (table(folder.path()), folder.path().join("run").display().to_string(), folder.path().join("c.yaml"));
+    let train = |column: &str| {
+        let text = format!(
+            "{{input_features: [{{name: size, type: number}}], output_features: [{{name: {column}, type: number}}], trainer: {{epochs: 1}}}}"
+        );
+        std::fs::write(&config, text).unwrap();
+        mbm(&["train", "--config", config.to_str().unwrap(), "--dataset", &dataset, "--output-directory", &run, "--quiet"])
+    };
+    let failed = train("prize");
+    assert!(stderr(&failed).contains("no column 'prize', did you mean 'price'?"), "{}", stderr(&failed));
+    let trained = train("price");
+    assert_eq!(trained.status.code(), Some(0), "{}", stderr(&trained));
 }
 
 #[test]

@@ -37,7 +37,7 @@ mod weights;
 
 pub use input::{Target, Tensors};
 pub use layer::{Activation, seed_dropout};
-pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec};
+pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, alone};
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};
 

@@ -1,6 +1,6 @@
 //! Late to early in one page: inputs through their encoders, joined by the combiner, read by the decoders.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -72,14 +72,19 @@ pub struct Forward {
     pub logits: Vec<Tensor<2>>,
 }
 
-/// Held while parameters are drawn.
-static DRAWING: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Held by whoever draws parameters or builds a graph of gradients: Burn has one generator and one counter of nodes for the whole
+/// process, and sums gradients in an order that depends on the numbers of the nodes. Two runs side by side would otherwise differ in
+/// their last bits from a run alone.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl ModelSpec {
     /// A model with fresh parameters, drawn from `seed` alone.
     pub fn init(&self, device: &Device, seed: u64) -> Model {
-        // Burn draws parameters from one generator for the whole process.
-        let _alone = DRAWING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone();
         device.seed(seed);
         let reading = self.combiner.reading();
         let input = |spec: &InputSpec| {

@@ -114,6 +114,7 @@ impl Checkpoints {
             message: error.to_string(),
         };
         let record = ModuleRecord::load(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
+        let _alone = mbm_model::alone();
         let model = model.try_load_record(record).map_err(|error| failed("model.bpk", &error))?;
         let optimizer = optimizer.load(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;
         let state = fs::read(folder.join("progress.json")).map_err(|error| failed("progress.json", &error))?;

@@ -9,7 +9,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::random::{Rng, rng, seed};
 use mbm_data::{Augmentation, Batch, Chance, Dataset, Loading, load};
-use mbm_model::{Fused, Model, ModelSpec, Target, seed_dropout};
+use mbm_model::{Fused, Model, ModelSpec, Target, alone, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -203,6 +203,7 @@ impl<'a> Run<'a> {
 
     /// The gradients of a batch; its loss goes to the epoch's sum.
     fn backward(&mut self, batch: &Batch) -> Result<GradientsParams, TrainError> {
+        let _alone = alone();
         let (training, progress) = (self.training, &mut self.progress);
         // A seed for every batch makes the draws independent of where a run was resumed.
         seed_dropout(seed(training.run_seed, "dropout", progress.epoch as u64, progress.batch as u64));
@@ -220,6 +221,7 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, mut gradients: GradientsParams) {
+        let _alone = alone();
         if let Some(max_norm) = self.training.settings.gradient_clipping.clipglobalnorm {
             clip_global_norm(&self.model, &mut gradients, max_norm);
         }

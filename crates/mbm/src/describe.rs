@@ -6,7 +6,7 @@ use mbm_data::Table;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::experiment::{Start, write_json};
+use crate::experiment::write_json;
 use crate::plan::Plan;
 
 /// What a run was made from; a resumed run must be made from the same.
@@ -53,9 +53,9 @@ impl Description {
     }
 
     /// Writes the description of a new run; compares that of a run that goes on.
-    pub fn check_or_write(&self, folder: &Path, start: Start) -> Result<(), Error> {
+    pub fn check_or_write(&self, folder: &Path, holds_run: bool) -> Result<(), Error> {
         let path = folder.join("description.json");
-        if start == Start::Resume && path.exists() {
+        if holds_run {
             let text = std::fs::read(&path).map_err(Error::io(&path))?;
             let before: Self =
                 serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })?;

@@ -88,11 +88,11 @@ impl Experiment {
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
-        self.enter()?;
+        let holds_run = self.enter()?;
         observe(Happening::Stage("reading the dataset"));
         let table = Table::read(&self.dataset)?;
         let description = Description::new(&self.plan, &self.dataset, &table);
-        description.check_or_write(&self.folder, self.start)?;
+        description.check_or_write(&self.folder, holds_run)?;
         let (dataset, rows, faults) = prepare(&self.plan, table)?;
         observe(Happening::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
         let spec = self.spec(&dataset, &rows.train)?;
@@ -120,12 +120,18 @@ impl Experiment {
         Ok(outcome)
     }
 
-    fn enter(&self) -> Result<(), Error> {
-        let holds_run = self.folder.join("description.json").exists();
+    /// Makes the folder; whether a run is there to go on with. A run that failed before its first checkpoint is none.
+    fn enter(&self) -> Result<bool, Error> {
+        let holds_run = self.checkpoints().exist() || self.folder.join("model").exists();
         if holds_run && self.start == Start::New {
             return Err(Error::RunExists(self.folder.clone()));
         }
-        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))
+        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+        Ok(holds_run)
+    }
+
+    fn checkpoints(&self) -> Checkpoints {
+        Checkpoints { folder: self.folder.join("checkpoints") }
     }
 
     fn spec(&self, dataset: &Dataset, train_rows: &[usize]) -> Result<ModelSpec, Error> {
@@ -144,7 +150,7 @@ impl Experiment {
     ) -> Result<(Model, Progress, Ending), Error> {
         let config = &self.plan.config;
         let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
-        let checkpoints = Checkpoints { folder: self.folder.join("checkpoints") };
+        let checkpoints = self.checkpoints();
         let training = Training {
             spec,
             dataset,

@@ -231,7 +231,7 @@ combiner: gated
 output_features:
   - {name: goal, type: vector}
   - {name: labels, type: set}
-trainer: {epochs: 20, batch_size: 8, learning_rate: 0.02}
+trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validation_field: labels, validation_metric: f1_micro, modality_dropout: 0.0}
 ";
     let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
     let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New };
