@@ -86,7 +86,7 @@ pub(crate) fn check(name: &str, spec: &ModelSpec) {
 }
 
 /// The slope of the loss along its gradient is the gradient's norm; finite differences in f32 with kinks of ReLU and pooling
-/// agree within a tenth.
+/// agree within a tenth at one of three sizes of the step at least.
 fn check_gradient(name: &str, spec: &ModelSpec) {
     let device = Device::flex().autodiff();
     let model = spec.init(&device, 1);
@@ -105,8 +105,8 @@ fn check_gradient(name: &str, spec: &ModelSpec) {
         };
         slopes.push((at(size) - at(-size)) / (2.0 * size));
     }
-    let worst = slopes.iter().map(|slope| (slope / norm - 1.0).abs()).fold(f64::INFINITY, f64::min);
-    assert!(worst < 0.1, "{name}: slopes {slopes:?}, gradient norm {norm}");
+    let nearest = slopes.iter().map(|slope| (slope / norm - 1.0).abs()).fold(f64::INFINITY, f64::min);
+    assert!(nearest < 0.1, "{name}: slopes {slopes:?}, gradient norm {norm}");
 }
 
 /// Adam brings the loss of eight rows below a tenth of chance, and a saved model gives the same scores.
