@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -84,13 +85,19 @@ fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
         return Ok(());
     }
     show_faults(&outcome.faults);
-    for (output, metrics) in &outcome.test_statistics {
-        let shown = metrics.iter().map(|(name, value)| vec![format!("  {name}"), format!("{value:.4}")]).collect::<Vec<_>>();
+    show_metrics(outcome.test_statistics.iter())?;
+    let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", {} MB at most", bytes >> 20));
+    line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
+}
+
+fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<String, f64>)>) -> Result<()> {
+    for (output, metrics) in outputs {
+        let shown: Vec<Vec<String>> =
+            metrics.iter().map(|(name, value)| vec![format!("  {name}"), format!("{value:.4}")]).collect();
         line(output)?;
         columns(&shown).iter().try_for_each(|text| line(text))?;
     }
-    let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", {} MB at most", bytes >> 20));
-    line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
+    Ok(())
 }
 
 fn show_faults(faults: &mbm::FaultReport) {
@@ -119,12 +126,7 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     }
     show_faults(&evaluation.faults);
     line(&format!("{} rows", evaluation.n_rows))?;
-    for (output, metrics) in &evaluation.metrics {
-        let shown = metrics.iter().map(|(name, value)| vec![format!("  {name}"), format!("{value:.4}")]).collect::<Vec<_>>();
-        line(output)?;
-        columns(&shown).iter().try_for_each(|text| line(text))?;
-    }
-    Ok(())
+    show_metrics(evaluation.metrics.iter())
 }
 
 fn predict(args: &Predict) -> Result<()> {

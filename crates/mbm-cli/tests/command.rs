@@ -1,7 +1,7 @@
 //! The command as a user meets it: exit codes, messages, pipes.
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::{Command, Output, Stdio};
 
 fn mbm(args: &[&str]) -> Output {
@@ -114,4 +114,80 @@ fn inspect_tells_what_a_table_and_a_config_hold() {
     assert_eq!(init.status.code(), Some(0), "{}", stderr(&init));
     let written = String::from_utf8(mbm(&["inspect", &config]).stdout).unwrap();
     assert!(written.contains("name: colour"), "{written}");
+}
+
+const LINEAR: &str = "{input_features: [{name: size, type: number}], output_features: [{name: price, type: number}], combiner: {type: concat, num_fc_layers: 0}, ";
+
+#[test]
+fn ctrl_c_stops_with_a_usable_model_and_resume_ends_in_the_bytes_of_a_whole_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, config) = (table(folder.path()), folder.path().join("c.yaml"));
+    std::fs::write(&config, format!("{LINEAR} trainer: {{epochs: 3000, batch_size: 8, early_stop: 0}}}}")).unwrap();
+    let run = |name: &str| folder.path().join(name).display().to_string();
+    let (stopped, whole) = (run("stopped"), run("whole"));
+    let train = |run: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbm"));
+        command.args(["train", "--config", config.to_str().unwrap(), "--dataset", &dataset, "--output-directory", run]);
+        command
+    };
+    let mut child = train(&stopped).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut events = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(events.any(|line| line.unwrap().contains("\"event\":\"step\"")), "a step was taken");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let rest: Vec<String> = events.map(Result::unwrap).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{rest:?}");
+    assert!(stderr(&output).contains("holds the model so far, --resume goes on"), "{}", stderr(&output));
+    assert_eq!(mbm(&["predict", "--model-path", &stopped, "--dataset", &dataset]).status.code(), Some(0));
+    let resumed = train(&stopped).args(["--resume", "--quiet"]).output().unwrap();
+    assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
+    assert!(resumed.stdout.is_empty() && resumed.stderr.is_empty(), "--quiet says nothing");
+    assert!(train(&whole).arg("--quiet").status().unwrap().success());
+    for name in ["model/bundle.json", "model/weights.safetensors", "predictions.parquet"] {
+        let bytes = |run: &str| std::fs::read(std::path::Path::new(run).join(name)).unwrap();
+        assert_eq!(bytes(&stopped), bytes(&whole), "{name}");
+    }
+}
+
+#[test]
+fn configs_in_yaml_json_and_toml_give_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = table(folder.path());
+    let configs = [
+        ("c.yaml", format!("{LINEAR} trainer: {{epochs: 2}}}}")),
+        ("c.json", "{\"input_features\": [{\"name\": \"size\", \"type\": \"number\"}], \"output_features\": [{\"name\": \"price\", \"type\": \"number\"}], \"combiner\": {\"type\": \"concat\", \"num_fc_layers\": 0}, \"trainer\": {\"epochs\": 2}}".to_owned()),
+        ("c.toml", "input_features = [{name = \"size\", type = \"number\"}]\noutput_features = [{name = \"price\", type = \"number\"}]\n[combiner]\ntype = \"concat\"\nnum_fc_layers = 0\n[trainer]\nepochs = 2\n".to_owned()),
+    ];
+    let bundles = configs.map(|(name, text)| {
+        let (config, run) = (folder.path().join(name), folder.path().join(name.replace('.', "-")));
+        std::fs::write(&config, text).unwrap();
+        let [config, run] = [config, run].map(|path| path.display().to_string());
+        let output = mbm(&["train", "--config", &config, "--dataset", &dataset, "--output-directory", &run, "--quiet"]);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", stderr(&output));
+        std::fs::read(std::path::Path::new(&run).join("model/weights.safetensors")).unwrap()
+    });
+    assert!(bundles[0] == bundles[1] && bundles[1] == bundles[2]);
+}
+
+#[test]
+fn a_closed_pipe_ends_the_command_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
+        .args(["inspect", &table(folder.path())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = mbm(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8(output.stdout).unwrap().contains("output-directory"), "{shell}");
+    }
 }

@@ -27,6 +27,8 @@ macro_rules! components {
 pub mod combiner;
 pub mod decoder;
 pub mod encoder;
+#[cfg(test)]
+mod golden;
 mod input;
 mod layer;
 mod model;

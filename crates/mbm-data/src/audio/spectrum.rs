@@ -149,4 +149,26 @@ mod tests {
         let squares: f32 = (0..4).map(|k| cosine_coefficient(&values, k).powi(2)).sum();
         assert!((squares - 14.25).abs() < 1e-4, "{squares}");
     }
+
+    #[test]
+    fn frames_are_those_of_torchaudio() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/front_ends.json");
+        let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let size = |name: &str| golden[name].as_u64().unwrap() as usize;
+        let floats = |value: &serde_json::Value| -> Vec<f32> {
+            value.as_array().unwrap().iter().map(|it| it.as_f64().unwrap() as f32).collect()
+        };
+        let samples = floats(&golden["samples"]);
+        for kind in [FrontEndKind::Spectrogram, FrontEndKind::Fbank, FrontEndKind::Mfcc] {
+            let front_end =
+                FrontEnd::new(kind, size("rate"), size("window"), size("shift"), size("n_bands"), size("n_coefficients"));
+            let want: Vec<f32> = golden[kind.word()].as_array().unwrap().iter().flat_map(floats).collect();
+            let got = front_end.frames(&samples).data;
+            assert_eq!(got.len(), want.len(), "{kind:?}");
+            // Single precision of a transform of 256 samples, in logarithms.
+            for (at, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!((got - want).abs() < 2e-3 * (1.0 + want.abs()), "{kind:?}, value {at}: {got} is not {want}");
+            }
+        }
+    }
 }

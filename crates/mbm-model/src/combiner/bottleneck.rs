@@ -8,7 +8,7 @@ use mbm_config::settings;
 use super::cross_attention::{join, project_steps};
 use super::transformer::learnt_steps;
 use super::{Combine, Inputs};
-use crate::layer::{NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -49,6 +49,7 @@ impl BottleneckSettings {
             feed_forward: self.transformer_output_size,
             dropout: self.dropout,
             norm: NormPlace::Pre,
+            activation: Activation::Gelu,
         };
         let n = inputs.widths.len();
         Bottleneck {

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use mbm_config::settings;
 
 use super::{Combine, Inputs};
-use crate::layer::Attention;
+use crate::layer::{Attention, sinusoids};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -76,11 +76,15 @@ pub(super) fn join(parts: &[&Steps]) -> Steps {
     }
 }
 
-/// Each input's steps brought to one width.
+/// Each input's steps brought to one width and told their places: attention by itself knows no order.
 pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
-    let step =
-        |(layer, input): (&Linear, &Sequence)| Steps { values: layer.forward(input.values.clone()), mask: input.mask.clone() };
-    layers.iter().zip(inputs).map(step).collect()
+    let project = |(layer, input): (&Linear, &Sequence)| {
+        let values = layer.forward(input.values.clone());
+        let [_, n_steps, width] = values.dims();
+        let places = sinusoids(n_steps, width, &values.device());
+        Steps { values: values + places, mask: input.mask.clone() }
+    };
+    layers.iter().zip(inputs).map(project).collect()
 }
 
 impl Combine for CrossAttention {

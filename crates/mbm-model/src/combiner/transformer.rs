@@ -7,7 +7,7 @@ use mbm_config::settings;
 
 use super::cross_attention::{join, project_steps};
 use super::{Combine, Inputs};
-use crate::layer::{NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -46,6 +46,7 @@ impl TransformerCombinerSettings {
             feed_forward: self.transformer_output_size,
             dropout: self.dropout,
             norm: NormPlace::Pre,
+            activation: Activation::Gelu,
         };
         TransformerCombiner {
             projections: inputs.projections(self.hidden_size),

@@ -120,6 +120,8 @@ settings! {
         transformer_output_size: usize = 256 => 8..=16_384;
         /// Where layers normalise.
         norm: NormPlace = NormPlace::Pre;
+        /// Inside the feed-forward parts; the paper's is `relu`.
+        activation: Activation = Activation::Gelu;
         /// Dropout.
         dropout: f64 = 0.1 => 0.0..=0.9;
         /// How steps become one vector; `mean` unless the combiner attends.
@@ -328,6 +330,7 @@ impl Init<'_> {
             feed_forward: it.transformer_output_size,
             dropout: it.dropout,
             norm: it.norm,
+            activation: it.activation,
         };
         self.finish(stem, Body::Attending(spec.init(self.device)), it.hidden_size, it.dropout, it.reduce_output, Reduce::Mean)
     }

@@ -7,7 +7,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
 use crate::{Steps, Tensors};
 
 settings! {
@@ -55,6 +55,7 @@ impl VitSettings {
             feed_forward: self.intermediate_size,
             dropout: self.hidden_dropout_prob,
             norm: NormPlace::Pre,
+            activation: Activation::Gelu,
         };
         Vit {
             patches: patches.init(device),

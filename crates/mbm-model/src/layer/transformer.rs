@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use mbm_config::choices;
 
-use super::{Attention, Dropout};
+use super::{Activation, Attention, Dropout};
 use crate::Steps;
 
 choices! {
@@ -26,6 +26,7 @@ pub(crate) struct TransformerSpec {
     pub feed_forward: usize,
     pub dropout: f64,
     pub norm: NormPlace,
+    pub activation: Activation,
 }
 
 /// Layers of self-attention and feed-forward.
@@ -45,6 +46,8 @@ struct Layer {
     dropout: Dropout,
     #[module(skip)]
     norm: NormPlace,
+    #[module(skip)]
+    activation: Activation,
 }
 
 impl TransformerSpec {
@@ -62,6 +65,7 @@ impl TransformerSpec {
             feed_forward_norm: LayerNormConfig::new(self.width).init(device),
             dropout: Dropout::new(self.dropout),
             norm: self.norm,
+            activation: self.activation,
         }
     }
 }
@@ -103,6 +107,6 @@ impl Layer {
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.dropout.forward(self.narrow.forward(activation::gelu(self.widen.forward(x))))
+        self.dropout.forward(self.narrow.forward(self.activation.apply(self.widen.forward(x))))
     }
 }
