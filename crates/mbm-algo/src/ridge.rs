@@ -45,6 +45,11 @@ impl Ridge {
         Ok(Self { weights: weights.iter().map(|w| *w as f32).collect(), intercept: intercept as f32 })
     }
 
+    /// Whether it reads rows of `n_cols`, as one that was fitted on such rows would.
+    pub fn suits(&self, n_cols: usize) -> bool {
+        self.weights.len() == n_cols
+    }
+
     /// The prediction for one row, `[n_cols]`.
     pub fn predict(&self, row: &[f32]) -> f32 {
         dot(&self.weights, row) + self.intercept

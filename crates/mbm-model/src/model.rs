@@ -138,6 +138,11 @@ impl Model {
         self.combiner.get().combine(inputs)
     }
 
+    /// Values of a fused vector.
+    pub fn width(&self) -> usize {
+        self.combiner.get().width()
+    }
+
     /// `[batch, width]` for each output.
     pub fn decode(&self, fused: &Fused) -> Vec<Tensor<2>> {
         self.decoders.iter().map(|decoder| decoder.get().decode(fused)).collect()

@@ -84,11 +84,16 @@ impl Bundle {
         }
         let plan = Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|problems| damaged(problems.to_string()))?;
         let config = &plan.config;
-        if saved.inputs.len() != config.input_features.len()
-            || saved.outputs.len() != config.output_features.len()
-            || saved.heads.len() != saved.outputs.len()
-        {
+        let inputs = config.input_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
+        let outputs = config.output_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
+        let fields = saved.inputs.iter().chain(&saved.outputs);
+        let own = fields.clone().map(|field| (field.name.as_str(), field.column.as_str(), field.preprocessor.type_name()));
+        if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.heads.len() {
             return Err(damaged("its features are not those of its config".to_owned()));
+        }
+        for field in fields {
+            let checked = field.preprocessor.get().check();
+            checked.map_err(|message| damaged(format!("feature '{}': {message}", field.name)))?;
         }
         Ok(Self { folder, plan, saved })
     }
@@ -98,6 +103,12 @@ impl Bundle {
         let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
         let model = load_weights(spec.init(&device, 0), &self.folder.join("weights.safetensors"))?;
         let Saved { inputs, outputs, heads, .. } = self.saved;
+        for (output, head) in spec.outputs.iter().zip(&heads) {
+            if !head.suits(&output.decoder, output.width, model.width()) {
+                let message = format!("the head of output '{}' is not one of its decoder", output.name);
+                return Err(Error::Damaged { path: self.folder.join("bundle.json"), message });
+            }
+        }
         Ok(Predictor { plan: self.plan, inputs, outputs, heads, model, device })
     }
 }

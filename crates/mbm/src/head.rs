@@ -129,6 +129,17 @@ impl Head {
         }
     }
 
+    /// Whether this is a head that such a decoder can have, for fused vectors of `width`.
+    pub(crate) fn suits(&self, decoder: &DecoderSettings, n_scores: usize, width: usize) -> bool {
+        match self {
+            Self::Svc(svc) => Self::fitted_on(decoder) == FittedOn::Train && svm(decoder).is_some() && svc.suits(width, n_scores),
+            Self::Svr(svr) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Svr(_))) && svr.suits(width),
+            Self::Ridge(ridge) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Ridge(_))) && ridge.suits(width),
+            Self::Margins { sigmoids } => svm(decoder).is_some() && sigmoids.len() == n_scores,
+            Self::Softmax | Self::Sigmoid | Self::Linear => *self == Self::plain(decoder, n_scores),
+        }
+    }
+
     /// What the head says of one row: its scores `[n_scores]` and fused vector `[width]`.
     pub fn predict(&self, scores: &[f32], fused: &[f32], preprocessor: &Preprocessor) -> Prediction {
         let number = |normalized: f32| match preprocessor {

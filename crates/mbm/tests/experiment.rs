@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use mbm::{
     ConfigFormat, Error, Event, Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer, table_from_json,
 };
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -206,15 +207,97 @@ fn a_damaged_bundle_is_an_error_that_names_the_file() {
     assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("name a run folder"));
 }
 
+/// The values inside a JSON tree, the tree itself last.
+fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{at}/{i}"), found))
+        }
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(key, item)| places(item, &format!("{at}/{key}"), found)),
+        _ => (),
+    }
+    found.push(at.to_string());
+}
+
+/// A value of the same JSON type as `value`: what a damaged or hostile bundle would hold and a parser would let pass.
+fn foreign(value: &serde_json::Value, choice: usize) -> serde_json::Value {
+    use serde_json::Value::{Array, Bool, Number, Object, String};
+    const NUMBERS: [f64; 8] = [0.0, -1.0, 1.0, 3.0, 1e-9, 300.0, 1e12, -1e300];
+    match value {
+        Bool(yes) => (!yes).into(),
+        Number(old) if old.is_f64() => NUMBERS[choice % NUMBERS.len()].into(),
+        Number(_) => (NUMBERS[choice % NUMBERS.len()] as i64).into(),
+        String(text) => ["", "alpha", "\u{10ffff}", &text.repeat(2)][choice % 4].into(),
+        Array(items) if choice.is_multiple_of(2) => items.iter().skip(1).cloned().collect(),
+        Array(items) => items.iter().chain(items.first()).cloned().collect(),
+        Object(fields) => fields
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != choice % fields.len())
+            .map(|(_, (k, v))| (k.clone(), v.clone()))
+            .collect(),
+        serde_json::Value::Null => choice.into(),
+    }
+}
+
+/// Opens the bundle of a run, damaged in many ways, and predicts one row with whatever opens.
+fn assert_no_damage_panics(results: &Path, row: &str) {
+    let [bundle, weights] = ["bundle.json", "weights.safetensors"].map(|name| results.join("model").join(name));
+    let tree: serde_json::Value = serde_json::from_slice(&std::fs::read(&bundle).unwrap()).unwrap();
+    let tensors = std::fs::read(&weights).unwrap();
+    let mut found = Vec::new();
+    places(&tree, "", &mut found);
+    let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<usize>()), 1..3);
+    let flips = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2);
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(changes in changes, flips in flips)| {
+        let (mut tree, mut bytes) = (tree.clone(), tensors.clone());
+        for (at, choice) in changes {
+            if let Some(value) = tree.pointer_mut(at.get::<String>(&found)) {
+                *value = foreign(value, choice);
+            }
+        }
+        for (at, byte) in flips {
+            let at = at.index(bytes.len().min(2000));
+            bytes[at] = byte;
+        }
+        std::fs::write(&bundle, tree.to_string()).unwrap();
+        std::fs::write(&weights, bytes).unwrap();
+        if let Ok(predictor) = Predictor::open(results) {
+            let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
+            let _ = predictor.predict(table_from_json(row).unwrap(), &mut writer);
+        }
+    });
+}
+
+#[test]
+fn a_bundle_of_foreign_values_is_an_error_or_predicts_and_never_panics() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    let overrides = ["trainer.epochs=1", "output_features.kind.decoder=svm", "output_features.price.decoder=ridge"];
+    run(&experiment(&dataset, &results, &overrides));
+    let photo = folder.path().join("1.png");
+    assert_no_damage_panics(&results, &format!("{{\"photo\": {photo:?}, \"notes\": \"the alpha row\", \"size\": 3}}"));
+}
+
+/// A WAV file of one second's quarter: a tone at 2,000 samples a second.
+fn tone(pitch: usize) -> Vec<u8> {
+    let samples = (0..500).flat_map(|i| if (i * pitch / 100).is_multiple_of(2) { 9000i16 } else { -9000 }.to_le_bytes());
+    let numbers = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+    let format = [&b"RIFF"[..], &numbers(&[1036]), b"WAVEfmt ", &numbers(&[16, 1 | 1 << 16, 2000, 4000, 2 | 16 << 16]), b"data"];
+    format.concat().into_iter().chain(numbers(&[1000])).chain(samples).collect()
+}
+
 #[test]
 fn sets_vectors_series_sounds_dates_and_absent_targets_train_together() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = String::new();
     for row in 0..40 {
+        std::fs::write(folder.path().join(format!("{row}.wav")), tone(1 + row % 9)).unwrap();
         let tags = if row % 2 == 0 { "[\"red\", \"round\"]" } else { "[\"blue\"]" };
         let target = if row == 5 { "null".to_owned() } else { format!("[{}, {}]", row % 3, row % 5) };
         rows.push_str(&format!(
-            "{{\"tags\": {tags}, \"curve\": [{}, 2, 3], \"day\": \"2024-01-{:02}\", \"on\": {}, \"place\": [{}, 1], \"goal\": {target}, \"labels\": {tags}}}\n",
+            "{{\"tags\": {tags}, \"curve\": [{}, 2, 3], \"day\": \"2024-01-{:02}\", \"on\": {}, \"place\": [{}, 1], \"tone\": \"{row}.wav\", \"goal\": {target}, \"labels\": {tags}}}\n",
             row, 1 + row % 28, row % 2 == 0, row,
         ));
     }
@@ -227,6 +310,7 @@ input_features:
   - {name: day, type: date}
   - {name: on, type: binary}
   - {name: place, type: vector}
+  - {name: tone, type: audio, preprocessing: {num_filter_bands: 8}}
 combiner: gated
 output_features:
   - {name: goal, type: vector}
@@ -239,4 +323,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
     assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Unfit(_))));
+    let sound = folder.path().join("3.wav");
+    let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {sound:?}}}");
+    assert_no_damage_panics(&outcome.folder, &row);
 }

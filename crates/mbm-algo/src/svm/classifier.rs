@@ -77,6 +77,18 @@ impl Svc {
         Ok(Self { kernel, n_classes, n_cols: x.n_cols, support, machines })
     }
 
+    /// Whether it reads rows of `n_cols` and tells `n_classes` apart, as one that was fitted on such rows would.
+    pub fn suits(&self, n_cols: usize, n_classes: usize) -> bool {
+        let n_weights = match self.kernel {
+            Kernel::Linear => n_cols,
+            Kernel::Rbf { .. } => self.support.len() / n_cols.max(1),
+        };
+        let n_machines = if n_classes == 2 { 1 } else { n_classes };
+        (self.n_cols, self.n_classes, self.machines.len()) == (n_cols, n_classes, n_machines)
+            && self.support.len().is_multiple_of(n_cols.max(1))
+            && self.machines.iter().all(|machine| machine.weights.len() == n_weights)
+    }
+
     /// Decision values of one row, one a machine.
     pub fn decisions(&self, row: &[f32]) -> Vec<f32> {
         let inputs: Vec<f32> = match self.kernel {

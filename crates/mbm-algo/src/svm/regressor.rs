@@ -75,6 +75,11 @@ impl Svr {
         })
     }
 
+    /// Whether it reads rows of `n_cols`, as one that was fitted on such rows would.
+    pub fn suits(&self, n_cols: usize) -> bool {
+        self.n_cols == n_cols && n_cols > 0 && self.support.len() == self.weights.len() * n_cols
+    }
+
     /// The prediction for one row, `[n_cols]`.
     pub fn predict(&self, row: &[f32]) -> f32 {
         let rows = self.support.chunks(self.n_cols);

@@ -1,14 +1,18 @@
 //! Sounds, brought to one rate and described frame by frame.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, media};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::audio::{FrontEnd, FrontEndKind};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload, Waveform};
+
+/// Samples a second that there can be.
+const RATES: RangeInclusive<usize> = 100..=384_000;
 
 settings! {
     /// How sounds are read.
@@ -16,7 +20,7 @@ settings! {
         /// The front end.
         r#type: FrontEndKind = FrontEndKind::Fbank;
         /// Samples a second; those of the first training sound where not given.
-        sampling_rate: Option<usize> = None => 100..=384_000;
+        sampling_rate: Option<usize> = None => RATES;
         /// Seconds that are heard; the rest is cut off.
         audio_file_length_limit_in_s: f64 = 7.5 => 0.01..=3600.0;
         /// Length of a frame.
@@ -157,5 +161,13 @@ impl Preprocess for FittedAudio {
     fn shape(&self) -> Shape {
         let max_samples = (self.max_seconds * self.rate as f64).ceil() as usize;
         Shape::Frames { width: self.mean.len(), max_steps: 1 + max_samples.saturating_sub(self.window).div_ceil(self.shift) }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(RATES.contains(&self.rate), "the sampling rate")?;
+        ensure((1..=*RATES.end()).contains(&self.window) && (1..=*RATES.end()).contains(&self.shift), "the window")?;
+        ensure((0.0..=3600.0).contains(&self.max_seconds), "the length limit")?;
+        ensure((2..=512).contains(&self.n_bands) && (1..=self.n_bands).contains(&self.n_coefficients), "the number of bands")?;
+        ensure(are_moments(&self.mean, &self.deviation, self.front_end().width()), "the mean or deviation")
     }
 }

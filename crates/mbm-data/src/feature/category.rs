@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -113,6 +113,10 @@ impl Preprocess for FittedCategory {
 
     fn shape(&self) -> Shape {
         Shape::Class { n_classes: self.classes.len() }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(!self.classes.is_empty() && self.positions.len() == self.classes.len(), "the number of different classes")
     }
 }
 

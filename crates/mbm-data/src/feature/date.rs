@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -102,6 +102,10 @@ impl Preprocess for FittedDate {
 
     fn shape(&self) -> Shape {
         Shape::Vector { width: 11 }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(are_moments(&[self.mean_year], &[self.year_deviation], 1), "the mean or deviation")
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, media};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::image::{decode_image, to_pixels};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -58,6 +58,8 @@ pub struct FittedImage {
 
 /// Training pictures that mean and deviation are taken from.
 const N_SAMPLED: usize = 256;
+/// Pixels of the largest picture that a model reads.
+const MAX_PIXELS: usize = 1 << 28;
 
 struct ImageFitter {
     settings: ImagePreprocessing,
@@ -141,5 +143,12 @@ impl Preprocess for FittedImage {
 
     fn shape(&self) -> Shape {
         Shape::Image { channels: self.channels, height: self.height, width: self.width }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let n_pixels = self.height.checked_mul(self.width).unwrap_or(0);
+        ensure((1..=MAX_PIXELS).contains(&n_pixels), "the size")?;
+        ensure(matches!(self.channels, 1 | 3), "the number of channels")?;
+        ensure(are_moments(&self.mean, &self.deviation, self.channels), "the mean or deviation")
     }
 }

@@ -110,6 +110,23 @@ pub trait Preprocess {
 
     /// What the payloads look like.
     fn shape(&self) -> Shape;
+
+    /// Whether the values are such as fitting gives: a bundle may come from anywhere.
+    ///
+    /// # Errors
+    /// What is out of bounds.
+    fn check(&self) -> Result<(), String>;
+}
+
+/// An error that says what should hold where it does not.
+fn ensure(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("{what} is out of bounds")) }
+}
+
+/// Whether mean and deviation of each of `width` columns can be used.
+fn are_moments(mean: &[f32], deviation: &[f32], width: usize) -> bool {
+    let usable = |(mean, deviation): (&f32, &f32)| mean.is_finite() && deviation.is_finite() && *deviation > 0.0;
+    (mean.len(), deviation.len()) == (width, width) && mean.iter().zip(deviation).all(usable)
 }
 
 macro_rules! preprocessors {

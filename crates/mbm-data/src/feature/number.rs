@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, number_of};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
 use crate::random::{Rng, rng};
 use crate::{Cell, Fault, Payload};
 
@@ -132,6 +132,12 @@ impl Preprocess for FittedNumber {
 
     fn shape(&self) -> Shape {
         Shape::Number { quantiles: self.quantiles.clone() }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(self.offset.is_finite() && self.scale.is_finite() && self.scale > 0.0, "the offset or scale")?;
+        let rise = self.quantiles.iter().all(|edge| edge.is_finite()) && self.quantiles.is_sorted_by(|a, b| a < b);
+        ensure((1..=N_BINS + 1).contains(&self.quantiles.len()) && rise, "a quantile")
     }
 }
 

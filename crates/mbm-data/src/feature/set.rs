@@ -7,7 +7,7 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::category::most_common;
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -81,5 +81,9 @@ impl Preprocess for FittedSet {
 
     fn shape(&self) -> Shape {
         Shape::Vector { width: self.labels.len() }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(!self.labels.is_empty(), "the number of labels")
     }
 }

@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
 use super::tokenizer::{Tokenizer, TokenizerFitter};
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
@@ -97,5 +97,10 @@ impl Preprocess for FittedText {
 
     fn shape(&self) -> Shape {
         Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(self.tokenizer.vocab_size() >= 2, "the size of the vocabulary")?;
+        ensure((1..=16_384).contains(&self.max_steps), "the length limit")
     }
 }

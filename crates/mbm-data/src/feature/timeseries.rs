@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, text_of};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -83,6 +83,11 @@ impl Preprocess for FittedTimeseries {
 
     fn shape(&self) -> Shape {
         Shape::Frames { width: self.mean.len(), max_steps: self.max_steps }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure((1..=65_536).contains(&self.max_steps), "the length limit")?;
+        ensure(!self.mean.is_empty() && are_moments(&self.mean, &self.deviation, self.mean.len()), "the mean or deviation")
     }
 }
 

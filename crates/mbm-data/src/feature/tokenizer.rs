@@ -69,7 +69,8 @@ impl Tokenizer {
     pub fn vocab_size(&self) -> usize {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.len(),
-            Self::Pieces(pieces) => pieces.get_vocab_size(true),
+            // A loaded vocabulary may have gaps: what counts is the highest id.
+            Self::Pieces(pieces) => pieces.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -72,5 +72,9 @@ impl Preprocess for FittedVector {
 
     fn shape(&self) -> Shape {
         Shape::Vector { width: self.width }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure((1..=1_000_000).contains(&self.width), "the width")
     }
 }
