@@ -6,7 +6,7 @@ use mbm_data::feature::{
     SetPreprocessing, TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
 };
 use mbm_data::split::SplitSettings;
-use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, MissingValueStrategy, Unfitted};
+use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, Unfitted};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
@@ -47,8 +47,9 @@ settings! {
     }
 }
 
-macro_rules! inputs {
-    ($($(#[$meta:meta])* $variant:ident = $word:literal, $name:ident($preprocessing:ty, $encoder:ty = $default:expr, $kind:ident) $(augment $augmentation:ty)?;)+) => {
+/// The features of one side: a struct each, with what all share and what it adds, and the enum that holds them.
+macro_rules! features {
+    ($(#[$of_all:meta])* $all:ident { $($(#[$meta:meta])* $word:literal = $variant:ident($name:ident, $preprocessing:ty) { $($own:tt)* })+ }) => {
         settings! { $(
             $(#[$meta])*
             pub struct $name {
@@ -58,21 +59,16 @@ macro_rules! inputs {
                 column: Option<String> = None;
                 /// How cells are read.
                 preprocessing: $preprocessing = defaults();
-                /// How they become vectors.
-                encoder: $encoder = $default;
-                $(
-                    /// Random changes in training.
-                    augmentation: Vec<$augmentation> = Vec::new();
-                )?
+                $($own)*
             }
         )+ }
 
         tagged! {
-            /// One input.
-            pub enum InputFeature { $( $variant($name) = $word ),+ }
+            $(#[$of_all])*
+            pub enum $all { $( $variant($name) = $word ),+ }
         }
 
-        impl InputFeature {
+        impl $all {
             /// The feature's name.
             pub fn name(&self) -> &str {
                 match self { $( Self::$variant(it) => &it.name, )+ }
@@ -85,52 +81,133 @@ macro_rules! inputs {
 
             /// The feature before fitting.
             pub fn unfitted(&self) -> Unfitted {
-                match self { $(
-                    Self::$variant(it) => unfitted(self.name(), self.column(), it.preprocessing.fitter(), it.preprocessing.missing_value_strategy),
-                )+ }
-            }
-
-            /// The encoder's settings.
-            pub fn encoder(&self) -> EncoderSettings {
-                match self { $( Self::$variant(it) => EncoderSettings::$kind(it.encoder.clone()), )+ }
+                let (fitter, missing_value_strategy) = match self { $(
+                    Self::$variant(it) => (it.preprocessing.fitter(), it.preprocessing.missing_value_strategy),
+                )+ };
+                Unfitted { name: self.name().to_owned(), column: self.column().to_owned(), fitter, missing_value_strategy }
             }
         }
     };
 }
 
-inputs! {
-    /// A picture.
-    Image = "image", ImageInput(ImagePreprocessing, ImageEncoder = ImageEncoder::StackedCnn(defaults()), Image) augment ImageAugmentation;
-    /// A text.
-    Text = "text", TextInput(TextPreprocessing, TextEncoder = TextEncoder::ParallelCnn(defaults()), Text);
-    /// A sound.
-    Audio = "audio", AudioInput(AudioPreprocessing, AudioEncoder = AudioEncoder::ParallelCnn(defaults()), Audio) augment AudioAugmentation;
-    /// A series of numbers.
-    Timeseries = "timeseries", TimeseriesInput(TimeseriesPreprocessing, TimeseriesEncoder = TimeseriesEncoder::ParallelCnn(defaults()), Timeseries);
-    /// A number.
-    Number = "number", NumberInput(NumberPreprocessing, NumberEncoder = NumberEncoder::Passthrough(defaults()), Number);
-    /// One of several classes.
-    Category = "category", CategoryInput(CategoryPreprocessing, CategoryEncoder = CategoryEncoder::Dense(defaults()), Category);
-    /// Yes or no.
-    Binary = "binary", BinaryInput(BinaryPreprocessing, CategoryEncoder = CategoryEncoder::OneHot(defaults()), Category);
-    /// Several labels at once.
-    Set = "set", SetInput(SetPreprocessing, VectorEncoder = VectorEncoder::Dense(defaults()), Vector);
-    /// A vector.
-    Vector = "vector", VectorInput(VectorPreprocessing, VectorEncoder = VectorEncoder::Dense(defaults()), Vector);
-    /// A date or a time.
-    Date = "date", DateInput(DatePreprocessing, DateEncoder = DateEncoder::Cyclic(defaults()), Date);
+features! {
+    /// One input.
+    InputFeature {
+        /// A picture.
+        "image" = Image(ImageInput, ImagePreprocessing) {
+            /// How they become vectors.
+            encoder: ImageEncoder = ImageEncoder::StackedCnn(defaults());
+            /// Random changes in training.
+            augmentation: Vec<ImageAugmentation> = Vec::new();
+        }
+        /// A text.
+        "text" = Text(TextInput, TextPreprocessing) {
+            /// How they become vectors.
+            encoder: TextEncoder = TextEncoder::ParallelCnn(defaults());
+        }
+        /// A sound.
+        "audio" = Audio(AudioInput, AudioPreprocessing) {
+            /// How they become vectors.
+            encoder: AudioEncoder = AudioEncoder::ParallelCnn(defaults());
+            /// Random changes in training.
+            augmentation: Vec<AudioAugmentation> = Vec::new();
+        }
+        /// A series of numbers.
+        "timeseries" = Timeseries(TimeseriesInput, TimeseriesPreprocessing) {
+            /// How they become vectors.
+            encoder: TimeseriesEncoder = TimeseriesEncoder::ParallelCnn(defaults());
+        }
+        /// A number.
+        "number" = Number(NumberInput, NumberPreprocessing) {
+            /// How they become vectors.
+            encoder: NumberEncoder = NumberEncoder::Passthrough(defaults());
+        }
+        /// One of several classes.
+        "category" = Category(CategoryInput, CategoryPreprocessing) {
+            /// How they become vectors.
+            encoder: CategoryEncoder = CategoryEncoder::Dense(defaults());
+        }
+        /// Yes or no.
+        "binary" = Binary(BinaryInput, BinaryPreprocessing) {
+            /// How they become vectors.
+            encoder: CategoryEncoder = CategoryEncoder::OneHot(defaults());
+        }
+        /// Several labels at once.
+        "set" = Set(SetInput, SetPreprocessing) {
+            /// How they become vectors.
+            encoder: VectorEncoder = VectorEncoder::Dense(defaults());
+        }
+        /// A vector.
+        "vector" = Vector(VectorInput, VectorPreprocessing) {
+            /// How they become vectors.
+            encoder: VectorEncoder = VectorEncoder::Dense(defaults());
+        }
+        /// A date or a time.
+        "date" = Date(DateInput, DatePreprocessing) {
+            /// How they become vectors.
+            encoder: DateEncoder = DateEncoder::Cyclic(defaults());
+        }
+    }
 }
 
-fn unfitted(
-    name: &str,
-    column: &str,
-    fitter: Box<dyn mbm_data::feature::Fitter>,
-    missing_value_strategy: MissingValueStrategy,
-) -> Unfitted {
-    Unfitted { name: name.to_owned(), column: column.to_owned(), fitter, missing_value_strategy }
+features! {
+    /// One output.
+    OutputFeature {
+        /// One of several classes.
+        "category" = Category(CategoryOutput, CategoryPreprocessing) {
+            /// How the fused vector is read.
+            decoder: CategoryDecoder = CategoryDecoder::Classifier(defaults());
+            /// What training minimises.
+            loss: CategoryLoss = CategoryLoss::CrossEntropy(defaults());
+        }
+        /// Yes or no.
+        "binary" = Binary(BinaryOutput, BinaryPreprocessing) {
+            /// How the fused vector is read.
+            decoder: BinaryDecoder = BinaryDecoder::Regressor(defaults());
+            /// What training minimises.
+            loss: BinaryLoss = BinaryLoss::WeightedCrossEntropy(defaults());
+        }
+        /// A number.
+        "number" = Number(NumberOutput, NumberPreprocessing) {
+            /// How the fused vector is read.
+            decoder: NumberDecoder = NumberDecoder::Regressor(defaults());
+            /// What training minimises.
+            loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
+        }
+        /// Several labels at once.
+        "set" = Set(SetOutput, SetPreprocessing) {
+            /// How the fused vector is read.
+            decoder: SetDecoder = SetDecoder::Classifier(defaults());
+            /// What training minimises.
+            loss: SetLoss = SetLoss::SigmoidCrossEntropy(defaults());
+        }
+        /// A vector.
+        "vector" = Vector(VectorOutput, VectorPreprocessing) {
+            /// How the fused vector is read.
+            decoder: VectorDecoder = VectorDecoder::Projector(defaults());
+            /// What training minimises.
+            loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
+        }
+    }
 }
 
 impl InputFeature {
+    /// The encoder's settings.
+    pub fn encoder(&self) -> EncoderSettings {
+        match self {
+            Self::Image(it) => EncoderSettings::Image(it.encoder.clone()),
+            Self::Text(it) => EncoderSettings::Text(it.encoder.clone()),
+            Self::Audio(it) => EncoderSettings::Audio(it.encoder.clone()),
+            Self::Timeseries(it) => EncoderSettings::Timeseries(it.encoder.clone()),
+            Self::Number(it) => EncoderSettings::Number(it.encoder.clone()),
+            Self::Category(it) => EncoderSettings::Category(it.encoder.clone()),
+            Self::Binary(it) => EncoderSettings::Category(it.encoder.clone()),
+            Self::Set(it) => EncoderSettings::Vector(it.encoder.clone()),
+            Self::Vector(it) => EncoderSettings::Vector(it.encoder.clone()),
+            Self::Date(it) => EncoderSettings::Date(it.encoder.clone()),
+        }
+    }
+
     /// The random changes of training rows.
     pub fn augmentation(&self) -> Augmentation {
         match self {
@@ -142,69 +219,18 @@ impl InputFeature {
     }
 }
 
-macro_rules! outputs {
-    ($($(#[$meta:meta])* $variant:ident = $word:literal, $name:ident($preprocessing:ty, $decoder:ty = $decoder_default:expr, $loss:ty = $loss_default:expr);)+) => {
-        settings! { $(
-            $(#[$meta])*
-            pub struct $name {
-                /// The feature's name.
-                name: String;
-                /// The column; the name where not given.
-                column: Option<String> = None;
-                /// How cells are read.
-                preprocessing: $preprocessing = defaults();
-                /// How the fused vector is read.
-                decoder: $decoder = $decoder_default;
-                /// What training minimises.
-                loss: $loss = $loss_default;
-            }
-        )+ }
-
-        tagged! {
-            /// One output.
-            pub enum OutputFeature { $( $variant($name) = $word ),+ }
-        }
-
-        impl OutputFeature {
-            /// The feature's name.
-            pub fn name(&self) -> &str {
-                match self { $( Self::$variant(it) => &it.name, )+ }
-            }
-
-            /// The column that it is compared with.
-            pub fn column(&self) -> &str {
-                match self { $( Self::$variant(it) => it.column.as_deref().unwrap_or(&it.name), )+ }
-            }
-
-            /// The feature before fitting.
-            pub fn unfitted(&self) -> Unfitted {
-                match self { $(
-                    Self::$variant(it) => unfitted(self.name(), self.column(), it.preprocessing.fitter(), it.preprocessing.missing_value_strategy),
-                )+ }
-            }
-
-            /// The decoder's settings.
-            pub fn decoder(&self) -> DecoderSettings {
-                match self { $( Self::$variant(it) => DecoderSettings::$variant(it.decoder.clone()), )+ }
-            }
-        }
-    };
-}
-
-outputs! {
-    /// One of several classes.
-    Category = "category", CategoryOutput(CategoryPreprocessing, CategoryDecoder = CategoryDecoder::Classifier(defaults()), CategoryLoss = CategoryLoss::CrossEntropy(defaults()));
-    /// Yes or no.
-    Binary = "binary", BinaryOutput(BinaryPreprocessing, BinaryDecoder = BinaryDecoder::Regressor(defaults()), BinaryLoss = BinaryLoss::WeightedCrossEntropy(defaults()));
-    /// A number.
-    Number = "number", NumberOutput(NumberPreprocessing, NumberDecoder = NumberDecoder::Regressor(defaults()), NumberLoss = NumberLoss::MeanSquaredError(defaults()));
-    /// Several labels at once.
-    Set = "set", SetOutput(SetPreprocessing, SetDecoder = SetDecoder::Classifier(defaults()), SetLoss = SetLoss::SigmoidCrossEntropy(defaults()));
-    /// A vector.
-    Vector = "vector", VectorOutput(VectorPreprocessing, VectorDecoder = VectorDecoder::Projector(defaults()), NumberLoss = NumberLoss::MeanSquaredError(defaults()));
-}
-
 impl OutputFeature {
+    /// The decoder's settings.
+    pub fn decoder(&self) -> DecoderSettings {
+        match self {
+            Self::Category(it) => DecoderSettings::Category(it.decoder.clone()),
+            Self::Binary(it) => DecoderSettings::Binary(it.decoder.clone()),
+            Self::Number(it) => DecoderSettings::Number(it.decoder.clone()),
+            Self::Set(it) => DecoderSettings::Set(it.decoder.clone()),
+            Self::Vector(it) => DecoderSettings::Vector(it.decoder.clone()),
+        }
+    }
+
     /// The loss and its weight, with what it needs to know of the training rows of each class.
     ///
     /// # Errors
