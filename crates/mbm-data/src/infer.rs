@@ -10,6 +10,8 @@ use crate::{Cell, DataError, Table};
 pub enum Inferred {
     /// A feature of this type.
     Feature(&'static str),
+    /// Whole numbers of few values: a number as an input, classes as a target.
+    Codes,
     /// Says `train`, `validation` or `test`.
     Split,
     /// Nothing that helps: empty, constant, or another value in every row.
@@ -18,6 +20,9 @@ pub enum Inferred {
 
 /// Rows that are looked at.
 const N_LOOKED_AT: usize = 2000;
+
+/// Whole numbers that may be the codes of classes, at most.
+const N_CODES: usize = 20;
 
 /// The type of every column, in order.
 ///
@@ -60,6 +65,9 @@ fn infer(name: &str, cells: &[Cell]) -> Inferred {
         () if all(&|text| extension(text).is_some_and(crate::audio::is_sound)) => Inferred::Feature("audio"),
         () if distinct.len() < 2 => Inferred::Ignored("it has one value only"),
         () if distinct.len() == 2 && all(&|text| as_bool(text).is_some()) => Inferred::Feature("binary"),
+        () if distinct.len() <= N_CODES.min(texts.len() / 2) && distinct.iter().all(|text| text.parse::<i64>().is_ok()) => {
+            Inferred::Codes
+        }
         () if all(&|text| text.parse::<f64>().is_ok()) => Inferred::Feature("number"),
         () if all(&|text| parse_date(text, None).is_some()) => Inferred::Feature("date"),
         () if all(&is_numbers) => Inferred::Feature(if n_words >= 8.0 { "timeseries" } else { "vector" }),
@@ -91,10 +99,11 @@ mod tests {
 
     #[test]
     fn types_are_told_by_the_cells() {
-        let cases: [(&str, &[&str], Inferred); 9] = [
+        let cases: [(&str, &[&str], Inferred); 10] = [
             ("photo", &["a/x.png", "b.JPG", ""], Inferred::Feature("image")),
             ("sound", &["x.wav", "y.wav"], Inferred::Feature("audio")),
             ("price", &["1", "2.5", "1e3"], Inferred::Feature("number")),
+            ("digit", &["7", "0", "3", "7", "0", "3"], Inferred::Codes),
             ("ok", &["yes", "no", "yes"], Inferred::Feature("binary")),
             ("day", &["2024-01-01", "2024-01-02"], Inferred::Feature("date")),
             ("curve", &["1 2 3 4 5 6 7 8", "1 2 3 4 5 6 7 9"], Inferred::Feature("timeseries")),

@@ -6,7 +6,7 @@ use mbm_data::{Inferred, Table, infer_types};
 use crate::error::Error;
 use crate::plan::Plan;
 
-/// A plan for predicting `targets` from all other columns that help, and a line for each column that was left out.
+/// A plan for predicting `targets` from all other columns that help, and a line for each choice that a user may want to know.
 ///
 /// # Errors
 /// A target that is no column, or of a type that cannot be predicted.
@@ -19,6 +19,11 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         let is_target = targets.contains(column);
         match inferred {
             Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
+            Inferred::Codes if is_target => {
+                notes.push(format!("'{column}' holds few whole numbers and is taken for classes; in a config, type: number takes them for amounts"));
+                outputs.push(feature(column, "category"));
+            }
+            Inferred::Codes => inputs.push(feature(column, "number")),
             Inferred::Feature(kind) => inputs.push(feature(column, kind)),
             Inferred::Ignored(reason) if is_target => {
                 return Err(Error::Unfit(format!("the column '{column}' cannot be a target: {reason}")));

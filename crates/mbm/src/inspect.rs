@@ -30,6 +30,7 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     for (at, inferred) in infer_types(&table)?.into_iter().enumerate() {
         let kind = match inferred {
             Inferred::Feature(kind) => kind,
+            Inferred::Codes => "number",
             Inferred::Split => "split",
             Inferred::Ignored(_) => "-",
         };

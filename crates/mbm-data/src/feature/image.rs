@@ -24,7 +24,7 @@ choices! {
 settings! {
     /// How pictures are read.
     pub struct ImagePreprocessing {
-        /// Rows; those of the first training picture where not given.
+        /// Rows; where not given those of the first training picture, its longer side brought down to 128.
         height: Option<usize> = None => 1..=4096;
         /// Columns, likewise.
         width: Option<usize> = None => 1..=4096;
@@ -56,6 +56,8 @@ pub struct FittedImage {
     pub max_pixels: usize,
 }
 
+/// Pixels along the longer side of pictures whose size no one has set.
+const LONGEST_SIDE: usize = 128;
 /// Training pictures that mean and deviation are taken from.
 const N_SAMPLED: usize = 256;
 /// Pixels of the largest picture that a model reads.
@@ -90,8 +92,9 @@ impl ImageFitter {
         let settings = &self.settings;
         let (channels, height, width) = *self.size.get_or_insert_with(|| {
             let channels = settings.num_channels.unwrap_or(if picture.color().has_color() { 3 } else { 1 });
-            let own = (picture.height() as usize, picture.width() as usize);
-            (channels, settings.height.unwrap_or(own.0), settings.width.unwrap_or(own.1))
+            let (height, width) = (picture.height() as usize, picture.width() as usize);
+            let shrunk = |side: usize| (side * LONGEST_SIDE / height.max(width).max(LONGEST_SIDE)).max(1);
+            (channels, settings.height.unwrap_or(shrunk(height)), settings.width.unwrap_or(shrunk(width)))
         });
         let pixels = to_pixels(&picture, channels, height, width)?;
         for (moments, plane) in self.moments.iter_mut().zip(pixels.data.chunks(height * width)) {
@@ -150,5 +153,30 @@ impl Preprocess for FittedImage {
         ensure((1..=MAX_PIXELS).contains(&n_pixels), "the size")?;
         ensure(matches!(self.channels, 1 | 3), "the number of channels")?;
         ensure(are_moments(&self.mean, &self.deviation, self.channels), "the mean or deviation")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(width: u32, height: u32) -> Cell {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        Cell::Bytes(bytes.into_inner().into())
+    }
+
+    #[test]
+    fn a_size_that_no_one_set_is_that_of_the_first_picture_but_not_large() {
+        let shape = |settings: ImagePreprocessing, width, height| {
+            let mut fitter = settings.fitter();
+            fitter.observe(&png(width, height), Path::new(""));
+            fitter.finish().unwrap().get().shape()
+        };
+        let unset = || mbm_config::defaults::<ImagePreprocessing>();
+        assert_eq!(shape(unset(), 100, 40), Shape::Image { channels: 3, height: 40, width: 100 });
+        assert_eq!(shape(unset(), 640, 480), Shape::Image { channels: 3, height: 96, width: 128 });
+        let tall = ImagePreprocessing { height: Some(300), ..unset() };
+        assert_eq!(shape(tall, 640, 480), Shape::Image { channels: 3, height: 300, width: 128 });
     }
 }
