@@ -109,6 +109,20 @@ mod tests {
 
     proptest::proptest! {
         #[test]
+        fn what_is_solved_gives_back_the_right_side(n in 1usize..12, values in proptest::collection::vec(-1f64..1.0, 144)) {
+            // M M' + I is positive definite for every M.
+            let product = |i: usize, j: usize| (0..n).map(|k| values[i * n + k] * values[j * n + k]).sum::<f64>();
+            let a: Vec<f64> = (0..n * n).map(|at| product(at / n, at % n) + f64::from(u8::from(at / n == at % n))).collect();
+            let b = &values[..n];
+            let (mut worked, mut x) = (a.clone(), b.to_vec());
+            solve_positive_definite(&mut worked, &mut x);
+            for i in 0..n {
+                let got: f64 = (0..n).map(|j| a[i * n + j] * x[j]).sum();
+                proptest::prop_assert!((got - b[i]).abs() < 1e-9, "{got} {}", b[i]);
+            }
+        }
+
+        #[test]
         fn products_are_sums_of_products(values in proptest::collection::vec(-10i8..10, 1..400), n_cols in 1usize..40) {
             let n_rows = values.len() / n_cols;
             proptest::prop_assume!(n_rows > 0);

@@ -55,3 +55,24 @@ impl Ridge {
         dot(&self.weights, row) + self.intercept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_gradient_vanishes(n_cols in 1usize..6, alpha in 0.1f64..10.0, values in proptest::collection::vec(-1f32..1.0, 12..90)) {
+            let n_rows = values.len() / (n_cols + 1);
+            let (x, y) = (&values[..n_rows * n_cols], &values[values.len() - n_rows..]);
+            let x = Matrix { data: x, n_cols };
+            let ridge = Ridge::fit(x, y, alpha).unwrap();
+            let errors: Vec<f64> = (0..n_rows).map(|i| f64::from(y[i]) - f64::from(ridge.predict(x.row(i)))).collect();
+            proptest::prop_assert!(errors.iter().sum::<f64>().abs() < 1e-4, "the intercept's gradient");
+            for j in 0..n_cols {
+                let pull: f64 = errors.iter().enumerate().map(|(i, error)| error * f64::from(x.row(i)[j])).sum();
+                proptest::prop_assert!((pull - alpha * f64::from(ridge.weights[j])).abs() < 1e-4, "the gradient of weight {j}");
+            }
+        }
+    }
+}

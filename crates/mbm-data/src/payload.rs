@@ -106,3 +106,43 @@ impl Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn payload() -> impl Strategy<Value = Payload> {
+        let frames = (1usize..4, vec(-9f32..9.0, 0..5)).prop_map(|(width, steps)| Frames { width, data: steps.repeat(width) });
+        let picture = (prop_oneof![Just(1usize), Just(3)], 1usize..4, 1usize..4, any::<u8>()).prop_map(
+            |(channels, height, width, value)| Pixels {
+                channels,
+                height,
+                width,
+                data: [value].repeat(channels * height * width),
+            },
+        );
+        prop_oneof![
+            Just(Payload::Missing),
+            vec(-9f32..9.0, 0..5).prop_map(Payload::Vector),
+            frames.prop_map(Payload::Frames),
+            picture.prop_map(Payload::Image),
+            vec(any::<u32>(), 0..5).prop_map(Payload::Tokens),
+            any::<u32>().prop_map(Payload::Class),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn payloads_read_back_as_they_were_written(payloads in vec(payload(), 0..6)) {
+            let mut bytes = Vec::new();
+            payloads.iter().for_each(|payload| payload.write(&mut bytes));
+            let mut rest = bytes.as_slice();
+            let read: Vec<Payload> = payloads.iter().map(|_| Payload::read(&mut rest)).collect();
+            prop_assert_eq!(read, payloads);
+            prop_assert!(rest.is_empty());
+        }
+    }
+}

@@ -61,3 +61,32 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_area_is_the_share_of_pairs_in_order(rows in proptest::collection::vec((0u8..9, proptest::bool::ANY), 0..40)) {
+            let (scores, positive): (Vec<f32>, Vec<bool>) = rows.iter().map(|(score, is)| (f32::from(*score), *is)).unzip();
+            let side = |wanted: bool| rows.iter().filter(move |row| row.1 == wanted).map(|row| row.0);
+            let worth = |a: u8, b: u8| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 };
+            let pairs: Vec<f64> = side(true).flat_map(|a| side(false).map(move |b| worth(a, b))).collect();
+            match roc_auc(&scores, &positive) {
+                None => proptest::prop_assert!(pairs.is_empty()),
+                Some(area) => proptest::prop_assert!((area - pairs.iter().sum::<f64>() / pairs.len() as f64).abs() < 1e-9),
+            }
+        }
+
+        #[test]
+        fn ranks_sum_to_those_of_their_places(values in proptest::collection::vec(-5i8..5, 0..40)) {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let ranks = ranks(&values);
+            proptest::prop_assert_eq!(ranks.iter().sum::<f64>(), (values.len() * (values.len() + 1)) as f64 / 2.0);
+            for (i, j) in (0..values.len()).flat_map(|i| (0..i).map(move |j| (i, j))) {
+                proptest::prop_assert_eq!(values[i].partial_cmp(&values[j]), ranks[i].partial_cmp(&ranks[j]));
+            }
+        }
+    }
+}

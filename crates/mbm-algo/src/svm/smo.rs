@@ -108,3 +108,36 @@ impl Problem<'_> {
         if n_free > 0 { sum / n_free as f64 } else { (upper + lower) / 2.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_solution_is_feasible_and_meets_the_optimality_conditions(
+            points in proptest::collection::vec((-1f32..1.0, -1f32..1.0, any::<bool>()), 2..40),
+            c in 0.1f64..10.0,
+        ) {
+            let n = points.len();
+            let kernel = |i: usize, j: usize| (1.0 + points[i].0 * points[j].0 + points[i].1 * points[j].1).powi(2);
+            let kernel_row = |i: usize, out: &mut Vec<f32>| *out = (0..n).map(|j| kernel(i, j)).collect();
+            let diagonal = |i: usize| f64::from(kernel(i, i));
+            let y: Vec<f64> = points.iter().map(|point| if point.2 { 1.0 } else { -1.0 }).collect();
+            let problem = Problem { p: vec![-1.0; n], y: y.clone(), c: vec![c; n], kernel_row: &kernel_row, diagonal: &diagonal };
+            let Solution { alpha, rho } = problem.solve(1e-3);
+            prop_assert!(alpha.iter().all(|a| (0.0..=c).contains(a)), "{alpha:?}");
+            prop_assert!(alpha.iter().zip(&y).map(|(a, y)| a * y).sum::<f64>().abs() < 1e-9 * c * n as f64);
+            // With rows of both sides: alpha 0 where the margin holds, c where it is broken, on it in between.
+            prop_assume!(y.contains(&1.0) && y.contains(&-1.0));
+            for i in 0..n {
+                let decision: f64 = (0..n).map(|j| alpha[j] * y[j] * f64::from(kernel(i, j))).sum::<f64>() - rho;
+                let margin = y[i] * decision;
+                prop_assert!(alpha[i] > 0.0 || margin > 1.0 - 5e-3, "row {i}: alpha 0, margin {margin}");
+                prop_assert!(alpha[i] < c || margin < 1.0 + 5e-3, "row {i}: alpha c, margin {margin}");
+            }
+        }
+    }
+}

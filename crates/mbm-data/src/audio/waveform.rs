@@ -130,6 +130,17 @@ pub(crate) mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_rates_keep_the_length_and_the_level(from in 100usize..9000, to in 100usize..9000, n_samples in 1usize..600) {
+            let samples = vec![0.5; n_samples];
+            let resampled = Waveform { samples, rate: from }.resampled(to).unwrap().samples;
+            let want = (n_samples as f64 * to as f64 / from as f64).ceil() as usize;
+            proptest::prop_assert!(resampled.len().abs_diff(want) <= 1, "{} for {want}", resampled.len());
+            proptest::prop_assert!(resampled.iter().all(|value| value.abs() < 1.0), "it rings but does not grow");
+        }
+    }
+
     #[test]
     fn resampling_keeps_a_tone_and_its_length() {
         let wave = Waveform { samples: tone(440.0, 8000, 0.5), rate: 8000 }.resampled(16000).unwrap();
