@@ -125,37 +125,47 @@ struct Trainer<'a> {
     options: SvcOptions,
 }
 
+/// What one training gives: weights (of columns, or of the rows at `idx`), the intercept, and the rows' multipliers.
+struct Trained {
+    idx: Vec<usize>,
+    weights: Vec<f32>,
+    intercept: f32,
+    alpha: Vec<f64>,
+}
+
 impl Trainer<'_> {
     fn machine(&self, positive: &[bool]) -> Machine {
-        let all: Vec<usize> = (0..positive.len()).collect();
-        let trained = self.solve(&all, positive);
-        let mut decisions = vec![0f32; positive.len()];
+        let n = positive.len();
+        let trained = self.solve((0..n).collect(), positive, &vec![0.0; n]);
+        let mut decisions = vec![0f32; n];
         for fold in 0..N_FOLDS {
             let (held, kept) = folds(fold, positive);
             let two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
-            // Too few rows of a side to hold any out: the machine of all rows has to judge them.
-            let own = two_sided.then(|| self.solve(&kept, positive));
-            let (machine, idx) = own.as_ref().map_or((&trained, &all), |own| (own, &kept));
-            held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, idx, row_idx));
+            // Too few rows of a side to hold any out: the machine of all rows has to judge them. The others start where it ended.
+            let own = two_sided.then(|| self.solve(kept, positive, &trained.alpha));
+            let machine = own.as_ref().unwrap_or(&trained);
+            held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, row_idx));
         }
-        let (weights, intercept) = trained;
+        let Trained { weights, intercept, .. } = trained;
         Machine { weights, intercept, sigmoid: Sigmoid::fit(&decisions, positive) }
     }
 
-    fn decision(&self, (weights, intercept): &(Vec<f32>, f32), idx: &[usize], row_idx: usize) -> f32 {
-        let Some(gram) = self.gram else { return dot(weights, self.x.row(row_idx)) + intercept };
+    fn decision(&self, machine: &Trained, row_idx: usize) -> f32 {
+        let Some(gram) = self.gram else { return dot(&machine.weights, self.x.row(row_idx)) + machine.intercept };
         let mut scratch = Vec::new();
         let row = gram.row(row_idx, &mut scratch);
-        idx.iter().zip(weights).map(|(at, w)| w * row[*at]).sum::<f32>() + intercept
+        machine.idx.iter().zip(&machine.weights).map(|(at, w)| w * row[*at]).sum::<f32>() + machine.intercept
     }
 
-    /// Weights (of columns, or of the rows at `idx`) and intercept.
-    fn solve(&self, idx: &[usize], positive: &[bool]) -> (Vec<f32>, f32) {
+    /// Trains on the rows at `idx`; `start` holds a multiplier for each of all rows.
+    fn solve(&self, idx: Vec<usize>, positive: &[bool], start: &[f64]) -> Trained {
         let y: Vec<f64> = idx.iter().map(|&row_idx| if positive[row_idx] { 1.0 } else { -1.0 }).collect();
         let c = vec![self.options.c; idx.len()];
         let Some(gram) = self.gram else {
-            let rows = self.x.select(idx);
-            return linear::fit(Matrix { data: &rows, n_cols: self.x.n_cols }, &y, &c, self.options.tolerance);
+            let rows = self.x.select(&idx);
+            let problem = linear::Problem { x: Matrix { data: &rows, n_cols: self.x.n_cols }, y, c };
+            let solution = problem.solve(idx.iter().map(|&row_idx| start[row_idx]).collect(), self.options.tolerance);
+            return Trained { idx, weights: solution.weights, intercept: solution.intercept as f32, alpha: solution.alpha };
         };
         let kernel_row = |i: usize, out: &mut Vec<f32>| {
             let mut scratch = Vec::new();
@@ -167,7 +177,7 @@ impl Trainer<'_> {
         let problem = Problem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
         let solution = problem.solve(self.options.tolerance);
         let weights = solution.alpha.iter().zip(&problem.y).map(|(alpha, y)| (alpha * y) as f32).collect();
-        (weights, -solution.rho as f32)
+        Trained { weights, intercept: -solution.rho as f32, alpha: solution.alpha, idx }
     }
 }
 

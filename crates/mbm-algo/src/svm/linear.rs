@@ -1,42 +1,102 @@
 //! Dual coordinate descent for linear machines with the hinge loss (Hsieh et al. 2008, "A Dual Coordinate Descent Method for
-//! Large-scale Linear SVM", algorithm 3 with shrinking by the projected gradient).
+//! Large-scale Linear SVM", algorithm 3: rows that stay at a bound are left out until the others have settled).
 
 use crate::Matrix;
 use crate::linear_algebra::dot;
 
-/// Weights and intercept; the intercept is the weight of a constant column, penalised as LIBLINEAR does.
-pub(super) fn fit(x: Matrix, y: &[f64], c: &[f64], tolerance: f64) -> (Vec<f32>, f32) {
-    let n = x.n_rows();
-    let mut weights = vec![0f32; x.n_cols];
-    let mut intercept = 0f64;
-    let mut alpha = vec![0f64; n];
-    let squares: Vec<f64> = (0..n).map(|i| f64::from(dot(x.row(i), x.row(i))) + 1.0).collect();
-    let mut order: Vec<usize> = (0..n).collect();
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    for _ in 0..1000 {
-        shuffle(&mut order, &mut random);
-        let (mut highest, mut lowest) = (f64::NEG_INFINITY, f64::INFINITY);
-        for &i in &order {
-            let gradient = y[i] * (f64::from(dot(&weights, x.row(i))) + intercept) - 1.0;
-            let projected = match alpha[i] {
-                a if a <= 0.0 => gradient.min(0.0),
-                a if a >= c[i] => gradient.max(0.0),
-                _ => gradient,
-            };
-            (highest, lowest) = (highest.max(projected), lowest.min(projected));
-            if projected.abs() > 1e-12 {
-                let old = alpha[i];
-                alpha[i] = (old - gradient / squares[i]).clamp(0.0, c[i]);
-                let by = (alpha[i] - old) * y[i];
-                weights.iter_mut().zip(x.row(i)).for_each(|(w, value)| *w += by as f32 * value);
-                intercept += by;
+/// Rows, their signs and prices of slack.
+pub(super) struct Problem<'a> {
+    pub x: Matrix<'a>,
+    /// 1 or -1.
+    pub y: Vec<f64>,
+    pub c: Vec<f64>,
+}
+
+/// Multipliers of the rows, and the weights that they give; the intercept is the weight of a constant column, penalised as
+/// LIBLINEAR does.
+#[derive(Clone)]
+pub(super) struct Solution {
+    pub alpha: Vec<f64>,
+    pub weights: Vec<f32>,
+    pub intercept: f64,
+}
+
+/// The gradients within which a row at a bound may still move.
+#[derive(Clone, Copy)]
+struct Bounds {
+    highest: f64,
+    lowest: f64,
+}
+
+/// Passes over the rows that are at hand; settling takes dozens of them, and thousands for hard prices of slack.
+const MAX_PASSES: usize = 10_000;
+const OPEN: Bounds = Bounds { highest: f64::INFINITY, lowest: f64::NEG_INFINITY };
+const NONE: Bounds = Bounds { highest: f64::NEG_INFINITY, lowest: f64::INFINITY };
+
+impl Problem<'_> {
+    /// Descends from multipliers between 0 and C until the projected gradients differ by less than `tolerance`.
+    pub fn solve(&self, alpha: Vec<f64>, tolerance: f64) -> Solution {
+        let n = self.x.n_rows();
+        let mut solution = self.started(alpha);
+        let squares: Vec<f64> = (0..n).map(|i| f64::from(dot(self.x.row(i), self.x.row(i))) + 1.0).collect();
+        let mut order: Vec<usize> = (0..n).collect();
+        let (mut n_active, mut bounds) = (n, OPEN);
+        let mut random = 0x9e37_79b9_7f4a_7c15u64;
+        for _ in 0..MAX_PASSES {
+            shuffle(&mut order[..n_active], &mut random);
+            let mut seen = NONE;
+            let mut at = 0;
+            while at < n_active {
+                let i = order[at];
+                let gradient = self.y[i] * (f64::from(dot(&solution.weights, self.x.row(i))) + solution.intercept) - 1.0;
+                let (is_zero, is_full) = (solution.alpha[i] <= 0.0, solution.alpha[i] >= self.c[i]);
+                if (is_zero && gradient > bounds.highest) || (is_full && gradient < bounds.lowest) {
+                    n_active -= 1;
+                    order.swap(at, n_active);
+                    continue;
+                }
+                let projected = if is_zero {
+                    gradient.min(0.0)
+                } else if is_full {
+                    gradient.max(0.0)
+                } else {
+                    gradient
+                };
+                seen = Bounds { highest: seen.highest.max(projected), lowest: seen.lowest.min(projected) };
+                if projected.abs() > 1e-12 {
+                    let old = solution.alpha[i];
+                    let moved = (old - gradient / squares[i]).clamp(0.0, self.c[i]);
+                    self.add(&mut solution, i, moved - old);
+                    solution.alpha[i] = moved;
+                }
+                at += 1;
+            }
+            if seen.highest - seen.lowest >= tolerance {
+                let highest = if seen.highest > 0.0 { seen.highest } else { f64::INFINITY };
+                bounds = Bounds { highest, lowest: if seen.lowest < 0.0 { seen.lowest } else { f64::NEG_INFINITY } };
+            } else if n_active == n {
+                break;
+            } else {
+                // Rows that were left out may have to move after all.
+                (n_active, bounds) = (n, OPEN);
             }
         }
-        if highest - lowest < tolerance {
-            break;
-        }
+        solution
     }
-    (weights, intercept as f32)
+
+    fn started(&self, alpha: Vec<f64>) -> Solution {
+        let nothing = vec![0.0; alpha.len()];
+        let mut solution = Solution { alpha: nothing, weights: vec![0.0; self.x.n_cols], intercept: 0.0 };
+        (0..alpha.len()).filter(|i| alpha[*i] > 0.0).for_each(|i| self.add(&mut solution, i, alpha[i]));
+        solution
+    }
+
+    fn add(&self, solution: &mut Solution, i: usize, step: f64) {
+        solution.alpha[i] += step;
+        let by = step * self.y[i];
+        solution.weights.iter_mut().zip(self.x.row(i)).for_each(|(w, value)| *w += by as f32 * value);
+        solution.intercept += by;
+    }
 }
 
 /// Fisher-Yates with xorshift: the same order on every run.
@@ -46,5 +106,33 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
         *random ^= *random >> 7;
         *random ^= *random << 17;
         order.swap(i, (*random % (i as u64 + 1)) as usize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_optimality_conditions_hold_wherever_it_starts(
+            points in proptest::collection::vec((-1f32..1.0, -1f32..1.0, proptest::bool::ANY), 2..60),
+            c in 0.1f64..10.0,
+            starts in proptest::collection::vec(0f64..1.0, 60),
+        ) {
+            let data: Vec<f32> = points.iter().flat_map(|point| [point.0, point.1]).collect();
+            let y: Vec<f64> = points.iter().map(|point| if point.2 { 1.0 } else { -1.0 }).collect();
+            let n = points.len();
+            let problem = Problem { x: Matrix { data: &data, n_cols: 2 }, y, c: vec![c; n] };
+            for start in [vec![0.0; n], starts[..n].iter().map(|share| share * c).collect()] {
+                let Solution { alpha, weights, intercept } = problem.solve(start, 1e-4);
+                for i in 0..n {
+                    let margin = problem.y[i] * (f64::from(dot(&weights, problem.x.row(i))) + intercept);
+                    proptest::prop_assert!((0.0..=c).contains(&alpha[i]));
+                    proptest::prop_assert!(alpha[i] > 0.0 || margin > 1.0 - 1e-3, "row {i}: alpha 0, margin {margin}");
+                    proptest::prop_assert!(alpha[i] < c || margin < 1.0 + 1e-3, "row {i}: alpha c, margin {margin}");
+                }
+            }
+        }
     }
 }
