@@ -1,0 +1,79 @@
+//! A Hugging Face folder: `model.safetensors`, its shards, or `pytorch_model.bin`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::file::{Opened, Values};
+use crate::{Error, pytorch, safetensors};
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+/// For each tensor, the shard that holds it.
+struct Shards {
+    shards: Vec<Opened>,
+    places: BTreeMap<String, usize>,
+    path: PathBuf,
+}
+
+/// The most shards of a model.
+const MAX_SHARDS: usize = 1000;
+
+pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
+    let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
+    if let Some(path) = file("model.safetensors") {
+        return safetensors::open(&path);
+    }
+    if let Some(path) = file("model.safetensors.index.json") {
+        return open_shards(folder, &path);
+    }
+    if let Some(path) = file("pytorch_model.bin") {
+        return pytorch::open(&path);
+    }
+    if let Some(path) = file("model.json") {
+        return crate::tfjs::open(&path);
+    }
+    let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json".to_owned();
+    Err(Error::Unknown { path: folder.to_path_buf(), found })
+}
+
+fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
+    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| Error::damaged(index, error))?;
+    let mut names: Vec<&String> = weight_map.values().collect();
+    names.sort();
+    names.dedup();
+    if names.len() > MAX_SHARDS {
+        return Err(Error::damaged(index, format!("{} shards, {MAX_SHARDS} are allowed", names.len())));
+    }
+    let shards = names.iter().map(|name| safetensors::open(&beside(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
+    let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
+    for (tensor, shard) in &weight_map {
+        let at = names.binary_search(&shard).unwrap_or_default();
+        let missing = || Error::damaged(index, format!("tensor '{tensor}' is not in '{shard}'"));
+        tensors.insert(tensor.clone(), shards[at].tensors.get(tensor).ok_or_else(missing)?.clone());
+        places.insert(tensor.clone(), at);
+    }
+    let files = shards.iter().flat_map(|shard| shard.files.clone()).collect();
+    let values = Box::new(Shards { shards, places, path: index.to_path_buf() });
+    Ok(Opened { format: "safetensors", files, tensors, values })
+}
+
+/// A file of the folder itself: a name that leads elsewhere is refused.
+pub(crate) fn beside(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
+    let is_plain = !name.is_empty() && name != ".." && !name.contains(['/', '\\']);
+    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, format!("'{name}' is no file of this folder"))) }
+}
+
+impl Values for Shards {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+        let shard = self.places.get(name).ok_or_else(no_tensor)?;
+        self.shards[*shard].values.bytes(name)
+    }
+}

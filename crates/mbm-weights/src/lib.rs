@@ -1,0 +1,31 @@
+//! Files of weights as named tensors: what others have trained, read without running anything.
+//!
+//! ```text
+//! .safetensors | .pt, .pth, .bin | model.json (TensorFlow.js) | a Hugging Face folder --WeightFile--> names, shapes, values
+//! ```
+//!
+//! Opening reads names and shapes alone, and checks every length that a file declares against what the file holds; values are read
+//! one tensor at a time. Which layer a tensor belongs to is for others to say.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mbm_weights::Error> {
+//! let file = mbm_weights::WeightFile::open("resnet50.pth".as_ref())?;
+//! for (name, tensor) in file.tensors() {
+//!     println!("{name} {} {:?}", tensor.element.name(), tensor.shape);
+//! }
+//! let kernel: Vec<f32> = file.read("conv1.weight")?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod element;
+mod error;
+mod file;
+mod folder;
+mod pytorch;
+mod safetensors;
+mod tfjs;
+
+pub use element::Element;
+pub use error::Error;
+pub use file::{TensorInfo, WeightFile};

@@ -1,0 +1,79 @@
+//! Safetensors: a JSON header of names, shapes and places, then the values.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+
+use crate::file::{Opened, TensorInfo, Values};
+use crate::{Element, Error};
+
+/// The longest header, as in the reference implementation.
+const MAX_HEADER: u64 = 100_000_000;
+
+struct Places {
+    path: PathBuf,
+    /// Where values begin.
+    start: u64,
+    metadata: Metadata,
+}
+
+pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+    let damaged = |message: String| Error::damaged(path, message);
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let n_bytes = file.metadata().map_err(Error::io(path))?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| damaged(format!("{n_bytes} bytes, shorter than the length of a header")))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER.min(n_bytes.saturating_sub(8)) {
+        return Err(damaged(format!("a header of {length} bytes in a file of {n_bytes}")));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(Error::io(path))?;
+    // Refuses shapes that do not fill their places, gaps and overlaps.
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(format!("its header: {error}")))?;
+    let start = 8 + length;
+    if start.checked_add(metadata.data_len() as u64) != Some(n_bytes) {
+        return Err(damaged(format!("{n_bytes} bytes, its header speaks of {} and {}", start, metadata.data_len())));
+    }
+    let mut tensors = std::collections::BTreeMap::new();
+    for (name, info) in metadata.tensors() {
+        let element = element(info.dtype).ok_or_else(|| damaged(format!("tensor '{name}' is of type {:?}", info.dtype)))?;
+        tensors.insert(name, TensorInfo { element, shape: info.shape.clone() });
+    }
+    let values = Box::new(Places { path: path.to_path_buf(), start, metadata });
+    Ok(Opened { format: "safetensors", files: vec![path.to_path_buf()], tensors, values })
+}
+
+fn element(dtype: Dtype) -> Option<Element> {
+    Some(match dtype {
+        Dtype::F64 => Element::F64,
+        Dtype::F32 => Element::F32,
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::Bf16,
+        Dtype::I64 => Element::I64,
+        Dtype::I32 => Element::I32,
+        Dtype::I16 => Element::I16,
+        Dtype::I8 => Element::I8,
+        Dtype::U64 => Element::U64,
+        Dtype::U32 => Element::U32,
+        Dtype::U16 => Element::U16,
+        Dtype::U8 => Element::U8,
+        Dtype::BOOL => Element::Bool,
+        _ => return None,
+    })
+}
+
+impl Values for Places {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+        let (from, to) = self.metadata.info(name).ok_or_else(no_tensor)?.data_offsets;
+        let mut file = File::open(&self.path).map_err(Error::io(&self.path))?;
+        file.seek(SeekFrom::Start(self.start + from as u64)).map_err(Error::io(&self.path))?;
+        let mut bytes = vec![0; to - from];
+        file.read_exact(&mut bytes).map_err(Error::io(&self.path))?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,117 @@
+//! TensorFlow.js: `model.json` names tensors in the order in which they lie, back to back, in shards beside it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::file::{Opened, TensorInfo, Values};
+use crate::folder::beside;
+use crate::{Element, Error};
+
+#[derive(Deserialize)]
+struct Model {
+    #[serde(rename = "weightsManifest")]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    paths: Vec<String>,
+    weights: Vec<Weight>,
+}
+
+#[derive(Deserialize)]
+struct Weight {
+    name: String,
+    shape: Vec<usize>,
+    dtype: String,
+    quantization: Option<serde_json::Value>,
+}
+
+/// Each tensor's group, and its first and last byte in the group's shards.
+struct Places {
+    path: PathBuf,
+    groups: Vec<Vec<(PathBuf, u64)>>,
+    by_name: BTreeMap<String, (usize, u64, u64)>,
+}
+
+/// The longest `model.json`.
+const MAX_JSON: u64 = 100_000_000;
+
+pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+    let damaged = |message: String| Error::damaged(path, message);
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(Error::io(path))?;
+    if text.len() as u64 > MAX_JSON {
+        return Err(damaged(format!("longer than {MAX_JSON} bytes")));
+    }
+    let model: Model = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a TensorFlow.js model: {error}")))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut places = Places { path: path.to_path_buf(), groups: Vec::new(), by_name: BTreeMap::new() };
+    let mut tensors = BTreeMap::new();
+    for group in model.groups {
+        let mut shards = Vec::with_capacity(group.paths.len());
+        for name in &group.paths {
+            let shard = beside(folder, path, name)?;
+            let n_bytes = std::fs::metadata(&shard).map_err(Error::io(&shard))?.len();
+            shards.push((shard, n_bytes));
+        }
+        let mut end = 0u64;
+        for weight in group.weights {
+            let info = info(&weight).map_err(|message| damaged(format!("tensor '{}': {message}", weight.name)))?;
+            let size = info.shape.iter().try_fold(info.element.size() as u64, |size, extent| size.checked_mul(*extent as u64));
+            let start = end;
+            end = size.and_then(|size| start.checked_add(size)).ok_or_else(|| damaged(format!("'{}' is too large", weight.name)))?;
+            places.by_name.insert(weight.name.clone(), (places.groups.len(), start, end));
+            if tensors.insert(weight.name.clone(), info).is_some() {
+                return Err(damaged(format!("two tensors '{}'", weight.name)));
+            }
+        }
+        let held: u64 = shards.iter().map(|(_, n_bytes)| n_bytes).sum();
+        if held != end {
+            return Err(damaged(format!("its tensors take {end} bytes, its shards hold {held}")));
+        }
+        places.groups.push(shards);
+    }
+    let files = [path.to_path_buf()].into_iter().chain(places.groups.iter().flatten().map(|(shard, _)| shard.clone())).collect();
+    Ok(Opened { format: "tensorflow.js", files, tensors, values: Box::new(places) })
+}
+
+fn info(weight: &Weight) -> Result<TensorInfo, String> {
+    if weight.quantization.is_some() {
+        return Err("quantised weights are not read".to_owned());
+    }
+    let element = match weight.dtype.as_str() {
+        "float32" => Element::F32,
+        "float16" => Element::F16,
+        "int32" => Element::I32,
+        "uint8" => Element::U8,
+        "bool" => Element::Bool,
+        other => return Err(format!("of type {other}, which is not read")),
+    };
+    Ok(TensorInfo { element, shape: weight.shape.clone() })
+}
+
+impl Values for Places {
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+        let (group, mut from, to) = *self.by_name.get(name).ok_or_else(no_tensor)?;
+        let mut bytes = Vec::with_capacity((to - from) as usize);
+        let mut start = 0;
+        for (shard, n_bytes) in &self.groups[group] {
+            let end = start + n_bytes;
+            if from < end.min(to) {
+                let mut file = File::open(shard).map_err(Error::io(shard))?;
+                file.seek(SeekFrom::Start(from - start)).map_err(Error::io(shard))?;
+                file.take(end.min(to) - from).read_to_end(&mut bytes).map_err(Error::io(shard))?;
+                from = end.min(to);
+            }
+            start = end;
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,165 @@
+//! Every kind of file, whole and hostile.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mbm_weights::{Element, Error, WeightFile};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn problem(path: &Path) -> String {
+    match WeightFile::open(path) {
+        Ok(file) => file.tensors().keys().find_map(|name| file.read(name).err()).expect("an error").to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn written(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A safetensors file of a header and some bytes of values.
+fn safetensors(header: &str, n_values: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend((0..n_values).flat_map(|value| (value as f32).to_le_bytes()));
+    bytes
+}
+
+const TWO: &str = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,1],"data_offsets":[8,12]}}"#;
+
+#[test]
+fn what_pytorch_wrote_is_read_from_the_zip_and_from_pickles_in_a_row() {
+    for name in ["zip.pt", "legacy.pth"] {
+        let file = WeightFile::open(&golden(name)).unwrap();
+        assert_eq!(file.tensors().keys().collect::<Vec<_>>(), ["count", "half", "turned", "weight"], "{name}");
+        assert_eq!(file.tensors()["half"].element, Element::F16);
+        assert_eq!(file.read("weight").unwrap(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(file.tensors()["turned"].shape, [3, 2]);
+        assert_eq!(file.read("turned").unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+        assert_eq!(file.read("half").unwrap(), [0.5, -2.0]);
+        assert_eq!(file.read("count").unwrap(), [7.0]);
+        assert!(matches!(file.read("bias"), Err(Error::NoTensor { .. })));
+    }
+}
+
+#[test]
+fn a_pickle_that_would_run_a_command_runs_nothing() {
+    for name in ["evil.pt", "evil-legacy.pth", "evil-plain.bin"] {
+        // Either refused, or read without what the pickle asked for.
+        if let Ok(file) = WeightFile::open(&golden(name)) {
+            assert_eq!(file.tensors().keys().collect::<Vec<_>>(), ["weight"], "{name}");
+        }
+        assert!(!Path::new("ran-by-a-pickle").exists(), "{name}");
+    }
+}
+
+#[test]
+fn safetensors_are_read_and_refused_where_header_and_file_disagree() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = WeightFile::open(&written(folder.path(), "two.safetensors", &safetensors(TWO, 3))).unwrap();
+    assert_eq!((file.read("a").unwrap(), file.read("b").unwrap()), (vec![0.0, 1.0], vec![2.0]));
+    assert_eq!(file.hash().unwrap().len(), 64);
+    let mut long = u64::MAX.to_le_bytes().to_vec();
+    long.extend(b"{}");
+    let cases: [(&[u8], &str); 6] = [
+        (&safetensors(TWO, 2), "its header speaks of"),
+        (&safetensors(&TWO.replace("[8,12]", "[4,8]"), 2), "its header"),
+        (&safetensors(&TWO.replace("[1,1]", "[9223372036854775807,9223372036854775807]"), 3), "its header"),
+        (&safetensors(&TWO.replace("[8,12]", "[8,4611686018427387904]"), 3), "its header"),
+        (&long, "a header of 18446744073709551615 bytes"),
+        (b"abc", "shorter than the length of a header"),
+    ];
+    for (bytes, want) in cases {
+        let problem = problem(&written(folder.path(), "bad.safetensors", bytes));
+        assert!(problem.contains(want), "{want}: {problem}");
+    }
+}
+
+#[test]
+fn a_folder_gives_its_shards_as_one_and_never_leads_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let only = |name: &str| format!(r#"{{"{name}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
+    written(folder.path(), "x-1.safetensors", &safetensors(&only("a"), 1));
+    written(folder.path(), "x-2.safetensors", &safetensors(&only("b"), 1));
+    let index = r#"{"weight_map": {"a": "x-1.safetensors", "b": "x-2.safetensors"}}"#;
+    written(folder.path(), "model.safetensors.index.json", index.as_bytes());
+    assert_eq!(WeightFile::open(folder.path()).unwrap().read("b").unwrap(), [0.0]);
+    written(folder.path(), "model.safetensors.index.json", index.replace("x-2", "x-1").as_bytes());
+    assert!(problem(folder.path()).contains("tensor 'b' is not in 'x-1.safetensors'"));
+    written(folder.path(), "model.safetensors.index.json", index.replace("x-2", "../x-2").as_bytes());
+    assert!(problem(folder.path()).contains("is no file of this folder"));
+    assert!(problem(tempfile::tempdir().unwrap().path()).contains("a folder without model.safetensors"));
+}
+
+#[test]
+fn tensorflow_shards_are_read_across_their_seams() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = r#"{"weightsManifest": [{"paths": ["g1", "g2"], "weights": [
+        {"name": "a", "shape": [], "dtype": "float32"}, {"name": "b", "shape": [2], "dtype": "float32"}]}]}"#;
+    let path = written(folder.path(), "model.json", model.as_bytes());
+    let bytes: Vec<u8> = [1f32, 2.0, 3.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    written(folder.path(), "g1", &bytes[..6]);
+    written(folder.path(), "g2", &bytes[6..]);
+    let file = WeightFile::open(&path).unwrap();
+    assert_eq!((file.read("a").unwrap(), file.read("b").unwrap()), (vec![1.0], vec![2.0, 3.0]));
+    written(folder.path(), "g2", &bytes[7..]);
+    assert!(problem(&path).contains("its tensors take 12 bytes, its shards hold 11"));
+    for (from, to, want) in [
+        ("[2]", "[4611686018427387904, 4]", "too large"),
+        ("\"g2\"", "\"../g2\"", "is no file of this folder"),
+        ("\"b\", \"shape\"", "\"a\", \"shape\"", "two tensors 'a'"),
+        ("\"shape\": [2]", "\"quantization\": {}, \"shape\": [2]", "quantised"),
+    ] {
+        let problem = problem(&written(folder.path(), "model.json", model.replace(from, to).as_bytes()));
+        assert!(problem.contains(want), "{want}: {problem}");
+    }
+}
+
+#[test]
+fn truncated_archives_and_other_files_are_errors_at_every_length() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["zip.pt", "legacy.pth"] {
+        let whole = std::fs::read(golden(name)).unwrap();
+        for length in (0..whole.len()).step_by(7) {
+            let path = written(folder.path(), name, &whole[..length]);
+            assert!(!problem(&path).is_empty());
+        }
+    }
+    assert!(problem(&written(folder.path(), "notes.txt", b"hello")).contains("not a file of weights"));
+    assert!(problem(&folder.path().join("nothing.pt")).contains("nothing.pt"));
+}
+
+#[test]
+fn lengths_beyond_the_file_cost_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    // BINBYTES8 of 2^63 bytes after the protocol's mark.
+    let mut pickle = vec![0x80, 4, 0x8e];
+    pickle.extend((1u64 << 63).to_le_bytes());
+    assert!(!problem(&written(folder.path(), "long.pt", &pickle)).is_empty());
+    // The element count of the first storage, behind the storage keys of the legacy form, made 2^62.
+    let mut legacy = std::fs::read(golden("legacy.pth")).unwrap();
+    let count = legacy.windows(8).rposition(|it| it == 6u64.to_le_bytes()).unwrap();
+    legacy[count..count + 8].copy_from_slice(&(1u64 << 62).to_le_bytes());
+    assert!(!problem(&written(folder.path(), "long.pth", &legacy)).is_empty());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+    #[test]
+    fn a_file_with_a_changed_byte_is_read_or_refused(at in 0usize..2000, to in proptest::num::u8::ANY, which in 0usize..3) {
+        let name = ["zip.pt", "legacy.pth", "two.safetensors"][which];
+        let mut bytes = if which == 2 { safetensors(TWO, 3) } else { std::fs::read(golden(name)).unwrap() };
+        let at = at % bytes.len();
+        bytes[at] = to;
+        let mut file = tempfile::Builder::new().suffix(name).tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        if let Ok(opened) = WeightFile::open(file.path()) {
+            opened.tensors().keys().for_each(|name| drop(opened.read(name)));
+        }
+    }
+}
