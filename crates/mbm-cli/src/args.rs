@@ -46,6 +46,9 @@ pub enum Command {
     #[command(after_help = "Example:
   mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
     Compare(Compare),
+    /// Look at files of weights: safetensors, PyTorch, TensorFlow.js, Hugging Face folders.
+    #[command(subcommand)]
+    Weights(Weights),
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -137,6 +140,22 @@ pub struct Predict {
 pub struct Inspect {
     /// A run folder, a model folder, a dataset or a config.
     pub path: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub enum Weights {
+    /// List tensors, types and shapes, and the encoders that the file fits.
+    Inspect {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// Write a file as safetensors.
+    Convert {
+        /// The file or folder.
+        source: PathBuf,
+        /// The new file.
+        target: PathBuf,
+    },
 }
 
 #[derive(Group)]

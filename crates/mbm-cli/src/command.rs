@@ -10,7 +10,7 @@ use clap::CommandFactory;
 use mbm::{Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer};
 use serde_json::json;
 
-use crate::args::{Args, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train};
+use crate::args::{Args, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
 use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
 use crate::progress::Progress;
@@ -24,6 +24,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Predict(args) => predict(&args),
         Command::Inspect(args) => inspect(&args),
         Command::Compare(args) => compare(&args),
+        Command::Weights(args) => weights(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "mbm", &mut std::io::stdout());
             Ok(())
@@ -154,6 +155,13 @@ fn rows_from_stdin() -> Result<Table> {
         text.push('\n');
     }
     Ok(mbm::table_from_json(&text)?)
+}
+
+fn weights(args: &Weights) -> Result<()> {
+    match args {
+        Weights::Inspect { path } => mbm::inspect_weights(path)?.iter().try_for_each(|text| line(text)),
+        Weights::Convert { source, target } => Ok(mbm::convert_weights(source, target)?),
+    }
 }
 
 fn inspect(args: &Inspect) -> Result<()> {

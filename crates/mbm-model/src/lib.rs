@@ -32,6 +32,7 @@ mod golden;
 mod input;
 mod layer;
 mod model;
+mod pretrained;
 mod sequence;
 #[cfg(test)]
 mod testing;
@@ -40,6 +41,7 @@ mod weights;
 pub use input::{Target, Tensors};
 pub use layer::{Activation, seed_dropout};
 pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, alone};
+pub use pretrained::{Origin, PretrainedError, fitting_encoders};
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};
 

@@ -10,6 +10,7 @@ use crate::combiner::{Combiner, CombinerSettings, Inputs};
 use crate::decoder::{Decoder, DecoderSettings, Loss};
 use crate::encoder::{Encoder, EncoderSettings};
 use crate::layer::learnt;
+use crate::pretrained::{PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
 
 /// Everything that a model is made from.
@@ -100,6 +101,41 @@ impl ModelSpec {
         let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, device)).collect();
         // Parameters are drawn when first used; drawing them now keeps their order that of the model.
         Model { inputs, combiner, decoders }.materialize()
+    }
+
+    /// Puts what others have trained in place of the parameters of the parts that ask for it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or does not fit the part.
+    pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
+        let Model { inputs, combiner, decoders } = model;
+        let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
+            Some(path) => fill_encoder(input.encoder, path).map(|encoder| Input { encoder, absence: input.absence }),
+            None => Ok(input),
+        };
+        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.origin().file() {
+            Some(path) => fill_decoder(decoder, path),
+            None => Ok(decoder),
+        };
+        let inputs = self.inputs.iter().zip(inputs).map(input).collect::<Result<_, _>>()?;
+        let decoders = self.outputs.iter().zip(decoders).map(decoder).collect::<Result<_, _>>()?;
+        Ok(Model { inputs, combiner, decoders })
+    }
+
+    /// Takes the parts that are not to be trained out of training.
+    pub fn freeze(&self, model: Model) -> Model {
+        let Model { inputs, combiner, decoders } = model;
+        let input = |(spec, input): (&InputSpec, Input)| {
+            if spec.encoder.origin().trainable { input } else { Input { encoder: input.encoder.freeze(), ..input } }
+        };
+        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| {
+            if spec.decoder.origin().trainable { decoder } else { decoder.freeze() }
+        };
+        Model {
+            inputs: self.inputs.iter().zip(inputs).map(input).collect(),
+            combiner,
+            decoders: self.outputs.iter().zip(decoders).map(decoder).collect(),
+        }
     }
 
     /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.

@@ -11,6 +11,9 @@ pub enum TrainError {
     /// Weights could not be read or written.
     #[error(transparent)]
     Weights(#[from] mbm_model::WeightsError),
+    /// What others have trained does not fit.
+    #[error(transparent)]
+    Pretrained(#[from] mbm_model::PretrainedError),
     /// A checkpoint could not be read or written.
     #[error("checkpoint {}: {message}", path.display())]
     Checkpoint {

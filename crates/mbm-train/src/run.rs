@@ -74,7 +74,7 @@ pub fn train(
         epoch: run.progress.epoch,
     });
     let mut ending = Ending::Finished;
-    while !run.progress.is_finished {
+    while !run.progress.is_finished && run.progress.epoch < training.settings.epochs {
         ending = run.epoch(observe)?;
         if ending == Ending::Stopped {
             run.checkpoint()?;
@@ -152,8 +152,9 @@ impl<'a> Run<'a> {
             let optimizer = training.settings.optimizer.init(&model);
             training.checkpoints.load(model, optimizer)?
         } else {
-            (model, optimizer, Progress::default())
+            (training.spec.pretrained(model)?, optimizer, Progress::default())
         };
+        let model = training.spec.freeze(model);
         Ok(Self { training, device, model, optimizer, progress, started: Instant::now(), n_rows: 0 })
     }
 

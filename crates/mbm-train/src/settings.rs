@@ -7,8 +7,8 @@ use crate::{OptimizerSettings, ScheduleSettings};
 settings! {
     /// How the model is trained.
     pub struct TrainerSettings {
-        /// Times that every training row is seen, at most.
-        epochs: usize = 100 => 1..=1_000_000;
+        /// Times that every training row is seen, at most; 0 keeps pretrained weights as they are.
+        epochs: usize = 100 => 0..=1_000_000;
         /// Rows a batch.
         batch_size: usize = 128 => 1..=65_536;
         /// The peak learning rate.

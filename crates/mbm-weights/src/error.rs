@@ -14,7 +14,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// No kind of file that is read here.
-    #[error("{path}: {found}; weights are read from .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, or a Hugging Face folder")]
+    #[error(
+        "{path}: {found}; weights are read from .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, or a Hugging Face folder"
+    )]
     Unknown {
         /// The file.
         path: PathBuf,

@@ -59,6 +59,11 @@ impl WeightFile {
         Ok(Self { path: path.to_path_buf(), format, files, tensors, values })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The kind of file, such as `safetensors`.
     pub fn format(&self) -> &'static str {
         self.format
@@ -76,12 +81,16 @@ impl WeightFile {
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let info = self.tensors.get(name);
         let info = info.ok_or_else(|| Error::NoTensor { path: self.path.clone(), name: name.to_owned() })?;
-        let values = info.element.to_f32(&self.values.bytes(name)?);
+        let values = info.element.to_f32(&self.bytes(name)?);
         if values.len() == info.n_values() {
             return Ok(values);
         }
         let message = format!("tensor '{name}' of shape {:?} holds {} values", info.shape, values.len());
         Err(Error::damaged(&self.path, message))
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.values.bytes(name)
     }
 
     /// SHA-256 of all its files' bytes, in hexadecimal.

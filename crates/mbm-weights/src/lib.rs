@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod convert;
 mod element;
 mod error;
 mod file;

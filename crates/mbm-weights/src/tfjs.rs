@@ -65,7 +65,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
             let info = info(&weight).map_err(|message| damaged(format!("tensor '{}': {message}", weight.name)))?;
             let size = info.shape.iter().try_fold(info.element.size() as u64, |size, extent| size.checked_mul(*extent as u64));
             let start = end;
-            end = size.and_then(|size| start.checked_add(size)).ok_or_else(|| damaged(format!("'{}' is too large", weight.name)))?;
+            end = size
+                .and_then(|size| start.checked_add(size))
+                .ok_or_else(|| damaged(format!("'{}' is too large", weight.name)))?;
             places.by_name.insert(weight.name.clone(), (places.groups.len(), start, end));
             if tensors.insert(weight.name.clone(), info).is_some() {
                 return Err(damaged(format!("two tensors '{}'", weight.name)));

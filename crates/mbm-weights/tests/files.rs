@@ -18,7 +18,7 @@ fn problem(path: &Path) -> String {
 
 fn written(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     let path = folder.join(name);
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("a temporary folder can be written");
     path
 }
 
@@ -30,7 +30,8 @@ fn safetensors(header: &str, n_values: usize) -> Vec<u8> {
     bytes
 }
 
-const TWO: &str = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,1],"data_offsets":[8,12]}}"#;
+const TWO: &str =
+    r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,1],"data_offsets":[8,12]}}"#;
 
 #[test]
 fn what_pytorch_wrote_is_read_from_the_zip_and_from_pickles_in_a_row() {
@@ -44,6 +45,18 @@ fn what_pytorch_wrote_is_read_from_the_zip_and_from_pickles_in_a_row() {
         assert_eq!(file.read("half").unwrap(), [0.5, -2.0]);
         assert_eq!(file.read("count").unwrap(), [7.0]);
         assert!(matches!(file.read("bias"), Err(Error::NoTensor { .. })));
+    }
+}
+
+#[test]
+fn a_converted_file_holds_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, target) = (WeightFile::open(&golden("legacy.pth")).unwrap(), folder.path().join("x.safetensors"));
+    source.write_safetensors(&target).unwrap();
+    let converted = WeightFile::open(&target).unwrap();
+    assert_eq!(converted.tensors(), source.tensors());
+    for name in source.tensors().keys() {
+        assert_eq!(converted.read(name).unwrap(), source.read(name).unwrap());
     }
 }
 

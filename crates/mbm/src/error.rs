@@ -22,6 +22,9 @@ pub enum Error {
     /// Weights.
     #[error(transparent)]
     Weights(#[from] mbm_model::WeightsError),
+    /// Weights from elsewhere.
+    #[error(transparent)]
+    WeightFile(#[from] mbm_weights::Error),
     /// The file system.
     #[error("{}: {source}", path.display())]
     Io {

@@ -4,9 +4,41 @@ use std::path::Path;
 
 use burn::module::Module;
 use mbm_data::{Cell, Inferred, Table, infer_types};
+use mbm_weights::{TensorInfo, WeightFile};
 
 use crate::error::Error;
 use crate::predictor::Predictor;
+
+/// The tensors of a file of weights, their types and shapes, and the encoders that it fits.
+///
+/// # Errors
+/// A file that cannot be read or is refused.
+pub fn inspect_weights(path: &Path) -> Result<Vec<String>, Error> {
+    let file = WeightFile::open(path)?;
+    let n_values: usize = file.tensors().values().map(TensorInfo::n_values).sum();
+    let mut lines =
+        vec![format!("{}, {} tensors, {n_values} values, sha256 {}", file.format(), file.tensors().len(), file.hash()?)];
+    let width = file.tensors().keys().map(|name| name.chars().count()).max().unwrap_or(0);
+    for (name, TensorInfo { element, shape }) in file.tensors() {
+        lines.push(format!("{name:width$}  {:<4}  {shape:?}", element.name()));
+    }
+    match mbm_model::fitting_encoders(&file).as_slice() {
+        [] => lines.push("fits no encoder".to_owned()),
+        fitting => lines.extend(fitting.iter().map(|settings| format!("fits encoder: {settings}"))),
+    }
+    Ok(lines)
+}
+
+/// Writes a file of weights as safetensors.
+///
+/// # Errors
+/// A file that cannot be read or is refused; a target that is there or cannot be written.
+pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
+    if target.exists() {
+        return Err(Error::Damaged { path: target.to_path_buf(), message: "it is there already; name another file".to_owned() });
+    }
+    Ok(WeightFile::open(source)?.write_safetensors(target)?)
+}
 
 /// Columns, the types they seem to have, how many cells are filled, and a first value.
 ///

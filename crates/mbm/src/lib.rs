@@ -38,7 +38,7 @@ pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
 pub use error::Error;
 pub use experiment::{Experiment, Happening, Outcome, Start};
 pub use infer::infer_config;
-pub use inspect::{inspect_bundle, inspect_dataset};
+pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
 pub use mbm_train::Event;
 pub use plan::Plan;
 pub use prediction::{Prediction, columns};

@@ -123,6 +123,7 @@ impl Check<'_> {
     fn run(&mut self) {
         self.features();
         self.attention();
+        self.pretrained();
         self.combiner();
         self.trainer();
     }
@@ -170,6 +171,19 @@ impl Check<'_> {
             if inputs.iter().any(|input| input.column() == output.column()) {
                 let message = format!("the column '{}' is an input too: the model would read the answer", output.column());
                 self.add(&format!("output_features.{at}.name"), message);
+            }
+        }
+    }
+
+    fn pretrained(&mut self) {
+        let config = self.config;
+        let inputs = config.input_features.iter().map(|input| input.encoder().origin().check());
+        let outputs = config.output_features.iter().map(|output| output.decoder().origin().check());
+        let inputs = inputs.enumerate().map(|(at, problem)| (format!("input_features.{at}.encoder"), problem));
+        let outputs = outputs.enumerate().map(|(at, problem)| (format!("output_features.{at}.decoder"), problem));
+        for (path, problem) in inputs.chain(outputs).collect::<Vec<_>>() {
+            if let Err(message) = problem {
+                self.add(&path, message.to_owned());
             }
         }
     }

@@ -126,11 +126,11 @@ mod tests {
             let problem = Problem { x: Matrix { data: &data, n_cols: 2 }, y, c: vec![c; n] };
             for start in [vec![0.0; n], starts[..n].iter().map(|share| share * c).collect()] {
                 let Solution { alpha, weights, intercept } = problem.solve(start, 1e-4);
-                for i in 0..n {
+                for (i, alpha) in alpha.into_iter().enumerate() {
                     let margin = problem.y[i] * (f64::from(dot(&weights, problem.x.row(i))) + intercept);
-                    proptest::prop_assert!((0.0..=c).contains(&alpha[i]));
-                    proptest::prop_assert!(alpha[i] > 0.0 || margin > 1.0 - 1e-3, "row {i}: alpha 0, margin {margin}");
-                    proptest::prop_assert!(alpha[i] < c || margin < 1.0 + 1e-3, "row {i}: alpha c, margin {margin}");
+                    proptest::prop_assert!((0.0..=c).contains(&alpha));
+                    proptest::prop_assert!(alpha > 0.0 || margin > 1.0 - 1e-3, "row {i}: alpha 0, margin {margin}");
+                    proptest::prop_assert!(alpha < c || margin < 1.0 + 1e-3, "row {i}: alpha c, margin {margin}");
                 }
             }
         }

@@ -163,7 +163,7 @@ mod tests {
     fn png(width: u32, height: u32) -> Cell {
         let mut bytes = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(width, height).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
-        Cell::Bytes(bytes.into_inner().into())
+        Cell::Bytes(bytes.into_inner())
     }
 
     #[test]

@@ -20,6 +20,12 @@ settings! {
         activation: Activation = Activation::Relu;
         /// After each.
         dropout: f64 = 0.0 => 0.0..=0.9;
+        /// Whether the linear layer starts as the last one of `weights`.
+        use_pretrained: bool = false;
+        /// A file or folder of weights, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        trainable: bool = true;
     }
 }
 

@@ -17,6 +17,7 @@ pub use regressor::{Regressor, RegressorSettings};
 pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
 
 use crate::Fused;
+use crate::pretrained::Origin;
 
 /// Reads the fused vector.
 pub trait Decode {
@@ -123,6 +124,19 @@ impl DecoderSettings {
             Self::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => {
                 Decoder::Regressor(mbm_config::defaults::<RegressorSettings>().init(input, output, device))
             }
+        }
+    }
+}
+
+impl DecoderSettings {
+    /// Where its parameters come from.
+    pub fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::Category(CategoryDecoder::Classifier(it))
+            | Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it))
+            | Self::Set(SetDecoder::Classifier(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Category(CategoryDecoder::Svm(_)) | Self::Binary(BinaryDecoder::Svm(_)) => Origin::FRESH,
+            Self::Number(_) | Self::Vector(_) => Origin::FRESH,
         }
     }
 }

@@ -14,6 +14,12 @@ settings! {
     pub struct MobileNetSettings {
         /// Multiplies the number of channels.
         width_multiplier: f64 = 1.0 => 0.1..=2.0;
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A file or folder of weights, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        trainable: bool = true;
         /// `none` gives the grid of places instead of their mean.
         reduce_output: Option<Reduce> = None;
     }

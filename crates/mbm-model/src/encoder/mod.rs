@@ -28,6 +28,7 @@ pub use vector::{
 };
 pub use vit::{Vit, VitSettings};
 
+use crate::pretrained::Origin;
 use crate::{Steps, Tensors};
 
 /// Turns the present rows of one input into steps of one width.
@@ -171,6 +172,19 @@ impl EncoderSettings {
             Self::Category(CategoryEncoder::Dense(it)) => Encoder::CategoryDense(it.init(shape, device)),
             Self::Category(CategoryEncoder::OneHot(_)) => Encoder::OneHot(category::one_hot(shape)),
             Self::Date(DateEncoder::Cyclic(it)) => Encoder::VectorDense(it.init(shape, device)),
+        }
+    }
+}
+
+impl EncoderSettings {
+    /// Where its parameters come from.
+    pub fn origin(&self) -> Origin<'_> {
+        match self {
+            Self::Image(ImageEncoder::ResNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Image(ImageEncoder::MobileNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Image(ImageEncoder::StackedCnn(_) | ImageEncoder::Vit(_)) => Origin::FRESH,
+            Self::Text(_) | Self::Audio(_) | Self::Timeseries(_) | Self::Number(_) => Origin::FRESH,
+            Self::Category(_) | Self::Vector(_) | Self::Date(_) => Origin::FRESH,
         }
     }
 }

@@ -32,6 +32,12 @@ settings! {
     pub struct ResNetSettings {
         /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for pictures of about 32 pixels.
         model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A file or folder of weights, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        trainable: bool = true;
         /// `none` gives the grid of places instead of their mean.
         reduce_output: Option<Reduce> = None;
     }

@@ -1,0 +1,31 @@
+//! MobileNetV2 as torchvision names it.
+
+use super::{Family, Source, conv_norm};
+
+pub(super) const FAMILY: Family =
+    Family { part: "mobilenet_v2", prefix: "", source, is_elsewhere: |name| name.starts_with("classifier.") };
+
+/// `features.0` is the stem, 1 to 17 are the blocks, 18 the head; a block's layers lie in a row, and the first has no expansion.
+fn source(path: &str) -> Option<Source> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let numbered = |group: String, conv: &str, norm: &str, rest: &[&str]| {
+        conv_norm(rest, format!("{group}.{conv}"), format!("{group}.{norm}"))
+    };
+    match parts.as_slice() {
+        ["stem", rest @ ..] => numbered("features.0".to_owned(), "0", "1", rest),
+        ["head", rest @ ..] => numbered("features.18".to_owned(), "0", "1", rest),
+        ["blocks", block, layer, rest @ ..] => {
+            let group = format!("features.{}.conv", block.parse::<usize>().ok()? + 1);
+            let is_first = *block == "0";
+            match *layer {
+                "expand" => numbered(group, "0.0", "0.1", rest),
+                "depthwise" if is_first => numbered(group, "0.0", "0.1", rest),
+                "depthwise" => numbered(group, "1.0", "1.1", rest),
+                "project" if is_first => numbered(group, "1", "2", rest),
+                "project" => numbered(group, "2", "3", rest),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}

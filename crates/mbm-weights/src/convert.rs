@@ -1,0 +1,51 @@
+//! Any file of weights as one safetensors file.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::{Element, Error, WeightFile};
+
+impl WeightFile {
+    /// Writes every tensor under its name, its type as it is; the file is complete or absent.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read; a file that cannot be written.
+    pub fn write_safetensors(&self, target: &Path) -> Result<(), Error> {
+        let bytes = self.tensors().keys().map(|name| self.bytes(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut views = Vec::with_capacity(bytes.len());
+        for ((name, info), bytes) in self.tensors().iter().zip(&bytes) {
+            let view = TensorView::new(dtype(info.element), info.shape.clone(), bytes);
+            views.push((name, view.map_err(|error| Error::damaged(self.path(), format!("tensor '{name}': {error}")))?));
+        }
+        let failed = |message: String| Error::Io { path: target.to_path_buf(), source: std::io::Error::other(message) };
+        let aside = beside(target);
+        safetensors::serialize_to_file(views, None, &aside).map_err(|error| failed(error.to_string()))?;
+        std::fs::rename(&aside, target).map_err(Error::io(target))
+    }
+}
+
+fn beside(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
+fn dtype(element: Element) -> Dtype {
+    match element {
+        Element::F64 => Dtype::F64,
+        Element::F32 => Dtype::F32,
+        Element::F16 => Dtype::F16,
+        Element::Bf16 => Dtype::BF16,
+        Element::I64 => Dtype::I64,
+        Element::I32 => Dtype::I32,
+        Element::I16 => Dtype::I16,
+        Element::I8 => Dtype::I8,
+        Element::U64 => Dtype::U64,
+        Element::U32 => Dtype::U32,
+        Element::U16 => Dtype::U16,
+        Element::U8 => Dtype::U8,
+        Element::Bool => Dtype::BOOL,
+    }
+}
