@@ -5,7 +5,7 @@ use std::io::Cursor;
 use fast_image_resize::images::Image as Buffer;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageReader};
-use mbm_config::{settings, tagged};
+use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
 use crate::payload::Pixels;
@@ -52,25 +52,82 @@ fn is_truncated_jpeg(bytes: &[u8]) -> bool {
     true
 }
 
-/// The picture at a size, channels first. Bilinear with anti-aliasing, as Pillow's `resize(BILINEAR)`.
-pub(crate) fn to_pixels(picture: &DynamicImage, channels: usize, height: usize, width: usize) -> Result<Pixels, Fault> {
-    let (bytes, pixel_type) = match channels {
-        1 => (picture.to_luma8().into_raw(), PixelType::U8),
-        _ => (picture.to_rgb8().into_raw(), PixelType::U8x3),
-    };
-    let bytes = if (picture.width() as usize, picture.height() as usize) == (width, height) {
-        bytes
-    } else {
+choices! {
+    /// How pixels are mixed when a picture's size changes, with anti-aliasing as Pillow has it.
+    pub enum Interpolation {
+        /// Of the nearest in two directions.
+        Bilinear = "bilinear",
+        /// By cubic curves (a = -0.5).
+        Bicubic = "bicubic",
+    }
+}
+
+/// Pixels of the largest picture on its way to the middle that is cut out.
+const MAX_SCALED: usize = 1 << 26;
+
+/// The size that pictures are brought to, and how.
+pub(crate) struct Framing {
+    pub height: usize,
+    pub width: usize,
+    pub shorter_side: Option<usize>,
+    pub interpolation: Interpolation,
+}
+
+impl Framing {
+    /// The picture at this size, channels first: as Pillow's `resize`, or torchvision's `Resize` and `CenterCrop`.
+    pub fn pixels(&self, picture: &DynamicImage, channels: usize) -> Result<Pixels, Fault> {
+        let (bytes, pixel_type) = match channels {
+            1 => (picture.to_luma8().into_raw(), PixelType::U8),
+            _ => (picture.to_rgb8().into_raw(), PixelType::U8x3),
+        };
+        let from = (picture.height() as usize, picture.width() as usize);
+        let size = self.shorter_side.map_or((self.height, self.width), |side| scaled(from, side));
+        if size.0 * size.1 > MAX_SCALED {
+            let message = format!("{} x {} pixels once its shorter side is as asked, the limit is {MAX_SCALED}", size.1, size.0);
+            return Err(Fault::new(Cause::TooLarge, message));
+        }
+        let bytes = if from == size { bytes } else { self.resized(bytes, from, size, pixel_type)? };
+        let planes = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
+        let whole = Pixels { channels, height: size.0, width: size.1, data: planes };
+        Ok(if size == (self.height, self.width) { whole } else { self.middle(&whole) })
+    }
+
+    fn resized(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize), kind: PixelType) -> Result<Vec<u8>, Fault> {
         let unreadable = |error: String| Fault::new(Cause::Unreadable, error);
-        let source = Buffer::from_vec_u8(picture.width(), picture.height(), bytes, pixel_type);
+        let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
         let source = source.map_err(|error| unreadable(error.to_string()))?;
-        let mut target = Buffer::new(width as u32, height as u32, pixel_type);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        let mut target = Buffer::new(to.1 as u32, to.0 as u32, kind);
+        let filter = match self.interpolation {
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         Resizer::new().resize(&source, &mut target, &options).map_err(|error| unreadable(error.to_string()))?;
-        target.into_vec()
-    };
-    let data = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
-    Ok(Pixels { channels, height, width, data })
+        Ok(target.into_vec())
+    }
+
+    /// The middle of a picture; black where it is too small.
+    fn middle(&self, whole: &Pixels) -> Pixels {
+        // Half a pixel goes to the even side, as Python rounds.
+        let start = |from: usize, to: usize| ((from as f64 - to as f64) / 2.0).round_ties_even() as i64;
+        let (top, left) = (start(whole.height, self.height), start(whole.width, self.width));
+        let mut data = Vec::with_capacity(whole.channels * self.height * self.width);
+        for plane in whole.data.chunks(whole.height * whole.width) {
+            for y in (0..self.height as i64).map(|y| y + top) {
+                for x in (0..self.width as i64).map(|x| x + left) {
+                    let inside = (0..whole.height as i64).contains(&y) && (0..whole.width as i64).contains(&x);
+                    data.push(if inside { plane[y as usize * whole.width + x as usize] } else { 0 });
+                }
+            }
+        }
+        Pixels { channels: whole.channels, height: self.height, width: self.width, data }
+    }
+}
+
+/// Rows and columns once the shorter of them is `side`; the longer is rounded down, as torchvision does.
+fn scaled((height, width): (usize, usize), side: usize) -> (usize, usize) {
+    let longer = |longer: usize, shorter: usize| (side * longer / shorter.max(1)).max(1);
+    if height <= width { (side, longer(width, height)) } else { (longer(height, width), side) }
 }
 
 settings! {
@@ -201,6 +258,10 @@ mod tests {
         bytes.into_inner()
     }
 
+    fn stretched(picture: &DynamicImage, channels: usize, height: usize, width: usize) -> Pixels {
+        Framing { height, width, shorter_side: None, interpolation: Interpolation::Bilinear }.pixels(picture, channels).unwrap()
+    }
+
     #[test]
     fn a_whole_jpeg_decodes_and_a_truncated_one_is_unreadable() {
         let bytes = encoded(image::ImageFormat::Jpeg);
@@ -230,14 +291,32 @@ mod tests {
     #[test]
     fn channels_come_first_and_the_size_is_as_asked() {
         let picture = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
-        let same = to_pixels(&picture, 3, 30, 40).unwrap();
+        let same = stretched(&picture, 3, 30, 40);
         assert_eq!((same.data[1], same.data[30 * 40 + 40], same.data[2 * 30 * 40]), (6, 8, 100));
-        assert_eq!(to_pixels(&picture, 1, 7, 9).unwrap().data.len(), 63);
+        assert_eq!(stretched(&picture, 1, 7, 9).data.len(), 63);
+    }
+
+    #[test]
+    fn the_shorter_side_is_resized_and_the_middle_cut_out() {
+        assert_eq!(scaled((480, 640), 256), (256, 341));
+        assert_eq!(scaled((640, 480), 256), (341, 256));
+        let picture = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
+        let framing = |shorter_side: usize| Framing {
+            height: 10,
+            width: 10,
+            shorter_side: Some(shorter_side),
+            interpolation: Interpolation::Bilinear,
+        };
+        // 30 x 40 stays as it is; rows 10 to 19 and columns 15 to 24 are its middle.
+        let middle = framing(30).pixels(&picture, 3).unwrap();
+        assert_eq!((middle.data[0], middle.data[100], middle.data[99]), (15 * 6, 10 * 8, 24 * 6));
+        let bordered = framing(6).pixels(&picture, 3).unwrap();
+        assert_eq!((bordered.data.len(), bordered.data[0]), (300, 0));
     }
 
     #[test]
     fn two_flips_give_the_picture_back_and_the_same_seed_the_same_change() {
-        let picture = to_pixels(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40).unwrap();
+        let picture = stretched(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40);
         let mut flipped = picture.clone();
         resample(&mut flipped, |y, x| (y, 39.0 - x));
         assert_eq!(flipped.data[0], picture.data[39]);

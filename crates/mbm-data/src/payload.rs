@@ -39,6 +39,15 @@ pub struct Pixels {
     pub data: Vec<u8>,
 }
 
+impl Pixels {
+    /// The channels in the opposite order.
+    pub(crate) fn reversed(self) -> Self {
+        let n_places = (self.height * self.width).max(1);
+        let data = self.data.chunks(n_places).rev().flatten().copied().collect();
+        Self { data, ..self }
+    }
+}
+
 impl Payload {
     /// Steps of a sequence; 1 for everything else that is present.
     pub fn n_steps(&self) -> usize {

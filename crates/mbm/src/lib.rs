@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod adopt;
 mod bundle;
 mod compare;
 mod config;

@@ -9,6 +9,7 @@ use mbm_model::combiner::CombinerSettings;
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
+use crate::adopt::adopt;
 use crate::config::{Config, InputFeature, OutputFeature};
 use crate::error::Error;
 
@@ -39,7 +40,9 @@ impl Plan {
         for pair in overrides {
             set(&mut node, pair).map_err(|message| located(mbm_config::Problem::at(0, pair, message).into()))?;
         }
-        Self::from_node(&node).map_err(located)
+        let mut problems = Problems::default();
+        adopt(&mut node, &mut problems);
+        Self::checked(&node, problems).map_err(located)
     }
 
     /// Checks a config that is already a tree.
@@ -47,7 +50,10 @@ impl Plan {
     /// # Errors
     /// Every mistake, with its line.
     pub fn from_node(node: &Node) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
+        Self::checked(node, Problems::default())
+    }
+
+    fn checked(node: &Node, mut problems: Problems) -> Result<Self, Problems> {
         let config = Config::read(node, "", &mut problems);
         if let Some(config) = &config {
             Check { config, node, problems: &mut problems }.run();
@@ -85,6 +91,10 @@ impl Plan {
             encoder: feature.encoder(),
             shape: field.preprocessor.get().shape(),
         };
+        for (feature, field) in self.config.input_features.iter().zip(inputs) {
+            let suits = feature.encoder().suits(&field.preprocessor.get().shape());
+            suits.map_err(|message| Error::Unfit(format!("input '{}': {message}", feature.name())))?;
+        }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
                 Shape::Class { n_classes } => n_classes,
@@ -194,6 +204,21 @@ impl Check<'_> {
             let path = format!("input_features.{at}.encoder");
             match input.encoder() {
                 EncoderSettings::Image(ImageEncoder::Vit(vit)) => self.heads(&path, vit.hidden_size, vit.num_attention_heads),
+                EncoderSettings::Image(ImageEncoder::Clip(it)) => self.heads(&path, it.hidden_size, it.num_attention_heads),
+                EncoderSettings::Text(TextEncoder::Bert(it)) => {
+                    self.heads(&path, it.hidden_size, it.num_attention_heads);
+                    self.places(at, it.max_position_embeddings);
+                }
+                EncoderSettings::Text(TextEncoder::Clip(it)) => {
+                    self.heads(&path, it.hidden_size, it.num_attention_heads);
+                    self.places(at, it.max_position_embeddings);
+                }
+                EncoderSettings::Audio(AudioEncoder::Wav2Vec2(it)) => {
+                    self.heads(&path, it.hidden_size, it.num_attention_heads);
+                    if let Err(message) = it.check() {
+                        self.add(&path, message);
+                    }
+                }
                 EncoderSettings::Text(TextEncoder::Transformer(it))
                 | EncoderSettings::Audio(AudioEncoder::Transformer(it))
                 | EncoderSettings::Timeseries(TimeseriesEncoder::Transformer(it)) => self.transformer(&path, &it),
@@ -208,6 +233,18 @@ impl Check<'_> {
                     "tokenizer: hf_tokenizer needs vocab_file, the path of a tokenizer.json".to_owned(),
                 );
             }
+        }
+    }
+
+    /// Whether the longest text of an input has a place for each of its tokens.
+    fn places(&mut self, at: usize, n_places: usize) {
+        if let InputFeature::Text(text) = &self.config.input_features[at]
+            && text.preprocessing.max_sequence_length > n_places
+        {
+            let longest = text.preprocessing.max_sequence_length;
+            let message =
+                format!("max_sequence_length {longest} is more than max_position_embeddings of its encoder, {n_places}");
+            self.add(&format!("input_features.{at}.preprocessing"), message);
         }
     }
 

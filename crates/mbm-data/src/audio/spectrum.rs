@@ -20,6 +20,8 @@ choices! {
         Fbank = "fbank",
         /// Cepstral coefficients of the mel bands.
         Mfcc = "mfcc",
+        /// The samples themselves, each sound brought to mean 0 and deviation 1.
+        Raw = "raw",
     }
 }
 
@@ -56,11 +58,15 @@ impl FrontEnd {
             FrontEndKind::Spectrogram => self.fft.len() / 2 + 1,
             FrontEndKind::Fbank => self.filters.len(),
             FrontEndKind::Mfcc => self.n_coefficients,
+            FrontEndKind::Raw => 1,
         }
     }
 
     /// Frames of the samples, at least one; the last is padded with silence.
     pub fn frames(&self, samples: &[f32]) -> Frames {
+        if self.kind == FrontEndKind::Raw {
+            return Frames { width: 1, data: standardized(samples) };
+        }
         let n_frames = 1 + samples.len().saturating_sub(self.window.len()).div_ceil(self.shift);
         let mut input = self.fft.make_input_vec();
         let mut spectrum = self.fft.make_output_vec();
@@ -87,9 +93,20 @@ impl FrontEnd {
         let bands: Vec<f32> = self.filters.iter().map(|filter| (energy(filter) + FLOOR).ln()).collect();
         match self.kind {
             FrontEndKind::Mfcc => out.extend((0..self.n_coefficients).map(|k| cosine_coefficient(&bands, k))),
-            FrontEndKind::Fbank | FrontEndKind::Spectrogram => out.extend(bands),
+            FrontEndKind::Fbank | FrontEndKind::Spectrogram | FrontEndKind::Raw => out.extend(bands),
         }
     }
+}
+
+/// Samples of mean 0 and variance 1, at least one (as wav2vec 2.0's feature extractor, its epsilon of 1e-7 with it).
+fn standardized(samples: &[f32]) -> Vec<f32> {
+    if samples.is_empty() {
+        return vec![0.0];
+    }
+    let n = samples.len() as f64;
+    let mean = samples.iter().map(|sample| f64::from(*sample)).sum::<f64>() / n;
+    let variance = samples.iter().map(|sample| (f64::from(*sample) - mean).powi(2)).sum::<f64>() / n;
+    samples.iter().map(|sample| ((f64::from(*sample) - mean) / (variance + 1e-7).sqrt()) as f32).collect()
 }
 
 /// Coefficient `k` of the orthonormal DCT-II.
@@ -141,6 +158,14 @@ mod tests {
         assert_eq!(front_end.frames(&vec![0.1; 320]).data.len(), 13);
         assert_eq!(front_end.frames(&vec![0.1; 321]).data.len(), 26);
         assert_eq!(front_end.frames(&vec![0.1; 8000]).data.len(), 13 * 49);
+    }
+
+    #[test]
+    fn raw_sounds_are_their_samples_brought_to_one_level() {
+        let frames = FrontEnd::new(FrontEndKind::Raw, 8000, 1, 1, 40, 13).frames(&[1.0, 3.0]);
+        assert_eq!((frames.width, frames.data.len()), (1, 2));
+        assert!((frames.data[0] + 1.0).abs() < 1e-6 && (frames.data[1] - 1.0).abs() < 1e-6);
+        assert_eq!(standardized(&[]), [0.0]);
     }
 
     #[test]

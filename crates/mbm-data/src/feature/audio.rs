@@ -78,12 +78,13 @@ impl AudioPreprocessing {
 
     fn at_rate(&self, rate: usize) -> FittedAudio {
         let samples = |seconds: f64| ((seconds * rate as f64).round() as usize).max(1);
+        let is_raw = self.r#type == FrontEndKind::Raw;
         FittedAudio {
             front_end: self.r#type,
             rate,
             max_seconds: self.audio_file_length_limit_in_s,
-            window: samples(self.window_length_in_s),
-            shift: samples(self.window_shift_in_s),
+            window: if is_raw { 1 } else { samples(self.window_length_in_s) },
+            shift: if is_raw { 1 } else { samples(self.window_shift_in_s) },
             n_bands: self.num_filter_bands,
             n_coefficients: self.num_coefficients.min(self.num_filter_bands),
             mean: Vec::new(),
@@ -124,8 +125,13 @@ impl Fitter for AudioFitter {
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
         let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
         let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training sound can be read{reason}"))?;
-        fitted.mean = self.moments.iter().map(Moments::mean).collect();
-        fitted.deviation = self.moments.iter().map(Moments::deviation).collect();
+        if fitted.front_end == FrontEndKind::Raw {
+            // Each sound has been brought to one level by itself.
+            (fitted.mean, fitted.deviation) = (vec![0.0], vec![1.0]);
+        } else {
+            fitted.mean = self.moments.iter().map(Moments::mean).collect();
+            fitted.deviation = self.moments.iter().map(Moments::deviation).collect();
+        }
         Ok(Preprocessor::Audio(fitted))
     }
 }

@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
 use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
-use crate::image::{decode_image, to_pixels};
+use crate::image::{Framing, Interpolation, decode_image};
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
@@ -16,6 +16,12 @@ choices! {
         Dataset = "dataset",
         /// By those of ImageNet.
         Imagenet1k = "imagenet1k",
+        /// By those of CLIP's pictures.
+        Clip = "clip",
+        /// To -1 to 1.
+        Inception = "inception",
+        /// Channels as blue, green, red from 0 to 255, less ImageNet's means, as Keras and Caffe have it.
+        Caffe = "caffe",
         /// To 0 to 1 only.
         None = "none",
     }
@@ -30,6 +36,11 @@ settings! {
         width: Option<usize> = None => 1..=4096;
         /// 1 (grey) or 3; as the first training picture where not given.
         num_channels: Option<usize> = None => 1..=3;
+        /// Pixels that the shorter side is brought to, before the middle of height x width is cut out; where not given, pictures are
+        /// stretched to height x width.
+        resize_shorter_side: Option<usize> = None => 1..=4096;
+        /// How pixels are mixed when the size changes.
+        interpolation: Interpolation = Interpolation::Bilinear;
         /// Centring and scaling.
         standardize_image: Standardization = Standardization::Dataset;
         /// Pictures with more pixels are not decoded.
@@ -48,6 +59,12 @@ pub struct FittedImage {
     pub width: usize,
     /// 1 or 3.
     pub channels: usize,
+    /// What the shorter side is brought to before the middle is cut out.
+    pub shorter_side: Option<usize>,
+    /// How pixels are mixed.
+    pub interpolation: Interpolation,
+    /// Whether channels are blue, green, red.
+    pub is_bgr: bool,
     /// Mean of each channel, of values from 0 to 1.
     pub mean: Vec<f32>,
     /// Deviation of each channel.
@@ -96,7 +113,9 @@ impl ImageFitter {
             let shrunk = |side: usize| (side * LONGEST_SIDE / height.max(width).max(LONGEST_SIDE)).max(1);
             (channels, settings.height.unwrap_or(shrunk(height)), settings.width.unwrap_or(shrunk(width)))
         });
-        let pixels = to_pixels(&picture, channels, height, width)?;
+        let framing =
+            Framing { height, width, shorter_side: settings.resize_shorter_side, interpolation: settings.interpolation };
+        let pixels = framing.pixels(&picture, channels)?;
         for (moments, plane) in self.moments.iter_mut().zip(pixels.data.chunks(height * width)) {
             plane.iter().for_each(|value| moments.add(f64::from(*value) / 255.0));
         }
@@ -123,14 +142,30 @@ impl Fitter for ImageFitter {
         let (mean, deviation) = match (self.settings.standardize_image, channels) {
             (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
             (Standardization::Imagenet1k, _) => (vec![0.449; channels], vec![0.226; channels]),
+            (Standardization::Clip, 3) => {
+                (vec![0.481_454_66, 0.457_827_5, 0.408_210_73], vec![0.268_629_54, 0.261_302_58, 0.275_777_11])
+            }
+            (Standardization::Clip, _) => (vec![0.458; channels], vec![0.269; channels]),
+            (Standardization::Inception, _) => (vec![0.5; channels], vec![0.5; channels]),
+            (Standardization::Caffe, 3) => ([103.939, 116.779, 123.68].map(|mean| mean / 255.0).to_vec(), vec![1.0 / 255.0; 3]),
+            (Standardization::Caffe, _) => (vec![116.0 / 255.0; channels], vec![1.0 / 255.0; channels]),
             (Standardization::Dataset, _) if fitted => (
                 self.moments[..channels].iter().map(Moments::mean).collect(),
                 self.moments[..channels].iter().map(Moments::deviation).collect(),
             ),
             (Standardization::Dataset | Standardization::None, _) => (vec![0.0; channels], vec![1.0; channels]),
         };
-        let max_pixels = self.settings.max_pixels;
-        Ok(Preprocessor::Image(FittedImage { height, width, channels, mean, deviation, max_pixels }))
+        Ok(Preprocessor::Image(FittedImage {
+            height,
+            width,
+            channels,
+            shorter_side: self.settings.resize_shorter_side,
+            interpolation: self.settings.interpolation,
+            is_bgr: self.settings.standardize_image == Standardization::Caffe && channels == 3,
+            mean,
+            deviation,
+            max_pixels: self.settings.max_pixels,
+        }))
     }
 }
 
@@ -140,8 +175,15 @@ impl Preprocess for FittedImage {
             return Err(Fault::new(Cause::Empty, ""));
         }
         let bytes = media::bytes_of(cell, folder)?;
-        let decoded = decode_image(&bytes, self.max_pixels).and_then(|it| to_pixels(&it, self.channels, self.height, self.width));
-        decoded.map(Payload::Image).map_err(|fault| media::named(cell, fault))
+        let framing = Framing {
+            height: self.height,
+            width: self.width,
+            shorter_side: self.shorter_side,
+            interpolation: self.interpolation,
+        };
+        let decoded = decode_image(&bytes, self.max_pixels).and_then(|picture| framing.pixels(&picture, self.channels));
+        let ordered = decoded.map(|pixels| if self.is_bgr { pixels.reversed() } else { pixels });
+        ordered.map(Payload::Image).map_err(|fault| media::named(cell, fault))
     }
 
     fn shape(&self) -> Shape {
@@ -152,6 +194,7 @@ impl Preprocess for FittedImage {
         let n_pixels = self.height.checked_mul(self.width).unwrap_or(0);
         ensure((1..=MAX_PIXELS).contains(&n_pixels), "the size")?;
         ensure(matches!(self.channels, 1 | 3), "the number of channels")?;
+        ensure(self.shorter_side.is_none_or(|side| (1..=4096).contains(&side)), "the shorter side")?;
         ensure(are_moments(&self.mean, &self.deviation, self.channels), "the mean or deviation")
     }
 }

@@ -63,7 +63,10 @@ impl TextPreprocessing {
     /// Starts fitting.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let file = self.vocab_file.as_ref().map(PathBuf::from);
-        Box::new(TextFitter { tokenizer: TokenizerFitter::new(self.tokenizer, self.most_common, file), settings: self.clone() })
+        Box::new(TextFitter {
+            tokenizer: TokenizerFitter::new(self.tokenizer, self.most_common, self.max_sequence_length, file),
+            settings: self.clone(),
+        })
     }
 }
 

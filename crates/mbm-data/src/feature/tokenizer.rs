@@ -10,7 +10,7 @@ use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainerBuilder};
 use tokenizers::normalizers::NFC;
 use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as HfTokenizer};
+use tokenizers::{AddedToken, ModelWrapper, Tokenizer as HfTokenizer, TruncationParams};
 
 use super::TokenizerKind;
 
@@ -136,14 +136,16 @@ pub(super) struct TokenizerFitter {
     kind: TokenizerKind,
     max_size: usize,
     file: Option<PathBuf>,
+    max_steps: usize,
     counts: HashMap<String, usize>,
     texts: Vec<String>,
     n_bytes: usize,
 }
 
 impl TokenizerFitter {
-    pub fn new(kind: TokenizerKind, max_size: usize, file: Option<PathBuf>) -> Self {
-        Self { kind, max_size, file, counts: HashMap::new(), texts: Vec::new(), n_bytes: 0 }
+    /// `max_size` tokens at most, of our own vocabularies; texts of at most `max_steps` tokens, of loaded ones.
+    pub fn new(kind: TokenizerKind, max_size: usize, max_steps: usize, file: Option<PathBuf>) -> Self {
+        Self { kind, max_size, max_steps, file, counts: HashMap::new(), texts: Vec::new(), n_bytes: 0 }
     }
 
     pub fn observe(&mut self, text: String) {
@@ -175,7 +177,7 @@ impl TokenizerFitter {
             TokenizerKind::Characters => Ok(by_frequency(true, self.counts, self.max_size)),
             TokenizerKind::Bpe => train_bpe(self.texts, self.max_size).map_err(|error| error.to_string()),
             TokenizerKind::Wordpiece => train_wordpiece(self.texts, self.max_size).map_err(|error| error.to_string()),
-            TokenizerKind::HfTokenizer => load(self.file),
+            TokenizerKind::HfTokenizer => load(self.file, self.max_steps),
         }
     }
 }
@@ -225,9 +227,14 @@ fn pieces(model: ModelWrapper) -> tokenizers::Result<HfTokenizer> {
     Ok(pieces)
 }
 
-fn load(file: Option<PathBuf>) -> Result<Tokenizer, String> {
+/// Texts are cut so that a closing token stays, and never padded, whatever the file says.
+fn load(file: Option<PathBuf>, max_steps: usize) -> Result<Tokenizer, String> {
     let file = file.ok_or("preprocessing.vocab_file must name a tokenizer.json for tokenizer: hf_tokenizer")?;
-    let pieces = HfTokenizer::from_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let failed = |error: tokenizers::Error| format!("{}: {error}", file.display());
+    let mut pieces = HfTokenizer::from_file(&file).map_err(failed)?;
+    let truncation = TruncationParams { max_length: max_steps, ..TruncationParams::default() };
+    pieces.with_truncation(Some(truncation)).map_err(failed)?;
+    pieces.with_padding(None);
     Ok(Tokenizer::Pieces(Box::new(pieces)))
 }
 
@@ -236,7 +243,7 @@ mod tests {
     use super::*;
 
     fn fitted(kind: TokenizerKind) -> Tokenizer {
-        let mut fitter = TokenizerFitter::new(kind, 60, None);
+        let mut fitter = TokenizerFitter::new(kind, 60, 16, None);
         for text in ["ein großer hund, der läuft", "ein hund läuft.", "два пса 狗 🐕"] {
             fitter.observe(text.to_owned());
         }

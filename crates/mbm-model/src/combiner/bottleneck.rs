@@ -8,7 +8,7 @@ use mbm_config::settings;
 use super::cross_attention::{join, project_steps};
 use super::transformer::learnt_steps;
 use super::{Combine, Inputs};
-use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, NORM_EPS, NormPlace, Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -49,6 +49,8 @@ impl BottleneckSettings {
             feed_forward: self.transformer_output_size,
             dropout: self.dropout,
             norm: NormPlace::Pre,
+            norm_eps: NORM_EPS,
+            is_causal: false,
             activation: Activation::Gelu,
         };
         let n = inputs.widths.len();

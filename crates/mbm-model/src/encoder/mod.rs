@@ -7,8 +7,10 @@ mod reduce;
 mod resnet;
 mod sequence;
 mod stacked_cnn;
+mod text_transformer;
 mod vector;
 mod vit;
+mod wav2vec2;
 
 use burn::tensor::{Device, Tensor};
 use mbm_config::tagged;
@@ -22,11 +24,13 @@ pub use sequence::{
     CnnRnnSettings, EmbedSettings, ParallelCnnSettings, RnnSettings, SequenceEncoder, StackedCnn1dSettings, TransformerSettings,
 };
 pub use stacked_cnn::{StackedCnn, StackedCnnSettings};
+pub use text_transformer::{BertSettings, ClipTextSettings, TextTransformer};
 pub use vector::{
     CyclicSettings, DenseSettings, FlatDense, Passthrough, PassthroughSettings, PiecewiseLinear, PiecewiseLinearSettings,
     VectorDense,
 };
-pub use vit::{Vit, VitSettings};
+pub use vit::{ClipImageSettings, Vit, VitSettings};
+pub use wav2vec2::{Wav2Vec2, Wav2Vec2Settings};
 
 use crate::pretrained::Origin;
 use crate::{Steps, Tensors};
@@ -43,7 +47,8 @@ pub trait Encode {
 components! {
     /// Any encoder.
     Encoder: Encode {
-        StackedCnn, ResNet, MobileNet, Vit, SequenceEncoder, Passthrough, VectorDense, FlatDense, PiecewiseLinear, CategoryDense, OneHot,
+        StackedCnn, ResNet, MobileNet, Vit, SequenceEncoder, TextTransformer, Wav2Vec2, Passthrough, VectorDense, FlatDense,
+        PiecewiseLinear, CategoryDense, OneHot,
     }
 }
 
@@ -54,6 +59,7 @@ tagged! {
         ResNet(ResNetSettings) = "resnet",
         MobileNet(MobileNetSettings) = "mobilenet_v2",
         Vit(VitSettings) = "vit",
+        Clip(ClipImageSettings) = "clip",
     }
 }
 
@@ -66,6 +72,8 @@ tagged! {
         CnnRnn(CnnRnnSettings) = "cnnrnn",
         StackedCnn(StackedCnn1dSettings) = "stacked_cnn",
         Transformer(TransformerSettings) = "transformer",
+        Bert(BertSettings) = "bert",
+        Clip(ClipTextSettings) = "clip",
     }
 }
 
@@ -77,6 +85,7 @@ tagged! {
         Rnn(RnnSettings) = "rnn",
         CnnRnn(CnnRnnSettings) = "cnnrnn",
         Transformer(TransformerSettings) = "transformer",
+        Wav2Vec2(Wav2Vec2Settings) = "wav2vec2",
     }
 }
 
@@ -158,7 +167,11 @@ impl EncoderSettings {
             Self::Image(ImageEncoder::ResNet(it)) => Encoder::ResNet(it.init(shape, reading, device)),
             Self::Image(ImageEncoder::MobileNet(it)) => Encoder::MobileNet(it.init(shape, reading, device)),
             Self::Image(ImageEncoder::Vit(it)) => Encoder::Vit(it.init(shape, reading, device)),
+            Self::Image(ImageEncoder::Clip(it)) => Encoder::Vit(it.init(shape, reading, device)),
+            Self::Text(TextEncoder::Bert(it)) => Encoder::TextTransformer(it.init(shape, reading, device)),
+            Self::Text(TextEncoder::Clip(it)) => Encoder::TextTransformer(it.init(shape, reading, device)),
             Self::Text(text) => Encoder::SequenceEncoder(sequence::init_text(text, shape, reading, device)),
+            Self::Audio(AudioEncoder::Wav2Vec2(it)) => Encoder::Wav2Vec2(it.init(shape, reading, device)),
             Self::Audio(audio) => Encoder::SequenceEncoder(sequence::init_audio(audio, shape, reading, device)),
             Self::Timeseries(TimeseriesEncoder::Dense(it)) => Encoder::FlatDense(it.init_flat(shape, device)),
             Self::Timeseries(series) => Encoder::SequenceEncoder(sequence::init_series(series, shape, reading, device)),
@@ -177,12 +190,35 @@ impl EncoderSettings {
 }
 
 impl EncoderSettings {
+    /// Whether inputs of a shape can be encoded; what only the data tell is not known when a config is checked.
+    ///
+    /// # Errors
+    /// A tokenizer with more ids than the encoder has vectors.
+    pub fn suits(&self, shape: &Shape) -> Result<(), String> {
+        let vocab_size = match self {
+            Self::Text(TextEncoder::Bert(it)) => it.vocab_size,
+            Self::Text(TextEncoder::Clip(it)) => it.vocab_size,
+            _ => None,
+        };
+        match (shape, vocab_size) {
+            (Shape::Tokens { vocab_size: n_ids, .. }, Some(vocab_size)) if *n_ids > vocab_size => {
+                Err(format!("the tokenizer has {n_ids} ids and the encoder {vocab_size} vectors (vocab_size)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where its parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {
             Self::Image(ImageEncoder::ResNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
             Self::Image(ImageEncoder::MobileNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Image(ImageEncoder::StackedCnn(_) | ImageEncoder::Vit(_)) => Origin::FRESH,
+            Self::Image(ImageEncoder::Vit(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Image(ImageEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Text(TextEncoder::Bert(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Text(TextEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Audio(AudioEncoder::Wav2Vec2(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Image(ImageEncoder::StackedCnn(_)) => Origin::FRESH,
             Self::Text(_) | Self::Audio(_) | Self::Timeseries(_) | Self::Number(_) => Origin::FRESH,
             Self::Category(_) | Self::Vector(_) | Self::Date(_) => Origin::FRESH,
         }

@@ -11,6 +11,8 @@ choices! {
     pub enum Reduce {
         /// The state after the last step.
         Last = "last",
+        /// The first step, which gathers the others where the encoder has such a one (`[CLS]`).
+        First = "cls",
         /// The mean of the steps.
         Mean = "mean",
         /// The largest value of each column.
@@ -35,6 +37,7 @@ impl Reduce {
     pub(super) fn apply(self, steps: Steps, last: Option<Tensor<2>>) -> Steps {
         match self {
             Self::None => steps,
+            Self::First => Steps::single(steps.values.narrow(1, 0, 1).squeeze_dim(1)),
             Self::Mean => Steps::single(steps.mean()),
             Self::Max => Steps::single(steps.max()),
             Self::Sum => Steps::single((steps.values.clone() * steps.weights()).sum_dim(1).squeeze_dim(1)),

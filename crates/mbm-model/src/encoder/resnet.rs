@@ -32,6 +32,8 @@ settings! {
     pub struct ResNetSettings {
         /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for pictures of about 32 pixels.
         model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
+        /// Whether a bottleneck's stride lies in its first convolution, as in Keras and the paper, instead of its second.
+        stride_in_1x1: bool = false;
         /// Whether parameters start as those of `weights`.
         use_pretrained: bool = false;
         /// A file or folder of weights, from the working folder.
@@ -107,7 +109,7 @@ impl ResNetSettings {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 let from = std::mem::replace(&mut width, if is_bottleneck { 4 * inner } else { inner });
                 if is_bottleneck {
-                    Block::bottleneck(from, inner, stride, device)
+                    Block::bottleneck(from, inner, stride, self.stride_in_1x1, device)
                 } else {
                     Block::basic(from, inner, stride, is_small, device)
                 }
@@ -127,12 +129,13 @@ impl Block {
         Self { convs, shortcut: projects.then(|| ConvNormSpec::new([from, to], 1, stride).init(device)), stride }
     }
 
-    /// 1 x 1, 3 x 3 with the stride (as torchvision), 1 x 1 to four times the width.
-    fn bottleneck(from: usize, inner: usize, stride: usize, device: &Device) -> Self {
+    /// 1 x 1, 3 x 3, 1 x 1 to four times the width; the stride in the second (as torchvision) or in the first.
+    fn bottleneck(from: usize, inner: usize, stride: usize, in_first: bool, device: &Device) -> Self {
         let to = 4 * inner;
+        let (first, second) = if in_first { (stride, 1) } else { (1, stride) };
         let specs = [
-            ConvNormSpec::new([from, inner], 1, 1),
-            ConvNormSpec::new([inner, inner], 3, stride),
+            ConvNormSpec::new([from, inner], 1, first),
+            ConvNormSpec::new([inner, inner], 3, second),
             ConvNormSpec::new([inner, to], 1, 1),
         ];
         let shortcut = (from != to || stride != 1).then(|| ConvNormSpec::new([from, to], 1, stride).init(device));

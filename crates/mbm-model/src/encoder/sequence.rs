@@ -10,8 +10,8 @@ use mbm_data::Shape;
 
 use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
 use crate::layer::{
-    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
-    sinusoids,
+    Activation, CellType, Dense, DenseSpec, Dropout, NORM_EPS, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec,
+    conv1d, sinusoids,
 };
 use crate::{Steps, Tensors};
 
@@ -193,6 +193,7 @@ pub(super) fn init_text(text: &TextEncoder, shape: &Shape, reading: Reading, dev
         TextEncoder::CnnRnn(it) => init.cnn_rnn(it),
         TextEncoder::StackedCnn(it) => init.stacked(it),
         TextEncoder::Transformer(it) => init.transformer(it),
+        TextEncoder::Bert(_) | TextEncoder::Clip(_) => unreachable!("these have an encoder of their own"),
     }
 }
 
@@ -204,6 +205,7 @@ pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, reading: Reading, 
         AudioEncoder::Rnn(it) => init.rnn(it),
         AudioEncoder::CnnRnn(it) => init.cnn_rnn(it),
         AudioEncoder::Transformer(it) => init.transformer(it),
+        AudioEncoder::Wav2Vec2(_) => unreachable!("it has an encoder of its own"),
     }
 }
 
@@ -330,6 +332,8 @@ impl Init<'_> {
             feed_forward: it.transformer_output_size,
             dropout: it.dropout,
             norm: it.norm,
+            norm_eps: NORM_EPS,
+            is_causal: false,
             activation: it.activation,
         };
         self.finish(stem, Body::Attending(spec.init(self.device)), it.hidden_size, it.dropout, it.reduce_output, Reduce::Mean)

@@ -1,7 +1,8 @@
-//! The vision transformer (Dosovitskiy et al. 2021): patches as steps, one more that gathers.
+//! The vision transformer (Dosovitskiy et al. 2021): patches as steps, one more that gathers; and CLIP's form of it (Radford et al. 2021).
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
@@ -23,9 +24,47 @@ settings! {
         num_attention_heads: usize = 3 => 1..=64;
         /// The width inside the feed-forward parts.
         intermediate_size: usize = 768 => 8..=16_384;
+        /// Inside the feed-forward parts.
+        hidden_act: Activation = Activation::Gelu;
+        /// Added to a layer norm's variance.
+        layer_norm_eps: f64 = 1e-6 => 0.0..=0.1;
         /// Dropout.
         hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
-        /// `last` takes the gathering step, `mean` the mean, `none` every step.
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A file or folder of weights, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters.
+        trainable: bool = true;
+        /// `cls` takes the gathering step, `mean` the mean, `none` every step.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// CLIP's encoder of pictures.
+    pub struct ClipImageSettings {
+        /// Rows and columns of a patch.
+        patch_size: usize = 32 => 1..=64;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 768 => 8..=4096;
+        /// Layers.
+        num_hidden_layers: usize = 12 => 1..=64;
+        /// Attention heads.
+        num_attention_heads: usize = 12 => 1..=64;
+        /// The width inside the feed-forward parts.
+        intermediate_size: usize = 3072 => 8..=16_384;
+        /// Inside the feed-forward parts.
+        hidden_act: Activation = Activation::QuickGelu;
+        /// Added to a layer norm's variance.
+        layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
+        /// The width of the space that pictures and texts share.
+        projection_dim: usize = 512 => 1..=4096;
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A file or folder of weights, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters.
+        trainable: bool = true;
+        /// `cls` takes the gathering step, `mean` the mean, `none` every step.
         reduce_output: Option<Reduce> = None;
     }
 }
@@ -36,18 +75,28 @@ pub struct Vit {
     patches: Conv2d,
     class_token: Param<Tensor<3>>,
     positions: Param<Tensor<3>>,
+    first_norm: Option<LayerNorm>,
     transformer: Transformer,
+    projection: Option<Linear>,
     #[module(skip)]
     width: usize,
     #[module(skip)]
     reduce: Reduce,
+    /// Rows and columns of patches.
+    #[module(skip)]
+    pub(crate) grid: [usize; 2],
+}
+
+/// What differs between the two: CLIP's patches have no bias, its steps are normalised before the first layer and projected at the end.
+struct VitSpec {
+    patch_size: usize,
+    transformer: TransformerSpec,
+    projection: Option<usize>,
+    reduce_output: Option<Reduce>,
 }
 
 impl VitSettings {
     pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
-        let Shape::Image { channels, height, width } = *shape else { panic!("vit was given {shape:?}") };
-        let size = self.patch_size.min(height).min(width);
-        let patches = Conv2dConfig::new([channels, self.hidden_size], [size, size]).with_stride([size, size]);
         let transformer = TransformerSpec {
             width: self.hidden_size,
             n_layers: self.num_hidden_layers,
@@ -55,16 +104,61 @@ impl VitSettings {
             feed_forward: self.intermediate_size,
             dropout: self.hidden_dropout_prob,
             norm: NormPlace::Pre,
-            activation: Activation::Gelu,
+            norm_eps: self.layer_norm_eps,
+            is_causal: false,
+            activation: self.hidden_act,
         };
+        let spec = VitSpec { patch_size: self.patch_size, transformer, projection: None, reduce_output: self.reduce_output };
+        spec.init(shape, reading, device)
+    }
+}
+
+impl ClipImageSettings {
+    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
+        let transformer = TransformerSpec {
+            width: self.hidden_size,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            feed_forward: self.intermediate_size,
+            dropout: 0.0,
+            norm: NormPlace::Pre,
+            norm_eps: self.layer_norm_eps,
+            is_causal: false,
+            activation: self.hidden_act,
+        };
+        let projection = Some(self.projection_dim);
+        let spec = VitSpec { patch_size: self.patch_size, transformer, projection, reduce_output: self.reduce_output };
+        spec.init(shape, reading, device)
+    }
+}
+
+impl VitSpec {
+    fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
+        let Shape::Image { channels, height, width } = *shape else { panic!("vit was given {shape:?}") };
+        let (size, hidden) = (self.patch_size.min(height).min(width), self.transformer.width);
+        let is_clip = self.projection.is_some();
+        let patches = Conv2dConfig::new([channels, hidden], [size, size]).with_stride([size, size]).with_bias(!is_clip);
+        let norm = LayerNormConfig::new(hidden).with_epsilon(self.transformer.norm_eps);
+        let grid = [height / size, width / size];
+        let project = |to: usize| LinearConfig::new(hidden, to).with_bias(false).init(device);
         Vit {
             patches: patches.init(device),
-            class_token: learnt([1, 1, self.hidden_size], device),
-            positions: learnt([1, 1 + (height / size) * (width / size), self.hidden_size], device),
-            transformer: transformer.init(device),
-            width: self.hidden_size,
-            reduce: Reduce::choose(self.reduce_output, Reduce::Last, reading),
+            class_token: learnt([1, 1, hidden], device),
+            positions: learnt([1, 1 + grid[0] * grid[1], hidden], device),
+            first_norm: is_clip.then(|| norm.init(device)),
+            transformer: self.transformer.init(device),
+            projection: self.projection.map(project),
+            width: self.projection.unwrap_or(hidden),
+            reduce: Reduce::choose(self.reduce_output, Reduce::First, reading),
+            grid,
         }
+    }
+}
+
+impl Vit {
+    /// Whether it is CLIP's form.
+    pub(crate) fn is_clip(&self) -> bool {
+        self.projection.is_some()
     }
 }
 
@@ -78,8 +172,15 @@ impl Encode for Vit {
         let patches = grid(self.patches.forward(images)); // [batch, patches, width]
         let [batch, _, width] = patches.dims();
         let gathering = self.class_token.val().expand([batch, 1, width]);
-        let steps = self.transformer.forward(Steps::full(Tensor::cat(vec![gathering, patches], 1) + self.positions.val()));
-        let first = steps.values.clone().narrow(1, 0, 1).squeeze_dim(1); // [batch, width]
-        self.reduce.apply(steps, Some(first))
+        let steps = Tensor::cat(vec![gathering, patches], 1) + self.positions.val();
+        let steps = match &self.first_norm {
+            Some(norm) => norm.forward(steps),
+            None => steps,
+        };
+        let steps = self.reduce.apply(self.transformer.forward(Steps::full(steps)), None);
+        match &self.projection {
+            Some(projection) => Steps { values: projection.forward(steps.values), mask: steps.mask },
+            None => steps,
+        }
     }
 }

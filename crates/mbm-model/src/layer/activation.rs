@@ -8,6 +8,8 @@ choices! {
     pub enum Activation {
         Relu = "relu",
         Gelu = "gelu",
+        /// `x sigmoid(1.702 x)`, which CLIP has for `gelu`.
+        QuickGelu = "quick_gelu",
         Tanh = "tanh",
         Sigmoid = "sigmoid",
         Silu = "silu",
@@ -22,6 +24,7 @@ impl Activation {
         match self {
             Self::Relu => activation::relu(x),
             Self::Gelu => activation::gelu(x),
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Tanh => activation::tanh(x),
             Self::Sigmoid => activation::sigmoid(x),
             Self::Silu => activation::silu(x),

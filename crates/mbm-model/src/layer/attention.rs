@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Bool, Device, Tensor, activation};
 
 use super::Dropout;
 use crate::Steps;
@@ -17,13 +17,28 @@ pub struct Attention {
     dropout: Dropout,
     #[module(skip)]
     n_heads: usize,
+    #[module(skip)]
+    is_causal: bool,
 }
 
 impl Attention {
     /// `width` must be a multiple of `n_heads`, which the plan has checked.
     pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
         let linear = || LinearConfig::new(width, width).init(device);
-        Self { query: linear(), key: linear(), value: linear(), output: linear(), dropout: Dropout::new(dropout), n_heads }
+        Self {
+            query: linear(),
+            key: linear(),
+            value: linear(),
+            output: linear(),
+            dropout: Dropout::new(dropout),
+            n_heads,
+            is_causal: false,
+        }
+    }
+
+    /// Whether a step attends to none that comes later; queries and keys are then the same steps.
+    pub fn causal(self, is_causal: bool) -> Self {
+        Self { is_causal, ..self }
     }
 
     /// `[batch, queries, width]` attends to `[batch, keys, width]`.
@@ -36,9 +51,16 @@ impl Attention {
         let v = self.heads(self.value.forward(context.values.clone()));
         let scores = q.matmul(k.swap_dims(2, 3)) * scale; // [batch, heads, queries, keys]
         let gaps = context.mask.clone().bool_not().reshape([batch, 1, 1, keys]).expand([batch, self.n_heads, queries, keys]);
+        let gaps = if self.is_causal { gaps.bool_or(self.later(&scores)) } else { gaps };
         let weights = self.dropout.forward(activation::softmax(scores.mask_fill(gaps, -1e9), 3));
         let joined = weights.matmul(v).swap_dims(1, 2).reshape([batch, queries, width]);
         self.output.forward(joined)
+    }
+
+    /// True where the key comes after the query, in the shape of `scores`.
+    fn later(&self, scores: &Tensor<4>) -> Tensor<4, Bool> {
+        let [_, _, queries, keys] = scores.dims();
+        Tensor::<2, Bool>::tril_mask([queries, keys], 0, &scores.device()).reshape([1, 1, queries, keys]).expand(scores.dims())
     }
 
     /// `[batch, steps, width]` to `[batch, heads, steps, width / heads]`.

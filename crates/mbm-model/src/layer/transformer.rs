@@ -18,6 +18,9 @@ choices! {
     }
 }
 
+/// What layer norms add to the variance where no one says otherwise.
+pub(crate) const NORM_EPS: f64 = 1e-5;
+
 /// What a stack is made of.
 pub(crate) struct TransformerSpec {
     pub width: usize,
@@ -26,6 +29,10 @@ pub(crate) struct TransformerSpec {
     pub feed_forward: usize,
     pub dropout: f64,
     pub norm: NormPlace,
+    /// Added to a layer norm's variance.
+    pub norm_eps: f64,
+    /// Whether a step attends to none that comes later.
+    pub is_causal: bool,
     pub activation: Activation,
 }
 
@@ -52,17 +59,21 @@ struct Layer {
 
 impl TransformerSpec {
     pub fn init(&self, device: &Device) -> Transformer {
-        let last_norm = (self.norm == NormPlace::Pre).then(|| LayerNormConfig::new(self.width).init(device));
+        let last_norm = (self.norm == NormPlace::Pre).then(|| self.norm_config().init(device));
         Transformer { layers: (0..self.n_layers).map(|_| self.layer(device)).collect(), last_norm }
+    }
+
+    fn norm_config(&self) -> LayerNormConfig {
+        LayerNormConfig::new(self.width).with_epsilon(self.norm_eps)
     }
 
     fn layer(&self, device: &Device) -> Layer {
         Layer {
-            attention: Attention::new(self.width, self.n_heads, self.dropout, device),
-            attention_norm: LayerNormConfig::new(self.width).init(device),
+            attention: Attention::new(self.width, self.n_heads, self.dropout, device).causal(self.is_causal),
+            attention_norm: self.norm_config().init(device),
             widen: LinearConfig::new(self.width, self.feed_forward).init(device),
             narrow: LinearConfig::new(self.feed_forward, self.width).init(device),
-            feed_forward_norm: LayerNormConfig::new(self.width).init(device),
+            feed_forward_norm: self.norm_config().init(device),
             dropout: Dropout::new(self.dropout),
             norm: self.norm,
             activation: self.activation,

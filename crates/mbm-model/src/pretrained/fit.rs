@@ -1,19 +1,20 @@
 //! Which of our encoders a file of weights fits.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use mbm_config::{Format, Node, Problems, Setting};
 use mbm_data::Shape;
 use mbm_weights::WeightFile;
 
-use super::{Family, Layout, mobilenet, plain, resnet};
-use crate::encoder::{Encoder, EncoderSettings, ImageEncoder, Reading};
+use super::family::fits;
+use super::{Modality, families, implied};
+use crate::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
 
-/// Encoders that files are tried on.
-const CANDIDATES: [&str; 11] = [
+/// Encoders that files without a description are tried on.
+const SIZED: [&str; 12] = [
     "{type: resnet, model_variant: 18}",
     "{type: resnet, model_variant: 34}",
     "{type: resnet, model_variant: 50}",
+    "{type: resnet, model_variant: 50, stride_in_1x1: true}",
     "{type: resnet, model_variant: 101}",
     "{type: resnet, model_variant: 152}",
     "{type: resnet, model_variant: 20}",
@@ -24,56 +25,54 @@ const CANDIDATES: [&str; 11] = [
     "{type: mobilenet_v2}",
 ];
 
+/// Encoders whose sizes stand beside the weights.
+const DESCRIBED: [(Modality, &str); 5] = [
+    (Modality::Image, "vit"),
+    (Modality::Image, "clip"),
+    (Modality::Text, "clip"),
+    (Modality::Text, "bert"),
+    (Modality::Audio, "wav2vec2"),
+];
+
 /// The encoder settings that a file fits, each of whose parameters it has in its shape, and that leave no layer of it over.
-pub fn fitting_encoders(file: &WeightFile) -> Vec<&'static str> {
-    CANDIDATES.into_iter().filter(|settings| fits(settings, file)).collect()
+pub fn fitting_encoders(file: &WeightFile) -> Vec<String> {
+    let is_keras = file.tensors().contains_key("conv1/kernel");
+    let read = |settings: &str| Node::parse(settings, Format::Yaml).ok();
+    let sized = SIZED.into_iter().filter(|settings| settings.contains("stride_in_1x1") == is_keras);
+    let sized = sized.filter(|settings| read(settings).is_some_and(|node| fit(Modality::Image, &node, file)));
+    let described = DESCRIBED.into_iter().filter(|(modality, encoder)| {
+        let Ok(mut settings) = implied(*modality, encoder, file.path()).map(|implied| implied.encoder) else { return false };
+        settings.insert("type".to_owned(), (*encoder).into());
+        fit(*modality, &Node::from(&serde_json::Value::Object(settings)), file)
+    });
+    let described = described.map(|(modality, encoder)| format!("{{type: {encoder}}} ({})", modality.word()));
+    sized.map(|settings| format!("{settings} (image)")).chain(described).collect()
 }
 
-fn fits(settings: &str, file: &WeightFile) -> bool {
-    let node = Node::parse(settings, Format::Yaml).ok();
-    let read = node.and_then(|node| ImageEncoder::read(&node, "", &mut Problems::default()));
-    let settings = EncoderSettings::Image(read.expect("the candidates are valid settings"));
-    // Parameters are drawn when they are first used, which looking at their shapes does not.
-    let encoder = settings.init(&Shape::Image { channels: 3, height: 224, width: 224 }, Reading::Summary, &Device::flex());
-    match encoder {
-        Encoder::ResNet(it) => all_there(&it, file, &resnet::FAMILY),
-        Encoder::MobileNet(it) => all_there(&it, file, &mobilenet::FAMILY),
-        _ => false,
-    }
-}
-
-fn all_there<M: Module>(part: &M, file: &WeightFile, family: &Family) -> bool {
-    let mut looking = Looking { file, family, path: Vec::new(), n_found: 0, fits: true };
-    part.visit(&mut looking);
-    let is_own = |name: &&String| !(family.is_elsewhere)(plain(name)) && !name.ends_with("num_batches_tracked");
-    looking.fits && file.tensors().keys().filter(is_own).count() == looking.n_found
-}
-
-struct Looking<'a> {
-    file: &'a WeightFile,
-    family: &'a Family,
-    path: Vec<String>,
-    n_found: usize,
-    fits: bool,
-}
-
-impl ModuleVisitor for Looking<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(source) = (self.family.source)(&self.path.join(".")) else { return };
-        let mut dims = param.lazy_shape().to_vec();
-        if source.layout == Layout::Transposed {
-            dims.reverse();
+fn fit(modality: Modality, node: &Node, file: &WeightFile) -> bool {
+    let mut problems = Problems::default();
+    let (settings, shape) = match modality {
+        Modality::Image => (
+            ImageEncoder::read(node, "", &mut problems).map(EncoderSettings::Image),
+            Shape::Image { channels: 3, height: 224, width: 224 },
+        ),
+        Modality::Text => {
+            (TextEncoder::read(node, "", &mut problems).map(EncoderSettings::Text), Shape::Tokens { vocab_size: 2, max_steps: 1 })
         }
-        let found = self.file.tensors().iter().find(|(name, _)| plain(name) == source.name);
-        self.fits &= found.is_some_and(|(_, info)| info.shape == dims);
-        self.n_found += 1;
+        Modality::Audio => {
+            (AudioEncoder::read(node, "", &mut problems).map(EncoderSettings::Audio), Shape::Frames { width: 1, max_steps: 1 })
+        }
+    };
+    let Some(settings) = settings else { return false };
+    // Parameters are drawn when they are first used, which looking at their shapes does not.
+    let encoder = settings.init(&shape, Reading::Summary, &Device::flex());
+    let families = families(&encoder);
+    match encoder {
+        Encoder::ResNet(it) => fits(&it, file, families),
+        Encoder::MobileNet(it) => fits(&it, file, families),
+        Encoder::Vit(it) => fits(&it, file, families),
+        Encoder::TextTransformer(it) => fits(&it, file, families),
+        Encoder::Wav2Vec2(it) => fits(&it, file, families),
+        _ => false,
     }
 }

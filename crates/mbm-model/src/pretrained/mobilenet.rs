@@ -1,9 +1,10 @@
 //! MobileNetV2 as torchvision names it.
 
-use super::{Family, Source, conv_norm};
+use super::conv_norm;
+use super::family::{Family, Source};
 
 pub(super) const FAMILY: Family =
-    Family { part: "mobilenet_v2", prefix: "", source, is_elsewhere: |name| name.starts_with("classifier.") };
+    Family { part: "mobilenet_v2", prefixes: &[""], source, is_elsewhere: |name| name.starts_with("classifier.") };
 
 /// `features.0` is the stem, 1 to 17 are the blocks, 18 the head; a block's layers lie in a row, and the first has no expansion.
 fn source(path: &str) -> Option<Source> {

@@ -1,11 +1,20 @@
-//! Residual networks as torchvision names them, and the small ones of `pytorch_resnet_cifar10`, which follow it.
+//! Residual networks as torchvision names them, the small ones of `pytorch_resnet_cifar10`, which follow it, and Keras' ResNet-50.
 
-use super::{Family, Source, conv_norm};
+use super::conv_norm;
+use super::family::{Family, Layout, Source};
 
-pub(super) const FAMILY: Family =
-    Family { part: "resnet", prefix: "", source, is_elsewhere: |name| name.starts_with("fc.") || name.starts_with("linear.") };
+pub(super) const TORCHVISION: Family = Family {
+    part: "resnet",
+    prefixes: &[""],
+    source: torchvision,
+    is_elsewhere: |name| name.starts_with("fc.") || name.starts_with("linear."),
+};
 
-fn source(path: &str) -> Option<Source> {
+/// Keras' first naming (`res2a_branch2a`): kernels `[height, width, in, out]`, biases before batch norms whose epsilon is 1e-3.
+pub(super) const KERAS: Family =
+    Family { part: "resnet", prefixes: &[""], source: keras, is_elsewhere: |name| name.starts_with("fc1000/") };
+
+fn torchvision(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
     let number = |text: &str| text.parse::<usize>().ok().map(|it| it + 1);
     match parts.as_slice() {
@@ -20,4 +29,35 @@ fn source(path: &str) -> Option<Source> {
         }
         _ => None,
     }
+}
+
+fn keras(path: &str) -> Option<Source> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let letter = |at: &str| at.parse::<u8>().ok().filter(|at| *at < 26).map(|at| char::from(b'a' + at));
+    let stage = |at: &str| at.parse::<usize>().ok().map(|at| at + 2);
+    match parts.as_slice() {
+        ["stem", rest @ ..] => keras_conv_norm(rest, "conv1", "bn_conv1"),
+        ["stages", at, block, "convs", conv, rest @ ..] => {
+            let place = format!("{}{}_branch2{}", stage(at)?, letter(block)?, letter(conv)?);
+            keras_conv_norm(rest, &format!("res{place}"), &format!("bn{place}"))
+        }
+        ["stages", at, block, "shortcut", rest @ ..] => {
+            let place = format!("{}{}_branch1", stage(at)?, letter(block)?);
+            keras_conv_norm(rest, &format!("res{place}"), &format!("bn{place}"))
+        }
+        _ => None,
+    }
+}
+
+/// Our convolutions have no bias and our norms an epsilon of 1e-5: the running mean takes up the one, the variance the other.
+fn keras_conv_norm(parts: &[&str], conv: &str, norm: &str) -> Option<Source> {
+    let (name, layout) = match parts {
+        ["conv", "weight"] => (format!("{conv}/kernel"), Layout::ChannelsLast),
+        ["norm", "gamma"] => (format!("{norm}/gamma"), Layout::Same),
+        ["norm", "beta"] => (format!("{norm}/beta"), Layout::Same),
+        ["norm", "running_mean"] => (format!("{norm}/moving_mean"), Layout::Less(format!("{conv}/bias"))),
+        ["norm", "running_var"] => (format!("{norm}/moving_variance"), Layout::Plus(1e-3 - 1e-5)),
+        _ => return None,
+    };
+    Some(Source { name, layout })
 }

@@ -1,0 +1,193 @@
+//! Transformers that others have trained on texts: BERT (Devlin et al. 2019) with its small kin MiniLM and DistilBERT, and CLIP's encoder
+//! of texts (Radford et al. 2021).
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor};
+use mbm_config::settings;
+use mbm_data::Shape;
+
+use super::{Encode, Reading, Reduce, expect_input};
+use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::{Steps, Tensors};
+
+settings! {
+    /// BERT and MiniLM.
+    pub struct BertSettings {
+        /// Ids there are; those of the tokenizer where not given.
+        vocab_size: Option<usize> = None => 1..=1_000_000;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 768 => 8..=4096;
+        /// Layers.
+        num_hidden_layers: usize = 12 => 1..=64;
+        /// Attention heads.
+        num_attention_heads: usize = 12 => 1..=64;
+        /// The width inside the feed-forward parts.
+        intermediate_size: usize = 3072 => 8..=16_384;
+        /// Inside the feed-forward parts.
+        hidden_act: Activation = Activation::Gelu;
+        /// The longest text.
+        max_position_embeddings: usize = 512 => 1..=16_384;
+        /// Kinds of segments; a text is one of the first kind. 0 for DistilBERT, which has none.
+        type_vocab_size: usize = 2 => 0..=16;
+        /// Added to a layer norm's variance.
+        layer_norm_eps: f64 = 1e-12 => 0.0..=0.1;
+        /// Dropout.
+        hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A folder of weights with its `config.json` and `tokenizer.json`, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters.
+        trainable: bool = true;
+        /// `mean` (unless the combiner attends), `cls` for the first step, `none` for every step.
+        reduce_output: Option<Reduce> = None;
+    }
+
+    /// CLIP's encoder of texts.
+    pub struct ClipTextSettings {
+        /// Ids there are; those of the tokenizer where not given.
+        vocab_size: Option<usize> = None => 1..=1_000_000;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 512 => 8..=4096;
+        /// Layers.
+        num_hidden_layers: usize = 12 => 1..=64;
+        /// Attention heads.
+        num_attention_heads: usize = 8 => 1..=64;
+        /// The width inside the feed-forward parts.
+        intermediate_size: usize = 2048 => 8..=16_384;
+        /// Inside the feed-forward parts.
+        hidden_act: Activation = Activation::QuickGelu;
+        /// The longest text.
+        max_position_embeddings: usize = 77 => 1..=16_384;
+        /// Added to a layer norm's variance.
+        layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
+        /// The width of the space that pictures and texts share.
+        projection_dim: usize = 512 => 1..=4096;
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A folder of weights with its `config.json` and `tokenizer.json`, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters.
+        trainable: bool = true;
+        /// `last` (unless the combiner attends) takes the closing token, which has read the whole text.
+        reduce_output: Option<Reduce> = None;
+    }
+}
+
+/// Tokens and their places through a transformer.
+#[derive(Module, Debug)]
+pub struct TextTransformer {
+    tokens: Embedding,
+    positions: Param<Tensor<2>>,
+    segments: Option<Param<Tensor<2>>>,
+    first_norm: Option<LayerNorm>,
+    dropout: Dropout,
+    transformer: Transformer,
+    projection: Option<Linear>,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    reduce: Reduce,
+}
+
+impl BertSettings {
+    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
+        let (width, eps) = (self.hidden_size, self.layer_norm_eps);
+        let transformer = TransformerSpec {
+            width,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            feed_forward: self.intermediate_size,
+            dropout: self.hidden_dropout_prob,
+            norm: NormPlace::Post,
+            norm_eps: eps,
+            is_causal: false,
+            activation: self.hidden_act,
+        };
+        TextTransformer {
+            tokens: embedding(self.vocab_size, width, shape, device),
+            positions: learnt([self.max_position_embeddings, width], device),
+            segments: (self.type_vocab_size > 0).then(|| learnt([self.type_vocab_size, width], device)),
+            first_norm: Some(LayerNormConfig::new(width).with_epsilon(eps).init(device)),
+            dropout: Dropout::new(self.hidden_dropout_prob),
+            transformer: transformer.init(device),
+            projection: None,
+            width,
+            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, reading),
+        }
+    }
+}
+
+impl ClipTextSettings {
+    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
+        let width = self.hidden_size;
+        let transformer = TransformerSpec {
+            width,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            feed_forward: self.intermediate_size,
+            dropout: 0.0,
+            norm: NormPlace::Pre,
+            norm_eps: self.layer_norm_eps,
+            is_causal: true,
+            activation: self.hidden_act,
+        };
+        TextTransformer {
+            tokens: embedding(self.vocab_size, width, shape, device),
+            positions: learnt([self.max_position_embeddings, width], device),
+            segments: None,
+            first_norm: None,
+            dropout: Dropout::new(0.0),
+            transformer: transformer.init(device),
+            projection: Some(LinearConfig::new(width, self.projection_dim).with_bias(false).init(device)),
+            width: self.projection_dim,
+            reduce: Reduce::choose(self.reduce_output, Reduce::Last, reading),
+        }
+    }
+}
+
+/// A vector for each id that the settings or the tokenizer have.
+fn embedding(vocab_size: Option<usize>, width: usize, shape: &Shape, device: &Device) -> Embedding {
+    let Shape::Tokens { vocab_size: n_known, .. } = *shape else { panic!("an encoder of texts was given {shape:?}") };
+    EmbeddingConfig::new(vocab_size.unwrap_or(n_known), width).init(device)
+}
+
+impl Encode for TextTransformer {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn encode(&self, input: Tensors) -> Steps {
+        let (ids, mask) = expect_input!(input, Tokens(ids, mask) => (ids, mask));
+        let values = self.embed(ids);
+        let values = match &self.first_norm {
+            Some(norm) => norm.forward(values),
+            None => values,
+        };
+        let steps = Steps { values: self.dropout.forward(values), mask };
+        let steps = self.reduce.apply(self.transformer.forward(steps), None);
+        match &self.projection {
+            Some(projection) => Steps { values: projection.forward(steps.values), mask: steps.mask },
+            None => steps,
+        }
+    }
+}
+
+impl TextTransformer {
+    /// Whether it is CLIP's.
+    pub(crate) fn is_clip(&self) -> bool {
+        self.projection.is_some()
+    }
+
+    /// `[batch, steps]` to `[batch, steps, width]`: what the token, its place and the first segment say.
+    fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [_, n_steps] = ids.dims();
+        let places = self.positions.val().narrow(0, 0, n_steps).unsqueeze::<3>();
+        let values = self.tokens.forward(ids) + places;
+        match &self.segments {
+            Some(segments) => values + segments.val().narrow(0, 0, 1).unsqueeze::<3>(),
+            None => values,
+        }
+    }
+}

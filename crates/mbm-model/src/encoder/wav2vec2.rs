@@ -1,0 +1,203 @@
+//! wav2vec 2.0 (Baevski et al. 2020), its base form: convolutions over samples, then a transformer.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv1d, Conv1dConfig};
+use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig1d};
+use burn::tensor::{Bool, Device, Int, Tensor};
+use mbm_config::settings;
+use mbm_data::Shape;
+
+use super::{Encode, Reading, Reduce, expect_input};
+use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec};
+use crate::{Steps, Tensors};
+
+settings! {
+    /// wav2vec 2.0.
+    pub struct Wav2Vec2Settings {
+        /// Channels of each convolution over samples.
+        conv_dim: Vec<usize> = vec![512; 7] => 1..=4096;
+        /// The length of each.
+        conv_kernel: Vec<usize> = vec![10, 3, 3, 3, 3, 2, 2] => 1..=63;
+        /// The stride of each.
+        conv_stride: Vec<usize> = vec![5, 2, 2, 2, 2, 2, 2] => 1..=63;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 768 => 8..=4096;
+        /// Layers.
+        num_hidden_layers: usize = 12 => 1..=64;
+        /// Attention heads.
+        num_attention_heads: usize = 12 => 1..=64;
+        /// The width inside the feed-forward parts.
+        intermediate_size: usize = 3072 => 8..=16_384;
+        /// Steps that the convolution sees which tells places.
+        num_conv_pos_embeddings: usize = 128 => 2..=1024;
+        /// Its groups.
+        num_conv_pos_embedding_groups: usize = 16 => 1..=64;
+        /// Added to a layer norm's variance.
+        layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
+        /// Dropout.
+        hidden_dropout: f64 = 0.1 => 0.0..=0.9;
+        /// Whether parameters start as those of `weights`.
+        use_pretrained: bool = false;
+        /// A folder of weights with its `config.json`, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the parameters.
+        trainable: bool = true;
+        /// How steps become one vector; `mean` unless the combiner attends.
+        reduce_output: Option<Reduce> = None;
+    }
+}
+
+/// wav2vec 2.0 without what its pretraining alone needs.
+#[derive(Module, Debug)]
+pub struct Wav2Vec2 {
+    convs: Vec<Conv1d>,
+    first_norm: GroupNorm,
+    feature_norm: LayerNorm,
+    projection: Linear,
+    places: Conv1d,
+    norm: LayerNorm,
+    dropout: Dropout,
+    transformer: Transformer,
+    #[module(skip)]
+    width: usize,
+    #[module(skip)]
+    reduce: Reduce,
+}
+
+impl Wav2Vec2Settings {
+    /// Whether the three lists describe the same convolutions, the groups divide the channels, and there is a convolution at all.
+    ///
+    /// # Errors
+    /// What does not go together.
+    pub fn check(&self) -> Result<(), String> {
+        let n = self.conv_dim.len();
+        if n == 0 || self.conv_kernel.len() != n || self.conv_stride.len() != n {
+            return Err("conv_dim, conv_kernel and conv_stride must be of one length, at least 1".to_owned());
+        }
+        let groups = self.num_conv_pos_embedding_groups;
+        if !self.hidden_size.is_multiple_of(groups) {
+            return Err(format!("hidden_size {} is not a multiple of num_conv_pos_embedding_groups, {groups}", self.hidden_size));
+        }
+        Ok(())
+    }
+
+    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Wav2Vec2 {
+        let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 was given {shape:?}") };
+        let conv = |at: usize| {
+            let from = if at == 0 { from } else { self.conv_dim[at - 1] };
+            let config = Conv1dConfig::new(from, self.conv_dim[at], self.conv_kernel[at]);
+            config.with_stride(self.conv_stride[at]).with_bias(false).init(device)
+        };
+        let (width, features) = (self.hidden_size, *self.conv_dim.last().unwrap_or(&from));
+        let norm = |width: usize| LayerNormConfig::new(width).with_epsilon(self.layer_norm_eps).init(device);
+        let half = self.num_conv_pos_embeddings / 2;
+        let places = Conv1dConfig::new(width, width, self.num_conv_pos_embeddings)
+            .with_padding(PaddingConfig1d::Explicit(half, half))
+            .with_groups(self.num_conv_pos_embedding_groups);
+        let transformer = TransformerSpec {
+            width,
+            n_layers: self.num_hidden_layers,
+            n_heads: self.num_attention_heads,
+            feed_forward: self.intermediate_size,
+            dropout: self.hidden_dropout,
+            norm: NormPlace::Post,
+            norm_eps: self.layer_norm_eps,
+            is_causal: false,
+            activation: Activation::Gelu,
+        };
+        Wav2Vec2 {
+            convs: (0..self.conv_dim.len()).map(conv).collect(),
+            first_norm: GroupNormConfig::new(self.conv_dim[0], self.conv_dim[0]).init(device),
+            feature_norm: norm(features),
+            projection: LinearConfig::new(features, width).init(device),
+            places: places.init(device),
+            norm: norm(width),
+            dropout: Dropout::new(self.hidden_dropout),
+            transformer: transformer.init(device),
+            width,
+            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, reading),
+        }
+    }
+}
+
+impl Encode for Wav2Vec2 {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn encode(&self, input: Tensors) -> Steps {
+        let (samples, mask) = expect_input!(input, Frames(samples, mask) => (samples, mask));
+        let Steps { values, mask } = self.features(samples, mask);
+        let values = self.projection.forward(self.feature_norm.forward(values)); // [batch, steps, width]
+        let weights = mask.clone().float().unsqueeze_dim::<3>(2);
+        let values = values * weights;
+        let values = self.norm.forward(values.clone() + self.places(values));
+        let steps = Steps { values: self.dropout.forward(values), mask };
+        self.reduce.apply(self.transformer.forward(steps), None)
+    }
+}
+
+impl Wav2Vec2 {
+    /// `[batch, samples, 1]` to `[batch, steps, channels]`; a sound that is too short for one step has one of silence.
+    fn features(&self, samples: Tensor<3>, mask: Tensor<2, Bool>) -> Steps {
+        let mut lengths: Tensor<2, Int> = mask.int().sum_dim(1); // [batch, 1]
+        let mut x = pad_to(samples.swap_dims(1, 2), self.shortest()); // [batch, 1, samples]
+        for (at, conv) in self.convs.iter().enumerate() {
+            x = conv.forward(x);
+            let (kernel, stride) = (conv.kernel_size, conv.stride);
+            lengths = ((lengths - kernel as i64).clamp_min(0) / stride as i64) + 1;
+            if at == 0 {
+                x = self.normalize(x, &lengths);
+            }
+            x = Activation::Gelu.apply(x);
+        }
+        let mask = valid(&lengths, x.dims()[2]);
+        Steps { values: x.swap_dims(1, 2), mask }
+    }
+
+    /// Each channel of each sound to mean 0 and deviation 1 over its own steps: padding beside a longer sound changes nothing.
+    fn normalize(&self, x: Tensor<3>, lengths: &Tensor<2, Int>) -> Tensor<3> {
+        let [batch, channels, n_steps] = x.dims();
+        let weights = valid(lengths, n_steps).float().reshape([batch, 1, n_steps]);
+        let count = lengths.clone().float().reshape([batch, 1, 1]);
+        let mean = (x.clone() * weights.clone()).sum_dim(2) / count.clone(); // [batch, channels, 1]
+        let centred = (x - mean) * weights;
+        let variance = centred.clone().powi_scalar(2).sum_dim(2) / count;
+        let normed = centred / (variance + self.first_norm.epsilon).sqrt();
+        let per_channel =
+            |param: &Option<burn::module::Param<Tensor<1>>>| param.as_ref().map(|it| it.val().reshape([1, channels, 1]));
+        match (per_channel(&self.first_norm.gamma), per_channel(&self.first_norm.beta)) {
+            (Some(gamma), Some(beta)) => normed * gamma + beta,
+            _ => normed,
+        }
+    }
+
+    /// Where each step stands, told by a long convolution: an even kernel's last step is left out.
+    fn places(&self, values: Tensor<3>) -> Tensor<3> {
+        let [_, n_steps, _] = values.dims();
+        let x = self.places.forward(values.swap_dims(1, 2)).narrow(2, 0, n_steps);
+        Activation::Gelu.apply(x).swap_dims(1, 2)
+    }
+
+    /// Samples that give one step.
+    fn shortest(&self) -> usize {
+        self.convs.iter().rev().fold(1, |steps, conv| (steps - 1) * conv.stride + conv.kernel_size)
+    }
+}
+
+/// `[batch, steps]`, true before each length.
+fn valid(lengths: &Tensor<2, Int>, n_steps: usize) -> Tensor<2, Bool> {
+    let [batch, _] = lengths.dims();
+    let places = Tensor::<1, Int>::arange(0..n_steps as i64, &lengths.device()).unsqueeze::<2>();
+    places.expand([batch, n_steps]).lower(lengths.clone().expand([batch, n_steps]))
+}
+
+/// Zeros behind the last dimension, up to a size.
+fn pad_to(x: Tensor<3>, size: usize) -> Tensor<3> {
+    let [batch, channels, from] = x.dims();
+    if from >= size {
+        return x;
+    }
+    let device = x.device();
+    Tensor::cat(vec![x, Tensor::zeros([batch, channels, size - from], &device)], 2)
+}

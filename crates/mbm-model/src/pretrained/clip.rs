@@ -1,0 +1,65 @@
+//! CLIP as Hugging Face names it: each tower leaves the other's tensors over.
+
+use super::family::{Family, Layout, Source};
+use super::transformer::{LayerNames, leaf_source};
+
+pub(super) const VISION: Family = Family {
+    part: "clip",
+    prefixes: &[""],
+    source: vision,
+    is_elsewhere: |name| is_shared(name) || name.starts_with("text_model.") || name == "text_projection.weight",
+};
+
+pub(super) const TEXT: Family = Family {
+    part: "clip",
+    prefixes: &[""],
+    source: text,
+    is_elsewhere: |name| is_shared(name) || name.starts_with("vision_model.") || name == "visual_projection.weight",
+};
+
+fn is_shared(name: &str) -> bool {
+    name == "logit_scale" || name.ends_with("position_ids")
+}
+
+const fn layer(layers: &'static str) -> LayerNames {
+    LayerNames {
+        layers,
+        query: "self_attn.q_proj",
+        key: "self_attn.k_proj",
+        value: "self_attn.v_proj",
+        output: "self_attn.out_proj",
+        attention_norm: "layer_norm1",
+        widen: "mlp.fc1",
+        narrow: "mlp.fc2",
+        feed_forward_norm: "layer_norm2",
+    }
+}
+
+fn vision(path: &str) -> Option<Source> {
+    let parts: Vec<&str> = path.split('.').collect();
+    match parts.as_slice() {
+        ["patches", "weight"] => Some(Source::same("vision_model.embeddings.patch_embedding.weight")),
+        ["class_token"] => Some(Source { name: "vision_model.embeddings.class_embedding".to_owned(), layout: Layout::Flat }),
+        ["positions"] => {
+            Some(Source { name: "vision_model.embeddings.position_embedding.weight".to_owned(), layout: Layout::Places })
+        }
+        // The name is misspelt in the reference implementation.
+        ["first_norm", leaf] => leaf_source("vision_model.pre_layrnorm", leaf),
+        ["transformer", "layers", rest @ ..] => layer("vision_model.encoder.layers").source(rest),
+        ["transformer", "last_norm", leaf] => leaf_source("vision_model.post_layernorm", leaf),
+        ["projection", leaf] => leaf_source("visual_projection", leaf),
+        _ => None,
+    }
+}
+
+fn text(path: &str) -> Option<Source> {
+    let parts: Vec<&str> = path.split('.').collect();
+    match parts.as_slice() {
+        ["tokens", "weight"] => Some(Source::same("text_model.embeddings.token_embedding.weight")),
+        ["positions"] => Some(Source::same("text_model.embeddings.position_embedding.weight")),
+        ["transformer", "layers", rest @ ..] => layer("text_model.encoder.layers").source(rest),
+        ["transformer", "last_norm", leaf] => leaf_source("text_model.final_layer_norm", leaf),
+        ["projection", leaf] => leaf_source("text_projection", leaf),
+        _ => None,
+    }
+}

@@ -1,0 +1,221 @@
+//! Families against reference implementations: the same formula fills both networks.
+
+use burn::tensor::Device;
+use mbm_config::{Format, Node, Problems, Setting};
+use mbm_data::{Column, Shape, Values};
+use serde::Deserialize;
+
+use super::*;
+use crate::Tensors;
+use crate::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
+
+#[derive(Deserialize)]
+struct Golden {
+    tensors: Vec<(String, Vec<usize>)>,
+    features: Vec<f32>,
+    norm: f32,
+}
+
+fn golden(network: &str) -> Golden {
+    let text = include_str!("../../tests/golden/pretrained.json");
+    let mut all: std::collections::BTreeMap<String, Golden> = serde_json::from_str(text).unwrap();
+    all.remove(network).unwrap()
+}
+
+/// The formula of `golden_pretrained.py`.
+fn filled(name: &str, shape: &[usize]) -> Vec<f32> {
+    let n: usize = shape.iter().product();
+    let fan_in = shape.iter().skip(1).product::<usize>() as f64;
+    let value = |at: usize| {
+        let wave = (0.7 * at as f64 + name.len() as f64).sin();
+        match shape.len() {
+            3.. => wave * (2.0 / fan_in).sqrt(),
+            _ if name.ends_with("running_var") => 1.0 + 0.5 * wave,
+            1 if name.ends_with("weight") => 1.0 + 0.1 * wave,
+            _ => 0.1 * wave,
+        }
+    };
+    (0..n).map(|at| value(at) as f32).collect()
+}
+
+/// A safetensors file of these tensors.
+fn write(path: &Path, tensors: &[(String, Vec<usize>)]) {
+    let mut values: Vec<u8> = Vec::new();
+    let mut header = serde_json::Map::new();
+    for (name, shape) in tensors {
+        let start = values.len();
+        values.extend(filled(name, shape).iter().flat_map(|value| value.to_le_bytes()));
+        let info = serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, values.len()]});
+        header.insert(name.clone(), info);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    std::fs::write(path, [(header.len() as u64).to_le_bytes().as_slice(), &header, &values].concat()).unwrap();
+}
+
+fn encoder(settings: &str) -> Encoder {
+    let node = Node::parse(settings, Format::Yaml).unwrap();
+    let settings = EncoderSettings::Image(ImageEncoder::read(&node, "", &mut Problems::default()).unwrap());
+    settings.init(&Shape::Image { channels: 3, height: 64, width: 64 }, Reading::Summary, &Device::flex())
+}
+
+fn problem(tensors: &[(String, Vec<usize>)], settings: &str) -> String {
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+    write(file.path(), tensors);
+    fill_encoder(encoder(settings), file.path()).unwrap_err().to_string()
+}
+
+#[test]
+fn encoders_with_torchvision_weights_say_what_torchvision_says() {
+    for (network, settings) in [
+        ("resnet 18", "{type: resnet, model_variant: 18}"),
+        ("resnet 50", "{type: resnet, model_variant: 50}"),
+        ("mobilenet_v2", "mobilenet_v2"),
+    ] {
+        let golden = golden(network);
+        let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+        write(file.path(), &golden.tensors);
+        let encoder = fill_encoder(encoder(settings), file.path()).unwrap();
+        let data = (0..3 * 64 * 64).map(|at| (0.01 * at as f64).sin() as f32).collect();
+        let column = Column { present: vec![true], values: Values::Images { dims: [3, 64, 64], data } };
+        let steps = encoder.get().encode(Tensors::new(&column, &Device::flex()));
+        let features = steps.values.into_data().try_into_vec::<f32>().unwrap();
+        let norm = features.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let worst = features.iter().zip(&golden.features).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f32::max);
+        // Fifty layers of f32 sums in another order.
+        assert!(worst < 1e-4 * golden.norm, "{network}: {worst} of {}", golden.norm);
+        assert!((norm - golden.norm).abs() < 1e-4 * golden.norm, "{network}: {norm} is not {}", golden.norm);
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_an_error_that_lists_names() {
+    let tensors = golden("resnet 18").tensors;
+    let mut changed: Vec<(String, Vec<usize>)> = tensors.iter().filter(|(name, _)| name != "bn1.bias").cloned().collect();
+    changed.push(("extra.weight".to_owned(), vec![2]));
+    changed.iter_mut().find(|(name, _)| name == "conv1.weight").unwrap().1 = vec![64, 1, 7, 7];
+    let problem_of_changed = problem(&changed, "{type: resnet, model_variant: 18}");
+    for want in [
+        "not the weights of this resnet",
+        "conv1.weight is [64, 1, 7, 7] in the file and [64, 3, 7, 7] here",
+        "missing: bn1.bias [64]",
+        "left over: extra.weight",
+    ] {
+        assert!(problem_of_changed.contains(want), "{want}: {problem_of_changed}");
+    }
+    assert!(problem(&tensors, "{type: resnet, model_variant: 50}").contains("missing: layer1.0.conv3.weight"));
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_named() {
+    assert!(Origin::new(true, &None, true).check().unwrap_err().contains("needs weights"));
+    assert!(Origin::new(false, &Some("x".to_owned()), true).check().unwrap_err().contains("use_pretrained is false"));
+    assert_eq!(Origin::FRESH.check(), Ok(()));
+}
+
+/// A network of transformers or torchvision, by `golden_transformers.py`.
+#[derive(Deserialize)]
+struct Network {
+    modality: String,
+    encoder: String,
+    config: Option<serde_json::Value>,
+    tensors: Vec<(String, Vec<usize>)>,
+    features: Vec<f32>,
+}
+
+impl Network {
+    /// The files that a publisher would put in one folder.
+    fn publish(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        write(&folder.path().join("model.safetensors"), &self.tensors);
+        std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+        if let Some(config) = &self.config {
+            std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        }
+        folder
+    }
+
+    /// The encoder that a config with nothing but the weights' path has.
+    fn encoder(&self, path: &Path, shape: &Shape) -> Encoder {
+        let modality = match self.modality.as_str() {
+            "image" => Modality::Image,
+            "text" => Modality::Text,
+            _ => Modality::Audio,
+        };
+        let mut settings = implied(modality, &self.encoder, path).unwrap().encoder;
+        settings.insert("type".to_owned(), self.encoder.clone().into());
+        let node = Node::from(&serde_json::Value::Object(settings));
+        let mut problems = Problems::default();
+        let settings = match modality {
+            Modality::Image => ImageEncoder::read(&node, "", &mut problems).map(EncoderSettings::Image),
+            Modality::Text => TextEncoder::read(&node, "", &mut problems).map(EncoderSettings::Text),
+            Modality::Audio => AudioEncoder::read(&node, "", &mut problems).map(EncoderSettings::Audio),
+        };
+        let settings = problems.unless_any(settings).unwrap();
+        fill_encoder(settings.init(shape, Reading::Summary, &Device::flex()), path).unwrap()
+    }
+}
+
+fn wave(step: f64, n: usize) -> Vec<f32> {
+    (0..n).map(|at| (step * at as f64).sin() as f32).collect()
+}
+
+/// The input of a network in `golden_transformers.py`.
+fn input(name: &str) -> (Shape, Values) {
+    let image = |height: usize, width: usize| {
+        let dims = [3, height, width];
+        (Shape::Image { channels: 3, height, width }, Values::Images { dims, data: wave(0.01, 3 * height * width) })
+    };
+    let tokens = |ids: [u32; 10]| {
+        let shape = Shape::Tokens { vocab_size: 50, max_steps: 16 };
+        (shape, Values::Tokens { steps: 5, lengths: vec![5, 3], ids: ids.to_vec() })
+    };
+    match name {
+        "vit, more places" => image(48, 32),
+        "bert" | "distilbert" => tokens([2, 5, 9, 17, 3, 2, 7, 3, 0, 0]),
+        "clip texts" => tokens([48, 5, 9, 17, 49, 48, 7, 49, 0, 0]),
+        "wav2vec2" => {
+            let data = [wave(0.05, 400), wave(0.05, 150), vec![0.0; 250]].concat();
+            let values = Values::Frames { steps: 400, width: 1, lengths: vec![400, 150], data };
+            (Shape::Frames { width: 1, max_steps: 400 }, values)
+        }
+        _ => image(32, 32),
+    }
+}
+
+#[test]
+fn networks_of_transformers_and_torchvision_say_the_same_here() {
+    let text = include_str!("../../tests/golden/transformers.json");
+    let networks: std::collections::BTreeMap<String, Network> = serde_json::from_str(text).unwrap();
+    assert_eq!(networks.len(), 7);
+    for (name, network) in networks {
+        let folder = network.publish();
+        // torchvision publishes a file alone.
+        let path = if network.config.is_some() { folder.path().to_owned() } else { folder.path().join("model.safetensors") };
+        let (shape, values) = input(&name);
+        let n_rows = match &values {
+            Values::Tokens { lengths, .. } | Values::Frames { lengths, .. } => lengths.len(),
+            _ => 1,
+        };
+        let encoder = network.encoder(&path, &shape);
+        let column = Column { present: vec![true; n_rows], values };
+        let features = encoder.get().encode(Tensors::new(&column, &Device::flex())).values.into_data();
+        let features = features.try_into_vec::<f32>().unwrap();
+        assert_eq!(features.len(), network.features.len(), "{name}");
+        let worst = features.iter().zip(&network.features).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f32::max);
+        // Values of about 1 after two layers of f32 sums in another order.
+        assert!(worst < 2e-5, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn a_folder_without_its_companions_is_an_error_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let problem = |encoder: &str| implied(Modality::Text, encoder, folder.path()).unwrap_err().to_string();
+    assert!(problem("bert").contains("config.json: this file is needed beside the weights"), "{}", problem("bert"));
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
+    assert!(problem("bert").contains("model_type is 't5', this encoder reads bert or distilbert"), "{}", problem("bert"));
+    std::fs::write(folder.path().join("config.json"), r#"{"model_type": "bert"}"#).unwrap();
+    assert!(problem("bert").contains("tokenizer.json: this file is needed"), "{}", problem("bert"));
+    std::fs::write(folder.path().join("config.json"), "[]").unwrap();
+    assert!(problem("clip").contains("not a JSON object"), "{}", problem("clip"));
+}

@@ -1,0 +1,53 @@
+//! wav2vec 2.0 as Hugging Face names it; the long convolution's kernel is kept as direction and length, under two spellings.
+
+use super::family::{Family, Layout, Source};
+use super::transformer::{LayerNames, leaf_source};
+
+const PREFIXES: &[&str] = &["", "wav2vec2."];
+
+pub(super) const OLDER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: older, is_elsewhere };
+
+pub(super) const NEWER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: newer, is_elsewhere };
+
+fn is_elsewhere(name: &str) -> bool {
+    let above = ["lm_head.", "quantizer.", "project_q.", "project_hid.", "projector.", "classifier."];
+    above.iter().any(|start| name.starts_with(start)) || name.ends_with("masked_spec_embed")
+}
+
+const LAYER: LayerNames = LayerNames {
+    layers: "encoder.layers",
+    query: "attention.q_proj",
+    key: "attention.k_proj",
+    value: "attention.v_proj",
+    output: "attention.out_proj",
+    attention_norm: "layer_norm",
+    widen: "feed_forward.intermediate_dense",
+    narrow: "feed_forward.output_dense",
+    feed_forward_norm: "final_layer_norm",
+};
+
+fn older(path: &str) -> Option<Source> {
+    source(path, "weight_v", "weight_g")
+}
+
+fn newer(path: &str) -> Option<Source> {
+    source(path, "parametrizations.weight.original1", "parametrizations.weight.original0")
+}
+
+fn source(path: &str, direction: &str, length: &str) -> Option<Source> {
+    const PLACES: &str = "encoder.pos_conv_embed.conv";
+    let parts: Vec<&str> = path.split('.').collect();
+    match parts.as_slice() {
+        ["convs", at, "weight"] => Some(Source::same(format!("feature_extractor.conv_layers.{at}.conv.weight"))),
+        ["first_norm", leaf] => leaf_source("feature_extractor.conv_layers.0.layer_norm", leaf),
+        ["feature_norm", leaf] => leaf_source("feature_projection.layer_norm", leaf),
+        ["projection", leaf] => leaf_source("feature_projection.projection", leaf),
+        ["places", "weight"] => {
+            Some(Source { name: format!("{PLACES}.{direction}"), layout: Layout::Direction(format!("{PLACES}.{length}")) })
+        }
+        ["places", "bias"] => Some(Source::same(format!("{PLACES}.bias"))),
+        ["norm", leaf] => leaf_source("encoder.layer_norm", leaf),
+        ["transformer", "layers", rest @ ..] => LAYER.source(rest),
+        _ => None,
+    }
+}
