@@ -92,18 +92,24 @@ impl Framing {
         Ok(if size == (self.height, self.width) { whole } else { self.middle(&whole) })
     }
 
+    /// First across, then down, each rounded to bytes: Pillow's order, which shows where cubic curves overshoot.
     fn resized(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize), kind: PixelType) -> Result<Vec<u8>, Fault> {
         let unreadable = |error: String| Fault::new(Cause::Unreadable, error);
-        let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
-        let source = source.map_err(|error| unreadable(error.to_string()))?;
-        let mut target = Buffer::new(to.1 as u32, to.0 as u32, kind);
         let filter = match self.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-        Resizer::new().resize(&source, &mut target, &options).map_err(|error| unreadable(error.to_string()))?;
-        Ok(target.into_vec())
+        let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
+        let mut picture = source.map_err(|error| unreadable(error.to_string()))?;
+        for (height, width) in [(from.0, to.1), to] {
+            if (picture.height() as usize, picture.width() as usize) != (height, width) {
+                let mut target = Buffer::new(width as u32, height as u32, kind);
+                Resizer::new().resize(&picture, &mut target, &options).map_err(|error| unreadable(error.to_string()))?;
+                picture = target;
+            }
+        }
+        Ok(picture.into_vec())
     }
 
     /// The middle of a picture; black where it is too small.
@@ -312,6 +318,32 @@ mod tests {
         assert_eq!((middle.data[0], middle.data[100], middle.data[99]), (15 * 6, 10 * 8, 24 * 6));
         let bordered = framing(6).pixels(&picture, 3).unwrap();
         assert_eq!((bordered.data.len(), bordered.data[0]), (300, 0));
+    }
+
+    #[test]
+    fn pictures_are_framed_as_by_torchvision_to_one_level_of_256() {
+        #[derive(serde::Deserialize)]
+        struct Golden {
+            interpolation: String,
+            shorter_side: Option<usize>,
+            height: usize,
+            width: usize,
+            pixels: Vec<u8>,
+        }
+        let all: Vec<Golden> = serde_json::from_str(include_str!("../tests/golden/framing.json")).unwrap();
+        let level = |x: u32, y: u32, c: u32| ((7 * x + 13 * y + x * y + 40 * c) % 256) as u8;
+        let picture = image::RgbImage::from_fn(90, 60, |x, y| image::Rgb([0, 1, 2].map(|c| level(x, y, c))));
+        let picture = DynamicImage::from(picture);
+        for golden in all {
+            let interpolation = if golden.interpolation == "bicubic" { Interpolation::Bicubic } else { Interpolation::Bilinear };
+            let Golden { shorter_side, height, width, pixels, .. } = golden;
+            let found = Framing { height, width, shorter_side, interpolation }.pixels(&picture, 3).unwrap();
+            let n_places = height * width;
+            let off = |at: usize| (i32::from(found.data[at % 3 * n_places + at / 3]) - i32::from(pixels[at])).abs();
+            let worst = (0..pixels.len()).map(off).max();
+            let n_off = (0..pixels.len()).filter(|at| off(*at) > 0).count();
+            assert!(worst <= Some(1), "{interpolation:?} {shorter_side:?}: {worst:?}, {n_off} of {} differ", pixels.len());
+        }
     }
 
     #[test]
