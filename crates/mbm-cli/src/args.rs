@@ -49,6 +49,9 @@ pub enum Command {
     /// Look at files of weights: safetensors, PyTorch, TensorFlow.js, Hugging Face folders.
     #[command(subcommand)]
     Weights(Weights),
+    /// Look at the features that are kept for later runs, or remove them.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Print shell completions.
     Completions {
         /// The shell.
@@ -91,7 +94,32 @@ pub struct Train {
     #[arg(long)]
     pub random_seed: Option<u64>,
     #[command(flatten)]
+    pub cache: CacheSize,
+    #[command(flatten)]
     pub show: Show,
+}
+
+/// Features of encoders that are not trained, kept for later runs.
+#[derive(Group, Clone, Copy)]
+pub struct CacheSize {
+    /// The most that the cache of features may hold, such as 500MB; 0 keeps none.
+    #[arg(long, default_value = "10GB", value_parser = bytes)]
+    pub cache_size: u64,
+}
+
+/// A number of bytes with B, KB, MB, GB or TB behind it, each 1024 of the one before.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => 1u64,
+        "K" | "KB" => 1 << 10,
+        "M" | "MB" => 1 << 20,
+        "G" | "GB" => 1 << 30,
+        "T" | "TB" => 1 << 40,
+        other => return Err(format!("unknown unit '{other}'; there are B, KB, MB, GB, TB")),
+    };
+    let number = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    number.ok_or_else(|| "expected a whole number such as 500MB".to_owned())
 }
 
 #[derive(Group)]
@@ -158,6 +186,14 @@ pub enum Weights {
     },
 }
 
+#[derive(Subcommand)]
+pub enum Cache {
+    /// Say where the cache is and what it holds.
+    Info,
+    /// Remove every feature.
+    Clear,
+}
+
 #[derive(Group)]
 pub struct Compare {
     /// The config.
@@ -175,6 +211,8 @@ pub struct Compare {
     /// Set a key of the config; may be given several times.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
+    #[command(flatten)]
+    pub cache: CacheSize,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -198,6 +236,13 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(["0", "7", "3kb", "500MB", "10GB", "1t"].map(bytes), [0, 7, 3 << 10, 500 << 20, 10 << 30, 1 << 40].map(Ok));
+        assert!(bytes("10 parsecs").unwrap_err().contains("there are B, KB"));
+        assert!(["", "GB", "-1", "1.5GB", "99999999999999TB"].iter().all(|text| bytes(text).is_err()));
     }
 
     #[test]

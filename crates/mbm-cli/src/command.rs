@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
-use mbm::{Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer};
+use mbm::{Experiment, FeatureCache, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer};
 use serde_json::json;
 
-use crate::args::{Args, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
+use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
 use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
 use crate::progress::Progress;
@@ -25,6 +25,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Inspect(args) => inspect(&args),
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
+        Command::Cache(args) => cache(&args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "mbm", &mut std::io::stdout());
             Ok(())
@@ -42,7 +43,8 @@ fn train(args: Train) -> Result<()> {
     };
     let yaml = plan.to_yaml();
     let start = if args.resume { Start::Resume } else { Start::New };
-    let experiment = Experiment { plan, dataset: args.dataset, folder: folder.clone(), start };
+    let cache = kept_features(args.cache);
+    let experiment = Experiment { plan, dataset: args.dataset, folder: folder.clone(), start, cache };
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let outcome = experiment.run(&stop, &mut |happening| progress.show(&happening));
@@ -58,6 +60,31 @@ fn train(args: Train) -> Result<()> {
         bail!("stopped before the end; {} holds the model so far, --resume goes on", folder.display());
     }
     Ok(())
+}
+
+/// The user's cache of features, unless it may hold nothing.
+fn kept_features(size: CacheSize) -> Option<FeatureCache> {
+    let folder = FeatureCache::default_folder().filter(|_| size.cache_size > 0)?;
+    Some(FeatureCache { folder, max_bytes: size.cache_size })
+}
+
+fn cache(args: &Cache) -> Result<()> {
+    let folder = FeatureCache::default_folder().context("no folder for caches: set MBM_CACHE_DIR")?;
+    let cache = FeatureCache { folder, max_bytes: u64::MAX };
+    let at_folder = || cache.folder.display().to_string();
+    match args {
+        Cache::Info => {
+            let info = cache.info().with_context(at_folder)?;
+            line(&format!(
+                "{}: {} rows of {} encoders, {:.1} MB",
+                at_folder(),
+                info.n_rows,
+                info.n_encoders,
+                info.n_bytes as f64 / f64::from(1 << 20)
+            ))
+        }
+        Cache::Clear => cache.clear().with_context(at_folder),
+    }
 }
 
 fn default_folder(dataset: &Path) -> PathBuf {
@@ -187,6 +214,8 @@ fn compare(args: &Compare) -> Result<()> {
         bail!("unknown combiner '{unknown}'; there are: {}", all.join(", "));
     }
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
+    let cache = kept_features(args.cache);
+    let experiment = Experiment { plan, dataset: args.dataset.clone(), folder, start: Start::Resume, cache };
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];
@@ -194,7 +223,7 @@ fn compare(args: &Compare) -> Result<()> {
     for name in names {
         let mut show = |happening: Happening| progress.show(&happening);
         show(Happening::Stage("next combiner"));
-        let result = mbm::compare(&plan, name, &args.dataset, &folder, &stop, &mut show)?;
+        let result = mbm::compare(&experiment, name, &stop, &mut show)?;
         if stop.load(Ordering::Relaxed) {
             bail!("stopped at combiner {name}; the same command goes on");
         }

@@ -60,7 +60,8 @@ impl Progress {
                 match happening {
                     Happening::Training(Event::Step { .. }) => bar.set_message(step(happening, validation)),
                     Happening::Stage(stage) => bar.set_message((*stage).to_owned()),
-                    Happening::Rows(_) | Happening::Training(_) => {}
+                    Happening::Encoding(n_done, n_rows) => bar.set_message(format!("encoding: {n_done} of {n_rows} rows")),
+                    Happening::Rows(_) | Happening::Training(_) | Happening::Encoded(..) | Happening::Note(_) => {}
                 }
                 bar.tick();
                 if let (Some(line), false) = (line(happening), matches!(happening, Happening::Stage(_))) {
@@ -88,7 +89,11 @@ fn line(happening: &Happening) -> Option<String> {
             let resumed = if *epoch > 0 { format!(", going on with epoch {}", epoch + 1) } else { String::new() };
             Some(format!("{n_params} parameters, {epochs} epochs of {steps_per_epoch} steps at most{resumed}"))
         }
-        Happening::Training(Event::Step { .. }) => None,
+        Happening::Encoded(n_encoded, n_cached) => {
+            Some(format!("{n_encoded} cells encoded ahead, {n_cached} of them from the cache"))
+        }
+        Happening::Note(note) => Some(note.clone()),
+        Happening::Encoding(..) | Happening::Training(Event::Step { .. }) => None,
         Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             let best = if *is_best { "  *" } else { "" };
             let validated = validation
@@ -128,6 +133,9 @@ fn duration(time: Duration) -> String {
 fn event(happening: &Happening) -> Value {
     match happening {
         Happening::Stage(stage) => json!({"event": "stage", "stage": stage}),
+        Happening::Encoding(n_done, n_rows) => json!({"event": "encoding", "done": n_done, "rows": n_rows}),
+        Happening::Encoded(n_encoded, n_cached) => json!({"event": "encoded", "cells": n_encoded, "from_cache": n_cached}),
+        Happening::Note(note) => json!({"event": "note", "note": note}),
         Happening::Rows([train, validation, test]) => {
             json!({"event": "rows", "train": train, "validation": validation, "test": test})
         }

@@ -1,7 +1,7 @@
 //! Rows side by side as plain numbers, padded to the longest; only present cells take room.
 
 use crate::feature::Preprocessor;
-use crate::{Dataset, Payload, Sample};
+use crate::{Dataset, Frames, Payload, Sample};
 
 /// Rows for one step.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,17 @@ pub enum Values {
         /// All ids.
         ids: Vec<u32>,
     },
+    /// `[rows, steps, width]`, zeros after each row's length: inputs that are encoded already.
+    Encoded {
+        /// The longest row.
+        steps: usize,
+        /// Values of a step.
+        width: usize,
+        /// Steps of each row.
+        lengths: Vec<usize>,
+        /// All values.
+        data: Vec<f32>,
+    },
     /// `[rows]`
     Classes(
         /// Class numbers.
@@ -95,7 +106,9 @@ impl Column {
     /// One feature's payloads side by side.
     pub fn collate(preprocessor: &Preprocessor, payloads: &[&Payload]) -> Self {
         let present: Vec<bool> = payloads.iter().map(|payload| **payload != Payload::Missing).collect();
+        let is_encoded = payloads.iter().any(|payload| matches!(payload, Payload::Encoded(_)));
         let values = match preprocessor {
+            _ if is_encoded => encoded(payloads),
             Preprocessor::Image(fitted) => {
                 let plane = fitted.height * fitted.width;
                 let mut data = Vec::with_capacity(payloads.len() * fitted.channels * plane);
@@ -129,6 +142,7 @@ impl Column {
             Values::Vectors { width, .. } => Values::Vectors { width: *width, data: Vec::new() },
             Values::Frames { width, .. } => Values::Frames { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
             Values::Images { dims, .. } => Values::Images { dims: *dims, data: Vec::new() },
+            Values::Encoded { width, .. } => Values::Encoded { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
             Values::Tokens { .. } => Values::Tokens { steps: 0, lengths: Vec::new(), ids: Vec::new() },
             Values::Classes(_) => Values::Classes(Vec::new()),
         };
@@ -148,14 +162,24 @@ fn vectors(payloads: &[&Payload]) -> Values {
 
 fn frames(payloads: &[&Payload]) -> Values {
     let rows: Vec<_> = payloads.iter().filter_map(|it| if let Payload::Frames(row) = it { Some(row) } else { None }).collect();
+    let (steps, width, lengths, data) = padded(&rows);
+    Values::Frames { steps, width, lengths, data }
+}
+
+fn encoded(payloads: &[&Payload]) -> Values {
+    let rows: Vec<_> = payloads.iter().filter_map(|it| if let Payload::Encoded(row) = it { Some(row) } else { None }).collect();
+    let (steps, width, lengths, data) = padded(&rows);
+    Values::Encoded { steps, width, lengths, data }
+}
+
+/// The longest row's steps, the width, each row's steps, and all values with zeros after each row.
+fn padded(rows: &[&Frames]) -> (usize, usize, Vec<usize>, Vec<f32>) {
     let width = rows.first().map_or(1, |row| row.width);
     let lengths: Vec<usize> = rows.iter().map(|row| row.data.len() / width).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut data = vec![0.0; rows.len() * steps * width];
-    data.chunks_mut((steps * width).max(1))
-        .zip(&rows)
-        .for_each(|(place, row)| place[..row.data.len()].copy_from_slice(&row.data));
-    Values::Frames { steps, width, lengths, data }
+    data.chunks_mut((steps * width).max(1)).zip(rows).for_each(|(place, row)| place[..row.data.len()].copy_from_slice(&row.data));
+    (steps, width, lengths, data)
 }
 
 fn tokens(payloads: &[&Payload]) -> Values {
@@ -181,7 +205,6 @@ impl ConcatAll for Vec<&Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Frames;
 
     #[test]
     fn absent_rows_take_no_room_and_short_rows_are_padded() {

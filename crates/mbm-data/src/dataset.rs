@@ -2,10 +2,14 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
+use crate::cache::Shelf;
 use crate::feature::Fitter;
 use crate::spool::Spool;
-use crate::{Cause, Cell, DataError, Fault, FaultReport, MissingValueStrategy, Payload, Preprocessor, Table};
+use crate::{
+    Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Table,
+};
 
 /// A fitted feature and the column that it reads. Saved in the bundle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -70,10 +74,41 @@ pub struct Prepared {
     pub rows: Vec<usize>,
     /// Cells without payload.
     pub faults: FaultReport,
+    /// Cells that were encoded ahead of training, and how many of them were found in the cache.
+    pub n_encoded: usize,
+    /// Those found in the cache.
+    pub n_cached: usize,
+    /// Why features are not kept for later runs, if they are not.
+    pub cache_fault: Option<String>,
 }
 
-/// Rows that are read at once by all threads.
+/// An encoder that training does not change: its features are computed once.
+pub trait Featurize: Sync {
+    /// What the features depend on beside the cell's bytes.
+    fn key(&self) -> Key;
+
+    /// The features of cells that have a payload.
+    fn features(&self, payloads: &[&Payload]) -> Vec<Frames>;
+}
+
+/// An input that is encoded ahead of training.
+pub struct Ahead<'a> {
+    /// The input's position.
+    input: usize,
+    encoder: &'a dyn Featurize,
+    shelf: Option<Shelf>,
+}
+
+/// Rows that are read at once by all threads; fewer where they are encoded, since payloads of a chunk are in memory together.
 const CHUNK: usize = 512;
+const ENCODED_CHUNK: usize = 64;
+
+impl<'a> Ahead<'a> {
+    /// Encodes input number `input`; features come from the cache where it has them, and go into it where not.
+    pub fn new(input: usize, encoder: &'a dyn Featurize, cache: Option<&FeatureCache>) -> Self {
+        Self { input, encoder, shelf: cache.map(|cache| cache.shelf(&encoder.key())) }
+    }
+}
 
 /// Fits features on training rows, all in one pass over the table.
 ///
@@ -104,32 +139,45 @@ impl Dataset {
     }
 
     /// Reads rows once: counts their faults, applies each feature's strategy, and keeps payloads up to `max_bytes` on disk so
-    /// that [`Dataset::sample`] need not read the media again.
+    /// that [`Dataset::sample`] need not read the media again. Inputs in `ahead` are encoded, and then kept whatever their size.
+    /// `observe` hears how many rows are done.
     ///
     /// # Errors
     /// A bad cell of a feature with `missing_value_strategy: error`; a temporary file that fails.
-    pub fn prepare(&mut self, rows: &[usize], max_bytes: u64) -> Result<Prepared, DataError> {
+    pub fn prepare(
+        &mut self,
+        rows: &[usize],
+        max_bytes: u64,
+        ahead: &mut [Ahead],
+        observe: &mut dyn FnMut(usize),
+    ) -> Result<Prepared, DataError> {
         let at_temporary = || DataError::io(std::env::temp_dir());
         let samples = Spool::new().map_err(at_temporary())?;
         let mut cache = Cache { samples, records: vec![None; self.table.n_rows()] };
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
         let mut record = Vec::new();
-        for chunk in rows.chunks(CHUNK) {
-            let read: Vec<_> = chunk.par_iter().map(|row_idx| self.read(*row_idx)).collect();
-            for (sample, faults) in read.into_iter().collect::<Result<Vec<_>, _>>()? {
+        let mut n_done = 0;
+        for chunk in rows.chunks(if ahead.is_empty() { CHUNK } else { ENCODED_CHUNK }) {
+            let read = chunk.par_iter().map(|row_idx| self.read_known(*row_idx, ahead)).collect::<Result<Vec<_>, _>>()?;
+            for (sample, faults) in encode(read, ahead, &mut prepared) {
                 if self.judge(sample.row_idx, &faults, &mut prepared.faults)? {
                     prepared.rows.push(sample.row_idx);
                 }
                 let steps = sample.payloads[..self.n_inputs].iter().map(Payload::n_steps).max();
                 self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
-                if cache.samples.n_bytes() < max_bytes {
+                if cache.samples.n_bytes() < max_bytes || !ahead.is_empty() {
                     record.clear();
                     sample.payloads.iter().for_each(|payload| payload.write(&mut record));
                     cache.records[sample.row_idx] = Some(cache.samples.len() as u32);
                     cache.samples.push(&record).map_err(at_temporary())?;
                 }
             }
+            n_done += chunk.len();
+            observe(n_done);
+        }
+        for shelf in ahead.iter_mut().filter_map(|ahead| ahead.shelf.as_mut()) {
+            shelf.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
         }
         cache.samples.flush().map_err(at_temporary())?;
         self.cache = Some(cache);
@@ -163,12 +211,32 @@ impl Dataset {
     /// # Errors
     /// A temporary file that fails.
     pub fn sample(&self, row_idx: usize) -> Result<Sample, DataError> {
-        let cached = self.cache.as_ref().and_then(|cache| Some((cache, cache.records[row_idx]?)));
-        let Some((cache, record)) = cached else { return Ok(self.read(row_idx)?.0) };
+        match self.kept(row_idx)? {
+            Some(sample) => Ok(sample),
+            None => Ok(self.read(row_idx)?.0),
+        }
+    }
+
+    /// The payloads of a row, and for each field why it has none.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn sample_with_faults(&self, row_idx: usize) -> Result<(Sample, Vec<Option<Fault>>), DataError> {
+        match self.kept(row_idx)? {
+            Some(sample) if !sample.payloads.contains(&Payload::Missing) => Ok((sample, vec![None; self.fields.len()])),
+            // Why something is missing is not kept: reading the row again tells.
+            Some(sample) => Ok((sample, self.read(row_idx)?.1)),
+            None => self.read(row_idx),
+        }
+    }
+
+    fn kept(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
+        let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.records[row_idx]?)));
+        let Some((cache, record)) = kept else { return Ok(None) };
         let bytes = cache.samples.read(record as usize).map_err(DataError::io(std::env::temp_dir()))?;
         let mut rest = bytes.as_slice();
         let payloads = self.fields.iter().map(|_| Payload::read(&mut rest)).collect();
-        Ok(Sample { row_idx, payloads })
+        Ok(Some(Sample { row_idx, payloads }))
     }
 
     /// Reads a row from the table: its payloads, and for each field why it has none.
@@ -176,15 +244,33 @@ impl Dataset {
     /// # Errors
     /// A temporary file that fails.
     pub fn read(&self, row_idx: usize) -> Result<(Sample, Vec<Option<Fault>>), DataError> {
+        let read = self.read_known(row_idx, &[])?;
+        Ok((read.sample, read.faults))
+    }
+
+    /// Reads a row; an input whose features the cache has is not decoded.
+    fn read_known(&self, row_idx: usize, ahead: &[Ahead]) -> Result<ReadRow, DataError> {
         let row = self.table.row(row_idx)?;
-        let (mut payloads, mut faults) = (Vec::with_capacity(self.fields.len()), Vec::with_capacity(self.fields.len()));
-        for (field, column) in self.fields.iter().zip(&self.columns) {
-            match self.payload(field, column.map(|at| &row[at])) {
-                Ok(payload) => (payloads.push(payload), faults.push(None)),
-                Err(fault) => (payloads.push(Payload::Missing), faults.push(Some(fault))),
+        let mut read = ReadRow {
+            sample: Sample { row_idx, payloads: Vec::with_capacity(self.fields.len()) },
+            faults: Vec::with_capacity(self.fields.len()),
+            keys: vec![None; ahead.len()],
+        };
+        for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
+            let cell = column.map(|at| &row[at]);
+            let known = ahead.iter().position(|ahead| ahead.input == at).and_then(|which| {
+                let shelf = ahead[which].shelf.as_ref()?;
+                let content = field.preprocessor.get().content(cell?, &self.table.folder).ok()?;
+                let key: Key = Sha256::digest(content).into();
+                read.keys[which] = Some(key);
+                shelf.get(&key)
+            });
+            match known.map_or_else(|| self.payload(field, cell), |features| Ok(Payload::Encoded(features))) {
+                Ok(payload) => (read.sample.payloads.push(payload), read.faults.push(None)),
+                Err(fault) => (read.sample.payloads.push(Payload::Missing), read.faults.push(Some(fault))),
             };
         }
-        Ok((Sample { row_idx, payloads }, faults))
+        Ok(read)
     }
 
     fn payload(&self, field: &Field, cell: Option<&Cell>) -> Result<Payload, Fault> {
@@ -194,6 +280,37 @@ impl Dataset {
             Some(cell) => field.preprocessor.get().payload(cell, &self.table.folder),
         }
     }
+}
+
+/// A row on its way into the temporary file.
+struct ReadRow {
+    sample: Sample,
+    faults: Vec<Option<Fault>>,
+    /// For each input that is encoded ahead, the hash of its cell's bytes.
+    keys: Vec<Option<Key>>,
+}
+
+/// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.
+fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) -> Vec<(Sample, Vec<Option<Fault>>)> {
+    for (which, Ahead { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
+        let payload = |row: &ReadRow| row.sample.payloads[*input].clone();
+        prepared.n_encoded += read.iter().filter(|row| payload(row) != Payload::Missing).count();
+        prepared.n_cached += read.iter().filter(|row| matches!(payload(row), Payload::Encoded(_))).count();
+        let is_new = |row: &&mut ReadRow| !matches!(row.sample.payloads[*input], Payload::Missing | Payload::Encoded(_));
+        let mut new: Vec<&mut ReadRow> = read.iter_mut().filter(is_new).collect();
+        if new.is_empty() {
+            continue;
+        }
+        let features = encoder.features(&new.iter().map(|row| &row.sample.payloads[*input]).collect::<Vec<_>>());
+        for (row, features) in new.iter_mut().zip(features) {
+            if let (Some(shelf), Some(key), None) = (shelf.as_mut(), row.keys[which], &prepared.cache_fault) {
+                // A cache that cannot be written ends no run.
+                shelf.put(key, features.clone()).unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
+            }
+            row.sample.payloads[*input] = Payload::Encoded(features);
+        }
+    }
+    read.into_iter().map(|row| (row.sample, row.faults)).collect()
 }
 
 #[cfg(test)]
@@ -218,12 +335,12 @@ mod tests {
     #[test]
     fn a_bad_cell_is_absent_dropped_or_an_error_as_the_feature_says() {
         let mut absent = dataset(MissingValueStrategy::Absent);
-        let prepared = absent.prepare(&[0, 1, 2, 3], 1 << 20).unwrap();
+        let prepared = absent.prepare(&[0, 1, 2, 3], 1 << 20, &mut [], &mut |_| ()).unwrap();
         assert_eq!(prepared.rows, [0, 1, 2, 3]);
         assert_eq!(prepared.faults.lines(), ["a: 1 empty (row 3)", "a: 1 malformed (row 2: 'x' is not a number)"]);
         assert_eq!(absent.sample(1).unwrap().payloads, [Payload::Missing]);
-        assert_eq!(dataset(MissingValueStrategy::DropRow).prepare(&[0, 1, 2, 3], 0).unwrap().rows, [0, 3]);
-        let error = dataset(MissingValueStrategy::Error).prepare(&[0, 1], 0).unwrap_err().to_string();
+        assert_eq!(dataset(MissingValueStrategy::DropRow).prepare(&[0, 1, 2, 3], 0, &mut [], &mut |_| ()).unwrap().rows, [0, 3]);
+        let error = dataset(MissingValueStrategy::Error).prepare(&[0, 1], 0, &mut [], &mut |_| ()).unwrap_err().to_string();
         assert_eq!(error, "row 2, column 'a': malformed: 'x' is not a number (missing_value_strategy: error)");
     }
 
@@ -231,7 +348,59 @@ mod tests {
     fn a_cached_sample_equals_one_read_anew() {
         let mut cached = dataset(MissingValueStrategy::Absent);
         let fresh: Vec<Sample> = (0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect();
-        cached.prepare(&[3, 1, 0, 2], 1 << 20).unwrap();
+        cached.prepare(&[3, 1, 0, 2], 1 << 20, &mut [], &mut |_| ()).unwrap();
         assert_eq!((0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect::<Vec<_>>(), fresh);
+    }
+
+    /// Counts what it encodes; features are the number itself and its half.
+    #[derive(Default)]
+    struct Halves(std::sync::atomic::AtomicUsize);
+
+    impl Featurize for Halves {
+        fn key(&self) -> Key {
+            [5; 32]
+        }
+
+        fn features(&self, payloads: &[&Payload]) -> Vec<Frames> {
+            self.0.fetch_add(payloads.len(), std::sync::atomic::Ordering::Relaxed);
+            let features = |payload: &&Payload| match payload {
+                Payload::Vector(values) => Frames { width: 2, data: vec![values[0], values[0] / 2.0] },
+                other => panic!("{other:?}"),
+            };
+            payloads.iter().map(features).collect()
+        }
+    }
+
+    #[test]
+    fn inputs_are_encoded_once_and_a_second_run_finds_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache { folder: folder.path().to_owned(), max_bytes: 1 << 20 };
+        let encoder = Halves::default();
+        let mut samples = Vec::new();
+        for (n_cached, n_calls) in [(0, 2), (2, 2)] {
+            let mut dataset = dataset(MissingValueStrategy::Absent);
+            let mut ahead = [Ahead::new(0, &encoder, Some(&cache))];
+            let mut seen = 0;
+            let prepared = dataset.prepare(&[0, 1, 2, 3], 0, &mut ahead, &mut |n_done| seen = n_done).unwrap();
+            assert_eq!((prepared.n_encoded, prepared.n_cached, seen), (2, n_cached, 4));
+            assert_eq!(encoder.0.load(std::sync::atomic::Ordering::Relaxed), n_calls);
+            assert_eq!(prepared.faults.lines(), ["a: 1 empty (row 3)", "a: 1 malformed (row 2: 'x' is not a number)"]);
+            let (sample, faults) = dataset.sample_with_faults(1).unwrap();
+            assert_eq!((&sample.payloads[0], faults[0].is_some()), (&Payload::Missing, true));
+            samples.push((0..4).map(|row_idx| dataset.sample(row_idx).unwrap()).collect::<Vec<_>>());
+        }
+        assert_eq!(samples[0], samples[1]);
+        assert!(matches!(samples[0][0].payloads[0], Payload::Encoded(_)));
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_ends_no_run() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let cache = FeatureCache { folder: file.path().to_owned(), max_bytes: 1 << 20 };
+        let encoder = Halves::default();
+        let mut dataset = dataset(MissingValueStrategy::Absent);
+        let prepared = dataset.prepare(&[0, 3], 0, &mut [Ahead::new(0, &encoder, Some(&cache))], &mut |_| ()).unwrap();
+        assert_eq!(prepared.rows, [0, 3]);
+        assert!(prepared.cache_fault.is_some());
     }
 }

@@ -10,6 +10,7 @@
 
 mod audio;
 mod batch;
+mod cache;
 mod cell;
 mod dataset;
 mod error;
@@ -27,8 +28,9 @@ mod table;
 
 pub use audio::{AudioAugmentation, Waveform};
 pub use batch::{Batch, Column, Values};
+pub use cache::{CacheInfo, FeatureCache, Key};
 pub use cell::Cell;
-pub use dataset::{Dataset, Field, Prepared, Sample, Unfitted, fit};
+pub use dataset::{Ahead, Dataset, Featurize, Field, Prepared, Sample, Unfitted, fit};
 pub use error::DataError;
 pub use fault::{Cause, Fault, FaultReport};
 pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};

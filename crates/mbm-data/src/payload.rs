@@ -13,6 +13,8 @@ pub enum Payload {
     Tokens(Vec<u32>),
     /// A class number.
     Class(u32),
+    /// `[steps, width]`: what an encoder that training does not change has made of the cell.
+    Encoded(Frames),
     /// Nothing that could be read.
     Missing,
 }
@@ -52,7 +54,7 @@ impl Payload {
     /// Steps of a sequence; 1 for everything else that is present.
     pub fn n_steps(&self) -> usize {
         match self {
-            Payload::Frames(frames) => frames.data.len() / frames.width.max(1),
+            Payload::Frames(frames) | Payload::Encoded(frames) => frames.data.len() / frames.width.max(1),
             Payload::Tokens(ids) => ids.len(),
             Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) => 1,
             Payload::Missing => 0,
@@ -81,6 +83,10 @@ impl Payload {
                 ids.iter().for_each(|id| out.extend(id.to_le_bytes()));
             }
             Payload::Class(class) => words(out, &[5, *class as usize]),
+            Payload::Encoded(frames) => {
+                words(out, &[6, frames.data.len(), frames.width]);
+                floats(out, &frames.data);
+            }
         }
     }
 
@@ -99,9 +105,10 @@ impl Payload {
         let (tag, len) = (word(bytes), word(bytes) as usize);
         match tag {
             1 => Payload::Vector(floats(take(bytes, 4 * len))),
-            2 => {
+            2 | 6 => {
                 let width = word(bytes) as usize;
-                Payload::Frames(Frames { width, data: floats(take(bytes, 4 * len)) })
+                let frames = Frames { width, data: floats(take(bytes, 4 * len)) };
+                if tag == 2 { Payload::Frames(frames) } else { Payload::Encoded(frames) }
             }
             3 => {
                 let [channels, height, width] = [word(bytes), word(bytes), word(bytes)].map(|it| it as usize);
@@ -136,7 +143,8 @@ mod tests {
         prop_oneof![
             Just(Payload::Missing),
             vec(-9f32..9.0, 0..5).prop_map(Payload::Vector),
-            frames.prop_map(Payload::Frames),
+            frames.clone().prop_map(Payload::Frames),
+            frames.prop_map(Payload::Encoded),
             picture.prop_map(Payload::Image),
             vec(any::<u32>(), 0..5).prop_map(Payload::Tokens),
             any::<u32>().prop_map(Payload::Class),

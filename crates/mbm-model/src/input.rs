@@ -3,6 +3,8 @@
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use mbm_data::{Column, Values};
 
+use crate::Steps;
+
 /// The present rows of one input as tensors.
 #[derive(Debug, Clone)]
 pub enum Tensors {
@@ -14,6 +16,8 @@ pub enum Tensors {
     Images(Tensor<4>),
     /// `[rows, steps]` and its mask.
     Tokens(Tensor<2, Int>, Tensor<2, Bool>),
+    /// `[rows, steps, width]` and its mask: what an encoder has made already.
+    Encoded(Steps),
     /// `[rows]`
     Classes(Tensor<1, Int>),
 }
@@ -45,6 +49,10 @@ impl Tensors {
             }
             Values::Images { dims: [channels, height, width], data } => {
                 Self::Images(tensor(data.clone(), [rows, *channels, *height, *width], device))
+            }
+            Values::Encoded { steps, width, lengths, data } => {
+                let values = tensor(data.clone(), [rows, *steps, *width], device);
+                Self::Encoded(Steps { values, mask: mask(lengths, *steps, device) })
             }
             Values::Tokens { steps, lengths, ids } => {
                 let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
@@ -78,7 +86,7 @@ impl Target {
                 }
                 vectors = Some(tensor(all, [batch, *width], device));
             }
-            Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } => {}
+            Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } | Values::Encoded { .. } => {}
         }
         Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors }
     }

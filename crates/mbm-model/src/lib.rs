@@ -27,6 +27,7 @@ macro_rules! components {
 pub mod combiner;
 pub mod decoder;
 pub mod encoder;
+mod frozen;
 #[cfg(test)]
 mod golden;
 mod input;
@@ -38,6 +39,7 @@ mod sequence;
 mod testing;
 mod weights;
 
+pub use frozen::FrozenEncoder;
 pub use input::{Target, Tensors};
 pub use layer::{Activation, seed_dropout};
 pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, alone};

@@ -192,7 +192,10 @@ impl Input {
         if n_present == 0 {
             return self.absent(n_rows, device);
         }
-        let encoded = self.encoder.get().encode(Tensors::new(column, device));
+        let encoded = match Tensors::new(column, device) {
+            Tensors::Encoded(steps) => steps,
+            tensors => self.encoder.get().encode(tensors),
+        };
         let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let present = Tensor::from_data(TensorData::new(present, [n_rows, 1]), device);
         if n_present == n_rows {

@@ -1,6 +1,5 @@
 //! The same run with each combiner.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use mbm_config::{Entry, Node, Value};
@@ -33,25 +32,26 @@ pub fn combiner_names() -> &'static [&'static str] {
     CombinerSettings::TYPES
 }
 
-/// Trains `plan` with one combiner at its defaults (the plan's own settings for the plan's own combiner).
+/// Runs an experiment with one combiner at its defaults (the plan's own settings for the plan's own combiner), in a folder of that name
+/// below the experiment's.
 ///
 /// # Errors
 /// What the run answers.
 pub fn compare(
-    plan: &Plan,
+    experiment: &Experiment,
     combiner: &str,
-    dataset: &Path,
-    folder: &Path,
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Happening),
 ) -> Result<Comparison, Error> {
+    let plan = &experiment.plan;
     let mut node = Node::from(&plan.to_json());
     if combiner != plan.config.combiner.type_name() {
         let kind = Entry { key: "type".to_owned(), line: 0, node: Node::bare(Value::Text(combiner.to_owned())) };
         node.set("combiner", Node::bare(Value::Map(vec![kind]))).map_err(Error::Unfit)?;
     }
     let plan = Plan::from_node(&node).map_err(|problems| Error::Config { file: format!("combiner {combiner}"), problems })?;
-    let experiment = Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.join(combiner), start: Start::Resume };
+    let folder = experiment.folder.join(combiner);
+    let experiment = Experiment { plan, folder, start: Start::Resume, ..experiment.clone() };
     reset_peak_memory();
     let outcome = experiment.run(stop, observe)?;
     let metrics = outcome.test_statistics.values().next().cloned().unwrap_or_default();

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Tensor};
 use mbm_data::split::split;
-use mbm_data::{Augmentation, Dataset, FaultReport, Loading, Payload, Split, Table, fit, load};
-use mbm_model::{Model, ModelSpec, Target};
+use mbm_data::{Ahead, Augmentation, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load};
+use mbm_model::{FrozenEncoder, Model, ModelSpec, Target};
 use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
@@ -32,6 +32,8 @@ pub struct Experiment {
     pub folder: PathBuf,
     /// Whether a run may be there already.
     pub start: Start,
+    /// Where features of encoders that are not trained are kept for later runs.
+    pub cache: Option<FeatureCache>,
 }
 
 /// How a run folder is entered.
@@ -48,6 +50,12 @@ pub enum Start {
 pub enum Happening {
     /// A stage begins.
     Stage(&'static str),
+    /// Rows whose features are computed, and all rows.
+    Encoding(usize, usize),
+    /// Cells whose features were computed before training, and how many of them a cache had.
+    Encoded(usize, usize),
+    /// Something that a user should know.
+    Note(String),
     /// The dataset is read and split: rows of train, validation, test.
     Rows([usize; 3]),
     /// Training.
@@ -93,7 +101,7 @@ impl Experiment {
         let table = Table::read(&self.dataset)?;
         let description = Description::new(&self.plan, &self.dataset, &table);
         description.check_or_write(&self.folder, holds_run)?;
-        let (dataset, rows, faults) = prepare(&self.plan, table)?;
+        let (dataset, rows, faults) = self.prepare(table, &device, observe)?;
         observe(Happening::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
         let spec = self.spec(&dataset, &rows.train)?;
         let (model, progress, ending) = self.train(&spec, &dataset, &rows, &device, stop, observe)?;
@@ -128,6 +136,47 @@ impl Experiment {
         }
         std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
         Ok(holds_run)
+    }
+
+    /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded on the way.
+    fn prepare(
+        &self,
+        table: Table,
+        device: &Device,
+        observe: &mut dyn FnMut(Happening),
+    ) -> Result<(Dataset, Rows, FaultReport), Error> {
+        let (mut dataset, roles) = fitted(&self.plan, table)?;
+        let frozen = self.frozen_encoders(&dataset, device)?;
+        let cache = self.cache.as_ref();
+        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, cache)).collect();
+        let all: Vec<usize> = (0..roles.len()).collect();
+        let prepared = dataset.prepare(&all, self.plan.cache_bytes(), &mut ahead, &mut |n_done| {
+            if !frozen.is_empty() {
+                observe(Happening::Encoding(n_done, all.len()));
+            }
+        })?;
+        if !frozen.is_empty() {
+            observe(Happening::Encoded(prepared.n_encoded, prepared.n_cached));
+        }
+        if let Some(fault) = prepared.cache_fault {
+            observe(Happening::Note(format!("features are not kept for later runs: {fault}")));
+        }
+        let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
+        let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
+        if rows.train.is_empty() {
+            return Err(Error::Unfit("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
+        }
+        Ok((dataset, rows, prepared.faults))
+    }
+
+    /// The encoders that training does not change, by input.
+    fn frozen_encoders(&self, dataset: &Dataset, device: &Device) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        let spec = self.plan.model_spec(inputs, outputs, &[])?;
+        let frozen =
+            |(at, field): (usize, &Field)| FrozenEncoder::of(&spec, at, &field.preprocessor, device).map(|it| Some((at, it?)));
+        let found = inputs.iter().enumerate().map(frozen).collect::<Result<Vec<_>, _>>().map_err(TrainError::from)?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     fn checkpoints(&self) -> Checkpoints {
@@ -263,24 +312,16 @@ pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), E
     std::fs::write(path, text).map_err(Error::io(path))
 }
 
-/// Splits, fits and reads every row once.
-fn prepare(plan: &Plan, table: Table) -> Result<(Dataset, Rows, FaultReport), Error> {
+/// The dataset with its features fitted on the training rows, and each row's role.
+fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
-    let of = |role: Split| (0..roles.len()).filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
+    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| roles[*row_idx] == Split::Train).collect();
     let inputs = config.input_features.iter().map(|input| input.unfitted());
     let unfitted = inputs.chain(config.output_features.iter().map(|output| output.unfitted())).collect();
-    let mut inputs = fit(&table, &of(Split::Train), unfitted)?;
+    let mut inputs = fit(&table, &train, unfitted)?;
     let outputs = inputs.split_off(config.input_features.len());
-    let mut dataset = Dataset::new(table, inputs, outputs);
-    let all: Vec<usize> = (0..roles.len()).collect();
-    let prepared = dataset.prepare(&all, plan.cache_bytes())?;
-    let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
-    let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
-    if rows.train.is_empty() {
-        return Err(Error::Unfit("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
-    }
-    Ok((dataset, rows, prepared.faults))
+    Ok((Dataset::new(table, inputs, outputs), roles))
 }
 
 /// For each output, its training rows of each class; ones for other outputs.

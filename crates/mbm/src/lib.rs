@@ -9,7 +9,7 @@
 //! ```no_run
 //! # fn main() -> Result<(), mbm::Error> {
 //! let plan = mbm::Plan::read_file("config.yaml".as_ref(), &[])?;
-//! let experiment = mbm::Experiment { plan, dataset: "digits.csv".into(), folder: "results/digits".into(), start: mbm::Start::New };
+//! let experiment = mbm::Experiment { plan, dataset: "digits.csv".into(), folder: "results/digits".into(), start: mbm::Start::New, cache: None };
 //! let outcome = experiment.run(&Default::default(), &mut |_| {})?;
 //! println!("{:?}", outcome.test_statistics);
 //! # Ok(())
@@ -40,6 +40,7 @@ pub use error::Error;
 pub use experiment::{Experiment, Happening, Outcome, Start};
 pub use infer::infer_config;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
+pub use mbm_data::{CacheInfo, FeatureCache};
 pub use mbm_train::Event;
 pub use plan::Plan;
 pub use prediction::{Prediction, columns};

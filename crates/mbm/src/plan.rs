@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, REGRESSION, SETS};
 use mbm_config::{Format, Node, Problems, Setting, Value, closest};
-use mbm_data::{Field, Shape};
+use mbm_data::{Augmentation, Field, Shape};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
@@ -134,6 +134,7 @@ impl Check<'_> {
         self.features();
         self.attention();
         self.pretrained();
+        self.augmentation();
         self.combiner();
         self.trainer();
     }
@@ -194,6 +195,20 @@ impl Check<'_> {
         for (path, problem) in inputs.chain(outputs).collect::<Vec<_>>() {
             if let Err(message) = problem {
                 self.add(&path, message.to_owned());
+            }
+        }
+    }
+
+    /// Features of an encoder that is not trained are computed once, so nothing can change their pictures or sounds later.
+    fn augmentation(&mut self) {
+        for (at, input) in self.config.input_features.iter().enumerate() {
+            if input.augmentation() != Augmentation::None
+                && input.encoder().origin().use_pretrained
+                && input.encoder().is_frozen()
+            {
+                let message = "the encoder is not trained, so its features are computed once, without random changes; remove this or set \
+                               trainable: true";
+                self.add(&format!("input_features.{at}.augmentation"), message.to_owned());
             }
         }
     }

@@ -138,7 +138,7 @@ impl Predictor {
         faults: &mut FaultReport,
     ) -> Result<Vec<Vec<Value>>, Error> {
         let read: Vec<(Sample, Vec<Option<Fault>>)> =
-            rows.par_iter().map(|row_idx| dataset.read(*row_idx)).collect::<Result<_, _>>()?;
+            rows.par_iter().map(|row_idx| dataset.sample_with_faults(*row_idx)).collect::<Result<_, _>>()?;
         let (samples, row_faults): (Vec<Sample>, Vec<_>) = read.into_iter().unzip();
         let predictions = self.predict_batch(&Batch::collate(dataset, &samples));
         let mut lines = Vec::with_capacity(rows.len());
@@ -165,7 +165,7 @@ impl Predictor {
         }
         let mut dataset = Dataset::new(table, self.inputs.clone(), self.outputs.clone());
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
-        let prepared = dataset.prepare(&rows, self.plan.cache_bytes())?;
+        let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut [], &mut |_| ())?;
         let scored = self.score(&dataset, &prepared.rows)?;
         let metrics = self.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
         Ok(Evaluation { metrics, n_rows: prepared.rows.len(), faults: prepared.faults })

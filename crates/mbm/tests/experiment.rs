@@ -51,7 +51,7 @@ fn dataset() -> (TempDir, PathBuf) {
 fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New }
+    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
 }
 
 fn run(experiment: &Experiment) -> Outcome {
@@ -318,7 +318,7 @@ output_features:
 trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validation_field: labels, validation_metric: f1_micro, modality_dropout: 0.0}
 ";
     let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
-    let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New };
+    let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));

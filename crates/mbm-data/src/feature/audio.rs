@@ -164,6 +164,10 @@ impl Preprocess for FittedAudio {
         Ok(Payload::Frames(frames))
     }
 
+    fn content(&self, cell: &Cell, folder: &Path) -> Result<Vec<u8>, Fault> {
+        media::bytes_of(cell, folder)
+    }
+
     fn shape(&self) -> Shape {
         let max_samples = (self.max_seconds * self.rate as f64).ceil() as usize;
         Shape::Frames { width: self.mean.len(), max_steps: 1 + max_samples.saturating_sub(self.window).div_ceil(self.shift) }

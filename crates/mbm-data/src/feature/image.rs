@@ -186,6 +186,10 @@ impl Preprocess for FittedImage {
         ordered.map(Payload::Image).map_err(|fault| media::named(cell, fault))
     }
 
+    fn content(&self, cell: &Cell, folder: &Path) -> Result<Vec<u8>, Fault> {
+        media::bytes_of(cell, folder)
+    }
+
     fn shape(&self) -> Shape {
         Shape::Image { channels: self.channels, height: self.height, width: self.width }
     }

@@ -108,6 +108,14 @@ pub trait Preprocess {
     /// Why the cell has none.
     fn payload(&self, cell: &Cell, folder: &Path) -> Result<Payload, Fault>;
 
+    /// The bytes that the payload is made from: those of the text, or of the file that the cell names.
+    ///
+    /// # Errors
+    /// Why there are none.
+    fn content(&self, cell: &Cell, _folder: &Path) -> Result<Vec<u8>, Fault> {
+        text_of(cell).map(String::into_bytes)
+    }
+
     /// What the payloads look like.
     fn shape(&self) -> Shape;
 

@@ -208,6 +208,11 @@ impl EncoderSettings {
         }
     }
 
+    /// Whether training changes nothing of it.
+    pub fn is_frozen(&self) -> bool {
+        !self.origin().trainable
+    }
+
     /// Where its parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {

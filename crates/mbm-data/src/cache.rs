@@ -1,0 +1,367 @@
+//! Features that encoders computed, kept on disk under what they were computed from.
+//!
+//! A folder for each encoder holds segments: files that are written aside and renamed when they are complete, never changed after, read
+//! through memory maps. Processes share a cache without locks: each adds segments of its own, and a killed one leaves only the rows that
+//! it had not written yet. The segments that were longest unused go first when the cache is full.
+//!
+//! A segment is `mbmfeat1`, the number of rows, for each row its key, the place of its first value, steps and width, and all values, in
+//! little-endian order.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use crate::Frames;
+
+/// What something was made from: a SHA-256.
+pub type Key = [u8; 32];
+
+/// A folder of features, bounded in size.
+#[derive(Debug, Clone)]
+pub struct FeatureCache {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The most bytes that it holds.
+    pub max_bytes: u64,
+}
+
+/// What a cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheInfo {
+    /// Bytes of all segments.
+    pub n_bytes: u64,
+    /// Rows.
+    pub n_rows: u64,
+    /// Encoders that they were computed by.
+    pub n_encoders: usize,
+}
+
+/// The features of one encoder.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    cache: FeatureCache,
+    folder: PathBuf,
+    segments: Vec<Mmap>,
+    places: HashMap<Key, Place>,
+    pending: Vec<(Key, Frames)>,
+    n_pending_bytes: usize,
+    flushed: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    segment: usize,
+    start: usize,
+    steps: usize,
+    width: usize,
+}
+
+const MAGIC: &[u8; 8] = b"mbmfeat1";
+/// Bytes before the rows' places, and of each place.
+const HEAD: usize = 16;
+const ENTRY: usize = 48;
+/// Bytes and time after which computed rows are written.
+const MAX_PENDING: usize = 64 << 20;
+const FLUSH_AFTER: Duration = Duration::from_secs(20);
+/// After this, a file that was being written belongs to no one.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+const ENDING: &str = "features";
+
+impl FeatureCache {
+    /// `MBM_CACHE_DIR`, or `mbm` in the user's folder for caches; none where there is no such folder.
+    pub fn default_folder() -> Option<PathBuf> {
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let users = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+        set("MBM_CACHE_DIR").or_else(|| users().map(|folder| folder.join("mbm")))
+    }
+
+    /// What the cache holds; nothing where the folder is not there.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn info(&self) -> io::Result<CacheInfo> {
+        let mut info = CacheInfo::default();
+        for folder in self.shelves()? {
+            let segments = segments(&folder)?;
+            info.n_encoders += usize::from(!segments.is_empty());
+            for (path, n_bytes, _) in segments {
+                info.n_bytes += n_bytes;
+                info.n_rows += map(&path).map_or(0, |(_, rows)| rows.len() as u64);
+            }
+        }
+        Ok(info)
+    }
+
+    /// Removes every segment; processes that read one keep it until they end.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        self.shelves()?.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+    }
+
+    /// The features of an encoder. Segments that are damaged are passed over.
+    pub(crate) fn shelf(&self, encoder: &Key) -> Shelf {
+        let folder = self.features().join(hexadecimal(&encoder[..16]));
+        let (mut maps, mut places) = (Vec::new(), HashMap::new());
+        for (path, _, _) in segments(&folder).unwrap_or_default() {
+            let Ok((map, rows)) = map(&path) else { continue };
+            places.extend(rows.into_iter().map(|(key, place)| (key, Place { segment: maps.len(), ..place })));
+            maps.push(map);
+            // Used again: it goes later. A cache that can only be read stays as it is.
+            let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        }
+        let (pending, n_pending_bytes, flushed) = (Vec::new(), 0, Instant::now());
+        Shelf { cache: self.clone(), folder, segments: maps, places, pending, n_pending_bytes, flushed }
+    }
+
+    fn features(&self) -> PathBuf {
+        self.folder.join("features")
+    }
+
+    fn shelves(&self) -> io::Result<Vec<PathBuf>> {
+        let folders = match fs::read_dir(self.features()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let folders = folders.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+        Ok(folders.into_iter().filter(|path| path.is_dir()).collect())
+    }
+
+    /// Removes segments, those longest unused first, until the rest fits.
+    fn shrink(&self) -> io::Result<()> {
+        let each = self.shelves()?.iter().map(|folder| segments(folder)).collect::<io::Result<Vec<_>>>()?;
+        let mut all: Vec<(PathBuf, u64, SystemTime)> = each.concat();
+        all.sort_by_key(|(_, _, used)| *used);
+        let mut n_bytes: u64 = all.iter().map(|(_, n_bytes, _)| n_bytes).sum();
+        for (path, size, _) in all {
+            if n_bytes <= self.max_bytes {
+                break;
+            }
+            // Another process may have removed it in the meantime.
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+            n_bytes -= size;
+        }
+        Ok(())
+    }
+}
+
+impl Shelf {
+    /// The features that were computed from something.
+    pub fn get(&self, key: &Key) -> Option<Frames> {
+        let place = self.places.get(key)?;
+        let n_values = place.steps * place.width;
+        let bytes = self.segments[place.segment].get(place.start..place.start + 4 * n_values)?;
+        let data = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+        Some(Frames { width: place.width, data })
+    }
+
+    /// Keeps features, in memory until enough of them are there or some time has passed.
+    pub fn put(&mut self, key: Key, features: Frames) -> io::Result<()> {
+        self.n_pending_bytes += 4 * features.data.len() + ENTRY;
+        self.pending.push((key, features));
+        if self.n_pending_bytes > MAX_PENDING || self.flushed.elapsed() > FLUSH_AFTER { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is pending.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.flushed = Instant::now();
+        let rows = std::mem::take(&mut self.pending);
+        self.n_pending_bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.folder)?;
+        remove_stale(&self.folder)?;
+        let aside = tempfile::Builder::new().prefix(".writing-").tempfile_in(&self.folder)?;
+        let name = write(aside.as_file(), &rows)?;
+        aside.as_file().sync_all()?;
+        aside.persist(self.folder.join(format!("{name}.{ENDING}"))).map_err(|error| error.error)?;
+        self.cache.shrink()
+    }
+}
+
+/// A whole segment; its name is a hash of the rows' keys.
+fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut out = BufWriter::new(file);
+    out.write_all(MAGIC)?;
+    out.write_all(&(rows.len() as u64).to_le_bytes())?;
+    let mut start = 0u64;
+    for (key, features) in rows {
+        hasher.update(key);
+        let steps = features.data.len() / features.width.max(1);
+        out.write_all(key)?;
+        out.write_all(&start.to_le_bytes())?;
+        out.write_all(&(steps as u32).to_le_bytes())?;
+        out.write_all(&(features.width as u32).to_le_bytes())?;
+        start += features.data.len() as u64;
+    }
+    for value in rows.iter().flat_map(|(_, features)| &features.data) {
+        out.write_all(&value.to_le_bytes())?;
+    }
+    out.flush()?;
+    Ok(hexadecimal(&hasher.finalize()[..16]))
+}
+
+/// Paths, sizes and when they were last used; nothing where the folder is not there.
+fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        // A segment may be removed by another process while this one looks.
+        if let (true, Ok(metadata)) = (path.extension().is_some_and(|it| it == ENDING), fs::metadata(&path)) {
+            found.push((path, metadata.len(), metadata.modified()?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A segment in memory and the rows that lie wholly in it.
+fn map(path: &Path) -> io::Result<(Mmap, Vec<(Key, Place)>)> {
+    let file = File::open(path)?;
+    // SAFETY: segments are renamed into place when they are complete and no process changes or truncates one after that; removing one
+    // leaves the mapped pages as they are.
+    let map = unsafe { Mmap::map(&file)? };
+    let rows = rows(&map).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a segment of features"))?;
+    Ok((map, rows))
+}
+
+/// The places of a segment, each checked against what the segment holds.
+fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
+    let n_rows = u64::from_le_bytes(bytes.strip_prefix(MAGIC)?.get(..8)?.try_into().ok()?);
+    let values = usize::try_from(n_rows).ok()?.checked_mul(ENTRY)?.checked_add(HEAD)?;
+    let entries = bytes.get(HEAD..values)?;
+    let row = |entry: &[u8; ENTRY]| {
+        let (key, rest) = entry.split_first_chunk::<32>()?;
+        let (start, sizes) = rest.split_first_chunk::<8>()?;
+        let (steps, width) = sizes.split_first_chunk::<4>()?;
+        let steps = u32::from_le_bytes(*steps) as usize;
+        let width = u32::from_le_bytes(width.try_into().ok()?) as usize;
+        let start = usize::try_from(u64::from_le_bytes(*start)).ok()?.checked_mul(4)?.checked_add(values)?;
+        let end = steps.checked_mul(width)?.checked_mul(4)?.checked_add(start)?;
+        (end <= bytes.len()).then_some((*key, Place { segment: 0, start, steps, width }))
+    };
+    entries.as_chunks::<ENTRY>().0.iter().map(row).collect()
+}
+
+/// Removes what a process that was killed had begun to write.
+fn remove_stale(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_aside = entry.file_name().to_string_lossy().starts_with(".writing-");
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        if is_aside && age.is_some_and(|age| age > STALE_AFTER) {
+            // Another process may have been quicker.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cache(max_bytes: u64) -> (tempfile::TempDir, FeatureCache) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = FeatureCache { folder: folder.path().to_owned(), max_bytes };
+        (folder, cache)
+    }
+
+    fn features(value: f32) -> Frames {
+        Frames { width: 2, data: vec![value, -value, 1.0, 0.0] }
+    }
+
+    #[test]
+    fn what_was_flushed_is_there_for_later_processes_and_only_under_its_encoder() {
+        let (_folder, cache) = cache(1 << 20);
+        let mut shelf = cache.shelf(&[1; 32]);
+        shelf.put([7; 32], features(0.5)).unwrap();
+        shelf.put([8; 32], features(2.0)).unwrap();
+        assert!(cache.shelf(&[1; 32]).get(&[7; 32]).is_none(), "not yet written");
+        shelf.flush().unwrap();
+        let later = cache.shelf(&[1; 32]);
+        assert_eq!(later.get(&[7; 32]), Some(features(0.5)));
+        assert_eq!(later.get(&[8; 32]), Some(features(2.0)));
+        assert!(later.get(&[9; 32]).is_none());
+        assert!(cache.shelf(&[2; 32]).get(&[7; 32]).is_none());
+        let info = cache.info().unwrap();
+        assert_eq!((info.n_rows, info.n_encoders), (2, 1));
+        cache.clear().unwrap();
+        assert_eq!(cache.info().unwrap(), CacheInfo::default());
+        assert_eq!(later.get(&[7; 32]), Some(features(0.5)), "mapped segments outlive their names");
+    }
+
+    #[test]
+    fn the_segments_longest_unused_go_first() {
+        let (_folder, cache) = cache(2 * (HEAD + ENTRY + 16) as u64);
+        for (key, age) in [(1, 300), (2, 200), (3, 100)] {
+            let mut shelf = cache.shelf(&[0; 32]);
+            shelf.put([key; 32], features(f32::from(key))).unwrap();
+            shelf.flush().unwrap();
+            let old = SystemTime::now() - Duration::from_secs(age);
+            let newest = segments(&shelf.folder).unwrap().into_iter().max_by_key(|(_, _, used)| *used).unwrap().0;
+            File::open(newest).unwrap().set_modified(old).unwrap();
+        }
+        let shelf = cache.shelf(&[0; 32]);
+        assert_eq!([1, 2, 3].map(|key| shelf.get(&[key; 32]).is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn a_damaged_segment_and_an_abandoned_file_are_passed_over() {
+        let (_folder, cache) = cache(1 << 20);
+        let mut shelf = cache.shelf(&[0; 32]);
+        shelf.put([1; 32], features(1.0)).unwrap();
+        shelf.flush().unwrap();
+        fs::write(shelf.folder.join("damaged.features"), b"mbmfeat1\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
+        fs::write(shelf.folder.join("empty.features"), b"").unwrap();
+        let abandoned = shelf.folder.join(".writing-x");
+        fs::write(&abandoned, b"mbm").unwrap();
+        File::open(&abandoned).unwrap().set_modified(SystemTime::now() - 2 * STALE_AFTER).unwrap();
+        let mut later = cache.shelf(&[0; 32]);
+        assert_eq!(later.get(&[1; 32]), Some(features(1.0)));
+        later.put([2; 32], features(2.0)).unwrap();
+        later.flush().unwrap();
+        assert!(!abandoned.exists());
+    }
+
+    proptest! {
+        #[test]
+        fn changed_segments_never_panic(at in 0usize..160, byte in 0u8..=255, length in 0usize..200) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            write(file.as_file(), &[([1; 32], features(1.0)), ([2; 32], features(2.0))]).unwrap();
+            let mut bytes = fs::read(file.path()).unwrap();
+            prop_assert_eq!(rows(&bytes).map(|rows| rows.len()), Some(2));
+            let n_bytes = bytes.len();
+            bytes[at % n_bytes] = byte;
+            bytes.truncate(length);
+            for (_, place) in rows(&bytes).into_iter().flatten() {
+                prop_assert!(place.start + 4 * place.steps * place.width <= bytes.len());
+            }
+        }
+    }
+}

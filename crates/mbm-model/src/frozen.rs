@@ -1,0 +1,85 @@
+//! Encoders that training does not change, at work before it.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use mbm_data::{Column, Featurize, Frames, Key, Payload, Preprocessor};
+use sha2::{Digest, Sha256};
+
+use crate::encoder::Encoder;
+use crate::pretrained::{PretrainedError, fill_encoder};
+use crate::{ModelSpec, Steps, Tensors};
+
+/// A pretrained encoder that is not trained, and the fitted reader before it.
+pub struct FrozenEncoder {
+    encoder: Encoder,
+    preprocessor: Preprocessor,
+    device: Device,
+    key: Key,
+}
+
+/// Rows that are encoded at once.
+const BATCH: usize = 16;
+
+impl FrozenEncoder {
+    /// The encoder of an input, if its weights are given and stay as they are.
+    ///
+    /// # Errors
+    /// Weights that cannot be read or do not fit.
+    pub fn of(
+        spec: &ModelSpec,
+        input: usize,
+        preprocessor: &Preprocessor,
+        device: &Device,
+    ) -> Result<Option<Self>, PretrainedError> {
+        let settings = &spec.inputs[input].encoder;
+        let Some(path) = settings.origin().file().filter(|_| settings.is_frozen()) else { return Ok(None) };
+        let reading = spec.combiner.reading();
+        let encoder = fill_encoder(settings.init(&spec.inputs[input].shape, reading, device), path)?;
+        let mut parameters = Parameters(Sha256::new());
+        encoder.visit(&mut parameters);
+        let mut hasher = parameters.0;
+        // What the parameters alone do not say: how the reader prepares cells, and what the encoder does with its steps.
+        hasher.update(serde_json::to_vec(preprocessor).unwrap_or_default());
+        hasher.update(format!("{settings:?} {reading:?} {}", env!("CARGO_PKG_VERSION")));
+        let (preprocessor, device, key) = (preprocessor.clone(), device.clone(), hasher.finalize().into());
+        Ok(Some(Self { encoder, preprocessor, device, key }))
+    }
+}
+
+/// Hashes parameters in their order.
+struct Parameters(Sha256);
+
+impl ModuleVisitor for Parameters {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.update(param.val().into_data().as_bytes());
+    }
+}
+
+impl Featurize for FrozenEncoder {
+    fn key(&self) -> Key {
+        self.key
+    }
+
+    fn features(&self, payloads: &[&Payload]) -> Vec<Frames> {
+        // Rows alike in length side by side, so that little is padded.
+        let mut order: Vec<usize> = (0..payloads.len()).collect();
+        order.sort_by_key(|at| payloads[*at].n_steps());
+        let mut features = vec![Frames { width: 1, data: Vec::new() }; payloads.len()];
+        for rows in order.chunks(BATCH) {
+            let column = Column::collate(&self.preprocessor, &rows.iter().map(|at| payloads[*at]).collect::<Vec<_>>());
+            let steps = self.encoder.get().encode(Tensors::new(&column, &self.device));
+            rows.iter().zip(rows_of(steps)).for_each(|(at, frames)| features[*at] = frames);
+        }
+        features
+    }
+}
+
+/// Each row's steps that hold something.
+fn rows_of(steps: Steps) -> Vec<Frames> {
+    let [_, n_steps, width] = steps.values.dims();
+    let lengths = steps.mask.int().sum_dim(1).into_data();
+    let lengths = lengths.iter::<i64>().collect::<Vec<_>>();
+    let values = steps.values.into_data().try_into_vec::<f32>().unwrap_or_default();
+    let row = |(values, length): (&[f32], i64)| Frames { width, data: values[..length as usize * width].to_vec() };
+    values.chunks(n_steps * width).zip(lengths).map(row).collect()
+}
