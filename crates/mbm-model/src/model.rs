@@ -4,12 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
 
 use crate::combiner::{Combiner, CombinerSettings, Inputs};
 use crate::decoder::{Decoder, DecoderSettings, Loss};
 use crate::encoder::{Encoder, EncoderSettings};
-use crate::layer::learnt;
+use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
 
@@ -33,6 +34,20 @@ pub struct InputSpec {
     pub encoder: EncoderSettings,
     /// What its fitted feature gives.
     pub shape: Shape,
+    /// A layer between its encoder and the combiner.
+    pub projection: Option<ProjectionSettings>,
+}
+
+settings! {
+    /// A linear layer between an encoder and the combiner: the width that an input has among the others.
+    pub struct ProjectionSettings {
+        /// The width of what comes out.
+        output_size: usize = 64 => 1..=8192;
+        /// After the layer.
+        activation: Activation = Activation::Relu;
+        /// After the activation.
+        dropout: f64 = 0.0 => 0.0..=0.9;
+    }
 }
 
 /// One output.
@@ -58,10 +73,11 @@ pub struct Model {
     decoders: Vec<Decoder>,
 }
 
-/// An encoder and what stands for an absent cell.
+/// An encoder, perhaps a projection, and what stands for an absent cell.
 #[derive(Module, Debug)]
 pub struct Input {
     encoder: Encoder,
+    projection: Option<Dense>,
     absence: Param<Tensor<1>>,
 }
 
@@ -90,12 +106,13 @@ impl ModelSpec {
         let reading = self.combiner.reading();
         let input = |spec: &InputSpec| {
             let encoder = spec.encoder.init(&spec.shape, reading, device);
-            let absence = learnt([encoder.get().width()], device);
-            Input { encoder, absence }
+            let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
+            let width = projection.as_ref().map_or(encoder.get().width(), Dense::width);
+            Input { encoder, projection, absence: learnt([width], device) }
         };
         let inputs: Vec<Input> = self.inputs.iter().map(input).collect();
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
-        let widths: Vec<usize> = inputs.iter().map(|input| input.encoder.get().width()).collect();
+        let widths: Vec<usize> = inputs.iter().map(Input::width).collect();
         let combiner = self.combiner.init(&Inputs { names: &names, widths: &widths, device });
         let width = combiner.get().width();
         let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, device)).collect();
@@ -110,7 +127,7 @@ impl ModelSpec {
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, combiner, decoders } = model;
         let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
-            Some(path) => fill_encoder(input.encoder, path).map(|encoder| Input { encoder, absence: input.absence }),
+            Some(path) => fill_encoder(input.encoder, path).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
         };
         let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.origin().file() {
@@ -185,7 +202,19 @@ impl Model {
     }
 }
 
+impl ProjectionSettings {
+    fn init(&self, width: usize, device: &Device) -> Dense {
+        let spec = DenseSpec { n_layers: 1, output_size: self.output_size, activation: self.activation, dropout: self.dropout };
+        spec.init(width, device)
+    }
+}
+
 impl Input {
+    /// The width of a step.
+    fn width(&self) -> usize {
+        self.absence.dims()[0]
+    }
+
     /// Encodes the rows that have the feature; the others get the learnt absence embedding, in training as in prediction.
     fn encode(&self, column: &Column, device: &Device) -> Sequence {
         let (n_rows, n_present) = (column.present.len(), column.n_present());
@@ -195,6 +224,10 @@ impl Input {
         let encoded = match Tensors::new(column, device) {
             Tensors::Encoded(steps) => steps,
             tensors => self.encoder.get().encode(tensors),
+        };
+        let encoded = match &self.projection {
+            Some(projection) => Steps { values: projection.forward(encoded.values), mask: encoded.mask },
+            None => encoded,
         };
         let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let present = Tensor::from_data(TensorData::new(present, [n_rows, 1]), device);
@@ -215,7 +248,7 @@ impl Input {
     }
 
     fn absent(&self, n_rows: usize, device: &Device) -> Sequence {
-        let width = self.encoder.get().width();
+        let width = self.width();
         let Steps { values, mask } = self.absence_steps(1, width, device);
         Sequence {
             values: values.expand([n_rows, 1, width]),

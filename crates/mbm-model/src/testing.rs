@@ -16,8 +16,12 @@ pub(crate) const N_ROWS: usize = 8;
 
 /// A model of some encoders and a combiner that tells two classes apart.
 pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSettings) -> ModelSpec {
-    let input =
-        |(at, (encoder, shape)): (usize, (EncoderSettings, Shape))| InputSpec { name: format!("input{at}"), encoder, shape };
+    let input = |(at, (encoder, shape)): (usize, (EncoderSettings, Shape))| InputSpec {
+        name: format!("input{at}"),
+        encoder,
+        shape,
+        projection: None,
+    };
     ModelSpec {
         inputs: inputs.into_iter().enumerate().map(input).collect(),
         combiner,

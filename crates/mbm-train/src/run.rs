@@ -81,8 +81,10 @@ pub fn train(
             break;
         }
         let validation = validate(&run.model.valid())?;
-        run.judge(validation, observe)?;
-        run.checkpoint()?;
+        run.judge(validation, observe);
+        if run.progress.is_finished || run.saved.elapsed() > CHECKPOINT_EVERY {
+            run.checkpoint()?;
+        }
     }
     let best = training.checkpoints.best();
     let model =
@@ -100,7 +102,14 @@ struct Run<'a> {
     started: Instant,
     /// Rows trained on since `started`.
     n_rows: usize,
+    /// When the last checkpoint was written.
+    saved: Instant,
+    /// The best model since then.
+    best: Option<Model>,
 }
+
+/// Epochs that are shorter than this share a checkpoint: writing it can take longer than they do.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
 
 /// Batches within which rows are sorted by length.
 const POOL: usize = 16;
@@ -155,7 +164,17 @@ impl<'a> Run<'a> {
             (training.spec.pretrained(model)?, optimizer, Progress::default())
         };
         let model = training.spec.freeze(model);
-        Ok(Self { training, device, model, optimizer, progress, started: Instant::now(), n_rows: 0 })
+        Ok(Self {
+            training,
+            device,
+            model,
+            optimizer,
+            progress,
+            started: Instant::now(),
+            n_rows: 0,
+            saved: Instant::now(),
+            best: None,
+        })
     }
 
     /// The rest of the epoch in hand.
@@ -246,7 +265,7 @@ impl<'a> Run<'a> {
     }
 
     /// Closes the epoch: keeps the model if it is the best, and ends training if it has long not been.
-    fn judge(&mut self, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) -> Result<(), TrainError> {
+    fn judge(&mut self, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
         let progress = &mut self.progress;
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
         let learning_rate = self.training.learning_rate(progress.step - 1);
@@ -263,10 +282,17 @@ impl<'a> Run<'a> {
             self.training.settings.early_stop.patience().is_none_or(|patience| progress.epochs_since_best < patience);
         *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
-        if is_best { self.training.checkpoints.save_best(&self.model.valid()) } else { Ok(()) }
+        if is_best {
+            self.best = Some(self.model.valid());
+        }
     }
 
-    fn checkpoint(&self) -> Result<(), TrainError> {
+    /// The best model first: a run that is killed in between does the epochs since the checkpoint again and finds the same best.
+    fn checkpoint(&mut self) -> Result<(), TrainError> {
+        if let Some(best) = self.best.take() {
+            self.training.checkpoints.save_best(&best)?;
+        }
+        self.saved = Instant::now();
         self.training.checkpoints.save(&self.model, &self.optimizer, &self.progress)
     }
 }

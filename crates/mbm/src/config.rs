@@ -7,6 +7,7 @@ use mbm_data::feature::{
 };
 use mbm_data::split::SplitSettings;
 use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, Unfitted};
+use mbm_model::ProjectionSettings;
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
@@ -97,6 +98,8 @@ features! {
         "image" = Image(ImageInput, ImagePreprocessing) {
             /// How they become vectors.
             encoder: ImageEncoder = ImageEncoder::StackedCnn(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
             /// Random changes in training.
             augmentation: Vec<ImageAugmentation> = Vec::new();
         }
@@ -104,11 +107,15 @@ features! {
         "text" = Text(TextInput, TextPreprocessing) {
             /// How they become vectors.
             encoder: TextEncoder = TextEncoder::ParallelCnn(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// A sound.
         "audio" = Audio(AudioInput, AudioPreprocessing) {
             /// How they become vectors.
             encoder: AudioEncoder = AudioEncoder::ParallelCnn(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
             /// Random changes in training.
             augmentation: Vec<AudioAugmentation> = Vec::new();
         }
@@ -116,36 +123,50 @@ features! {
         "timeseries" = Timeseries(TimeseriesInput, TimeseriesPreprocessing) {
             /// How they become vectors.
             encoder: TimeseriesEncoder = TimeseriesEncoder::ParallelCnn(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// A number.
         "number" = Number(NumberInput, NumberPreprocessing) {
             /// How they become vectors.
             encoder: NumberEncoder = NumberEncoder::Passthrough(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// One of several classes.
         "category" = Category(CategoryInput, CategoryPreprocessing) {
             /// How they become vectors.
             encoder: CategoryEncoder = CategoryEncoder::Dense(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// Yes or no.
         "binary" = Binary(BinaryInput, BinaryPreprocessing) {
             /// How they become vectors.
             encoder: CategoryEncoder = CategoryEncoder::OneHot(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// Several labels at once.
         "set" = Set(SetInput, SetPreprocessing) {
             /// How they become vectors.
             encoder: VectorEncoder = VectorEncoder::Dense(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// A vector.
         "vector" = Vector(VectorInput, VectorPreprocessing) {
             /// How they become vectors.
             encoder: VectorEncoder = VectorEncoder::Dense(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
         /// A date or a time.
         "date" = Date(DateInput, DatePreprocessing) {
             /// How they become vectors.
             encoder: DateEncoder = DateEncoder::Cyclic(defaults());
+            /// A layer between the encoder and the combiner.
+            projection: Option<ProjectionSettings> = None;
         }
     }
 }
@@ -205,6 +226,22 @@ impl InputFeature {
             Self::Set(it) => EncoderSettings::Vector(it.encoder.clone()),
             Self::Vector(it) => EncoderSettings::Vector(it.encoder.clone()),
             Self::Date(it) => EncoderSettings::Date(it.encoder.clone()),
+        }
+    }
+
+    /// The layer between the encoder and the combiner, if there is one.
+    pub fn projection(&self) -> Option<&ProjectionSettings> {
+        match self {
+            Self::Image(it) => it.projection.as_ref(),
+            Self::Text(it) => it.projection.as_ref(),
+            Self::Audio(it) => it.projection.as_ref(),
+            Self::Timeseries(it) => it.projection.as_ref(),
+            Self::Number(it) => it.projection.as_ref(),
+            Self::Category(it) => it.projection.as_ref(),
+            Self::Binary(it) => it.projection.as_ref(),
+            Self::Set(it) => it.projection.as_ref(),
+            Self::Vector(it) => it.projection.as_ref(),
+            Self::Date(it) => it.projection.as_ref(),
         }
     }
 

@@ -90,6 +90,7 @@ impl Plan {
             name: feature.name().to_owned(),
             encoder: feature.encoder(),
             shape: field.preprocessor.get().shape(),
+            projection: feature.projection().cloned(),
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
             let suits = feature.encoder().suits(&field.preprocessor.get().shape());
