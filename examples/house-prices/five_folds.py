@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """R2 over five fixed folds: fused, numbers only, pictures only, and scikit-learn's HistGradientBoostingRegressor on the numbers.
 
-usage: five_folds.py MBM DATASET_FOLDER [WORK_FOLDER]      needs scikit-learn and pyarrow
+usage: five_folds.py MBM DATASET_FOLDER [CONFIG]      needs scikit-learn and pyarrow
 Each fold is tested once; the fold after it validates; nothing is chosen by the tested fold. Three seeds; R2 is their mean.
 """
 import csv
@@ -15,11 +15,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import r2_score
 
 mbm, data = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
-work = pathlib.Path(sys.argv[3] if len(sys.argv) > 3 else "results/house-prices").resolve()
+config = pathlib.Path(sys.argv[3]) if len(sys.argv) > 3 else pathlib.Path(__file__).parent / "config.yaml"
+work = pathlib.Path("results/house-prices").resolve() / config.stem
 work.mkdir(parents=True, exist_ok=True)
-config = pathlib.Path(__file__).parent / "config.yaml"
 NUMBERS, PICTURES = ["bedrooms", "bathrooms", "area", "zipcode"], ["frontal", "bedroom", "bathroom", "kitchen"]
-INPUTS = {"fused": None, "numbers only": NUMBERS, "picture only": ["frontal"]}
+SEEN = [name for name in PICTURES if name in config.read_text()]
+INPUTS = {"fused": None, "numbers only": NUMBERS, "pictures only": SEEN}
 SEEDS = (1, 2, 3)
 
 rows = list(csv.DictReader(open(data / "houses.csv")))

@@ -27,6 +27,7 @@ macro_rules! components {
 pub mod combiner;
 pub mod decoder;
 pub mod encoder;
+mod fine_tuning;
 mod frozen;
 #[cfg(test)]
 mod golden;
@@ -39,6 +40,7 @@ mod sequence;
 mod testing;
 mod weights;
 
+pub use fine_tuning::{FineTuningSettings, LoraSettings};
 pub use frozen::FrozenEncoder;
 pub use input::{Target, Tensors};
 pub use layer::{Activation, seed_dropout};

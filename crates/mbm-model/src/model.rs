@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::module::{Module, Param};
+use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
@@ -11,7 +11,7 @@ use crate::combiner::{Combiner, CombinerSettings, Inputs};
 use crate::decoder::{Decoder, DecoderSettings, Loss};
 use crate::encoder::{Encoder, EncoderSettings};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
-use crate::pretrained::{PretrainedError, fill_decoder, fill_encoder};
+use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
 
 /// Everything that a model is made from.
@@ -139,20 +139,33 @@ impl ModelSpec {
         Ok(Model { inputs, combiner, decoders })
     }
 
-    /// Takes the parts that are not to be trained out of training.
-    pub fn freeze(&self, model: Model) -> Model {
+    /// Takes what is not to be trained out of training.
+    ///
+    /// # Errors
+    /// A regular expression of `fine_tuning` that finds no parameter.
+    pub fn freeze(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, combiner, decoders } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
-            if spec.encoder.origin().trainable { input } else { Input { encoder: input.encoder.freeze(), ..input } }
+            let encoder = match spec.encoder.origin() {
+                Origin { trainable: false, .. } => input.encoder.freeze(),
+                Origin { fine_tuning: Some(fine_tuning), .. } => fine_tuning.apply(input.encoder)?,
+                _ => input.encoder,
+            };
+            Ok(Input { encoder, ..input })
         };
         let decoder = |(spec, decoder): (&OutputSpec, Decoder)| {
             if spec.decoder.origin().trainable { decoder } else { decoder.freeze() }
         };
-        Model {
-            inputs: self.inputs.iter().zip(inputs).map(input).collect(),
-            combiner,
-            decoders: self.outputs.iter().zip(decoders).map(decoder).collect(),
-        }
+        let inputs = self.inputs.iter().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
+        Ok(Model { inputs, combiner, decoders: self.outputs.iter().zip(decoders).map(decoder).collect() })
+    }
+
+    /// Parameters with what their learning rate is times the trainer's, where that is not 1.
+    pub fn learning_rate_factors(&self, model: &Model) -> Vec<(ParamId, f64)> {
+        let factors = |(spec, input): (&InputSpec, &Input)| {
+            spec.encoder.origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
+        };
+        self.inputs.iter().zip(&model.inputs).flat_map(factors).collect()
     }
 
     /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.

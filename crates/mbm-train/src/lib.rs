@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod gradients;
 mod optimizer;
+mod rates;
 mod run;
 mod schedule;
 mod settings;

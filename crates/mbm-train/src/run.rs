@@ -15,6 +15,7 @@ use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoints, EpochRecord, Progress};
 use crate::gradients::clip_global_norm;
+use crate::rates::Rates;
 use crate::{Event, TrainError, TrainerSettings};
 
 /// Everything that a run is made of.
@@ -87,8 +88,11 @@ pub fn train(
         }
     }
     let best = training.checkpoints.best();
-    let model =
-        if best.is_file() { mbm_model::load_weights(training.fresh_model(training.device), &best)? } else { run.model.valid() };
+    let model = if best.is_file() {
+        mbm_model::load_weights(training.fresh_model(training.device), &best)?
+    } else {
+        run.model.valid().materialize()
+    };
     Ok((model, run.progress, ending))
 }
 
@@ -98,6 +102,7 @@ struct Run<'a> {
     device: Device,
     model: Model,
     optimizer: ModuleOptimizer,
+    rates: Rates,
     progress: Progress,
     started: Instant,
     /// Rows trained on since `started`.
@@ -155,20 +160,25 @@ impl<'a> Run<'a> {
         let device = training.device.clone().autodiff();
         let model = training.fresh_model(&device);
         let optimizer = training.settings.optimizer.init(&model);
-        let (model, optimizer, progress) = if training.checkpoints.exist() {
+        let resumes = training.checkpoints.exist();
+        let model = if resumes { model } else { training.spec.pretrained(model)? };
+        // Adapters are parts of the checkpoint, so they are there before it is read.
+        let model = training.spec.freeze(model)?;
+        let (model, optimizer, progress) = if resumes {
             let (model, _, _) = training.checkpoints.load(model, optimizer)?;
             // The optimizer knows parameters by their ids, which the checkpoint has just given back to the model.
             let optimizer = training.settings.optimizer.init(&model);
             training.checkpoints.load(model, optimizer)?
         } else {
-            (training.spec.pretrained(model)?, optimizer, Progress::default())
+            (model, optimizer, Progress::default())
         };
-        let model = training.spec.freeze(model);
+        let rates = Rates::new(&training.spec.learning_rate_factors(&model));
         Ok(Self {
             training,
             device,
             model,
             optimizer,
+            rates,
             progress,
             started: Instant::now(),
             n_rows: 0,
@@ -246,7 +256,7 @@ impl<'a> Run<'a> {
             clip_global_norm(&self.model, &mut gradients, max_norm);
         }
         let learning_rate = self.training.learning_rate(self.progress.step);
-        self.model = self.optimizer.step(learning_rate, self.model.clone(), gradients);
+        self.model = self.optimizer.step(self.rates.at(learning_rate), self.model.clone(), gradients);
         self.progress.step += 1;
     }
 
@@ -283,7 +293,8 @@ impl<'a> Run<'a> {
         *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
         if is_best {
-            self.best = Some(self.model.valid());
+            // Adapters become part of the matrices that they belong to.
+            self.best = Some(self.model.valid().materialize());
         }
     }
 

@@ -175,7 +175,7 @@ output_features: [{{name: y, type: number}}]
         }
         let missing = read(Path::new("no/such/folder"), "", "").unwrap_err().to_string();
         assert!(
-            missing.contains("line 4: input_features[0].encoder.weights: no/such/folder/config.json: this file is needed"),
+            missing.contains("line 4: input_features[0].encoder.weights: no/such/folder: no such file or folder"),
             "{missing}"
         );
     }

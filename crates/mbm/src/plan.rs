@@ -195,7 +195,7 @@ impl Check<'_> {
         let outputs = outputs.enumerate().map(|(at, problem)| (format!("output_features.{at}.decoder"), problem));
         for (path, problem) in inputs.chain(outputs).collect::<Vec<_>>() {
             if let Err(message) = problem {
-                self.add(&path, message.to_owned());
+                self.add(&path, message);
             }
         }
     }

@@ -7,7 +7,7 @@ use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
 use crate::layer::{ConvNorm, ConvNormSpec};
-use crate::{Steps, Tensors};
+use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
     /// MobileNetV2.
@@ -20,6 +20,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// `none` gives the grid of places instead of their mean.
         reduce_output: Option<Reduce> = None;
     }

@@ -216,13 +216,23 @@ impl EncoderSettings {
     /// Where its parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {
-            Self::Image(ImageEncoder::ResNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Image(ImageEncoder::MobileNet(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Image(ImageEncoder::Vit(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Image(ImageEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Text(TextEncoder::Bert(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Text(TextEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Audio(AudioEncoder::Wav2Vec2(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
+            Self::Image(ImageEncoder::ResNet(it)) => {
+                Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
+            }
+            Self::Image(ImageEncoder::MobileNet(it)) => {
+                Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
+            }
+            Self::Image(ImageEncoder::Vit(it)) => {
+                Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
+            }
+            Self::Image(ImageEncoder::Clip(it)) => {
+                Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
+            }
+            Self::Text(TextEncoder::Bert(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning),
+            Self::Text(TextEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning),
+            Self::Audio(AudioEncoder::Wav2Vec2(it)) => {
+                Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
+            }
             Self::Image(ImageEncoder::StackedCnn(_)) => Origin::FRESH,
             Self::Text(_) | Self::Audio(_) | Self::Timeseries(_) | Self::Number(_) => Origin::FRESH,
             Self::Category(_) | Self::Vector(_) | Self::Date(_) => Origin::FRESH,

@@ -9,7 +9,7 @@ use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
 use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec, learnt};
-use crate::{Steps, Tensors};
+use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
     /// BERT and MiniLM.
@@ -40,6 +40,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// `mean` (unless the combiner attends), `cls` for the first step, `none` for every step.
         reduce_output: Option<Reduce> = None;
     }
@@ -70,6 +72,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// `last` (unless the combiner attends) takes the closing token, which has read the whole text.
         reduce_output: Option<Reduce> = None;
     }

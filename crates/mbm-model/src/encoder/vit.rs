@@ -9,7 +9,7 @@ use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
 use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
-use crate::{Steps, Tensors};
+use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
     /// The vision transformer.
@@ -36,6 +36,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// `cls` takes the gathering step, `mean` the mean, `none` every step.
         reduce_output: Option<Reduce> = None;
     }
@@ -64,6 +66,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// `cls` takes the gathering step, `mean` the mean, `none` every step.
         reduce_output: Option<Reduce> = None;
     }

@@ -9,7 +9,7 @@ use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
 use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec};
-use crate::{Steps, Tensors};
+use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
     /// wav2vec 2.0.
@@ -42,6 +42,8 @@ settings! {
         weights: Option<String> = None;
         /// Whether training changes the parameters.
         trainable: bool = true;
+        /// What of it is trained, and how fast, where not all of it is alike.
+        fine_tuning: Option<FineTuningSettings> = None;
         /// How steps become one vector; `mean` unless the combiner attends.
         reduce_output: Option<Reduce> = None;
     }

@@ -22,11 +22,12 @@ use family::{Family, Source, fill};
 pub use fit::fitting_encoders;
 pub use implied::{Implied, Modality, implied};
 
+use crate::FineTuningSettings;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 
 /// Where a part's parameters come from, and whether training changes them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Origin<'a> {
     /// The keys as written.
     pub use_pretrained: bool,
@@ -34,24 +35,38 @@ pub struct Origin<'a> {
     pub weights: Option<&'a str>,
     /// Whether training changes them.
     pub trainable: bool,
+    /// What of them it changes.
+    pub fine_tuning: Option<&'a FineTuningSettings>,
 }
 
 impl<'a> Origin<'a> {
     /// Drawn by the seed and trained.
-    pub const FRESH: Self = Self { use_pretrained: false, weights: None, trainable: true };
+    pub const FRESH: Self = Self { use_pretrained: false, weights: None, trainable: true, fine_tuning: None };
 
     pub(crate) fn new(use_pretrained: bool, weights: &'a Option<String>, trainable: bool) -> Self {
-        Self { use_pretrained, weights: weights.as_deref(), trainable }
+        Self { use_pretrained, weights: weights.as_deref(), trainable, fine_tuning: None }
+    }
+
+    pub(crate) fn tuned(self, fine_tuning: &'a Option<FineTuningSettings>) -> Self {
+        Self { fine_tuning: fine_tuning.as_ref(), ..self }
     }
 
     /// Whether the keys go together.
     ///
     /// # Errors
     /// What does not.
-    pub fn check(self) -> Result<(), &'static str> {
+    pub fn check(self) -> Result<(), String> {
+        if let Some(fine_tuning) = self.fine_tuning {
+            fine_tuning.check()?;
+            if !self.trainable {
+                return Err("fine_tuning changes nothing while trainable is false; remove one of them".to_owned());
+            }
+        }
         match (self.use_pretrained, self.weights) {
-            (true, None) => Err("use_pretrained: true needs weights, the path of a file or folder"),
-            (false, Some(_)) => Err("weights is given but use_pretrained is false; set use_pretrained: true to read it"),
+            (true, None) => Err("use_pretrained: true needs weights, the path of a file or folder".to_owned()),
+            (false, Some(_)) => {
+                Err("weights is given but use_pretrained is false; set use_pretrained: true to read it".to_owned())
+            }
             (true, Some(_)) | (false, None) => Ok(()),
         }
     }
@@ -75,6 +90,16 @@ pub enum PretrainedError {
         path: PathBuf,
         /// What does not fit, and what would.
         message: String,
+    },
+    /// A regular expression of `fine_tuning` finds no parameter.
+    #[error("fine_tuning.{key}: no parameter's path holds '{pattern}'; paths are such as {}", paths.join(", "))]
+    NoneFound {
+        /// Where the expression stands.
+        key: &'static str,
+        /// The expression.
+        pattern: String,
+        /// Some paths.
+        paths: Vec<String>,
     },
     /// Its tensors are not those of the part.
     #[error("{}: not the weights of this {part}: {}", path.display(), problems.join("; "))]

@@ -1,6 +1,8 @@
 //! Whole runs on a small table of pictures, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
+mod pretrained;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 

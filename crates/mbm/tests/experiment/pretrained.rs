@@ -1,0 +1,177 @@
+//! Runs that start from weights of a small BERT, as it would be published.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use mbm::{ConfigFormat, Event, Experiment, FeatureCache, Happening, Plan, Start};
+use mbm_weights::WeightFile;
+use tempfile::TempDir;
+
+use crate::{bytes, dataset};
+
+const WIDTH: usize = 16;
+const LAYERS: usize = 2;
+
+/// Names and shapes of its tensors.
+fn tensors() -> Vec<(String, Vec<usize>)> {
+    let norm = |name: String| [(format!("{name}.weight"), vec![WIDTH]), (format!("{name}.bias"), vec![WIDTH])];
+    let linear = |name: String, out: usize, from: usize| {
+        [(format!("{name}.weight"), vec![out, from]), (format!("{name}.bias"), vec![out])]
+    };
+    let embedding = |name: &str, n: usize| (format!("embeddings.{name}_embeddings.weight"), vec![n, WIDTH]);
+    let mut all = vec![embedding("word", 12), embedding("position", 8), embedding("token_type", 2)];
+    all.extend(norm("embeddings.LayerNorm".to_owned()));
+    for layer in (0..LAYERS).map(|layer| format!("encoder.layer.{layer}")) {
+        for part in ["self.query", "self.key", "self.value", "output.dense"] {
+            all.extend(linear(format!("{layer}.attention.{part}"), WIDTH, WIDTH));
+        }
+        all.extend(norm(format!("{layer}.attention.output.LayerNorm")));
+        all.extend(linear(format!("{layer}.intermediate.dense"), 2 * WIDTH, WIDTH));
+        all.extend(linear(format!("{layer}.output.dense"), WIDTH, 2 * WIDTH));
+        all.extend(norm(format!("{layer}.output.LayerNorm")));
+    }
+    all
+}
+
+/// A folder with all that belongs to the weights.
+fn publish() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut header, mut values) = (serde_json::Map::new(), Vec::new());
+    for (name, shape) in tensors() {
+        let start = values.len();
+        for at in 0..shape.iter().product::<usize>() {
+            let wave = ((0.7 * at as f64 + name.len() as f64).sin() * 0.3) as f32;
+            values.extend((if name.ends_with("LayerNorm.weight") { 1.0 + wave } else { wave }).to_le_bytes());
+        }
+        header.insert(name, serde_json::json!({"dtype": "F32", "shape": shape, "data_offsets": [start, values.len()]}));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let file = [(header.len() as u64).to_le_bytes().as_slice(), &header, &values].concat();
+    std::fs::write(folder.path().join("model.safetensors"), file).unwrap();
+    let config = serde_json::json!({"model_type": "bert", "vocab_size": 12, "hidden_size": WIDTH, "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2, "intermediate_size": 2 * WIDTH, "max_position_embeddings": 8});
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+    let words = ["[PAD]", "[UNK]", "the", "alpha", "omega", "row"];
+    let vocabulary: BTreeMap<&str, usize> = words.into_iter().enumerate().map(|(id, word)| (word, id)).collect();
+    let tokenizer = serde_json::json!({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"}});
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    folder
+}
+
+fn experiment(table: &Path, weights: &Path, folder: &Path, more: &str) -> Experiment {
+    let weights = weights.display();
+    let text = format!(
+        "
+input_features:
+  - {{name: notes, type: text, encoder: {{type: bert, use_pretrained: true, weights: {weights}, hidden_dropout_prob: 0.0, {more}}}}}
+  - {{name: size, type: number}}
+output_features:
+  - {{name: kind, type: category}}
+preprocessing: {{split: {{type: stratify, column: kind, probabilities: [0.6, 0.2, 0.2]}}}}
+trainer: {{epochs: 6, batch_size: 16, learning_rate: 0.02, early_stop: 0}}
+"
+    );
+    let plan = Plan::read(&text, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
+    Experiment { plan, dataset: table.to_owned(), folder: folder.to_owned(), start: Start::New, cache: None }
+}
+
+/// Losses of the epochs, and the counts of cells encoded ahead and found in the cache.
+fn run(experiment: &Experiment) -> (Vec<f64>, (usize, usize)) {
+    let (mut losses, mut ahead) = (Vec::new(), (0, 0));
+    let mut observe = |happening: Happening| match happening {
+        Happening::Encoded(n_encoded, n_cached) => ahead = (n_encoded, n_cached),
+        Happening::Training(Event::Epoch { loss, .. }) => losses.push(loss),
+        _ => {}
+    };
+    experiment.run(&AtomicBool::new(false), &mut observe).unwrap();
+    (losses, ahead)
+}
+
+/// The encoder's parameters in a bundle that differ from the published ones.
+fn changed(run: &Path, weights: &Path) -> Vec<String> {
+    const ENCODER: &str = "inputs.0.encoder.TextTransformer.";
+    let (ours, theirs) = (WeightFile::open(&run.join("model/weights.safetensors")).unwrap(), WeightFile::open(weights).unwrap());
+    let published: Vec<Vec<u32>> = theirs.tensors().keys().map(|name| sorted(&theirs.read(name).unwrap())).collect();
+    let own = ours.tensors().keys().filter(|name| name.starts_with(ENCODER));
+    // Whatever its name and however it is turned: the same numbers, to the bit.
+    let is_changed = |name: &&String| !published.contains(&sorted(&ours.read(name).unwrap()));
+    own.filter(is_changed).map(|name| name[ENCODER.len()..].to_owned()).collect()
+}
+
+fn sorted(values: &[f32]) -> Vec<u32> {
+    let mut bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+    bits.sort_unstable();
+    bits
+}
+
+#[test]
+fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
+    let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
+    let cache = FeatureCache { folder: results.path().join("cache"), max_bytes: 1 << 20 };
+    let mut runs = Vec::new();
+    for (name, cache, n_cached) in [("none", None, 0), ("first", Some(cache.clone()), 0), ("second", Some(cache.clone()), 80)] {
+        let folder = results.path().join(name);
+        let (losses, ahead) = run(&Experiment { cache, ..experiment(&table, weights.path(), &folder, "trainable: false") });
+        assert_eq!(ahead, (80, n_cached), "{name}");
+        assert!(losses[5] < losses[0], "{losses:?}");
+        assert!(changed(&folder, weights.path()).is_empty(), "{:?}", changed(&folder, weights.path()));
+        runs.push(bytes(&folder));
+    }
+    assert!(runs.iter().all(|run| *run == runs[0]), "a cache changes nothing");
+    assert_eq!(cache.info().unwrap().n_rows, 80);
+}
+
+#[test]
+fn only_what_fine_tuning_names_changes() {
+    let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
+    let tuned = |name: &str, more: &str| {
+        let folder = results.path().join(name);
+        let (losses, ahead) = run(&experiment(&table, weights.path(), &folder, &format!("fine_tuning: {more}")));
+        assert_eq!(ahead, (0, 0));
+        assert!(losses[5] < losses[0], "{losses:?}");
+        changed(&folder, weights.path())
+    };
+    let last = tuned("last", "{last_layers: 1, layer_decay: 0.5}");
+    assert!(last.len() > 10 && last.iter().all(|path| path.starts_with("transformer.layers.1.")), "{last:?}");
+    assert_eq!(
+        tuned("named", "{parameters: 'narrow.bias'}"),
+        [0, 1].map(|layer| format!("transformer.layers.{layer}.narrow.bias"))
+    );
+    let adapted = tuned("lora", "{lora: {r: 2}}");
+    assert_eq!(adapted.len(), 4, "{adapted:?}");
+    assert!(adapted.iter().all(|path| path.ends_with("query.weight") || path.ends_with("value.weight")), "{adapted:?}");
+}
+
+#[test]
+fn a_stopped_run_with_adapters_goes_on_to_the_same_bytes() {
+    let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
+    let whole = experiment(&table, weights.path(), &results.path().join("whole"), "fine_tuning: {lora: {r: 2}}");
+    run(&whole);
+    let stopped = Experiment { folder: results.path().join("stopped"), ..whole.clone() };
+    let stop = AtomicBool::new(false);
+    let mut n_steps = 0;
+    let mut observe = |happening: Happening| {
+        n_steps += usize::from(matches!(happening, Happening::Training(Event::Step { .. })));
+        stop.store(n_steps == 4, std::sync::atomic::Ordering::Relaxed);
+    };
+    stopped.run(&stop, &mut observe).unwrap();
+    run(&Experiment { start: Start::Resume, ..stopped.clone() });
+    assert!(bytes(&whole.folder) == bytes(&stopped.folder));
+}
+
+#[test]
+fn random_changes_before_a_frozen_encoder_are_refused() {
+    let text = "
+input_features:
+  - name: photo
+    type: image
+    encoder: {type: resnet, use_pretrained: true, weights: nowhere, trainable: false}
+    augmentation: [{type: random_horizontal_flip}]
+output_features: [{name: kind, type: category}]
+";
+    let problems = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
+    assert!(problems.contains("line 6: input_features[0].augmentation: the encoder is not trained"), "{problems}");
+}
