@@ -143,7 +143,7 @@ impl Fitter for ImageFitter {
             (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
             (Standardization::Imagenet1k, _) => (vec![0.449; channels], vec![0.226; channels]),
             (Standardization::Clip, 3) => {
-                (vec![0.481_454_66, 0.457_827_5, 0.408_210_73], vec![0.268_629_54, 0.261_302_58, 0.275_777_11])
+                (vec![0.481_454_66, 0.457_827_5, 0.408_210_73], vec![0.268_629_55, 0.261_302_6, 0.275_777_1])
             }
             (Standardization::Clip, _) => (vec![0.458; channels], vec![0.269; channels]),
             (Standardization::Inception, _) => (vec![0.5; channels], vec![0.5; channels]),
