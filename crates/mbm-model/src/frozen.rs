@@ -32,9 +32,10 @@ impl FrozenEncoder {
         device: &Device,
     ) -> Result<Option<Self>, PretrainedError> {
         let settings = &spec.inputs[input].encoder;
-        let Some(path) = settings.origin().file().filter(|_| settings.is_frozen()) else { return Ok(None) };
+        let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
         let reading = spec.combiner.reading();
-        let encoder = fill_encoder(settings.init(&spec.inputs[input].shape, reading, device), path)?;
+        let encoder =
+            fill_encoder(settings.init(&spec.inputs[input].shape, reading, device), path, &spec.inputs[input].vocabulary)?;
         let mut parameters = Parameters(Sha256::new());
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;

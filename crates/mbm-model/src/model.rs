@@ -36,6 +36,8 @@ pub struct InputSpec {
     pub shape: Shape,
     /// A layer between its encoder and the combiner.
     pub projection: Option<ProjectionSettings>,
+    /// The tokens of a text, by id, where pretrained vectors are looked up for them.
+    pub vocabulary: Vec<String>,
 }
 
 settings! {
@@ -127,7 +129,7 @@ impl ModelSpec {
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, combiner, decoders } = model;
         let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
-            Some(path) => fill_encoder(input.encoder, path).map(|encoder| Input { encoder, ..input }),
+            Some(path) => fill_encoder(input.encoder, path, &spec.vocabulary).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
         };
         let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.origin().file() {

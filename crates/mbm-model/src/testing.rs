@@ -21,6 +21,7 @@ pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSett
         encoder,
         shape,
         projection: None,
+        vocabulary: Vec::new(),
     };
     ModelSpec {
         inputs: inputs.into_iter().enumerate().map(input).collect(),

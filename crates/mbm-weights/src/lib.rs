@@ -26,7 +26,9 @@ mod folder;
 mod pytorch;
 mod safetensors;
 mod tfjs;
+mod vectors;
 
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};
+pub use vectors::{read_word_vectors, word_vector_width};

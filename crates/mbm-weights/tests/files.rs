@@ -176,3 +176,61 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn word_vectors_are_read_with_and_without_a_header_and_refused_by_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["the", ". . .", "nowhere"].map(str::to_owned);
+    for header in ["", "3 2\n"] {
+        let path = written(folder.path(), "vectors.txt", format!("{header}the 0.5 -1\n. . . 2 3e-1\nthe 9 9\n").as_bytes());
+        assert_eq!(mbm_weights::word_vector_width(&path).unwrap(), 2);
+        let found = mbm_weights::read_word_vectors(&path, &words).unwrap();
+        assert_eq!(found, [Some(vec![0.5, -1.0]), Some(vec![2.0, 0.3]), None]);
+    }
+    let problem = |text: &str| {
+        let path = written(folder.path(), "vectors.txt", text.as_bytes());
+        mbm_weights::read_word_vectors(&path, &words).unwrap_err().to_string()
+    };
+    assert!(problem("the 1 2\na\n").contains("line 2: expected a word and 2 numbers"));
+    assert!(problem("the 1 x\n").contains("line 1: 'the' has a value that is no number"));
+    assert!(problem("the 1 inf\n").contains("no number"));
+    assert!(problem("").contains("no word vectors"));
+    assert!(problem("word\n").contains("no word vectors"));
+}
+
+/// Bytes that a small file promises to unpack to.
+fn bomb(name: &str, n_bytes: u64) -> Vec<u8> {
+    let zeros = vec![0u8; 1 << 20];
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    (0..n_bytes >> 20).for_each(|_| encoder.write_all(&zeros).expect("memory takes it"));
+    let packed = encoder.finish().expect("memory takes it");
+    let sizes = [packed.len() as u32, n_bytes as u32].map(u32::to_le_bytes).concat();
+    let (crc, method, name_length) = ([0u8; 4], 8u16.to_le_bytes(), (name.len() as u16).to_le_bytes());
+    let mut zip =
+        [b"PK\x03\x04\x14\0\0\0".as_slice(), &method, &[0; 4], &crc, &sizes, &name_length, &[0; 2], name.as_bytes(), &packed]
+            .concat();
+    let start = zip.len() as u32;
+    zip.extend(
+        [b"PK\x01\x02\x14\0\x14\0\0\0".as_slice(), &method, &[0; 4], &crc, &sizes, &name_length, &[0; 16], name.as_bytes()]
+            .concat(),
+    );
+    let length = zip.len() as u32 - start;
+    zip.extend([b"PK\x05\x06\0\0\0\0\x01\0\x01\0".as_slice(), &length.to_le_bytes(), &start.to_le_bytes(), &[0; 2]].concat());
+    zip
+}
+
+#[test]
+fn a_zip_that_unpacks_to_a_thousand_times_its_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = bomb("archive/data.pkl", 1 << 30);
+    assert!(bytes.len() < 2 << 20);
+    let path = written(folder.path(), "bomb.pt", &bytes);
+    let started = std::time::Instant::now();
+    let message = problem(&path);
+    assert!(message.contains("damaged or refused"), "{message}");
+    assert!(started.elapsed().as_secs() < 20, "{message}");
+    let peak = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak: u64 =
+        peak.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 400 << 10, "{peak} kB");
+}

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, REGRESSION, SETS};
 use mbm_config::{Format, Node, Problems, Setting, Value, closest};
-use mbm_data::{Augmentation, Field, Shape};
+use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
@@ -91,6 +91,7 @@ impl Plan {
             encoder: feature.encoder(),
             shape: field.preprocessor.get().shape(),
             projection: feature.projection().cloned(),
+            vocabulary: vocabulary(feature, field),
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
             let suits = feature.encoder().suits(&field.preprocessor.get().shape());
@@ -113,6 +114,14 @@ impl Plan {
             combiner: config.combiner.clone(),
             outputs: config.output_features.iter().zip(outputs).enumerate().map(output).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+/// The tokens of a text by id, where their vectors are read from elsewhere.
+fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
+    match &field.preprocessor {
+        Preprocessor::Text(text) if feature.encoder().origin().use_pretrained => text.tokenizer.vocabulary(),
+        _ => Vec::new(),
     }
 }
 
@@ -203,10 +212,7 @@ impl Check<'_> {
     /// Features of an encoder that is not trained are computed once, so nothing can change their pictures or sounds later.
     fn augmentation(&mut self) {
         for (at, input) in self.config.input_features.iter().enumerate() {
-            if input.augmentation() != Augmentation::None
-                && input.encoder().origin().use_pretrained
-                && input.encoder().is_frozen()
-            {
+            if input.augmentation() != Augmentation::None && input.encoder().is_computed_once() {
                 let message = "the encoder is not trained, so its features are computed once, without random changes; remove this or set \
                                trainable: true";
                 self.add(&format!("input_features.{at}.augmentation"), message.to_owned());

@@ -74,6 +74,11 @@ impl Tokenizer {
         }
     }
 
+    /// Every token, by id; empty text for ids that are none.
+    pub fn vocabulary(&self) -> Vec<String> {
+        (0..self.vocab_size() as u32).map(|id| self.token(id).unwrap_or_default()).collect()
+    }
+
     /// The token of an id.
     pub fn token(&self, id: u32) -> Option<String> {
         match self {

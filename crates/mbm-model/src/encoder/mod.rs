@@ -208,9 +208,11 @@ impl EncoderSettings {
         }
     }
 
-    /// Whether training changes nothing of it.
-    pub fn is_frozen(&self) -> bool {
-        !self.origin().trainable
+    /// Whether its features can be computed once for all: training changes nothing of it and its weights are given. Word vectors are
+    /// left out: looking them up is as quick as reading features, and tokens without one are drawn with the model.
+    pub fn is_computed_once(&self) -> bool {
+        let origin = self.origin();
+        origin.use_pretrained && !origin.trainable && !matches!(self, Self::Text(TextEncoder::Embed(_)))
     }
 
     /// Where its parameters come from.
@@ -228,6 +230,7 @@ impl EncoderSettings {
             Self::Image(ImageEncoder::Clip(it)) => {
                 Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning)
             }
+            Self::Text(TextEncoder::Embed(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
             Self::Text(TextEncoder::Bert(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning),
             Self::Text(TextEncoder::Clip(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable).tuned(&it.fine_tuning),
             Self::Audio(AudioEncoder::Wav2Vec2(it)) => {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::Shape;
 
@@ -22,6 +22,12 @@ settings! {
         embedding_size: usize = 128 => 1..=4096;
         /// On the vectors.
         dropout: f64 = 0.0 => 0.0..=0.9;
+        /// Whether tokens start with their vectors in `weights`; others are drawn.
+        use_pretrained: bool = false;
+        /// Word vectors as text, such as GloVe's, from the working folder.
+        weights: Option<String> = None;
+        /// Whether training changes the vectors.
+        trainable: bool = true;
         /// How steps become one vector; `mean` unless the combiner attends.
         reduce_output: Option<Reduce> = None;
     }
@@ -368,6 +374,23 @@ impl Encode for SequenceEncoder {
             Body::StackedRecurrent(both) => recur(&both.recurrent, both.stacked.forward(steps), self.reduce),
             Body::Attending(transformer) => self.reduce.apply(transformer.forward(with_positions(steps)), None),
         }
+    }
+}
+
+impl SequenceEncoder {
+    /// The encoder with vectors of some tokens, by id, in place of drawn ones.
+    pub(crate) fn with_vectors(self, vectors: &[Option<Vec<f32>>]) -> Self {
+        let Stem::Lookup(mut embedding) = self.stem else { panic!("frames have no vectors to look up") };
+        embedding.weight = embedding.weight.map(|weight| {
+            let (dims, is_trained) = (weight.dims(), weight.is_require_grad());
+            let mut rows = weight.to_data().try_into_vec::<f32>().unwrap_or_default();
+            for (row, vector) in rows.chunks_mut(dims[1]).zip(vectors) {
+                vector.iter().for_each(|vector| row.copy_from_slice(vector));
+            }
+            let weight = Tensor::from_data(TensorData::new(rows, dims), &weight.device());
+            if is_trained { weight.require_grad() } else { weight }
+        });
+        Self { stem: Stem::Lookup(embedding), ..self }
     }
 }
 

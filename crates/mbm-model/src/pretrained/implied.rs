@@ -50,6 +50,10 @@ pub fn implied(modality: Modality, encoder: &str, path: &Path) -> Result<Implied
         (Modality::Image, "mobilenet_v2") => Ok(Implied { encoder: Map::new(), preprocessing: imagenet(path)? }),
         (Modality::Image, "vit") => vit(path),
         (Modality::Image, "clip") => clip_vision(path),
+        (Modality::Text, "embed") => {
+            let width = mbm_weights::word_vector_width(path)?;
+            Ok(Implied { encoder: map(json!({"embedding_size": width})), preprocessing: Map::new() })
+        }
         (Modality::Text, "bert") => bert(path),
         (Modality::Text, "clip") => clip_text(path),
         (Modality::Audio, "wav2vec2") => wav2vec2(path),

@@ -113,14 +113,14 @@ pub enum PretrainedError {
     },
 }
 
-/// An encoder with the weights of a file.
+/// An encoder with the weights of a file; `vocabulary` has the tokens of a text input, by id.
 ///
 /// # Errors
 /// A file that cannot be read, or of another family, depth or number of channels.
 ///
 /// # Panics
 /// An encoder of no family: its settings have no key for weights.
-pub(crate) fn fill_encoder(encoder: Encoder, path: &Path) -> Result<Encoder, PretrainedError> {
+pub(crate) fn fill_encoder(encoder: Encoder, path: &Path, vocabulary: &[String]) -> Result<Encoder, PretrainedError> {
     let families = families(&encoder);
     Ok(match encoder {
         Encoder::ResNet(it) => Encoder::ResNet(fill(it, path, families, None)?),
@@ -131,8 +131,20 @@ pub(crate) fn fill_encoder(encoder: Encoder, path: &Path) -> Result<Encoder, Pre
         }
         Encoder::TextTransformer(it) => Encoder::TextTransformer(fill(it, path, families, None)?),
         Encoder::Wav2Vec2(it) => Encoder::Wav2Vec2(fill(it, path, families, None)?),
+        Encoder::SequenceEncoder(it) => Encoder::SequenceEncoder(it.with_vectors(&word_vectors(path, vocabulary)?)),
         other => panic!("no family of weights fits {other:?}"),
     })
+}
+
+/// The vectors of the tokens that a file has.
+fn word_vectors(path: &Path, vocabulary: &[String]) -> Result<Vec<Option<Vec<f32>>>, PretrainedError> {
+    let vectors = mbm_weights::read_word_vectors(path, vocabulary)?;
+    if vectors.iter().all(Option::is_none) {
+        let some = vocabulary.iter().skip(2).take(5).cloned().collect::<Vec<_>>().join(", ");
+        let message = format!("no word here is a token of the training texts; those are such as: {some}");
+        return Err(PretrainedError::Unfit { path: path.to_path_buf(), message });
+    }
+    Ok(vectors)
 }
 
 /// The families whose weights an encoder can have.

@@ -61,7 +61,7 @@ fn encoder(settings: &str) -> Encoder {
 fn problem(tensors: &[(String, Vec<usize>)], settings: &str) -> String {
     let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
     write(file.path(), tensors);
-    fill_encoder(encoder(settings), file.path()).unwrap_err().to_string()
+    fill_encoder(encoder(settings), file.path(), &[]).unwrap_err().to_string()
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn encoders_with_torchvision_weights_say_what_torchvision_says() {
         let golden = golden(network);
         let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
         write(file.path(), &golden.tensors);
-        let encoder = fill_encoder(encoder(settings), file.path()).unwrap();
+        let encoder = fill_encoder(encoder(settings), file.path(), &[]).unwrap();
         let data = (0..3 * 64 * 64).map(|at| (0.01 * at as f64).sin() as f32).collect();
         let column = Column { present: vec![true], values: Values::Images { dims: [3, 64, 64], data } };
         let steps = encoder.get().encode(Tensors::new(&column, &Device::flex()));
@@ -151,7 +151,7 @@ impl Network {
             Modality::Audio => AudioEncoder::read(&node, "", &mut problems).map(EncoderSettings::Audio),
         };
         let settings = problems.unless_any(settings).unwrap();
-        fill_encoder(settings.init(shape, Reading::Summary, &Device::flex()), path).unwrap()
+        fill_encoder(settings.init(shape, Reading::Summary, &Device::flex()), path, &[]).unwrap()
     }
 }
 
@@ -218,4 +218,26 @@ fn a_folder_without_its_companions_is_an_error_that_names_them() {
     assert!(problem("bert").contains("tokenizer.json: this file is needed"), "{}", problem("bert"));
     std::fs::write(folder.path().join("config.json"), "[]").unwrap();
     assert!(problem("clip").contains("not a JSON object"), "{}", problem("clip"));
+}
+
+#[test]
+fn tokens_start_with_their_vectors_and_a_file_of_other_words_is_an_error() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "dog 1 2\ncat 3 4\n").unwrap();
+    let settings = implied(Modality::Text, "embed", file.path()).unwrap().encoder;
+    assert_eq!(settings["embedding_size"], 2);
+    let embed = || {
+        let node = Node::parse("{type: embed, embedding_size: 2}", Format::Yaml).unwrap();
+        let settings = EncoderSettings::Text(TextEncoder::read(&node, "", &mut Problems::default()).unwrap());
+        settings.init(&Shape::Tokens { vocab_size: 4, max_steps: 3 }, Reading::Steps, &Device::flex())
+    };
+    let vocabulary = ["<PAD>", "<UNK>", "cat", "cow"].map(str::to_owned);
+    let encoder = fill_encoder(embed(), file.path(), &vocabulary).unwrap();
+    let values = Values::Tokens { steps: 2, lengths: vec![2], ids: vec![2, 3] };
+    let steps = encoder.get().encode(Tensors::new(&Column { present: vec![true], values }, &Device::flex()));
+    let values = steps.values.into_data().try_into_vec::<f32>().unwrap();
+    assert_eq!(values[..2], [3.0, 4.0]);
+    assert_ne!(values[2..], [3.0, 4.0]);
+    let error = fill_encoder(embed(), file.path(), &vocabulary[3..]).unwrap_err().to_string();
+    assert!(error.contains("no word here is a token of the training texts"), "{error}");
 }

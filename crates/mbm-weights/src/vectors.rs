@@ -1,0 +1,93 @@
+//! Word vectors as text: a word and its numbers a line, as GloVe and fastText publish them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use crate::Error;
+
+/// The longest line, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Numbers of a word's vector in a file: those of its first line, or what a header of two numbers says.
+///
+/// # Errors
+/// A file that cannot be read or does not begin with a word and numbers.
+pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
+    let mut width = None;
+    each_line(path, |line| {
+        width = Some(line.width);
+        false
+    })?;
+    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, "no word vectors: a line is a word and its numbers"))
+}
+
+/// The vectors of some words, in their order; `None` for words that the file lacks. Of a word that comes twice, the first counts.
+///
+/// # Errors
+/// A file that cannot be read; a line whose numbers are no numbers or of another count than the first's.
+pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec<f32>>>, Error> {
+    let width = word_vector_width(path)?;
+    let wanted: HashMap<&str, usize> = words.iter().enumerate().map(|(at, word)| (word.as_str(), at)).collect();
+    let mut found = vec![None; words.len()];
+    let mut problem = None;
+    each_line(path, |line| {
+        let Some((word, numbers)) = line.split(width) else {
+            problem = Some(format!("line {}: expected a word and {width} numbers", line.number));
+            return false;
+        };
+        let Some(at) = wanted.get(word).filter(|at| found[**at].is_none()) else { return true };
+        let values: Option<Vec<f32>> =
+            numbers.map(|number| number.parse().ok().filter(|value: &f32| value.is_finite())).collect();
+        if values.is_none() {
+            problem = Some(format!("line {}: '{word}' has a value that is no number", line.number));
+        }
+        found[*at] = values;
+        problem.is_none()
+    })?;
+    problem.map_or(Ok(found), |message| Err(Error::damaged(path, message)))
+}
+
+struct Line<'a> {
+    number: usize,
+    text: &'a str,
+    /// Of the vectors.
+    width: usize,
+}
+
+impl<'a> Line<'a> {
+    /// A word, which may have spaces in it, and its numbers.
+    fn split(&self, width: usize) -> Option<(&'a str, impl Iterator<Item = &'a str>)> {
+        let at = self.text.rmatch_indices(' ').nth(width.checked_sub(1)?)?.0;
+        Some((&self.text[..at], self.text[at + 1..].split(' ')))
+    }
+}
+
+/// Gives lines to `take` until it answers no or they end; a header is passed over.
+fn each_line(path: &Path, mut take: impl FnMut(&Line) -> bool) -> Result<(), Error> {
+    let mut reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let (mut bytes, mut width) = (Vec::new(), None);
+    for number in 1.. {
+        bytes.clear();
+        let n_read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(Error::io(path))?;
+        if n_read == 0 {
+            break;
+        }
+        if n_read as u64 == MAX_LINE {
+            return Err(Error::damaged(path, format!("line {number} is longer than {MAX_LINE} bytes")));
+        }
+        let text = std::str::from_utf8(&bytes).map_err(|_| Error::damaged(path, format!("line {number} is not UTF-8")))?;
+        let text = text.trim_end();
+        let header = text.split_once(' ').and_then(|(rows, width)| Some((rows.parse::<u64>().ok()?, width.parse().ok()?)));
+        if let (1, Some((_, declared))) = (number, header) {
+            width = Some(declared);
+            continue;
+        }
+        let width = *width.get_or_insert(text.split(' ').count() - 1);
+        if !take(&Line { number, text, width }) {
+            break;
+        }
+    }
+    Ok(())
+}
