@@ -1,4 +1,4 @@
-//! Support vector machines on a model's fused vectors, timed; `benches/svm.py` runs it beside scikit-learn.
+//! Support vector machines on a model's fused vectors, timed; `bench/svm.py` runs it beside scikit-learn.
 //!
 //! usage: svm_on_fused RUN_FOLDER DATASET OUTPUT_FOLDER        the dataset has the columns `label` and `split`
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Peak memory of training on 10,000 and on 100,000 synthetic rows of numbers, classes, texts and series.
 
-usage: benches/memory.py MBM
+usage: bench/memory.py MBM
 """
 import json
 import pathlib

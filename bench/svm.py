@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Support vector machines on the same fused vectors, ours and scikit-learn's in turn, in one run.
 
-usage: benches/svm.py RUN_FOLDER DATASET       needs scikit-learn; build first: cargo build --release --example svm_on_fused
+usage: bench/svm.py RUN_FOLDER DATASET       needs scikit-learn; build first: cargo build --release --example svm_on_fused
 Both train with C = 1, one against the rest (scikit-learn's SVC: one against one), and calibrate probabilities on five folds
 (Platt). LinearSVC has no probabilities of its own: CalibratedClassifierCV around it does the same five folds.
 """
