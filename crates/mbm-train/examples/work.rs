@@ -16,20 +16,14 @@ use mbm_train::OptimizerSettings;
 
 type Work = Box<dyn FnMut()>;
 
-const WORK: [&str; 8] = [
-    "matmul",
-    "resnet50-1",
-    "resnet50-8",
-    "mobilenet-8",
-    "lstm",
-    "transformer",
-    "transformer-backward",
-    "article-step",
-];
+const WORK: [&str; 8] =
+    ["matmul", "resnet50-1", "resnet50-8", "mobilenet-8", "lstm", "transformer", "transformer-backward", "article-step"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [name, repetitions] = args.as_slice() else { return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into()) };
+    let [name, repetitions] = args.as_slice() else {
+        return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into());
+    };
     let mut work = work(name).ok_or_else(|| format!("no work '{name}'; there are {WORK:?}"))?;
     work();
     for _ in 0..repetitions.parse::<usize>()? {

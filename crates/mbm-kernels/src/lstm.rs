@@ -1,0 +1,363 @@
+//! The recurrence of a long short-term memory (Hochreiter and Schmidhuber 1997) over a whole sequence, equations and gate order as
+//! PyTorch's: with `[i, f, g, o] = x + h W`, the cell is `sigmoid(f) c + sigmoid(i) tanh(g)` and the state `sigmoid(o) tanh(cell)`.
+//!
+//! Rows of a batch do not touch each other, so threads share them out and meet once, at the end.
+
+use rayon::prelude::*;
+
+use crate::functions::{sigmoid, tanh};
+use crate::multiply::{Rows, multiply_add};
+use crate::{Instructions, Kernel, Packed, dispatch};
+
+/// The sizes of a recurrence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LstmShape {
+    /// Rows.
+    pub batch: usize,
+    /// Steps of a row.
+    pub steps: usize,
+    /// Numbers of a state.
+    pub hidden: usize,
+    /// Whether the last step comes first.
+    pub is_reversed: bool,
+}
+
+/// What a recurrence gives, and what its gradient needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LstmStates {
+    /// `[batch, steps, hidden]`: the state after each step; where a step holds nothing, the one before.
+    pub hidden: Vec<f32>,
+    /// `[batch, steps, hidden]`: the cells.
+    pub cells: Vec<f32>,
+    /// `[batch, steps, 4 hidden]`: the gates, activated.
+    pub gates: Vec<f32>,
+}
+
+/// The gradient of a recurrence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LstmGradients {
+    /// `[batch, steps, 4 hidden]`: of what comes in.
+    pub inputs: Vec<f32>,
+    /// `[batch, steps, hidden]`: the state that each step began with, which the weight's gradient is made from.
+    pub previous: Vec<f32>,
+}
+
+impl LstmShape {
+    /// Steps in the order in which they are taken.
+    #[inline(always)]
+    fn step(&self, at: usize) -> usize {
+        if self.is_reversed { self.steps - 1 - at } else { at }
+    }
+
+    fn n_states(&self) -> usize {
+        self.batch * self.steps * self.hidden
+    }
+
+    /// Rows that each thread takes.
+    fn rows_of_thread(&self) -> usize {
+        self.batch.div_ceil(rayon::current_num_threads()).max(1)
+    }
+}
+
+/// Runs over every step. `inputs` `[batch, steps, 4 hidden]` are what the inputs add to the gates, biases with them; `weight` is
+/// `[hidden, 4 hidden]`; `mask` `[batch, steps]` is 0 where a step holds nothing.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn lstm_forward(shape: LstmShape, inputs: Vec<f32>, weight: &[f32], mask: &[f32]) -> LstmStates {
+    let LstmShape { batch, steps, hidden, .. } = shape;
+    assert!(inputs.len() == 4 * shape.n_states() && weight.len() == 4 * hidden * hidden && mask.len() == batch * steps);
+    let (mut gates, mut states, mut cells) = (inputs, vec![0.0; shape.n_states()], vec![0.0; shape.n_states()]);
+    if shape.n_states() > 0 {
+        let packed = dispatch(Pack { weight, shape: [hidden, 4 * hidden], strides: [4 * hidden, 1] });
+        let rows = shape.rows_of_thread();
+        let n = rows * steps * hidden;
+        let parts = gates.par_chunks_mut(4 * n).zip(states.par_chunks_mut(n)).zip(cells.par_chunks_mut(n));
+        parts.zip(mask.par_chunks(rows * steps)).for_each(|(((gates, states), cells), mask)| {
+            dispatch(Forward { shape, weight: &packed, gates, states, cells, mask });
+        });
+    }
+    LstmStates { hidden: states, cells, gates }
+}
+
+/// The gradient, given that of every state, `[batch, steps, hidden]`.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn lstm_backward(shape: LstmShape, states: &LstmStates, weight: &[f32], mask: &[f32], gradient: &[f32]) -> LstmGradients {
+    let LstmShape { batch, steps, hidden, .. } = shape;
+    assert!(gradient.len() == shape.n_states() && weight.len() == 4 * hidden * hidden && mask.len() == batch * steps);
+    let (mut inputs, mut previous) = (vec![0.0; 4 * shape.n_states()], vec![0.0; shape.n_states()]);
+    if shape.n_states() > 0 {
+        let packed = dispatch(Pack { weight, shape: [4 * hidden, hidden], strides: [1, 4 * hidden] });
+        let rows = shape.rows_of_thread();
+        let n = rows * steps * hidden;
+        let parts = inputs.par_chunks_mut(4 * n).zip(previous.par_chunks_mut(n)).enumerate();
+        parts.for_each(|(at, (inputs, previous))| {
+            let own = at * n..(at * n + previous.len());
+            dispatch(Backward {
+                shape,
+                weight: &packed,
+                gates: &states.gates[4 * own.start..4 * own.end],
+                states: &states.hidden[own.clone()],
+                cells: &states.cells[own.clone()],
+                mask: &mask[own.start / hidden..own.end / hidden],
+                gradient: &gradient[own],
+                inputs,
+                previous,
+            });
+        });
+    }
+    LstmGradients { inputs, previous }
+}
+
+struct Pack<'a> {
+    weight: &'a [f32],
+    shape: [usize; 2],
+    strides: [usize; 2],
+}
+
+impl Kernel for Pack<'_> {
+    type Output = Packed;
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) -> Packed {
+        Packed::new::<I>(self.weight, self.shape, self.strides[0], self.strides[1])
+    }
+}
+
+/// Some rows of the batch.
+struct Forward<'a> {
+    shape: LstmShape,
+    weight: &'a Packed,
+    gates: &'a mut [f32],
+    states: &'a mut [f32],
+    cells: &'a mut [f32],
+    mask: &'a [f32],
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let Self { shape, weight, gates, states, cells, mask } = self;
+        let LstmShape { steps, hidden, .. } = shape;
+        let n_rows = mask.len() / steps;
+        let stride = steps * hidden;
+        for at in 0..steps {
+            let step = shape.step(at);
+            if at > 0 {
+                let before = &states[shape.step(at - 1) * hidden..];
+                let rows = Rows { values: before, stride, count: n_rows };
+                multiply_add::<I>(rows, weight, &mut gates[step * 4 * hidden..], 4 * stride);
+            }
+            for row in 0..n_rows {
+                let place = row * stride + step * hidden;
+                let (mut state_before, mut cell_before) = (None, None);
+                if at > 0 {
+                    let before = row * stride + shape.step(at - 1) * hidden;
+                    (state_before, cell_before) = (Some(before), Some(before));
+                }
+                if mask[row * steps + step] == 0.0 {
+                    copy_or_clear(states, state_before, place, hidden);
+                    copy_or_clear(cells, cell_before, place, hidden);
+                    continue;
+                }
+                // The cell before is where this one goes; a first one is zero already.
+                copy_or_clear(cells, cell_before, place, hidden);
+                let gates = &mut gates[4 * place..4 * (place + hidden)];
+                cell::<I>(gates, &mut cells[place..place + hidden], &mut states[place..place + hidden]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_or_clear(values: &mut [f32], from: Option<usize>, to: usize, n: usize) {
+    match from {
+        Some(from) => values.copy_within(from..from + n, to),
+        None => values[to..to + n].fill(0.0),
+    }
+}
+
+/// One row's step: activates the gates, and brings the cell and the state on.
+#[inline(always)]
+fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32]) {
+    let n = state.len();
+    let (first, last) = gates.split_at_mut(2 * n);
+    let ((i, f), (g, o)) = (first.split_at_mut(n), last.split_at_mut(n));
+    let (i, f, g, o, cell) = (&mut i[..n], &mut f[..n], &mut g[..n], &mut o[..n], &mut cell[..n]);
+    for at in 0..n {
+        i[at] = sigmoid::<I>(i[at]);
+        f[at] = sigmoid::<I>(f[at]);
+        g[at] = tanh::<I>(g[at]);
+        o[at] = sigmoid::<I>(o[at]);
+        cell[at] = f[at] * cell[at] + i[at] * g[at];
+        state[at] = o[at] * tanh::<I>(cell[at]);
+    }
+}
+
+/// Some rows of the batch, from the last step to the first.
+struct Backward<'a> {
+    shape: LstmShape,
+    weight: &'a Packed,
+    gates: &'a [f32],
+    states: &'a [f32],
+    cells: &'a [f32],
+    mask: &'a [f32],
+    gradient: &'a [f32],
+    inputs: &'a mut [f32],
+    previous: &'a mut [f32],
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let Self { shape, weight, gates, states, cells, mask, gradient, inputs, previous } = self;
+        let LstmShape { steps, hidden, .. } = shape;
+        let n_rows = mask.len() / steps;
+        let stride = steps * hidden;
+        // What later steps say of the state and of the cell.
+        let (mut of_state, mut of_cell) = (vec![0.0; n_rows * hidden], vec![0.0; n_rows * hidden]);
+        let zeros = vec![0.0; hidden];
+        for at in (0..steps).rev() {
+            let step = shape.step(at);
+            for row in 0..n_rows {
+                let place = row * stride + step * hidden;
+                let own = row * hidden..(row + 1) * hidden;
+                let (of_state, of_cell) = (&mut of_state[own.clone()], &mut of_cell[own]);
+                for (sum, value) in of_state.iter_mut().zip(&gradient[place..place + hidden]) {
+                    *sum += value;
+                }
+                if mask[row * steps + step] == 0.0 {
+                    continue;
+                }
+                let before = (at > 0).then(|| row * stride + shape.step(at - 1) * hidden);
+                let cell_before = before.map_or(&zeros[..], |before| &cells[before..before + hidden]);
+                if let Some(before) = before {
+                    previous[place..place + hidden].copy_from_slice(&states[before..before + hidden]);
+                }
+                let gates = &gates[4 * place..4 * (place + hidden)];
+                let inputs = &mut inputs[4 * place..4 * (place + hidden)];
+                cell_backward::<I>(gates, &cells[place..place + hidden], cell_before, of_state, of_cell, inputs);
+                // The state before is told by the product below; where a step holds nothing it is this one itself.
+                of_state.fill(0.0);
+            }
+            if at > 0 {
+                let rows = Rows { values: &inputs[step * 4 * hidden..], stride: 4 * stride, count: n_rows };
+                multiply_add::<I>(rows, weight, &mut of_state, hidden);
+            }
+        }
+    }
+}
+
+/// One row's step back: `of_cell` becomes the gradient of the cell before.
+#[inline(always)]
+fn cell_backward<I: Instructions>(
+    gates: &[f32],
+    cell: &[f32],
+    cell_before: &[f32],
+    of_state: &[f32],
+    of_cell: &mut [f32],
+    inputs: &mut [f32],
+) {
+    let n = cell.len();
+    let (i, f, g, o) = (&gates[..n], &gates[n..2 * n], &gates[2 * n..3 * n], &gates[3 * n..4 * n]);
+    let (first, last) = inputs.split_at_mut(2 * n);
+    let ((of_i, of_f), (of_g, of_o)) = (first.split_at_mut(n), last.split_at_mut(n));
+    let (of_i, of_f, of_g, of_o) = (&mut of_i[..n], &mut of_f[..n], &mut of_g[..n], &mut of_o[..n]);
+    let (cell_before, of_state, of_cell) = (&cell_before[..n], &of_state[..n], &mut of_cell[..n]);
+    for at in 0..n {
+        let squashed = tanh::<I>(cell[at]);
+        of_o[at] = of_state[at] * squashed * o[at] * (1.0 - o[at]);
+        let of_this = of_cell[at] + of_state[at] * o[at] * (1.0 - squashed * squashed);
+        of_i[at] = of_this * g[at] * i[at] * (1.0 - i[at]);
+        of_g[at] = of_this * i[at] * (1.0 - g[at] * g[at]);
+        of_f[at] = of_this * cell_before[at] * f[at] * (1.0 - f[at]);
+        of_cell[at] = of_this * f[at];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition, one number at a time, in more digits: the states, given inputs, weight and mask.
+    fn plain(shape: LstmShape, inputs: &[f64], weight: &[f64], mask: &[f32]) -> Vec<f64> {
+        let LstmShape { batch, steps, hidden, .. } = shape;
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let mut out = vec![0.0; shape.n_states()];
+        for row in 0..batch {
+            let (mut state, mut cell) = (vec![0.0; hidden], vec![0.0; hidden]);
+            for step in (0..steps).map(|at| shape.step(at)) {
+                if mask[row * steps + step] != 0.0 {
+                    let gate = |which: usize, at: usize| {
+                        let column = which * hidden + at;
+                        let recurrent: f64 = (0..hidden).map(|from| state[from] * weight[from * 4 * hidden + column]).sum();
+                        inputs[(row * steps + step) * 4 * hidden + column] + recurrent
+                    };
+                    let next: Vec<[f64; 4]> = (0..hidden).map(|at| std::array::from_fn(|which| gate(which, at))).collect();
+                    for (at, [i, f, g, o]) in next.into_iter().enumerate() {
+                        cell[at] = sigmoid(f) * cell[at] + sigmoid(i) * g.tanh();
+                        state[at] = sigmoid(o) * cell[at].tanh();
+                    }
+                }
+                out[(row * steps + step) * hidden..][..hidden].copy_from_slice(&state);
+            }
+        }
+        out
+    }
+
+    fn wave(n: usize, step: f64, scale: f64) -> Vec<f64> {
+        (0..n).map(|at| ((at as f64 + 1.0) * step).sin() * scale).collect()
+    }
+
+    fn narrow(values: &[f64]) -> Vec<f32> {
+        values.iter().map(|value| *value as f32).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn states_and_gradients_are_those_of_the_definition(
+            batch in 1usize..6, steps in 1usize..5, hidden in 1usize..20, is_reversed: bool, gap in 0usize..40, seed in 1usize..100,
+        ) {
+            let shape = LstmShape { batch, steps, hidden, is_reversed };
+            let mut mask = vec![1.0; batch * steps];
+            if let Some(place) = mask.get_mut(gap) {
+                *place = 0.0;
+            }
+            let inputs = wave(4 * shape.n_states(), 0.7 + seed as f64, 1.5);
+            let weight = wave(4 * hidden * hidden, 0.3 + seed as f64, 0.6);
+            let gradient = wave(shape.n_states(), 0.9, 1.0);
+            let states = lstm_forward(shape, narrow(&inputs), &narrow(&weight), &mask);
+            for (found, want) in states.hidden.iter().zip(plain(shape, &inputs, &weight, &mask)) {
+                prop_assert!((f64::from(*found) - want).abs() < 2e-6, "{found} is not {want}");
+            }
+            // The gradient is how the weighted sum of the states changes with an input, by differences.
+            let sum = |inputs: &[f64]| -> f64 {
+                plain(shape, inputs, &weight, &mask).iter().zip(&gradient).map(|(state, weight)| state * weight).sum()
+            };
+            let found = lstm_backward(shape, &states, &narrow(&weight), &mask, &narrow(&gradient));
+            for at in (0..inputs.len()).step_by(1 + inputs.len() / 7) {
+                let moved = |by: f64| {
+                    let mut inputs = inputs.clone();
+                    inputs[at] += by;
+                    sum(&inputs)
+                };
+                let want = (moved(1e-4) - moved(-1e-4)) / 2e-4;
+                prop_assert!((f64::from(found.inputs[at]) - want).abs() < 1e-5, "{} is not {want}", found.inputs[at]);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        let shape = LstmShape { batch: 0, steps: 3, hidden: 2, is_reversed: false };
+        assert!(lstm_forward(shape, Vec::new(), &[0.0; 16], &[]).hidden.is_empty());
+    }
+}
