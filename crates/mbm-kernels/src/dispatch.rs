@@ -1,74 +1,274 @@
 //! One kernel for several instruction sets.
+//!
+//! A kernel is written once, over [`Instructions`]: vectors of some lanes and what can be done with them. [`Plain`] has them as arrays; it
+//! runs on any processor, and tests hold the others against it.
 
-/// A set of instructions that kernels are compiled for.
+/// A set of instructions on vectors of numbers.
+///
+/// Implementations other than [`Plain`] may only be used where the processor has the instructions: in a [`Kernel`] that [`dispatch`] runs.
 pub(crate) trait Instructions {
-    /// Numbers in a vector register.
+    /// Some numbers.
+    type Vector: Copy;
+    /// How many.
     const LANES: usize;
-    /// Whether a product and a sum are one instruction.
-    const FUSED: bool;
+
+    fn splat(value: f32) -> Self::Vector;
+    /// The first numbers of a slice, which holds so many at least.
+    fn load(values: &[f32]) -> Self::Vector;
+    /// Writes to the first places of a slice, which has so many at least.
+    fn store(vector: Self::Vector, values: &mut [f32]);
+    fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn div(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `a * b + c`.
+    fn fused(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// 2 to the power of whole numbers from -126 to 127 to which 1.5 * 2^23 has been added: their bits are the last ones then.
+    fn power_of_two(shifted: Self::Vector) -> Self::Vector;
 }
 
-/// Work that is compiled for each set. Everything that it calls must be `#[inline(always)]`: what is not becomes part of the kernel with
-/// the instructions of any processor.
+/// Work that is compiled for each set. Everything that it calls must be `#[inline(always)]`: what is not is compiled for any processor.
 pub(crate) trait Kernel {
     type Output;
 
     fn run<I: Instructions>(self) -> Self::Output;
 }
 
-struct Any;
-impl Instructions for Any {
+/// Instructions that every processor has.
+pub(crate) struct Plain;
+
+impl Instructions for Plain {
+    type Vector = [f32; 4];
     const LANES: usize = 4;
-    const FUSED: bool = false;
-}
 
-#[cfg(target_arch = "x86_64")]
-struct Avx2;
-#[cfg(target_arch = "x86_64")]
-impl Instructions for Avx2 {
-    const LANES: usize = 8;
-    const FUSED: bool = true;
-}
-
-#[cfg(target_arch = "x86_64")]
-struct Avx512;
-#[cfg(target_arch = "x86_64")]
-impl Instructions for Avx512 {
-    const LANES: usize = 16;
-    const FUSED: bool = true;
-}
-
-/// Runs a kernel with the widest instructions that the processor has.
-#[cfg(target_arch = "x86_64")]
-pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn wide<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx512>()
+    #[inline(always)]
+    fn splat(value: f32) -> [f32; 4] {
+        [value; 4]
     }
-    #[target_feature(enable = "avx2,fma")]
-    fn half<K: Kernel>(kernel: K) -> K::Output {
-        kernel.run::<Avx2>()
+
+    #[inline(always)]
+    fn load(values: &[f32]) -> [f32; 4] {
+        [values[0], values[1], values[2], values[3]]
     }
+
+    #[inline(always)]
+    fn store(vector: [f32; 4], values: &mut [f32]) {
+        values[..4].copy_from_slice(&vector);
+    }
+
+    #[inline(always)]
+    fn add(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] + b[lane])
+    }
+
+    #[inline(always)]
+    fn sub(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] - b[lane])
+    }
+
+    #[inline(always)]
+    fn mul(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    fn div(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] / b[lane])
+    }
+
+    #[inline(always)]
+    fn min(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane].min(b[lane]))
+    }
+
+    #[inline(always)]
+    fn max(a: [f32; 4], b: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane].max(b[lane]))
+    }
+
+    #[inline(always)]
+    fn fused(a: [f32; 4], b: [f32; 4], c: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
+    }
+
+    #[inline(always)]
+    fn power_of_two(shifted: [f32; 4]) -> [f32; 4] {
+        std::array::from_fn(|lane| f32::from_bits((shifted[lane].to_bits() << 23).wrapping_add(1f32.to_bits())))
+    }
+}
+
+/// Declares a set of x86 instructions: each operation is one intrinsic.
+#[cfg(target_arch = "x86_64")]
+macro_rules! x86 {
+    ($name:ident, $vector:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
+     $min:ident, $max:ident, $fused:ident, $bits:ident, $numbers:ident, $shift:ident, $sum:ident, $one:ident) => {
+        struct $name;
+
+        // SAFETY, for every intrinsic below: the processor has it, as the trait asks; pointers are those of slices that have been checked
+        // to hold a vector, and need no alignment.
+        impl Instructions for $name {
+            type Vector = $vector;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(value: f32) -> $vector {
+                unsafe { $splat(value) }
+            }
+
+            #[inline(always)]
+            fn load(values: &[f32]) -> $vector {
+                let values = &values[..$lanes];
+                unsafe { $load(values.as_ptr()) }
+            }
+
+            #[inline(always)]
+            fn store(vector: $vector, values: &mut [f32]) {
+                let values = &mut values[..$lanes];
+                unsafe { $store(values.as_mut_ptr(), vector) }
+            }
+
+            #[inline(always)]
+            fn add(a: $vector, b: $vector) -> $vector {
+                unsafe { $add(a, b) }
+            }
+
+            #[inline(always)]
+            fn sub(a: $vector, b: $vector) -> $vector {
+                unsafe { $sub(a, b) }
+            }
+
+            #[inline(always)]
+            fn mul(a: $vector, b: $vector) -> $vector {
+                unsafe { $mul(a, b) }
+            }
+
+            #[inline(always)]
+            fn div(a: $vector, b: $vector) -> $vector {
+                unsafe { $div(a, b) }
+            }
+
+            #[inline(always)]
+            fn min(a: $vector, b: $vector) -> $vector {
+                unsafe { $min(a, b) }
+            }
+
+            #[inline(always)]
+            fn max(a: $vector, b: $vector) -> $vector {
+                unsafe { $max(a, b) }
+            }
+
+            #[inline(always)]
+            fn fused(a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $fused(a, b, c) }
+            }
+
+            #[inline(always)]
+            fn power_of_two(shifted: $vector) -> $vector {
+                unsafe { $numbers($sum($shift::<23>($bits(shifted)), $one(1f32.to_bits() as i32))) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
     use std::arch::is_x86_feature_detected as has;
-    if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("avx2") && has!("fma") {
-        // SAFETY: the processor has just said that it has these instructions.
-        return unsafe { wide(kernel) };
+    use std::arch::x86_64::*;
+
+    use super::{Instructions, Kernel, Plain};
+
+    x86!(
+        Avx2,
+        __m256,
+        8,
+        _mm256_set1_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        _mm256_add_ps,
+        _mm256_sub_ps,
+        _mm256_mul_ps,
+        _mm256_div_ps,
+        _mm256_min_ps,
+        _mm256_max_ps,
+        _mm256_fmadd_ps,
+        _mm256_castps_si256,
+        _mm256_castsi256_ps,
+        _mm256_slli_epi32,
+        _mm256_add_epi32,
+        _mm256_set1_epi32
+    );
+    x86!(
+        Avx512,
+        __m512,
+        16,
+        _mm512_set1_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        _mm512_add_ps,
+        _mm512_sub_ps,
+        _mm512_mul_ps,
+        _mm512_div_ps,
+        _mm512_min_ps,
+        _mm512_max_ps,
+        _mm512_fmadd_ps,
+        _mm512_castps_si512,
+        _mm512_castsi512_ps,
+        _mm512_slli_epi32,
+        _mm512_add_epi32,
+        _mm512_set1_epi32
+    );
+
+    pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn wide<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Avx512>()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn half<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Avx2>()
+        }
+        if has!("avx512f") && has!("avx2") && has!("fma") {
+            // SAFETY: the processor has just said that it has these instructions.
+            return unsafe { wide(kernel) };
+        }
+        if has!("avx2") && has!("fma") {
+            // SAFETY: likewise.
+            return unsafe { half(kernel) };
+        }
+        kernel.run::<Plain>()
     }
-    if has!("avx2") && has!("fma") {
-        // SAFETY: likewise.
-        return unsafe { half(kernel) };
+
+    /// Runs a kernel with each set that the processor has.
+    #[cfg(test)]
+    pub fn each<K: Kernel + Clone>(kernel: K) -> Vec<K::Output> {
+        #[target_feature(enable = "avx2,fma")]
+        fn half<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Avx2>()
+        }
+        let mut outputs = vec![kernel.clone().run::<Plain>(), dispatch(kernel.clone())];
+        if has!("avx2") && has!("fma") {
+            // SAFETY: the processor has just said that it has these instructions.
+            outputs.push(unsafe { half(kernel) });
+        }
+        outputs
     }
-    kernel.run::<Any>()
 }
 
-/// Runs a kernel with the instructions that every processor of this kind has.
-#[cfg(not(target_arch = "x86_64"))]
+/// Runs a kernel with the widest vectors that the processor has.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Any>()
+    #[cfg(target_arch = "x86_64")]
+    return x86::dispatch(kernel);
+    #[cfg(not(target_arch = "x86_64"))]
+    kernel.run::<Plain>()
 }
 
-/// Runs a kernel with the instructions that every processor has: what tests compare with.
+/// Runs a kernel with each set of instructions that the processor has.
 #[cfg(test)]
-pub(crate) fn plain<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Any>()
+pub(crate) fn each<K: Kernel + Clone>(kernel: K) -> Vec<K::Output> {
+    #[cfg(target_arch = "x86_64")]
+    return x86::each(kernel);
+    #[cfg(not(target_arch = "x86_64"))]
+    vec![kernel.run::<Plain>()]
 }

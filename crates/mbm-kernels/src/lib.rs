@@ -1,15 +1,14 @@
 //! Hot loops on slices of numbers: no tensors, no files.
 //!
-//! Kernels are plain Rust, written so that compilers turn them into vector instructions, and compiled once for each set of instructions
-//! in [`dispatch`], which chooses at run time: one binary serves old and new processors. Calling code that is compiled for instructions
-//! which the processor was asked for is all that is `unsafe` here.
+//! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in [`dispatch`], which chooses at run
+//! time: one binary serves old and new processors. `unsafe` stands in that module alone.
 
 mod dispatch;
 mod functions;
 mod lstm;
 mod multiply;
 
-pub use lstm::{LstmGradients, LstmShape, LstmStates, lstm_backward, lstm_forward};
+pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 pub use multiply::Packed;
 
 use dispatch::{Instructions, Kernel, dispatch};

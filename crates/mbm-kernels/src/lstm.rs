@@ -33,6 +33,22 @@ pub struct LstmStates {
     pub gates: Vec<f32>,
 }
 
+/// [`LstmStates`] wherever they lie.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct LstmView<'a> {
+    pub hidden: &'a [f32],
+    pub cells: &'a [f32],
+    pub gates: &'a [f32],
+}
+
+impl LstmStates {
+    /// The same without owning it.
+    pub fn view(&self) -> LstmView<'_> {
+        LstmView { hidden: &self.hidden, cells: &self.cells, gates: &self.gates }
+    }
+}
+
 /// The gradient of a recurrence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LstmGradients {
@@ -80,11 +96,11 @@ pub fn lstm_forward(shape: LstmShape, inputs: Vec<f32>, weight: &[f32], mask: &[
     LstmStates { hidden: states, cells, gates }
 }
 
-/// The gradient, given that of every state, `[batch, steps, hidden]`.
+/// The gradient, given `states` as they were left and the gradient of every state, `[batch, steps, hidden]`.
 ///
 /// # Panics
 /// Slices of other sizes.
-pub fn lstm_backward(shape: LstmShape, states: &LstmStates, weight: &[f32], mask: &[f32], gradient: &[f32]) -> LstmGradients {
+pub fn lstm_backward(shape: LstmShape, states: LstmView, weight: &[f32], mask: &[f32], gradient: &[f32]) -> LstmGradients {
     let LstmShape { batch, steps, hidden, .. } = shape;
     assert!(gradient.len() == shape.n_states() && weight.len() == 4 * hidden * hidden && mask.len() == batch * steps);
     let (mut inputs, mut previous) = (vec![0.0; 4 * shape.n_states()], vec![0.0; shape.n_states()]);
@@ -185,17 +201,41 @@ fn copy_or_clear(values: &mut [f32], from: Option<usize>, to: usize, n: usize) {
 #[inline(always)]
 fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32]) {
     let n = state.len();
-    let (first, last) = gates.split_at_mut(2 * n);
-    let ((i, f), (g, o)) = (first.split_at_mut(n), last.split_at_mut(n));
-    let (i, f, g, o, cell) = (&mut i[..n], &mut f[..n], &mut g[..n], &mut o[..n], &mut cell[..n]);
-    for at in 0..n {
-        i[at] = sigmoid::<I>(i[at]);
-        f[at] = sigmoid::<I>(f[at]);
-        g[at] = tanh::<I>(g[at]);
-        o[at] = sigmoid::<I>(o[at]);
-        cell[at] = f[at] * cell[at] + i[at] * g[at];
-        state[at] = o[at] * tanh::<I>(cell[at]);
+    let mut at = 0;
+    while at < n {
+        let load = |values: &[f32], start: usize| load_some::<I>(values, start, n - at);
+        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| load(gates, gate * n + at));
+        let (i, f, g, o) = (sigmoid::<I>(i), sigmoid::<I>(f), tanh::<I>(g), sigmoid::<I>(o));
+        let next = I::fused(f, load(cell, at), I::mul(i, g));
+        for (gate, value) in [i, f, g, o].into_iter().enumerate() {
+            store_some::<I>(value, gates, gate * n + at, n - at);
+        }
+        store_some::<I>(next, cell, at, n - at);
+        store_some::<I>(I::mul(o, tanh::<I>(next)), state, at, n - at);
+        at += I::LANES;
     }
+}
+
+/// A vector from a place on, zeros behind the first `count` numbers.
+#[inline(always)]
+fn load_some<I: Instructions>(values: &[f32], start: usize, count: usize) -> I::Vector {
+    if count >= I::LANES {
+        return I::load(&values[start..]);
+    }
+    let mut some = [0.0; 16];
+    some[..count].copy_from_slice(&values[start..start + count]);
+    I::load(&some)
+}
+
+/// Writes the first `count` numbers of a vector from a place on.
+#[inline(always)]
+fn store_some<I: Instructions>(vector: I::Vector, values: &mut [f32], start: usize, count: usize) {
+    if count >= I::LANES {
+        return I::store(vector, &mut values[start..]);
+    }
+    let mut some = [0.0; 16];
+    I::store(vector, &mut some);
+    values[start..start + count].copy_from_slice(&some[..count]);
 }
 
 /// Some rows of the batch, from the last step to the first.
@@ -265,19 +305,25 @@ fn cell_backward<I: Instructions>(
     inputs: &mut [f32],
 ) {
     let n = cell.len();
-    let (i, f, g, o) = (&gates[..n], &gates[n..2 * n], &gates[2 * n..3 * n], &gates[3 * n..4 * n]);
-    let (first, last) = inputs.split_at_mut(2 * n);
-    let ((of_i, of_f), (of_g, of_o)) = (first.split_at_mut(n), last.split_at_mut(n));
-    let (of_i, of_f, of_g, of_o) = (&mut of_i[..n], &mut of_f[..n], &mut of_g[..n], &mut of_o[..n]);
-    let (cell_before, of_state, of_cell) = (&cell_before[..n], &of_state[..n], &mut of_cell[..n]);
-    for at in 0..n {
-        let squashed = tanh::<I>(cell[at]);
-        of_o[at] = of_state[at] * squashed * o[at] * (1.0 - o[at]);
-        let of_this = of_cell[at] + of_state[at] * o[at] * (1.0 - squashed * squashed);
-        of_i[at] = of_this * g[at] * i[at] * (1.0 - i[at]);
-        of_g[at] = of_this * i[at] * (1.0 - g[at] * g[at]);
-        of_f[at] = of_this * cell_before[at] * f[at] * (1.0 - f[at]);
-        of_cell[at] = of_this * f[at];
+    let one = I::splat(1.0);
+    // The slope of a sigmoid, given its value.
+    let slope = |value: I::Vector| I::mul(value, I::sub(one, value));
+    let mut at = 0;
+    while at < n {
+        let load = |values: &[f32], start: usize| load_some::<I>(values, start, n - at);
+        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| load(gates, gate * n + at));
+        let (squashed, of_state) = (tanh::<I>(load(cell, at)), load(of_state, at));
+        let of_o = I::mul(I::mul(of_state, squashed), slope(o));
+        let bent = I::sub(one, I::mul(squashed, squashed));
+        let of_this = I::fused(I::mul(of_state, o), bent, load(of_cell, at));
+        let of_i = I::mul(I::mul(of_this, g), slope(i));
+        let of_g = I::mul(I::mul(of_this, i), I::sub(one, I::mul(g, g)));
+        let of_f = I::mul(I::mul(of_this, load(cell_before, at)), slope(f));
+        for (gate, value) in [of_i, of_f, of_g, of_o].into_iter().enumerate() {
+            store_some::<I>(value, inputs, gate * n + at, n - at);
+        }
+        store_some::<I>(I::mul(of_this, f), of_cell, at, n - at);
+        at += I::LANES;
     }
 }
 
@@ -342,7 +388,7 @@ mod tests {
             let sum = |inputs: &[f64]| -> f64 {
                 plain(shape, inputs, &weight, &mask).iter().zip(&gradient).map(|(state, weight)| state * weight).sum()
             };
-            let found = lstm_backward(shape, &states, &narrow(&weight), &mask, &narrow(&gradient));
+            let found = lstm_backward(shape, states.view(), &narrow(&weight), &mask, &narrow(&gradient));
             for at in (0..inputs.len()).step_by(1 + inputs.len() / 7) {
                 let moved = |by: f64| {
                     let mut inputs = inputs.clone();

@@ -1,7 +1,6 @@
 //! Products of a few rows with a matrix that is used again and again.
 
 use crate::Instructions;
-use crate::functions::fused;
 
 /// A matrix `[depth, columns]` laid out for [`multiply_add`]: panels of some columns, row behind row, the last filled up with zeros.
 #[derive(Debug, Clone)]
@@ -47,40 +46,40 @@ pub(crate) struct Rows<'a> {
 /// `out[row] += rows[row] * matrix` for each row; rows of `out` are `out_stride` apart.
 #[inline(always)]
 pub(crate) fn multiply_add<I: Instructions>(rows: Rows, matrix: &Packed, out: &mut [f32], out_stride: usize) {
-    // Rows of a tile are as many as leave registers for the panel.
+    // A tile has as many rows as registers are left for beside the panel's: 32 registers of the widest vectors, 16 of the others.
     match I::LANES {
-        16 => tiles::<I, 8, 32>(rows, matrix, out, out_stride),
-        8 => tiles::<I, 6, 16>(rows, matrix, out, out_stride),
-        _ => tiles::<I, 4, 8>(rows, matrix, out, out_stride),
+        16 => tiles::<I, 8>(rows, matrix, out, out_stride),
+        8 => tiles::<I, 6>(rows, matrix, out, out_stride),
+        _ => tiles::<I, 4>(rows, matrix, out, out_stride),
     }
 }
 
 #[inline(always)]
-fn tiles<I: Instructions, const M: usize, const N: usize>(rows: Rows, matrix: &Packed, out: &mut [f32], out_stride: usize) {
-    let depth = matrix.depth;
+fn tiles<I: Instructions, const M: usize>(rows: Rows, matrix: &Packed, out: &mut [f32], out_stride: usize) {
+    let (depth, width) = (matrix.depth, panel::<I>());
     if depth == 0 {
         return;
     }
-    for (first, panel) in (0..matrix.columns).step_by(N).zip(matrix.panels.chunks_exact(depth * N)) {
-        let used = N.min(matrix.columns - first);
+    for (first, panel) in (0..matrix.columns).step_by(width).zip(matrix.panels.chunks_exact(depth * width)) {
+        let used = width.min(matrix.columns - first);
         let mut row = 0;
         while row + M <= rows.count {
-            tile::<I, M, N>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
+            tile::<I, M>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
             row += M;
         }
         while row + 2 <= rows.count {
-            tile::<I, 2, N>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
+            tile::<I, 2>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
             row += 2;
         }
         if row < rows.count {
-            tile::<I, 1, N>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
+            tile::<I, 1>(rows, row, panel, &mut out[row * out_stride + first..], out_stride, used);
         }
     }
 }
 
-/// `M` rows by `N` columns in registers.
+/// `M` rows by one panel, in registers.
 #[inline(always)]
-fn tile<I: Instructions, const M: usize, const N: usize>(
+fn tile<I: Instructions, const M: usize>(
     rows: Rows,
     first: usize,
     panel: &[f32],
@@ -88,24 +87,30 @@ fn tile<I: Instructions, const M: usize, const N: usize>(
     out_stride: usize,
     used: usize,
 ) {
-    let depth = panel.len() / N;
+    let depth = panel.len() / (2 * I::LANES);
     let mut left: [&[f32]; M] = [&[]; M];
     for (row, place) in left.iter_mut().enumerate() {
         *place = &rows.values[(first + row) * rows.stride..][..depth];
     }
-    let mut sums = [[0.0f32; N]; M];
-    for (at, right) in panel.as_chunks::<N>().0.iter().enumerate() {
+    let mut sums = [[I::splat(0.0); 2]; M];
+    for (at, right) in panel.chunks_exact(2 * I::LANES).enumerate() {
+        let (near, far) = (I::load(right), I::load(&right[I::LANES..]));
         for row in 0..M {
-            let factor = left[row][at];
-            for column in 0..N {
-                sums[row][column] = fused::<I>(factor, right[column], sums[row][column]);
-            }
+            let factor = I::splat(left[row][at]);
+            sums[row] = [I::fused(factor, near, sums[row][0]), I::fused(factor, far, sums[row][1])];
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
+    for (row, [near, far]) in sums.into_iter().enumerate() {
         let place = &mut out[row * out_stride..][..used];
-        for column in 0..used {
-            place[column] += sums[column];
+        if used == 2 * I::LANES {
+            let (first, last) = place.split_at_mut(I::LANES);
+            I::store(I::add(I::load(first), near), first);
+            I::store(I::add(I::load(last), far), last);
+        } else {
+            let mut sums = [0.0; 32];
+            I::store(near, &mut sums);
+            I::store(far, &mut sums[I::LANES..]);
+            place.iter_mut().zip(sums).for_each(|(place, sum)| *place += sum);
         }
     }
 }
@@ -115,8 +120,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::dispatch::plain;
-    use crate::{Kernel, dispatch};
+    use crate::Kernel;
+    use crate::dispatch::each;
 
     #[derive(Clone)]
     struct Product {
@@ -146,7 +151,7 @@ mod tests {
                 right: (0..k * n).map(|at| number(at + 7)).collect(),
                 shape: [m, k, n],
             };
-            for out in [dispatch(product.clone()), plain(product.clone())] {
+            for out in each(product.clone()) {
                 for row in 0..m {
                     for column in 0..n {
                         let terms = (0..k).map(|at| f64::from(product.left[row * (k + 2) + at]) * f64::from(product.right[at * n + column]));

@@ -14,6 +14,10 @@ use mbm_model::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, R
 use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors};
 use mbm_train::OptimizerSettings;
 
+/// As the `mbm` command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Work = Box<dyn FnMut()>;
 
 const WORK: [&str; 8] =
@@ -79,7 +83,7 @@ fn steps(encoder: &str, dims: [usize; 3], backward: bool) -> Work {
     let device = if backward { Device::flex().autodiff() } else { Device::flex() };
     let shape = Shape::Frames { width: dims[2], max_steps: dims[1] };
     let encoder: Encoder = EncoderSettings::Audio(read::<AudioEncoder>(encoder)).init(&shape, Reading::Summary, &device);
-    let encoder = encoder.materialize().train();
+    let encoder = encoder.materialize();
     let values = Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), &device);
     Box::new(move || {
         let Steps { values, mask } = Steps::full(values.clone());

@@ -405,8 +405,7 @@ fn recur(recurrent: &Recurrent, steps: Steps, reduce: Reduce) -> Steps {
     if reduce == Reduce::Last {
         return Steps::single(last);
     }
-    let values = Tensor::stack(outputs, 1); // [batch, steps, width]
-    reduce.apply(Steps { values, mask: steps.mask }, None)
+    reduce.apply(Steps { values: outputs, mask: steps.mask }, None)
 }
 
 impl Parallel {

@@ -6,6 +6,7 @@ mod conv;
 mod dense;
 mod dropout;
 mod position;
+mod recurrence;
 mod recurrent;
 mod transformer;
 

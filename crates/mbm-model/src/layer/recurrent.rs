@@ -1,14 +1,16 @@
-//! Recurrent layers with packed gates: one matrix product a step for all gates of a cell.
+//! Recurrent layers with packed gates: one matrix product a step for all gates of a cell; an LSTM's steps are one operation on the CPU.
 //!
 //! Equations and gate order as PyTorch's `RNN`, `LSTM` and `GRU`. Steps are cut by halves rather than one by one, because the
 //! gradient of a slice is as large as what it was cut from: T slices of T steps would cost T squared.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
+use burn::tensor::module::linear;
 use burn::tensor::{Bool, Device, Tensor, activation};
 use mbm_config::choices;
 
 use super::Dropout;
+use super::recurrence::lstm;
 use crate::Steps;
 
 choices! {
@@ -98,53 +100,67 @@ impl RecurrentSpec {
 }
 
 impl Recurrent {
-    /// Outputs of every step `[batch, width]` and the states after the last (and, backwards, the first) valid step, joined:
+    /// Outputs of every step `[batch, steps, width]` and the states after the last (and, backwards, the first) valid step, joined:
     /// `[batch, width]`.
-    pub fn forward(&self, steps: &Steps) -> (Vec<Tensor<2>>, Tensor<2>) {
-        let [batch, _, width] = steps.values.dims();
-        let mut inputs: Vec<Tensor<2>> = unstack(steps.values.clone()).into_iter().map(|x| x.reshape([batch, width])).collect();
-        let masks: Vec<Tensor<2, Bool>> = unstack_mask(steps.mask.clone());
+    pub fn forward(&self, steps: &Steps) -> (Tensor<3>, Tensor<2>) {
+        let mut values = steps.values.clone();
         let mut last = None;
         for (layer_idx, layer) in self.layers.iter().enumerate() {
             if layer_idx > 0 {
-                inputs = inputs.into_iter().map(|x| self.dropout.forward(x)).collect();
+                values = self.dropout.forward(values);
             }
-            let (outputs, state) = layer.forward(&inputs, &masks);
-            (inputs, last) = (outputs, Some(state));
+            let (outputs, state) = layer.forward(Steps { values, mask: steps.mask.clone() });
+            (values, last) = (outputs, Some(state));
         }
-        let last = last.unwrap_or_else(|| inputs[inputs.len() - 1].clone());
-        (inputs, last)
+        (values, last.expect("a stack has one layer at least"))
     }
 }
 
 impl Layer {
-    fn forward(&self, inputs: &[Tensor<2>], masks: &[Tensor<2, Bool>]) -> (Vec<Tensor<2>>, Tensor<2>) {
-        let (outputs, state) = self.forward.run((0..inputs.len()).collect(), inputs, masks);
-        let Some(backward) = &self.backward else { return (outputs, state) };
-        let (mut others, other_state) = backward.run((0..inputs.len()).rev().collect(), inputs, masks);
-        others.reverse();
-        let both = outputs.into_iter().zip(others).map(|(a, b)| Tensor::cat(vec![a, b], 1)).collect();
-        (both, Tensor::cat(vec![state, other_state], 1))
+    fn forward(&self, steps: Steps) -> (Tensor<3>, Tensor<2>) {
+        let [batch, n_steps, _] = steps.values.dims();
+        // Steps that hold nothing hand the state on, so the last one has it.
+        let state = |outputs: &Tensor<3>, at: usize| {
+            let width = outputs.dims()[2];
+            outputs.clone().narrow(1, at, 1).reshape([batch, width])
+        };
+        let outputs = self.forward.run(&steps, false);
+        let last = state(&outputs, n_steps - 1);
+        let Some(backward) = &self.backward else { return (outputs, last) };
+        let others = backward.run(&steps, true);
+        let other_last = state(&others, 0);
+        (Tensor::cat(vec![outputs, others], 2), Tensor::cat(vec![last, other_last], 1))
     }
 }
 
+/// Whether the CPU backend's own operations can be used: every tensor of such a build is on it.
+const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
+
 impl Cell {
-    /// Runs over steps in an order; a step that holds nothing leaves the state as it is. Outputs are in that order.
-    fn run(&self, order: Vec<usize>, inputs: &[Tensor<2>], masks: &[Tensor<2, Bool>]) -> (Vec<Tensor<2>>, Tensor<2>) {
-        let [batch, _] = inputs[0].dims();
+    /// The state after each step, `[batch, steps, hidden]`; a step that holds nothing leaves it as it is.
+    fn run(&self, steps: &Steps, is_reversed: bool) -> Tensor<3> {
+        if self.kind == CellType::Lstm && IS_CPU {
+            let bias = self.input_bias.val() + self.hidden_bias.val();
+            let inputs = linear(steps.values.clone(), self.input.val(), Some(bias));
+            return lstm(inputs, self.hidden.val(), steps.mask.clone().float(), is_reversed);
+        }
+        let [batch, n_steps, width] = steps.values.dims();
+        let inputs: Vec<Tensor<2>> = unstack(steps.values.clone()).into_iter().map(|x| x.reshape([batch, width])).collect();
+        let masks = unstack_mask(steps.mask.clone());
         let mut hidden = Tensor::zeros([batch, self.hidden_size], &inputs[0].device());
         let mut memory = hidden.clone();
-        let mut outputs = Vec::with_capacity(inputs.len());
-        for step in order {
+        let mut outputs = vec![hidden.clone(); n_steps];
+        for at in 0..n_steps {
+            let step = if is_reversed { n_steps - 1 - at } else { at };
             let (next_hidden, next_memory) = self.step(inputs[step].clone(), hidden.clone(), memory.clone());
             let valid = masks[step].clone().expand([batch, self.hidden_size]);
             hidden = hidden.mask_where(valid.clone(), next_hidden);
             if self.kind == CellType::Lstm {
                 memory = memory.mask_where(valid, next_memory);
             }
-            outputs.push(hidden.clone());
+            outputs[step] = hidden.clone();
         }
-        (outputs, hidden)
+        Tensor::stack(outputs, 1)
     }
 
     fn step(&self, x: Tensor<2>, hidden: Tensor<2>, memory: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
