@@ -175,6 +175,7 @@ macro_rules! x86 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::is_x86_feature_detected as has;
+    #[allow(clippy::wildcard_imports)] // Some forty intrinsics, named once each below.
     use std::arch::x86_64::*;
 
     use super::{Instructions, Kernel, Plain};

@@ -1,13 +1,16 @@
 //! Hot loops on slices of numbers: no tensors, no files.
 //!
 //! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in [`dispatch`], which chooses at run
-//! time: one binary serves old and new processors. `unsafe` stands in that module alone.
+//! time: one binary serves old and new processors. `unsafe` stands in that module, and where `matrix` calls the `gemm` crate for large products.
 
+mod conv;
 mod dispatch;
 mod functions;
 mod lstm;
+mod matrix;
 mod multiply;
 
+pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 pub use multiply::Packed;
 

@@ -34,6 +34,7 @@ mod golden;
 mod input;
 mod layer;
 mod model;
+mod operation;
 mod pretrained;
 mod sequence;
 #[cfg(test)]

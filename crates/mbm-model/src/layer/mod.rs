@@ -6,7 +6,6 @@ mod conv;
 mod dense;
 mod dropout;
 mod position;
-mod recurrence;
 mod recurrent;
 mod transformer;
 

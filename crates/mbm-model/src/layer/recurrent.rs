@@ -10,8 +10,7 @@ use burn::tensor::{Bool, Device, Tensor, activation};
 use mbm_config::choices;
 
 use super::Dropout;
-use super::recurrence::lstm;
-use crate::Steps;
+use crate::{Steps, operation};
 
 choices! {
     /// The recurrent cell.
@@ -133,16 +132,13 @@ impl Layer {
     }
 }
 
-/// Whether the CPU backend's own operations can be used: every tensor of such a build is on it.
-const IS_CPU: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
-
 impl Cell {
     /// The state after each step, `[batch, steps, hidden]`; a step that holds nothing leaves it as it is.
     fn run(&self, steps: &Steps, is_reversed: bool) -> Tensor<3> {
-        if self.kind == CellType::Lstm && IS_CPU {
+        if self.kind == CellType::Lstm && operation::ARE_THERE {
             let bias = self.input_bias.val() + self.hidden_bias.val();
             let inputs = linear(steps.values.clone(), self.input.val(), Some(bias));
-            return lstm(inputs, self.hidden.val(), steps.mask.clone().float(), is_reversed);
+            return operation::lstm(inputs, self.hidden.val(), steps.mask.clone().float(), is_reversed);
         }
         let [batch, n_steps, width] = steps.values.dims();
         let inputs: Vec<Tensor<2>> = unstack(steps.values.clone()).into_iter().map(|x| x.reshape([batch, width])).collect();

@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM as one operation of the CPU backend, with its own gradient.
+//! The recurrence of an LSTM as one operation.
 
 use std::sync::Arc;
 
@@ -9,47 +9,24 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
 use mbm_kernels::{LstmShape, LstmView, lstm_backward, lstm_forward};
 
-/// Runs an LSTM over all steps: `[batch, steps, 4 hidden]` that inputs add to the gates `[i, f, g, o]`, the weight `[hidden, 4 hidden]` of
-/// the state, and `[batch, steps]`, 0 where a step holds nothing and leaves the state as it is. The states: `[batch, steps, hidden]`.
-pub(super) fn lstm(inputs: Tensor<3>, weight: Tensor<2>, mask: Tensor<2>, is_reversed: bool) -> Tensor<3> {
-    let states =
-        <Dispatch as Recurrence>::lstm(inputs.into_dispatch(), weight.into_dispatch(), mask.into_dispatch(), is_reversed);
-    Tensor::from_dispatch(states)
-}
-
-/// Operations that the backend has from us.
-#[backend_extension(Flex, Autodiff)]
-trait Recurrence: Backend {
-    fn lstm(
-        inputs: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
-        is_reversed: bool,
-    ) -> FloatTensor<Self>;
-}
-
-impl Recurrence for Flex {
-    fn lstm(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> FlexTensor {
-        run(inputs, weight, mask, is_reversed).hidden
-    }
-}
+use super::values;
 
 /// A recurrence that has run.
 #[derive(Debug, Clone)]
-struct Ran {
+pub(super) struct Ran {
     shape: LstmShape,
     weight: FlexTensor,
     mask: FlexTensor,
-    hidden: FlexTensor,
+    pub hidden: FlexTensor,
     cells: Arc<Vec<f32>>,
     gates: Arc<Vec<f32>>,
 }
 
-fn run(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> Ran {
+pub(super) fn run(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> Ran {
     let sizes = inputs.shape();
     let [batch, steps, gates] = [sizes[0], sizes[1], sizes[2]];
     let shape = LstmShape { batch, steps, hidden: gates / 4, is_reversed };
@@ -60,26 +37,20 @@ fn run(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bo
     Ran { shape, weight, mask, hidden, cells: Arc::new(states.cells), gates: Arc::new(states.gates) }
 }
 
-fn values(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("the tensor has been made contiguous, and is f32")
-}
-
-impl<C: CheckpointStrategy> Recurrence for Autodiff<Flex, C> {
-    fn lstm(
-        inputs: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        mask: FloatTensor<Self>,
-        is_reversed: bool,
-    ) -> FloatTensor<Self> {
-        let prepared = LstmBackward.prepare::<C>([inputs.node(), weight.node()]).compute_bound().stateful();
-        let ran = run(inputs.into_primitive(), weight.into_primitive(), mask.into_primitive(), is_reversed);
-        match prepared {
-            OpsKind::Tracked(prepared) => {
-                let hidden = ran.hidden.clone();
-                prepared.finish(ran, hidden)
-            }
-            OpsKind::UnTracked(prepared) => prepared.finish(ran.hidden),
+pub(super) fn tracked<C: CheckpointStrategy>(
+    inputs: FloatTensor<Autodiff<Flex, C>>,
+    weight: FloatTensor<Autodiff<Flex, C>>,
+    mask: FloatTensor<Autodiff<Flex, C>>,
+    is_reversed: bool,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let prepared = LstmBackward.prepare::<C>([inputs.node(), weight.node()]).compute_bound().stateful();
+    let ran = run(inputs.into_primitive(), weight.into_primitive(), mask.into_primitive(), is_reversed);
+    match prepared {
+        OpsKind::Tracked(prepared) => {
+            let hidden = ran.hidden.clone();
+            prepared.finish(ran, hidden)
         }
+        OpsKind::UnTracked(prepared) => prepared.finish(ran.hidden),
     }
 }
 

@@ -1,0 +1,316 @@
+//! Convolutions over pictures as products of matrices: what each place sees becomes a column (Chellapilla et al. 2006), some rows of places
+//! at a time, so that the columns stay in the cache; kernels of one place need none.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::matrix::{Matrix, multiply};
+
+/// The sizes of a convolution of one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Pictures.
+    pub batch: usize,
+    /// Channels in and out.
+    pub channels: [usize; 2],
+    /// Rows and columns of a picture.
+    pub size: [usize; 2],
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// From place to place, down and across.
+    pub stride: [usize; 2],
+    /// Zeros above and left of a picture, and as many below and right.
+    pub padding: [usize; 2],
+}
+
+/// Numbers of a block of columns: half of a second-level cache of one megabyte.
+const BLOCK: usize = 1 << 17;
+
+impl ConvShape {
+    /// Rows and columns of what comes out.
+    ///
+    /// # Panics
+    /// A kernel larger than the padded picture.
+    pub fn out_size(&self) -> [usize; 2] {
+        [0, 1].map(|axis| {
+            let padded = self.size[axis] + 2 * self.padding[axis];
+            assert!(self.kernel[axis] <= padded, "a kernel of {:?} is larger than the picture", self.kernel);
+            (padded - self.kernel[axis]) / self.stride[axis] + 1
+        })
+    }
+
+    fn n_in(&self) -> usize {
+        self.channels[0] * self.size[0] * self.size[1]
+    }
+
+    fn n_out(&self) -> usize {
+        let [rows, columns] = self.out_size();
+        self.channels[1] * rows * columns
+    }
+
+    /// Numbers that a place sees.
+    fn depth(&self) -> usize {
+        self.channels[0] * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Whether a picture is its own matrix of columns.
+    fn is_plain(&self) -> bool {
+        self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
+    }
+
+    /// The rows of places in blocks.
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let [rows, columns] = self.out_size();
+        let height = if self.is_plain() { rows } else { (BLOCK / (self.depth() * columns).max(1)).clamp(1, rows) };
+        (0..rows).step_by(height).map(move |first| first..(first + height).min(rows))
+    }
+
+    /// Pictures that each thread takes.
+    fn share(&self) -> usize {
+        self.batch.div_ceil(rayon::current_num_threads()).max(1)
+    }
+
+    /// Columns of the kernel's place `x` for which the place in the picture is one, and the first of those places.
+    #[inline(always)]
+    fn inside(&self, x: usize, columns: usize) -> (Range<usize>, usize) {
+        let (pad, stride, width) = (self.padding[1], self.stride[1], self.size[1]);
+        let first = pad.saturating_sub(x).div_ceil(stride);
+        let last = (width + pad).saturating_sub(x).div_ceil(stride).min(columns);
+        (first.min(last)..last, first * stride + x - pad.min(first * stride + x))
+    }
+
+    /// Gives each run of places of some rows: the row of the matrix, the place in it, and the place in the picture, each with how many.
+    #[inline(always)]
+    fn each_run(&self, rows: &Range<usize>, mut take: impl FnMut(usize, usize, Range<usize>, Option<usize>)) {
+        let [height, width] = self.size;
+        let columns = self.out_size()[1];
+        for row in 0..self.depth() {
+            let (channel, place) = (row / (self.kernel[0] * self.kernel[1]), row % (self.kernel[0] * self.kernel[1]));
+            let (ky, kx) = (place / self.kernel[1], place % self.kernel[1]);
+            let (inside, first) = self.inside(kx, columns);
+            for (at, out_row) in rows.clone().enumerate() {
+                let y = (out_row * self.stride[0] + ky).checked_sub(self.padding[0]).filter(|y| *y < height);
+                let from = y.map(|y| (channel * height + y) * width + first);
+                take(row, at * columns, inside.clone(), from);
+            }
+        }
+    }
+
+    /// `[depth, places]`: what the places of some rows see of a picture.
+    fn columns_of(&self, picture: &[f32], rows: &Range<usize>, out: &mut Vec<f32>) {
+        let (columns, stride) = (self.out_size()[1], self.stride[1]);
+        let n_places = rows.len() * columns;
+        out.resize(self.depth() * n_places, 0.0);
+        self.each_run(rows, |row, place, inside, from| {
+            let run = &mut out[row * n_places + place..][..columns];
+            let Some(from) = from.filter(|_| !inside.is_empty()) else { return run.fill(0.0) };
+            run[..inside.start].fill(0.0);
+            run[inside.end..].fill(0.0);
+            let run = &mut run[inside];
+            if stride == 1 {
+                run.copy_from_slice(&picture[from..from + run.len()]);
+            } else {
+                run.iter_mut().zip(picture[from..].iter().step_by(stride)).for_each(|(place, value)| *place = *value);
+            }
+        });
+    }
+
+    /// Adds what the places of some rows saw back to where they saw it.
+    fn add_columns(&self, columns: &[f32], rows: &Range<usize>, picture: &mut [f32]) {
+        let n_columns = self.out_size()[1];
+        let (n_places, stride) = (rows.len() * n_columns, self.stride[1]);
+        self.each_run(rows, |row, place, inside, from| {
+            let Some(from) = from.filter(|_| !inside.is_empty()) else { return };
+            let run = &columns[row * n_places + place..][inside];
+            if stride == 1 {
+                picture[from..from + run.len()].iter_mut().zip(run).for_each(|(sum, value)| *sum += value);
+            } else {
+                picture[from..].iter_mut().step_by(stride).zip(run).for_each(|(sum, value)| *sum += value);
+            }
+        });
+    }
+
+    fn check(&self, pictures: &[f32], weight: &[f32]) {
+        assert_eq!(pictures.len(), self.batch * self.n_in(), "pictures of a convolution of {self:?}");
+        assert_eq!(weight.len(), self.channels[1] * self.depth(), "the weight of a convolution of {self:?}");
+    }
+}
+
+/// `[batch, in, height, width]` by `[out, in, kernel height, kernel width]`: `[batch, out, height, width]`.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32]) -> Vec<f32> {
+    shape.check(pictures, weight);
+    let mut out = vec![0.0; shape.batch * shape.n_out()];
+    if out.is_empty() || shape.n_in() == 0 {
+        return out;
+    }
+    // Fewer pictures than threads: threads share each product instead.
+    let shared = shape.batch < rayon::current_num_threads();
+    let share = if shared { shape.batch } else { shape.share() };
+    let (n_in, n_out) = (shape.n_in(), shape.n_out());
+    let [rows, columns] = shape.out_size();
+    let weight = Matrix::rows(weight, [shape.channels[1], shape.depth()]);
+    out.par_chunks_mut(share * n_out).zip(pictures.par_chunks(share * n_in)).for_each(|(out, pictures)| {
+        let mut buffer = Vec::new();
+        for (out, picture) in out.chunks_mut(n_out).zip(pictures.chunks(n_in)) {
+            for block in shape.blocks() {
+                let n_places = block.len() * columns;
+                let seen = if shape.is_plain() {
+                    picture
+                } else {
+                    shape.columns_of(picture, &block, &mut buffer);
+                    &buffer
+                };
+                let seen = Matrix::rows(seen, [shape.depth(), n_places]);
+                multiply(&mut out[block.start * columns..], rows * columns, weight, seen, false, shared);
+            }
+        }
+    });
+    out
+}
+
+/// Gradients of the pictures, where asked for, and of the weight.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn conv_backward(
+    shape: ConvShape,
+    pictures: &[f32],
+    weight: &[f32],
+    gradient: &[f32],
+    of_pictures: bool,
+) -> (Option<Vec<f32>>, Vec<f32>) {
+    shape.check(pictures, weight);
+    let (n_in, n_out, share) = (shape.n_in(), shape.n_out(), shape.share());
+    assert_eq!(gradient.len(), shape.batch * n_out, "the gradient of a convolution of {shape:?}");
+    if gradient.is_empty() || n_in == 0 {
+        return (of_pictures.then(|| vec![0.0; pictures.len()]), vec![0.0; weight.len()]);
+    }
+    let mut out = vec![0.0; if of_pictures { pictures.len() } else { 0 }];
+    // Each thread's own pictures; where their gradient is not asked for, there is nothing to write to.
+    let mut parts: Vec<&mut [f32]> = out.chunks_mut(share * n_in).collect();
+    parts.resize_with(shape.batch.div_ceil(share), Default::default);
+    let inputs = pictures.par_chunks(share * n_in).zip(gradient.par_chunks(share * n_out));
+    let sums: Vec<Vec<f32>> = parts
+        .into_par_iter()
+        .zip(inputs)
+        .map(|(out, (pictures, gradient))| shape.back(pictures, weight, gradient, out))
+        .collect();
+    // In the order of the pictures: the same sum on every run.
+    let mut sums = sums.into_iter();
+    let mut total = sums.next().unwrap_or_default();
+    sums.for_each(|sum| total.iter_mut().zip(sum).for_each(|(total, value)| *total += value));
+    (of_pictures.then_some(out), total)
+}
+
+impl ConvShape {
+    /// The weight's gradient by some pictures, and theirs into `out` unless it is empty.
+    fn back(&self, pictures: &[f32], weight: &[f32], gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
+        let [rows, columns] = self.out_size();
+        let (n_in, n_out, depth) = (self.n_in(), self.n_out(), self.depth());
+        let weight = Matrix::rows(weight, [self.channels[1], depth]);
+        let mut sum = vec![0.0; self.channels[1] * depth];
+        let (mut seen, mut of_seen) = (Vec::new(), Vec::new());
+        for (at, (picture, gradient)) in pictures.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
+            for block in self.blocks() {
+                let n_places = block.len() * columns;
+                let seen = if self.is_plain() {
+                    picture
+                } else {
+                    self.columns_of(picture, &block, &mut seen);
+                    &seen
+                };
+                let gradient = Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_places], rows * columns);
+                multiply(&mut sum, depth, gradient, Matrix::rows(seen, [depth, n_places]).transposed(), true, false);
+                let Some(out) = out.get_mut(at * n_in..(at + 1) * n_in) else { continue };
+                if self.is_plain() {
+                    multiply(out, n_places, weight.transposed(), gradient, false, false);
+                } else {
+                    of_seen.resize(depth * n_places, 0.0);
+                    multiply(&mut of_seen, n_places, weight.transposed(), gradient, false, false);
+                    self.add_columns(&of_seen, &block, out);
+                }
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wave(n: usize, step: f64) -> Vec<f32> {
+        (0..n).map(|at| ((at as f64 + 1.0) * step).sin() as f32).collect()
+    }
+
+    /// Each product of a number that comes in, one of the weight, and the place that comes out, by the definition.
+    fn each_product(shape: ConvShape, mut take: impl FnMut(usize, usize, usize)) {
+        let [rows, columns] = shape.out_size();
+        let ([n_in, n_out], [height, width], [kh, kw]) = (shape.channels, shape.size, shape.kernel);
+        for (picture, to) in (0..shape.batch).flat_map(|picture| (0..n_out).map(move |to| (picture, to))) {
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
+                for (from, (ky, kx)) in (0..n_in).flat_map(|from| (0..kh * kw).map(move |place| (from, (place / kw, place % kw))))
+                {
+                    let y = (row * shape.stride[0] + ky).wrapping_sub(shape.padding[0]);
+                    let x = (column * shape.stride[1] + kx).wrapping_sub(shape.padding[1]);
+                    if y < height && x < width {
+                        let seen = ((picture * n_in + from) * height + y) * width + x;
+                        let weight = ((to * n_in + from) * kh + ky) * kw + kx;
+                        take(seen, weight, ((picture * n_out + to) * rows + row) * columns + column);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn convolutions_and_their_gradients_are_those_of_the_definition(
+            batch in 1usize..5, n_in in 1usize..4, n_out in 1usize..5, height in 3usize..9, width in 3usize..9,
+            kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3,
+        ) {
+            let shape = ConvShape {
+                batch,
+                channels: [n_in, n_out],
+                size: [height, width],
+                kernel: [kernel, kernel],
+                stride: [stride, stride],
+                padding: [padding, padding],
+            };
+            let (pictures, weight) = (wave(batch * shape.n_in(), 0.7), wave(n_out * shape.depth(), 0.3));
+            let gradient = wave(batch * shape.n_out(), 0.9);
+            let (mut out, mut of_pictures, mut of_weight) =
+                (vec![0.0f64; gradient.len()], vec![0.0f64; pictures.len()], vec![0.0f64; weight.len()]);
+            each_product(shape, |seen, by, to| {
+                out[to] += f64::from(pictures[seen]) * f64::from(weight[by]);
+                of_pictures[seen] += f64::from(gradient[to]) * f64::from(weight[by]);
+                of_weight[by] += f64::from(gradient[to]) * f64::from(pictures[seen]);
+            });
+            let close = |found: &[f32], want: &[f64]| found.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 2e-5);
+            prop_assert!(close(&conv_forward(shape, &pictures, &weight), &out));
+            let (found, of_kernel) = conv_backward(shape, &pictures, &weight, &gradient, true);
+            prop_assert!(close(&found.unwrap(), &of_pictures));
+            prop_assert!(close(&of_kernel, &of_weight));
+            prop_assert!(conv_backward(shape, &pictures, &weight, &gradient, false).0.is_none());
+        }
+    }
+
+    #[test]
+    fn blocks_join_without_a_seam() {
+        // 600 numbers a place and 40 x 40 places: more than one block.
+        let shape = ConvShape { batch: 1, channels: [24, 2], size: [40, 40], kernel: [5, 5], stride: [1, 1], padding: [2, 2] };
+        assert!(shape.blocks().count() > 1);
+        let (pictures, weight) = (wave(shape.n_in(), 0.7), wave(2 * shape.depth(), 0.3));
+        let mut out = vec![0.0f64; shape.n_out()];
+        each_product(shape, |seen, by, to| out[to] += f64::from(pictures[seen]) * f64::from(weight[by]));
+        for (found, want) in conv_forward(shape, &pictures, &weight).iter().zip(&out) {
+            assert!((f64::from(*found) - want).abs() < 1e-4, "{found} is not {want}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A convolution as one operation.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use mbm_kernels::{ConvShape, conv_backward, conv_forward};
+
+use super::values;
+
+/// What the gradient needs.
+#[derive(Debug, Clone)]
+pub(super) struct Ran {
+    shape: ConvShape,
+    pictures: FlexTensor,
+    weight: FlexTensor,
+}
+
+/// What it was made from, and what comes out.
+pub(super) fn run(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
+    let (from, by) = (pictures.shape(), weight.shape());
+    let shape = ConvShape {
+        batch: from[0],
+        channels: [from[1], by[0]],
+        size: [from[2], from[3]],
+        kernel: [by[2], by[3]],
+        stride: [stride; 2],
+        padding: [padding; 2],
+    };
+    let (pictures, weight) = (pictures.to_contiguous(), weight.to_contiguous());
+    let out = conv_forward(shape, values(&pictures), values(&weight));
+    let [rows, columns] = shape.out_size();
+    let out = FlexTensor::from_data(TensorData::new(out, [shape.batch, shape.channels[1], rows, columns]));
+    (Ran { shape, pictures, weight }, out)
+}
+
+pub(super) fn tracked<C: CheckpointStrategy>(
+    pictures: FloatTensor<Autodiff<Flex, C>>,
+    weight: FloatTensor<Autodiff<Flex, C>>,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let prepared = ConvBackward.prepare::<C>([pictures.node(), weight.node()]).compute_bound().stateful();
+    let (ran, out) = run(pictures.into_primitive(), weight.into_primitive(), stride, padding);
+    match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(ran, out),
+        OpsKind::UnTracked(prepared) => prepared.finish(out),
+    }
+}
+
+#[derive(Debug)]
+struct ConvBackward;
+
+impl Backward<Flex, 2> for ConvBackward {
+    type State = Ran;
+
+    fn backward(self, ops: Ops<Ran, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [of_pictures, of_weight] = ops.parents;
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let Ran { shape, pictures, weight } = ops.state;
+        let found = conv_backward(shape, values(&pictures), values(&weight), values(&gradient), of_pictures.is_some());
+        if let (Some(node), Some(found)) = (of_pictures, found.0) {
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, pictures.shape())));
+        }
+        if let Some(node) = of_weight {
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found.1, weight.shape())));
+        }
+    }
+}

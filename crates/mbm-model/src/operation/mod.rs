@@ -1,0 +1,67 @@
+//! Operations that the CPU backend has from us, each with its own gradient.
+
+mod conv;
+mod lstm;
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+
+/// Whether they can be used: every tensor of such a build is on the CPU.
+pub(crate) const ARE_THERE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
+
+/// Runs an LSTM over all steps: `[batch, steps, 4 hidden]` that inputs add to the gates `[i, f, g, o]`, the weight `[hidden, 4 hidden]` of
+/// the state, and `[batch, steps]`, 0 where a step holds nothing and leaves the state as it is. The states: `[batch, steps, hidden]`.
+pub(crate) fn lstm(inputs: Tensor<3>, weight: Tensor<2>, mask: Tensor<2>, is_reversed: bool) -> Tensor<3> {
+    let (inputs, weight, mask) = (inputs.into_dispatch(), weight.into_dispatch(), mask.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::lstm(inputs, weight, mask, is_reversed))
+}
+
+/// `[batch, in, height, width]` by `[out, in, kernel, kernel]`, zeros around the pictures: `[batch, out, height, width]`.
+pub(crate) fn convolve(pictures: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Operations>::convolve(pictures.into_dispatch(), weight.into_dispatch(), stride, padding))
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait Operations: Backend {
+    fn lstm(
+        inputs: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        is_reversed: bool,
+    ) -> FloatTensor<Self>;
+
+    fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+}
+
+impl Operations for Flex {
+    fn lstm(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> FlexTensor {
+        lstm::run(inputs, weight, mask, is_reversed).hidden
+    }
+
+    fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
+        conv::run(pictures, weight, stride, padding).1
+    }
+}
+
+impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
+    fn lstm(
+        inputs: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        is_reversed: bool,
+    ) -> FloatTensor<Self> {
+        lstm::tracked::<C>(inputs, weight, mask, is_reversed)
+    }
+
+    fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
+        conv::tracked::<C>(pictures, weight, stride, padding)
+    }
+}
+
+/// The numbers of a contiguous tensor.
+fn values(tensor: &FlexTensor) -> &[f32] {
+    tensor.as_slice().expect("tensors of this crate are f32, and this one has been made contiguous")
+}
