@@ -9,9 +9,11 @@ mod functions;
 mod lstm;
 mod matrix;
 mod multiply;
+mod norm;
 
 pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 pub use multiply::Packed;
+pub use norm::{Affine, NormGradients, NormShape, affine, moments, norm_backward};
 
 use dispatch::{Instructions, Kernel, dispatch};

@@ -6,7 +6,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{ConvNorm, ConvNormSpec};
+use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -91,16 +91,12 @@ impl InvertedResidual {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let inner = match &self.expand {
-            Some(expand) => relu6(expand.forward(x.clone())),
+            Some(expand) => expand.forward(x.clone(), Rectifier::Relu6),
             None => x.clone(),
         };
-        let projected = self.project.forward(relu6(self.depthwise.forward(inner)));
+        let projected = self.project.forward(self.depthwise.forward(inner, Rectifier::Relu6), Rectifier::None);
         if self.adds_input { x + projected } else { projected }
     }
-}
-
-fn relu6(x: Tensor<4>) -> Tensor<4> {
-    burn::tensor::activation::relu6(x)
 }
 
 impl Encode for MobileNet {
@@ -110,8 +106,8 @@ impl Encode for MobileNet {
 
     fn encode(&self, input: Tensors) -> Steps {
         let images = expect_input!(input, Images(images) => images);
-        let x = self.blocks.iter().fold(relu6(self.stem.forward(images)), |x, block| block.forward(x));
-        let x = relu6(self.head.forward(x)); // [batch, width, rows, columns]
+        let x = self.blocks.iter().fold(self.stem.forward(images, Rectifier::Relu6), |x, block| block.forward(x));
+        let x = self.head.forward(x, Rectifier::Relu6); // [batch, width, rows, columns]
         self.reduce.apply(Steps::full(grid(x)), None)
     }
 }

@@ -8,7 +8,7 @@ use mbm_config::{choices, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{ConvNorm, ConvNormSpec};
+use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 choices! {
@@ -146,12 +146,13 @@ impl Block {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let n_convs = self.convs.len();
-        let convolved = self.convs.iter().enumerate().fold(x.clone(), |x, (i, conv)| {
-            let x = conv.forward(x);
-            if i + 1 < n_convs { activation::relu(x) } else { x }
-        });
+        let convolved = self
+            .convs
+            .iter()
+            .enumerate()
+            .fold(x.clone(), |x, (i, conv)| conv.forward(x, if i + 1 < n_convs { Rectifier::Relu } else { Rectifier::None }));
         let shortcut = match &self.shortcut {
-            Some(conv) => conv.forward(x),
+            Some(conv) => conv.forward(x, Rectifier::None),
             None => subsample_and_pad(x, self.stride, convolved.dims()[1]),
         };
         activation::relu(convolved + shortcut)
@@ -180,7 +181,7 @@ impl Encode for ResNet {
 
     fn encode(&self, input: Tensors) -> Steps {
         let images = expect_input!(input, Images(images) => images);
-        let mut x = activation::relu(self.stem.forward(images));
+        let mut x = self.stem.forward(images, Rectifier::Relu);
         if let Some(pool) = &self.pool {
             x = pool.forward(x);
         }

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig, Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig1d, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation};
 
 use crate::operation;
 
@@ -50,7 +50,7 @@ impl Conv {
     /// Normalises what comes of [`Conv::convolve`], perhaps pooled.
     pub fn normalize(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.norm {
-            Some(norm) => norm.forward(x),
+            Some(norm) => normalize(norm, x, Rectifier::None),
             None => x,
         }
     }
@@ -70,9 +70,56 @@ impl ConvNormSpec {
 
 impl ConvNorm {
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(convolve(&self.conv, x))
+    pub fn forward(&self, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+        normalize(&self.norm, convolve(&self.conv, x), rectifier)
     }
+}
+
+/// What follows a normalisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rectifier {
+    None,
+    Relu,
+    /// Between 0 and 6.
+    Relu6,
+}
+
+impl Rectifier {
+    fn bounds(self) -> [f32; 2] {
+        match self {
+            Self::None => [f32::NEG_INFINITY, f32::INFINITY],
+            Self::Relu => [0.0, f32::INFINITY],
+            Self::Relu6 => [0.0, 6.0],
+        }
+    }
+
+    fn apply(self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::None => x,
+            Self::Relu => activation::relu(x),
+            Self::Relu6 => activation::relu6(x),
+        }
+    }
+}
+
+/// Whichever can be used: our own operation, or Burn's layer, which a batch norm that keeps its statistics in training goes through.
+fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+    let is_training = x.device().is_autodiff();
+    let is_trained = is_training && norm.training.is_enabled();
+    if !operation::ARE_THERE || (is_training && !is_trained) {
+        return rectifier.apply(norm.forward(x));
+    }
+    let moments = if is_trained {
+        let moments = operation::moments(x.clone());
+        let [mean, variance] = [0, 1].map(|row| moments.clone().narrow(0, row, 1).squeeze_dim::<1>(0));
+        let next = |now: Tensor<1>, new: Tensor<1>| (now * (1.0 - norm.momentum) + new * norm.momentum).detach();
+        norm.running_mean.update(next(norm.running_mean.value_sync(), mean));
+        norm.running_var.update(next(norm.running_var.value_sync(), variance));
+        moments
+    } else {
+        Tensor::stack(vec![norm.running_mean.value(), norm.running_var.value()], 0)
+    };
+    operation::normalize(x, norm.gamma.val(), norm.beta.val(), moments, norm.epsilon, rectifier.bounds())
 }
 
 /// Whichever is quicker: our own operation for one group, Burn's for several.
@@ -95,4 +142,50 @@ fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 pub(crate) fn conv1d(channels: [usize; 2], kernel: usize, device: &Device) -> Conv1d {
     let (before, after) = ((kernel - 1) / 2, kernel / 2);
     Conv1dConfig::new(channels[0], channels[1], kernel).with_padding(PaddingConfig1d::Explicit(before, after)).init(device)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Distribution, TensorData};
+
+    use super::*;
+
+    fn close(a: TensorData, b: TensorData) {
+        let [a, b] = [a, b].map(|data| data.try_into_vec::<f32>().unwrap());
+        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(a.len() == b.len() && worst < 1e-4, "{worst}");
+    }
+
+    /// Our operations against Burn's layers in a training step: what comes out, every gradient, and the running statistics.
+    #[test]
+    fn operations_train_as_the_layers_of_burn_do() {
+        for (rectifier, kernel, stride) in [(Rectifier::Relu, 3, 1), (Rectifier::None, 1, 2), (Rectifier::Relu6, 3, 2)] {
+            let device = Device::flex().autodiff();
+            // Two of the same seed: clones would share their running statistics.
+            let [ours, theirs] = [(), ()].map(|()| {
+                device.seed(7);
+                ConvNormSpec::new([3, 5], kernel, stride).init(&device).materialize()
+            });
+            let x = Tensor::<4>::random([4, 3, 9, 7], Distribution::Normal(0.5, 2.0), &device).require_grad();
+            let y = x.clone().detach().require_grad();
+            let own = ours.forward(x.clone(), rectifier);
+            let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(y.clone())));
+            close(own.clone().into_data(), other.clone().into_data());
+            let weights = Tensor::<4>::random(own.dims(), Distribution::Normal(0.0, 1.0), &device);
+            let (own, other) = ((own * weights.clone()).sum().backward(), (other * weights).sum().backward());
+            close(x.grad(&own).unwrap().into_data(), y.grad(&other).unwrap().into_data());
+            let [a, b] = [(&ours, &own), (&theirs, &other)].map(|(part, gradients)| {
+                let of_vector = |param: &burn::module::Param<Tensor<1>>| param.grad(gradients).unwrap().into_data();
+                let kernel = part.conv.weight.grad(gradients).unwrap().into_data();
+                [kernel, of_vector(&part.norm.gamma), of_vector(&part.norm.beta)]
+            });
+            a.into_iter().zip(b).for_each(|(a, b)| close(a, b));
+            close(ours.norm.running_mean.value_sync().into_data(), theirs.norm.running_mean.value_sync().into_data());
+            close(ours.norm.running_var.value_sync().into_data(), theirs.norm.running_var.value_sync().into_data());
+            let (ours, theirs) = (ours.valid(), theirs.valid());
+            let x = x.detach().inner();
+            let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())));
+            close(ours.forward(x, rectifier).into_data(), other.into_data());
+        }
+    }
 }

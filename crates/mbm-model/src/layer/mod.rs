@@ -11,7 +11,7 @@ mod transformer;
 
 pub use activation::Activation;
 pub(crate) use attention::Attention;
-pub(crate) use conv::{Conv, ConvNorm, ConvNormSpec, conv1d};
+pub(crate) use conv::{Conv, ConvNorm, ConvNormSpec, Rectifier, conv1d};
 pub(crate) use dense::{Dense, DenseSpec};
 pub(crate) use dropout::Dropout;
 pub use dropout::seed_dropout;

@@ -2,12 +2,14 @@
 
 mod conv;
 mod lstm;
+mod norm;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
+use norm::Norm;
 
 /// Whether they can be used: every tensor of such a build is on the CPU.
 pub(crate) const ARE_THERE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
@@ -24,6 +26,26 @@ pub(crate) fn convolve(pictures: Tensor<4>, weight: Tensor<4>, stride: usize, pa
     Tensor::from_dispatch(<Dispatch as Operations>::convolve(pictures.into_dispatch(), weight.into_dispatch(), stride, padding))
 }
 
+/// Means, then variances, of each channel of `[batch, channels, height, width]`: `[2, channels]`. No gradient goes through them.
+pub(crate) fn moments(pictures: Tensor<4>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Operations>::moments(pictures.into_dispatch()))
+}
+
+/// Channels to mean 0 and variance 1 by moments `[2, channels]`, then by a scale and a shift for each, then within bounds. Where a gradient
+/// is asked for, the moments are taken for those of the pictures.
+pub(crate) fn normalize(
+    pictures: Tensor<4>,
+    scale: Tensor<1>,
+    shift: Tensor<1>,
+    moments: Tensor<2>,
+    epsilon: f64,
+    [low, high]: [f32; 2],
+) -> Tensor<4> {
+    let (pictures, moments) = (pictures.into_dispatch(), moments.into_dispatch());
+    let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::normalize(pictures, scale, shift, moments, epsilon as f32, low, high))
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Operations: Backend {
     fn lstm(
@@ -34,6 +56,18 @@ trait Operations: Backend {
     ) -> FloatTensor<Self>;
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+
+    fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn normalize(
+        pictures: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        epsilon: f32,
+        low: f32,
+        high: f32,
+    ) -> FloatTensor<Self>;
 }
 
 impl Operations for Flex {
@@ -43,6 +77,22 @@ impl Operations for Flex {
 
     fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
         conv::run(pictures, weight, stride, padding).1
+    }
+
+    fn moments(pictures: FlexTensor) -> FlexTensor {
+        norm::moments(pictures)
+    }
+
+    fn normalize(
+        pictures: FlexTensor,
+        scale: FlexTensor,
+        shift: FlexTensor,
+        moments: FlexTensor,
+        epsilon: f32,
+        low: f32,
+        high: f32,
+    ) -> FlexTensor {
+        norm::run(pictures, scale, shift, moments, Norm { epsilon, bounds: [low, high] }).out()
     }
 }
 
@@ -58,6 +108,22 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
         conv::tracked::<C>(pictures, weight, stride, padding)
+    }
+
+    fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as AutodiffBackend>::from_inner(norm::moments(pictures.into_primitive()))
+    }
+
+    fn normalize(
+        pictures: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        moments: FloatTensor<Self>,
+        epsilon: f32,
+        low: f32,
+        high: f32,
+    ) -> FloatTensor<Self> {
+        norm::tracked::<C>(pictures, scale, shift, moments, Norm { epsilon, bounds: [low, high] })
     }
 }
 

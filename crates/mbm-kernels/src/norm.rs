@@ -1,0 +1,367 @@
+//! Batch normalisation (Ioffe and Szegedy 2015) together with the rectifier that often follows it.
+
+use rayon::prelude::*;
+
+use crate::{Instructions, Kernel, dispatch};
+
+/// The sizes of some pictures, `[batch, channels, places]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NormShape {
+    /// Pictures.
+    pub batch: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Places of a channel.
+    pub places: usize,
+}
+
+/// What a value is brought to, `value * scale + shift`, and the bounds that it is then held to, infinite for none.
+#[derive(Debug, Clone, Copy)]
+pub struct Affine<'a> {
+    /// One a channel.
+    pub scale: &'a [f32],
+    /// One a channel.
+    pub shift: &'a [f32],
+    /// The smallest and the largest value.
+    pub bounds: [f32; 2],
+}
+
+/// Gradients of a normalisation by the moments of what it normalises.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NormGradients {
+    /// Of the pictures.
+    pub pictures: Vec<f32>,
+    /// Of each channel's scale.
+    pub scale: Vec<f32>,
+    /// Of each channel's shift.
+    pub shift: Vec<f32>,
+}
+
+impl NormShape {
+    fn n_of_picture(&self) -> usize {
+        self.channels * self.places
+    }
+
+    /// Pictures that each thread takes.
+    fn share(&self) -> usize {
+        self.batch.div_ceil(rayon::current_num_threads()).max(1)
+    }
+
+    /// Sums over the pictures of a channel's two sums in each plane, which `of_plane` gives by its number and values; in an order that depends on the number of threads alone.
+    fn sums(&self, pictures: &[f32], of_plane: impl Fn(usize, &[f32]) -> [f32; 2] + Sync) -> Vec<[f64; 2]> {
+        let add = |sums: &mut Vec<[f64; 2]>, channel: usize, [a, b]: [f64; 2]| {
+            sums[channel][0] += a;
+            sums[channel][1] += b;
+        };
+        let part = |first: usize, pictures: &[f32]| {
+            let mut sums = vec![[0.0; 2]; self.channels];
+            for (at, plane) in pictures.chunks(self.places).enumerate() {
+                add(&mut sums, at % self.channels, of_plane(first + at, plane).map(f64::from));
+            }
+            sums
+        };
+        let n_planes = self.share() * self.channels;
+        let parts = pictures.par_chunks(n_planes * self.places).enumerate().map(|(at, pictures)| part(at * n_planes, pictures));
+        let parts: Vec<_> = parts.collect();
+        let mut total = vec![[0.0; 2]; self.channels];
+        for part in parts {
+            part.into_iter().enumerate().for_each(|(channel, sums)| add(&mut total, channel, sums));
+        }
+        total
+    }
+}
+
+/// Mean and variance of each channel.
+///
+/// # Panics
+/// A slice of another size.
+pub fn moments(shape: NormShape, pictures: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    assert_eq!(pictures.len(), shape.batch * shape.n_of_picture(), "pictures of {shape:?}");
+    if pictures.is_empty() {
+        return (vec![0.0; shape.channels], vec![0.0; shape.channels]);
+    }
+    let n = (shape.batch * shape.places) as f64;
+    let sums = shape.sums(pictures, |_, plane| dispatch(Sums { plane, centre: 0.0 }));
+    let mean: Vec<f32> = sums.iter().map(|[sum, _]| (sum / n) as f32).collect();
+    let sums = shape.sums(pictures, |at, plane| dispatch(Sums { plane, centre: mean[at % shape.channels] }));
+    let variance = sums.iter().map(|[_, squares]| (squares / n) as f32).collect();
+    (mean, variance)
+}
+
+/// Every value by its channel's scale and shift, within bounds.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn affine(shape: NormShape, pictures: &[f32], by: Affine) -> Vec<f32> {
+    assert_eq!(pictures.len(), shape.batch * shape.n_of_picture(), "pictures of {shape:?}");
+    let mut out = vec![0.0; pictures.len()];
+    if pictures.is_empty() {
+        return out;
+    }
+    let n = shape.places;
+    out.par_chunks_mut(n).zip(pictures.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (out, plane))| {
+        let channel = at % shape.channels;
+        dispatch(Scaled { plane, out, scale: by.scale[channel], shift: by.shift[channel], bounds: by.bounds });
+    });
+    out
+}
+
+/// The gradient of `affine` whose scale and shift bring each channel to mean 0 and variance 1 before `scale` and a shift are applied:
+/// `mean` and `inverse` (1 / deviation) are those of `pictures`, `out` is what came out, `gradient` that of it.
+///
+/// # Panics
+/// Slices of other sizes.
+#[allow(clippy::too_many_arguments)] // Each is a tensor of the formula.
+pub fn norm_backward(
+    shape: NormShape,
+    pictures: &[f32],
+    mean: &[f32],
+    inverse: &[f32],
+    scale: &[f32],
+    out: &[f32],
+    gradient: &[f32],
+    bounds: [f32; 2],
+) -> NormGradients {
+    let n_values = shape.batch * shape.n_of_picture();
+    assert!([pictures.len(), out.len(), gradient.len()] == [n_values; 3], "gradients of {shape:?}");
+    let mut within = vec![0.0; n_values];
+    if n_values == 0 {
+        return NormGradients { pictures: within, scale: vec![0.0; shape.channels], shift: vec![0.0; shape.channels] };
+    }
+    let n = shape.places;
+    let held = out.par_chunks(n).zip(gradient.par_chunks(n));
+    within.par_chunks_mut(n).zip(held).with_min_len(8).for_each(|(place, (out, gradient))| {
+        dispatch(Within { out, gradient, bounds, place });
+    });
+    // Sums of the gradient and of its product with the centred value.
+    let planes = |at: usize, plane: &[f32]| {
+        dispatch(Products { plane, gradient: &within[at * n..(at + 1) * n], centre: mean[at % shape.channels] })
+    };
+    let sums = shape.sums(pictures, planes);
+    let count = (shape.batch * n) as f64;
+    let of_shift: Vec<f32> = sums.iter().map(|[sum, _]| *sum as f32).collect();
+    let of_scale: Vec<f32> =
+        sums.iter().zip(inverse).map(|([_, product], inverse)| (product * f64::from(*inverse)) as f32).collect();
+    within.par_chunks_mut(n).zip(pictures.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (place, plane))| {
+        let channel = at % shape.channels;
+        let (by, inverse) = (scale[channel] * inverse[channel], inverse[channel]);
+        // by * (g - sum / n - (x - mean) * inverse * product / n), as a line in g and x.
+        let slope = -by * inverse * (f64::from(of_scale[channel]) / count) as f32;
+        let shift = -by * (sums[channel][0] / count) as f32 - slope * mean[channel];
+        dispatch(Line { plane, place, by, slope, shift });
+    });
+    NormGradients { pictures: within, scale: of_scale, shift: of_shift }
+}
+
+/// Adds up a vector's lanes.
+#[inline(always)]
+fn total<I: Instructions>(vector: I::Vector) -> f32 {
+    let mut lanes = [0.0; 16];
+    I::store(vector, &mut lanes);
+    lanes[..I::LANES].iter().sum()
+}
+
+/// The sums of `x - centre` and of its square.
+struct Sums<'a> {
+    plane: &'a [f32],
+    centre: f32,
+}
+
+impl Kernel for Sums<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) -> [f32; 2] {
+        let centre = I::splat(self.centre);
+        let (mut sum, mut squares) = (I::splat(0.0), I::splat(0.0));
+        let chunks = self.plane.chunks_exact(I::LANES);
+        let rest = chunks.remainder();
+        for chunk in chunks {
+            let x = I::sub(I::load(chunk), centre);
+            sum = I::add(sum, x);
+            squares = I::fused(x, x, squares);
+        }
+        let (mut sum, mut squares) = (total::<I>(sum), total::<I>(squares));
+        for x in rest.iter().map(|x| x - self.centre) {
+            sum += x;
+            squares += x * x;
+        }
+        [sum, squares]
+    }
+}
+
+/// The sums of the gradient and of `gradient * (x - centre)`.
+struct Products<'a> {
+    plane: &'a [f32],
+    gradient: &'a [f32],
+    centre: f32,
+}
+
+impl Kernel for Products<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) -> [f32; 2] {
+        let centre = I::splat(self.centre);
+        let (mut sum, mut products) = (I::splat(0.0), I::splat(0.0));
+        let (chunks, gradients) = (self.plane.chunks_exact(I::LANES), self.gradient.chunks_exact(I::LANES));
+        let rest = chunks.remainder().iter().zip(gradients.remainder());
+        for (chunk, gradient) in chunks.zip(gradients) {
+            let gradient = I::load(gradient);
+            sum = I::add(sum, gradient);
+            products = I::fused(I::sub(I::load(chunk), centre), gradient, products);
+        }
+        let (mut sum, mut products) = (total::<I>(sum), total::<I>(products));
+        for (x, gradient) in rest {
+            sum += gradient;
+            products += (x - self.centre) * gradient;
+        }
+        [sum, products]
+    }
+}
+
+struct Scaled<'a> {
+    plane: &'a [f32],
+    out: &'a mut [f32],
+    scale: f32,
+    shift: f32,
+    bounds: [f32; 2],
+}
+
+impl Kernel for Scaled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let (scale, shift) = (I::splat(self.scale), I::splat(self.shift));
+        let [low, high] = self.bounds.map(I::splat);
+        let mut chunks = self.plane.chunks_exact(I::LANES);
+        let mut places = self.out.chunks_exact_mut(I::LANES);
+        for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
+            I::store(I::min(I::max(I::fused(I::load(chunk), scale, shift), low), high), place);
+        }
+        for (x, place) in chunks.remainder().iter().zip(places.into_remainder()) {
+            *place = (x * self.scale + self.shift).max(self.bounds[0]).min(self.bounds[1]);
+        }
+    }
+}
+
+/// The gradient where what came out lies within the bounds, else 0.
+struct Within<'a> {
+    out: &'a [f32],
+    gradient: &'a [f32],
+    bounds: [f32; 2],
+    place: &'a mut [f32],
+}
+
+impl Kernel for Within<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let [low, high] = self.bounds;
+        for (place, (out, gradient)) in self.place.iter_mut().zip(self.out.iter().zip(self.gradient)) {
+            *place = if *out > low && *out < high { *gradient } else { 0.0 };
+        }
+    }
+}
+
+/// `place * by + x * slope + shift`.
+struct Line<'a> {
+    plane: &'a [f32],
+    place: &'a mut [f32],
+    by: f32,
+    slope: f32,
+    shift: f32,
+}
+
+impl Kernel for Line<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let (by, slope, shift) = (I::splat(self.by), I::splat(self.slope), I::splat(self.shift));
+        let mut chunks = self.plane.chunks_exact(I::LANES);
+        let mut places = self.place.chunks_exact_mut(I::LANES);
+        for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
+            let line = I::fused(I::load(chunk), slope, shift);
+            I::store(I::fused(I::load(place), by, line), place);
+        }
+        for (x, place) in chunks.remainder().iter().zip(places.into_remainder()) {
+            *place = *place * self.by + x * self.slope + self.shift;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wave(n: usize, step: f64) -> Vec<f32> {
+        (0..n).map(|at| (((at as f64 + 1.0) * step).sin() * 2.0) as f32).collect()
+    }
+
+    /// The definition in more digits: what comes out, given pictures, scales and shifts.
+    fn plain(shape: NormShape, pictures: &[f64], scale: &[f64], shift: &[f64], bounds: [f32; 2]) -> Vec<f64> {
+        let mut out = pictures.to_vec();
+        for channel in 0..shape.channels {
+            let places: Vec<usize> = (0..out.len()).filter(|at| at / shape.places % shape.channels == channel).collect();
+            let n = places.len() as f64;
+            let mean = places.iter().map(|at| pictures[*at]).sum::<f64>() / n;
+            let variance = places.iter().map(|at| (pictures[*at] - mean).powi(2)).sum::<f64>() / n;
+            for at in places {
+                let value = (pictures[at] - mean) / (variance + 1e-5).sqrt() * scale[channel] + shift[channel];
+                out[at] = value.max(f64::from(bounds[0])).min(f64::from(bounds[1]));
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn normalisation_and_its_gradients_are_those_of_the_definition(
+            batch in 1usize..5, channels in 1usize..5, places in 2usize..40, which in 0usize..3, seed in 1usize..50,
+        ) {
+            let shape = NormShape { batch, channels, places };
+            let bounds = [[f32::NEG_INFINITY, f32::INFINITY], [0.0, f32::INFINITY], [0.0, 1.0]][which];
+            let pictures = wave(batch * channels * places, 0.7 + seed as f64);
+            let (scale, shift) = (wave(channels, 0.3), wave(channels, 1.1));
+            let gradient = wave(pictures.len(), 0.9);
+            let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
+
+            let (mean, variance) = moments(shape, &pictures);
+            let inverse: Vec<f32> = variance.iter().map(|variance| 1.0 / (variance + 1e-5).sqrt()).collect();
+            let scales: Vec<f32> = scale.iter().zip(&inverse).map(|(scale, inverse)| scale * inverse).collect();
+            let shifts: Vec<f32> = shift.iter().zip(&mean).zip(&scales).map(|((shift, mean), scale)| shift - mean * scale).collect();
+            let out = affine(shape, &pictures, Affine { scale: &scales, shift: &shifts, bounds });
+            let want = plain(shape, &wide(&pictures), &wide(&scale), &wide(&shift), bounds);
+            prop_assert!(out.iter().zip(&want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4));
+
+            let found = norm_backward(shape, &pictures, &mean, &inverse, &scale, &out, &gradient, bounds);
+            let sum = |pictures: &[f64], scale: &[f64], shift: &[f64]| -> f64 {
+                plain(shape, pictures, scale, shift, bounds).iter().zip(&gradient).map(|(out, by)| out * f64::from(*by)).sum()
+            };
+            // By differences, where no value lies so near a bound that the step crosses it.
+            let is_near = want.iter().any(|out| bounds.iter().any(|bound| *out != f64::from(*bound) && (out - f64::from(*bound)).abs() < 1e-3));
+            if !is_near {
+                let (x, by, to) = (wide(&pictures), wide(&scale), wide(&shift));
+                let moved = |values: &[f64], at: usize, step: f64| {
+                    let mut values = values.to_vec();
+                    values[at] += step;
+                    values
+                };
+                let slope = |of: &dyn Fn(f64) -> f64| (of(1e-5) - of(-1e-5)) / 2e-5;
+                let close = |found: f32, want: f64| (f64::from(found) - want).abs() < 2e-3 * want.abs().max(1.0);
+                for at in (0..x.len()).step_by(1 + x.len() / 5) {
+                    prop_assert!(close(found.pictures[at], slope(&|step| sum(&moved(&x, at, step), &by, &to))));
+                }
+                for channel in 0..channels {
+                    prop_assert!(close(found.scale[channel], slope(&|step| sum(&x, &moved(&by, channel, step), &to))));
+                    prop_assert!(close(found.shift[channel], slope(&|step| sum(&x, &by, &moved(&to, channel, step)))));
+                }
+            }
+        }
+    }
+}

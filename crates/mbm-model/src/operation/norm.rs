@@ -1,0 +1,108 @@
+//! Batch normalisation and a rectifier as one operation.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use mbm_kernels::{Affine, NormShape, affine, norm_backward};
+
+use super::values;
+
+/// What the gradient needs.
+#[derive(Debug, Clone)]
+pub(super) struct Ran {
+    shape: NormShape,
+    pictures: FlexTensor,
+    scale: FlexTensor,
+    mean: Vec<f32>,
+    inverse: Vec<f32>,
+    out: FlexTensor,
+    bounds: [f32; 2],
+}
+
+/// The settings of a normalisation.
+pub(super) struct Norm {
+    pub epsilon: f32,
+    pub bounds: [f32; 2],
+}
+
+fn shape(pictures: &FlexTensor) -> NormShape {
+    let sizes = pictures.shape();
+    NormShape { batch: sizes[0], channels: sizes[1], places: sizes[2] * sizes[3] }
+}
+
+/// Means, then variances: `[2, channels]`.
+pub(super) fn moments(pictures: FlexTensor) -> FlexTensor {
+    let pictures = pictures.to_contiguous();
+    let (mut mean, variance) = mbm_kernels::moments(shape(&pictures), values(&pictures));
+    let channels = mean.len();
+    mean.extend(variance);
+    FlexTensor::from_data(TensorData::new(mean, [2, channels]))
+}
+
+/// By moments `[2, channels]`, whosever they are.
+pub(super) fn run(pictures: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> Ran {
+    let (pictures, scale, shift, moments) =
+        (pictures.to_contiguous(), scale.to_contiguous(), shift.to_contiguous(), moments.to_contiguous());
+    let shape = shape(&pictures);
+    let (mean, variance) = values(&moments).split_at(shape.channels);
+    let inverse: Vec<f32> = variance.iter().map(|variance| 1.0 / (variance + norm.epsilon).sqrt()).collect();
+    let scales: Vec<f32> = values(&scale).iter().zip(&inverse).map(|(scale, inverse)| scale * inverse).collect();
+    let shifts: Vec<f32> =
+        values(&shift).iter().zip(mean).zip(&scales).map(|((shift, mean), scale)| shift - mean * scale).collect();
+    let by = Affine { scale: &scales, shift: &shifts, bounds: norm.bounds };
+    let out = FlexTensor::from_data(TensorData::new(affine(shape, values(&pictures), by), pictures.shape()));
+    let mean = mean.to_vec();
+    Ran { shape, pictures, scale, mean, inverse, out, bounds: norm.bounds }
+}
+
+impl Ran {
+    pub fn out(self) -> FlexTensor {
+        self.out
+    }
+}
+
+/// The moments are those of the pictures: the gradient goes through them too.
+pub(super) fn tracked<C: CheckpointStrategy>(
+    pictures: FloatTensor<Autodiff<Flex, C>>,
+    scale: FloatTensor<Autodiff<Flex, C>>,
+    shift: FloatTensor<Autodiff<Flex, C>>,
+    moments: FloatTensor<Autodiff<Flex, C>>,
+    norm: Norm,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let prepared = NormBackward.prepare::<C>([pictures.node(), scale.node(), shift.node()]).compute_bound().stateful();
+    let ran = run(pictures.into_primitive(), scale.into_primitive(), shift.into_primitive(), moments.into_primitive(), norm);
+    match prepared {
+        OpsKind::Tracked(prepared) => {
+            let out = ran.out.clone();
+            prepared.finish(ran, out)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(ran.out),
+    }
+}
+
+#[derive(Debug)]
+struct NormBackward;
+
+impl Backward<Flex, 3> for NormBackward {
+    type State = Ran;
+
+    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let parents = ops.parents;
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let Ran { shape, pictures, scale, mean, inverse, out, bounds } = ops.state;
+        let (x, y, by) = (values(&pictures), values(&out), values(&scale));
+        let found = norm_backward(shape, x, &mean, &inverse, by, y, values(&gradient), bounds);
+        let channels = [shape.channels];
+        let all = [(found.pictures, pictures.shape()), (found.scale, channels.into()), (found.shift, channels.into())];
+        for (node, (values, shape)) in parents.into_iter().zip(all) {
+            if let Some(node) = node {
+                gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(values, shape)));
+            }
+        }
+    }
+}
