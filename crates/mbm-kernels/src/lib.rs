@@ -1,6 +1,6 @@
 //! Hot loops on slices of numbers: no tensors, no files.
 //!
-//! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in [`dispatch`], which chooses at run
+//! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in `dispatch`, which chooses at run
 //! time: one binary serves old and new processors. `unsafe` stands in that module, and where `matrix` calls the `gemm` crate for large products.
 
 mod conv;
@@ -13,7 +13,7 @@ mod norm;
 
 pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
-pub use multiply::Packed;
+use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, affine, moments, norm_backward};
 
 use dispatch::{Instructions, Kernel, dispatch};

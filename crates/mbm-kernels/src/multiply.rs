@@ -2,9 +2,9 @@
 
 use crate::Instructions;
 
-/// A matrix `[depth, columns]` laid out for [`multiply_add`]: panels of some columns, row behind row, the last filled up with zeros.
+/// A matrix `[depth, columns]` laid out for `multiply_add`: panels of some columns, row behind row, the last filled up with zeros.
 #[derive(Debug, Clone)]
-pub struct Packed {
+pub(crate) struct Packed {
     panels: Vec<f32>,
     depth: usize,
     columns: usize,
