@@ -6,12 +6,14 @@
 mod conv;
 mod dispatch;
 mod functions;
+mod gelu;
 mod lstm;
 mod matrix;
 mod multiply;
 mod norm;
 
 pub use conv::{ConvShape, conv_backward, conv_forward};
+pub use gelu::{gelu, gelu_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, affine, moments, norm_backward};

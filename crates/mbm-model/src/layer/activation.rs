@@ -3,6 +3,8 @@
 use burn::tensor::{Tensor, activation};
 use mbm_config::choices;
 
+use crate::operation;
+
 choices! {
     /// A non-linear function on every value.
     pub enum Activation {
@@ -23,6 +25,7 @@ impl Activation {
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => activation::relu(x),
+            Self::Gelu if operation::ARE_THERE => operation::gelu(x),
             Self::Gelu => activation::gelu(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Tanh => activation::tanh(x),

@@ -1,6 +1,7 @@
 //! Operations that the CPU backend has from us, each with its own gradient.
 
 mod conv;
+mod gelu;
 mod lstm;
 mod norm;
 
@@ -46,6 +47,11 @@ pub(crate) fn normalize(
     Tensor::from_dispatch(<Dispatch as Operations>::normalize(pictures, scale, shift, moments, epsilon as f32, low, high))
 }
 
+/// The Gaussian error linear unit of every number.
+pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as Operations>::gelu(x.into_dispatch()))
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Operations: Backend {
     fn lstm(
@@ -56,6 +62,8 @@ trait Operations: Backend {
     ) -> FloatTensor<Self>;
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -77,6 +85,10 @@ impl Operations for Flex {
 
     fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
         conv::run(pictures, weight, stride, padding).1
+    }
+
+    fn gelu(x: FlexTensor) -> FlexTensor {
+        gelu::run(&x.to_contiguous())
     }
 
     fn moments(pictures: FlexTensor) -> FlexTensor {
@@ -108,6 +120,10 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
         conv::tracked::<C>(pictures, weight, stride, padding)
+    }
+
+    fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::tracked::<C>(x)
     }
 
     fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self> {
