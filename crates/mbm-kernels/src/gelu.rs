@@ -36,11 +36,7 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<I: Instructions>(self) {
-        each::<I>(self.values, self.out, |x, _| {
-            let size = I::max(x, I::sub(I::splat(0.0), x));
-            let (tail, _) = tail_and_density::<I>(size);
-            I::sub(I::max(x, I::splat(0.0)), I::mul(size, tail))
-        });
+        each::<I, Value>(self.values, self.out);
     }
 }
 
@@ -54,14 +50,38 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<I: Instructions>(self) {
-        each::<I>(self.values, self.out, |x, gradient| {
-            let size = I::max(x, I::sub(I::splat(0.0), x));
-            let (tail, density) = tail_and_density::<I>(size);
-            // Half, and on the side of x what the tail leaves of the other half; 0 has no side and needs none.
-            let side = I::max(I::min(I::mul(x, I::splat(1e30)), I::splat(1.0)), I::splat(-1.0));
-            let below = I::fused(side, I::sub(I::splat(0.5), tail), I::splat(0.5));
-            I::mul(gradient, I::fused(x, density, below))
-        });
+        each::<I, Slope>(self.values, self.out);
+    }
+}
+
+/// A function of a number and of what is in its place; no closure, which would not be compiled into the kernel.
+trait Function {
+    fn apply<I: Instructions>(x: I::Vector, place: I::Vector) -> I::Vector;
+}
+
+struct Value;
+
+impl Function for Value {
+    #[inline(always)]
+    fn apply<I: Instructions>(x: I::Vector, _place: I::Vector) -> I::Vector {
+        let size = I::max(x, I::sub(I::splat(0.0), x));
+        let (tail, _) = tail_and_density::<I>(size);
+        I::sub(I::max(x, I::splat(0.0)), I::mul(size, tail))
+    }
+}
+
+/// The slope, times the gradient that is in the place.
+struct Slope;
+
+impl Function for Slope {
+    #[inline(always)]
+    fn apply<I: Instructions>(x: I::Vector, gradient: I::Vector) -> I::Vector {
+        let size = I::max(x, I::sub(I::splat(0.0), x));
+        let (tail, density) = tail_and_density::<I>(size);
+        // Half, and on the side of x what the tail leaves of the other half; 0 has no side and needs none.
+        let side = I::max(I::min(I::mul(x, I::splat(1e30)), I::splat(1.0)), I::splat(-1.0));
+        let below = I::fused(side, I::sub(I::splat(0.5), tail), I::splat(0.5));
+        I::mul(gradient, I::fused(x, density, below))
     }
 }
 
@@ -81,17 +101,17 @@ fn tail_and_density<I: Instructions>(x: I::Vector) -> (I::Vector, I::Vector) {
 
 /// Puts a function of each number, and of what is in its place, there.
 #[inline(always)]
-fn each<I: Instructions>(values: &[f32], out: &mut [f32], function: impl Fn(I::Vector, I::Vector) -> I::Vector) {
+fn each<I: Instructions, F: Function>(values: &[f32], out: &mut [f32]) {
     let mut chunks = values.chunks_exact(I::LANES);
     let mut places = out.chunks_exact_mut(I::LANES);
     for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
-        I::store(function(I::load(chunk), I::load(place)), place);
+        I::store(F::apply::<I>(I::load(chunk), I::load(place)), place);
     }
     let (rest, places) = (chunks.remainder(), places.into_remainder());
     let (mut x, mut y) = ([0.0; 16], [0.0; 16]);
     x[..rest.len()].copy_from_slice(rest);
     y[..rest.len()].copy_from_slice(places);
-    let last = function(I::load(&x), I::load(&y));
+    let last = F::apply::<I>(I::load(&x), I::load(&y));
     I::store(last, &mut y);
     places.copy_from_slice(&y[..rest.len()]);
 }

@@ -203,10 +203,10 @@ fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32])
     let n = state.len();
     let mut at = 0;
     while at < n {
-        let load = |values: &[f32], start: usize| load_some::<I>(values, start, n - at);
-        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| load(gates, gate * n + at));
+        let (i, f) = (load_some::<I>(gates, at, n - at), load_some::<I>(gates, n + at, n - at));
+        let (g, o) = (load_some::<I>(gates, 2 * n + at, n - at), load_some::<I>(gates, 3 * n + at, n - at));
         let (i, f, g, o) = (sigmoid::<I>(i), sigmoid::<I>(f), tanh::<I>(g), sigmoid::<I>(o));
-        let next = I::fused(f, load(cell, at), I::mul(i, g));
+        let next = I::fused(f, load_some::<I>(cell, at, n - at), I::mul(i, g));
         for (gate, value) in [i, f, g, o].into_iter().enumerate() {
             store_some::<I>(value, gates, gate * n + at, n - at);
         }
@@ -236,6 +236,12 @@ fn store_some<I: Instructions>(vector: I::Vector, values: &mut [f32], start: usi
     let mut some = [0.0; 16];
     I::store(vector, &mut some);
     values[start..start + count].copy_from_slice(&some[..count]);
+}
+
+/// The slope of a sigmoid, given its value.
+#[inline(always)]
+fn sigmoid_slope<I: Instructions>(value: I::Vector) -> I::Vector {
+    I::mul(value, I::sub(I::splat(1.0), value))
 }
 
 /// Some rows of the batch, from the last step to the first.
@@ -306,19 +312,18 @@ fn cell_backward<I: Instructions>(
 ) {
     let n = cell.len();
     let one = I::splat(1.0);
-    // The slope of a sigmoid, given its value.
-    let slope = |value: I::Vector| I::mul(value, I::sub(one, value));
     let mut at = 0;
     while at < n {
-        let load = |values: &[f32], start: usize| load_some::<I>(values, start, n - at);
-        let [i, f, g, o] = [0, 1, 2, 3].map(|gate| load(gates, gate * n + at));
-        let (squashed, of_state) = (tanh::<I>(load(cell, at)), load(of_state, at));
-        let of_o = I::mul(I::mul(of_state, squashed), slope(o));
+        let (i, f) = (load_some::<I>(gates, at, n - at), load_some::<I>(gates, n + at, n - at));
+        let (g, o) = (load_some::<I>(gates, 2 * n + at, n - at), load_some::<I>(gates, 3 * n + at, n - at));
+        let squashed = tanh::<I>(load_some::<I>(cell, at, n - at));
+        let of_state = load_some::<I>(of_state, at, n - at);
+        let of_o = I::mul(I::mul(of_state, squashed), sigmoid_slope::<I>(o));
         let bent = I::sub(one, I::mul(squashed, squashed));
-        let of_this = I::fused(I::mul(of_state, o), bent, load(of_cell, at));
-        let of_i = I::mul(I::mul(of_this, g), slope(i));
+        let of_this = I::fused(I::mul(of_state, o), bent, load_some::<I>(of_cell, at, n - at));
+        let of_i = I::mul(I::mul(of_this, g), sigmoid_slope::<I>(i));
         let of_g = I::mul(I::mul(of_this, i), I::sub(one, I::mul(g, g)));
-        let of_f = I::mul(I::mul(of_this, load(cell_before, at)), slope(f));
+        let of_f = I::mul(I::mul(of_this, load_some::<I>(cell_before, at, n - at)), sigmoid_slope::<I>(f));
         for (gate, value) in [of_i, of_f, of_g, of_o].into_iter().enumerate() {
             store_some::<I>(value, inputs, gate * n + at, n - at);
         }

@@ -234,7 +234,7 @@ impl Kernel for Scaled<'_> {
     #[inline(always)]
     fn run<I: Instructions>(self) {
         let (scale, shift) = (I::splat(self.scale), I::splat(self.shift));
-        let [low, high] = self.bounds.map(I::splat);
+        let (low, high) = (I::splat(self.bounds[0]), I::splat(self.bounds[1]));
         let mut chunks = self.plane.chunks_exact(I::LANES);
         let mut places = self.out.chunks_exact_mut(I::LANES);
         for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
