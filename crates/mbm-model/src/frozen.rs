@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
 use crate::pretrained::{PretrainedError, fill_encoder};
-use crate::{ModelSpec, Steps, Tensors};
+use crate::{ModelSpec, Steps, Tensors, alone};
 
 /// A pretrained encoder that is not trained, and the fitted reader before it.
 pub struct FrozenEncoder {
@@ -34,6 +34,8 @@ impl FrozenEncoder {
         let settings = &spec.inputs[input].encoder;
         let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
         let reading = spec.combiner.reading();
+        // Filling a parameter draws it first.
+        let _alone = alone();
         let encoder =
             fill_encoder(settings.init(&spec.inputs[input].shape, reading, device), path, &spec.inputs[input].vocabulary)?;
         let mut parameters = Parameters(Sha256::new());

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::module::{Module, Param, ParamId};
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
@@ -119,7 +119,9 @@ impl ModelSpec {
         let width = combiner.get().width();
         let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, device)).collect();
         // Parameters are drawn when first used; drawing them now keeps their order that of the model.
-        Model { inputs, combiner, decoders }.materialize()
+        let model = Model { inputs, combiner, decoders };
+        model.visit(&mut Drawing);
+        model
     }
 
     /// Puts what others have trained in place of the parameters of the parts that ask for it.
@@ -141,11 +143,13 @@ impl ModelSpec {
         Ok(Model { inputs, combiner, decoders })
     }
 
-    /// Takes what is not to be trained out of training.
+    /// Takes what is not to be trained out of training; adapters are drawn from `seed` alone.
     ///
     /// # Errors
     /// A regular expression of `fine_tuning` that finds no parameter.
-    pub fn freeze(&self, model: Model) -> Result<Model, PretrainedError> {
+    pub fn freeze(&self, model: Model, device: &Device, seed: u64) -> Result<Model, PretrainedError> {
+        let _alone = alone();
+        device.seed(seed);
         let Model { inputs, combiner, decoders } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
             let encoder = match spec.encoder.origin() {
@@ -214,6 +218,15 @@ impl Model {
     /// `[batch, width]` for each output.
     pub fn decode(&self, fused: &Fused) -> Vec<Tensor<2>> {
         self.decoders.iter().map(|decoder| decoder.get().decode(fused)).collect()
+    }
+}
+
+/// A walk that draws every parameter.
+struct Drawing;
+
+impl ModuleVisitor for Drawing {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        drop(param.val());
     }
 }
 

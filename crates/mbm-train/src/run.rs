@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         let resumes = training.checkpoints.exist();
         let model = if resumes { model } else { training.spec.pretrained(model)? };
         // Adapters are parts of the checkpoint, so they are there before it is read.
-        let model = training.spec.freeze(model)?;
+        let model = training.spec.freeze(model, &device, seed(training.run_seed, "adapters", 0, 0))?;
         let (model, optimizer, progress) = if resumes {
             let (model, _, _) = training.checkpoints.load(model, optimizer)?;
             // The optimizer knows parameters by their ids, which the checkpoint has just given back to the model.
