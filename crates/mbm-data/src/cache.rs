@@ -276,7 +276,8 @@ fn remove_stale(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// Two digits a byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -57,7 +57,7 @@ impl Table {
             rows.push(&record).map_err(at_temporary())
         })?;
         rows.flush().map_err(at_temporary())?;
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = crate::cache::hexadecimal(&hash.finalize());
         Ok(Self { columns, folder, hash, rows })
     }
 

@@ -77,7 +77,7 @@ impl ConvShape {
         let (pad, stride, width) = (self.padding[1], self.stride[1], self.size[1]);
         let first = pad.saturating_sub(x).div_ceil(stride);
         let last = (width + pad).saturating_sub(x).div_ceil(stride).min(columns);
-        (first.min(last)..last, first * stride + x - pad.min(first * stride + x))
+        (first.min(last)..last, (first * stride + x).saturating_sub(pad))
     }
 
     /// Gives each run of places of some rows: the row of the matrix, the place in it, and the place in the picture, each with how many.

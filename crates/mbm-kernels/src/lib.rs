@@ -16,6 +16,6 @@ pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use gelu::{gelu, gelu_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 use multiply::Packed;
-pub use norm::{Affine, NormGradients, NormShape, affine, moments, norm_backward};
+pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};
 
 use dispatch::{Instructions, Kernel, dispatch};

@@ -170,30 +170,19 @@ impl Kernel for Forward<'_> {
             }
             for row in 0..n_rows {
                 let place = row * stride + step * hidden;
-                let (mut state_before, mut cell_before) = (None, None);
+                // The state and the cell before are where these go; before the first step both are zero, as they are made.
                 if at > 0 {
                     let before = row * stride + shape.step(at - 1) * hidden;
-                    (state_before, cell_before) = (Some(before), Some(before));
+                    states.copy_within(before..before + hidden, place);
+                    cells.copy_within(before..before + hidden, place);
                 }
                 if mask[row * steps + step] == 0.0 {
-                    copy_or_clear(states, state_before, place, hidden);
-                    copy_or_clear(cells, cell_before, place, hidden);
                     continue;
                 }
-                // The cell before is where this one goes; a first one is zero already.
-                copy_or_clear(cells, cell_before, place, hidden);
                 let gates = &mut gates[4 * place..4 * (place + hidden)];
                 cell::<I>(gates, &mut cells[place..place + hidden], &mut states[place..place + hidden]);
             }
         }
-    }
-}
-
-#[inline(always)]
-fn copy_or_clear(values: &mut [f32], from: Option<usize>, to: usize, n: usize) {
-    match from {
-        Some(from) => values.copy_within(from..from + n, to),
-        None => values[to..to + n].fill(0.0),
     }
 }
 

@@ -26,6 +26,23 @@ pub struct Affine<'a> {
     pub bounds: [f32; 2],
 }
 
+/// A normalisation that has been done: by the moments of the pictures themselves, then a scale and a shift.
+#[derive(Debug, Clone, Copy)]
+pub struct Normalized<'a> {
+    /// What came in.
+    pub pictures: &'a [f32],
+    /// The mean of each channel.
+    pub mean: &'a [f32],
+    /// 1 / deviation of each channel.
+    pub inverse: &'a [f32],
+    /// The scale of each channel.
+    pub scale: &'a [f32],
+    /// What came out.
+    pub out: &'a [f32],
+    /// The bounds that it was held to.
+    pub bounds: [f32; 2],
+}
+
 /// Gradients of a normalisation by the moments of what it normalises.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormGradients {
@@ -106,22 +123,12 @@ pub fn affine(shape: NormShape, pictures: &[f32], by: Affine) -> Vec<f32> {
     out
 }
 
-/// The gradient of `affine` whose scale and shift bring each channel to mean 0 and variance 1 before `scale` and a shift are applied:
-/// `mean` and `inverse` (1 / deviation) are those of `pictures`, `out` is what came out, `gradient` that of it.
+/// The gradients, given that of what came out.
 ///
 /// # Panics
 /// Slices of other sizes.
-#[allow(clippy::too_many_arguments)] // Each is a tensor of the formula.
-pub fn norm_backward(
-    shape: NormShape,
-    pictures: &[f32],
-    mean: &[f32],
-    inverse: &[f32],
-    scale: &[f32],
-    out: &[f32],
-    gradient: &[f32],
-    bounds: [f32; 2],
-) -> NormGradients {
+pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> NormGradients {
+    let Normalized { pictures, mean, inverse, scale, out, bounds } = done;
     let n_values = shape.batch * shape.n_of_picture();
     assert!([pictures.len(), out.len(), gradient.len()] == [n_values; 3], "gradients of {shape:?}");
     let mut within = vec![0.0; n_values];
@@ -339,7 +346,10 @@ mod tests {
             let want = plain(shape, &wide(&pictures), &wide(&scale), &wide(&shift), bounds);
             prop_assert!(out.iter().zip(&want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4));
 
-            let found = norm_backward(shape, &pictures, &mean, &inverse, &scale, &out, &gradient, bounds);
+            let found = {
+                let done = Normalized { pictures: &pictures, mean: &mean, inverse: &inverse, scale: &scale, out: &out, bounds };
+                norm_backward(shape, done, &gradient)
+            };
             let sum = |pictures: &[f64], scale: &[f64], shift: &[f64]| -> f64 {
                 plain(shape, pictures, scale, shift, bounds).iter().zip(&gradient).map(|(out, by)| out * f64::from(*by)).sum()
             };

@@ -55,7 +55,8 @@ impl FineTuningSettings {
     /// # Errors
     /// A regular expression that finds no parameter.
     pub(crate) fn apply(&self, encoder: Encoder) -> Result<Encoder, PretrainedError> {
-        let paths: Vec<String> = Layers::of(&encoder).found.into_iter().map(|(path, _, _)| path).collect();
+        let Layers { found, n_layers, .. } = Layers::of(&encoder);
+        let paths: Vec<String> = found.into_iter().map(|(path, _, _)| path).collect();
         if let Some(lora) = &self.lora {
             let pattern = found_in(&lora.target_modules, "lora.target_modules", &paths)?;
             let group = ParamGroup::from_regex(pattern.as_str()).unwrap_or_else(|_| ParamGroup::all());
@@ -64,7 +65,6 @@ impl FineTuningSettings {
         let pattern = self.parameters.as_ref().map(|pattern| found_in(pattern, "parameters", &paths)).transpose()?;
         let has_batch_norm = matches!(encoder, Encoder::ResNet(_) | Encoder::MobileNet(_));
         let kept_norm = |path: &str| self.freeze_batch_norm && has_batch_norm && path.contains("norm.");
-        let n_layers = Layers::of(&encoder).n_layers;
         let first = self.last_layers.map_or(0, |last| (n_layers + 1).saturating_sub(last));
         let is_trained = |path: &str, layer: usize| {
             layer >= first && !kept_norm(path) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(path))

@@ -42,8 +42,11 @@ impl FrozenEncoder {
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;
         // What the parameters alone do not say: how the reader prepares cells, and what the encoder does with its steps.
+        // Where the weights lie says nothing.
+        let mut settings = serde_json::to_value(settings).unwrap_or_default();
+        settings.as_object_mut().map(|keys| keys.remove("weights"));
         hasher.update(serde_json::to_vec(preprocessor).unwrap_or_default());
-        hasher.update(format!("{settings:?} {reading:?} {}", env!("CARGO_PKG_VERSION")));
+        hasher.update(format!("{settings} {reading:?} {}", env!("CARGO_PKG_VERSION")));
         let (preprocessor, device, key) = (preprocessor.clone(), device.clone(), hasher.finalize().into());
         Ok(Some(Self { encoder, preprocessor, device, key }))
     }

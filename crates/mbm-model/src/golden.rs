@@ -8,7 +8,7 @@ use mbm_data::{Column, Values};
 use serde::Deserialize;
 
 use crate::decoder::Loss;
-use crate::layer::{Activation, CellType, NORM_EPS, NormPlace, RecurrentSpec, TransformerSpec};
+use crate::layer::{Activation, CellType, NormPlace, RecurrentSpec, TransformerSpec};
 use crate::{Steps, Target};
 
 #[derive(Deserialize)]
@@ -163,15 +163,9 @@ fn layers_and_their_gradients_are_those_of_pytorch() {
             }
             Spec::Transformer { width, n_layers, n_heads, feed_forward, norm, activation } => {
                 let spec = TransformerSpec {
-                    width: *width,
-                    n_layers: *n_layers,
-                    n_heads: *n_heads,
-                    feed_forward: *feed_forward,
-                    dropout: 0.0,
                     norm: *norm,
-                    norm_eps: NORM_EPS,
-                    is_causal: false,
                     activation: *activation,
+                    ..TransformerSpec::usual(*width, *n_layers, *n_heads, *feed_forward)
                 };
                 check_layer(&case, spec.init(&device), |module, steps| module.forward(steps).values);
             }

@@ -31,7 +31,7 @@ settings! {
         modality_dropout: f64 = 0.1 => 0.0..=0.9;
         /// Above 0, fused vectors and losses of pairs of rows are mixed with shares from Beta(a, a) (Verma et al. 2019).
         mixup: f64 = 0.0 => 0.0..=10.0;
-        /// Steps between checkpoints within an epoch; 0 for none, only at epochs' ends.
+        /// Steps between checkpoints within an epoch; 0 for none, only at epochs' ends, and there every 15 seconds at most.
         steps_per_checkpoint: usize = 0 => 0..=1_000_000_000;
     }
 

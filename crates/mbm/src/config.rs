@@ -43,7 +43,8 @@ settings! {
     pub struct PreprocessingSettings {
         /// Which rows train, validate and test.
         split: SplitSettings = SplitSettings::Random(defaults());
-        /// Megabytes of features kept on disk while training, so that media are decoded once; rows beyond are read every epoch.
+        /// Megabytes of features kept on disk while training, so that media are decoded once; rows beyond are read every epoch. What
+        /// encoders that are not trained have made is kept whatever its size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;
     }
 }

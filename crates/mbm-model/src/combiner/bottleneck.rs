@@ -8,7 +8,7 @@ use mbm_config::settings;
 use super::cross_attention::{join, project_steps};
 use super::transformer::learnt_steps;
 use super::{Combine, Inputs};
-use crate::layer::{Activation, NORM_EPS, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -43,15 +43,8 @@ pub struct Bottleneck {
 impl BottleneckSettings {
     pub(super) fn init(&self, inputs: &Inputs) -> Bottleneck {
         let spec = TransformerSpec {
-            width: self.hidden_size,
-            n_layers: 1,
-            n_heads: self.num_heads,
-            feed_forward: self.transformer_output_size,
             dropout: self.dropout,
-            norm: NormPlace::Pre,
-            norm_eps: NORM_EPS,
-            is_causal: false,
-            activation: Activation::Gelu,
+            ..TransformerSpec::usual(self.hidden_size, 1, self.num_heads, self.transformer_output_size)
         };
         let n = inputs.widths.len();
         Bottleneck {

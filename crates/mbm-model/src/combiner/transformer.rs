@@ -7,7 +7,7 @@ use mbm_config::settings;
 
 use super::cross_attention::{join, project_steps};
 use super::{Combine, Inputs};
-use crate::layer::{Activation, NORM_EPS, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -40,15 +40,8 @@ pub struct TransformerCombiner {
 impl TransformerCombinerSettings {
     pub(super) fn init(&self, inputs: &Inputs) -> TransformerCombiner {
         let spec = TransformerSpec {
-            width: self.hidden_size,
-            n_layers: self.num_layers,
-            n_heads: self.num_heads,
-            feed_forward: self.transformer_output_size,
             dropout: self.dropout,
-            norm: NormPlace::Pre,
-            norm_eps: NORM_EPS,
-            is_causal: false,
-            activation: Activation::Gelu,
+            ..TransformerSpec::usual(self.hidden_size, self.num_layers, self.num_heads, self.transformer_output_size)
         };
         TransformerCombiner {
             projections: inputs.projections(self.hidden_size),

@@ -15,6 +15,7 @@ mod wav2vec2;
 use burn::tensor::{Device, Tensor};
 use mbm_config::tagged;
 use mbm_data::Shape;
+use serde::Serialize;
 
 pub use category::{CategoryDense, CategoryDenseSettings, OneHot, OneHotSettings};
 pub use mobilenet::{MobileNet, MobileNetSettings};
@@ -134,7 +135,8 @@ tagged! {
 }
 
 /// The encoder settings of one input.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 #[allow(missing_docs)]
 pub enum EncoderSettings {
     Image(ImageEncoder),

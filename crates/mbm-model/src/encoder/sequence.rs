@@ -10,8 +10,8 @@ use mbm_data::Shape;
 
 use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
 use crate::layer::{
-    Activation, CellType, Dense, DenseSpec, Dropout, NORM_EPS, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec,
-    conv1d, sinusoids,
+    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
+    sinusoids,
 };
 use crate::{Steps, Tensors};
 
@@ -332,15 +332,10 @@ impl Init<'_> {
             lookup => lookup,
         };
         let spec = TransformerSpec {
-            width: it.hidden_size,
-            n_layers: it.num_layers,
-            n_heads: it.num_heads,
-            feed_forward: it.transformer_output_size,
             dropout: it.dropout,
             norm: it.norm,
-            norm_eps: NORM_EPS,
-            is_causal: false,
             activation: it.activation,
+            ..TransformerSpec::usual(it.hidden_size, it.num_layers, it.num_heads, it.transformer_output_size)
         };
         self.finish(stem, Body::Attending(spec.init(self.device)), it.hidden_size, it.dropout, it.reduce_output, Reduce::Mean)
     }

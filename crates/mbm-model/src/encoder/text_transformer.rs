@@ -99,15 +99,11 @@ impl BertSettings {
     pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
         let (width, eps) = (self.hidden_size, self.layer_norm_eps);
         let transformer = TransformerSpec {
-            width,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            feed_forward: self.intermediate_size,
             dropout: self.hidden_dropout_prob,
             norm: NormPlace::Post,
             norm_eps: eps,
-            is_causal: false,
             activation: self.hidden_act,
+            ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         TextTransformer {
             tokens: embedding(self.vocab_size, width, shape, device),
@@ -127,15 +123,10 @@ impl ClipTextSettings {
     pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
         let width = self.hidden_size;
         let transformer = TransformerSpec {
-            width,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            feed_forward: self.intermediate_size,
-            dropout: 0.0,
-            norm: NormPlace::Pre,
             norm_eps: self.layer_norm_eps,
             is_causal: true,
             activation: self.hidden_act,
+            ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         TextTransformer {
             tokens: embedding(self.vocab_size, width, shape, device),

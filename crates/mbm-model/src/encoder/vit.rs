@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{Activation, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, Transformer, TransformerSpec, learnt};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -102,15 +102,10 @@ struct VitSpec {
 impl VitSettings {
     pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
         let transformer = TransformerSpec {
-            width: self.hidden_size,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            feed_forward: self.intermediate_size,
             dropout: self.hidden_dropout_prob,
-            norm: NormPlace::Pre,
             norm_eps: self.layer_norm_eps,
-            is_causal: false,
             activation: self.hidden_act,
+            ..TransformerSpec::usual(self.hidden_size, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection: None, reduce_output: self.reduce_output };
         spec.init(shape, reading, device)
@@ -120,15 +115,9 @@ impl VitSettings {
 impl ClipImageSettings {
     pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
         let transformer = TransformerSpec {
-            width: self.hidden_size,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            feed_forward: self.intermediate_size,
-            dropout: 0.0,
-            norm: NormPlace::Pre,
             norm_eps: self.layer_norm_eps,
-            is_causal: false,
             activation: self.hidden_act,
+            ..TransformerSpec::usual(self.hidden_size, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         let projection = Some(self.projection_dim);
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection, reduce_output: self.reduce_output };

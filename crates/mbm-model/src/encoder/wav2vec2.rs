@@ -97,15 +97,10 @@ impl Wav2Vec2Settings {
             .with_padding(PaddingConfig1d::Explicit(half, half))
             .with_groups(self.num_conv_pos_embedding_groups);
         let transformer = TransformerSpec {
-            width,
-            n_layers: self.num_hidden_layers,
-            n_heads: self.num_attention_heads,
-            feed_forward: self.intermediate_size,
             dropout: self.hidden_dropout,
             norm: NormPlace::Post,
             norm_eps: self.layer_norm_eps,
-            is_causal: false,
-            activation: Activation::Gelu,
+            ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         Wav2Vec2 {
             convs: (0..self.conv_dim.len()).map(conv).collect(),

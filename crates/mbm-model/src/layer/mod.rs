@@ -19,7 +19,7 @@ pub(crate) use position::sinusoids;
 pub use recurrent::CellType;
 pub(crate) use recurrent::{Recurrent, RecurrentSpec};
 pub use transformer::NormPlace;
-pub(crate) use transformer::{NORM_EPS, Transformer, TransformerSpec};
+pub(crate) use transformer::{Transformer, TransformerSpec};
 
 use burn::tensor::{Device, Distribution, Tensor};
 

@@ -18,9 +18,6 @@ choices! {
     }
 }
 
-/// What layer norms add to the variance where no one says otherwise.
-pub(crate) const NORM_EPS: f64 = 1e-5;
-
 /// What a stack is made of.
 pub(crate) struct TransformerSpec {
     pub width: usize,
@@ -58,6 +55,21 @@ struct Layer {
 }
 
 impl TransformerSpec {
+    /// Normalised before each part, GELU inside, without dropout: what most have, for others to differ from.
+    pub fn usual(width: usize, n_layers: usize, n_heads: usize, feed_forward: usize) -> Self {
+        Self {
+            width,
+            n_layers,
+            n_heads,
+            feed_forward,
+            dropout: 0.0,
+            norm: NormPlace::Pre,
+            norm_eps: 1e-5,
+            is_causal: false,
+            activation: Activation::Gelu,
+        }
+    }
+
     pub fn init(&self, device: &Device) -> Transformer {
         let last_norm = (self.norm == NormPlace::Pre).then(|| self.norm_config().init(device));
         Transformer { layers: (0..self.n_layers).map(|_| self.layer(device)).collect(), last_norm }

@@ -8,7 +8,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
-use mbm_kernels::{Affine, NormShape, affine, norm_backward};
+use mbm_kernels::{Affine, NormShape, Normalized, affine, norm_backward};
 
 use super::values;
 
@@ -95,8 +95,15 @@ impl Backward<Flex, 3> for NormBackward {
         let parents = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
         let Ran { shape, pictures, scale, mean, inverse, out, bounds } = ops.state;
-        let (x, y, by) = (values(&pictures), values(&out), values(&scale));
-        let found = norm_backward(shape, x, &mean, &inverse, by, y, values(&gradient), bounds);
+        let done = Normalized {
+            pictures: values(&pictures),
+            mean: &mean,
+            inverse: &inverse,
+            scale: values(&scale),
+            out: values(&out),
+            bounds,
+        };
+        let found = norm_backward(shape, done, values(&gradient));
         let channels = [shape.channels];
         let all = [(found.pictures, pictures.shape()), (found.scale, channels.into()), (found.shift, channels.into())];
         for (node, (values, shape)) in parents.into_iter().zip(all) {

@@ -122,6 +122,10 @@ fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
     }
     assert!(runs.iter().all(|run| *run == runs[0]), "a cache changes nothing");
     assert_eq!(cache.info().unwrap().n_rows, 80);
+    // The same weights at another place.
+    let elsewhere = publish();
+    let moved = experiment(&table, elsewhere.path(), &results.path().join("moved"), "trainable: false");
+    assert_eq!(run(&Experiment { cache: Some(cache), ..moved }).1, (80, 80));
 }
 
 #[test]
