@@ -175,7 +175,7 @@ impl Shelf {
         if self.n_pending_bytes > MAX_PENDING || self.flushed.elapsed() > FLUSH_AFTER { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what is pending.
+    /// Writes what is pending; an error names the folder.
     pub fn flush(&mut self) -> io::Result<()> {
         self.flushed = Instant::now();
         let rows = std::mem::take(&mut self.pending);
@@ -183,10 +183,14 @@ impl Shelf {
         if rows.is_empty() {
             return Ok(());
         }
+        self.add_segment(&rows).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.folder.display())))
+    }
+
+    fn add_segment(&self, rows: &[(Key, Frames)]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         remove_stale(&self.folder)?;
         let aside = tempfile::Builder::new().prefix(".writing-").tempfile_in(&self.folder)?;
-        let name = write(aside.as_file(), &rows)?;
+        let name = write(aside.as_file(), rows)?;
         aside.as_file().sync_all()?;
         aside.persist(self.folder.join(format!("{name}.{ENDING}"))).map_err(|error| error.error)?;
         self.cache.shrink()

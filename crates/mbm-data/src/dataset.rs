@@ -401,6 +401,7 @@ mod tests {
         let mut dataset = dataset(MissingValueStrategy::Absent);
         let prepared = dataset.prepare(&[0, 3], 0, &mut [Ahead::new(0, &encoder, Some(&cache))], &mut |_| ()).unwrap();
         assert_eq!(prepared.rows, [0, 3]);
-        assert!(prepared.cache_fault.is_some());
+        let fault = prepared.cache_fault.unwrap();
+        assert!(fault.contains(&file.path().display().to_string()), "{fault}");
     }
 }
