@@ -14,7 +14,6 @@ pub(super) struct Problem<'a> {
 
 /// Multipliers of the rows, and the weights that they give; the intercept is the weight of a constant column, penalised as
 /// LIBLINEAR does.
-#[derive(Clone)]
 pub(super) struct Solution {
     pub alpha: Vec<f64>,
     pub weights: Vec<f32>,
@@ -30,6 +29,9 @@ struct Bounds {
 
 /// Passes over the rows that are at hand; settling takes dozens of them, and thousands for hard prices of slack.
 const MAX_PASSES: usize = 10_000;
+/// Passes after which rows that were left out are looked at again, settled or not: two rows that are nearly the same can trade their
+/// multipliers for thousands of passes.
+const MAX_PASSES_SHUT: usize = 100;
 const OPEN: Bounds = Bounds { highest: f64::INFINITY, lowest: f64::NEG_INFINITY };
 const NONE: Bounds = Bounds { highest: f64::NEG_INFINITY, lowest: f64::INFINITY };
 
@@ -42,46 +44,61 @@ impl Problem<'_> {
         let mut order: Vec<usize> = (0..n).collect();
         let (mut n_active, mut bounds) = (n, OPEN);
         let mut random = 0x9e37_79b9_7f4a_7c15u64;
-        for _ in 0..MAX_PASSES {
-            shuffle(&mut order[..n_active], &mut random);
-            let mut seen = NONE;
-            let mut at = 0;
-            while at < n_active {
-                let i = order[at];
-                let gradient = self.y[i] * (f64::from(dot(&solution.weights, self.x.row(i))) + solution.intercept) - 1.0;
-                let (is_zero, is_full) = (solution.alpha[i] <= 0.0, solution.alpha[i] >= self.c[i]);
-                if (is_zero && gradient > bounds.highest) || (is_full && gradient < bounds.lowest) {
-                    n_active -= 1;
-                    order.swap(at, n_active);
-                    continue;
-                }
-                let projected = if is_zero {
-                    gradient.min(0.0)
-                } else if is_full {
-                    gradient.max(0.0)
-                } else {
-                    gradient
-                };
-                seen = Bounds { highest: seen.highest.max(projected), lowest: seen.lowest.min(projected) };
-                if projected.abs() > 1e-12 {
-                    let old = solution.alpha[i];
-                    let moved = (old - gradient / squares[i]).clamp(0.0, self.c[i]);
-                    self.add(&mut solution, i, moved - old);
-                    solution.alpha[i] = moved;
-                }
-                at += 1;
+        for pass in 1..=MAX_PASSES {
+            let seen = self.pass(&mut solution, &squares, &mut order, &mut n_active, bounds, &mut random);
+            let is_settled = seen.highest - seen.lowest < tolerance;
+            if is_settled && n_active == n {
+                break;
             }
-            if seen.highest - seen.lowest >= tolerance {
+            if is_settled || pass % MAX_PASSES_SHUT == 0 {
+                (n_active, bounds) = (n, OPEN);
+            } else {
                 let highest = if seen.highest > 0.0 { seen.highest } else { f64::INFINITY };
                 bounds = Bounds { highest, lowest: if seen.lowest < 0.0 { seen.lowest } else { f64::NEG_INFINITY } };
-            } else if n_active == n {
-                break;
-            } else {
-                // Rows that were left out may have to move after all.
-                (n_active, bounds) = (n, OPEN);
             }
         }
         solution
+    }
+
+    /// Moves each row at hand once, and leaves out those that stay at a bound; the range of the projected gradients.
+    fn pass(
+        &self,
+        solution: &mut Solution,
+        squares: &[f64],
+        order: &mut [usize],
+        n_active: &mut usize,
+        bounds: Bounds,
+        random: &mut u64,
+    ) -> Bounds {
+        shuffle(&mut order[..*n_active], random);
+        let mut seen = NONE;
+        let mut at = 0;
+        while at < *n_active {
+            let i = order[at];
+            let gradient = self.y[i] * (f64::from(dot(&solution.weights, self.x.row(i))) + solution.intercept) - 1.0;
+            let (is_zero, is_full) = (solution.alpha[i] <= 0.0, solution.alpha[i] >= self.c[i]);
+            if (is_zero && gradient > bounds.highest) || (is_full && gradient < bounds.lowest) {
+                *n_active -= 1;
+                order.swap(at, *n_active);
+                continue;
+            }
+            let projected = if is_zero {
+                gradient.min(0.0)
+            } else if is_full {
+                gradient.max(0.0)
+            } else {
+                gradient
+            };
+            seen = Bounds { highest: seen.highest.max(projected), lowest: seen.lowest.min(projected) };
+            if projected.abs() > 1e-12 {
+                let old = solution.alpha[i];
+                let moved = (old - gradient / squares[i]).clamp(0.0, self.c[i]);
+                self.add(solution, i, moved - old);
+                solution.alpha[i] = moved;
+            }
+            at += 1;
+        }
+        seen
     }
 
     fn started(&self, alpha: Vec<f64>) -> Solution {
