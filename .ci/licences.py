@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 ALLOWED = {"MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "MPL-2.0",
-           "CC0-1.0", "Unlicense", "0BSD", "BSL-1.0", "MIT-0", "NCSA"}
+           "CC0-1.0", "Unlicense", "0BSD", "BSL-1.0", "MIT-0", "NCSA", "CDLA-Permissive-2.0"}
 
 tree = subprocess.run(["cargo", "tree", "--locked", "--workspace", "-e", "normal", "--prefix", "none", "-f", "{p}|{l}"],
                       check=True, capture_output=True, text=True).stdout

@@ -15,7 +15,7 @@ pub enum Error {
     },
     /// No kind of file that is read here.
     #[error(
-        "{path}: {found}; weights are read from .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, or a Hugging Face folder"
+        "{path}: {found}; weights are read from .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, a Hugging Face folder, or hf://owner/name"
     )]
     Unknown {
         /// The file.
@@ -29,6 +29,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong.
+        message: String,
+    },
+    /// A name on the hub whose weights are not here and cannot be had.
+    #[error("hf://{name}: {message}")]
+    Hub {
+        /// What stands after `hf://`.
+        name: String,
+        /// What is wrong, and what to do.
         message: String,
     },
     /// It holds no tensor of that name.

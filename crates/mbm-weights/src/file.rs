@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::{Element, Error, folder, pytorch, safetensors, tfjs};
+use crate::{Element, Error, folder, hub, pytorch, safetensors, tfjs};
 
 /// A tensor before its values are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,11 +50,12 @@ pub(crate) struct Opened {
 }
 
 impl WeightFile {
-    /// Reads names and shapes.
+    /// Reads names and shapes, of a path or of a name on the hub (see [`locate`](crate::locate)).
     ///
     /// # Errors
     /// A path to nothing; a file of another kind; a file that contradicts itself or asks for code to be run.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let path = &hub::locate(path)?;
         let Opened { format, files, tensors, values } = open(path)?;
         Ok(Self { path: path.to_path_buf(), format, files, tensors, values })
     }

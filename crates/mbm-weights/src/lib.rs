@@ -1,7 +1,7 @@
 //! Files of weights as named tensors: what others have trained, read without running anything.
 //!
 //! ```text
-//! .safetensors | .pt, .pth, .bin | model.json (TensorFlow.js) | a Hugging Face folder --WeightFile--> names, shapes, values
+//! .safetensors | .pt, .pth, .bin | model.json (TensorFlow.js) | a Hugging Face folder | hf://owner/name --WeightFile--> names, shapes, values
 //! ```
 //!
 //! Opening reads names and shapes alone, and checks every length that a file declares against what the file holds; values are read
@@ -23,6 +23,7 @@ mod element;
 mod error;
 mod file;
 mod folder;
+mod hub;
 mod pytorch;
 mod safetensors;
 mod tfjs;
@@ -31,4 +32,5 @@ mod vectors;
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};
+pub use hub::locate;
 pub use vectors::{read_word_vectors, word_vector_width};

@@ -41,6 +41,7 @@ impl Modality {
 /// # Errors
 /// A file that cannot be read; a folder whose `config.json` is missing or describes another kind of network.
 pub fn implied(modality: Modality, encoder: &str, path: &Path) -> Result<Implied, PretrainedError> {
+    let path = &*mbm_weights::locate(path)?;
     if !path.exists() {
         let message = "no such file or folder; paths start from the working folder".to_owned();
         return Err(PretrainedError::Unfit { path: path.to_path_buf(), message });

@@ -1,0 +1,188 @@
+//! Weights by their name on the Hugging Face hub: `hf://owner/name`, or `hf://owner/name@revision`.
+//!
+//! They lie in the cache that the hub's other tools share (`HF_HOME`, or `~/.cache/huggingface`), where they are looked for first; what
+//! is not there is downloaded (`HF_ENDPOINT` names another hub, `HF_HUB_OFFLINE=1` forbids it).
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{ApiBuilder, ApiError};
+use hf_hub::{Cache, Repo, RepoType};
+
+use crate::Error;
+
+/// What stands beside weights and says how to use them.
+const DESCRIPTIONS: [&str; 4] = ["config.json", "tokenizer.json", "preprocessor_config.json", "sentence_bert_config.json"];
+
+/// The files of weights of a repository, the better kinds first.
+const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
+
+/// The file or folder that a path means: itself, or, of a name on the hub, its folder in the hub's cache.
+///
+/// # Errors
+/// A name that is none; weights that are neither in the cache nor to be had.
+pub fn locate(path: &Path) -> Result<Cow<'_, Path>, Error> {
+    let Some(name) = path.to_str().and_then(|text| text.strip_prefix("hf://")) else { return Ok(Cow::Borrowed(path)) };
+    let is_offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
+    Hub { cache: Cache::from_env(), api: ApiBuilder::from_env(), is_offline }.folder(name).map(Cow::Owned)
+}
+
+struct Hub {
+    cache: Cache,
+    api: ApiBuilder,
+    is_offline: bool,
+}
+
+impl Hub {
+    fn folder(self, name: &str) -> Result<PathBuf, Error> {
+        let error = |message: String| Error::Hub { name: name.to_owned(), message };
+        let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+        if id.split('/').filter(|part| !part.is_empty() && !part.starts_with('.')).count() != 2 || id.matches('/').count() != 1 {
+            return Err(error("no name on the hub; write hf://owner/name or hf://owner/name@revision".to_owned()));
+        }
+        let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
+        let known = self.cache.repo(repo.clone());
+        if let Some(weights) = WEIGHTS.iter().find_map(|file| known.get(file)) {
+            return Ok(weights.with_file_name(""));
+        }
+        let pinned = known.pointer_path(revision);
+        if WEIGHTS.iter().any(|file| pinned.join(file).is_file()) {
+            return Ok(pinned);
+        }
+        let place = self.cache.path().join(repo.folder_name()).join("snapshots");
+        let help = format!(
+            "no model.safetensors of revision '{revision}' in {}; download config.json, model.safetensors and what else it has (tokenizer.json, \
+             preprocessor_config.json) where there is a network, and give their folder as weights",
+            place.display()
+        );
+        if self.is_offline {
+            return Err(error(format!("{help}. HF_HUB_OFFLINE is set, so nothing was asked for")));
+        }
+        download(self.api, repo).map_err(|cause| error(format!("{help}. The hub could not be asked: {cause}")))
+    }
+}
+
+/// Downloads what a model needs, the weights last: where they are, all else is.
+fn download(api: ApiBuilder, repo: Repo) -> Result<PathBuf, ApiError> {
+    let repo = api.with_retries(3).build()?.repo(repo);
+    let files: Vec<String> = repo.info()?.siblings.into_iter().map(|file| file.rfilename).collect();
+    let has = |name: &str| files.iter().any(|file| file == name);
+    for name in DESCRIPTIONS.into_iter().filter(|name| has(name)) {
+        repo.download(name)?;
+    }
+    let weights = WEIGHTS.into_iter().find(|name| has(name)).unwrap_or(WEIGHTS[0]);
+    if weights.ends_with(".index.json") {
+        for shard in files.iter().filter(|file| is_shard(file)) {
+            repo.download(shard)?;
+        }
+    }
+    Ok(repo.download(weights)?.with_file_name(""))
+}
+
+/// Whether a file is a part of weights, such as `model-00001-of-00002.safetensors`.
+fn is_shard(file: &str) -> bool {
+    file.starts_with("model-") && file.ends_with(".safetensors") && !file.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const COMMIT: &str = "0123456789012345678901234567890123456789";
+
+    fn hub(cache: &Path, endpoint: &str, is_offline: bool) -> Hub {
+        let cache = Cache::new(cache.to_path_buf());
+        let api = ApiBuilder::from_cache(cache.clone()).with_endpoint(endpoint.to_owned()).with_progress(false);
+        Hub { cache, api, is_offline }
+    }
+
+    /// A hub with one repository, which answers until the test ends. A file without text is listed and not to be had.
+    fn serve(files: &'static [(&'static str, &'static str)]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || listener.incoming().for_each(|stream| answer(&stream.unwrap(), files)));
+        format!("http://{address}")
+    }
+
+    fn answer(mut stream: &TcpStream, files: &[(&str, &str)]) {
+        let head: Vec<String> =
+            BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        let path = head[0].split(' ').nth(1).unwrap_or_default();
+        let (status, body) = if path.starts_with("/api/models/owner/tiny/revision/") {
+            let siblings: Vec<_> = files.iter().map(|(name, _)| serde_json::json!({"rfilename": name})).collect();
+            ("200 OK", serde_json::json!({"siblings": siblings, "sha": COMMIT}).to_string())
+        } else {
+            let file =
+                files.iter().find(|(name, body)| !body.is_empty() && path.ends_with(&format!("/owner/tiny/resolve/main/{name}")));
+            file.map_or(("404 Not Found", String::new()), |(_, body)| ("206 Partial Content", (*body).to_owned()))
+        };
+        let is_probe = head.iter().any(|line| line.eq_ignore_ascii_case("range: bytes=0-0"));
+        let sent = if is_probe { body.get(..1).unwrap_or_default() } else { &body };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\ncontent-range: bytes 0-{}/{}\r\n\
+             etag: \"{:x}\"\r\nx-repo-commit: {COMMIT}\r\n\r\n{sent}",
+            sent.len(),
+            sent.len().saturating_sub(1),
+            body.len(),
+            body.len() * 31 + body.bytes().map(usize::from).sum::<usize>(),
+        );
+    }
+
+    #[test]
+    fn what_a_model_needs_is_downloaded_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let endpoint =
+            serve(&[("README.md", "no"), ("config.json", "{}"), ("onnx/model.onnx", "no"), ("model.safetensors", "weights")]);
+        let folder = hub(cache.path(), &endpoint, false).folder("owner/tiny").unwrap();
+        assert_eq!(std::fs::read_to_string(folder.join("model.safetensors")).unwrap(), "weights");
+        let mut names: Vec<_> =
+            folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, ["config.json", "model.safetensors"]);
+        for name in ["owner/tiny", &format!("owner/tiny@{COMMIT}")] {
+            let again = hub(cache.path(), "http://127.0.0.1:1", true).folder(name).unwrap();
+            assert_eq!(again.canonicalize().unwrap(), folder.canonicalize().unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn shards_are_downloaded_before_their_index() {
+        const INDEX: &str = "model.safetensors.index.json";
+        const FIRST: &str = "model-00001-of-00002.safetensors";
+        const SECOND: &str = "model-00002-of-00002.safetensors";
+        let cache = tempfile::tempdir().unwrap();
+        let broken = serve(&[(INDEX, "index"), (FIRST, "one"), (SECOND, "")]);
+        hub(cache.path(), &broken, false).folder("owner/tiny").unwrap_err();
+        hub(cache.path(), &broken, true).folder("owner/tiny").unwrap_err();
+        let whole = serve(&[(INDEX, "index"), (FIRST, "one"), (SECOND, "two, longer")]);
+        let folder = hub(cache.path(), &whole, false).folder("owner/tiny").unwrap();
+        for name in [FIRST, SECOND, INDEX] {
+            assert!(folder.join(name).is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_a_network_the_error_names_the_file_and_its_place() {
+        let cache = tempfile::tempdir().unwrap();
+        for (is_offline, cause) in [(true, "HF_HUB_OFFLINE is set"), (false, "The hub could not be asked")] {
+            let error = hub(cache.path(), "http://127.0.0.1:1", is_offline).folder("owner/tiny").unwrap_err().to_string();
+            let place = cache.path().join("models--owner--tiny").join("snapshots");
+            for part in ["hf://owner/tiny", "model.safetensors", place.to_str().unwrap(), cause] {
+                assert!(error.contains(part), "'{part}' is not in: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let cache = tempfile::tempdir().unwrap();
+        for name in ["", "name", "a/b/c", "/b", "a/", "../b", "a/.."] {
+            let error = hub(cache.path(), "http://127.0.0.1:1", true).folder(name).unwrap_err().to_string();
+            assert!(error.contains("write hf://owner/name"), "{name}: {error}");
+        }
+    }
+}
