@@ -80,12 +80,13 @@ impl ConvShape {
         (first.min(last)..last, (first * stride + x).saturating_sub(pad))
     }
 
-    /// Gives each run of places of some rows: the row of the matrix, the place in it, and the place in the picture, each with how many.
+    /// Gives each run of places of some rows, for some of the matrix's rows: the row of the matrix, the place in it, and the place in the
+    /// picture, each with how many.
     #[inline(always)]
-    fn each_run(&self, rows: &Range<usize>, mut take: impl FnMut(usize, usize, Range<usize>, Option<usize>)) {
+    fn each_run(&self, seen: Range<usize>, rows: &Range<usize>, mut take: impl FnMut(usize, usize, Range<usize>, Option<usize>)) {
         let [height, width] = self.size;
         let columns = self.out_size()[1];
-        for row in 0..self.depth() {
+        for row in seen {
             let (channel, place) = (row / (self.kernel[0] * self.kernel[1]), row % (self.kernel[0] * self.kernel[1]));
             let (ky, kx) = (place / self.kernel[1], place % self.kernel[1]);
             let (inside, first) = self.inside(kx, columns);
@@ -97,13 +98,22 @@ impl ConvShape {
         }
     }
 
-    /// `[depth, places]`: what the places of some rows see of a picture.
-    fn columns_of(&self, picture: &[f32], rows: &Range<usize>, out: &mut Vec<f32>) {
-        let (columns, stride) = (self.out_size()[1], self.stride[1]);
-        let n_places = rows.len() * columns;
+    /// `[depth, places]`: what the places of some rows see of a picture; by several threads where `shared`.
+    fn columns_of(&self, picture: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
+        let n_places = rows.len() * self.out_size()[1];
         out.resize(self.depth() * n_places, 0.0);
-        self.each_run(rows, |row, place, inside, from| {
-            let run = &mut out[row * n_places + place..][..columns];
+        let share = if shared { self.depth().div_ceil(rayon::current_num_threads()) } else { self.depth() };
+        out.par_chunks_mut(share * n_places).enumerate().for_each(|(at, out)| {
+            self.fill_columns(picture, rows, at * share..at * share + out.len() / n_places, out);
+        });
+    }
+
+    /// Some rows of that matrix.
+    fn fill_columns(&self, picture: &[f32], rows: &Range<usize>, seen: Range<usize>, out: &mut [f32]) {
+        let (columns, stride, first) = (self.out_size()[1], self.stride[1], seen.start);
+        let n_places = rows.len() * columns;
+        self.each_run(seen, rows, |row, place, inside, from| {
+            let run = &mut out[(row - first) * n_places + place..][..columns];
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return run.fill(0.0) };
             run[..inside.start].fill(0.0);
             run[inside.end..].fill(0.0);
@@ -120,7 +130,7 @@ impl ConvShape {
     fn add_columns(&self, columns: &[f32], rows: &Range<usize>, picture: &mut [f32]) {
         let n_columns = self.out_size()[1];
         let (n_places, stride) = (rows.len() * n_columns, self.stride[1]);
-        self.each_run(rows, |row, place, inside, from| {
+        self.each_run(0..self.depth(), rows, |row, place, inside, from| {
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return };
             let run = &columns[row * n_places + place..][inside];
             if stride == 1 {
@@ -161,7 +171,7 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32]) -> Vec<f
                 let seen = if shape.is_plain() {
                     picture
                 } else {
-                    shape.columns_of(picture, &block, &mut buffer);
+                    shape.columns_of(picture, &block, &mut buffer, shared);
                     &buffer
                 };
                 let seen = Matrix::rows(seen, [shape.depth(), n_places]);
@@ -220,7 +230,7 @@ impl ConvShape {
                 let seen = if self.is_plain() {
                     picture
                 } else {
-                    self.columns_of(picture, &block, &mut seen);
+                    self.columns_of(picture, &block, &mut seen, false);
                     &seen
                 };
                 let gradient = Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_places], rows * columns);

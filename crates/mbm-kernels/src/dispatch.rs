@@ -27,6 +27,34 @@ pub(crate) trait Instructions {
     fn fused(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// 2 to the power of whole numbers from -126 to 127 to which 1.5 * 2^23 has been added: their bits are the last ones then.
     fn power_of_two(shifted: Self::Vector) -> Self::Vector;
+
+    /// The first `count` numbers of a slice, or as many as a vector has; zeros behind them.
+    #[inline(always)]
+    fn load_some(values: &[f32], count: usize) -> Self::Vector {
+        Self::load_some_or(values, count, 0.0)
+    }
+
+    /// The same with another number behind them.
+    #[inline(always)]
+    fn load_some_or(values: &[f32], count: usize, other: f32) -> Self::Vector {
+        if count >= Self::LANES {
+            return Self::load(values);
+        }
+        let mut some = [other; 16];
+        some[..count].copy_from_slice(&values[..count]);
+        Self::load(&some)
+    }
+
+    /// Writes the first `count` numbers of a vector, or all.
+    #[inline(always)]
+    fn store_some(vector: Self::Vector, values: &mut [f32], count: usize) {
+        if count >= Self::LANES {
+            return Self::store(vector, values);
+        }
+        let mut some = [0.0; 16];
+        Self::store(vector, &mut some);
+        values[..count].copy_from_slice(&some[..count]);
+    }
 }
 
 /// Work that is compiled for each set. Everything that it calls must be `#[inline(always)]`: what is not is compiled for any processor.

@@ -1,4 +1,4 @@
-//! Functions of each number of a vector, without branches.
+//! Functions of vectors: of each number, without branches, and of all.
 
 use crate::Instructions;
 
@@ -35,6 +35,22 @@ pub(crate) fn sigmoid<I: Instructions>(x: I::Vector) -> I::Vector {
 #[inline(always)]
 pub(crate) fn tanh<I: Instructions>(x: I::Vector) -> I::Vector {
     I::sub(I::mul(I::splat(2.0), sigmoid::<I>(I::add(x, x))), I::splat(1.0))
+}
+
+/// Adds up a vector's lanes.
+#[inline(always)]
+pub(crate) fn total<I: Instructions>(vector: I::Vector) -> f32 {
+    let mut lanes = [0.0; 16];
+    I::store(vector, &mut lanes);
+    lanes[..I::LANES].iter().sum()
+}
+
+/// The largest of a vector's lanes.
+#[inline(always)]
+pub(crate) fn largest<I: Instructions>(vector: I::Vector) -> f32 {
+    let mut lanes = [0.0; 16];
+    I::store(vector, &mut lanes);
+    lanes[..I::LANES].iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[cfg(test)]

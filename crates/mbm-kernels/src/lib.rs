@@ -3,17 +3,21 @@
 //! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in `dispatch`, which chooses at run
 //! time: one binary serves old and new processors. `unsafe` stands in that module, and where `matrix` calls the `gemm` crate for large products.
 
+mod attention;
 mod conv;
 mod dispatch;
 mod functions;
 mod gelu;
+mod layer_norm;
 mod lstm;
 mod matrix;
 mod multiply;
 mod norm;
 
+pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
 pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use gelu::{gelu, gelu_backward};
+pub use layer_norm::{LayerNormGradients, LayerNormed, layer_norm, layer_norm_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};

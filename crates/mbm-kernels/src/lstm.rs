@@ -192,39 +192,17 @@ fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32])
     let n = state.len();
     let mut at = 0;
     while at < n {
-        let (i, f) = (load_some::<I>(gates, at, n - at), load_some::<I>(gates, n + at, n - at));
-        let (g, o) = (load_some::<I>(gates, 2 * n + at, n - at), load_some::<I>(gates, 3 * n + at, n - at));
+        let (i, f) = (I::load_some(&gates[at..], n - at), I::load_some(&gates[n + at..], n - at));
+        let (g, o) = (I::load_some(&gates[2 * n + at..], n - at), I::load_some(&gates[3 * n + at..], n - at));
         let (i, f, g, o) = (sigmoid::<I>(i), sigmoid::<I>(f), tanh::<I>(g), sigmoid::<I>(o));
-        let next = I::fused(f, load_some::<I>(cell, at, n - at), I::mul(i, g));
+        let next = I::fused(f, I::load_some(&cell[at..], n - at), I::mul(i, g));
         for (gate, value) in [i, f, g, o].into_iter().enumerate() {
-            store_some::<I>(value, gates, gate * n + at, n - at);
+            I::store_some(value, &mut gates[gate * n + at..], n - at);
         }
-        store_some::<I>(next, cell, at, n - at);
-        store_some::<I>(I::mul(o, tanh::<I>(next)), state, at, n - at);
+        I::store_some(next, &mut cell[at..], n - at);
+        I::store_some(I::mul(o, tanh::<I>(next)), &mut state[at..], n - at);
         at += I::LANES;
     }
-}
-
-/// A vector from a place on, zeros behind the first `count` numbers.
-#[inline(always)]
-fn load_some<I: Instructions>(values: &[f32], start: usize, count: usize) -> I::Vector {
-    if count >= I::LANES {
-        return I::load(&values[start..]);
-    }
-    let mut some = [0.0; 16];
-    some[..count].copy_from_slice(&values[start..start + count]);
-    I::load(&some)
-}
-
-/// Writes the first `count` numbers of a vector from a place on.
-#[inline(always)]
-fn store_some<I: Instructions>(vector: I::Vector, values: &mut [f32], start: usize, count: usize) {
-    if count >= I::LANES {
-        return I::store(vector, &mut values[start..]);
-    }
-    let mut some = [0.0; 16];
-    I::store(vector, &mut some);
-    values[start..start + count].copy_from_slice(&some[..count]);
 }
 
 /// The slope of a sigmoid, given its value.
@@ -303,20 +281,20 @@ fn cell_backward<I: Instructions>(
     let one = I::splat(1.0);
     let mut at = 0;
     while at < n {
-        let (i, f) = (load_some::<I>(gates, at, n - at), load_some::<I>(gates, n + at, n - at));
-        let (g, o) = (load_some::<I>(gates, 2 * n + at, n - at), load_some::<I>(gates, 3 * n + at, n - at));
-        let squashed = tanh::<I>(load_some::<I>(cell, at, n - at));
-        let of_state = load_some::<I>(of_state, at, n - at);
+        let (i, f) = (I::load_some(&gates[at..], n - at), I::load_some(&gates[n + at..], n - at));
+        let (g, o) = (I::load_some(&gates[2 * n + at..], n - at), I::load_some(&gates[3 * n + at..], n - at));
+        let squashed = tanh::<I>(I::load_some(&cell[at..], n - at));
+        let of_state = I::load_some(&of_state[at..], n - at);
         let of_o = I::mul(I::mul(of_state, squashed), sigmoid_slope::<I>(o));
         let bent = I::sub(one, I::mul(squashed, squashed));
-        let of_this = I::fused(I::mul(of_state, o), bent, load_some::<I>(of_cell, at, n - at));
+        let of_this = I::fused(I::mul(of_state, o), bent, I::load_some(&of_cell[at..], n - at));
         let of_i = I::mul(I::mul(of_this, g), sigmoid_slope::<I>(i));
         let of_g = I::mul(I::mul(of_this, i), I::sub(one, I::mul(g, g)));
-        let of_f = I::mul(I::mul(of_this, load_some::<I>(cell_before, at, n - at)), sigmoid_slope::<I>(f));
+        let of_f = I::mul(I::mul(of_this, I::load_some(&cell_before[at..], n - at)), sigmoid_slope::<I>(f));
         for (gate, value) in [of_i, of_f, of_g, of_o].into_iter().enumerate() {
-            store_some::<I>(value, inputs, gate * n + at, n - at);
+            I::store_some(value, &mut inputs[gate * n + at..], n - at);
         }
-        store_some::<I>(I::mul(of_this, f), of_cell, at, n - at);
+        I::store_some(I::mul(of_this, f), &mut of_cell[at..], n - at);
         at += I::LANES;
     }
 }

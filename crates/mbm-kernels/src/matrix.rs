@@ -1,6 +1,9 @@
 //! Products of matrices that lie in slices, by the `gemm` crate.
 
+use std::ops::Range;
+
 use gemm::Parallelism;
+use rayon::prelude::*;
 
 /// A matrix in a slice.
 #[derive(Clone, Copy)]
@@ -27,6 +30,12 @@ impl<'a> Matrix<'a> {
         Self { values: self.values, shape: [columns, rows], strides: [column, row] }
     }
 
+    /// Some of its rows.
+    pub fn some_rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.end <= self.shape[0]);
+        Self { values: &self.values[rows.start * self.strides[0]..], shape: [rows.len(), self.shape[1]], strides: self.strides }
+    }
+
     fn end(&self) -> usize {
         end(self.shape, self.strides)
     }
@@ -45,30 +54,64 @@ pub(crate) fn multiply(out: &mut [f32], row_stride: usize, left: Matrix, right: 
     let ([m, k], [depth, n]) = (left.shape, right.shape);
     assert!(k == depth && left.end() <= left.values.len() && right.end() <= right.values.len());
     assert!(end([m, n], [row_stride, 1]) <= out.len() && (m < 2 || row_stride >= n));
-    let parallelism = if shared { Parallelism::Rayon(0) } else { Parallelism::None };
-    let [left_strides, right_strides] = [left.strides, right.strides].map(|strides| strides.map(|stride| stride as isize));
-    // SAFETY: each matrix lies within its slice, as has just been checked, and `out` is borrowed for writing alone.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            row_stride as isize,
-            adds,
-            left.values.as_ptr(),
-            left_strides[1],
-            left_strides[0],
-            right.values.as_ptr(),
-            right_strides[1],
-            right_strides[0],
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    let product = Product { out: out.as_mut_ptr(), row_stride, left, right, adds };
+    if !shared {
+        // SAFETY: each matrix lies within its slice, as has just been checked, and `out` is borrowed for writing alone.
+        return unsafe { product.part(0..m, 0..n) };
+    }
+    // Each thread a part of the longer side, in whole registers.
+    let share = |length: usize| length.div_ceil(rayon::current_num_threads()).next_multiple_of(16);
+    let by_rows = m > n;
+    let share = share(if by_rows { m } else { n });
+    (0..m.max(n).div_ceil(share)).into_par_iter().for_each(|at| {
+        let part = |length: usize| at * share..((at + 1) * share).min(length);
+        // SAFETY: as above, and the parts do not touch each other.
+        unsafe { if by_rows { product.part(part(m), 0..n) } else { product.part(0..m, part(n)) } }
+    });
+}
+
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    out: *mut f32,
+    row_stride: usize,
+    left: Matrix<'a>,
+    right: Matrix<'a>,
+    adds: bool,
+}
+
+// SAFETY: threads write to parts of `out` that do not touch each other.
+unsafe impl Sync for Product<'_> {}
+
+impl Product<'_> {
+    /// Some rows and columns of the product.
+    ///
+    /// # Safety
+    /// The matrices must lie within their slices, and no one else may use that part of `out`.
+    unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
+        let ([left_row, left_column], [right_row, right_column]) = (self.left.strides, self.right.strides);
+        // SAFETY: by the caller.
+        unsafe {
+            gemm::gemm(
+                rows.len(),
+                columns.len(),
+                self.left.shape[1],
+                self.out.add(rows.start * self.row_stride + columns.start),
+                1,
+                self.row_stride as isize,
+                self.adds,
+                self.left.values.as_ptr().add(rows.start * left_row),
+                left_column as isize,
+                left_row as isize,
+                self.right.values.as_ptr().add(columns.start * right_column),
+                right_column as isize,
+                right_row as isize,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                Parallelism::None,
+            );
+        }
     }
 }

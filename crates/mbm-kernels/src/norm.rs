@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::functions::total;
 use crate::{Instructions, Kernel, dispatch};
 
 /// The sizes of some pictures, `[batch, channels, places]`.
@@ -158,14 +159,6 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
         dispatch(Line { plane, place, by, slope, shift });
     });
     NormGradients { pictures: within, scale: of_scale, shift: of_shift }
-}
-
-/// Adds up a vector's lanes.
-#[inline(always)]
-fn total<I: Instructions>(vector: I::Vector) -> f32 {
-    let mut lanes = [0.0; 16];
-    I::store(vector, &mut lanes);
-    lanes[..I::LANES].iter().sum()
 }
 
 /// The sums of `x - centre` and of its square.

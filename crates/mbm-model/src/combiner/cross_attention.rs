@@ -1,12 +1,12 @@
 //! Cross-attention (Tsai et al. 2019; Lu et al. 2019): each input's steps attend to the steps of the others.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::Tensor;
 use mbm_config::settings;
 
 use super::{Combine, Inputs};
-use crate::layer::{Attention, sinusoids};
+use crate::layer::{Attention, LayerNorm, sinusoids};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -44,7 +44,7 @@ impl CrossAttentionSettings {
         let n = inputs.widths.len();
         let layer = || CrossLayer {
             attentions: (0..n).map(|_| Attention::new(self.hidden_size, self.num_heads, self.dropout, inputs.device)).collect(),
-            norms: (0..n).map(|_| LayerNormConfig::new(self.hidden_size).init(inputs.device)).collect(),
+            norms: (0..n).map(|_| LayerNorm::new(self.hidden_size, LayerNorm::EPSILON, inputs.device)).collect(),
         };
         CrossAttention {
             projections: inputs.projections(self.hidden_size),

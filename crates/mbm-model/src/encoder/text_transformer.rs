@@ -2,13 +2,13 @@
 //! of texts (Radford et al. 2021).
 
 use burn::module::{Module, Param};
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, learnt};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -109,7 +109,7 @@ impl BertSettings {
             tokens: embedding(self.vocab_size, width, shape, device),
             positions: learnt([self.max_position_embeddings, width], device),
             segments: (self.type_vocab_size > 0).then(|| learnt([self.type_vocab_size, width], device)),
-            first_norm: Some(LayerNormConfig::new(width).with_epsilon(eps).init(device)),
+            first_norm: Some(LayerNorm::new(width, eps, device)),
             dropout: Dropout::new(self.hidden_dropout_prob),
             transformer: transformer.init(device),
             projection: None,

@@ -2,13 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{Activation, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -131,14 +131,13 @@ impl VitSpec {
         let (size, hidden) = (self.patch_size.min(height).min(width), self.transformer.width);
         let is_clip = self.projection.is_some();
         let patches = Conv2dConfig::new([channels, hidden], [size, size]).with_stride([size, size]).with_bias(!is_clip);
-        let norm = LayerNormConfig::new(hidden).with_epsilon(self.transformer.norm_eps);
         let grid = [height / size, width / size];
         let project = |to: usize| LinearConfig::new(hidden, to).with_bias(false).init(device);
         Vit {
             patches: patches.init(device),
             class_token: learnt([1, 1, hidden], device),
             positions: learnt([1, 1 + grid[0] * grid[1], hidden], device),
-            first_norm: is_clip.then(|| norm.init(device)),
+            first_norm: is_clip.then(|| LayerNorm::new(hidden, self.transformer.norm_eps, device)),
             transformer: self.transformer.init(device),
             projection: self.projection.map(project),
             width: self.projection.unwrap_or(hidden),

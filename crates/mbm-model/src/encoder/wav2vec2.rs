@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig1d};
+use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::{Bool, Device, Int, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, NormPlace, Transformer, TransformerSpec};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -91,7 +91,7 @@ impl Wav2Vec2Settings {
             config.with_stride(self.conv_stride[at]).with_bias(false).init(device)
         };
         let (width, features) = (self.hidden_size, *self.conv_dim.last().unwrap_or(&from));
-        let norm = |width: usize| LayerNormConfig::new(width).with_epsilon(self.layer_norm_eps).init(device);
+        let norm = |width: usize| LayerNorm::new(width, self.layer_norm_eps, device);
         let half = self.num_conv_pos_embeddings / 2;
         let places = Conv1dConfig::new(width, width, self.num_conv_pos_embeddings)
             .with_padding(PaddingConfig1d::Explicit(half, half))

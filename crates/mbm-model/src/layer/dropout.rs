@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use burn::module::Module;
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use mbm_data::random::{Rng, rng};
 use rand::Rng as _;
 
@@ -30,23 +30,29 @@ impl Dropout {
     }
 
     pub(crate) fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        if self.probability <= 0.0 || !x.device().is_autodiff() {
-            return x;
+        match self.factors(x.dims(), &x.device()) {
+            Some(factors) => x * factors,
+            None => x,
         }
-        let dims = x.dims();
+    }
+
+    /// What values are multiplied by; nothing outside training.
+    pub(crate) fn factors<const D: usize>(&self, dims: [usize; D], device: &Device) -> Option<Tensor<D>> {
+        if self.probability <= 0.0 || !device.is_autodiff() {
+            return None;
+        }
         let threshold = (self.probability * f64::from(u32::MAX)) as u32;
         let kept = (1.0 / (1.0 - self.probability)) as f32;
         let draw = |generator: &mut Rng| if generator.next_u32() < threshold { 0.0 } else { kept };
-        let mask: Vec<f32> = GENERATOR.with_borrow_mut(|generator| (0..dims.iter().product()).map(|_| draw(generator)).collect());
-        let mask = Tensor::from_data(TensorData::new(mask, dims), &x.device());
-        x * mask
+        let factors: Vec<f32> =
+            GENERATOR.with_borrow_mut(|generator| (0..dims.iter().product()).map(|_| draw(generator)).collect());
+        Some(Tensor::from_data(TensorData::new(factors, dims), device))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     #[test]
     fn a_seed_decides_what_is_dropped_and_the_mean_stays() {

@@ -1,11 +1,11 @@
 //! A stack of transformer encoder layers, normalised before or after each part.
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use mbm_config::choices;
 
-use super::{Activation, Attention, Dropout};
+use super::{Activation, Attention, Dropout, LayerNorm};
 use crate::Steps;
 
 choices! {
@@ -64,28 +64,28 @@ impl TransformerSpec {
             feed_forward,
             dropout: 0.0,
             norm: NormPlace::Pre,
-            norm_eps: 1e-5,
+            norm_eps: LayerNorm::EPSILON,
             is_causal: false,
             activation: Activation::Gelu,
         }
     }
 
     pub fn init(&self, device: &Device) -> Transformer {
-        let last_norm = (self.norm == NormPlace::Pre).then(|| self.norm_config().init(device));
+        let last_norm = (self.norm == NormPlace::Pre).then(|| self.norm(device));
         Transformer { layers: (0..self.n_layers).map(|_| self.layer(device)).collect(), last_norm }
     }
 
-    fn norm_config(&self) -> LayerNormConfig {
-        LayerNormConfig::new(self.width).with_epsilon(self.norm_eps)
+    fn norm(&self, device: &Device) -> LayerNorm {
+        LayerNorm::new(self.width, self.norm_eps, device)
     }
 
     fn layer(&self, device: &Device) -> Layer {
         Layer {
             attention: Attention::new(self.width, self.n_heads, self.dropout, device).causal(self.is_causal),
-            attention_norm: self.norm_config().init(device),
+            attention_norm: self.norm(device),
             widen: LinearConfig::new(self.width, self.feed_forward).init(device),
             narrow: LinearConfig::new(self.feed_forward, self.width).init(device),
-            feed_forward_norm: self.norm_config().init(device),
+            feed_forward_norm: self.norm(device),
             dropout: Dropout::new(self.dropout),
             norm: self.norm,
             activation: self.activation,

@@ -1,10 +1,13 @@
 //! Operations that the CPU backend has from us, each with its own gradient.
 
+mod attention;
 mod conv;
 mod gelu;
+mod layer_norm;
 mod lstm;
 mod norm;
 
+use attention::Attention;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
@@ -52,6 +55,27 @@ pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Operations>::gelu(x.into_dispatch()))
 }
 
+/// The last dimension to mean 0 and variance 1, then by a scale and a shift; `epsilon` is added to the variance.
+pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>, epsilon: f64) -> Tensor<D> {
+    let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::layer_norm(x, scale, shift, epsilon as f32))
+}
+
+/// Attention of heads that lie side by side: queries `[batch, queries, width]`, keys and values `[batch, keys, width]`, a mask
+/// `[batch, keys]`, 0 where a key holds nothing, and `[batch, heads, queries, keys]` that the weights are multiplied by, if anything.
+pub(crate) fn attend(
+    [queries, keys, values]: [Tensor<3>; 3],
+    mask: Tensor<2>,
+    factors: Option<Tensor<4>>,
+    heads: usize,
+    is_causal: bool,
+) -> Tensor<3> {
+    let factors = factors.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &mask.device()));
+    let (queries, keys, values) = (queries.into_dispatch(), keys.into_dispatch(), values.into_dispatch());
+    let (mask, factors) = (mask.into_dispatch(), factors.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::attend(queries, keys, values, mask, factors, heads, is_causal))
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Operations: Backend {
     fn lstm(
@@ -64,6 +88,18 @@ trait Operations: Backend {
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn layer_norm(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
+
+    fn attend(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        heads: usize,
+        is_causal: bool,
+    ) -> FloatTensor<Self>;
 
     fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -89,6 +125,22 @@ impl Operations for Flex {
 
     fn gelu(x: FlexTensor) -> FlexTensor {
         gelu::run(&x.to_contiguous())
+    }
+
+    fn layer_norm(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> FlexTensor {
+        layer_norm::run(x, scale, shift, epsilon).1
+    }
+
+    fn attend(
+        queries: FlexTensor,
+        keys: FlexTensor,
+        values: FlexTensor,
+        mask: FlexTensor,
+        factors: FlexTensor,
+        heads: usize,
+        is_causal: bool,
+    ) -> FlexTensor {
+        attention::run([queries, keys, values, mask, factors], Attention { heads, is_causal }).1
     }
 
     fn moments(pictures: FlexTensor) -> FlexTensor {
@@ -124,6 +176,22 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         gelu::tracked::<C>(x)
+    }
+
+    fn layer_norm(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
+        layer_norm::tracked::<C>(x, scale, shift, epsilon)
+    }
+
+    fn attend(
+        queries: FloatTensor<Self>,
+        keys: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        mask: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+        heads: usize,
+        is_causal: bool,
+    ) -> FloatTensor<Self> {
+        attention::tracked::<C>([queries, keys, values, mask, factors], Attention { heads, is_causal })
     }
 
     fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -1,0 +1,62 @@
+//! Layer normalisation as one operation.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use mbm_kernels::layer_norm_backward;
+
+use super::values;
+
+/// What the gradient needs.
+#[derive(Debug, Clone)]
+pub(super) struct Ran {
+    x: FlexTensor,
+    scale: FlexTensor,
+    moments: Vec<f32>,
+}
+
+/// What the gradient needs, and what comes out.
+pub(super) fn run(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> (Ran, FlexTensor) {
+    let (x, scale, shift) = (x.to_contiguous(), scale.to_contiguous(), shift.to_contiguous());
+    let normed = mbm_kernels::layer_norm(values(&x), values(&scale), values(&shift), epsilon);
+    let out = FlexTensor::from_data(TensorData::new(normed.out, x.shape()));
+    (Ran { x, scale, moments: normed.moments }, out)
+}
+
+pub(super) fn tracked<C: CheckpointStrategy>(
+    x: FloatTensor<Autodiff<Flex, C>>,
+    scale: FloatTensor<Autodiff<Flex, C>>,
+    shift: FloatTensor<Autodiff<Flex, C>>,
+    epsilon: f32,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let prepared = LayerNormBackward.prepare::<C>([x.node(), scale.node(), shift.node()]).compute_bound().stateful();
+    let (ran, out) = run(x.into_primitive(), scale.into_primitive(), shift.into_primitive(), epsilon);
+    match prepared {
+        OpsKind::Tracked(prepared) => prepared.finish(ran, out),
+        OpsKind::UnTracked(prepared) => prepared.finish(out),
+    }
+}
+
+#[derive(Debug)]
+struct LayerNormBackward;
+
+impl Backward<Flex, 3> for LayerNormBackward {
+    type State = Ran;
+
+    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let Ran { x, scale, moments } = ops.state;
+        let found = layer_norm_backward(values(&x), values(&scale), &moments, values(&gradient));
+        let all = [(found.values, x.shape()), (found.scale, scale.shape()), (found.shift, scale.shape())];
+        for (node, (values, shape)) in ops.parents.into_iter().zip(all) {
+            if let Some(node) = node {
+                gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(values, shape)));
+            }
+        }
+    }
+}
