@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
 
 fn main() -> ExitCode {
+    mbm_kernels::keep_freed_memory();
     let args = args::Args::parse_from(args::with_dashes(std::env::args()));
     match command::run(args.command) {
         Ok(()) => ExitCode::SUCCESS,

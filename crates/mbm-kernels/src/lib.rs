@@ -1,8 +1,9 @@
 //! Hot loops on slices of numbers: no tensors, no files.
 //!
 //! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in `dispatch`, which chooses at run
-//! time: one binary serves old and new processors. `unsafe` stands in that module, and where `matrix` calls the `gemm` crate for large products.
+//! time: one binary serves old and new processors. `unsafe` stands in that module, where `matrix` calls the `gemm` crate for large products, and in `allocator`.
 
+mod allocator;
 mod attention;
 mod conv;
 mod dispatch;
@@ -14,11 +15,13 @@ mod matrix;
 mod multiply;
 mod norm;
 
+pub use allocator::{MiMalloc, keep_freed_memory};
 pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
 pub use conv::{ConvShape, conv_backward, conv_forward};
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::{LayerNormGradients, LayerNormed, layer_norm, layer_norm_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
+pub use matrix::linear;
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};
 

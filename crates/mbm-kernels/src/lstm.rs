@@ -161,26 +161,21 @@ impl Kernel for Forward<'_> {
         let LstmShape { steps, hidden, .. } = shape;
         let n_rows = mask.len() / steps;
         let stride = steps * hidden;
+        // Rows of these lie side by side: the steps of a row are so far apart that they would share places in the cache.
+        let (mut now, mut memory) = (vec![0.0; n_rows * hidden], vec![0.0; n_rows * hidden]);
         for at in 0..steps {
             let step = shape.step(at);
             if at > 0 {
-                let before = &states[shape.step(at - 1) * hidden..];
-                let rows = Rows { values: before, stride, count: n_rows };
+                let rows = Rows { values: &now, stride: hidden, count: n_rows };
                 multiply_add::<I>(rows, weight, &mut gates[step * 4 * hidden..], 4 * stride);
             }
-            for row in 0..n_rows {
+            for (row, (now, memory)) in now.chunks_exact_mut(hidden).zip(memory.chunks_exact_mut(hidden)).enumerate() {
                 let place = row * stride + step * hidden;
-                // The state and the cell before are where these go; before the first step both are zero, as they are made.
-                if at > 0 {
-                    let before = row * stride + shape.step(at - 1) * hidden;
-                    states.copy_within(before..before + hidden, place);
-                    cells.copy_within(before..before + hidden, place);
+                if mask[row * steps + step] != 0.0 {
+                    cell::<I>(&mut gates[4 * place..4 * (place + hidden)], memory, now);
                 }
-                if mask[row * steps + step] == 0.0 {
-                    continue;
-                }
-                let gates = &mut gates[4 * place..4 * (place + hidden)];
-                cell::<I>(gates, &mut cells[place..place + hidden], &mut states[place..place + hidden]);
+                states[place..place + hidden].copy_from_slice(now);
+                cells[place..place + hidden].copy_from_slice(memory);
             }
         }
     }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
 use crate::pretrained::{PretrainedError, fill_encoder};
-use crate::{ModelSpec, Steps, Tensors, alone};
+use crate::{ModelSpec, Steps, Tensors, alone, in_pool};
 
 /// A pretrained encoder that is not trained, and the fitted reader before it.
 pub struct FrozenEncoder {
@@ -73,7 +73,7 @@ impl Featurize for FrozenEncoder {
         let mut features = vec![Frames { width: 1, data: Vec::new() }; payloads.len()];
         for rows in order.chunks(BATCH) {
             let column = Column::collate(&self.preprocessor, &rows.iter().map(|at| payloads[*at]).collect::<Vec<_>>());
-            let steps = self.encoder.get().encode(Tensors::new(&column, &self.device));
+            let steps = in_pool(|| self.encoder.get().encode(Tensors::new(&column, &self.device)));
             rows.iter().zip(rows_of(steps)).for_each(|(at, frames)| features[*at] = frames);
         }
         features

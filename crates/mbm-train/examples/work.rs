@@ -11,28 +11,29 @@ use mbm_data::{Batch, Column, Shape, Values};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::{CategoryDecoder, DecoderSettings, Loss};
 use mbm_model::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
-use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors};
+use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors, in_pool};
 use mbm_train::OptimizerSettings;
 
 /// As the `mbm` command has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
 
-type Work = Box<dyn FnMut()>;
+type Work = Box<dyn FnMut() + Send>;
 
 const WORK: [&str; 8] =
     ["matmul", "resnet50-1", "resnet50-8", "mobilenet-8", "lstm", "transformer", "transformer-backward", "article-step"];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    mbm_kernels::keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, repetitions] = args.as_slice() else {
         return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into());
     };
     let mut work = work(name).ok_or_else(|| format!("no work '{name}'; there are {WORK:?}"))?;
-    work();
+    in_pool(&mut work);
     for _ in 0..repetitions.parse::<usize>()? {
         let started = Instant::now();
-        work();
+        in_pool(&mut work);
         println!("{:.6}", started.elapsed().as_secs_f64());
     }
     Ok(())

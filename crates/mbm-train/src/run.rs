@@ -9,7 +9,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::random::{Rng, rng, seed};
 use mbm_data::{Augmentation, Batch, Chance, Dataset, Loading, load};
-use mbm_model::{Fused, Model, ModelSpec, Target, alone, seed_dropout};
+use mbm_model::{Fused, Model, ModelSpec, Target, alone, in_pool, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -236,18 +236,23 @@ impl<'a> Run<'a> {
         let _alone = alone();
         let (training, progress) = (self.training, &mut self.progress);
         // A seed for every batch makes the draws independent of where a run was resumed.
-        seed_dropout(seed(training.run_seed, "dropout", progress.epoch as u64, progress.batch as u64));
-        let mut rng = rng(seed(training.run_seed, "mixup", progress.epoch as u64, progress.batch as u64));
-        let loss = loss(training, &self.model, batch, &self.device, &mut rng);
-        let value = f64::from(loss.clone().into_scalar::<f32>());
-        if !value.is_finite() {
+        let seed = |of: &str| seed(training.run_seed, of, progress.epoch as u64, progress.batch as u64);
+        let (dropout, mut rng) = (seed("dropout"), rng(seed("mixup")));
+        let (value, gradients) = in_pool(|| {
+            seed_dropout(dropout);
+            let loss = loss(training, &self.model, batch, &self.device, &mut rng);
+            let value = f64::from(loss.clone().into_scalar::<f32>());
+            let scaled = loss / training.settings.gradient_accumulation_steps as f32;
+            let gradients = || GradientsParams::from_grads(scaled.backward(), &self.model);
+            (value, value.is_finite().then(gradients))
+        });
+        let Some(gradients) = gradients else {
             return Err(TrainError::Diverged { loss: value, epoch: progress.epoch + 1, step: progress.batch + 1 });
-        }
+        };
         progress.loss_sum += value * batch.len() as f64;
         progress.n_rows += batch.len();
         self.n_rows += batch.len();
-        let scaled = loss / training.settings.gradient_accumulation_steps as f32;
-        Ok(GradientsParams::from_grads(scaled.backward(), &self.model))
+        Ok(gradients)
     }
 
     fn step(&mut self, mut gradients: GradientsParams) {
@@ -256,7 +261,8 @@ impl<'a> Run<'a> {
             clip_global_norm(&self.model, &mut gradients, max_norm);
         }
         let learning_rate = self.training.learning_rate(self.progress.step);
-        self.model = self.optimizer.step(self.rates.at(learning_rate), self.model.clone(), gradients);
+        let (rates, model) = (self.rates.at(learning_rate), self.model.clone());
+        self.model = in_pool(|| self.optimizer.step(rates, model, gradients));
         self.progress.step += 1;
     }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use mbm_data::split::split;
 use mbm_data::{Ahead, Augmentation, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load};
-use mbm_model::{FrozenEncoder, Model, ModelSpec, Target};
+use mbm_model::{FrozenEncoder, Model, ModelSpec, Target, in_pool};
 use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
@@ -351,7 +351,7 @@ fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &
     let (mut sum, mut n_rows) = (0.0, 0usize);
     let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
-        let logits = predictor.model.forward(&batch, &predictor.device).logits;
+        let logits = in_pool(|| predictor.model.forward(&batch, &predictor.device)).logits;
         let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &predictor.device)).collect();
         let loss: Tensor<1> = spec.loss(&predictor.model, &logits, &targets);
         sum += f64::from(loss.into_scalar::<f32>()) * batch.len() as f64;
@@ -379,7 +379,7 @@ fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: us
     let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
     let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
-        let forward = predictor.model.forward(&batch, &predictor.device);
+        let forward = in_pool(|| predictor.model.forward(&batch, &predictor.device));
         let [n_rows, width] = forward.fused.pooled.dims();
         let fused = to_vec(forward.fused.pooled);
         let scores = to_vec(forward.logits[output].clone());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Sample, Table, load};
-use mbm_model::{Fused, Model, Sequence};
+use mbm_model::{Fused, Model, Sequence, in_pool};
 use rayon::prelude::*;
 
 use crate::bundle::Bundle;
@@ -55,12 +55,12 @@ impl Predictor {
 
     /// Each output's predictions for a batch: `[outputs][rows]`.
     pub fn predict_batch(&self, batch: &Batch) -> Vec<Vec<Prediction>> {
-        self.predict_fused(&self.model.fuse(self.model.encode(batch, &self.device)))
+        in_pool(|| self.predict_fused(&self.model.fuse(self.encode(batch))))
     }
 
     /// The inputs of a batch, encoded.
     pub(crate) fn encode(&self, batch: &Batch) -> Vec<Sequence> {
-        self.model.encode(batch, &self.device)
+        in_pool(|| self.model.encode(batch, &self.device))
     }
 
     pub(crate) fn predict_fused(&self, fused: &Fused) -> Vec<Vec<Prediction>> {
@@ -100,7 +100,7 @@ impl Predictor {
         let (mut vectors, mut width) = (Vec::new(), 1);
         let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
         load::<Error>(&loading, |_, batch| {
-            let fused = self.model.fuse(self.encode(&batch)).pooled;
+            let fused = in_pool(|| self.model.fuse(self.encode(&batch)).pooled);
             width = fused.dims()[1];
             vectors.extend(to_vec(fused));
             Ok(())

@@ -5,7 +5,6 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::module::linear;
 use burn::tensor::{Bool, Device, Tensor, activation};
 use mbm_config::choices;
 
@@ -137,8 +136,8 @@ impl Cell {
     fn run(&self, steps: &Steps, is_reversed: bool) -> Tensor<3> {
         if self.kind == CellType::Lstm && operation::ARE_THERE {
             let bias = self.input_bias.val() + self.hidden_bias.val();
-            let inputs = linear(steps.values.clone(), self.input.val(), Some(bias));
-            return operation::lstm(inputs, self.hidden.val(), steps.mask.clone().float(), is_reversed);
+            let (values, mask) = (steps.values.clone(), steps.mask.clone().float());
+            return operation::lstm(values, self.input.val(), bias, self.hidden.val(), mask, is_reversed);
         }
         let [batch, n_steps, width] = steps.values.dims();
         let inputs: Vec<Tensor<2>> = unstack(steps.values.clone()).into_iter().map(|x| x.reshape([batch, width])).collect();

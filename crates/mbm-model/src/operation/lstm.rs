@@ -1,4 +1,4 @@
-//! The recurrence of an LSTM as one operation.
+//! A layer of an LSTM as one operation.
 
 use std::sync::Arc;
 
@@ -11,14 +11,16 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
-use mbm_kernels::{LstmShape, LstmView, lstm_backward, lstm_forward};
+use mbm_kernels::{LstmShape, LstmView, linear, lstm_backward, lstm_forward};
 
 use super::values;
 
-/// A recurrence that has run.
+/// A layer that has run.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: LstmShape,
+    inputs: FlexTensor,
+    input_weight: FlexTensor,
     weight: FlexTensor,
     mask: FlexTensor,
     pub hidden: FlexTensor,
@@ -26,25 +28,25 @@ pub(super) struct Ran {
     gates: Arc<Vec<f32>>,
 }
 
-pub(super) fn run(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> Ran {
-    let sizes = inputs.shape();
-    let [batch, steps, gates] = [sizes[0], sizes[1], sizes[2]];
-    let shape = LstmShape { batch, steps, hidden: gates / 4, is_reversed };
-    let (weight, mask) = (weight.to_contiguous(), mask.to_contiguous());
-    let inputs = inputs.to_contiguous().into_data().try_into_vec::<f32>().expect("tensors of this crate are f32");
-    let states = lstm_forward(shape, inputs, values(&weight), values(&mask));
-    let hidden = FlexTensor::from_data(TensorData::new(states.hidden, [batch, steps, shape.hidden]));
-    Ran { shape, weight, mask, hidden, cells: Arc::new(states.cells), gates: Arc::new(states.gates) }
+/// Inputs, their weight, the bias, the state's weight and the mask.
+pub(super) fn run(tensors: [FlexTensor; 5], is_reversed: bool) -> Ran {
+    let [inputs, input_weight, bias, weight, mask] = tensors.map(|tensor| tensor.to_contiguous());
+    let (sizes, hidden) = (inputs.shape(), weight.shape()[0]);
+    let shape = LstmShape { batch: sizes[0], steps: sizes[1], hidden, is_reversed };
+    let gates = linear(values(&inputs), values(&input_weight), values(&bias));
+    let states = lstm_forward(shape, gates, values(&weight), values(&mask));
+    let hidden = FlexTensor::from_data(TensorData::new(states.hidden, [shape.batch, shape.steps, hidden]));
+    Ran { shape, inputs, input_weight, weight, mask, hidden, cells: Arc::new(states.cells), gates: Arc::new(states.gates) }
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
-    inputs: FloatTensor<Autodiff<Flex, C>>,
-    weight: FloatTensor<Autodiff<Flex, C>>,
-    mask: FloatTensor<Autodiff<Flex, C>>,
+    tensors: [FloatTensor<Autodiff<Flex, C>>; 5],
     is_reversed: bool,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let prepared = LstmBackward.prepare::<C>([inputs.node(), weight.node()]).compute_bound().stateful();
-    let ran = run(inputs.into_primitive(), weight.into_primitive(), mask.into_primitive(), is_reversed);
+    let [inputs, input_weight, bias, weight, _] = &tensors;
+    let nodes = [inputs.node(), input_weight.node(), bias.node(), weight.node()];
+    let prepared = LstmBackward.prepare::<C>(nodes).compute_bound().stateful();
+    let ran = run(tensors.map(|tensor| tensor.into_primitive()), is_reversed);
     match prepared {
         OpsKind::Tracked(prepared) => {
             let hidden = ran.hidden.clone();
@@ -57,24 +59,34 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 #[derive(Debug)]
 struct LstmBackward;
 
-impl Backward<Flex, 2> for LstmBackward {
+impl Backward<Flex, 4> for LstmBackward {
     type State = Ran;
 
-    fn backward(self, ops: Ops<Ran, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [of_inputs, of_weight] = ops.parents;
+    fn backward(self, ops: Ops<Ran, 4>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [of_inputs, of_input_weight, of_bias, of_weight] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, weight, mask, hidden, cells, gates } = ops.state;
+        let Ran { shape, inputs, input_weight, weight, mask, hidden, cells, gates } = ops.state;
         let states = LstmView { hidden: values(&hidden), cells: &cells, gates: &gates };
         let found = lstm_backward(shape, states, values(&weight), values(&mask), values(&gradient));
-        let LstmShape { batch, steps, hidden, .. } = shape;
-        let tensor = |values: Vec<f32>, width: usize| FlexTensor::from_data(TensorData::new(values, [batch * steps, width]));
-        let inputs = tensor(found.inputs, 4 * hidden);
+        let n_steps = shape.batch * shape.steps;
+        let tensor = |values: Vec<f32>, width: usize| FlexTensor::from_data(TensorData::new(values, [n_steps, width]));
+        let of_gates = tensor(found.inputs, 4 * shape.hidden);
         if let Some(node) = of_weight {
-            let previous = tensor(found.previous, hidden).transpose(0, 1);
-            gradients.register::<Flex>(node.id, Flex::float_matmul(previous, inputs.clone()));
+            let previous = tensor(found.previous, shape.hidden).transpose(0, 1);
+            gradients.register::<Flex>(node.id, Flex::float_matmul(previous, of_gates.clone()));
+        }
+        if let Some(node) = of_bias {
+            let sum = Flex::float_sum_dim(of_gates.clone(), 0);
+            gradients.register::<Flex>(node.id, sum.reshape([4 * shape.hidden].into()));
+        }
+        if let Some(node) = of_input_weight {
+            let rows = inputs.reshape([n_steps, input_weight.shape()[0]].into());
+            gradients.register::<Flex>(node.id, Flex::float_matmul(rows.transpose(0, 1), of_gates.clone()));
         }
         if let Some(node) = of_inputs {
-            gradients.register::<Flex>(node.id, inputs.reshape([batch, steps, 4 * hidden].into()));
+            let width = input_weight.shape()[0];
+            let of_inputs = Flex::float_matmul(of_gates, input_weight.transpose(0, 1));
+            gradients.register::<Flex>(node.id, of_inputs.reshape([shape.batch, shape.steps, width].into()));
         }
     }
 }

@@ -18,11 +18,20 @@ use norm::Norm;
 /// Whether they can be used: every tensor of such a build is on the CPU.
 pub(crate) const ARE_THERE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
 
-/// Runs an LSTM over all steps: `[batch, steps, 4 hidden]` that inputs add to the gates `[i, f, g, o]`, the weight `[hidden, 4 hidden]` of
-/// the state, and `[batch, steps]`, 0 where a step holds nothing and leaves the state as it is. The states: `[batch, steps, hidden]`.
-pub(crate) fn lstm(inputs: Tensor<3>, weight: Tensor<2>, mask: Tensor<2>, is_reversed: bool) -> Tensor<3> {
-    let (inputs, weight, mask) = (inputs.into_dispatch(), weight.into_dispatch(), mask.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as Operations>::lstm(inputs, weight, mask, is_reversed))
+/// Runs a layer of an LSTM over all steps: `[batch, steps, width]`, the weight `[width, 4 hidden]` and bias `[4 hidden]` of the gates
+/// `[i, f, g, o]`, the weight `[hidden, 4 hidden]` of the state, and `[batch, steps]`, 0 where a step holds nothing and leaves the state
+/// as it is. The states: `[batch, steps, hidden]`.
+pub(crate) fn lstm(
+    inputs: Tensor<3>,
+    input_weight: Tensor<2>,
+    bias: Tensor<1>,
+    weight: Tensor<2>,
+    mask: Tensor<2>,
+    is_reversed: bool,
+) -> Tensor<3> {
+    let (inputs, input_weight, bias) = (inputs.into_dispatch(), input_weight.into_dispatch(), bias.into_dispatch());
+    let (weight, mask) = (weight.into_dispatch(), mask.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::lstm(inputs, input_weight, bias, weight, mask, is_reversed))
 }
 
 /// `[batch, in, height, width]` by `[out, in, kernel, kernel]`, zeros around the pictures: `[batch, out, height, width]`.
@@ -80,6 +89,8 @@ pub(crate) fn attend(
 trait Operations: Backend {
     fn lstm(
         inputs: FloatTensor<Self>,
+        input_weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         is_reversed: bool,
@@ -115,8 +126,15 @@ trait Operations: Backend {
 }
 
 impl Operations for Flex {
-    fn lstm(inputs: FlexTensor, weight: FlexTensor, mask: FlexTensor, is_reversed: bool) -> FlexTensor {
-        lstm::run(inputs, weight, mask, is_reversed).hidden
+    fn lstm(
+        inputs: FlexTensor,
+        input_weight: FlexTensor,
+        bias: FlexTensor,
+        weight: FlexTensor,
+        mask: FlexTensor,
+        is_reversed: bool,
+    ) -> FlexTensor {
+        lstm::run([inputs, input_weight, bias, weight, mask], is_reversed).hidden
     }
 
     fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
@@ -163,11 +181,13 @@ impl Operations for Flex {
 impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
     fn lstm(
         inputs: FloatTensor<Self>,
+        input_weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         mask: FloatTensor<Self>,
         is_reversed: bool,
     ) -> FloatTensor<Self> {
-        lstm::tracked::<C>(inputs, weight, mask, is_reversed)
+        lstm::tracked::<C>([inputs, input_weight, bias, weight, mask], is_reversed)
     }
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
