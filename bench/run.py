@@ -3,7 +3,7 @@
 
 usage: bench/run.py [--threads N] [--rounds N] [WORK ...]      needs torch, torchvision, transformers in the python that runs it
 
-Each round runs one process of ours, then one of PyTorch's, for each kind of work; a process warms up once and then repeats. What counts is
+Each round runs one process of ours, then one of PyTorch's, for each kind of work; a process warms up by two repetitions. What counts is
 the median of all repetitions. Build first: cargo build --release --workspace --example work
 """
 import argparse
@@ -18,13 +18,13 @@ import sys
 HERE = pathlib.Path(__file__).parent
 WORK = {  # name: what it is, repetitions of a process
     "matmul": ("matmul 2048^3", 10),
-    "resnet50-1": ("ResNet-50 forward, batch 1", 10),
+    "resnet50-1": ("ResNet-50 forward, batch 1", 30),
     "resnet50-8": ("ResNet-50 forward, batch 8", 5),
     "mobilenet-8": ("MobileNetV2 forward, batch 8", 10),
-    "lstm": ("LSTM 2x256 forward, batch 32, 64 steps", 10),
-    "transformer": ("transformer 6x384 forward, batch 16, 64 steps", 5),
-    "transformer-backward": ("the same, forward and backward", 3),
-    "article-step": ("ResNet-50 + LSTM 2x512 + linear, batch 8, a training step with AdamW", 2),
+    "lstm": ("LSTM 2x256 forward, batch 32, 64 steps", 50),
+    "transformer": ("transformer 6x384 forward, batch 16, 64 steps", 10),
+    "transformer-backward": ("the same, forward and backward", 5),
+    "article-step": ("ResNet-50 + LSTM 2x512 + linear, batch 8, a training step with AdamW", 4),
 }
 
 

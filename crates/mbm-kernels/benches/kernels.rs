@@ -41,7 +41,7 @@ fn convolutions(criterion: &mut Criterion) {
         let weight = numbers(output * input * kernel);
         let n_operations = 2 * shape.batch * output * height * width * input * kernel;
         group(criterion, "conv_forward", n_operations).bench_function(name, |bencher| {
-            bencher.iter(|| conv_forward(shape, black_box(&pictures), black_box(&weight)));
+            bencher.iter(|| conv_forward(shape, black_box(&pictures), black_box(&weight), None));
         });
         let gradient = numbers(shape.batch * output * height * width);
         group(criterion, "conv_backward", 2 * n_operations).bench_function(name, |bencher| {

@@ -1,11 +1,14 @@
 //! Convolutions over pictures as products of matrices: what each place sees becomes a column (Chellapilla et al. 2006), some rows of places
 //! at a time, so that the columns stay in the cache; kernels of one place need none.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::matrix::{Matrix, multiply};
+use crate::norm::Affine;
+use crate::{Instructions, Kernel, dispatch};
 
 /// The sizes of a convolution of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +104,11 @@ impl ConvShape {
     /// `[depth, places]`: what the places of some rows see of a picture; by several threads where `shared`.
     fn columns_of(&self, picture: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
         let n_places = rows.len() * self.out_size()[1];
-        out.resize(self.depth() * n_places, 0.0);
+        let size = self.depth() * n_places;
+        if out.len() < size {
+            out.resize(size, 0.0);
+        }
+        let out = &mut out[..size];
         let share = if shared { self.depth().div_ceil(rayon::current_num_threads()) } else { self.depth() };
         out.par_chunks_mut(share * n_places).enumerate().for_each(|(at, out)| {
             self.fill_columns(picture, rows, at * share..at * share + out.len() / n_places, out);
@@ -113,16 +120,15 @@ impl ConvShape {
         let (columns, stride, first) = (self.out_size()[1], self.stride[1], seen.start);
         let n_places = rows.len() * columns;
         self.each_run(seen, rows, |row, place, inside, from| {
-            let run = &mut out[(row - first) * n_places + place..][..columns];
-            let Some(from) = from.filter(|_| !inside.is_empty()) else { return run.fill(0.0) };
+            let run = &mut out[(row - first) * n_places + place..];
+            let Some(from) = from.filter(|_| !inside.is_empty()) else { return run[..columns].fill(0.0) };
             run[..inside.start].fill(0.0);
-            run[inside.end..].fill(0.0);
-            let run = &mut run[inside];
             if stride == 1 {
-                run.copy_from_slice(&picture[from..from + run.len()]);
+                copy_or_more(&picture[from..], &mut run[inside.start..], inside.len());
             } else {
-                run.iter_mut().zip(picture[from..].iter().step_by(stride)).for_each(|(place, value)| *place = *value);
+                copy_every(stride, &picture[from..], &mut run[inside.clone()]);
             }
+            run[inside.end..columns].fill(0.0);
         });
     }
 
@@ -147,11 +153,86 @@ impl ConvShape {
     }
 }
 
-/// `[batch, in, height, width]` by `[out, in, kernel height, kernel width]`: `[batch, out, height, width]`.
+/// What becomes of a convolution's numbers while they are still at hand.
+#[derive(Debug, Clone, Copy)]
+pub struct Finish<'a> {
+    /// By each channel's scale and shift, in the end within bounds.
+    pub by: Affine<'a>,
+    /// Added before the bounds: as large as what comes out, or empty.
+    pub beside: &'a [f32],
+}
+
+impl Finish<'_> {
+    /// Some places of a channel, which begin at `start` of what comes out.
+    fn apply(&self, channel: usize, start: usize, out: &mut [f32]) {
+        let beside = self.beside.get(start..start + out.len());
+        let (scale, shift) = (self.by.scale[channel], self.by.shift[channel]);
+        dispatch(Finished { out, beside, scale, shift, bounds: self.by.bounds });
+    }
+}
+
+struct Finished<'a> {
+    out: &'a mut [f32],
+    beside: Option<&'a [f32]>,
+    scale: f32,
+    shift: f32,
+    bounds: [f32; 2],
+}
+
+impl Kernel for Finished<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let n = self.out.len();
+        let (scale, shift) = (I::splat(self.scale), I::splat(self.shift));
+        let [low, high] = self.bounds.map(I::splat);
+        for at in (0..n).step_by(I::LANES) {
+            let mut x = I::fused(I::load_some(&self.out[at..], n - at), scale, shift);
+            if let Some(beside) = self.beside {
+                x = I::add(x, I::load_some(&beside[at..], n - at));
+            }
+            I::store_some(I::min(I::max(x, low), high), &mut self.out[at..], n - at);
+        }
+    }
+}
+
+/// Copies `n` numbers, and behind them up to a vector of what follows: most runs are short, and what is too much is written over by the
+/// run behind.
+#[inline(always)]
+fn copy_or_more(from: &[f32], to: &mut [f32], n: usize) {
+    const WIDE: usize = 16;
+    for at in (0..n).step_by(WIDE) {
+        match (from[at..].first_chunk::<WIDE>(), to[at..].first_chunk_mut::<WIDE>()) {
+            (Some(from), Some(to)) => *to = *from,
+            _ => to[at..n].copy_from_slice(&from[at..n]),
+        }
+    }
+}
+
+/// Copies every `stride`-th number.
+#[inline(always)]
+fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
+    if stride != 2 {
+        return to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(place, value)| *place = *value);
+    }
+    // In pairs, which a compiler can take many of at once.
+    let n_pairs = (from.len() / 2).min(to.len());
+    let (pairs, last) = to.split_at_mut(n_pairs);
+    pairs.iter_mut().zip(from.chunks_exact(2)).for_each(|(place, pair)| *place = pair[0]);
+    last.iter_mut().for_each(|place| *place = from[2 * n_pairs]);
+}
+
+thread_local! {
+    /// What the columns of a block lie in, from one convolution to the next.
+    static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// `[batch, in, height, width]` by `[out, in, kernel height, kernel width]`: `[batch, out, height, width]`, perhaps finished.
 ///
 /// # Panics
 /// Slices of other sizes.
-pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32]) -> Vec<f32> {
+pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: Option<Finish>) -> Vec<f32> {
     shape.check(pictures, weight);
     let mut out = vec![0.0; shape.batch * shape.n_out()];
     if out.is_empty() || shape.n_in() == 0 {
@@ -163,9 +244,12 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32]) -> Vec<f
     let (n_in, n_out) = (shape.n_in(), shape.n_out());
     let [rows, columns] = shape.out_size();
     let weight = Matrix::rows(weight, [shape.channels[1], shape.depth()]);
-    out.par_chunks_mut(share * n_out).zip(pictures.par_chunks(share * n_in)).for_each(|(out, pictures)| {
-        let mut buffer = Vec::new();
-        for (out, picture) in out.chunks_mut(n_out).zip(pictures.chunks(n_in)) {
+    if let Some(Finish { by, beside }) = finish {
+        assert!([by.scale.len(), by.shift.len()] == [shape.channels[1]; 2] && (beside.is_empty() || beside.len() == out.len()));
+    }
+    out.par_chunks_mut(share * n_out).zip(pictures.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, pictures))| {
+        let mut buffer = COLUMNS.take();
+        for (at, (out, picture)) in out.chunks_mut(n_out).zip(pictures.chunks(n_in)).enumerate() {
             for block in shape.blocks() {
                 let n_places = block.len() * columns;
                 let seen = if shape.is_plain() {
@@ -176,8 +260,17 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32]) -> Vec<f
                 };
                 let seen = Matrix::rows(seen, [shape.depth(), n_places]);
                 multiply(&mut out[block.start * columns..], rows * columns, weight, seen, false, shared);
+                let Some(finish) = finish else { continue };
+                let start = (part * share + at) * n_out;
+                out.par_chunks_mut(rows * columns).enumerate().with_min_len(if shared { 1 } else { usize::MAX }).for_each(
+                    |(channel, out)| {
+                        let places = block.start * columns..block.end * columns;
+                        finish.apply(channel, start + channel * rows * columns + places.start, &mut out[places]);
+                    },
+                );
             }
         }
+        COLUMNS.set(buffer);
     });
     out
 }
@@ -223,7 +316,7 @@ impl ConvShape {
         let (n_in, n_out, depth) = (self.n_in(), self.n_out(), self.depth());
         let weight = Matrix::rows(weight, [self.channels[1], depth]);
         let mut sum = vec![0.0; self.channels[1] * depth];
-        let (mut seen, mut of_seen) = (Vec::new(), Vec::new());
+        let (mut seen, mut of_seen) = (COLUMNS.take(), Vec::new());
         for (at, (picture, gradient)) in pictures.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
             for block in self.blocks() {
                 let n_places = block.len() * columns;
@@ -245,6 +338,7 @@ impl ConvShape {
                 }
             }
         }
+        COLUMNS.set(seen);
         sum
     }
 }
@@ -303,7 +397,19 @@ mod tests {
                 of_weight[by] += f64::from(gradient[to]) * f64::from(pictures[seen]);
             });
             let close = |found: &[f32], want: &[f64]| found.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 2e-5);
-            prop_assert!(close(&conv_forward(shape, &pictures, &weight), &out));
+            prop_assert!(close(&conv_forward(shape, &pictures, &weight, None), &out));
+            let (scale, shift, beside) = (wave(n_out, 1.1), wave(n_out, 0.2), wave(out.len(), 0.4));
+            for beside in [&beside[..], &[]] {
+                let by = Affine { scale: &scale, shift: &shift, bounds: [-0.5, 0.75] };
+                let channel = |at: usize| at / (out.len() / batch / n_out) % n_out;
+                let finish = |(at, x): (usize, &f64)| {
+                    let beside = beside.get(at).map_or(0.0, |x| f64::from(*x));
+                    (x * f64::from(scale[channel(at)]) + f64::from(shift[channel(at)]) + beside).clamp(-0.5, 0.75)
+                };
+                let finished: Vec<f64> = out.iter().enumerate().map(finish).collect();
+                let found = conv_forward(shape, &pictures, &weight, Some(Finish { by, beside }));
+                prop_assert!(close(&found, &finished));
+            }
             let (found, of_kernel) = conv_backward(shape, &pictures, &weight, &gradient, true);
             prop_assert!(close(&found.unwrap(), &of_pictures));
             prop_assert!(close(&of_kernel, &of_weight));
@@ -319,7 +425,7 @@ mod tests {
         let (pictures, weight) = (wave(shape.n_in(), 0.7), wave(2 * shape.depth(), 0.3));
         let mut out = vec![0.0f64; shape.n_out()];
         each_product(shape, |seen, by, to| out[to] += f64::from(pictures[seen]) * f64::from(weight[by]));
-        for (found, want) in conv_forward(shape, &pictures, &weight).iter().zip(&out) {
+        for (found, want) in conv_forward(shape, &pictures, &weight, None).iter().zip(&out) {
             assert!((f64::from(*found) - want).abs() < 1e-4, "{found} is not {want}");
         }
     }

@@ -14,15 +14,17 @@ mod lstm;
 mod matrix;
 mod multiply;
 mod norm;
+mod pool;
 
 pub use allocator::{MiMalloc, keep_freed_memory};
 pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
-pub use conv::{ConvShape, conv_backward, conv_forward};
+pub use conv::{ConvShape, Finish, conv_backward, conv_forward};
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::{LayerNormGradients, LayerNormed, layer_norm, layer_norm_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 pub use matrix::linear;
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};
+pub use pool::{PoolShape, max_pool, max_pool_backward};
 
 use dispatch::{Instructions, Kernel, dispatch};

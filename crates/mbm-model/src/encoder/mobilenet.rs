@@ -94,8 +94,12 @@ impl InvertedResidual {
             Some(expand) => expand.forward(x.clone(), Rectifier::Relu6),
             None => x.clone(),
         };
-        let projected = self.project.forward(self.depthwise.forward(inner, Rectifier::Relu6), Rectifier::None);
-        if self.adds_input { x + projected } else { projected }
+        let inner = self.depthwise.forward(inner, Rectifier::Relu6);
+        if self.adds_input {
+            self.project.forward_beside(inner, x, Rectifier::None)
+        } else {
+            self.project.forward(inner, Rectifier::None)
+        }
     }
 }
 

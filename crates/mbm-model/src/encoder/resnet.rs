@@ -1,14 +1,12 @@
 //! Residual networks (He et al. 2016): 18 to 152 for large pictures, 20 to 110 (6n + 2) for small ones as in its section 4.2.
 
 use burn::module::Module;
-use burn::nn::PaddingConfig2d;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use mbm_config::{choices, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
+use crate::layer::{ConvNorm, ConvNormSpec, MaxPool, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 choices! {
@@ -63,7 +61,7 @@ impl mbm_config::Setting for ResNetVariantSetting {
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: ConvNorm,
-    pool: Option<MaxPool2d>,
+    pool: Option<MaxPool>,
     stages: Vec<Vec<Block>>,
     #[module(skip)]
     width: usize,
@@ -102,7 +100,6 @@ impl ResNetSettings {
         let (n_blocks, is_bottleneck, is_small) = plan(self.model_variant.0);
         let base = if is_small { 16 } else { 64 };
         let stem = if is_small { ConvNormSpec::new([channels, base], 3, 1) } else { ConvNormSpec::new([channels, base], 7, 2) };
-        let pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
         let mut width = base;
         let mut stages = Vec::new();
         for (stage, n_blocks) in n_blocks.into_iter().enumerate() {
@@ -119,7 +116,7 @@ impl ResNetSettings {
             stages.push((0..n_blocks).map(block).collect());
         }
         let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, reading);
-        ResNet { stem: stem.init(device), pool: (!is_small).then(|| pool.init()), stages, width, reduce }
+        ResNet { stem: stem.init(device), pool: (!is_small).then(|| MaxPool::new(3, 2, 1)), stages, width, reduce }
     }
 }
 
@@ -145,17 +142,13 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let n_convs = self.convs.len();
-        let convolved = self
-            .convs
-            .iter()
-            .enumerate()
-            .fold(x.clone(), |x, (i, conv)| conv.forward(x, if i + 1 < n_convs { Rectifier::Relu } else { Rectifier::None }));
+        let (last, others) = self.convs.split_last().expect("a block has two convolutions at least");
         let shortcut = match &self.shortcut {
-            Some(conv) => conv.forward(x, Rectifier::None),
-            None => subsample_and_pad(x, self.stride, convolved.dims()[1]),
+            Some(conv) => conv.forward(x.clone(), Rectifier::None),
+            None => subsample_and_pad(x.clone(), self.stride, last.width()),
         };
-        activation::relu(convolved + shortcut)
+        let x = others.iter().fold(x, |x, conv| conv.forward(x, Rectifier::Relu));
+        last.forward_beside(x, shortcut, Rectifier::Relu)
     }
 }
 

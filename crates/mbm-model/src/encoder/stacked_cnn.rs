@@ -1,14 +1,13 @@
 //! Convolutions, each followed by pooling, and a dense layer: the plain CNN for pictures (LeCun et al. 1998).
 
 use burn::module::Module;
-use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Device;
 use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{Activation, Conv, Dropout};
+use crate::layer::{Activation, Conv, Dropout, MaxPool};
 use crate::{Steps, Tensors};
 
 settings! {
@@ -39,7 +38,7 @@ pub struct StackedCnn {
     convs: Vec<Conv>,
     dense: Linear,
     dropout: Dropout,
-    pool: MaxPool2d,
+    pool: MaxPool,
     #[module(skip)]
     n_pools: usize,
     #[module(skip)]
@@ -74,7 +73,7 @@ impl StackedCnnSettings {
             convs,
             dense: LinearConfig::new(features, self.output_size).init(device),
             dropout: Dropout::new(self.fc_dropout),
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            pool: MaxPool::new(2, 2, 0),
             n_pools,
             activation: self.activation,
             reduce,

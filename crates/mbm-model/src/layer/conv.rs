@@ -71,7 +71,31 @@ impl ConvNormSpec {
 impl ConvNorm {
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
-        normalize(&self.norm, convolve(&self.conv, x), rectifier)
+        match square(&self.conv).filter(|_| !x.device().is_autodiff()) {
+            Some(sides) => self.at_work(x, None, rectifier, sides),
+            None => normalize(&self.norm, convolve(&self.conv, x), rectifier),
+        }
+    }
+
+    /// The same plus what is beside it, before the rectifier.
+    pub fn forward_beside(&self, x: Tensor<4>, beside: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+        match square(&self.conv).filter(|_| !x.device().is_autodiff()) {
+            Some(sides) => self.at_work(x, Some(beside), rectifier, sides),
+            None => rectifier.apply(normalize(&self.norm, convolve(&self.conv, x), Rectifier::None) + beside),
+        }
+    }
+
+    /// Channels that come out.
+    pub fn width(&self) -> usize {
+        self.conv.weight.dims()[0]
+    }
+
+    /// Outside training: all in one operation.
+    fn at_work(&self, x: Tensor<4>, beside: Option<Tensor<4>>, rectifier: Rectifier, sides: [usize; 2]) -> Tensor<4> {
+        let scale = self.norm.gamma.val() / (self.norm.running_var.value() + self.norm.epsilon).sqrt();
+        let shift = self.norm.beta.val() - self.norm.running_mean.value() * scale.clone();
+        let affine = Tensor::stack(vec![scale, shift], 0);
+        operation::convolve_finished(x, self.conv.weight.val(), affine, beside, rectifier.bounds(), sides)
     }
 }
 
@@ -124,18 +148,19 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> 
 
 /// Whichever is quicker: our own operation for one group, Burn's for several.
 fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    let (PaddingConfig2d::Explicit(top, left, bottom, right), true) = (&conv.padding, operation::ARE_THERE && conv.groups == 1)
-    else {
-        return conv.forward(x);
-    };
-    if [left, bottom, right] != [top; 3] || conv.stride[0] != conv.stride[1] || conv.dilation != [1, 1] {
-        return conv.forward(x);
-    }
-    let out = operation::convolve(x, conv.weight.val(), conv.stride[0], *top);
+    let Some([stride, padding]) = square(conv) else { return conv.forward(x) };
+    let out = operation::convolve(x, conv.weight.val(), stride, padding);
     match &conv.bias {
         Some(bias) => out + bias.val().reshape([1, conv.weight.dims()[0], 1, 1]),
         None => out,
     }
+}
+
+/// Stride and padding of a convolution that our own operation does: of one group, and alike down and across.
+fn square(conv: &Conv2d) -> Option<[usize; 2]> {
+    let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else { return None };
+    let is_square = [left, bottom, right] == [top; 3] && conv.stride[0] == conv.stride[1] && conv.dilation == [1, 1];
+    (operation::ARE_THERE && conv.groups == 1 && is_square).then_some([conv.stride[0], top])
 }
 
 /// A convolution over steps that keeps their number, for even kernels too.
@@ -184,7 +209,10 @@ mod tests {
             let (ours, theirs) = (ours.valid(), theirs.valid());
             let x = x.detach().inner();
             let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())));
-            close(ours.forward(x, rectifier).into_data(), other.into_data());
+            close(ours.forward(x.clone(), rectifier).into_data(), other.clone().into_data());
+            let beside = Tensor::random(other.dims(), Distribution::Normal(0.0, 1.0), &x.device());
+            let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())) + beside.clone());
+            close(ours.forward_beside(x, beside, rectifier).into_data(), other.into_data());
         }
     }
 }

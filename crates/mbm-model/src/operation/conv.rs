@@ -8,7 +8,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
-use mbm_kernels::{ConvShape, conv_backward, conv_forward};
+use mbm_kernels::{Affine, ConvShape, Finish, conv_backward, conv_forward};
 
 use super::values;
 
@@ -20,22 +20,38 @@ pub(super) struct Ran {
     weight: FlexTensor,
 }
 
-/// What it was made from, and what comes out.
-pub(super) fn run(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
+fn shape_of(pictures: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize) -> ConvShape {
     let (from, by) = (pictures.shape(), weight.shape());
-    let shape = ConvShape {
+    ConvShape {
         batch: from[0],
         channels: [from[1], by[0]],
         size: [from[2], from[3]],
         kernel: [by[2], by[3]],
         stride: [stride; 2],
         padding: [padding; 2],
-    };
-    let (pictures, weight) = (pictures.to_contiguous(), weight.to_contiguous());
-    let out = conv_forward(shape, values(&pictures), values(&weight));
+    }
+}
+
+fn tensor(shape: ConvShape, out: Vec<f32>) -> FlexTensor {
     let [rows, columns] = shape.out_size();
-    let out = FlexTensor::from_data(TensorData::new(out, [shape.batch, shape.channels[1], rows, columns]));
-    (Ran { shape, pictures, weight }, out)
+    FlexTensor::from_data(TensorData::new(out, [shape.batch, shape.channels[1], rows, columns]))
+}
+
+/// What it was made from, and what comes out.
+pub(super) fn run(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
+    let (pictures, weight) = (pictures.to_contiguous(), weight.to_contiguous());
+    let shape = shape_of(&pictures, &weight, stride, padding);
+    let out = conv_forward(shape, values(&pictures), values(&weight), None);
+    (Ran { shape, pictures, weight }, tensor(shape, out))
+}
+
+/// Pictures, weight, `[2, out]` scales and shifts, and what is added, if it has elements.
+pub(super) fn finished(tensors: [FlexTensor; 4], bounds: [f32; 2], stride: usize, padding: usize) -> FlexTensor {
+    let [pictures, weight, affine, beside] = tensors.map(|tensor| tensor.to_contiguous());
+    let shape = shape_of(&pictures, &weight, stride, padding);
+    let (scale, shift) = values(&affine).split_at(shape.channels[1]);
+    let finish = Finish { by: Affine { scale, shift, bounds }, beside: values(&beside) };
+    tensor(shape, conv_forward(shape, values(&pictures), values(&weight), Some(finish)))
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(

@@ -6,6 +6,7 @@ mod gelu;
 mod layer_norm;
 mod lstm;
 mod norm;
+mod pool;
 
 use attention::Attention;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -39,6 +40,23 @@ pub(crate) fn convolve(pictures: Tensor<4>, weight: Tensor<4>, stride: usize, pa
     Tensor::from_dispatch(<Dispatch as Operations>::convolve(pictures.into_dispatch(), weight.into_dispatch(), stride, padding))
 }
 
+/// The same, then each channel by its scale and shift `[2, out]`, plus what is beside it, if anything, within bounds. No gradient goes
+/// through it.
+pub(crate) fn convolve_finished(
+    pictures: Tensor<4>,
+    weight: Tensor<4>,
+    affine: Tensor<2>,
+    beside: Option<Tensor<4>>,
+    [low, high]: [f32; 2],
+    [stride, padding]: [usize; 2],
+) -> Tensor<4> {
+    let beside = beside.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &affine.device()));
+    let (pictures, weight) = (pictures.into_dispatch(), weight.into_dispatch());
+    let (affine, beside) = (affine.into_dispatch(), beside.into_dispatch());
+    let out = <Dispatch as Operations>::convolve_finished(pictures, weight, affine, beside, low, high, stride, padding);
+    Tensor::from_dispatch(out)
+}
+
 /// Means, then variances, of each channel of `[batch, channels, height, width]`: `[2, channels]`. No gradient goes through them.
 pub(crate) fn moments(pictures: Tensor<4>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Operations>::moments(pictures.into_dispatch()))
@@ -57,6 +75,11 @@ pub(crate) fn normalize(
     let (pictures, moments) = (pictures.into_dispatch(), moments.into_dispatch());
     let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
     Tensor::from_dispatch(<Dispatch as Operations>::normalize(pictures, scale, shift, moments, epsilon as f32, low, high))
+}
+
+/// The largest number of each square window of `[batch, channels, height, width]`.
+pub(crate) fn max_pool(pictures: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Operations>::max_pool(pictures.into_dispatch(), kernel, stride, padding))
 }
 
 /// The Gaussian error linear unit of every number.
@@ -97,6 +120,20 @@ trait Operations: Backend {
     ) -> FloatTensor<Self>;
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+
+    #[allow(clippy::too_many_arguments)] // An extension's operations take tensors and numbers alone.
+    fn convolve_finished(
+        pictures: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        affine: FloatTensor<Self>,
+        beside: FloatTensor<Self>,
+        low: f32,
+        high: f32,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self>;
+
+    fn max_pool(pictures: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self>;
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -139,6 +176,23 @@ impl Operations for Flex {
 
     fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
         conv::run(pictures, weight, stride, padding).1
+    }
+
+    fn convolve_finished(
+        pictures: FlexTensor,
+        weight: FlexTensor,
+        affine: FlexTensor,
+        beside: FlexTensor,
+        low: f32,
+        high: f32,
+        stride: usize,
+        padding: usize,
+    ) -> FlexTensor {
+        conv::finished([pictures, weight, affine, beside], [low, high], stride, padding)
+    }
+
+    fn max_pool(pictures: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
+        pool::run(pictures, kernel, stride, padding).out()
     }
 
     fn gelu(x: FlexTensor) -> FlexTensor {
@@ -192,6 +246,24 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
 
     fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
         conv::tracked::<C>(pictures, weight, stride, padding)
+    }
+
+    fn convolve_finished(
+        pictures: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        affine: FloatTensor<Self>,
+        beside: FloatTensor<Self>,
+        low: f32,
+        high: f32,
+        stride: usize,
+        padding: usize,
+    ) -> FloatTensor<Self> {
+        let tensors = [pictures, weight, affine, beside].map(|tensor| tensor.into_primitive());
+        <Self as AutodiffBackend>::from_inner(conv::finished(tensors, [low, high], stride, padding))
+    }
+
+    fn max_pool(pictures: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self> {
+        pool::tracked::<C>(pictures, kernel, stride, padding)
     }
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -1,0 +1,160 @@
+//! The largest number of each square window of a picture.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::{Instructions, Kernel, dispatch};
+
+/// The sizes of a pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolShape {
+    /// Pictures of one channel.
+    pub planes: usize,
+    /// Rows and columns of a picture.
+    pub size: [usize; 2],
+    /// Rows, and columns, of a window.
+    pub kernel: usize,
+    /// From window to window.
+    pub stride: usize,
+    /// How far windows reach over an edge: less than their size.
+    pub padding: usize,
+}
+
+impl PoolShape {
+    /// Rows and columns of what comes out.
+    ///
+    /// # Panics
+    /// A window larger than the padded picture, or one that lies in the padding altogether.
+    pub fn out_size(&self) -> [usize; 2] {
+        assert!(self.padding < self.kernel, "{self:?}");
+        self.size.map(|size| {
+            assert!(size + 2 * self.padding >= self.kernel, "{self:?}");
+            (size + 2 * self.padding - self.kernel) / self.stride + 1
+        })
+    }
+
+    /// Places along an axis that a window sees.
+    #[inline(always)]
+    fn window(&self, axis: usize, at: usize) -> Range<usize> {
+        let end = (at * self.stride + self.kernel).saturating_sub(self.padding).min(self.size[axis]);
+        (at * self.stride).saturating_sub(self.padding).min(end.saturating_sub(1))..end
+    }
+
+    fn check(&self, pictures: &[f32]) {
+        assert_eq!(pictures.len(), self.planes * self.size[0] * self.size[1], "pictures of {self:?}");
+    }
+}
+
+/// `[planes, height, width]` to `[planes, out height, out width]`.
+///
+/// # Panics
+/// A slice of another size.
+pub fn max_pool(shape: PoolShape, pictures: &[f32]) -> Vec<f32> {
+    shape.check(pictures);
+    let [rows, columns] = shape.out_size();
+    let mut out = vec![0.0; shape.planes * rows * columns];
+    let planes = out.par_chunks_mut(rows * columns).zip(pictures.par_chunks(shape.size[0] * shape.size[1]));
+    planes.with_min_len(8).for_each(|(out, plane)| dispatch(Largest { shape, plane, out }));
+    out
+}
+
+/// The gradient of the pictures, given what came out and its gradient: that of a window goes to the first of its largest numbers.
+///
+/// # Panics
+/// Slices of other sizes.
+pub fn max_pool_backward(shape: PoolShape, pictures: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
+    shape.check(pictures);
+    let [rows, columns] = shape.out_size();
+    assert!([out.len(), gradient.len()] == [shape.planes * rows * columns; 2], "gradients of {shape:?}");
+    let mut found = vec![0.0; pictures.len()];
+    let n = shape.size[0] * shape.size[1];
+    let held = out.par_chunks(rows * columns).zip(gradient.par_chunks(rows * columns)).zip(pictures.par_chunks(n));
+    found.par_chunks_mut(n).zip(held).with_min_len(8).for_each(|(found, ((out, gradient), plane))| {
+        for (at, (largest, gradient)) in out.iter().zip(gradient).enumerate() {
+            let (down, across) = (shape.window(0, at / columns), shape.window(1, at % columns));
+            let places = down.flat_map(|y| across.clone().map(move |x| y * shape.size[1] + x));
+            // A number that is none is found nowhere, and its gradient with it.
+            if let Some(place) = places.into_iter().find(|place| plane[*place] == *largest) {
+                found[place] += gradient;
+            }
+        }
+    });
+    found
+}
+
+struct Largest<'a> {
+    shape: PoolShape,
+    plane: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Largest<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let (width, columns) = (self.shape.size[1], self.shape.out_size()[1]);
+        let mut highest = vec![0.0; width];
+        for (row, out) in self.out.chunks_exact_mut(columns).enumerate() {
+            // Down first, where numbers lie side by side.
+            let down = self.shape.window(0, row);
+            highest.copy_from_slice(&self.plane[down.start * width..][..width]);
+            for y in down.skip(1) {
+                let line = &self.plane[y * width..][..width];
+                for at in (0..width).step_by(I::LANES) {
+                    let n = width - at;
+                    let larger = I::max(I::load_some(&highest[at..], n), I::load_some(&line[at..], n));
+                    I::store_some(larger, &mut highest[at..], n);
+                }
+            }
+            for (column, place) in out.iter_mut().enumerate() {
+                *place = highest[self.shape.window(1, column)].iter().copied().fold(f32::NEG_INFINITY, larger);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pools_and_their_gradients_are_those_of_the_definition(
+            planes in 1usize..12, height in 3usize..12, width in 3usize..40, kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3,
+        ) {
+            prop_assume!(padding < kernel);
+            let shape = PoolShape { planes, size: [height, width], kernel, stride, padding };
+            // Steps of a half, so that some windows have their largest number twice.
+            let pictures: Vec<f32> = (0..planes * height * width).map(|at| ((at as f32 * 0.7).sin() * 4.0).round() / 2.0).collect();
+            let [rows, columns] = shape.out_size();
+            let gradient: Vec<f32> = (0..planes * rows * columns).map(|at| (at as f32 * 0.9).cos()).collect();
+            let (mut out, mut of_pictures) = (Vec::new(), vec![0.0f32; pictures.len()]);
+            for at in 0..gradient.len() {
+                let (plane, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
+                let mut best = (f32::NEG_INFINITY, 0);
+                for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
+                    let (y, x) = ((row * stride + ky).wrapping_sub(padding), (column * stride + kx).wrapping_sub(padding));
+                    if y < height && x < width && pictures[(plane * height + y) * width + x] > best.0 {
+                        best = (pictures[(plane * height + y) * width + x], (plane * height + y) * width + x);
+                    }
+                }
+                out.push(best.0);
+                of_pictures[best.1] += gradient[at];
+            }
+            let found = max_pool(shape, &pictures);
+            prop_assert_eq!(&found, &out);
+            for (found, want) in max_pool_backward(shape, &pictures, &found, &gradient).iter().zip(&of_pictures) {
+                prop_assert!((found - want).abs() < 1e-5);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Pooling by the largest number as one operation.
+
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Flex, TensorMetadata};
+use burn::tensor::TensorData;
+use mbm_kernels::{PoolShape, max_pool, max_pool_backward};
+
+use super::values;
+
+/// What the gradient needs.
+#[derive(Debug, Clone)]
+pub(super) struct Ran {
+    shape: PoolShape,
+    pictures: FlexTensor,
+    out: FlexTensor,
+}
+
+impl Ran {
+    pub fn out(self) -> FlexTensor {
+        self.out
+    }
+}
+
+pub(super) fn run(pictures: FlexTensor, kernel: usize, stride: usize, padding: usize) -> Ran {
+    let pictures = pictures.to_contiguous();
+    let sizes = pictures.shape();
+    let (batch, channels) = (sizes[0], sizes[1]);
+    let shape = PoolShape { planes: batch * channels, size: [sizes[2], sizes[3]], kernel, stride, padding };
+    let [rows, columns] = shape.out_size();
+    let out = TensorData::new(max_pool(shape, values(&pictures)), [batch, channels, rows, columns]);
+    Ran { shape, pictures, out: FlexTensor::from_data(out) }
+}
+
+pub(super) fn tracked<C: CheckpointStrategy>(
+    pictures: FloatTensor<Autodiff<Flex, C>>,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let prepared = PoolBackward.prepare::<C>([pictures.node()]).compute_bound().stateful();
+    let ran = run(pictures.into_primitive(), kernel, stride, padding);
+    match prepared {
+        OpsKind::Tracked(prepared) => {
+            let out = ran.out.clone();
+            prepared.finish(ran, out)
+        }
+        OpsKind::UnTracked(prepared) => prepared.finish(ran.out),
+    }
+}
+
+#[derive(Debug)]
+struct PoolBackward;
+
+impl Backward<Flex, 1> for PoolBackward {
+    type State = Ran;
+
+    fn backward(self, ops: Ops<Ran, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let [parent] = ops.parents;
+        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
+        let Ran { shape, pictures, out } = ops.state;
+        if let Some(node) = parent {
+            let found = max_pool_backward(shape, values(&pictures), values(&out), values(&gradient));
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, pictures.shape())));
+        }
+    }
+}
