@@ -16,7 +16,7 @@ use crate::describe::{Description, peak_memory};
 use crate::error::Error;
 use crate::head::{Examples, FittedOn, Head, sampled};
 use crate::plan::Plan;
-use crate::predictor::{BATCH, Predictor, to_vec};
+use crate::predictor::{Predictor, to_vec};
 use crate::report::{Measured, write_report};
 use crate::subsets::{Subset, subsets};
 use crate::write::{Value, Writer};
@@ -292,7 +292,7 @@ impl Experiment {
         let mut columns = vec![crate::write::Column::number("row")];
         columns.extend(predictor.columns());
         let mut writer = Writer::create(&self.folder.join("predictions.parquet"), columns)?;
-        for chunk in rows.chunks(BATCH) {
+        for chunk in rows.chunks(predictor.batch_size()) {
             let predicted = predictor.predict_rows(dataset, chunk, &mut FaultReport::default())?;
             for (row_idx, mut values) in chunk.iter().zip(predicted) {
                 values.insert(0, Value::Number((row_idx + 1) as f64));
@@ -349,7 +349,7 @@ fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Er
 /// The mean loss of rows, without dropout.
 fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<f64, Error> {
     let (mut sum, mut n_rows) = (0.0, 0usize);
-    let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
         let logits = in_pool(|| predictor.model.forward(&batch, &predictor.device)).logits;
         let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &predictor.device)).collect();
@@ -377,7 +377,7 @@ fn fit_heads(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &
 
 fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: usize) -> Result<Examples, Error> {
     let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
-    let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
         let forward = in_pool(|| predictor.model.forward(&batch, &predictor.device));
         let [n_rows, width] = forward.fused.pooled.dims();

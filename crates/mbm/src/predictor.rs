@@ -41,10 +41,17 @@ pub struct Evaluation {
     pub faults: FaultReport,
 }
 
-/// Rows predicted at once.
-pub(crate) const BATCH: usize = 256;
+/// The most rows that are predicted at once, and the most numbers in them: more than that leaves the processor's caches.
+const MAX_ROWS: usize = 256;
+const MAX_VALUES: usize = 1 << 21;
 
 impl Predictor {
+    /// Rows that are predicted at once: the fewer, the larger they are.
+    pub fn batch_size(&self) -> usize {
+        let n_values: usize = self.inputs.iter().map(|field| field.preprocessor.get().shape().n_values()).sum();
+        (MAX_VALUES / n_values.max(1)).clamp(1, MAX_ROWS)
+    }
+
     /// Opens a bundle, or the run folder that holds one.
     ///
     /// # Errors
@@ -81,7 +88,7 @@ impl Predictor {
     /// A temporary file that fails.
     pub fn score(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Scored>, Error> {
         let mut scored: Vec<Scored> = self.outputs.iter().map(|field| Scored::new(&field.preprocessor)).collect();
-        let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+        let loading = Loading { dataset, rows, batch_size: self.batch_size(), start: 0, chance: None };
         load::<Error>(&loading, |_, batch| {
             let predictions = self.predict_batch(&batch);
             for (at, scored) in scored.iter_mut().enumerate() {
@@ -98,7 +105,7 @@ impl Predictor {
     /// A temporary file that fails.
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
-        let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+        let loading = Loading { dataset, rows, batch_size: self.batch_size(), start: 0, chance: None };
         load::<Error>(&loading, |_, batch| {
             let fused = in_pool(|| self.model.fuse(self.encode(&batch)).pooled);
             width = fused.dims()[1];
@@ -122,7 +129,7 @@ impl Predictor {
         let dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
         let mut faults = FaultReport::default();
-        for chunk in rows.chunks(BATCH) {
+        for chunk in rows.chunks(self.batch_size()) {
             for row in self.predict_rows(&dataset, chunk, &mut faults)? {
                 writer.write(row)?;
             }

@@ -6,7 +6,7 @@ use mbm_data::{Dataset, Loading, load};
 use mbm_model::Sequence;
 
 use crate::error::Error;
-use crate::predictor::{BATCH, Predictor};
+use crate::predictor::Predictor;
 use crate::score::Scored;
 
 /// The metrics with some of the inputs.
@@ -40,7 +40,7 @@ pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) 
     let masks = masks(dataset.n_inputs);
     let fresh = || predictor.outputs.iter().map(|field| Scored::new(&field.preprocessor)).collect::<Vec<_>>();
     let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| fresh()).collect();
-    let loading = Loading { dataset, rows, batch_size: BATCH, start: 0, chance: None };
+    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
         let encoded = predictor.encode(&batch);
         for (mask, scored) in masks.iter().zip(&mut scored) {

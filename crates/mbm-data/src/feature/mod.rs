@@ -88,6 +88,21 @@ pub enum Shape {
     },
 }
 
+impl Shape {
+    /// Numbers that a row brings along on its way through a model, to its power of ten.
+    pub fn n_values(&self) -> usize {
+        /// What a token becomes.
+        const VECTOR: usize = 512;
+        match self {
+            Self::Vector { width } => *width,
+            Self::Number { .. } | Self::Class { .. } => 1,
+            Self::Frames { width, max_steps } => width * max_steps,
+            Self::Image { channels, height, width } => channels * height * width,
+            Self::Tokens { max_steps, .. } => max_steps * VECTOR,
+        }
+    }
+}
+
 /// Sees every training cell of a feature once, in row order.
 pub trait Fitter: Send {
     /// Takes one cell into account.

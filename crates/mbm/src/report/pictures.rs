@@ -9,7 +9,7 @@ use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
 use super::html::{escape, number};
 use crate::error::Error;
 use crate::prediction::{Prediction, argmax, class_names};
-use crate::predictor::{BATCH, Predictor};
+use crate::predictor::Predictor;
 
 /// Rows that are shown.
 const N_SHOWN: usize = 12;
@@ -26,7 +26,7 @@ struct Wrong {
 /// Cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in deviations.
 pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<String, Error> {
     let mut worst: Vec<Wrong> = Vec::new();
-    for chunk in rows.chunks(BATCH) {
+    for chunk in rows.chunks(predictor.batch_size()) {
         let samples = chunk.iter().map(|row_idx| dataset.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
         let predictions = predictor.predict_batch(&Batch::collate(dataset, &samples));
         let field = &predictor.outputs[0];
