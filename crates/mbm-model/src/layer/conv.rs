@@ -131,7 +131,9 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> 
     let is_training = x.device().is_autodiff();
     let is_trained = is_training && norm.training.is_enabled();
     if !operation::ARE_THERE || (is_training && !is_trained) {
-        return rectifier.apply(norm.forward(x));
+        let normed = norm.forward(x);
+        settle(norm);
+        return rectifier.apply(normed);
     }
     let moments = if is_trained {
         let moments = operation::moments(x.clone());
@@ -139,11 +141,18 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> 
         let next = |now: Tensor<1>, new: Tensor<1>| (now * (1.0 - norm.momentum) + new * norm.momentum).detach();
         norm.running_mean.update(next(norm.running_mean.value_sync(), mean));
         norm.running_var.update(next(norm.running_var.value_sync(), variance));
+        settle(norm);
         moments
     } else {
         Tensor::stack(vec![norm.running_mean.value(), norm.running_var.value()], 0)
     };
     operation::normalize(x, norm.gamma.val(), norm.beta.val(), moments, norm.epsilon, rectifier.bounds())
+}
+
+/// Makes an update of the running statistics count for whichever thread has the next batch: Burn keeps one for each thread until then.
+fn settle(norm: &BatchNorm) {
+    norm.running_mean.value_sync();
+    norm.running_var.value_sync();
 }
 
 /// Whichever is quicker: our own operation for one group, Burn's for several.

@@ -94,7 +94,7 @@ fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
     let dropout = ["combiner.dropout=0.3", "trainer.mixup=0.2"];
     run(&experiment(&dataset, &first, &dropout));
     run(&experiment(&dataset, &second, &dropout));
-    assert_eq!(bytes(&first), bytes(&second));
+    assert!(bytes(&first) == bytes(&second), "two runs differ");
     let mut experiment = experiment(&dataset, &stopped, &dropout);
     let stop = AtomicBool::new(false);
     let in_mid_epoch = |happening: Happening| {
