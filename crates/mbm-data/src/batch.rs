@@ -71,6 +71,11 @@ pub enum Values {
         /// All values.
         data: Vec<f32>,
     },
+    /// `[rows][inputs]`: numbers of the inputs' cells, 0 for an empty one.
+    Items(
+        /// One list a row.
+        Vec<Vec<u64>>,
+    ),
     /// `[rows]`
     Classes(
         /// Class numbers.
@@ -126,6 +131,7 @@ impl Column {
             Preprocessor::Category(_) | Preprocessor::Binary(_) => {
                 Values::Classes(payloads.iter().filter_map(|payload| class(payload)).collect())
             }
+            Preprocessor::Embedding(_) => Values::Items(payloads.iter().filter_map(|payload| items(payload)).collect()),
             Preprocessor::Number(_) | Preprocessor::Set(_) | Preprocessor::Vector(_) | Preprocessor::Date(_) => vectors(payloads),
         };
         Self { present, values }
@@ -144,6 +150,7 @@ impl Column {
             Values::Images { dims, .. } => Values::Images { dims: *dims, data: Vec::new() },
             Values::Encoded { width, .. } => Values::Encoded { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
             Values::Tokens { .. } => Values::Tokens { steps: 0, lengths: Vec::new(), ids: Vec::new() },
+            Values::Items(_) => Values::Items(Vec::new()),
             Values::Classes(_) => Values::Classes(Vec::new()),
         };
         Self { present: vec![false; self.present.len()], values }
@@ -152,6 +159,10 @@ impl Column {
 
 fn class(payload: &Payload) -> Option<u32> {
     if let Payload::Class(class) = payload { Some(*class) } else { None }
+}
+
+fn items(payload: &Payload) -> Option<Vec<u64>> {
+    if let Payload::Items(items) = payload { Some(items.clone()) } else { None }
 }
 
 fn vectors(payloads: &[&Payload]) -> Values {

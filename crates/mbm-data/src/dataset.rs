@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Shelf;
-use crate::feature::Fitter;
+use crate::feature::{Fitter, items};
 use crate::spool::Spool;
 use crate::{
     Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Table,
@@ -115,11 +115,17 @@ impl<'a> Ahead<'a> {
 /// # Errors
 /// A column that is not there, a feature whose training cells cannot be used.
 pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec<Field>, DataError> {
-    let columns = features.iter().map(|feature| table.require(&feature.column)).collect::<Result<Vec<_>, _>>()?;
+    let column = |feature: &Unfitted| match feature.fitter.has_column() {
+        true => table.require(&feature.column).map(Some),
+        false => Ok(None),
+    };
+    let columns = features.iter().map(column).collect::<Result<Vec<_>, _>>()?;
     let mut features = features;
     for row_idx in rows {
         let row = table.row(*row_idx)?;
-        features.iter_mut().zip(&columns).for_each(|(feature, at)| feature.fitter.observe(&row[*at], &table.folder));
+        for (feature, at) in features.iter_mut().zip(&columns) {
+            at.iter().for_each(|at| feature.fitter.observe(&row[*at], &table.folder));
+        }
     }
     let fitted = |feature: Unfitted| {
         let Unfitted { name, column, fitter, missing_value_strategy } = feature;
@@ -265,7 +271,11 @@ impl Dataset {
                 read.keys[which] = Some(key);
                 shelf.get(&key)
             });
-            match known.map_or_else(|| self.payload(field, cell), |features| Ok(Payload::Encoded(features))) {
+            let payload = || match &field.preprocessor {
+                Preprocessor::Embedding(_) => items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at]))),
+                _ => self.payload(field, cell),
+            };
+            match known.map_or_else(payload, |features| Ok(Payload::Encoded(features))) {
                 Ok(payload) => (read.sample.payloads.push(payload), read.faults.push(None)),
                 Err(fault) => (read.sample.payloads.push(Payload::Missing), read.faults.push(Some(fault))),
             };

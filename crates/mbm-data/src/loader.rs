@@ -80,7 +80,11 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
 }
 
 impl Loading<'_> {
-    fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
+    /// One batch, made now.
+    ///
+    /// # Errors
+    /// A row that cannot be read.
+    pub fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
         let from = batch_idx * self.batch_size;
         let rows = &self.rows[from..(from + self.batch_size).min(self.rows.len())];
         let samples = rows.iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;

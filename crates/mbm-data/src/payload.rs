@@ -15,6 +15,8 @@ pub enum Payload {
     Class(u32),
     /// `[steps, width]`: what an encoder that training does not change has made of the cell.
     Encoded(Frames),
+    /// `[inputs]`: a number for each input's cell, equal for equal cells, 0 for an empty one.
+    Items(Vec<u64>),
     /// Nothing that could be read.
     Missing,
 }
@@ -56,7 +58,7 @@ impl Payload {
         match self {
             Payload::Frames(frames) | Payload::Encoded(frames) => frames.data.len() / frames.width.max(1),
             Payload::Tokens(ids) => ids.len(),
-            Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) => 1,
+            Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) | Payload::Items(_) => 1,
             Payload::Missing => 0,
         }
     }
@@ -86,6 +88,10 @@ impl Payload {
             Payload::Encoded(frames) => {
                 words(out, &[6, frames.data.len(), frames.width]);
                 floats(out, &frames.data);
+            }
+            Payload::Items(items) => {
+                words(out, &[7, items.len()]);
+                items.iter().for_each(|item| out.extend(item.to_le_bytes()));
             }
         }
     }
@@ -118,6 +124,7 @@ impl Payload {
                 Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect())
             }
             5 => Payload::Class(len as u32),
+            7 => Payload::Items(take(bytes, 8 * len).as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()),
             _ => Payload::Missing,
         }
     }
@@ -148,6 +155,7 @@ mod tests {
             picture.prop_map(Payload::Image),
             vec(any::<u32>(), 0..5).prop_map(Payload::Tokens),
             any::<u32>().prop_map(Payload::Class),
+            vec(any::<u64>(), 0..5).prop_map(Payload::Items),
         ]
     }
 

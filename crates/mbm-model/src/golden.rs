@@ -197,7 +197,7 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
         let [n_rows, _] = case.logits.dims[..] else { panic!("{}", case.name) };
         let target = Target::new(&Column { present: vec![true; n_rows], values }, &device);
         let logits: Tensor<2> = case.logits.tensor(&device).require_grad();
-        let loss = loss_of(&case).forward(logits.clone(), &target);
+        let loss = loss_of(&case).forward(logits.clone(), &target, None);
         let value = loss.clone().into_scalar::<f32>();
         assert!((value - case.loss).abs() < 1e-5, "{}: {value} is not {}", case.name, case.loss);
         assert_near(&case.name, logits.grad(&loss.backward()).unwrap(), &case.gradient);

@@ -33,6 +33,8 @@ pub struct Target {
     pub classes: Option<Tensor<1, Int>>,
     /// `[batch, width]` numbers, 0 where absent.
     pub vectors: Option<Tensor<2>>,
+    /// `[batch][inputs]` numbers of the inputs' cells, equal for equal cells; none where absent.
+    pub items: Vec<Vec<u64>>,
 }
 
 impl Tensors {
@@ -58,6 +60,7 @@ impl Tensors {
                 let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
                 Self::Tokens(Tensor::from_data(TensorData::new(ids, [rows, *steps]), device), mask(lengths, *steps, device))
             }
+            Values::Items(_) => unreachable!("items are targets"),
             Values::Classes(classes) => {
                 let classes: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
                 Self::Classes(Tensor::from_data(TensorData::new(classes, [rows]), device))
@@ -72,7 +75,7 @@ impl Target {
         let batch = column.present.len();
         let weights: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let positions: Vec<usize> = (0..batch).filter(|row| column.present[*row]).collect();
-        let (mut classes, mut vectors) = (None, None);
+        let (mut classes, mut vectors, mut items) = (None, None, Vec::new());
         match &column.values {
             Values::Classes(present) => {
                 let mut all = vec![0i64; batch];
@@ -86,9 +89,33 @@ impl Target {
                 }
                 vectors = Some(tensor(all, [batch, *width], device));
             }
+            Values::Items(present) => {
+                items = vec![Vec::new(); batch];
+                positions.iter().zip(present).for_each(|(row, numbers)| items[*row] = numbers.clone());
+            }
             Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } | Values::Encoded { .. } => {}
         }
-        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors }
+        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors, items }
+    }
+
+    /// The rows of several targets of one output, one after another.
+    pub fn cat(targets: Vec<Self>) -> Self {
+        let parts = |part: &dyn Fn(&Self) -> Option<Tensor<2>>| targets.iter().map(part).collect::<Option<Vec<_>>>();
+        let vectors = parts(&|target| target.vectors.clone()).map(|parts| {
+            // A part without any row that has the target does not know how wide it is.
+            let width = parts.iter().map(|part| part.dims()[1]).max().unwrap_or(1);
+            let wide =
+                |part: Tensor<2>| if part.dims()[1] == width { part } else { part.clone().expand([part.dims()[0], width]) };
+            Tensor::cat(parts.into_iter().map(wide).collect(), 0)
+        });
+        let classes = targets.iter().map(|target| target.classes.clone()).collect::<Option<Vec<_>>>();
+        Self {
+            weights: Tensor::cat(targets.iter().map(|target| target.weights.clone()).collect(), 0),
+            n_present: targets.iter().map(|target| target.n_present).sum(),
+            classes: classes.map(|parts| Tensor::cat(parts, 0)),
+            vectors,
+            items: targets.into_iter().flat_map(|target| target.items).collect(),
+        }
     }
 
     /// The rows in another order: `rows` are positions in the batch.
@@ -98,6 +125,7 @@ impl Target {
             n_present: self.n_present,
             classes: self.classes.clone().map(|classes| classes.select(0, rows.clone())),
             vectors: self.vectors.clone().map(|vectors| vectors.select(0, rows.clone())),
+            items: self.items.clone(),
         }
     }
 }

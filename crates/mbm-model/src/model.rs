@@ -122,9 +122,10 @@ impl ModelSpec {
         let inputs: Vec<Input> = self.inputs.iter().map(input).collect();
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
         let widths: Vec<usize> = inputs.iter().map(Input::width).collect();
-        let combiner = self.combiner.init(&Inputs { names: &names, widths: &widths, device });
+        let joined = Inputs { names: &names, widths: &widths, device };
+        let combiner = self.combiner.init(&joined);
         let width = combiner.get().width();
-        let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, device)).collect();
+        let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, &joined)).collect();
         // Parameters are drawn when first used; drawing them now keeps their order that of the model.
         let model = Model { inputs, combiner, decoders };
         model.visit(&mut Drawing);
@@ -185,9 +186,9 @@ impl ModelSpec {
     pub fn loss(&self, model: &Model, logits: &[Tensor<2>], targets: &[Target]) -> Tensor<1> {
         let each = self.outputs.iter().zip(&model.decoders).zip(logits.iter().zip(targets)).map(
             |((output, decoder), (logits, target))| {
-                let loss = output.loss.forward(logits.clone(), target);
-                let penalty = decoder.get().penalty();
-                penalty.map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
+                let decoder = decoder.get();
+                let loss = output.loss.forward(logits.clone(), target, decoder.alignment());
+                decoder.penalty().map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
             },
         );
         each.reduce(|a, b| a + b).expect("a plan has one output at least")
@@ -214,7 +215,7 @@ impl Model {
 
     /// The inputs joined.
     pub fn fuse(&self, inputs: Vec<Sequence>) -> Fused {
-        self.combiner.get().combine(inputs)
+        Fused { inputs: inputs.clone(), ..self.combiner.get().combine(inputs) }
     }
 
     /// Values of a fused vector.

@@ -29,6 +29,8 @@ pub struct Fused {
     pub pooled: Tensor<2>,
     /// The steps that a generator attends to.
     pub sequence: Steps,
+    /// What was joined, in the config's order, for decoders that compare inputs; nothing where vectors were mixed.
+    pub inputs: Vec<Sequence>,
 }
 
 impl Steps {
@@ -81,11 +83,16 @@ impl Sequence {
 impl Fused {
     /// A fused vector with no steps but itself.
     pub fn pooled(pooled: Tensor<2>) -> Self {
-        Self { sequence: Steps::single(pooled.clone()), pooled }
+        Self { sequence: Steps::single(pooled.clone()), pooled, inputs: Vec::new() }
     }
 
     /// Fused steps, pooled by their mean.
     pub fn steps(sequence: Steps) -> Self {
-        Self { pooled: sequence.mean(), sequence }
+        Self::pooled_steps(sequence.mean(), sequence)
+    }
+
+    /// A vector and the steps beside it.
+    pub fn pooled_steps(pooled: Tensor<2>, sequence: Steps) -> Self {
+        Self { pooled, sequence, inputs: Vec::new() }
     }
 }

@@ -12,6 +12,7 @@
 mod checkpoint;
 mod error;
 mod event;
+mod gradient_cache;
 mod gradients;
 mod optimizer;
 mod rates;

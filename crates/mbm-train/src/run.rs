@@ -14,6 +14,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::checkpoint::{Checkpoints, EpochRecord, Progress};
+use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
 use crate::rates::Rates;
 use crate::{Event, TrainError, TrainerSettings};
@@ -120,12 +121,25 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
 const POOL: usize = 16;
 
 impl Training<'_> {
-    fn n_batches(&self) -> usize {
-        self.rows.len().div_ceil(self.settings.batch_size)
+    /// Rows that pass through the network at once: a batch, or a chunk of one.
+    fn chunk_size(&self) -> usize {
+        self.settings.gradient_cache_chunk_size.unwrap_or(self.settings.batch_size)
+    }
+
+    fn n_chunks(&self) -> usize {
+        self.rows.len().div_ceil(self.chunk_size())
+    }
+
+    fn chunks_per_batch(&self) -> usize {
+        self.settings.batch_size / self.chunk_size()
+    }
+
+    fn chunks_per_step(&self) -> usize {
+        self.chunks_per_batch() * self.settings.gradient_accumulation_steps
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.n_batches().div_ceil(self.settings.gradient_accumulation_steps)
+        self.n_chunks().div_ceil(self.chunks_per_step())
     }
 
     fn fresh_model(&self, device: &Device) -> Model {
@@ -195,7 +209,7 @@ impl<'a> Run<'a> {
         let loading = Loading {
             dataset: training.dataset,
             rows: &rows,
-            batch_size: training.settings.batch_size,
+            batch_size: training.chunk_size(),
             start: self.progress.batch,
             chance: Some(Chance {
                 run_seed: training.run_seed,
@@ -205,17 +219,25 @@ impl<'a> Run<'a> {
             }),
         };
         let mut accumulator = GradientsAccumulator::new();
+        let mut cache = GradientCache::default();
         let mut ending = Ending::Finished;
         load(&loading, |batch_idx, batch| {
             if ending == Ending::Stopped {
                 return Ok(());
             }
-            let gradients = self.backward(&batch)?;
-            accumulator.accumulate(&self.model, gradients);
+            if training.chunks_per_batch() > 1 {
+                self.first_pass(&batch, &mut cache);
+            } else {
+                let gradients = self.backward(&batch)?;
+                accumulator.accumulate(&self.model, gradients);
+            }
             self.progress.batch = batch_idx + 1;
-            let is_last = self.progress.batch == training.n_batches();
-            if !is_last && !self.progress.batch.is_multiple_of(training.settings.gradient_accumulation_steps) {
+            let is_last = self.progress.batch == training.n_chunks();
+            if !is_last && !self.progress.batch.is_multiple_of(training.chunks_per_step()) {
                 return Ok(());
+            }
+            if training.chunks_per_batch() > 1 {
+                self.second_pass(&loading, &mut cache, &mut accumulator)?;
             }
             self.step(accumulator.grads());
             observe(self.event());
@@ -246,13 +268,55 @@ impl<'a> Run<'a> {
             let gradients = || GradientsParams::from_grads(scaled.backward(), &self.model);
             (value, value.is_finite().then(gradients))
         });
-        let Some(gradients) = gradients else {
-            return Err(TrainError::Diverged { loss: value, epoch: progress.epoch + 1, step: progress.batch + 1 });
-        };
-        progress.loss_sum += value * batch.len() as f64;
-        progress.n_rows += batch.len();
-        self.n_rows += batch.len();
-        Ok(gradients)
+        self.count(value, batch.len())?;
+        Ok(gradients.expect("a loss that is finite has gradients"))
+    }
+
+    /// Adds a batch's loss to the epoch's.
+    fn count(&mut self, loss: f64, n_rows: usize) -> Result<(), TrainError> {
+        let progress = &mut self.progress;
+        if !loss.is_finite() {
+            return Err(TrainError::Diverged { loss, epoch: progress.epoch + 1, step: progress.batch + 1 });
+        }
+        progress.loss_sum += loss * n_rows as f64;
+        progress.n_rows += n_rows;
+        self.n_rows += n_rows;
+        Ok(())
+    }
+
+    /// The scores of a chunk, as they will be again in the second pass.
+    fn scores(&self, chunk_idx: usize, chunk: &Batch) -> Vec<Tensor<2>> {
+        seed_dropout(seed(self.training.run_seed, "dropout", self.progress.epoch as u64, chunk_idx as u64));
+        self.model.forward(chunk, &self.device).logits
+    }
+
+    /// Keeps the scores of a chunk until its batch is complete.
+    fn first_pass(&self, chunk: &Batch, cache: &mut GradientCache) {
+        let _alone = alone();
+        in_pool(|| {
+            let targets = chunk.targets.iter().map(|target| Target::new(target, &self.device)).collect();
+            cache.push(self.scores(self.progress.batch, chunk), targets);
+        });
+    }
+
+    /// The gradients of a batch whose chunks have all been through the first pass.
+    fn second_pass(
+        &mut self,
+        loading: &Loading,
+        cache: &mut GradientCache,
+        accumulator: &mut GradientsAccumulator<Model>,
+    ) -> Result<(), TrainError> {
+        let _alone = alone();
+        let gradients = in_pool(|| cache.gradients(self.training.spec, &self.model));
+        let n_rows = gradients.scores.iter().map(|chunk| chunk[0].dims()[0]).sum();
+        self.count(gradients.loss, n_rows)?;
+        accumulator.accumulate(&self.model, gradients.direct);
+        let first = self.progress.batch - gradients.scores.len();
+        for (at, of_scores) in gradients.scores.iter().enumerate() {
+            let chunk = loading.batch(first + at)?;
+            in_pool(|| accumulate(accumulator, &self.model, self.scores(first + at, &chunk), of_scores));
+        }
+        Ok(())
     }
 
     fn step(&mut self, mut gradients: GradientsParams) {
@@ -272,7 +336,7 @@ impl<'a> Run<'a> {
         let rows_left = self.training.rows.len() * (self.training.settings.epochs - self.progress.epoch) - self.progress.n_rows;
         Event::Step {
             epoch: self.progress.epoch,
-            step: self.progress.batch.div_ceil(self.training.settings.gradient_accumulation_steps),
+            step: self.progress.batch.div_ceil(self.training.chunks_per_step()),
             loss: self.progress.loss_sum / self.progress.n_rows as f64,
             learning_rate: self.training.learning_rate(self.progress.step - 1),
             samples_per_second,

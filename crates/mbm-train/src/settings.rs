@@ -21,6 +21,9 @@ settings! {
         gradient_clipping: GradientClippingSettings = defaults();
         /// Batches whose gradients are summed before a step.
         gradient_accumulation_steps: usize = 1 => 1..=65_536;
+        /// Rows that pass through the network at once; the batch is put together from such chunks, in two passes, with the gradients of its
+        /// scores kept between them, so that a contrastive loss sees the whole batch in the memory of a chunk (Gao et al. 2021).
+        gradient_cache_chunk_size: Option<usize> = None => 1..=65_536;
         /// Epochs without a better validation before training ends; 0 or -1 is never.
         early_stop: EarlyStop = EarlyStop(5);
         /// The output whose metric decides; all outputs' losses where not given.

@@ -2,8 +2,8 @@
 
 use mbm_config::{defaults, settings, tagged};
 use mbm_data::feature::{
-    AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, ImagePreprocessing, NumberPreprocessing,
-    SetPreprocessing, TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
+    AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, EmbeddingPreprocessing,
+    ImagePreprocessing, NumberPreprocessing, SetPreprocessing, TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
 };
 use mbm_data::split::SplitSettings;
 use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, Unfitted};
@@ -11,8 +11,8 @@ use mbm_model::ProjectionSettings;
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
-    BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, NumberDecoder, NumberLoss, SetDecoder, SetLoss,
-    VectorDecoder,
+    BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, EmbeddingDecoder, EmbeddingLoss, EmbeddingSpec,
+    NumberDecoder, NumberLoss, SetDecoder, SetLoss, VectorDecoder,
 };
 use mbm_model::encoder::{
     AudioEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder, TimeseriesEncoder,
@@ -210,6 +210,17 @@ features! {
             /// What training minimises.
             loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
         }
+        /// One space for several inputs, in which what belongs together is near.
+        "embedding" = Embedding(EmbeddingOutput, EmbeddingPreprocessing) {
+            /// The inputs that share the space.
+            align: Vec<String>;
+            /// Values of a vector.
+            embedding_size: usize = 256 => 1..=65_536;
+            /// How an input becomes a vector.
+            decoder: EmbeddingDecoder = EmbeddingDecoder::Projector(defaults());
+            /// What training minimises.
+            loss: EmbeddingLoss = EmbeddingLoss::InfoNce(defaults());
+        }
     }
 }
 
@@ -266,7 +277,17 @@ impl OutputFeature {
             Self::Number(it) => DecoderSettings::Number(it.decoder.clone()),
             Self::Set(it) => DecoderSettings::Set(it.decoder.clone()),
             Self::Vector(it) => DecoderSettings::Vector(it.decoder.clone()),
+            Self::Embedding(it) => DecoderSettings::Embedding(EmbeddingSpec {
+                decoder: it.decoder.clone(),
+                align: it.align.clone(),
+                loss: it.loss.clone(),
+            }),
         }
+    }
+
+    /// Values of the vectors of all aligned inputs together; none for outputs that are no embedding.
+    pub fn n_embedded(&self) -> usize {
+        if let Self::Embedding(it) = self { it.embedding_size * it.align.len() } else { 0 }
     }
 
     /// The loss and its weight, with what it needs to know of the training rows of each class.
@@ -308,6 +329,7 @@ impl OutputFeature {
                 (Loss::CrossEntropy { class_weights, smoothing: 0.0, gamma: 0.0 }, it.weight)
             }
             Self::Set(SetOutput { loss: SetLoss::SigmoidCrossEntropy(it), .. }) => (Loss::Sigmoid, it.weight),
+            Self::Embedding(it) => Loss::of_embedding(&it.loss),
             Self::Number(NumberOutput { loss, .. }) | Self::Vector(VectorOutput { loss, .. }) => match loss {
                 NumberLoss::MeanSquaredError(it) => (Loss::Huber { delta: f64::INFINITY }, it.weight),
                 NumberLoss::MeanAbsoluteError(it) => (Loss::Huber { delta: 0.0 }, it.weight),

@@ -32,6 +32,11 @@ pub enum Head {
     Svr(Svr),
     /// Ridge regression on the fused vector.
     Ridge(Ridge),
+    /// Vectors of unit length, one an aligned input.
+    Embedding {
+        /// The aligned inputs.
+        align: Vec<String>,
+    },
 }
 
 /// Rows that an exact machine is trained on, at most: a seeded sample of the training rows.
@@ -83,6 +88,7 @@ impl Head {
     pub fn plain(decoder: &DecoderSettings, n_scores: usize) -> Self {
         match decoder {
             DecoderSettings::Set(_) => Self::Sigmoid,
+            DecoderSettings::Embedding(it) => Self::Embedding { align: it.align.clone() },
             DecoderSettings::Number(_) | DecoderSettings::Vector(_) => Self::Linear,
             DecoderSettings::Category(_) | DecoderSettings::Binary(_) => {
                 svm(decoder).map_or(Self::Softmax, |_| Self::Margins { sigmoids: vec![Sigmoid { a: -2.0, b: 0.0 }; n_scores] })
@@ -136,7 +142,7 @@ impl Head {
             Self::Svr(svr) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Svr(_))) && svr.suits(width),
             Self::Ridge(ridge) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Ridge(_))) && ridge.suits(width),
             Self::Margins { sigmoids } => svm(decoder).is_some() && sigmoids.len() == n_scores,
-            Self::Softmax | Self::Sigmoid | Self::Linear => *self == Self::plain(decoder, n_scores),
+            Self::Softmax | Self::Sigmoid | Self::Linear | Self::Embedding { .. } => *self == Self::plain(decoder, n_scores),
         }
     }
 
@@ -159,6 +165,10 @@ impl Head {
             Self::Svc(svc) => Prediction::Classes(svc.probabilities(fused)),
             Self::Svr(svr) => number(svr.predict(fused)),
             Self::Ridge(ridge) => number(ridge.predict(fused)),
+            Self::Embedding { align } => {
+                let present = |vector: &[f32]| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() };
+                Prediction::Embeddings(scores.chunks(scores.len() / align.len()).map(present).collect())
+            }
         }
     }
 }

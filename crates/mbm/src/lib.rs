@@ -30,6 +30,7 @@ mod plan;
 mod prediction;
 mod predictor;
 mod report;
+mod retrieval;
 mod score;
 mod subsets;
 mod write;

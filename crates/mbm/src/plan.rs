@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbm_algo::metric::{CLASSIFICATION, REGRESSION, SETS};
+use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS};
 use mbm_config::{Format, Node, Problems, Setting, Value, closest};
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
@@ -12,6 +12,7 @@ use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 use crate::adopt::adopt;
 use crate::config::{Config, InputFeature, OutputFeature};
 use crate::error::Error;
+use crate::retrieval::directions;
 
 /// A checked config.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +100,7 @@ impl Plan {
         }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
+                Shape::Items => feature.n_embedded(),
                 Shape::Class { n_classes } => n_classes,
                 Shape::Vector { width } => width,
                 Shape::Number { .. } => 1,
@@ -143,6 +145,7 @@ impl Check<'_> {
     fn run(&mut self) {
         self.features();
         self.attention();
+        self.embeddings();
         self.pretrained();
         self.augmentation();
         self.combiner();
@@ -192,6 +195,36 @@ impl Check<'_> {
             if inputs.iter().any(|input| input.column() == output.column()) {
                 let message = format!("the column '{}' is an input too: the model would read the answer", output.column());
                 self.add(&format!("output_features.{at}.name"), message);
+            }
+        }
+    }
+
+    fn embeddings(&mut self) {
+        let config = self.config;
+        let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
+        for (at, output) in config.output_features.iter().enumerate() {
+            let OutputFeature::Embedding(it) = output else { continue };
+            let path = format!("output_features.{at}");
+            for (tower, name) in it.align.iter().enumerate() {
+                let (path, others) = (format!("{path}.align.{tower}"), &it.align[..tower]);
+                if !names.contains(&name.as_str()) {
+                    let meant = meant(name, &names);
+                    self.add(&path, format!("'{name}' is no input{meant}; there are: {}", names.join(", ")));
+                } else if others.contains(name) {
+                    self.add(&path, format!("'{name}' is there twice"));
+                }
+            }
+            if it.align.len() < 2 {
+                self.add(&format!("{path}.align"), "two inputs at least are needed".to_owned());
+            }
+            if it.column.is_some() {
+                self.add(&format!("{path}.column"), "an embedding has no column of its own; align names the inputs".to_owned());
+            }
+            if config.trainer.mixup > 0.0 {
+                self.add(
+                    "trainer.mixup",
+                    format!("rows cannot be mixed where '{}' compares them; remove one of the two", it.name),
+                );
             }
         }
     }
@@ -309,19 +342,32 @@ impl Check<'_> {
     fn trainer(&mut self) {
         let config = self.config;
         let trainer = &config.trainer;
+        if let Some(chunk) = trainer.gradient_cache_chunk_size {
+            if !trainer.batch_size.is_multiple_of(chunk) {
+                let message = format!("batch_size {} is not a multiple of it", trainer.batch_size);
+                self.add("trainer.gradient_cache_chunk_size", message);
+            }
+            if trainer.gradient_accumulation_steps > 1 {
+                let message = "a batch in chunks and several batches a step do not go together; use a larger batch_size";
+                self.add("trainer.gradient_accumulation_steps", message.to_owned());
+            }
+            if trainer.mixup > 0.0 {
+                self.add("trainer.mixup", "rows are not mixed where a batch goes in chunks".to_owned());
+            }
+        }
         let names: Vec<&str> = config.output_features.iter().map(OutputFeature::name).collect();
         let field = trainer.validation_field.as_deref();
         if let Some(field) = field.filter(|field| !names.contains(field)) {
-            let meant = closest(field, names.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+            let meant = meant(field, &names);
             self.add("trainer.validation_field", format!("'{field}' is no output{meant}; there are: {}", names.join(", ")));
             return;
         }
         let output = config.output_features.iter().find(|output| field.is_none_or(|field| output.name() == field));
         if let (Some(metric), Some(output)) = (trainer.validation_metric.as_deref(), output) {
             let metrics = metric_names(output);
+            let metrics: Vec<&str> = metrics.iter().map(String::as_str).collect();
             if metric != "loss" && !metrics.contains(&metric) {
-                let meant =
-                    closest(metric, metrics.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+                let meant = meant(metric, &metrics);
                 let message = format!(
                     "'{metric}' is no metric of a {} output{meant}; there are: loss, {}",
                     output.type_name(),
@@ -333,12 +379,26 @@ impl Check<'_> {
     }
 }
 
-/// The metrics of an output's type.
-pub(crate) fn metric_names(output: &OutputFeature) -> Vec<&'static str> {
+/// The name that a mistaken one is nearest to, as a question.
+fn meant(name: &str, names: &[&str]) -> String {
+    closest(name, names.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default()
+}
+
+/// The metrics of an output.
+pub(crate) fn metric_names(output: &OutputFeature) -> Vec<String> {
+    fn names<S>(metrics: &[Metric<S>]) -> Vec<String> {
+        metrics.iter().map(|metric| metric.name.to_owned()).collect()
+    }
     match output {
-        OutputFeature::Category(_) | OutputFeature::Binary(_) => CLASSIFICATION.iter().map(|metric| metric.name).collect(),
-        OutputFeature::Set(_) => SETS.iter().map(|metric| metric.name).collect(),
-        OutputFeature::Number(_) | OutputFeature::Vector(_) => REGRESSION.iter().map(|metric| metric.name).collect(),
+        OutputFeature::Category(_) | OutputFeature::Binary(_) => names(CLASSIFICATION),
+        OutputFeature::Set(_) => names(SETS),
+        OutputFeature::Number(_) | OutputFeature::Vector(_) => names(REGRESSION),
+        OutputFeature::Embedding(it) => {
+            let ways = directions(&it.align).into_iter().map(|(_, _, way)| way);
+            let both = names(RETRIEVAL);
+            let each = ways.flat_map(|way| both.iter().map(move |name| format!("{way}.{name}")).collect::<Vec<_>>());
+            both.iter().cloned().chain(each).collect()
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use mbm_data::Preprocessor;
 
+use crate::head::Head;
 use crate::write::{Column, Value};
 
 /// One output of one row.
@@ -15,6 +16,8 @@ pub enum Prediction {
     Number(f64),
     /// A vector.
     Vector(Vec<f32>),
+    /// For each aligned input a vector of unit length, empty where the input is absent.
+    Embeddings(Vec<Vec<f32>>),
 }
 
 /// The names of the classes or labels of an output; none for numbers.
@@ -27,8 +30,13 @@ pub(crate) fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
     }
 }
 
-/// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`.
-pub fn columns(output: &str, preprocessor: &Preprocessor) -> Vec<Column> {
+/// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`;
+/// of an embedding the cosines of each two of its inputs, `<output>_similarity_<input>_<input>`.
+pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Head) -> Vec<Column> {
+    if let Head::Embedding { align } = head {
+        let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
+        return pairs(align.len()).map(name).collect();
+    }
     let predictions = format!("{output}_predictions");
     let probabilities =
         class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
@@ -68,9 +76,21 @@ impl Prediction {
                 std::iter::once(Value::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
             }
             Self::Number(value) => vec![Value::Number(*value)],
+            Self::Embeddings(vectors) => pairs(vectors.len()).map(|(a, b)| similarity(&vectors[a], &vectors[b])).collect(),
             Self::Vector(values) => vec![Value::Text(values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))],
         }
     }
+}
+
+/// Each two of `n`.
+fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..n).flat_map(move |a| (a + 1..n).map(move |b| (a, b)))
+}
+
+/// The cosine of vectors of unit length, nothing where one is absent.
+fn similarity(a: &[f32], b: &[f32]) -> Value {
+    let cosine = a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum();
+    if a.is_empty() || b.is_empty() { Value::Null } else { Value::Number(cosine) }
 }
 
 /// The position of the largest value, the first of equals.

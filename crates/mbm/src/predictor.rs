@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Sample, Table, load};
+use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Sample, Shape, Table, load};
 use mbm_model::{Fused, Model, Sequence, in_pool};
 use rayon::prelude::*;
 
@@ -82,12 +82,18 @@ impl Predictor {
         self.model.decode(fused).into_iter().zip(&self.heads).zip(&self.outputs).map(one).collect()
     }
 
+    /// No rows yet of each output.
+    pub(crate) fn unscored(&self) -> Vec<Scored> {
+        let inputs: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
+        self.outputs.iter().zip(&self.heads).map(|(field, head)| Scored::new(&field.preprocessor, head, &inputs)).collect()
+    }
+
     /// The predictions of prepared rows beside their targets.
     ///
     /// # Errors
     /// A temporary file that fails.
     pub fn score(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Scored>, Error> {
-        let mut scored: Vec<Scored> = self.outputs.iter().map(|field| Scored::new(&field.preprocessor)).collect();
+        let mut scored = self.unscored();
         let loading = Loading { dataset, rows, batch_size: self.batch_size(), start: 0, chance: None };
         load::<Error>(&loading, |_, batch| {
             let predictions = self.predict_batch(&batch);
@@ -117,7 +123,8 @@ impl Predictor {
 
     /// The columns that predictions are written in, `status` last.
     pub fn columns(&self) -> Vec<Column> {
-        let outputs = self.outputs.iter().flat_map(|field| columns(&field.name, &field.preprocessor));
+        let outputs = self.outputs.iter().zip(&self.heads);
+        let outputs = outputs.flat_map(|(field, head)| columns(&field.name, &field.preprocessor, head));
         outputs.chain([Column::text("status")]).collect()
     }
 
@@ -167,7 +174,7 @@ impl Predictor {
     /// # Errors
     /// A table without an output column; data that cannot be read.
     pub fn evaluate(&self, table: Table) -> Result<Evaluation, Error> {
-        for output in &self.outputs {
+        for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::Items) {
             table.require(&output.column)?;
         }
         let mut dataset = Dataset::new(table, self.inputs.clone(), self.outputs.clone());

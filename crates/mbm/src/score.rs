@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use mbm_algo::metric::{Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, Regressed, SETS, evaluate};
+use mbm_algo::metric::{Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, SETS, evaluate};
 use mbm_data::{Column, Preprocessor, Values};
 
+use crate::head::Head;
 use crate::prediction::Prediction;
+use crate::retrieval::Embedded;
 
 /// The rows of one output that have its target.
 #[derive(Debug, Clone)]
@@ -16,11 +18,16 @@ pub enum Scored {
     Labels(MultiLabelled),
     /// Of a number or vector output.
     Numbers(Regressed),
+    /// Of an embedding output.
+    Embeddings(Embedded),
 }
 
 impl Scored {
-    /// Nothing yet.
-    pub fn new(preprocessor: &Preprocessor) -> Self {
+    /// Nothing yet; `inputs` are the names of all inputs.
+    pub fn new(preprocessor: &Preprocessor, head: &Head, inputs: &[&str]) -> Self {
+        if let Head::Embedding { align } = head {
+            return Self::Embeddings(Embedded::new(align, inputs));
+        }
         match preprocessor {
             Preprocessor::Category(fitted) => {
                 Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() })
@@ -62,11 +69,17 @@ impl Scored {
                             scored.truth.extend(values.iter().map(|value| f64::from(*value)));
                             scored.predicted.extend(predicted.iter().map(|value| f64::from(*value)));
                         }
-                        (Prediction::Number(_) | Prediction::Classes(_) | Prediction::Labels(_), _) => {}
+                        (_, _) => {}
                     }
                 }
             }
-            (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_), _) => {}
+            (Self::Embeddings(scored), Values::Items(items)) => {
+                for (prediction, items) in present.zip(items) {
+                    let Prediction::Embeddings(vectors) = prediction else { continue };
+                    scored.add(vectors, items);
+                }
+            }
+            (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_) | Self::Embeddings(_), _) => {}
         }
     }
 
@@ -76,6 +89,7 @@ impl Scored {
             Self::Classes(scored) => evaluate(CLASSIFICATION, scored),
             Self::Labels(scored) => evaluate(SETS, scored),
             Self::Numbers(scored) => evaluate(REGRESSION, scored),
+            Self::Embeddings(scored) => return scored.metrics(),
         };
         values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -86,6 +100,7 @@ impl Scored {
             Self::Classes(_) => "accuracy",
             Self::Labels(_) => "f1_micro",
             Self::Numbers(_) => "r2",
+            Self::Embeddings(_) => "recall_at_10",
         }
     }
 
@@ -95,6 +110,10 @@ impl Scored {
             Self::Classes(_) => CLASSIFICATION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
             Self::Labels(_) => SETS.iter().find(|metric| metric.name == name).map(|metric| metric.better),
             Self::Numbers(_) => REGRESSION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Embeddings(_) => {
+                let name = name.rsplit('.').next().unwrap_or(name);
+                RETRIEVAL.iter().find(|metric| metric.name == name).map(|metric| metric.better)
+            }
         };
         better == Some(Better::Higher)
     }

@@ -38,8 +38,7 @@ fn masks(n_inputs: usize) -> Vec<Vec<bool>> {
 /// Measures every subset; each input of a batch is encoded once.
 pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Subset>, Error> {
     let masks = masks(dataset.n_inputs);
-    let fresh = || predictor.outputs.iter().map(|field| Scored::new(&field.preprocessor)).collect::<Vec<_>>();
-    let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| fresh()).collect();
+    let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
     let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
     load::<Error>(&loading, |_, batch| {
         let encoded = predictor.encode(&batch);

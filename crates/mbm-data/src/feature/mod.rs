@@ -6,6 +6,7 @@ mod audio;
 mod binary;
 mod category;
 mod date;
+mod embedding;
 mod image;
 mod media;
 mod number;
@@ -24,6 +25,8 @@ pub use audio::{AudioPreprocessing, FittedAudio};
 pub use binary::{BinaryPreprocessing, FittedBinary, as_bool};
 pub use category::{CategoryPreprocessing, FittedCategory};
 pub use date::{DatePreprocessing, FittedDate, parse_date};
+pub(crate) use embedding::items;
+pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
 pub use image::{FittedImage, ImagePreprocessing, Standardization};
 pub use number::{FittedNumber, Normalization, NumberPreprocessing};
 pub use set::{FittedSet, SetPreprocessing};
@@ -81,6 +84,8 @@ pub enum Shape {
         /// The longest sequence.
         max_steps: usize,
     },
+    /// Numbers of the inputs' cells.
+    Items,
     /// One of several classes.
     Class {
         /// How many.
@@ -95,7 +100,7 @@ impl Shape {
         const VECTOR: usize = 512;
         match self {
             Self::Vector { width } => *width,
-            Self::Number { .. } | Self::Class { .. } => 1,
+            Self::Number { .. } | Self::Class { .. } | Self::Items => 1,
             Self::Frames { width, max_steps } => width * max_steps,
             Self::Image { channels, height, width } => channels * height * width,
             Self::Tokens { max_steps, .. } => max_steps * VECTOR,
@@ -105,6 +110,11 @@ impl Shape {
 
 /// Sees every training cell of a feature once, in row order.
 pub trait Fitter: Send {
+    /// Whether there is a column to be read.
+    fn has_column(&self) -> bool {
+        true
+    }
+
     /// Takes one cell into account.
     fn observe(&mut self, cell: &Cell, folder: &Path);
 
@@ -184,6 +194,7 @@ preprocessors! {
     Set(FittedSet) = "set",
     Vector(FittedVector) = "vector",
     Date(FittedDate) = "date",
+    Embedding(FittedEmbedding) = "embedding",
 }
 
 /// Mean and standard deviation in one pass (Welford 1962).

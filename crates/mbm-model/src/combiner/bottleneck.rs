@@ -86,6 +86,6 @@ impl Combine for Bottleneck {
             self.layers.iter().fold((steps, shared), |(steps, shared), layer| exchange(layer, steps, shared));
         steps.push(shared);
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, (inputs + 1) * hidden]
-        Fused { pooled, sequence: join(&steps.iter().collect::<Vec<_>>()) }
+        Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
     }
 }

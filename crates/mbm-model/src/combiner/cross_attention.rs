@@ -96,6 +96,6 @@ impl Combine for CrossAttention {
         let steps = project_steps(&self.projections, &inputs);
         let steps = self.layers.iter().fold(steps, |steps, layer| layer.forward(&steps));
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, inputs * hidden]
-        Fused { pooled, sequence: join(&steps.iter().collect::<Vec<_>>()) }
+        Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
     }
 }

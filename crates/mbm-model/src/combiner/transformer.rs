@@ -73,6 +73,6 @@ impl Combine for TransformerCombiner {
         }
         let steps = self.transformer.forward(join(&parts.iter().collect::<Vec<_>>()));
         let pooled = steps.values.clone().narrow(1, 0, 1).squeeze_dim(1); // [batch, width]
-        Fused { pooled, sequence: steps }
+        Fused::pooled_steps(pooled, steps)
     }
 }

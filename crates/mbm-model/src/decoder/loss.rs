@@ -3,6 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use mbm_config::{settings, tagged};
 
+use super::Alignment;
+use super::contrastive::{Negatives, Rows};
 use crate::Target;
 
 settings! {
@@ -116,12 +118,27 @@ pub enum Loss {
         /// The distance.
         delta: f64,
     },
+    /// Cross-entropy of a pair among the rows of the batch.
+    InfoNce,
+    /// Each pair of rows by itself.
+    Siglip,
+    /// Pairs nearer than negatives by a margin.
+    Triplet {
+        /// The margin.
+        margin: f64,
+        /// The negatives that count.
+        negatives: Negatives,
+    },
 }
 
 impl Loss {
     /// The mean loss of the rows that have the target, `[1]`; 0 where none has.
-    pub fn forward(&self, logits: Tensor<2>, target: &Target) -> Tensor<1> {
+    pub fn forward(&self, logits: Tensor<2>, target: &Target, alignment: Option<Alignment>) -> Tensor<1> {
         let device = logits.device();
+        let embedded = |embeddings| {
+            let alignment = alignment.expect("the plan gives such a loss to embeddings alone");
+            Rows { embeddings, items: &target.items, alignment }
+        };
         let (rows, weights) = match self {
             Self::CrossEntropy { class_weights, smoothing, gamma } => {
                 let (rows, class_weight) = cross_entropy(logits, target, class_weights, *smoothing, *gamma, &device);
@@ -130,6 +147,9 @@ impl Loss {
             Self::Hinge => (hinge(logits, target), target.weights.clone()),
             Self::Sigmoid => (sigmoid_cross_entropy(logits, numbers(target)), target.weights.clone()),
             Self::Huber { delta } => (huber(logits - numbers(target), *delta), target.weights.clone()),
+            Self::InfoNce => return embedded(logits).mean(|pair| pair.info_nce()),
+            Self::Siglip => return embedded(logits).mean(|pair| pair.siglip()),
+            Self::Triplet { margin, negatives } => return embedded(logits).mean(|pair| pair.triplet(*margin, *negatives)),
         };
         (rows * weights.clone()).sum() / weights.sum().clamp_min(1e-6)
     }

@@ -1,14 +1,18 @@
 //! Decoders: [`Fused`] to logits and a loss. A new decoder is one file here and one line in the lists below.
 
 mod classifier;
+mod contrastive;
+mod embedding;
 mod loss;
 mod regressor;
 mod svm;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use mbm_config::tagged;
 
 pub use classifier::{Classifier, ClassifierSettings};
+pub use contrastive::{EmbeddingLoss, InfoNceSettings, Negatives, SiglipSettings, TripletSettings};
+pub use embedding::{Embedding, EmbeddingSpec, ProjectorSettings};
 pub use loss::{
     BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings,
     MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
@@ -17,6 +21,7 @@ pub use regressor::{Regressor, RegressorSettings};
 pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
 
 use crate::Fused;
+use crate::combiner::Inputs;
 use crate::pretrained::Origin;
 
 /// Reads the fused vector.
@@ -28,11 +33,24 @@ pub trait Decode {
     fn penalty(&self) -> Option<Tensor<1>> {
         None
     }
+
+    /// What the loss of an embedding needs to know.
+    fn alignment(&self) -> Option<Alignment> {
+        None
+    }
+}
+
+/// The space of an embedding.
+pub struct Alignment {
+    /// The positions of the inputs that share it.
+    pub inputs: Vec<usize>,
+    /// What similarities are scaled and shifted with, if they are: `[2]`, the logarithm of the scale, and the bias.
+    pub calibration: Option<Tensor<1>>,
 }
 
 components! {
     /// Any decoder.
-    Decoder: Decode { Classifier, Regressor, Svm }
+    Decoder: Decode { Classifier, Regressor, Svm, Embedding }
 }
 
 tagged! {
@@ -74,6 +92,11 @@ tagged! {
     }
 }
 
+tagged! {
+    /// Decoders of embeddings.
+    pub enum EmbeddingDecoder: Projector { Projector(ProjectorSettings) = "projector" }
+}
+
 mbm_config::settings! {
     /// Support vector regression on the fused vector, trained after the network.
     pub struct ExactSvrSettings {
@@ -101,12 +124,15 @@ pub enum DecoderSettings {
     Set(SetDecoder),
     Number(NumberDecoder),
     Vector(VectorDecoder),
+    Embedding(EmbeddingSpec),
 }
 
 impl DecoderSettings {
-    /// The decoder for a fused vector of `input` columns and `output` scores or numbers.
-    pub fn init(&self, input: usize, output: usize, device: &Device) -> Decoder {
+    /// The decoder for a fused vector of `input` columns, or for the inputs themselves, and `output` scores or numbers.
+    pub fn init(&self, input: usize, output: usize, inputs: &Inputs) -> Decoder {
+        let device = inputs.device;
         match self {
+            Self::Embedding(it) => Decoder::Embedding(it.init(inputs, output)),
             Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => {
                 Decoder::Classifier(it.init(input, output, device))
             }
@@ -136,7 +162,7 @@ impl DecoderSettings {
             | Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it))
             | Self::Set(SetDecoder::Classifier(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
             Self::Category(CategoryDecoder::Svm(_)) | Self::Binary(BinaryDecoder::Svm(_)) => Origin::FRESH,
-            Self::Number(_) | Self::Vector(_) => Origin::FRESH,
+            Self::Number(_) | Self::Vector(_) | Self::Embedding(_) => Origin::FRESH,
         }
     }
 }
@@ -153,7 +179,7 @@ mod tests {
         let device = crate::device();
         let target = Target::new(&Column { present: present.clone(), values: target }, &device);
         let logits = Tensor::<2>::from_data(TensorData::new(logits.to_vec(), [present.len(), width]), &device);
-        loss.forward(logits, &target).into_scalar::<f32>()
+        loss.forward(logits, &target, None).into_scalar::<f32>()
     }
 
     fn close(got: f32, want: f64) {

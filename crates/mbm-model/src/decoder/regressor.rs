@@ -45,8 +45,15 @@ impl RegressorSettings {
     }
 }
 
+impl Regressor {
+    /// `[batch, input]` to `[batch, output]`.
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.linear.forward(self.dense.forward(x))
+    }
+}
+
 impl Decode for Regressor {
     fn decode(&self, fused: &Fused) -> Tensor<2> {
-        self.linear.forward(self.dense.forward(fused.pooled.clone()))
+        self.forward(fused.pooled.clone())
     }
 }

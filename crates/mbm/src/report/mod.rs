@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::experiment::{Experiment, Outcome};
 use crate::prediction::class_names;
 use crate::predictor::Predictor;
+use crate::retrieval::{Embedded, directions};
 use crate::score::Scored;
 use crate::subsets::Subset;
 
@@ -68,6 +69,7 @@ pub(crate) fn write_report(
             Scored::Classes(scored) => classification(scored, &classes)?,
             Scored::Labels(scored) => labels(scored, &classes),
             Scored::Numbers(scored) => regression(scored)?,
+            Scored::Embeddings(scored) => retrieval(scored)?,
         };
         page.section(&format!("Output {}", field.name), &content);
     }
@@ -229,6 +231,20 @@ fn regression(scored: &Regressed) -> Result<String, Error> {
     ];
     let drawn: String = charts.iter().map(Chart::to_svg).collect::<Result<_, _>>()?;
     Ok(format!("<div class=grid>{drawn}</div>"))
+}
+
+/// For each direction the share of queries that find a relevant candidate among the first k.
+fn retrieval(scored: &Embedded) -> Result<String, Error> {
+    let curve = |(from, to, way): (usize, usize, String)| {
+        let retrieved = scored.retrieved(from, to);
+        let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
+        let share = |k: usize| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64);
+        Series::line(&way, (1..=retrieved.n_candidates.min(100)).map(share).collect())
+    };
+    let series = directions(&scored.align).into_iter().map(curve).collect();
+    let chart =
+        Chart { title: "Found among the first k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };
+    Ok(format!("<div class=grid>{}</div>", chart.to_svg()?))
 }
 
 fn faults(outcome: &Outcome) -> String {

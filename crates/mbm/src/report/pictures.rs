@@ -10,6 +10,7 @@ use super::html::{escape, number};
 use crate::error::Error;
 use crate::prediction::{Prediction, argmax, class_names};
 use crate::predictor::Predictor;
+use crate::write::Value;
 
 /// Rows that are shown.
 const N_SHOWN: usize = 12;
@@ -65,7 +66,12 @@ fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor)
             let cost = said.iter().zip(values).map(|(said, value)| f64::from((said - value).powi(2))).sum::<f64>().sqrt();
             Some((cost, format!("{} values", said.len()), format!("{} values", values.len())))
         }
-        (Prediction::Classes(_) | Prediction::Number(_) | Prediction::Labels(_) | Prediction::Vector(_), _, _) => None,
+        (Prediction::Embeddings(_), Payload::Items(_), _) => {
+            let Some(Value::Number(cosine)) = prediction.values(preprocessor).into_iter().next() else { return None };
+            Some((1.0 - cosine, format!("cosine {}", number(cosine)), "a pair".to_owned()))
+        }
+        (Prediction::Classes(_) | Prediction::Number(_) | Prediction::Labels(_), _, _)
+        | (Prediction::Vector(_) | Prediction::Embeddings(_), _, _) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod pretrained;
+mod retrieval;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

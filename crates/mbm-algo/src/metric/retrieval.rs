@@ -1,0 +1,164 @@
+//! Retrieval, exact on all candidates: where the relevant ones stand when candidates are sorted by falling cosine.
+
+use rayon::prelude::*;
+
+use super::{Metric, higher, lower, mean};
+
+/// Queries, each with the ranks of the candidates that are relevant to it.
+#[derive(Debug, Clone, Default)]
+pub struct Retrieved {
+    /// For each query, ranks from 1 of its relevant candidates, rising.
+    pub ranks: Vec<Vec<usize>>,
+    /// Candidates there are.
+    pub n_candidates: usize,
+}
+
+/// Vectors with what they are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Vectors<'a> {
+    /// `[n, width]`, of unit length.
+    pub data: &'a [f32],
+    /// Values of a vector.
+    pub width: usize,
+}
+
+/// The metrics of retrieval.
+pub const RETRIEVAL: &[Metric<Retrieved>] = &[
+    higher("recall_at_1", |it| recall(it, 1)),
+    higher("recall_at_5", |it| recall(it, 5)),
+    higher("recall_at_10", |it| recall(it, 10)),
+    lower("median_rank", median_rank),
+    lower("mean_rank", |it| mean(first_ranks(it))),
+    higher("mrr", |it| mean(first_ranks(it).map(|rank| 1.0 / rank))),
+    higher("map", |it| mean(it.ranks.iter().map(|ranks| average_precision(ranks)))),
+    higher("ndcg", |it| mean(it.ranks.iter().map(|ranks| ndcg(ranks)))),
+    higher("candidates", |it| (!it.ranks.is_empty()).then_some(it.n_candidates as f64)),
+    higher("random_recall_at_1", |it| random_recall(it, 1)),
+    higher("random_recall_at_5", |it| random_recall(it, 5)),
+    higher("random_recall_at_10", |it| random_recall(it, 10)),
+];
+
+impl Retrieved {
+    /// Ranks every query's relevant candidates among all; a candidate as near as a relevant one stands before it, so that vectors that
+    /// are all alike win nothing.
+    pub fn new(queries: Vectors, candidates: Vectors, relevant: &[Vec<usize>]) -> Self {
+        let n_candidates = candidates.data.len() / candidates.width.max(1);
+        let rank = |(query, relevant): (&[f32], &Vec<usize>)| {
+            let cosines: Vec<f32> =
+                candidates.data.chunks(candidates.width.max(1)).map(|candidate| dot(query, candidate)).collect();
+            ranks(&cosines, relevant)
+        };
+        let ranks = queries.data.par_chunks(queries.width.max(1)).zip(relevant).map(rank).collect();
+        Self { ranks, n_candidates }
+    }
+}
+
+/// Rising ranks of the relevant candidates.
+fn ranks(cosines: &[f32], relevant: &[usize]) -> Vec<usize> {
+    let mut is_relevant = vec![false; cosines.len()];
+    relevant.iter().for_each(|at| is_relevant[*at] = true);
+    let mut own: Vec<f32> = relevant.iter().map(|at| cosines[*at]).collect();
+    own.sort_by(|a, b| b.total_cmp(a));
+    let before = |own: f32| cosines.iter().zip(&is_relevant).filter(|(cosine, is)| !**is && **cosine >= own).count();
+    own.iter().enumerate().map(|(at, own)| before(*own) + at + 1).collect()
+}
+
+/// Eight sums side by side, which the compiler turns into vectors.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut sums = [0f32; 8];
+    for (a, b) in a.0.iter().zip(b.0) {
+        (0..8).for_each(|lane| sums[lane] += a[lane] * b[lane]);
+    }
+    sums.iter().sum::<f32>() + a.1.iter().zip(b.1).map(|(a, b)| a * b).sum::<f32>()
+}
+
+/// The rank of each query's nearest relevant candidate.
+fn first_ranks(retrieved: &Retrieved) -> impl Iterator<Item = f64> {
+    retrieved.ranks.iter().filter_map(|ranks| ranks.first()).map(|rank| *rank as f64)
+}
+
+/// The share of queries with a relevant candidate among the first `k`.
+fn recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
+    mean(first_ranks(retrieved).map(|rank| f64::from(u8::from(rank <= k as f64))))
+}
+
+/// [`recall`] of a random order, expected: one less the chance that all of the first `k` are among the irrelevant.
+fn random_recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
+    let n = retrieved.n_candidates;
+    let hit = |ranks: &Vec<usize>| {
+        let n_others = n - ranks.len();
+        1.0 - (0..k.min(n)).map(|at| n_others.saturating_sub(at) as f64 / (n - at) as f64).product::<f64>()
+    };
+    mean(retrieved.ranks.iter().map(hit))
+}
+
+fn median_rank(retrieved: &Retrieved) -> Option<f64> {
+    let mut ranks: Vec<f64> = first_ranks(retrieved).collect();
+    ranks.sort_by(f64::total_cmp);
+    let (low, high) = (ranks.get(ranks.len().checked_sub(1)? / 2)?, ranks.get(ranks.len() / 2)?);
+    Some((low + high) / 2.0)
+}
+
+/// The mean precision at the relevant candidates.
+fn average_precision(ranks: &[usize]) -> f64 {
+    ranks.iter().enumerate().map(|(at, rank)| (at + 1) as f64 / *rank as f64).sum::<f64>() / ranks.len().max(1) as f64
+}
+
+/// Discounted gain over that of the best order (Järvelin and Kekäläinen 2002), all candidates counted.
+fn ndcg(ranks: &[usize]) -> f64 {
+    let gain = |rank: usize| 1.0 / ((rank + 1) as f64).log2();
+    let best: f64 = (1..=ranks.len()).map(gain).sum();
+    ranks.iter().map(|rank| gain(*rank)).sum::<f64>() / best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::evaluate;
+
+    fn values(retrieved: &Retrieved) -> std::collections::BTreeMap<&'static str, f64> {
+        evaluate(RETRIEVAL, retrieved).into_iter().collect()
+    }
+
+    #[test]
+    fn ranks_count_every_candidate_as_near_and_pass_over_other_relevant_ones() {
+        assert_eq!(ranks(&[0.9, 0.5, 0.7, 0.5], &[1]), [4]);
+        assert_eq!(ranks(&[0.9, 0.5, 0.7, 0.1], &[0, 1]), [1, 3]);
+        assert_eq!(ranks(&[0.5; 4], &[0, 3]), [3, 4]);
+    }
+
+    #[test]
+    fn metrics_are_what_their_formulas_say() {
+        let found = values(&Retrieved { ranks: vec![vec![1, 4], vec![6]], n_candidates: 20 });
+        let want = [
+            ("recall_at_1", 0.5),
+            ("recall_at_5", 0.5),
+            ("recall_at_10", 1.0),
+            ("median_rank", 3.5),
+            ("mean_rank", 3.5),
+            ("mrr", (1.0 + 1.0 / 6.0) / 2.0),
+            ("map", ((1.0 + 0.5) / 2.0 + 1.0 / 6.0) / 2.0),
+            ("ndcg", ((1.0 + 1.0 / 5f64.log2()) / (1.0 + 1.0 / 3f64.log2()) + 1.0 / 7f64.log2()) / 2.0),
+            ("candidates", 20.0),
+            ("random_recall_at_1", (0.1 + 0.05) / 2.0),
+            ("random_recall_at_5", (1.0 - 15.0 * 14.0 / (20.0 * 19.0) + 0.25) / 2.0),
+            ("random_recall_at_10", (1.0 - 10.0 * 9.0 / (20.0 * 19.0) + 0.5) / 2.0),
+        ];
+        for (name, want) in want {
+            assert!((found[name] - want).abs() < 1e-12, "{name}: {} is not {want}", found[name]);
+        }
+        assert!(values(&Retrieved::default()).is_empty());
+    }
+
+    #[test]
+    fn vectors_are_ranked_by_their_cosines() {
+        let queries: Vec<f32> = [[1.0, 0.0], [0.0, 1.0]].concat();
+        let candidates: Vec<f32> = [[0.6, 0.8], [0.8, 0.6], [0.0, 1.0]].concat();
+        let of = |data| Vectors { data, width: 2 };
+        let found = Retrieved::new(of(&queries), of(&candidates), &[vec![0, 2], vec![1]]);
+        assert_eq!((found.ranks, found.n_candidates), (vec![vec![2, 3], vec![3]], 3));
+        let none = Retrieved::new(of(&queries), Vectors { data: &[], width: 0 }, &[vec![], vec![]]);
+        assert_eq!((none.ranks, none.n_candidates), (vec![vec![], vec![]], 0));
+    }
+}

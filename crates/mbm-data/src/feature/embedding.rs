@@ -1,0 +1,95 @@
+//! What an embedding is trained on: which rows have the same picture, the same text, the same sound.
+
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape};
+use crate::{Cause, Cell, Fault, Payload};
+
+settings! {
+    /// How the rows of an embedding are read.
+    pub struct EmbeddingPreprocessing {
+        /// What becomes of rows that have fewer than two inputs.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// Tells the cells of the inputs apart: `Items [inputs]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FittedEmbedding {}
+
+struct EmbeddingFitter;
+
+impl EmbeddingPreprocessing {
+    /// Starts fitting; nothing of the cells matters.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        Box::new(EmbeddingFitter)
+    }
+}
+
+impl Fitter for EmbeddingFitter {
+    fn has_column(&self) -> bool {
+        false
+    }
+
+    fn observe(&mut self, _cell: &Cell, _folder: &Path) {}
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        Ok(Preprocessor::Embedding(FittedEmbedding {}))
+    }
+}
+
+/// A number for each input's cell, 0 for an empty one; equal cells have equal numbers.
+///
+/// # Errors
+/// A row with fewer than two cells.
+pub(crate) fn items<'a>(cells: impl Iterator<Item = Option<&'a Cell>>) -> Result<Payload, Fault> {
+    let items: Vec<u64> = cells.map(|cell| item(cell.unwrap_or(&Cell::Empty))).collect();
+    let n_present = items.iter().filter(|item| **item != 0).count();
+    if n_present < 2 { Err(Fault::new(Cause::Empty, "")) } else { Ok(Payload::Items(items)) }
+}
+
+/// The first eight bytes of the cell's SHA-256.
+fn item(cell: &Cell) -> u64 {
+    if *cell == Cell::Empty {
+        return 0;
+    }
+    let mut bytes = Vec::new();
+    cell.write(&mut bytes);
+    let hash = Sha256::digest(&bytes);
+    hash.iter().take(8).fold(0, |item, byte| item << 8 | u64::from(*byte)).max(1)
+}
+
+impl Preprocess for FittedEmbedding {
+    /// One cell by itself is no pair.
+    fn payload(&self, _cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        Err(Fault::new(Cause::Empty, ""))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Items
+    }
+
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_cells_are_the_same_item_and_a_row_with_one_cell_has_none() {
+        let row = |image: &str, caption: &str| {
+            let cells = [Cell::text(image), Cell::text(caption)];
+            items(cells.iter().map(Some))
+        };
+        let (Ok(Payload::Items(a)), Ok(Payload::Items(b))) = (row("1.png", "a dog"), row("1.png", "a cat")) else { panic!() };
+        assert_eq!((a[0] == b[0], a[1] == b[1], a[0] == a[1]), (true, false, false));
+        assert!(row("1.png", "").is_err());
+    }
+}

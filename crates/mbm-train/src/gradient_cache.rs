@@ -1,0 +1,67 @@
+//! A batch that goes through the network in chunks and has one loss all the same (GradCache, Gao et al. 2021).
+//!
+//! The first pass keeps the chunks' scores and nothing of their graphs. The loss of all scores gives a gradient for each; the second pass
+//! makes each chunk's graph again and brings its gradient through.
+
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::Tensor;
+use mbm_model::{Model, ModelSpec, Target};
+
+/// What the first pass keeps.
+#[derive(Default)]
+pub(crate) struct GradientCache {
+    /// `[chunks][outputs]`: scores without a graph.
+    scores: Vec<Vec<Tensor<2>>>,
+    /// `[chunks][outputs]`
+    targets: Vec<Vec<Target>>,
+}
+
+/// The loss of a whole batch, and what its chunks need for the second pass.
+pub(crate) struct Gradients {
+    /// The loss.
+    pub loss: f64,
+    /// Of parameters that the loss reads beside the scores.
+    pub direct: GradientsParams,
+    /// `[chunks][outputs]`: of the scores.
+    pub scores: Vec<Vec<Tensor<2>>>,
+}
+
+impl GradientCache {
+    /// Keeps a chunk's scores, `[rows, width]` for each output.
+    pub fn push(&mut self, scores: Vec<Tensor<2>>, targets: Vec<Target>) {
+        self.scores.push(scores.into_iter().map(Tensor::inner).collect());
+        self.targets.push(targets);
+    }
+
+    /// The gradients of all scores; the cache is empty afterwards.
+    pub fn gradients(&mut self, spec: &ModelSpec, model: &Model) -> Gradients {
+        let (scores, targets) = (std::mem::take(&mut self.scores), std::mem::take(&mut self.targets));
+        let lengths: Vec<usize> = scores.iter().map(|chunk| chunk[0].dims()[0]).collect();
+        let n_outputs = spec.outputs.len();
+        let whole = |at: usize| Tensor::cat(scores.iter().map(|chunk| chunk[at].clone()).collect(), 0);
+        let scores: Vec<Tensor<2>> = (0..n_outputs).map(|at| Tensor::from_inner(whole(at)).require_grad()).collect();
+        let targets = |at: usize| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect());
+        let loss = spec.loss(model, &scores, &(0..n_outputs).map(targets).collect::<Vec<_>>());
+        let value = f64::from(loss.clone().into_scalar::<f32>());
+        let gradients = loss.backward();
+        let of_scores = |scores: &Tensor<2>| scores.grad(&gradients).unwrap_or_else(|| scores.clone().inner().zeros_like());
+        let whole: Vec<Tensor<2>> = scores.iter().map(of_scores).collect();
+        let starts = lengths.iter().scan(0, |start, length| Some(std::mem::replace(start, *start + length)));
+        let chunk = |(start, length): (usize, &usize)| whole.iter().map(|it| it.clone().narrow(0, start, *length)).collect();
+        let scores = starts.zip(&lengths).map(chunk).collect();
+        Gradients { loss: value, direct: GradientsParams::from_grads(gradients, model), scores }
+    }
+}
+
+/// Adds the gradients of a chunk's parameters, given those of its scores.
+pub(crate) fn accumulate(
+    accumulator: &mut GradientsAccumulator<Model>,
+    model: &Model,
+    scores: Vec<Tensor<2>>,
+    gradients: &[Tensor<2>],
+) {
+    let product = |(scores, gradient): (Tensor<2>, &Tensor<2>)| (scores * Tensor::from_inner(gradient.clone())).sum();
+    let sum = scores.into_iter().zip(gradients).map(product).reduce(|a, b| a + b);
+    let sum = sum.expect("a plan has one output at least");
+    accumulator.accumulate(model, GradientsParams::from_grads(sum.backward(), model));
+}
