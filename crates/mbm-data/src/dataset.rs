@@ -1,5 +1,7 @@
 //! A table read as features: payloads row by row, computed once and kept in a temporary file.
 
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -265,11 +267,10 @@ impl Dataset {
         for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
             let cell = column.map(|at| &row[at]);
             let known = ahead.iter().position(|ahead| ahead.input == at).and_then(|which| {
-                let shelf = ahead[which].shelf.as_ref()?;
                 let content = field.preprocessor.get().content(cell?, &self.table.folder).ok()?;
                 let key: Key = Sha256::digest(content).into();
                 read.keys[which] = Some(key);
-                shelf.get(&key)
+                ahead[which].shelf.as_ref()?.get(&key)
             });
             let payload = || match &field.preprocessor {
                 Preprocessor::Embedding(_) => items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at]))),
@@ -311,13 +312,26 @@ fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) 
         if new.is_empty() {
             continue;
         }
-        let features = encoder.features(&new.iter().map(|row| &row.sample.payloads[*input]).collect::<Vec<_>>());
-        for (row, features) in new.iter_mut().zip(features) {
-            if let (Some(shelf), Some(key), None) = (shelf.as_mut(), row.keys[which], &prepared.cache_fault) {
+        // Of cells with the same content, such as a picture with several captions, one is encoded.
+        let mut first: HashMap<Key, usize> = HashMap::new();
+        let mut distinct: Vec<usize> = Vec::new();
+        let mut place = |(at, row): (usize, &&mut ReadRow)| {
+            let place = row.keys[which].map_or(distinct.len(), |key| *first.entry(key).or_insert(distinct.len()));
+            if place == distinct.len() {
+                distinct.push(at);
+            }
+            place
+        };
+        let places: Vec<usize> = new.iter().enumerate().map(&mut place).collect();
+        let features = encoder.features(&distinct.iter().map(|at| &new[*at].sample.payloads[*input]).collect::<Vec<_>>());
+        for (at, features) in distinct.iter().zip(&features) {
+            if let (Some(shelf), Some(key), None) = (shelf.as_mut(), new[*at].keys[which], &prepared.cache_fault) {
                 // A cache that cannot be written ends no run.
                 shelf.put(key, features.clone()).unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
             }
-            row.sample.payloads[*input] = Payload::Encoded(features);
+        }
+        for (row, place) in new.iter_mut().zip(places) {
+            row.sample.payloads[*input] = Payload::Encoded(features[place].clone());
         }
     }
     read.into_iter().map(|row| (row.sample, row.faults)).collect()
@@ -329,7 +343,11 @@ mod tests {
     use crate::feature::NumberPreprocessing;
 
     fn dataset(strategy: MissingValueStrategy) -> Dataset {
-        let rows = ["1", "x", "", "4"].map(|text| vec![Cell::text(text)]).to_vec();
+        of(["1", "x", "", "4"], strategy)
+    }
+
+    fn of(cells: [&str; 4], strategy: MissingValueStrategy) -> Dataset {
+        let rows = cells.map(|text| vec![Cell::text(text)]).to_vec();
         let table = Table::from_rows(vec!["a".into()], rows, ".".into()).unwrap();
         let settings: NumberPreprocessing = mbm_config::defaults();
         let unfitted = |name: &str| Unfitted {
@@ -401,6 +419,19 @@ mod tests {
         }
         assert_eq!(samples[0], samples[1]);
         assert!(matches!(samples[0][0].payloads[0], Payload::Encoded(_)));
+    }
+
+    #[test]
+    fn equal_cells_are_encoded_once() {
+        let encoder = Halves::default();
+        let mut dataset = of(["1", "2", "1", "1"], MissingValueStrategy::Absent);
+        let prepared = dataset.prepare(&[0, 1, 2, 3], 0, &mut [Ahead::new(0, &encoder, None)], &mut |_| ()).unwrap();
+        assert_eq!((prepared.n_encoded, encoder.0.load(std::sync::atomic::Ordering::Relaxed)), (4, 2));
+        let first = |row_idx: usize| match &dataset.sample(row_idx).unwrap().payloads[0] {
+            Payload::Encoded(frames) => frames.data[0],
+            other => panic!("{other:?}"),
+        };
+        assert!(first(0) == first(2) && first(0) == first(3) && first(0) != first(1));
     }
 
     #[test]

@@ -152,6 +152,12 @@ settings! {
         pixels: usize = 4 => 1..=1024;
     }
 
+    /// A part of the picture, brought to its size (Szegedy et al. 2015).
+    pub struct ResizedCrop {
+        /// The smallest part, as a share of the area.
+        min_area: f64 = 0.35 => 0.01..=1.0;
+    }
+
     /// A random factor.
     pub struct Factor {
         /// The smallest factor.
@@ -177,6 +183,7 @@ tagged! {
         Brightness(Factor) = "random_brightness",
         Contrast(Factor) = "random_contrast",
         Erase(Erase) = "random_erase",
+        ResizedCrop(ResizedCrop) = "random_resized_crop",
     }
 }
 
@@ -208,6 +215,14 @@ impl ImageAugmentation {
                 image.data.iter_mut().for_each(|value| *value = (mean + (f64::from(*value) - mean) * by).round() as u8);
             }
             Self::Erase(erase) => erase_rectangle(image, erase.share, rng),
+            Self::ResizedCrop(crop) => {
+                // Sides of a random area and of a random ratio between 3:4 and 4:3, as shares of the picture's.
+                let area: f64 = rng.random_range(crop.min_area..=1.0);
+                let stretch = rng.random_range((0.75f64).ln()..=-(0.75f64).ln()).exp().sqrt();
+                let (dy, dx) = ((area.sqrt() * stretch).min(1.0), (area.sqrt() / stretch).min(1.0));
+                let (y0, x0) = (rng.random_range(0.0..=1.0 - dy) * height, rng.random_range(0.0..=1.0 - dx) * width);
+                resample(image, |y, x| (y0 + (y + 0.5) * dy - 0.5, x0 + (x + 0.5) * dx - 0.5));
+            }
         }
     }
 }

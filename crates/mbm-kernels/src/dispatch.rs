@@ -28,6 +28,13 @@ pub(crate) trait Instructions {
     /// 2 to the power of whole numbers from -126 to 127 to which 1.5 * 2^23 has been added: their bits are the last ones then.
     fn power_of_two(shifted: Self::Vector) -> Self::Vector;
 
+    /// The first numbers of a slice in half precision, which holds so many at least.
+    fn load_halves(values: &[u16]) -> Self::Vector;
+    /// The sum of the products of two slices of one length.
+    fn product_of_bytes(a: &[i8], b: &[i8]) -> i32;
+    /// Asks for what a slice holds, or for its first half kilobyte, to be brought into the cache.
+    fn prefetch<T>(values: &[T]);
+
     /// The first `count` numbers of a slice, or as many as a vector has; zeros behind them.
     #[inline(always)]
     fn load_some(values: &[f32], count: usize) -> Self::Vector {
@@ -125,13 +132,27 @@ impl Instructions for Plain {
     fn power_of_two(shifted: [f32; 4]) -> [f32; 4] {
         std::array::from_fn(|lane| f32::from_bits((shifted[lane].to_bits() << 23).wrapping_add(1f32.to_bits())))
     }
+
+    #[inline(always)]
+    fn load_halves(values: &[u16]) -> [f32; 4] {
+        [values[0], values[1], values[2], values[3]].map(crate::similarity::from_half)
+    }
+
+    #[inline(always)]
+    fn product_of_bytes(a: &[i8], b: &[i8]) -> i32 {
+        a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(_values: &[T]) {}
 }
 
 /// Declares a set of x86 instructions: each operation is one intrinsic.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86 {
     ($name:ident, $vector:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
-     $min:ident, $max:ident, $fused:ident, $bits:ident, $numbers:ident, $shift:ident, $sum:ident, $one:ident) => {
+     $min:ident, $max:ident, $fused:ident, $bits:ident, $numbers:ident, $shift:ident, $sum:ident, $one:ident,
+     $halves:ident, $half_load:ident, $half:ty, $bytes:literal, $wide:ident, $byte_load:ident, $byte:ty, $pairs:ident, $none:ident, $all:ident) => {
         struct $name;
 
         // SAFETY, for every intrinsic below: the processor has it, as the trait asks; pointers are those of slices that have been checked
@@ -196,6 +217,35 @@ macro_rules! x86 {
             fn power_of_two(shifted: $vector) -> $vector {
                 unsafe { $numbers($sum($shift::<23>($bits(shifted)), $one(1f32.to_bits() as i32))) }
             }
+
+            #[inline(always)]
+            fn load_halves(values: &[u16]) -> $vector {
+                let values = &values[..$lanes];
+                unsafe { $halves($half_load(values.as_ptr().cast::<$half>())) }
+            }
+
+            #[inline(always)]
+            fn product_of_bytes(a: &[i8], b: &[i8]) -> i32 {
+                let n = a.len().min(b.len());
+                let whole = n / $bytes * $bytes;
+                let load = |values: &[i8]| {
+                    let values = &values[..$bytes];
+                    unsafe { $wide($byte_load(values.as_ptr().cast::<$byte>())) }
+                };
+                let mut sums = unsafe { $none() };
+                for at in (0..whole).step_by($bytes) {
+                    sums = unsafe { $sum(sums, $pairs(load(&a[at..]), load(&b[at..]))) };
+                }
+                unsafe { $all(sums) + Plain::product_of_bytes(&a[whole..n], &b[whole..n]) }
+            }
+
+            #[inline(always)]
+            fn prefetch<T>(values: &[T]) {
+                let n_bytes = std::mem::size_of_val(values).min(512);
+                for at in (0..n_bytes).step_by(64) {
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().add(at)) }
+                }
+            }
         }
     };
 }
@@ -226,7 +276,17 @@ mod x86 {
         _mm256_castsi256_ps,
         _mm256_slli_epi32,
         _mm256_add_epi32,
-        _mm256_set1_epi32
+        _mm256_set1_epi32,
+        _mm256_cvtph_ps,
+        _mm_loadu_si128,
+        __m128i,
+        16,
+        _mm256_cvtepi8_epi16,
+        _mm_loadu_si128,
+        __m128i,
+        _mm256_madd_epi16,
+        _mm256_setzero_si256,
+        sum_of_eight
     );
     x86!(
         Avx512,
@@ -246,23 +306,47 @@ mod x86 {
         _mm512_castsi512_ps,
         _mm512_slli_epi32,
         _mm512_add_epi32,
-        _mm512_set1_epi32
+        _mm512_set1_epi32,
+        _mm512_cvtph_ps,
+        _mm256_loadu_si256,
+        __m256i,
+        32,
+        _mm512_cvtepi8_epi16,
+        _mm256_loadu_si256,
+        __m256i,
+        _mm512_madd_epi16,
+        _mm512_setzero_si512,
+        _mm512_reduce_add_epi32
     );
 
+    /// # Safety
+    /// The processor must have AVX2.
+    #[inline(always)]
+    unsafe fn sum_of_eight(sums: __m256i) -> i32 {
+        let mut lanes = [0i32; 8];
+        // SAFETY: by the caller; there is room for eight numbers.
+        unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast::<__m256i>(), sums) };
+        lanes.iter().sum()
+    }
+
+    fn has_avx2() -> bool {
+        has!("avx2") && has!("fma") && has!("f16c")
+    }
+
     pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx2,fma,f16c")]
         fn wide<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx512>()
         }
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn half<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx2>()
         }
-        if has!("avx512f") && has!("avx2") && has!("fma") {
+        if has!("avx512f") && has!("avx512bw") && has_avx2() {
             // SAFETY: the processor has just said that it has these instructions.
             return unsafe { wide(kernel) };
         }
-        if has!("avx2") && has!("fma") {
+        if has_avx2() {
             // SAFETY: likewise.
             return unsafe { half(kernel) };
         }
@@ -272,12 +356,12 @@ mod x86 {
     /// Runs a kernel with each set that the processor has.
     #[cfg(test)]
     pub fn each<K: Kernel + Clone>(kernel: K) -> Vec<K::Output> {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn half<K: Kernel>(kernel: K) -> K::Output {
             kernel.run::<Avx2>()
         }
         let mut outputs = vec![kernel.clone().run::<Plain>(), dispatch(kernel.clone())];
-        if has!("avx2") && has!("fma") {
+        if has_avx2() {
             // SAFETY: the processor has just said that it has these instructions.
             outputs.push(unsafe { half(kernel) });
         }

@@ -15,6 +15,7 @@ mod matrix;
 mod multiply;
 mod norm;
 mod pool;
+mod similarity;
 
 pub use allocator::{MiMalloc, keep_freed_memory};
 pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
@@ -26,5 +27,6 @@ pub use matrix::linear;
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};
 pub use pool::{PoolShape, max_pool, max_pool_backward};
+pub use similarity::{Query, Stored, from_half, products, products_from, to_bytes, to_half};
 
 use dispatch::{Instructions, Kernel, dispatch};

@@ -1,0 +1,315 @@
+//! Products of one vector with many that are stored in fewer bits: what an index spends its time on.
+
+use crate::{Instructions, Kernel, dispatch};
+
+/// Vectors of one width behind each other.
+#[derive(Debug, Clone, Copy)]
+pub enum Stored<'a> {
+    /// In 32 bits a number.
+    F32(&'a [f32]),
+    /// In IEEE half precision.
+    F16(&'a [u16]),
+    /// In 8 bits, each vector times its scale.
+    I8(&'a [i8], &'a [f32]),
+}
+
+/// A vector to be compared with stored ones, in the numbers that they are in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Query {
+    /// For vectors of 32 or 16 bits.
+    Float(Vec<f32>),
+    /// For vectors of 8 bits, times a scale.
+    Byte(Vec<i8>, f32),
+}
+
+/// The largest of the eight-bit numbers.
+const TOP: f32 = 127.0;
+
+/// Rows ahead that are asked for from memory.
+const AHEAD: usize = 4;
+
+/// In eight bits: whole numbers from -127 to 127, and what they have to be multiplied with.
+pub fn to_bytes(values: &[f32]) -> (Vec<i8>, f32) {
+    let top = values.iter().fold(0f32, |top, x| top.max(x.abs()));
+    let scale = if top > 0.0 { top / TOP } else { 1.0 };
+    (values.iter().map(|x| (x / scale).round() as i8).collect(), scale)
+}
+
+/// The nearest number of half precision, ties to even; too large ones become infinite.
+pub fn to_half(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let sign = (bits >> 16 & 0x8000) as u16;
+    let size = bits & 0x7fff_ffff;
+    if size > 0x7f80_0000 {
+        return sign | 0x7e00;
+    }
+    if size >= 0x4780_0000 {
+        return sign | 0x7c00;
+    }
+    if size < 0x3880_0000 {
+        // Below the normal numbers: adding a half moves the last bits to where they belong, rounded.
+        let shifted = f32::from_bits(size) + 0.5;
+        return sign | (shifted.to_bits() - 0.5f32.to_bits()) as u16;
+    }
+    let rounded = size + 0xfff + (size >> 13 & 1);
+    sign | ((rounded - 0x3800_0000) >> 13) as u16
+}
+
+/// The number that half precision stands for.
+pub fn from_half(half: u16) -> f32 {
+    let (sign, size) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff));
+    let value = match size {
+        0x7c00.. => f32::from_bits(size << 13 | 0x7f80_0000),
+        0x400.. => f32::from_bits((size << 13) + 0x3800_0000),
+        _ => size as f32 * 2f32.powi(-24),
+    };
+    f32::from_bits(value.to_bits() | sign)
+}
+
+impl Stored<'_> {
+    /// The query for these vectors.
+    pub fn query(&self, values: &[f32]) -> Query {
+        match self {
+            Self::F32(_) | Self::F16(_) => Query::Float(values.to_vec()),
+            Self::I8(..) => {
+                let (values, scale) = to_bytes(values);
+                Query::Byte(values, scale)
+            }
+        }
+    }
+
+    /// Vectors there are.
+    pub fn len(&self, width: usize) -> usize {
+        match self {
+            Self::F32(values) => values.len() / width,
+            Self::F16(values) => values.len() / width,
+            Self::I8(values, scales) => (values.len() / width).min(scales.len()),
+        }
+    }
+
+    /// One vector as it is stored, as a query.
+    pub fn row(&self, row: usize, width: usize) -> Query {
+        let places = row * width..(row + 1) * width;
+        match self {
+            Self::F32(values) => Query::Float(values[places].to_vec()),
+            Self::F16(values) => Query::Float(values[places].iter().map(|half| from_half(*half)).collect()),
+            Self::I8(values, scales) => Query::Byte(values[places].to_vec(), scales[row]),
+        }
+    }
+}
+
+impl Query {
+    fn width(&self) -> usize {
+        match self {
+            Self::Float(values) => values.len(),
+            Self::Byte(values, _) => values.len(),
+        }
+    }
+}
+
+/// The products of a query with some of the stored vectors, in the order of `rows`.
+///
+/// # Panics
+/// Rows that are not there; a query made for other vectors.
+pub fn products(query: &Query, stored: Stored, rows: &[u32], out: &mut Vec<f32>) {
+    out.clear();
+    out.resize(rows.len(), 0.0);
+    dispatch(Products { query, stored, rows: Rows::Some(rows), out });
+}
+
+/// The products of a query with the stored vectors from `first` on, as many as `out` has places.
+///
+/// # Panics
+/// Rows that are not there; a query made for other vectors.
+pub fn products_from(query: &Query, stored: Stored, first: usize, out: &mut [f32]) {
+    dispatch(Products { query, stored, rows: Rows::From(first), out });
+}
+
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    Some(&'a [u32]),
+    From(usize),
+}
+
+struct Products<'a> {
+    query: &'a Query,
+    stored: Stored<'a>,
+    rows: Rows<'a>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Instructions>(self) {
+        let width = self.query.width();
+        match (self.query, self.stored) {
+            (Query::Float(query), Stored::F32(values)) => {
+                for at in 0..self.out.len() {
+                    ahead::<I, f32>(self.rows, at, values, width);
+                    self.out[at] = of_floats::<I>(query, row(values, self.rows, at, width));
+                }
+            }
+            (Query::Float(query), Stored::F16(values)) => {
+                for at in 0..self.out.len() {
+                    ahead::<I, u16>(self.rows, at, values, width);
+                    self.out[at] = of_halves::<I>(query, row(values, self.rows, at, width));
+                }
+            }
+            (Query::Byte(query, scale), Stored::I8(values, scales)) => {
+                for at in 0..self.out.len() {
+                    ahead::<I, i8>(self.rows, at, values, width);
+                    let sum = I::product_of_bytes(query, row(values, self.rows, at, width));
+                    self.out[at] = sum as f32 * scale * scales[place(self.rows, at)];
+                }
+            }
+            (Query::Float(_), Stored::I8(..)) | (Query::Byte(..), Stored::F32(_) | Stored::F16(_)) => {
+                panic!("a query made for other vectors")
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn place(rows: Rows, at: usize) -> usize {
+    match rows {
+        Rows::Some(rows) => rows[at] as usize,
+        Rows::From(first) => first + at,
+    }
+}
+
+#[inline(always)]
+fn row<'a, T>(values: &'a [T], rows: Rows, at: usize, width: usize) -> &'a [T] {
+    let start = place(rows, at) * width;
+    &values[start..start + width]
+}
+
+/// Asks for a row that will be needed soon; rows behind each other the processor foresees by itself.
+#[inline(always)]
+fn ahead<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) {
+    let Rows::Some(rows) = rows else { return };
+    let range = if at == 0 { 1..AHEAD.min(rows.len()) } else { at + AHEAD - 1..(at + AHEAD).min(rows.len()) };
+    for row in range {
+        let start = rows[row] as usize * width;
+        if let Some(values) = values.get(start..start + width) {
+            I::prefetch(values);
+        }
+    }
+}
+
+#[inline(always)]
+fn of_floats<I: Instructions>(a: &[f32], b: &[f32]) -> f32 {
+    let n = a.len().min(b.len());
+    let mut sums = [I::splat(0.0); 4];
+    let whole = n / (4 * I::LANES) * (4 * I::LANES);
+    for at in (0..whole).step_by(4 * I::LANES) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            let at = at + lane * I::LANES;
+            *sum = I::fused(I::load(&a[at..]), I::load(&b[at..]), *sum);
+        }
+    }
+    for at in (whole..n).step_by(I::LANES) {
+        sums[0] = I::fused(I::load_some(&a[at..], n - at), I::load_some(&b[at..], n - at), sums[0]);
+    }
+    total::<I>(sums)
+}
+
+#[inline(always)]
+fn of_halves<I: Instructions>(a: &[f32], b: &[u16]) -> f32 {
+    let n = a.len().min(b.len());
+    let mut sums = [I::splat(0.0); 4];
+    let whole = n / (4 * I::LANES) * (4 * I::LANES);
+    for at in (0..whole).step_by(4 * I::LANES) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            let at = at + lane * I::LANES;
+            *sum = I::fused(I::load(&a[at..]), I::load_halves(&b[at..]), *sum);
+        }
+    }
+    let rest: f32 = a[whole..n].iter().zip(&b[whole..n]).map(|(a, b)| a * from_half(*b)).sum();
+    total::<I>(sums) + rest
+}
+
+#[inline(always)]
+fn total<I: Instructions>(sums: [I::Vector; 4]) -> f32 {
+    let mut lanes = [0.0; 16];
+    I::store(I::add(I::add(sums[0], sums[1]), I::add(sums[2], sums[3])), &mut lanes);
+    lanes[..I::LANES].iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dispatch::each;
+
+    #[test]
+    fn every_half_is_itself_and_floats_round_to_the_nearest() {
+        for half in 0..=u16::MAX {
+            let value = from_half(half);
+            if value.is_nan() {
+                assert!(from_half(to_half(value)).is_nan());
+                continue;
+            }
+            assert_eq!(to_half(value), half, "{value}");
+            // Halfway to the next one, ties go to the even.
+            if half & 0x7fff < 0x7bff {
+                let next = from_half(half + 1);
+                assert_eq!(to_half((value + next) / 2.0), half + (half & 1), "between {value} and {next}");
+            }
+        }
+        assert_eq!((to_half(1e9), to_half(-1e9), to_half(1e-9)), (0x7c00, 0xfc00, 0));
+    }
+
+    struct Copied<'a>(&'a Query, Stored<'a>, &'a [u32]);
+    impl Clone for Copied<'_> {
+        fn clone(&self) -> Self {
+            Self(self.0, self.1, self.2)
+        }
+    }
+    impl Kernel for Copied<'_> {
+        type Output = [Vec<f32>; 2];
+        #[inline(always)]
+        fn run<I: Instructions>(self) -> [Vec<f32>; 2] {
+            let [mut some, mut from] = [self.2.len(), self.1.len(self.0.width()) - 1].map(|n| vec![0.0; n]);
+            Products { query: self.0, stored: self.1, rows: Rows::Some(self.2), out: &mut some }.run::<I>();
+            Products { query: self.0, stored: self.1, rows: Rows::From(1), out: &mut from }.run::<I>();
+            [some, from]
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn products_are_those_of_the_definition_in_every_precision(
+            width in 1usize..200, n in 1usize..9, seed in 0.1f32..9.0, rows in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let wave = |n: usize, step: f32| (0..n).map(|at| (at as f32 * step).sin()).collect::<Vec<f32>>();
+            let (query, values) = (wave(width, seed), wave(n * width, seed + 0.7));
+            let halves: Vec<u16> = values.iter().map(|x| to_half(*x)).collect();
+            let (bytes, scales): (Vec<Vec<i8>>, Vec<f32>) = values.chunks(width).map(to_bytes).unzip();
+            let bytes = bytes.concat();
+            let rows: Vec<u32> = rows.iter().map(|row| row.index(n) as u32).collect();
+            for stored in [Stored::F32(&values), Stored::F16(&halves), Stored::I8(&bytes, &scales)] {
+                prop_assert_eq!(stored.len(width), n);
+                let as_numbers = |query: &Query| match query {
+                    Query::Float(values) => values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>(),
+                    Query::Byte(values, scale) => values.iter().map(|x| f64::from(*x) * f64::from(*scale)).collect(),
+                };
+                let asked = stored.query(&query);
+                let want = |row: usize| as_numbers(&asked).iter().zip(as_numbers(&stored.row(row, width))).map(|(a, b)| a * b).sum::<f64>();
+                let near = |found: f32, row: usize| (f64::from(found) - want(row)).abs() < 1e-5 * width as f64;
+                for [some, from] in each(Copied(&asked, stored, &rows)) {
+                    prop_assert!(some.iter().zip(&rows).all(|(found, row)| near(*found, *row as usize)));
+                    prop_assert!(from.iter().enumerate().all(|(at, found)| near(*found, at + 1)));
+                }
+                // Eight bits are off by half a step at each place of both vectors at most.
+                let error = values.chunks(width).enumerate().map(|(row, values)| {
+                    let exact: f64 = query.iter().zip(values).map(|(a, b)| f64::from(a * b)).sum();
+                    (exact - want(row)).abs()
+                }).fold(0.0, f64::max);
+                prop_assert!(error < width as f64 / 127.0, "{error}");
+            }
+        }
+    }
+}
