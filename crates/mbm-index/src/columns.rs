@@ -1,0 +1,238 @@
+//! What is known of each vector beside its numbers: columns of numbers and texts, in a file.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::IndexError;
+use crate::sealed::{Sealed, SealedWriter};
+
+/// A cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A number.
+    Number(f64),
+    /// A text.
+    Text(String),
+}
+
+/// A column of an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Whether it holds numbers; else texts.
+    pub is_number: bool,
+}
+
+/// What a file of columns says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+struct Footer {
+    columns: Vec<Place>,
+    n_rows: usize,
+}
+
+/// Where a column lies: numbers, or ends of texts and then the texts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Place {
+    column: Column,
+    start: usize,
+    /// Bytes of all texts.
+    n_bytes: usize,
+}
+
+/// Columns being written; texts wait in temporary files.
+pub(crate) struct ColumnsWriter {
+    columns: Vec<Column>,
+    parts: Vec<Part>,
+    n_rows: usize,
+}
+
+enum Part {
+    Numbers(Vec<f64>),
+    Texts { ends: Vec<u64>, texts: BufWriter<File> },
+}
+
+/// Columns in a file.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    file: Sealed,
+    footer: Footer,
+}
+
+impl ColumnsWriter {
+    pub fn create(columns: &[Column]) -> Result<Self, IndexError> {
+        let part = |column: &Column| {
+            if column.is_number {
+                return Ok(Part::Numbers(Vec::new()));
+            }
+            let texts = tempfile::tempfile().map_err(IndexError::io(&std::env::temp_dir()))?;
+            Ok(Part::Texts { ends: Vec::new(), texts: BufWriter::new(texts) })
+        };
+        Ok(Self { parts: columns.iter().map(part).collect::<Result<_, _>>()?, columns: columns.to_vec(), n_rows: 0 })
+    }
+
+    /// Adds a row, a value a column; a value of the other kind is brought to the column's, or is nothing.
+    pub fn push(&mut self, row: &[Value]) -> Result<(), IndexError> {
+        self.n_rows += 1;
+        for (part, value) in self.parts.iter_mut().zip(row) {
+            match part {
+                Part::Numbers(numbers) => numbers.push(as_number(value)),
+                Part::Texts { ends, texts } => {
+                    let text = as_text(value);
+                    texts.write_all(text.as_bytes()).map_err(IndexError::io(&std::env::temp_dir()))?;
+                    ends.push(ends.last().copied().unwrap_or(0) + text.len() as u64);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn finish(self, path: &Path) -> Result<(), IndexError> {
+        let mut out = SealedWriter::create(path)?;
+        let mut places = Vec::new();
+        for (column, part) in self.columns.into_iter().zip(self.parts) {
+            let start = out.n_bytes() as usize;
+            let mut n_bytes = 0;
+            match part {
+                Part::Numbers(numbers) => out.write(bytemuck::cast_slice(&numbers))?,
+                Part::Texts { ends, texts } => {
+                    n_bytes = ends.last().copied().unwrap_or(0) as usize;
+                    out.write(bytemuck::cast_slice(&ends))?;
+                    copy(texts, &mut out).map_err(IndexError::io(&std::env::temp_dir()))??;
+                    out.write(&vec![0; n_bytes.next_multiple_of(8) - n_bytes])?;
+                }
+            }
+            places.push(Place { column, start, n_bytes });
+        }
+        out.finish(&Footer { columns: places, n_rows: self.n_rows })
+    }
+}
+
+fn copy(texts: BufWriter<File>, out: &mut SealedWriter) -> std::io::Result<Result<(), IndexError>> {
+    let mut texts = texts.into_inner().map_err(|error| error.into_error())?;
+    texts.rewind()?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let n = texts.read(&mut buffer)?;
+        if n == 0 {
+            return Ok(Ok(()));
+        }
+        if let Err(error) = out.write(&buffer[..n]) {
+            return Ok(Err(error));
+        }
+    }
+}
+
+fn as_number(value: &Value) -> f64 {
+    match value {
+        Value::Null => f64::NAN,
+        Value::Number(number) => *number,
+        Value::Text(text) => text.trim().parse().unwrap_or(f64::NAN),
+    }
+}
+
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Number(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+    }
+}
+
+impl Columns {
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        let file = Sealed::open(path)?;
+        let columns = Self { footer: file.footer()?, file };
+        for place in &columns.footer.columns {
+            columns.numbers(place)?;
+        }
+        Ok(columns)
+    }
+
+    pub fn n_rows(&self) -> usize {
+        self.footer.n_rows
+    }
+
+    pub fn n_bytes(&self) -> u64 {
+        self.file.n_bytes()
+    }
+
+    /// Names and kinds.
+    pub fn schema(&self) -> impl Iterator<Item = &Column> {
+        self.footer.columns.iter().map(|place| &place.column)
+    }
+
+    /// The numbers of a column, or the ends of its texts, each with a look at what they say.
+    fn numbers(&self, place: &Place) -> Result<(), IndexError> {
+        let n_rows = self.footer.n_rows;
+        if place.column.is_number {
+            return self.file.numbers::<f64>(place.start, n_rows).map(|_| ());
+        }
+        let ends: &[u64] = self.file.numbers(place.start, n_rows)?;
+        self.file.numbers::<u8>(place.start.saturating_add(n_rows * 8), place.n_bytes)?;
+        let rises = ends.is_sorted() && ends.last().is_none_or(|end| *end <= place.n_bytes as u64);
+        if rises { Ok(()) } else { Err(IndexError::damaged(&self.file.path, "texts end before they begin")) }
+    }
+
+    /// A cell.
+    ///
+    /// # Panics
+    /// A row or a column that is not there.
+    pub fn value(&self, column: usize, row: usize) -> Value {
+        if self.footer.columns[column].column.is_number {
+            return match self.number(column, row) {
+                number if number.is_nan() => Value::Null,
+                number => Value::Number(number),
+            };
+        }
+        match self.text(column, row) {
+            [] => Value::Null,
+            text => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        }
+    }
+
+    /// A number, NaN for nothing.
+    pub fn number(&self, column: usize, row: usize) -> f64 {
+        let place = &self.footer.columns[column];
+        self.file.numbers::<f64>(place.start, self.footer.n_rows).expect("opening has looked at the sizes")[row]
+    }
+
+    /// The bytes of a text, none for nothing.
+    pub fn text(&self, column: usize, row: usize) -> &[u8] {
+        const LOOKED: &str = "opening has looked at the sizes";
+        let (place, n_rows) = (&self.footer.columns[column], self.footer.n_rows);
+        let ends: &[u64] = self.file.numbers(place.start, n_rows).expect(LOOKED);
+        let texts: &[u8] = self.file.numbers(place.start + n_rows * 8, place.n_bytes).expect(LOOKED);
+        let start = row.checked_sub(1).map_or(0, |before| ends[before]);
+        &texts[start as usize..ends[row] as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_texts_come_back_and_nothing_stays_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("columns");
+        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let mut writer = ColumnsWriter::create(&[column("caption", false), column("year", true), column("tag", false)]).unwrap();
+        let text = |text: &str| Value::Text(text.into());
+        writer.push(&[text("Größe"), Value::Number(1999.0), Value::Null]).unwrap();
+        writer.push(&[Value::Number(0.5), text(" 7 "), text("x")]).unwrap();
+        writer.push(&[text("漢"), text("soon"), text("yz")]).unwrap();
+        writer.finish(&path).unwrap();
+        let columns = Columns::open(&path).unwrap();
+        let row = |row| (0..3).map(|column| columns.value(column, row)).collect::<Vec<_>>();
+        assert_eq!(row(0), [text("Größe"), Value::Number(1999.0), Value::Null]);
+        assert_eq!(row(1), [text("0.5"), Value::Number(7.0), text("x")]);
+        assert_eq!(row(2), [text("漢"), Value::Null, text("yz")]);
+    }
+}

@@ -1,0 +1,51 @@
+//! Every vector looked at: the nearest ones for sure.
+
+use mbm_kernels::{Query, products, products_from};
+use rayon::prelude::*;
+
+use crate::near::{Near, Nearest};
+use crate::vectors::Vectors;
+
+/// Bytes of vectors that all queries go over while they are in the cache.
+const BLOCK: usize = 1 << 18;
+
+/// For each query the `k` nearest of the rows that are allowed.
+pub(crate) fn search(vectors: &Vectors, queries: &[Query], k: usize, allowed: Option<&[bool]>) -> Vec<Vec<Near>> {
+    let height = (BLOCK / (vectors.width * 4)).clamp(16, 4096);
+    let blocks = vectors.n_rows.div_ceil(height);
+    let none = || vec![Nearest::new(k); queries.len()];
+    let block = |mut nearest: Vec<Nearest>, block: usize| {
+        let first = block * height;
+        let n = height.min(vectors.n_rows - first);
+        match allowed.map(|allowed| &allowed[first..first + n]) {
+            Some(allowed) if allowed.contains(&false) => some(vectors, queries, first, allowed, &mut nearest),
+            _ => all(vectors, queries, first, n, &mut nearest),
+        }
+        nearest
+    };
+    let join = |a: Vec<Nearest>, b: Vec<Nearest>| a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect();
+    let nearest = (0..blocks).into_par_iter().fold(none, block).reduce(none, join);
+    nearest.into_iter().map(Nearest::into_sorted).collect()
+}
+
+fn all(vectors: &Vectors, queries: &[Query], first: usize, n: usize, nearest: &mut [Nearest]) {
+    let mut similarities = vec![0.0; n];
+    for (query, nearest) in queries.iter().zip(nearest) {
+        products_from(query, vectors.stored(), first, &mut similarities);
+        for (at, similarity) in similarities.iter().enumerate() {
+            // Most rows are further away than what is there.
+            if nearest.least().is_none_or(|least| *similarity >= least) {
+                nearest.push(Near { similarity: *similarity, row: (first + at) as u32 });
+            }
+        }
+    }
+}
+
+fn some(vectors: &Vectors, queries: &[Query], first: usize, allowed: &[bool], nearest: &mut [Nearest]) {
+    let rows: Vec<u32> = (0..allowed.len()).filter(|at| allowed[*at]).map(|at| (first + at) as u32).collect();
+    let mut similarities = Vec::new();
+    for (query, nearest) in queries.iter().zip(nearest) {
+        products(query, vectors.stored(), &rows, &mut similarities);
+        rows.iter().zip(&similarities).for_each(|(row, similarity)| nearest.push(Near { similarity: *similarity, row: *row }));
+    }
+}

@@ -1,0 +1,28 @@
+//! Vectors in files, and the nearest ones to a vector: exactly or by a graph, in 32, 16 or 8 bits, with columns to filter by.
+//!
+//! ```text
+//! Addition (rows) --finish--> segment: vectors, columns, graph --rename of index.json--> Index --search--> hits
+//! ```
+//!
+//! An index is a folder. Its files are written once and never changed; `index.json` names those that belong to it and is replaced in one
+//! step, so that readers, writers and a kill at any moment do not disturb each other.
+
+mod columns;
+mod error;
+mod exact;
+mod filter;
+mod graph;
+mod index;
+mod near;
+mod sealed;
+mod segment;
+mod vectors;
+mod write;
+
+pub use columns::{Column, Value};
+pub use error::IndexError;
+pub use filter::Filter;
+pub use graph::GraphSettings;
+pub use index::{Hit, Index, IndexInfo, IndexSpec, Search};
+pub use vectors::Precision;
+pub use write::{Addition, remove};

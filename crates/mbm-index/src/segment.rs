@@ -1,0 +1,142 @@
+//! A part of an index that never changes: vectors, their columns, perhaps a graph, and which rows have been removed since.
+
+use std::path::{Path, PathBuf};
+
+use mbm_kernels::Query;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::{Columns, Value};
+use crate::graph::Graph;
+use crate::near::Near;
+use crate::sealed::{Sealed, SealedWriter};
+use crate::vectors::Vectors;
+use crate::{Filter, IndexError};
+
+/// What the list of an index says of a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentEntry {
+    /// What its files' names begin with.
+    pub number: u64,
+    pub n_rows: usize,
+    pub has_graph: bool,
+    /// The number in the name of its file of removed rows.
+    pub removed: Option<u64>,
+}
+
+/// A segment whose files are open.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub vectors: Vectors,
+    pub columns: Columns,
+    pub graph: Option<Graph>,
+    /// For each row whether it is still there; nothing where all are.
+    pub alive: Option<Vec<bool>>,
+}
+
+/// How a segment is searched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looking<'a> {
+    pub k: usize,
+    /// Candidates that a search of a graph keeps; exact where there are none.
+    pub width: Option<usize>,
+    pub filter: Option<&'a Filter>,
+}
+
+pub(crate) fn file(folder: &Path, number: u64, kind: &str) -> PathBuf {
+    folder.join(format!("{number:06}.{kind}"))
+}
+
+pub(crate) fn removed_file(folder: &Path, number: u64, generation: u64) -> PathBuf {
+    folder.join(format!("{number:06}-{generation:06}.removed"))
+}
+
+#[derive(Serialize, Deserialize)]
+struct Footer {
+    removed: usize,
+}
+
+/// Writes the rows of a segment that are not there any more.
+pub(crate) fn write_removed(path: &Path, alive: &[bool]) -> Result<(), IndexError> {
+    let removed: Vec<u32> = (0..alive.len()).filter(|row| !alive[*row]).map(|row| row as u32).collect();
+    let mut out = SealedWriter::create(path)?;
+    out.write(bytemuck::cast_slice(&removed))?;
+    out.finish(&Footer { removed: removed.len() })
+}
+
+fn read_removed(path: &Path, n_rows: usize) -> Result<Vec<bool>, IndexError> {
+    let file = Sealed::open(path)?;
+    let Footer { removed } = file.footer()?;
+    let mut alive = vec![true; n_rows];
+    for row in file.numbers::<u32>(0, removed)? {
+        let place = alive.get_mut(*row as usize);
+        *place.ok_or_else(|| IndexError::damaged(path, format!("row {row} of {n_rows} is removed")))? = false;
+    }
+    Ok(alive)
+}
+
+impl Segment {
+    pub fn open(folder: &Path, entry: &SegmentEntry) -> Result<Self, IndexError> {
+        let path = |kind| file(folder, entry.number, kind);
+        let vectors = Vectors::open(&path("vectors"))?;
+        let columns = Columns::open(&path("columns"))?;
+        if [vectors.n_rows, columns.n_rows()] != [entry.n_rows; 2] {
+            let message =
+                format!("{} vectors and {} rows where there should be {}", vectors.n_rows, columns.n_rows(), entry.n_rows);
+            return Err(IndexError::damaged(&path("vectors"), message));
+        }
+        let graph = entry.has_graph.then(|| Graph::open(&path("graph"), entry.n_rows)).transpose()?;
+        let removed = entry.removed.map(|generation| removed_file(folder, entry.number, generation));
+        let alive = removed.map(|path| read_removed(&path, entry.n_rows)).transpose()?;
+        Ok(Self { vectors, columns, graph, alive })
+    }
+
+    pub fn n_alive(&self) -> usize {
+        self.alive.as_ref().map_or(self.vectors.n_rows, |alive| alive.iter().filter(|is| **is).count())
+    }
+
+    pub fn is_alive(&self, row: usize) -> bool {
+        self.alive.as_ref().is_none_or(|alive| alive[row])
+    }
+
+    pub fn values(&self, row: usize) -> Vec<Value> {
+        (0..self.columns.schema().count()).map(|column| self.columns.value(column, row)).collect()
+    }
+
+    /// A row's vector, of unit length but for what its precision took.
+    pub fn vector(&self, row: usize) -> Vec<f32> {
+        match self.vectors.stored().row(row, self.vectors.width) {
+            Query::Float(values) => values,
+            Query::Byte(values, scale) => values.iter().map(|x| f32::from(*x) * scale).collect(),
+        }
+    }
+
+    /// For each query the nearest rows.
+    pub fn search(&self, queries: &[Vec<f32>], looking: Looking) -> Result<Vec<Vec<Near>>, IndexError> {
+        let allowed = match looking.filter {
+            None => self.alive.clone(),
+            Some(filter) => {
+                let mut rows = filter.rows(&self.columns)?;
+                rows.iter_mut().enumerate().for_each(|(row, allowed)| *allowed &= self.is_alive(row));
+                Some(rows)
+            }
+        };
+        let n_allowed = allowed.as_ref().map_or(self.vectors.n_rows, |allowed| allowed.iter().filter(|is| **is).count());
+        let queries: Vec<Query> = queries.iter().map(|query| self.vectors.stored().query(query)).collect();
+        let (allowed, k) = (allowed.as_deref(), looking.k.min(n_allowed));
+        Ok(match (&self.graph, looking.width) {
+            (Some(graph), Some(width)) if !is_quicker_exactly(n_allowed, self.vectors.n_rows, width) => {
+                queries.par_iter().map(|query| graph.search(&self.vectors, query, k, width, allowed)).collect()
+            }
+            _ => crate::exact::search(&self.vectors, &queries, k, allowed),
+        })
+    }
+}
+
+/// Whether looking at all allowed rows costs less than a graph does, which comes past rows that are not allowed as well.
+fn is_quicker_exactly(n_allowed: usize, n_rows: usize, width: usize) -> bool {
+    /// Rows that a candidate brings along.
+    const NEIGHBOURS: f64 = 32.0;
+    let (n_allowed, n_rows) = (n_allowed as f64, n_rows as f64);
+    n_allowed * n_allowed < width as f64 * NEIGHBOURS * n_rows
+}

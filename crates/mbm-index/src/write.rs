@@ -1,0 +1,327 @@
+//! Changes of an index. New files are written beside the old ones; then one rename makes them the index. A writer that is killed leaves
+//! what was there before, and files that no list names, which the next writer removes.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::columns::{ColumnsWriter, Value};
+use crate::graph::Graph;
+use crate::index::{FORM, Index, IndexSpec, Manifest};
+use crate::segment::{Segment, SegmentEntry, file, removed_file, write_removed};
+use crate::vectors::{Vectors, VectorsWriter};
+use crate::{Filter, IndexError};
+
+/// With more parts than this, all but the largest are put together.
+const MAX_SEGMENTS: usize = 8;
+
+/// A part with fewer rows needs no graph: looking at all of them takes as long.
+const MIN_GRAPH: usize = 4096;
+
+/// Rows on their way into an index; nothing of them is seen before [`Addition::finish`].
+pub struct Addition {
+    folder: PathBuf,
+    manifest: Manifest,
+    rows: Rows,
+    _lock: File,
+}
+
+/// A segment being written.
+struct Rows {
+    number: u64,
+    vectors: VectorsWriter,
+    columns: ColumnsWriter,
+    n_rows: usize,
+}
+
+/// The right to write, until it is dropped.
+fn lock(folder: &Path) -> Result<File, IndexError> {
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(IndexError::io(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(IndexError::Busy { path: folder.to_path_buf() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(IndexError::Io { path, source }),
+    }
+}
+
+/// Removes files of an index that its list does not name. Those of a reader stay open until it closes them.
+fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    let named = |entry: &SegmentEntry| {
+        let files = ["vectors", "columns", "graph"].map(|kind| file(folder, entry.number, kind));
+        files
+            .into_iter()
+            .chain(entry.removed.map(|generation| removed_file(folder, entry.number, generation)))
+            .collect::<Vec<_>>()
+    };
+    let named: HashSet<PathBuf> = manifest.segments.iter().flat_map(named).collect();
+    let ours = |path: &Path| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        ["vectors", "columns", "graph", "removed"].contains(&ending) && stem.chars().all(|c| c.is_ascii_digit() || c == '-')
+    };
+    for entry in std::fs::read_dir(folder).map_err(IndexError::io(folder))? {
+        let path = entry.map_err(IndexError::io(folder))?.path();
+        if ours(&path) && !named.contains(&path) {
+            std::fs::remove_file(&path).map_err(IndexError::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
+impl Rows {
+    fn create(folder: &Path, spec: &IndexSpec, number: u64) -> Result<Self, IndexError> {
+        Ok(Self {
+            number,
+            vectors: VectorsWriter::create(&file(folder, number, "vectors"), spec.precision, spec.width)?,
+            columns: ColumnsWriter::create(&spec.columns)?,
+            n_rows: 0,
+        })
+    }
+
+    fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), IndexError> {
+        self.vectors.push(vector)?;
+        self.columns.push(values)?;
+        self.n_rows += 1;
+        Ok(())
+    }
+
+    fn finish(self, folder: &Path, spec: &IndexSpec, observe: &(dyn Fn(usize) + Sync)) -> Result<SegmentEntry, IndexError> {
+        let Self { number, vectors, columns, n_rows } = self;
+        vectors.finish()?;
+        columns.finish(&file(folder, number, "columns"))?;
+        let graph = spec.graph.filter(|_| n_rows >= MIN_GRAPH);
+        if let Some(settings) = graph {
+            let vectors = Vectors::open(&file(folder, number, "vectors"))?;
+            Graph::build(&file(folder, number, "graph"), &vectors, settings, observe)?;
+        }
+        Ok(SegmentEntry { number, n_rows, has_graph: graph.is_some(), removed: None })
+    }
+}
+
+impl Addition {
+    /// Starts a new index in a folder that has none.
+    ///
+    /// # Errors
+    /// An index that is there already.
+    pub fn create(folder: &Path, spec: IndexSpec) -> Result<Self, IndexError> {
+        std::fs::create_dir_all(folder).map_err(IndexError::io(folder))?;
+        let lock = lock(folder)?;
+        if Manifest::path(folder).exists() {
+            return Err(IndexError::Exists { path: folder.to_path_buf() });
+        }
+        Self::start(folder, Manifest { form: FORM, spec, next: 1, segments: Vec::new() }, lock)
+    }
+
+    /// Starts adding rows to an index.
+    ///
+    /// # Errors
+    /// A folder that is no index, another process that writes to it.
+    pub fn open(folder: &Path) -> Result<Self, IndexError> {
+        // Without an index there is no reason for a file of a lock.
+        Manifest::read(folder)?;
+        let lock = lock(folder)?;
+        Self::start(folder, Manifest::read(folder)?, lock)
+    }
+
+    fn start(folder: &Path, mut manifest: Manifest, lock: File) -> Result<Self, IndexError> {
+        sweep(folder, &manifest)?;
+        let rows = Rows::create(folder, &manifest.spec, manifest.next)?;
+        manifest.next += 1;
+        Ok(Self { folder: folder.to_path_buf(), manifest, rows, _lock: lock })
+    }
+
+    /// What the index is made of.
+    pub fn spec(&self) -> &IndexSpec {
+        &self.manifest.spec
+    }
+
+    /// Adds a row: its vector, brought to unit length, and a value for each column.
+    ///
+    /// # Errors
+    /// A vector of another width or without a direction, a disk that is full.
+    pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), IndexError> {
+        self.rows.push(vector, values)
+    }
+
+    /// Makes the rows part of the index; `observe` hears how many are in the graph, from any thread. The number of rows.
+    ///
+    /// # Errors
+    /// A disk that is full; the index is then what it was.
+    pub fn finish(self, observe: &(dyn Fn(usize) + Sync)) -> Result<usize, IndexError> {
+        let Self { folder, mut manifest, rows, _lock } = self;
+        let n_rows = rows.n_rows;
+        if n_rows > 0 {
+            let entry = rows.finish(&folder, &manifest.spec, observe)?;
+            manifest.segments.push(entry);
+        }
+        if manifest.segments.len() > MAX_SEGMENTS {
+            put_together(&folder, &mut manifest, observe)?;
+        }
+        manifest.write(&folder)?;
+        sweep(&folder, &manifest)?;
+        Ok(n_rows)
+    }
+}
+
+/// Makes one segment of all but the largest, without the rows that have been removed.
+fn put_together(folder: &Path, manifest: &mut Manifest, observe: &(dyn Fn(usize) + Sync)) -> Result<(), IndexError> {
+    let largest = manifest.segments.iter().map(|entry| entry.n_rows).max().unwrap_or(0);
+    let at = manifest.segments.iter().position(|entry| entry.n_rows == largest).unwrap_or(0);
+    let largest = manifest.segments.remove(at);
+    let mut rows = Rows::create(folder, &manifest.spec, manifest.next)?;
+    manifest.next += 1;
+    for entry in &manifest.segments {
+        let segment = Segment::open(folder, entry)?;
+        for row in (0..entry.n_rows).filter(|row| segment.is_alive(*row)) {
+            rows.push(&segment.vector(row), &segment.values(row))?;
+        }
+    }
+    manifest.segments = vec![largest, rows.finish(folder, &manifest.spec, observe)?];
+    manifest.segments.retain(|entry| entry.n_rows > 0);
+    Ok(())
+}
+
+/// Removes the rows for which a condition holds; how many they were.
+///
+/// # Errors
+/// A folder that is no index, another process that writes to it, a condition that does not fit its columns.
+pub fn remove(folder: &Path, filter: &Filter) -> Result<usize, IndexError> {
+    Manifest::read(folder)?;
+    let _lock = lock(folder)?;
+    let mut manifest = Manifest::read(folder)?;
+    filter.check(&manifest.spec.columns)?;
+    let index = Index::open(folder)?;
+    let mut n_removed = 0;
+    for (entry, segment) in manifest.segments.iter_mut().zip(&index.segments) {
+        let goes = filter.rows(&segment.columns)?;
+        let alive: Vec<bool> = (0..entry.n_rows).map(|row| segment.is_alive(row) && !goes[row]).collect();
+        let n_alive = alive.iter().filter(|is| **is).count();
+        if n_alive == segment.n_alive() {
+            continue;
+        }
+        n_removed += segment.n_alive() - n_alive;
+        write_removed(&removed_file(folder, entry.number, manifest.next), &alive)?;
+        entry.removed = Some(manifest.next);
+        manifest.next += 1;
+    }
+    if n_removed > 0 {
+        manifest.write(folder)?;
+        sweep(folder, &manifest)?;
+    }
+    Ok(n_removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Column, GraphSettings, Hit, Precision, Search};
+
+    fn spec(graph: Option<GraphSettings>) -> IndexSpec {
+        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let columns = vec![column("id", true), column("kind", false)];
+        IndexSpec { width: 4, precision: Precision::F32, graph, columns, origin: serde_json::Value::Null }
+    }
+
+    fn vector(id: usize) -> Vec<f32> {
+        (0..4).map(|at| ((id * 4 + at) as f32 * 0.7).sin()).collect()
+    }
+
+    fn push(addition: &mut Addition, ids: std::ops::Range<usize>) {
+        for id in ids {
+            let kind = if id.is_multiple_of(2) { "even" } else { "odd" };
+            addition.push(&vector(id), &[Value::Number(id as f64), Value::Text(kind.into())]).unwrap();
+        }
+    }
+
+    fn ids(hits: &[Hit]) -> Vec<usize> {
+        hits.iter().map(|hit| if let Value::Number(id) = hit.values[0] { id as usize } else { panic!("{hit:?}") }).collect()
+    }
+
+    fn nearest(folder: &Path, id: usize, filter: Option<&str>) -> Vec<usize> {
+        let filter = filter.map(|text| Filter::parse(text).unwrap());
+        let search = Search { k: 3, width: Some(64), filter: filter.as_ref() };
+        ids(&Index::open(folder).unwrap().search(&[vector(id)], search).unwrap()[0])
+    }
+
+    #[test]
+    fn rows_are_found_once_they_are_in_and_not_once_they_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index");
+        let mut addition = Addition::create(&path, spec(None)).unwrap();
+        push(&mut addition, 0..50);
+        assert!(matches!(Index::open(&path), Err(IndexError::NoIndex { .. })), "nothing is seen before the end");
+        assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Busy { .. })));
+        assert_eq!(addition.finish(&|_| ()).unwrap(), 50);
+        assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Exists { .. })));
+        assert_eq!(nearest(&path, 7, None)[0], 7);
+        assert!(nearest(&path, 7, Some("kind = 'even'")).iter().all(|id| id % 2 == 0));
+        let reader = Index::open(&path).unwrap();
+        for part in 1..=12 {
+            let mut addition = Addition::open(&path).unwrap();
+            push(&mut addition, 50 * part..50 * (part + 1));
+            addition.finish(&|_| ()).unwrap();
+            assert_eq!(nearest(&path, 50 * part + 7, None)[0], 50 * part + 7);
+        }
+        assert!(reader.search(&[vector(3)], Search { k: 1, width: None, filter: None }).is_ok(), "a reader keeps what it opened");
+        assert_eq!(remove(&path, &Filter::parse("id = 7 OR id >= 600").unwrap()).unwrap(), 51);
+        assert_ne!(nearest(&path, 7, None)[0], 7);
+        let info = Index::open(&path).unwrap().info();
+        assert_eq!((info.n_rows, info.n_removed), (599, 51));
+        assert!(info.n_segments <= MAX_SEGMENTS);
+        assert_eq!(remove(&path, &Filter::parse("id = 7").unwrap()).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_addition_that_is_dropped_leaves_the_index_as_it_was_and_its_files_go_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
+        push(&mut addition, 0..5);
+        addition.finish(&|_| ()).unwrap();
+        let files = |ending: &str| {
+            std::fs::read_dir(folder.path())
+                .unwrap()
+                .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == ending))
+                .count()
+        };
+        let mut dropped = Addition::open(folder.path()).unwrap();
+        push(&mut dropped, 5..9);
+        drop(dropped);
+        assert_eq!((Index::open(folder.path()).unwrap().info().n_rows, files("vectors")), (5, 2));
+        let mut addition = Addition::open(folder.path()).unwrap();
+        push(&mut addition, 5..6);
+        addition.finish(&|_| ()).unwrap();
+        assert_eq!((Index::open(folder.path()).unwrap().info().n_rows, files("vectors")), (6, 2));
+    }
+
+    #[test]
+    fn a_large_part_has_a_graph_which_finds_what_an_exact_search_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
+        push(&mut addition, 0..MIN_GRAPH + 10);
+        addition.finish(&|_| ()).unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        assert_eq!(index.info().n_graphs, 1);
+        let find = |width| ids(&index.search(&[vector(1234)], Search { k: 10, width, filter: None }).unwrap()[0]);
+        assert_eq!(find(Some(100)), find(None));
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_or_missing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
+        push(&mut addition, 0..5);
+        addition.finish(&|_| ()).unwrap();
+        for kind in ["vectors", "columns"] {
+            let path = file(folder.path(), 1, kind);
+            let whole = std::fs::read(&path).unwrap();
+            std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+            assert!(matches!(Index::open(folder.path()), Err(IndexError::Damaged { .. })));
+            std::fs::remove_file(&path).unwrap();
+            assert!(matches!(Index::open(folder.path()), Err(IndexError::Io { .. })));
+            std::fs::write(&path, &whole).unwrap();
+        }
+        std::fs::write(Manifest::path(folder.path()), "{").unwrap();
+        assert!(matches!(Index::open(folder.path()), Err(IndexError::Damaged { .. })));
+    }
+}
