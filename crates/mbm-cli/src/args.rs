@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// Multimodal learning from one declarative file and one table.
@@ -42,6 +42,19 @@ pub enum Command {
     Predict(Predict),
     /// Say what a model, a dataset or a config holds.
     Inspect(Inspect),
+    /// Turn every row of a table into vectors.
+    #[command(after_help = "Examples:
+  mbm embed --model-path results/run --dataset photos.csv --output photos.parquet
+  mbm embed --model-path results/run --dataset photos.csv --input image --output photos.npy")]
+    Embed(Embed),
+    /// Make, change and look at an index of vectors.
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Find the rows of an index that are nearest to a text, a picture, a sound, or several at once.
+    #[command(after_help = "Examples:
+  mbm search --index photos.index --text 'a dog in the snow' --k 10 --html found.html
+  mbm search --index photos.index --image cat.jpg --text 'at night' --text-weight 0.5 --filter \"split = 'train'\"")]
+    Search(Search),
     /// Train with each combiner and print a table.
     #[command(after_help = "Example:
   mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
@@ -168,6 +181,170 @@ pub struct Predict {
 pub struct Inspect {
     /// A run folder, a model folder, a dataset or a config.
     pub path: PathBuf,
+}
+
+#[derive(Group)]
+pub struct Embed {
+    /// The run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    /// The dataset.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    /// The file to write: .parquet, .jsonl or .csv with the dataset's columns, or .npy with the vectors alone. A run that was stopped goes on.
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Read this input alone; may be given several times.
+    #[arg(long)]
+    pub input: Vec<String>,
+    /// Show nothing but errors.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub enum IndexCommand {
+    /// Make an index of a dataset through a model, or of vectors from a file.
+    #[command(after_help = "Examples:
+  mbm index build --index photos.index --model-path results/run --dataset photos.csv
+  mbm index build --index photos.index --embeddings photos.parquet --column image_embedding --precision f16")]
+    Build {
+        /// The new folder.
+        #[arg(long, short)]
+        index: PathBuf,
+        #[command(flatten)]
+        rows: Rows,
+        /// What the numbers are stored in.
+        #[arg(long, value_enum, default_value_t = Precision::F32)]
+        precision: Precision,
+        /// How the nearest are found.
+        #[arg(long = "type", value_enum, default_value_t = IndexType::Hnsw)]
+        kind: IndexType,
+        /// Links of a vector in the graph (M).
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=512))]
+        links: u16,
+        /// Candidates while links are looked for (efConstruction).
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=10_000))]
+        candidates: u16,
+        /// Show nothing but errors.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Add rows.
+    Add {
+        /// The index.
+        #[arg(long, short)]
+        index: PathBuf,
+        #[command(flatten)]
+        rows: Rows,
+        /// Show nothing but errors.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Remove the rows for which a condition holds.
+    Remove {
+        /// The index.
+        #[arg(long, short)]
+        index: PathBuf,
+        /// The condition, such as "image = 'a.jpg'".
+        #[arg(long)]
+        filter: String,
+    },
+    /// Say what an index holds.
+    Info {
+        /// The index.
+        index: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Rows for an index.
+#[derive(Group)]
+pub struct Rows {
+    /// The run folder, or the model folder in it, with --dataset.
+    #[arg(long, short, requires = "dataset", required_unless_present = "embeddings")]
+    pub model_path: Option<PathBuf>,
+    /// The dataset.
+    #[arg(long, short, requires = "model_path")]
+    pub dataset: Option<PathBuf>,
+    /// The input that the vectors are made from; equal cells are one row.
+    #[arg(long, requires = "model_path")]
+    pub input: Option<String>,
+    /// A table that holds vectors, such as 'mbm embed' writes.
+    #[arg(long, conflicts_with = "model_path", requires = "column")]
+    pub embeddings: Option<PathBuf>,
+    /// Its column of vectors.
+    #[arg(long, requires = "embeddings")]
+    pub column: Option<String>,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits.
+    F16,
+    /// 8 bits.
+    I8,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+pub enum IndexType {
+    /// By a graph of near vectors: quick, and nearly always right.
+    Hnsw,
+    /// By looking at all.
+    Exact,
+}
+
+#[derive(Group)]
+pub struct Search {
+    /// The index.
+    #[arg(long, short)]
+    pub index: PathBuf,
+    /// A text.
+    #[arg(long)]
+    pub text: Option<String>,
+    /// A picture's file.
+    #[arg(long)]
+    pub image: Option<PathBuf>,
+    /// A sound's file.
+    #[arg(long)]
+    pub audio: Option<PathBuf>,
+    /// Inputs by name, as JSON.
+    #[arg(long, value_name = "JSON")]
+    pub row: Option<String>,
+    /// How much the text counts.
+    #[arg(long, default_value_t = 1.0)]
+    pub text_weight: f32,
+    /// How much the picture counts.
+    #[arg(long, default_value_t = 1.0)]
+    pub image_weight: f32,
+    /// How much the sound counts.
+    #[arg(long, default_value_t = 1.0)]
+    pub audio_weight: f32,
+    /// How many rows.
+    #[arg(long, short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub k: u32,
+    /// Which rows may be found, such as "split = 'train' AND year >= 2010".
+    #[arg(long)]
+    pub filter: Option<String>,
+    /// Candidates that a graph keeps, the more the surer (ef).
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub width: u32,
+    /// Look at all rows.
+    #[arg(long)]
+    pub exact: bool,
+    /// Where the model is, if it was moved.
+    #[arg(long, short)]
+    pub model_path: Option<PathBuf>,
+    /// Print JSON lines.
+    #[arg(long, conflicts_with = "html")]
+    pub json: bool,
+    /// Write a page with the pictures instead.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -14,6 +14,7 @@ use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Insp
 use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
 use crate::progress::Progress;
+use crate::retrieval;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<()> {
@@ -23,6 +24,9 @@ pub fn run(command: Command) -> Result<()> {
         Command::Evaluate(args) => evaluate(&args),
         Command::Predict(args) => predict(&args),
         Command::Inspect(args) => inspect(&args),
+        Command::Embed(args) => retrieval::embed(&args),
+        Command::Index(args) => retrieval::index(args),
+        Command::Search(args) => retrieval::search(&args),
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
         Command::Cache(args) => cache(&args),
@@ -128,7 +132,7 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
     Ok(())
 }
 
-fn show_faults(faults: &mbm::FaultReport) {
+pub fn show_faults(faults: &mbm::FaultReport) {
     let lines = faults.lines();
     if !lines.is_empty() {
         eprintln!("cells without a value:");

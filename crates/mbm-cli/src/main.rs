@@ -5,6 +5,7 @@ mod command;
 mod interrupt;
 mod output;
 mod progress;
+mod retrieval;
 
 use std::process::ExitCode;
 

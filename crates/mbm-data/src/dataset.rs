@@ -146,6 +146,11 @@ impl Dataset {
         Self { table, fields, n_inputs, columns, cache: None, lengths: Vec::new() }
     }
 
+    /// Makes an input absent in every row, as if the table lacked its column.
+    pub fn hide(&mut self, input: usize) {
+        self.columns[input] = None;
+    }
+
     /// Reads rows once: counts their faults, applies each feature's strategy, and keeps payloads up to `max_bytes` on disk so
     /// that [`Dataset::sample`] need not read the media again. Inputs in `ahead` are encoded, and then kept whatever their size.
     /// `observe` hears how many rows are done.

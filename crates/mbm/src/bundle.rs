@@ -1,5 +1,6 @@
 //! The saved model: one folder with `bundle.json` and `weights.safetensors`, all that prediction needs and nothing that runs.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
@@ -7,6 +8,7 @@ use mbm_data::Field;
 use mbm_model::{load_weights, save_weights};
 use mbm_train::{TrainError, write_folder};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 use crate::head::Head;
@@ -15,6 +17,14 @@ use crate::predictor::Predictor;
 
 /// The form of `bundle.json`; a reader refuses what it does not know.
 const FORM: u32 = 1;
+
+/// What a model is, whatever its folder is called: SHA-256 of its files, in hexadecimal.
+///
+/// # Errors
+/// A folder that is no bundle.
+pub fn model_hash(path: &Path) -> Result<String, Error> {
+    Bundle::read(path)?.hash()
+}
 
 /// A bundle that has been read, its weights still in their file.
 pub(crate) struct Bundle {
@@ -96,6 +106,22 @@ impl Bundle {
             checked.map_err(|message| damaged(format!("feature '{}': {message}", field.name)))?;
         }
         Ok(Self { folder, plan, saved })
+    }
+
+    fn hash(&self) -> Result<String, Error> {
+        let mut hash = Sha256::new();
+        for name in ["bundle.json", "weights.safetensors"] {
+            let path = self.folder.join(name);
+            let mut file = std::fs::File::open(&path).map_err(Error::io(&path))?;
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                match file.read(&mut buffer).map_err(Error::io(&path))? {
+                    0 => break,
+                    n => hash.update(&buffer[..n]),
+                }
+            }
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Loads the weights.

@@ -60,6 +60,9 @@ pub enum Error {
         /// What it cannot do.
         source: mbm_algo::AlgoError,
     },
+    /// An index.
+    #[error(transparent)]
+    Index(#[from] mbm_index::IndexError),
     /// Settings that do not fit the data.
     #[error("{0}")]
     Unfit(String),

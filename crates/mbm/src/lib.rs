@@ -21,6 +21,7 @@ mod bundle;
 mod compare;
 mod config;
 mod describe;
+mod embed;
 mod error;
 mod experiment;
 mod head;
@@ -31,12 +32,15 @@ mod prediction;
 mod predictor;
 mod report;
 mod retrieval;
+mod retriever;
 mod score;
 mod subsets;
 mod write;
 
+pub use bundle::model_hash;
 pub use compare::{Comparison, combiner_names, compare};
 pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
+pub use embed::{Embedded, Embedding, Tower, Vectors};
 pub use error::Error;
 pub use experiment::{Experiment, Happening, Outcome, Start};
 pub use infer::infer_config;
@@ -46,7 +50,14 @@ pub use mbm_train::Event;
 pub use plan::Plan;
 pub use prediction::{Prediction, columns};
 pub use predictor::{Evaluation, Predictor, table_from_json};
-pub use write::{Column, Format, Value, Writer};
+pub use report::gallery;
+pub use retriever::{
+    Asked, IndexRows, IndexSettings, Indexed, Indexing, Origin, Retriever, VectorSource, add_to_index, build_index, parse_filter,
+};
+pub use write::{Column, Format, Kind, Value, Writer};
 
 pub use mbm_config::Format as ConfigFormat;
-pub use mbm_data::{FaultReport, Table};
+pub use mbm_data::{Cell, FaultReport, Table};
+pub use mbm_index::{
+    Filter, GraphSettings, Hit, Index, IndexInfo, Precision, Search, Value as IndexValue, remove as remove_from_index,
+};

@@ -1,12 +1,12 @@
-//! Tables written row by row: CSV, JSON lines, Parquet.
+//! Tables written row by row: CSV, JSON lines, Parquet, and NumPy's form for vectors alone.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
+use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FloatType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
@@ -18,8 +18,19 @@ use crate::error::Error;
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Whether it holds numbers; else text.
-    pub is_number: bool,
+    /// What it holds.
+    pub kind: Kind,
+}
+
+/// What a column of a written table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Texts.
+    Text,
+    /// Numbers.
+    Number,
+    /// Vectors of so many values.
+    Vector(usize),
 }
 
 /// A cell of a written table.
@@ -29,6 +40,8 @@ pub enum Value {
     Text(String),
     /// A number.
     Number(f64),
+    /// A vector.
+    Vector(Vec<f32>),
     /// Nothing.
     Null,
 }
@@ -42,6 +55,8 @@ pub enum Format {
     JsonLines,
     /// Parquet, Snappy-compressed.
     Parquet,
+    /// One array of NumPy's, `[rows, width]` in 32 bits; a row without a vector is not a number.
+    Npy,
 }
 
 /// Rows of a Parquet row group.
@@ -50,12 +65,17 @@ const GROUP: usize = 8_192;
 impl Column {
     /// A column of text.
     pub fn text(name: impl Into<String>) -> Self {
-        Self { name: name.into(), is_number: false }
+        Self { name: name.into(), kind: Kind::Text }
     }
 
     /// A column of numbers.
     pub fn number(name: impl Into<String>) -> Self {
-        Self { name: name.into(), is_number: true }
+        Self { name: name.into(), kind: Kind::Number }
+    }
+
+    /// A column of vectors.
+    pub fn vector(name: impl Into<String>, width: usize) -> Self {
+        Self { name: name.into(), kind: Kind::Vector(width) }
     }
 }
 
@@ -65,6 +85,7 @@ impl Value {
         match self {
             Self::Text(text) => text.as_str().into(),
             Self::Number(value) => (*value).into(),
+            Self::Vector(values) => values.as_slice().into(),
             Self::Null => serde_json::Value::Null,
         }
     }
@@ -74,13 +95,14 @@ impl Format {
     /// The form that a file's name says.
     ///
     /// # Errors
-    /// An ending that is none of the three.
+    /// An ending that is none of the four.
     pub fn of(path: &Path) -> Result<Self, Error> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
             Some("parquet") => Ok(Self::Parquet),
-            _ => Err(Error::Unfit(format!("{}: the name must end in .csv, .jsonl or .parquet", path.display()))),
+            Some("npy") => Ok(Self::Npy),
+            _ => Err(Error::Unfit(format!("{}: the name must end in .csv, .jsonl, .parquet or .npy", path.display()))),
         }
     }
 }
@@ -96,6 +118,8 @@ enum Out {
     Csv(Box<csv::Writer<Box<dyn Write>>>),
     JsonLines(Box<dyn Write>),
     Parquet(Box<SerializedFileWriter<File>>, Vec<Vec<Value>>),
+    /// The file, the width, and the rows so far.
+    Npy(BufWriter<File>, usize, usize),
 }
 
 impl Writer {
@@ -104,7 +128,11 @@ impl Writer {
     /// # Errors
     /// A file that cannot be made.
     pub fn create(path: &Path, columns: Vec<Column>) -> Result<Self, Error> {
-        let format = Format::of(path)?;
+        Self::create_as(path, Format::of(path)?, columns)
+    }
+
+    /// A file of a form, whatever its name.
+    pub(crate) fn create_as(path: &Path, format: Format, columns: Vec<Column>) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io(path))?;
         match format {
             Format::Csv | Format::JsonLines => Self::new(Box::new(BufWriter::new(file)), format, columns, path),
@@ -115,6 +143,15 @@ impl Writer {
                 let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
                     .map_err(|error| damaged(path, &error))?;
                 Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()) })
+            }
+            Format::Npy => {
+                let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
+                    let message = format!("{}: .npy holds one column of vectors; write .parquet instead", path.display());
+                    return Err(Error::Unfit(message));
+                };
+                let mut out = BufWriter::new(file);
+                out.write_all(&npy_header(0, width)).map_err(Error::io(path))?;
+                Ok(Self { columns, path: path.to_path_buf(), out: Out::Npy(out, width, 0) })
             }
         }
     }
@@ -131,7 +168,9 @@ impl Writer {
                 Out::Csv(Box::new(writer))
             }
             Format::JsonLines => Out::JsonLines(sink),
-            Format::Parquet => return Err(Error::Unfit("Parquet cannot be written to a pipe; name a file".to_owned())),
+            Format::Parquet | Format::Npy => {
+                return Err(Error::Unfit(format!("{format:?} cannot be written to a pipe; name a file")));
+            }
         };
         Ok(Self { columns, path: path.to_path_buf(), out })
     }
@@ -146,6 +185,7 @@ impl Writer {
                 let fields = row.iter().map(|value| match value {
                     Value::Text(text) => text.clone(),
                     Value::Number(value) => value.to_string(),
+                    Value::Vector(values) => joined(values),
                     Value::Null => String::new(),
                 });
                 writer.write_record(fields).map_err(|error| csv_error(&self.path, error))
@@ -161,6 +201,12 @@ impl Writer {
             Out::Parquet(_, rows) => {
                 rows.push(row);
                 if rows.len() >= GROUP { self.write_group() } else { Ok(()) }
+            }
+            Out::Npy(out, width, n_rows) => {
+                *n_rows += 1;
+                let absent = vec![f32::NAN; *width];
+                let values = if let [Value::Vector(values)] = &row[..] { values } else { &absent };
+                values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())).map_err(Error::io(&self.path))
             }
         }
     }
@@ -186,20 +232,59 @@ impl Writer {
         match self.out {
             Out::Csv(mut writer) => writer.flush().map_err(Error::io(&self.path)),
             Out::JsonLines(mut sink) => sink.flush().map_err(Error::io(&self.path)),
+            Out::Npy(mut out, width, n_rows) => {
+                let mut end = || {
+                    out.rewind()?;
+                    out.write_all(&npy_header(n_rows, width))?;
+                    out.flush()
+                };
+                end().map_err(Error::io(&self.path))
+            }
             Out::Parquet(writer, _) => writer.close().map(|_| ()).map_err(|error| damaged(&self.path, &error)),
         }
     }
 }
 
+/// Numbers with blanks between them.
+fn joined(values: &[f32]) -> String {
+    values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// The header of version 1.0 of NumPy's form, always of one length.
+fn npy_header(n_rows: usize, width: usize) -> Vec<u8> {
+    const LENGTH: usize = 128;
+    let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n_rows}, {width}), }}");
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend(((LENGTH - 10) as u16).to_le_bytes());
+    header.extend(text.as_bytes());
+    header.resize(LENGTH - 1, b' ');
+    header.push(b'\n');
+    header
+}
+
 fn schema(columns: &[Column]) -> parquet::errors::Result<Type> {
-    let field = |column: &Column| {
-        let (physical, logical) =
-            if column.is_number { (Physical::DOUBLE, None) } else { (Physical::BYTE_ARRAY, Some(LogicalType::String)) };
-        let builder = Type::primitive_type_builder(&column.name, physical).with_repetition(Repetition::OPTIONAL);
-        builder.with_logical_type(logical).build().map(Arc::new)
-    };
-    let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>()?;
+    let fields = columns.iter().map(|column| field(column).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     Type::group_type_builder("predictions").with_fields(fields).build()
+}
+
+fn field(column: &Column) -> parquet::errors::Result<Type> {
+    let optional = |physical| Type::primitive_type_builder(&column.name, physical).with_repetition(Repetition::OPTIONAL);
+    match column.kind {
+        Kind::Number => optional(Physical::DOUBLE).build(),
+        Kind::Text => optional(Physical::BYTE_ARRAY).with_logical_type(Some(LogicalType::String)).build(),
+        // The standard's lists have three levels.
+        Kind::Vector(_) => {
+            let element =
+                Type::primitive_type_builder("element", Physical::FLOAT).with_repetition(Repetition::REQUIRED).build()?;
+            let list = Type::group_type_builder("list")
+                .with_repetition(Repetition::REPEATED)
+                .with_fields(vec![Arc::new(element)])
+                .build()?;
+            let whole =
+                Type::group_type_builder(&column.name).with_repetition(Repetition::OPTIONAL).with_fields(vec![Arc::new(list)]);
+            whole.with_logical_type(Some(LogicalType::List)).build()
+        }
+    }
 }
 
 fn write_column<'a>(
@@ -208,20 +293,29 @@ fn write_column<'a>(
     values: impl Iterator<Item = &'a Value>,
 ) -> parquet::errors::Result<()> {
     let Some(mut writer) = group.next_column()? else { return Ok(()) };
-    let (mut levels, mut numbers, mut texts) = (Vec::new(), Vec::new(), Vec::new());
+    // How far a value is there: of vectors 0 for none, 1 for one of no values; and whether it goes on with the row's vector.
+    let (mut levels, mut repeats) = (Vec::new(), Vec::new());
+    let (mut numbers, mut texts, mut elements) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {
-        levels.push(i16::from(*value != Value::Null));
         match value {
             Value::Number(value) => numbers.push(*value),
             Value::Text(text) => texts.push(ByteArray::from(text.as_str())),
+            Value::Vector(values) => {
+                levels.extend(vec![2; values.len()]);
+                repeats.extend((0..values.len()).map(|at| i16::from(at > 0)));
+                elements.extend(values);
+                continue;
+            }
             Value::Null => {}
         }
+        levels.push(i16::from(*value != Value::Null));
+        repeats.push(0);
     }
-    if column.is_number {
-        writer.typed::<DoubleType>().write_batch(&numbers, Some(&levels), None)?;
-    } else {
-        writer.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), None)?;
-    }
+    match column.kind {
+        Kind::Number => writer.typed::<DoubleType>().write_batch(&numbers, Some(&levels), None)?,
+        Kind::Text => writer.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), None)?,
+        Kind::Vector(_) => writer.typed::<FloatType>().write_batch(&elements, Some(&levels), Some(&repeats))?,
+    };
     writer.close()
 }
 
@@ -244,17 +338,38 @@ mod tests {
     #[test]
     fn every_form_reads_back_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
-        let columns = vec![Column::text("class"), Column::number("p")];
+        let columns = vec![Column::text("class"), Column::number("p"), Column::vector("v", 2)];
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
             let mut writer = Writer::create(&path, columns.clone()).unwrap();
-            writer.write(vec![Value::Text("a, \"b\"".into()), Value::Number(0.25)]).unwrap();
-            writer.write(vec![Value::Null, Value::Null]).unwrap();
+            writer.write(vec![Value::Text("a, \"b\"".into()), Value::Number(0.25), Value::Vector(vec![0.5, -1.0])]).unwrap();
+            writer.write(vec![Value::Null, Value::Null, Value::Null]).unwrap();
             writer.finish().unwrap();
             let table = Table::read(&path).unwrap();
-            assert_eq!(table.columns, ["class", "p"], "{name}");
-            assert_eq!(table.row(0).unwrap().iter().map(Cell::to_text).collect::<Vec<_>>(), ["a, \"b\"", "0.25"], "{name}");
-            assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::Empty], "{name}");
+            assert_eq!(table.columns, ["class", "p", "v"], "{name}");
+            assert_eq!(
+                table.row(0).unwrap().iter().map(Cell::to_text).collect::<Vec<_>>(),
+                ["a, \"b\"", "0.25", "0.5 -1"],
+                "{name}"
+            );
+            assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::Empty, Cell::Empty], "{name}");
         }
+    }
+
+    #[test]
+    fn an_array_of_numpy_has_its_shape_in_front() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.npy");
+        let mut writer = Writer::create(&path, vec![Column::vector("v", 2)]).unwrap();
+        writer.write(vec![Value::Vector(vec![0.5, -1.0])]).unwrap();
+        writer.write(vec![Value::Null]).unwrap();
+        writer.finish().unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(
+            String::from_utf8_lossy(&bytes[10..128]).starts_with("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }")
+        );
+        let values: Vec<f32> = bytes[128..].as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
+        assert!(values[..2] == [0.5, -1.0] && values[2..].iter().all(|x| x.is_nan()) && values.len() == 4);
+        assert!(Writer::create(&path, vec![Column::text("t")]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! `report.html`: one self-contained file that shows what was measured.
 
 mod chart;
+mod gallery;
 mod html;
 mod pictures;
 
@@ -12,6 +13,7 @@ use mbm_data::Dataset;
 use mbm_train::EpochRecord;
 
 use self::chart::{Chart, Series};
+pub use self::gallery::gallery;
 use self::html::{escape, number, table};
 use crate::error::Error;
 use crate::experiment::{Experiment, Outcome};

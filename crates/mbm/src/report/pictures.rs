@@ -1,6 +1,7 @@
 //! The rows that the model got most wrong, with what it saw.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -82,7 +83,7 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
         let cell = dataset.table.position(&field.column).map_or(&Cell::Empty, |at| &row[at]);
         content.push_str(&match (&field.preprocessor, cell) {
             (_, Cell::Empty) => format!("<div class=dim>{}: empty</div>", escape(&field.name)),
-            (Preprocessor::Image(fitted), cell) => thumbnail(cell, dataset, fitted.max_pixels, &field.name),
+            (Preprocessor::Image(fitted), cell) => thumbnail(cell, &dataset.table.folder, fitted.max_pixels, &field.name),
             (_, cell) => {
                 format!("<div>{}: {}</div>", escape(&field.name), escape(&cell.to_text().chars().take(160).collect::<String>()))
             }
@@ -97,10 +98,10 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
 }
 
 /// A picture within the page; where it cannot be read, its name.
-fn thumbnail(cell: &Cell, dataset: &Dataset, max_pixels: usize, name: &str) -> String {
+pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &str) -> String {
     let bytes = match cell {
         Cell::Bytes(bytes) => Some(bytes.clone()),
-        other => std::fs::read(dataset.table.folder.join(other.to_text().trim())).ok(),
+        other => std::fs::read(folder.join(other.to_text().trim())).ok(),
     };
     let picture = bytes.and_then(|bytes| decode_image(&bytes, max_pixels).ok());
     let Some(picture) = picture else { return format!("<div class=dim>{}: cannot be read</div>", escape(name)) };

@@ -1,0 +1,208 @@
+//! Commands of vectors: embed, index, search.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mbm::{
+    Asked, Cell, Embedding, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Predictor,
+    Retriever, Table, VectorSource,
+};
+use serde_json::{Map, Value, json};
+
+use crate::args::{Embed, IndexCommand, IndexType, Precision, Rows, Search};
+use crate::command::show_faults;
+use crate::interrupt::stop_flag;
+use crate::output::{columns, line};
+
+/// A bar of rows with their rate; none where nothing is to be shown.
+fn bar(what: &'static str, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what);
+    bar
+}
+
+/// Writes every row of a table as vectors.
+pub fn embed(args: &Embed) -> Result<()> {
+    let predictor = Predictor::open(&args.model_path)?;
+    let model_hash = mbm::model_hash(&args.model_path)?;
+    let table = Table::read(&args.dataset)?;
+    let embedding = Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &args.input, output: &args.output };
+    let stop = stop_flag()?;
+    let bar = bar("embedding", args.quiet);
+    let started = std::time::Instant::now();
+    let embedded = embedding.run(table, &stop, &mut |n_done, n_rows| {
+        bar.set_length(n_rows as u64);
+        bar.set_position(n_done as u64);
+    })?;
+    bar.finish_and_clear();
+    let Some(embedded) = embedded else { bail!("stopped before the end; the same command goes on") };
+    if !args.quiet {
+        show_faults(&embedded.faults);
+        let (n_new, seconds) = (embedded.n_rows - embedded.n_found, started.elapsed().as_secs_f64());
+        let found =
+            if embedded.n_found > 0 { format!(", {} were there from an earlier run", embedded.n_found) } else { String::new() };
+        line(&format!("{}: {} rows{found}; {:.0} rows/s", args.output.display(), embedded.n_rows, n_new as f64 / seconds))?;
+    }
+    Ok(())
+}
+
+/// Makes, changes or describes an index.
+pub fn index(args: IndexCommand) -> Result<()> {
+    match args {
+        IndexCommand::Build { index, rows, precision, kind, links, candidates, quiet } => {
+            let precision = match precision {
+                Precision::F32 => mbm::Precision::F32,
+                Precision::F16 => mbm::Precision::F16,
+                Precision::I8 => mbm::Precision::I8,
+            };
+            let graph = match kind {
+                IndexType::Hnsw => Some(GraphSettings { links: links.into(), candidates: candidates.into() }),
+                IndexType::Exact => None,
+            };
+            let settings = IndexSettings { precision, graph };
+            with_rows(&index, rows, quiet, |rows, observe| Ok(mbm::build_index(&index, rows, settings, observe)?))
+        }
+        IndexCommand::Add { index, rows, quiet } => {
+            with_rows(&index, rows, quiet, |rows, observe| Ok(mbm::add_to_index(&index, rows, observe)?))
+        }
+        IndexCommand::Remove { index, filter } => {
+            let n_removed = mbm::remove_from_index(&index, &mbm::parse_filter(&filter)?).map_err(mbm::Error::from)?;
+            line(&format!("{}: {n_removed} rows removed", index.display()))
+        }
+        IndexCommand::Info { index, json } => info(&index, json),
+    }
+}
+
+type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
+
+fn with_rows(index: &Path, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
+    let path = rows.dataset.or(rows.embeddings).context("name a dataset or embeddings")?;
+    let table = Table::read(&path)?;
+    let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
+    let vectors = match (&predictor, &rows.model_path, rows.column) {
+        (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input },
+        (_, _, Some(column)) => VectorSource::Column(column),
+        _ => bail!("name a model, or a column of embeddings"),
+    };
+    let bar = Mutex::new(bar("embedding", quiet));
+    let show = |indexing: Indexing| {
+        let Ok(bar) = bar.lock() else { return };
+        match indexing {
+            Indexing::Embedding(n_done, n_rows) => {
+                bar.set_length(n_rows as u64);
+                bar.set_position(n_done as u64);
+            }
+            Indexing::Linking(n_done) => {
+                bar.set_message("linking");
+                bar.set_position(n_done as u64);
+            }
+        }
+    };
+    let indexed = fill(IndexRows { table, vectors }, &show)?;
+    if let Ok(bar) = bar.lock() {
+        bar.finish_and_clear();
+    }
+    if quiet {
+        return Ok(());
+    }
+    show_faults(&indexed.faults);
+    let more = [(indexed.n_repeated, "repeated"), (indexed.n_absent, "without a vector")];
+    let more: String = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
+    line(&format!("{}: {} rows added{more}", index.display(), indexed.n_rows))
+}
+
+fn info(path: &Path, json: bool) -> Result<()> {
+    let index = Index::open(path).map_err(mbm::Error::from)?;
+    let info = index.info();
+    if json {
+        return line(&serde_json::to_string_pretty(&json!({ "info": info, "spec": index.spec }))?);
+    }
+    let names: Vec<&str> = index.spec.columns.iter().map(|column| column.name.as_str()).collect();
+    let precision = format!("{:?}", index.spec.precision).to_lowercase();
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / f64::from(1 << 20));
+    line(&format!("{} rows of {} values in {precision}, {} removed", info.n_rows, index.spec.width, info.n_removed))?;
+    line(&format!("{} parts, {} with a graph", info.n_segments, info.n_graphs))?;
+    line(&format!(
+        "vectors {}, graphs {}, columns {}",
+        megabytes(info.vector_bytes),
+        megabytes(info.graph_bytes),
+        megabytes(info.column_bytes)
+    ))?;
+    line(&format!("columns: {}", names.join(", ")))
+}
+
+/// Prints what is nearest.
+pub fn search(args: &Search) -> Result<()> {
+    let retriever = Retriever::open(&args.index, args.model_path.as_deref())?;
+    let asked = asked(args, &retriever)?;
+    let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
+    let width = (!args.exact).then_some(args.width as usize);
+    let hits = retriever.search(&asked, mbm::Search { k: args.k as usize, width, filter: filter.as_ref() })?;
+    if let Some(path) = &args.html {
+        std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)).with_context(|| path.display().to_string())?;
+        return line(&format!("{}: {} rows", path.display(), hits.len()));
+    }
+    let names: Vec<&str> = retriever.index.spec.columns.iter().map(|column| column.name.as_str()).collect();
+    if args.json {
+        return hits.iter().try_for_each(|hit| line(&object(&names, hit).to_string()));
+    }
+    let head = ["rank", "cosine"].iter().chain(&names).map(|name| name.to_string()).collect();
+    let row = |(at, hit): (usize, &Hit)| {
+        let first = [(at + 1).to_string(), format!("{:.4}", hit.similarity)];
+        first.into_iter().chain(hit.values.iter().map(shown)).collect::<Vec<String>>()
+    };
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(hits.iter().enumerate().map(row)).collect();
+    columns(&rows).iter().try_for_each(|text| line(text))
+}
+
+fn title(args: &Search) -> String {
+    let paths = [&args.image, &args.audio].into_iter().flatten().map(|path| path.display().to_string());
+    let parts: Vec<String> = args.text.iter().chain(&args.row).cloned().chain(paths).collect();
+    parts.join(" + ")
+}
+
+fn asked(args: &Search, retriever: &Retriever) -> Result<Vec<Asked>> {
+    let mut asked = Vec::new();
+    if let Some(text) = &args.text {
+        asked.push(Asked { input: retriever.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
+    }
+    let files = [("image", &args.image, args.image_weight), ("audio", &args.audio, args.audio_weight)];
+    for (kind, path, weight) in files {
+        let Some(path) = path else { continue };
+        let cell = Cell::text(&path.display().to_string());
+        asked.push(Asked { input: retriever.input_of(kind)?, cell, weight });
+    }
+    if let Some(row) = &args.row {
+        let row: Map<String, Value> = serde_json::from_str(row).context("--row is not a JSON object")?;
+        asked.extend(row.into_iter().map(|(input, value)| Asked { input, cell: Cell::json(value), weight: 1.0 }));
+    }
+    if asked.is_empty() {
+        bail!("nothing to look for: give --text, --image, --audio or --row");
+    }
+    Ok(asked)
+}
+
+fn object(names: &[&str], hit: &Hit) -> Value {
+    let value = |value: &IndexValue| match value {
+        IndexValue::Null => Value::Null,
+        IndexValue::Number(number) => json!(number),
+        IndexValue::Text(text) => json!(text),
+    };
+    let values: Map<String, Value> = names.iter().zip(&hit.values).map(|(name, it)| ((*name).to_owned(), value(it))).collect();
+    json!({ "similarity": hit.similarity, "row": values })
+}
+
+/// A cell in a table of the terminal.
+fn shown(value: &IndexValue) -> String {
+    match value {
+        IndexValue::Null => "-".to_owned(),
+        IndexValue::Number(number) => number.to_string(),
+        IndexValue::Text(text) if text.chars().count() > 60 => text.chars().take(59).chain(['\u{2026}']).collect(),
+        IndexValue::Text(text) => text.clone(),
+    }
+}

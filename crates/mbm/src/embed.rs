@@ -1,0 +1,275 @@
+//! Rows as vectors: those of an embedding's inputs, or the fused vector of a model that has no embedding.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mbm_data::{Batch, Cell, Dataset, FaultReport, Sample, Table};
+use mbm_model::in_pool;
+use rayon::prelude::*;
+
+use crate::error::Error;
+use crate::head::Head;
+use crate::prediction::Prediction;
+use crate::predictor::{Predictor, to_vec};
+use crate::write::{Column, Format, Value, Writer};
+
+/// One kind of vector that a model makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tower {
+    /// The input that it is made from; all inputs together where none is named.
+    pub input: Option<String>,
+    /// Values of a vector.
+    pub width: usize,
+}
+
+/// Vectors of a row, one a tower; none where what it is made from is absent.
+pub type Vectors = Vec<Option<Vec<f32>>>;
+
+/// Rows of a part, which is written at once.
+const PART: usize = 4096;
+
+impl Predictor {
+    /// The vectors that this model makes of a row, those of the first embedding, or the fused one.
+    pub fn towers(&self) -> Vec<Tower> {
+        match self.embedding() {
+            Some((_, align, width)) => align.iter().map(|input| Tower { input: Some(input.clone()), width }).collect(),
+            None => vec![Tower { input: None, width: self.model.width() }],
+        }
+    }
+
+    /// The first embedding output: its position, what it aligns, and the width of its vectors.
+    fn embedding(&self) -> Option<(usize, &[String], usize)> {
+        let outputs = self.heads.iter().zip(&self.plan.config.output_features).enumerate();
+        outputs.into_iter().find_map(|(at, (head, feature))| match head {
+            Head::Embedding { align } => Some((at, align.as_slice(), feature.n_embedded() / align.len())),
+            _ => None,
+        })
+    }
+
+    /// Vectors of a batch: `[rows][towers]`.
+    pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
+        let Some((output, ..)) = self.embedding() else {
+            let fused = in_pool(|| self.model.fuse(self.encode(batch)).pooled);
+            let [_, width] = fused.dims();
+            return to_vec(fused).chunks(width).map(|row| vec![Some(row.to_vec())]).collect();
+        };
+        let row = |prediction: Prediction| match prediction {
+            Prediction::Embeddings(vectors) => vectors.into_iter().map(|it| Some(it).filter(|it| !it.is_empty())).collect(),
+            other => unreachable!("an embedding predicts {other:?}"),
+        };
+        self.predict_batch(batch).swap_remove(output).into_iter().map(row).collect()
+    }
+
+    /// A table through the inputs that are named, or through all where none is.
+    ///
+    /// # Errors
+    /// A name that is no input, or whose column the table lacks.
+    pub fn reading(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
+        let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
+        if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
+            return Err(Error::Unfit(format!("'{unknown}' is no input of the model; there are: {}", names.join(", "))));
+        }
+        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+        for (at, field) in self.inputs.iter().enumerate().filter(|_| !inputs.is_empty()) {
+            if inputs.contains(&field.name) {
+                dataset.table.require(&field.column)?;
+            } else {
+                dataset.hide(at);
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// Vectors of some rows; what could not be read goes to the report.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn embed(&self, dataset: &Dataset, rows: &[usize], faults: &mut FaultReport) -> Result<Vec<Vectors>, Error> {
+        let mut vectors = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.batch_size()) {
+            let read = rows.par_iter().map(|row_idx| dataset.sample_with_faults(*row_idx)).collect::<Result<Vec<_>, _>>()?;
+            for (sample, row_faults) in &read {
+                for (field, fault) in dataset.fields.iter().zip(row_faults) {
+                    fault.iter().for_each(|fault| faults.add(&field.name, sample.row_idx + 1, fault));
+                }
+            }
+            let samples: Vec<Sample> = read.into_iter().map(|(sample, _)| sample).collect();
+            vectors.extend(self.embed_batch(&Batch::collate(dataset, &samples)));
+        }
+        Ok(vectors)
+    }
+}
+
+/// A table of vectors on its way into a file: rows already embedded lie in parts beside it, so that a run that was stopped goes on.
+pub struct Embedding<'a> {
+    /// The model.
+    pub predictor: &'a Predictor,
+    /// What the model is, as [`crate::model_hash`] says.
+    pub model_hash: &'a str,
+    /// The inputs that are read.
+    pub inputs: &'a [String],
+    /// The file: `.parquet`, `.jsonl`, `.csv` with the table's columns beside the vectors, or `.npy`.
+    pub output: &'a Path,
+}
+
+/// What embedding a table came to.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Rows of the file.
+    pub n_rows: usize,
+    /// Of these, rows that an earlier run had embedded.
+    pub n_found: usize,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+}
+
+impl Embedding<'_> {
+    /// Embeds and writes; `observe` hears how many rows are done, of how many. Stops early where `stop` says so, and then writes no file.
+    ///
+    /// # Errors
+    /// A table without the inputs, a disk that is full.
+    pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
+        let dataset = self.predictor.reading(table, self.inputs)?;
+        let towers = self.shown();
+        let n_rows = dataset.table.n_rows();
+        // A name that cannot be written is better known now.
+        let aside = aside(self.output, ".tmp");
+        let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
+        let parts = self.parts(&dataset)?;
+        let mut faults = FaultReport::default();
+        let mut n_found = 0;
+        for start in (0..n_rows).step_by(PART) {
+            let path = parts.join(format!("{start:09}.f32"));
+            let rows: Vec<usize> = (start..(start + PART).min(n_rows)).collect();
+            if path.is_file() {
+                n_found += rows.len();
+            } else {
+                let mut vectors = Vec::with_capacity(rows.len());
+                for rows in rows.chunks(self.predictor.batch_size()) {
+                    if stop.load(Ordering::Relaxed) {
+                        std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
+                        return Ok(None);
+                    }
+                    vectors.extend(self.predictor.embed(&dataset, rows, &mut faults)?);
+                    observe(start + vectors.len(), n_rows);
+                }
+                write_part(&path, &vectors, &towers).map_err(Error::io(&path))?;
+            }
+            observe(start + rows.len(), n_rows);
+        }
+        self.join(writer, &dataset, &towers, &parts)?;
+        std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
+        std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
+        Ok(Some(Embedded { n_rows, n_found, faults }))
+    }
+
+    /// The towers whose inputs are read, by their position.
+    fn shown(&self) -> Vec<(usize, Tower)> {
+        let reads =
+            |tower: &Tower| tower.input.as_ref().is_none_or(|input| self.inputs.is_empty() || self.inputs.contains(input));
+        self.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
+    }
+
+    /// The table's columns, unless the file has room for vectors alone, and a column for each tower.
+    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
+        let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
+        match Format::of(self.output) {
+            Ok(Format::Npy) => vectors.collect(),
+            _ => dataset.table.columns.iter().map(Column::text).chain(vectors).collect(),
+        }
+    }
+
+    /// The folder of parts: what an earlier run left, if it was of the same model, table and inputs; else a new one.
+    fn parts(&self, dataset: &Dataset) -> Result<PathBuf, Error> {
+        let folder = aside(self.output, ".parts");
+        let path = folder.join("parts.json");
+        let of =
+            serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
+        if std::fs::read_to_string(&path).is_ok_and(|found| found == of) {
+            return Ok(folder);
+        }
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+        }
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        std::fs::write(&path, of).map_err(Error::io(&path))?;
+        Ok(folder)
+    }
+
+    fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
+        let has_columns = Format::of(self.output)? != Format::Npy;
+        for start in (0..dataset.table.n_rows()).step_by(PART) {
+            let path = parts.join(format!("{start:09}.f32"));
+            let n_rows = PART.min(dataset.table.n_rows() - start);
+            for (at, vectors) in read_part(&path, n_rows, towers)?.into_iter().enumerate() {
+                let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
+                let vectors = vectors.into_iter().map(|it| it.map_or(Value::Null, Value::Vector));
+                writer.write(row.iter().map(text_value).chain(vectors).collect())?;
+            }
+        }
+        writer.finish()
+    }
+}
+
+impl Tower {
+    /// The column that its vectors are written in.
+    pub fn column(&self) -> String {
+        self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
+    }
+}
+
+fn text_value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Empty => Value::Null,
+        other => Value::Text(other.to_text()),
+    }
+}
+
+fn aside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// For each row and tower, 1 and its values, or 0 and as many zeros.
+fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)]) -> std::io::Result<()> {
+    let aside = aside(path, ".tmp");
+    let mut out = BufWriter::new(File::create(&aside)?);
+    for row in vectors {
+        for (at, tower) in towers {
+            let absent = vec![0.0; tower.width];
+            let values = row[*at].as_ref().unwrap_or(&absent);
+            let there = f32::from(u8::from(row[*at].is_some()));
+            for value in [&there].into_iter().chain(values) {
+                out.write_all(&value.to_le_bytes())?;
+            }
+        }
+    }
+    out.flush()?;
+    out.get_ref().sync_all()?;
+    std::fs::rename(&aside, path)
+}
+
+fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)]) -> Result<Vec<Vectors>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
+    if values.len() != n_rows * width {
+        return Err(Error::Damaged {
+            path: path.to_path_buf(),
+            message: "not as long as it should be; remove it and go on".to_owned(),
+        });
+    }
+    let row = |values: &[f32]| {
+        let mut rest = values;
+        let tower = |(_, tower): &(usize, Tower)| {
+            let (own, behind) = rest.split_at(tower.width + 1);
+            rest = behind;
+            (own[0] == 1.0).then(|| own[1..].to_vec())
+        };
+        towers.iter().map(tower).collect()
+    };
+    Ok(values.chunks(width).map(row).collect())
+}

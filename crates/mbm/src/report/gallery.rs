@@ -1,0 +1,36 @@
+//! What a search has found, as one self-contained page.
+
+use mbm_data::Cell;
+use mbm_index::{Hit, Value};
+
+use super::html::{Page, escape, number};
+use super::pictures::thumbnail;
+use crate::retriever::Retriever;
+
+/// A page of cards, the nearest first: pictures, the other columns, and the cosine.
+pub fn gallery(retriever: &Retriever, title: &str, hits: &[Hit]) -> String {
+    let mut page = Page::new(title);
+    page.heading(title);
+    page.paragraph(&format!("{} of {} rows, the nearest first.", hits.len(), retriever.index.info().n_rows));
+    let cards: String = hits.iter().enumerate().map(|(at, hit)| card(retriever, at + 1, hit)).collect();
+    page.section("Found", &format!("<div class=grid>{cards}</div>"));
+    page.finish()
+}
+
+fn card(retriever: &Retriever, rank: usize, hit: &Hit) -> String {
+    let pictures = retriever.pictures();
+    let mut content = String::new();
+    for (at, (column, value)) in retriever.index.spec.columns.iter().zip(&hit.values).enumerate() {
+        let picture = pictures.iter().find(|(picture, _)| *picture == at);
+        content.push_str(&match (value, picture) {
+            (Value::Null, _) => String::new(),
+            (Value::Text(path), Some((_, max_pixels))) => {
+                let cell = Cell::text(path);
+                thumbnail(&cell, &retriever.origin.folder, *max_pixels, &column.name)
+            }
+            (Value::Text(text), None) => format!("<div>{}: {}</div>", escape(&column.name), escape(text)),
+            (Value::Number(value), _) => format!("<div>{}: {value}</div>", escape(&column.name)),
+        });
+    }
+    format!("<div class=card>{content}<div class=dim>{rank}, cosine {}</div></div>", number(f64::from(hit.similarity)))
+}
