@@ -161,7 +161,7 @@ struct Growing<'a> {
 impl Links for Growing<'_> {
     fn links(&self, row: u32, layer: usize, out: &mut Vec<u32>) {
         out.clear();
-        out.extend(lock(&self.rows[row as usize]).get(layer).into_iter().flatten());
+        out.extend_from_slice(lock(&self.rows[row as usize]).get(layer).map_or(&[], Vec::as_slice));
     }
 
     fn seen(&self) -> &Mutex<Vec<Seen>> {
@@ -255,7 +255,7 @@ pub(crate) struct Graph {
 impl Links for Graph {
     fn links(&self, row: u32, layer: usize, out: &mut Vec<u32>) {
         out.clear();
-        out.extend(self.list(row as usize, layer).unwrap_or_default());
+        out.extend_from_slice(self.list(row as usize, layer).unwrap_or_default());
     }
 
     fn seen(&self) -> &Mutex<Vec<Seen>> {

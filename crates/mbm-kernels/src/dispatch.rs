@@ -32,7 +32,7 @@ pub(crate) trait Instructions {
     fn load_halves(values: &[u16]) -> Self::Vector;
     /// The sum of the products of two slices of one length.
     fn product_of_bytes(a: &[i8], b: &[i8]) -> i32;
-    /// Asks for what a slice holds, or for its first half kilobyte, to be brought into the cache.
+    /// Asks for what a slice holds, or for its first two kilobytes, to be brought into the cache.
     fn prefetch<T>(values: &[T]);
 
     /// The first `count` numbers of a slice, or as many as a vector has; zeros behind them.
@@ -241,7 +241,7 @@ macro_rules! x86 {
 
             #[inline(always)]
             fn prefetch<T>(values: &[T]) {
-                let n_bytes = std::mem::size_of_val(values).min(512);
+                let n_bytes = std::mem::size_of_val(values).min(2048);
                 for at in (0..n_bytes).step_by(64) {
                     unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast::<i8>().add(at)) }
                 }

@@ -26,7 +26,7 @@ pub enum Query {
 const TOP: f32 = 127.0;
 
 /// Rows ahead that are asked for from memory.
-const AHEAD: usize = 4;
+const AHEAD: usize = 3;
 
 /// In eight bits: whole numbers from -127 to 127, and what they have to be multiplied with.
 pub fn to_bytes(values: &[f32]) -> (Vec<i8>, f32) {
