@@ -29,13 +29,16 @@ pub fn message(error: &anyhow::Error) -> String {
     })
 }
 
-/// Rows of cells in columns as wide as they need, the first left, the others right.
+/// Rows of cells in columns as wide as they need: the first left, of the others those that hold numbers right.
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    // The first row may be a head.
+    let is_number = |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());
+    let goes_right: Vec<bool> = (0..n_columns).map(|at| at > 0 && is_number(at)).collect();
     let cell = |(at, cell): (usize, &String)| {
-        if at == 0 { format!("{cell:<w$}", w = widths[at]) } else { format!("{cell:>w$}", w = widths[at]) }
+        if goes_right[at] { format!("{cell:>w$}", w = widths[at]) } else { format!("{cell:<w$}", w = widths[at]) }
     };
     rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()).collect()
 }

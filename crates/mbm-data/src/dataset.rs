@@ -57,6 +57,8 @@ pub struct Dataset {
     /// How many of the fields are inputs.
     pub n_inputs: usize,
     columns: Vec<Option<usize>>,
+    /// Inputs that are not to be read.
+    hidden: Vec<usize>,
     cache: Option<Cache>,
     /// Steps of the longest input of each prepared row.
     lengths: Vec<u32>,
@@ -143,12 +145,13 @@ impl Dataset {
         let n_inputs = inputs.len();
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
-        Self { table, fields, n_inputs, columns, cache: None, lengths: Vec::new() }
+        Self { table, fields, n_inputs, columns, hidden: Vec::new(), cache: None, lengths: Vec::new() }
     }
 
-    /// Makes an input absent in every row, as if the table lacked its column.
+    /// Makes an input absent in every row, whatever the table has, and nobody's fault.
     pub fn hide(&mut self, input: usize) {
         self.columns[input] = None;
+        self.hidden.push(input);
     }
 
     /// Reads rows once: counts their faults, applies each feature's strategy, and keeps payloads up to `max_bytes` on disk so
@@ -283,6 +286,7 @@ impl Dataset {
             };
             match known.map_or_else(payload, |features| Ok(Payload::Encoded(features))) {
                 Ok(payload) => (read.sample.payloads.push(payload), read.faults.push(None)),
+                Err(_) if self.hidden.contains(&at) => (read.sample.payloads.push(Payload::Missing), read.faults.push(None)),
                 Err(fault) => (read.sample.payloads.push(Payload::Missing), read.faults.push(Some(fault))),
             };
         }

@@ -1,8 +1,12 @@
 //! Pictures of four brightnesses and the words for them in one space.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, Plan, Predictor, Start, Table};
+use mbm::{
+    Asked, Cell, ConfigFormat, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, Retriever, Start, Table,
+    VectorSource,
+};
 use tempfile::TempDir;
 
 use crate::run;
@@ -62,7 +66,7 @@ fn pictures_and_words_find_each_other_better_than_by_chance() {
     predictor.predict(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &mut writer).unwrap();
     writer.finish().unwrap();
     let row = Table::read(&path).unwrap().row(0).unwrap();
-    assert_eq!(row[0], mbm_data::Cell::Empty, "a caption alone has no similarity");
+    assert_eq!(row[0], Cell::Empty, "a caption alone has no similarity");
 }
 
 /// What a row costs in each epoch, however its batch went through the network.
@@ -100,4 +104,85 @@ fn mistakes_in_an_embedding_are_named() {
     ] {
         assert!(problems.contains(want), "{want}\n{problems}");
     }
+}
+
+#[test]
+fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
+    let predictor = Predictor::open(&results).unwrap();
+    let model_hash = mbm::model_hash(&results).unwrap();
+    let output = folder.path().join("vectors.parquet");
+    let embedding = mbm::Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &[], output: &output };
+    let table = || Table::read(&dataset).unwrap();
+    let stopped = embedding.run(table(), &AtomicBool::new(true), &mut |_, _| ()).unwrap();
+    assert!(stopped.is_none() && !output.exists());
+    let embedded = embedding.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+    assert_eq!((embedded.n_rows, embedded.n_found, embedded.faults.lines().len()), (120, 0, 0));
+    let written = Table::read(&output).unwrap();
+    assert_eq!(written.columns, ["photo", "caption", "photo_embedding", "caption_embedding"]);
+    let vector = |row: usize, column: usize| match &written.row(row).unwrap()[column] {
+        Cell::Numbers(values) => values.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!((vector(0, 2).iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
+    assert_eq!(vector(0, 2), vector(1, 2), "the same picture");
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains(".parts") || name.to_string_lossy().contains(".tmp")));
+    let inputs = ["caption".to_owned()];
+    let output = folder.path().join("captions.npy");
+    let captions = mbm::Embedding { inputs: &inputs, output: &output, ..embedding };
+    let embedded = captions.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+    assert!(embedded.faults.lines().is_empty(), "what is not asked for is not missing");
+    assert_eq!(std::fs::metadata(&output).unwrap().len(), 128 + 120 * 8 * 4);
+}
+
+#[test]
+fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &[]));
+    let predictor = Predictor::open(&results).unwrap();
+    let index = folder.path().join("photos.index");
+    let rows = |input: Option<&str>| IndexRows {
+        table: Table::read(&dataset).unwrap(),
+        vectors: VectorSource::Model { predictor: &predictor, path: &results, input: input.map(str::to_owned) },
+    };
+    let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
+    let indexed = mbm::build_index(&index, rows(Some("photo")), settings, &|_| ()).unwrap();
+    assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
+    let retriever = Retriever::open(&index, None).unwrap();
+    assert_eq!(retriever.inputs(), [("photo", "image"), ("caption", "text")]);
+    let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
+    let find = |asked: &[Asked], filter: Option<&str>| {
+        let filter = filter.map(|text| mbm::parse_filter(text).unwrap());
+        retriever.search(asked, mbm::Search { k: 5, width: Some(64), filter: filter.as_ref() }).unwrap()
+    };
+    let level = |hit: &mbm::Hit| match &hit.values[0] {
+        IndexValue::Text(name) => name.trim_end_matches(".png").parse::<usize>().unwrap() % 4,
+        other => panic!("{other:?}"),
+    };
+    let bright = find(&[asked("caption", "white", 1.0)], None);
+    assert!(bright.iter().filter(|hit| level(hit) >= 2).count() >= 4, "{bright:?}");
+    let path = dataset.with_file_name("8.png").display().to_string();
+    let same = find(&[asked("photo", &path, 1.0)], None);
+    assert!((same[0].similarity - 1.0).abs() < 1e-5 && level(&same[0]) == 0);
+    let both = find(&[asked("photo", &path, 1.0), asked("caption", "black", 0.5)], Some("photo != '8.png'"));
+    assert!(both.len() == 5 && both.iter().all(|hit| hit.values[0] != IndexValue::Text("8.png".into())));
+    let page = mbm::gallery(&retriever, "a <search>", &bright);
+    assert!(page.contains("a &lt;search&gt;") && page.contains("data:image/png;base64,"));
+    let missing = retriever.query(&[asked("photo", "nowhere.png", 1.0)]).unwrap_err().to_string();
+    assert!(missing.contains("photo: file_not_found"), "{missing}");
+    assert!(retriever.input_of("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
+    let other = folder.path().join("other");
+    run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
+    let error = Retriever::open(&index, Some(&other)).err().unwrap().to_string();
+    assert!(error.contains("is not the model that"), "{error}");
+    let predictor = Predictor::open(&other).unwrap();
+    let vectors = VectorSource::Model { predictor: &predictor, path: &other, input: None };
+    let error = mbm::add_to_index(&index, IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
+    assert!(error.to_string().contains("made with another model"), "{error}");
+    mbm::add_to_index(&index, rows(None), &|_| ()).unwrap();
+    assert_eq!(Retriever::open(&index, None).unwrap().index.info().n_rows, 120);
 }
