@@ -35,7 +35,8 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n_columns).map(width).collect();
     // The first row may be a head.
-    let is_number = |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());
+    let is_number =
+        |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());
     let goes_right: Vec<bool> = (0..n_columns).map(|at| at > 0 && is_number(at)).collect();
     let cell = |(at, cell): (usize, &String)| {
         if goes_right[at] { format!("{cell:>w$}", w = widths[at]) } else { format!("{cell:<w$}", w = widths[at]) }

@@ -191,3 +191,76 @@ fn completions_are_printed_for_every_shell() {
         assert!(String::from_utf8(output.stdout).unwrap().contains("output-directory"), "{shell}");
     }
 }
+
+/// A table of seeded vectors: `row,v`.
+fn vectors(folder: &std::path::Path, rows: std::ops::Range<usize>) -> String {
+    let vector = |row: usize| (0..16).map(|at| ((row * 16 + at) as f64 * 0.7).sin().to_string()).collect::<Vec<_>>().join(" ");
+    let lines: String = rows.clone().map(|row| format!("{row},{}\n", vector(row))).collect();
+    let path = folder.join(format!("vectors{}.csv", rows.start));
+    std::fs::write(&path, format!("row,v\n{lines}")).unwrap();
+    path.display().to_string()
+}
+
+fn n_rows(index: &str) -> u64 {
+    let output = mbm(&["index", "info", index, "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    info["info"]["n_rows"].as_u64().unwrap()
+}
+
+#[test]
+fn an_index_is_built_changed_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("index").display().to_string();
+    let from = |rows| ["--embeddings".to_owned(), vectors(folder.path(), rows), "--column".to_owned(), "v".to_owned()];
+    let run = |command: &str, more: &[String]| {
+        let args: Vec<&str> = ["index", command, "--index", &index].into_iter().chain(more.iter().map(String::as_str)).collect();
+        mbm(&args)
+    };
+    let built = run("build", &from(0..300));
+    assert!(built.status.success(), "{}", stderr(&built));
+    assert_eq!(String::from_utf8_lossy(&built.stdout), format!("{index}: 300 rows added\n"));
+    assert!(stderr(&run("build", &from(0..300))).contains("exists already; name another folder"));
+    assert!(run("add", &from(300..400)).status.success());
+    let removed = run("remove", &["--filter".to_owned(), "row < 10".to_owned()]);
+    assert_eq!(String::from_utf8_lossy(&removed.stdout), format!("{index}: 10 rows removed\n"));
+    assert_eq!(n_rows(&index), 390);
+    let asked = mbm(&["search", "--index", &index, "--text", "x"]);
+    assert!(stderr(&asked).contains("its vectors came from a file; name the model that made them with --model-path"));
+    assert_eq!(stderr(&mbm(&["index", "info", "nowhere"])), "error: nowhere: no index here; 'mbm index build' makes one\n");
+}
+
+#[test]
+fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("index").display().to_string();
+    let (first, more) = (vectors(folder.path(), 0..500), vectors(folder.path(), 500..1500));
+    let built = mbm(&["index", "build", "--index", &index, "--embeddings", &first, "--column", "v"]);
+    assert!(built.status.success(), "{}", stderr(&built));
+    let add = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbm"));
+        command.args(["index", "add", "--index", &index, "--embeddings", &more, "--column", "v"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let started = std::time::Instant::now();
+    assert!(add().wait().unwrap().success());
+    let whole = started.elapsed();
+    let mut n_before = n_rows(&index);
+    assert_eq!(n_before, 1500);
+    let mut n_killed = 0;
+    // Fifty moments, spread over what an addition takes by steps of the golden ratio.
+    for at in 1..=50u32 {
+        let mut child = add();
+        std::thread::sleep(whole.mul_f64((f64::from(at) * 0.618_034).fract()));
+        child.kill().unwrap();
+        n_killed += u32::from(!child.wait().unwrap().success());
+        let n_after = n_rows(&index);
+        assert!(n_after == n_before || n_after == n_before + 1000, "kill {at}: {n_before}, then {n_after}");
+        if n_after > n_before {
+            let removed = mbm(&["index", "remove", "--index", &index, "--filter", "row >= 500"]);
+            assert!(removed.status.success(), "{}", stderr(&removed));
+        }
+        n_before = n_rows(&index);
+    }
+    assert!(n_killed >= 25, "only {n_killed} were killed before their end");
+}

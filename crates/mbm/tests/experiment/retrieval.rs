@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    Asked, Cell, ConfigFormat, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, Retriever, Start, Table,
-    VectorSource,
+    Asked, Cell, ConfigFormat, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, Retriever, Start,
+    Table, VectorSource,
 };
 use tempfile::TempDir;
 
