@@ -1,5 +1,7 @@
 //! Conditions on columns, as in the `WHERE` of SQL: `split = 'train' AND (year >= 2010 OR name LIKE '%dog%') AND note IS NOT NULL`.
 
+mod parse;
+
 use rayon::prelude::*;
 
 use crate::IndexError;
@@ -42,21 +44,13 @@ enum Comparison {
     GreaterOrEqual,
 }
 
-/// Parts of a condition in parentheses, at most.
-const MAX_DEPTH: usize = 64;
-
 impl Filter {
     /// Reads a condition.
     ///
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
-        let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1 };
-        let condition = parser.any(0)?;
-        match parser.peek() {
-            None => Ok(Self(condition)),
-            Some((at, token)) => Err(wrong(at, format!("expected AND, OR or the end, found {}", token.shown()))),
-        }
+        parse::condition(text).map(Self)
     }
 
     /// For each row whether the condition holds.
@@ -194,210 +188,8 @@ fn like(text: &str, pattern: &str) -> bool {
     pattern[next..].iter().all(|it| *it == '%')
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Name(String),
-    /// In double quotes, so no keyword.
-    Quoted(String),
-    Value(Value),
-    Sign(&'static str),
-}
-
-impl Token {
-    fn shown(&self) -> String {
-        match self {
-            Self::Name(name) | Self::Quoted(name) => format!("'{name}'"),
-            Self::Value(Value::Text(text)) => format!("the text '{text}'"),
-            Self::Value(value) => format!("{value:?}"),
-            Self::Sign(sign) => format!("'{sign}'"),
-        }
-    }
-}
-
 fn wrong(at: usize, message: String) -> IndexError {
     IndexError::Filter { at, message }
-}
-
-/// Signs, the longer ones first.
-const SIGNS: [&str; 10] = ["<=", ">=", "<>", "!=", "=", "<", ">", "(", ")", ","];
-
-fn tokens(text: &str) -> Result<Vec<(usize, Token)>, IndexError> {
-    let chars: Vec<char> = text.chars().collect();
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while at < chars.len() {
-        let start = at;
-        let c = chars[at];
-        let token = if c.is_whitespace() {
-            at += 1;
-            continue;
-        } else if c == '\'' || c == '"' {
-            let mut word = String::new();
-            at += 1;
-            // A quote within is written twice.
-            loop {
-                match chars.get(at) {
-                    None => return Err(wrong(start + 1, format!("the quote {c} is not closed"))),
-                    Some(it) if *it == c && chars.get(at + 1) == Some(&c) => at += 2,
-                    Some(it) if *it == c => break,
-                    Some(_) => at += 1,
-                }
-                word.push(chars[at - 1]);
-            }
-            at += 1;
-            if c == '"' { Token::Quoted(word) } else { Token::Value(Value::Text(word)) }
-        } else if c.is_ascii_digit() || c == '-' || c == '.' {
-            at += 1;
-            while chars.get(at).is_some_and(|it| {
-                it.is_ascii_alphanumeric() || *it == '.' || (matches!(it, '-' | '+') && matches!(chars[at - 1], 'e' | 'E'))
-            }) {
-                at += 1;
-            }
-            let word: String = chars[start..at].iter().collect();
-            Token::Value(Value::Number(word.parse().map_err(|_| wrong(start + 1, format!("'{word}' is not a number")))?))
-        } else if c.is_alphabetic() || c == '_' {
-            while chars.get(at).is_some_and(|it| it.is_alphanumeric() || matches!(it, '_' | '.')) {
-                at += 1;
-            }
-            Token::Name(chars[start..at].iter().collect())
-        } else {
-            let sign = SIGNS.iter().find(|sign| sign.chars().enumerate().all(|(n, it)| chars.get(at + n) == Some(&it)));
-            let sign = sign.ok_or_else(|| wrong(start + 1, format!("'{c}' means nothing here")))?;
-            at += sign.len();
-            Token::Sign(sign)
-        };
-        tokens.push((start + 1, token));
-    }
-    Ok(tokens)
-}
-
-struct Parser {
-    tokens: Vec<(usize, Token)>,
-    next: usize,
-    end: usize,
-}
-
-impl Parser {
-    fn peek(&self) -> Option<(usize, &Token)> {
-        self.tokens.get(self.next).map(|(at, token)| (*at, token))
-    }
-
-    fn take(&mut self, wanted: &str) -> Result<(usize, Token), IndexError> {
-        let token = self.tokens.get(self.next).cloned();
-        self.next += 1;
-        token.ok_or_else(|| wrong(self.end, format!("expected {wanted}, found the end")))
-    }
-
-    /// Takes a keyword or a sign if it comes next.
-    fn takes(&mut self, word: &str) -> bool {
-        let is_next = match self.peek() {
-            Some((_, Token::Name(name))) => name.eq_ignore_ascii_case(word),
-            Some((_, Token::Sign(sign))) => *sign == word,
-            _ => false,
-        };
-        self.next += usize::from(is_next);
-        is_next
-    }
-
-    fn must(&mut self, word: &str) -> Result<(), IndexError> {
-        if self.takes(word) {
-            return Ok(());
-        }
-        let (at, found) = self.peek().map_or((self.end, "the end".to_owned()), |(at, token)| (at, token.shown()));
-        Err(wrong(at, format!("expected {word}, found {found}")))
-    }
-
-    fn any(&mut self, depth: usize) -> Result<Condition, IndexError> {
-        let mut conditions = vec![self.all(depth)?];
-        while self.takes("OR") {
-            conditions.push(self.all(depth)?);
-        }
-        Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::Any(conditions) })
-    }
-
-    fn all(&mut self, depth: usize) -> Result<Condition, IndexError> {
-        let mut conditions = vec![self.one(depth)?];
-        while self.takes("AND") {
-            conditions.push(self.one(depth)?);
-        }
-        Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::All(conditions) })
-    }
-
-    fn one(&mut self, depth: usize) -> Result<Condition, IndexError> {
-        if depth > MAX_DEPTH {
-            return Err(wrong(self.peek().map_or(self.end, |(at, _)| at), "nested too deeply".to_owned()));
-        }
-        if self.takes("NOT") {
-            return Ok(Condition::Not(Box::new(self.one(depth + 1)?)));
-        }
-        if self.takes("(") {
-            let condition = self.any(depth + 1)?;
-            return self.must(")").map(|()| condition);
-        }
-        let named = match self.take("a column")? {
-            (at, Token::Name(name) | Token::Quoted(name)) => Named { name, at },
-            (at, other) => return Err(wrong(at, format!("expected a column, found {}", other.shown()))),
-        };
-        self.test(named)
-    }
-
-    fn test(&mut self, named: Named) -> Result<Condition, IndexError> {
-        if self.takes("IS") {
-            let is_not = self.takes("NOT");
-            self.must("NULL")?;
-            let test = Condition::Test(named, Test::IsNull);
-            return Ok(if is_not { Condition::Not(Box::new(test)) } else { test });
-        }
-        if self.takes("NOT") {
-            // `a NOT IN (1)` and `a NOT LIKE 'x'` hold where there is a value.
-            let is_null = Condition::Test(named.clone(), Test::IsNull);
-            let test = self.test(named)?;
-            return Ok(Condition::Not(Box::new(Condition::Any(vec![is_null, test]))));
-        }
-        let test = if self.takes("LIKE") {
-            match self.take("a pattern in quotes")? {
-                (_, Token::Value(Value::Text(pattern))) => Test::Like(pattern),
-                (at, other) => return Err(wrong(at, format!("expected a pattern in quotes, found {}", other.shown()))),
-            }
-        } else if self.takes("IN") {
-            self.must("(")?;
-            let mut values = vec![self.value()?];
-            while self.takes(",") {
-                values.push(self.value()?);
-            }
-            self.must(")")?;
-            Test::In(values)
-        } else {
-            let comparisons = [
-                ("=", Comparison::Equal),
-                ("!=", Comparison::NotEqual),
-                ("<>", Comparison::NotEqual),
-                ("<=", Comparison::LessOrEqual),
-                (">=", Comparison::GreaterOrEqual),
-                ("<", Comparison::Less),
-                (">", Comparison::Greater),
-            ];
-            let Some((_, how)) = comparisons.into_iter().find(|(sign, _)| self.takes(sign)) else {
-                let (at, found) = self.peek().map_or((self.end, "the end".to_owned()), |(at, token)| (at, token.shown()));
-                return Err(wrong(
-                    at,
-                    format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS behind '{}', found {found}", named.name),
-                ));
-            };
-            Test::Compare(how, self.value()?)
-        };
-        Ok(Condition::Test(named, test))
-    }
-
-    fn value(&mut self) -> Result<Value, IndexError> {
-        match self.take("a value")? {
-            (_, Token::Value(value)) => Ok(value),
-            (_, Token::Name(word)) if ["true", "false"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(Value::Text(word.to_ascii_lowercase()))
-            }
-            (at, other) => Err(wrong(at, format!("expected a number or a text in 'quotes', found {}", other.shown()))),
-        }
-    }
 }
 
 #[cfg(test)]

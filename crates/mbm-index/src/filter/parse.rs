@@ -1,0 +1,253 @@
+//! The text of a condition to its tree.
+
+use super::{Comparison, Condition, Named, Test, wrong};
+use crate::IndexError;
+use crate::columns::Value;
+
+/// Parts of a condition in parentheses, at most.
+const MAX_DEPTH: usize = 64;
+
+/// Reads a whole condition.
+pub(super) fn condition(text: &str) -> Result<Condition, IndexError> {
+    let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1 };
+    let condition = parser.any(0)?;
+    match parser.peek() {
+        None => Ok(condition),
+        Some((at, token)) => Err(wrong(at, format!("expected AND, OR or the end, found {}", token.shown()))),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    Name(String),
+    /// In double quotes, so no keyword.
+    Quoted(String),
+    Value(Value),
+    Sign(&'static str),
+}
+
+impl Token {
+    fn shown(&self) -> String {
+        match self {
+            Self::Name(name) | Self::Quoted(name) => format!("'{name}'"),
+            Self::Value(Value::Text(text)) => format!("the text '{text}'"),
+            Self::Value(value) => format!("{value:?}"),
+            Self::Sign(sign) => format!("'{sign}'"),
+        }
+    }
+}
+
+/// Signs, the longer ones first.
+const SIGNS: [&str; 10] = ["<=", ">=", "<>", "!=", "=", "<", ">", "(", ")", ","];
+
+/// The words of a condition, each with its character, from 1.
+fn tokens(text: &str) -> Result<Vec<(usize, Token)>, IndexError> {
+    let chars: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while let Some(c) = chars.get(at) {
+        let start = at;
+        let token = match c {
+            c if c.is_whitespace() => {
+                at += 1;
+                continue;
+            }
+            '\'' => Token::Value(Value::Text(quoted(&chars, &mut at)?)),
+            '"' => Token::Quoted(quoted(&chars, &mut at)?),
+            '0'..='9' | '-' | '.' => Token::Value(Value::Number(number(&chars, &mut at)?)),
+            c if c.is_alphabetic() || *c == '_' => Token::Name(name(&chars, &mut at)),
+            _ => Token::Sign(sign(&chars, &mut at)?),
+        };
+        tokens.push((start + 1, token));
+    }
+    Ok(tokens)
+}
+
+/// A text in quotes; a quote within is written twice.
+fn quoted(chars: &[char], at: &mut usize) -> Result<String, IndexError> {
+    let (start, quote) = (*at, chars[*at]);
+    let mut word = String::new();
+    loop {
+        *at += 1;
+        match chars.get(*at) {
+            None => return Err(wrong(start + 1, format!("the quote {quote} is not closed"))),
+            Some(c) if *c == quote && chars.get(*at + 1) != Some(&quote) => break,
+            Some(c) if *c == quote => *at += 1,
+            Some(_) => {}
+        }
+        word.push(chars[*at]);
+    }
+    *at += 1;
+    Ok(word)
+}
+
+fn number(chars: &[char], at: &mut usize) -> Result<f64, IndexError> {
+    let start = *at;
+    *at += 1;
+    let is_exponent = |at: usize| matches!(chars[at], '-' | '+') && matches!(chars[at - 1], 'e' | 'E');
+    while chars.get(*at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '.' || is_exponent(*at)) {
+        *at += 1;
+    }
+    let word: String = chars[start..*at].iter().collect();
+    word.parse().map_err(|_| wrong(start + 1, format!("'{word}' is not a number")))
+}
+
+fn name(chars: &[char], at: &mut usize) -> String {
+    let start = *at;
+    while chars.get(*at).is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '.')) {
+        *at += 1;
+    }
+    chars[start..*at].iter().collect()
+}
+
+fn sign(chars: &[char], at: &mut usize) -> Result<&'static str, IndexError> {
+    let fits = |sign: &&&str| sign.chars().enumerate().all(|(n, c)| chars.get(*at + n) == Some(&c));
+    let sign = SIGNS.iter().find(fits).ok_or_else(|| wrong(*at + 1, format!("'{}' means nothing here", chars[*at])))?;
+    *at += sign.len();
+    Ok(sign)
+}
+
+struct Parser {
+    tokens: Vec<(usize, Token)>,
+    next: usize,
+    end: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> Option<(usize, &Token)> {
+        self.tokens.get(self.next).map(|(at, token)| (*at, token))
+    }
+
+    fn take(&mut self, wanted: &str) -> Result<(usize, Token), IndexError> {
+        let token = self.tokens.get(self.next).cloned();
+        self.next += 1;
+        token.ok_or_else(|| wrong(self.end, format!("expected {wanted}, found the end")))
+    }
+
+    /// Takes a keyword or a sign if it comes next.
+    fn takes(&mut self, word: &str) -> bool {
+        let is_next = match self.peek() {
+            Some((_, Token::Name(name))) => name.eq_ignore_ascii_case(word),
+            Some((_, Token::Sign(sign))) => *sign == word,
+            _ => false,
+        };
+        self.next += usize::from(is_next);
+        is_next
+    }
+
+    fn must(&mut self, word: &str) -> Result<(), IndexError> {
+        if self.takes(word) {
+            return Ok(());
+        }
+        let (at, found) = self.found();
+        Err(wrong(at, format!("expected {word}, found {found}")))
+    }
+
+    fn any(&mut self, depth: usize) -> Result<Condition, IndexError> {
+        let mut conditions = vec![self.all(depth)?];
+        while self.takes("OR") {
+            conditions.push(self.all(depth)?);
+        }
+        Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::Any(conditions) })
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Condition, IndexError> {
+        let mut conditions = vec![self.one(depth)?];
+        while self.takes("AND") {
+            conditions.push(self.one(depth)?);
+        }
+        Ok(if conditions.len() == 1 { conditions.swap_remove(0) } else { Condition::All(conditions) })
+    }
+
+    fn one(&mut self, depth: usize) -> Result<Condition, IndexError> {
+        if depth > MAX_DEPTH {
+            return Err(wrong(self.peek().map_or(self.end, |(at, _)| at), "nested too deeply".to_owned()));
+        }
+        if self.takes("NOT") {
+            return Ok(Condition::Not(Box::new(self.one(depth + 1)?)));
+        }
+        if self.takes("(") {
+            let condition = self.any(depth + 1)?;
+            return self.must(")").map(|()| condition);
+        }
+        let named = match self.take("a column")? {
+            (at, Token::Name(name) | Token::Quoted(name)) => Named { name, at },
+            (at, other) => return Err(wrong(at, format!("expected a column, found {}", other.shown()))),
+        };
+        self.test(named)
+    }
+
+    /// What is said of a column.
+    fn test(&mut self, named: Named) -> Result<Condition, IndexError> {
+        if self.takes("IS") {
+            let is_not = self.takes("NOT");
+            self.must("NULL")?;
+            let test = Condition::Test(named, Test::IsNull);
+            return Ok(if is_not { Condition::Not(Box::new(test)) } else { test });
+        }
+        if self.takes("NOT") {
+            // `a NOT IN (1)` and `a NOT LIKE 'x'` hold where there is a value.
+            let is_null = Condition::Test(named.clone(), Test::IsNull);
+            let test = self.test(named)?;
+            return Ok(Condition::Not(Box::new(Condition::Any(vec![is_null, test]))));
+        }
+        let test = if self.takes("LIKE") {
+            self.pattern()?
+        } else if self.takes("IN") {
+            self.list()?
+        } else {
+            let how = self.comparison(&named.name)?;
+            Test::Compare(how, self.value()?)
+        };
+        Ok(Condition::Test(named, test))
+    }
+
+    fn pattern(&mut self) -> Result<Test, IndexError> {
+        match self.take("a pattern in quotes")? {
+            (_, Token::Value(Value::Text(pattern))) => Ok(Test::Like(pattern)),
+            (at, other) => Err(wrong(at, format!("expected a pattern in quotes, found {}", other.shown()))),
+        }
+    }
+
+    fn list(&mut self) -> Result<Test, IndexError> {
+        self.must("(")?;
+        let mut values = vec![self.value()?];
+        while self.takes(",") {
+            values.push(self.value()?);
+        }
+        self.must(")")?;
+        Ok(Test::In(values))
+    }
+
+    fn comparison(&mut self, name: &str) -> Result<Comparison, IndexError> {
+        let comparisons = [
+            ("=", Comparison::Equal),
+            ("!=", Comparison::NotEqual),
+            ("<>", Comparison::NotEqual),
+            ("<=", Comparison::LessOrEqual),
+            (">=", Comparison::GreaterOrEqual),
+            ("<", Comparison::Less),
+            (">", Comparison::Greater),
+        ];
+        if let Some((_, how)) = comparisons.into_iter().find(|(sign, _)| self.takes(sign)) {
+            return Ok(how);
+        }
+        let (at, found) = self.found();
+        Err(wrong(at, format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS behind '{name}', found {found}")))
+    }
+
+    /// What comes next, and where.
+    fn found(&self) -> (usize, String) {
+        self.peek().map_or((self.end, "the end".to_owned()), |(at, token)| (at, token.shown()))
+    }
+
+    fn value(&mut self) -> Result<Value, IndexError> {
+        match self.take("a value")? {
+            (_, Token::Value(value)) => Ok(value),
+            (_, Token::Name(word)) if ["true", "false"].contains(&word.to_ascii_lowercase().as_str()) => {
+                Ok(Value::Text(word.to_ascii_lowercase()))
+            }
+            (at, other) => Err(wrong(at, format!("expected a number or a text in 'quotes', found {}", other.shown()))),
+        }
+    }
+}
