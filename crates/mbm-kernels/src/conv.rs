@@ -30,6 +30,9 @@ pub struct ConvShape {
 /// Numbers of a block of columns: half of a second-level cache of one megabyte.
 const BLOCK: usize = 1 << 17;
 
+/// Places that a product should have: with fewer, pictures stand side by side in it.
+const WIDE: usize = 128;
+
 impl ConvShape {
     /// Rows and columns of what comes out.
     ///
@@ -67,6 +70,25 @@ impl ConvShape {
         let [rows, columns] = self.out_size();
         let height = if self.is_plain() { rows } else { (BLOCK / (self.depth() * columns).max(1)).clamp(1, rows) };
         (0..rows).step_by(height).map(move |first| first..(first + height).min(rows))
+    }
+
+    /// Pictures that stand side by side in one product.
+    fn group(&self) -> usize {
+        let n_places = self.out_size().iter().product::<usize>().max(1);
+        (WIDE / n_places).min(BLOCK / (self.depth() * n_places).max(1)).max(1)
+    }
+
+    /// `[depth, pictures * places]`: what all places of some pictures see.
+    fn columns_of_group(&self, pictures: &[f32], out: &mut Vec<f32>) {
+        let [rows, columns] = self.out_size();
+        let (n_places, n_pictures) = (rows * columns, pictures.len() / self.n_in());
+        out.resize(self.depth() * n_pictures * n_places, 0.0);
+        // Row by row: what a run writes too much is written over by the next picture's, or by the next row.
+        for (row, out) in out.chunks_mut(n_pictures * n_places).enumerate() {
+            for (at, picture) in pictures.chunks(self.n_in()).enumerate() {
+                self.fill_columns(picture, &(0..rows), row..row + 1, &mut out[at * n_places..]);
+            }
+        }
     }
 
     /// Pictures that each thread takes.
@@ -132,13 +154,12 @@ impl ConvShape {
         });
     }
 
-    /// Adds what the places of some rows saw back to where they saw it.
-    fn add_columns(&self, columns: &[f32], rows: &Range<usize>, picture: &mut [f32]) {
-        let n_columns = self.out_size()[1];
-        let (n_places, stride) = (rows.len() * n_columns, self.stride[1]);
+    /// Adds what the places of some rows saw back to where they saw it; rows of the matrix are `width` apart.
+    fn add_columns(&self, columns: &[f32], width: usize, rows: &Range<usize>, picture: &mut [f32]) {
+        let stride = self.stride[1];
         self.each_run(0..self.depth(), rows, |row, place, inside, from| {
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return };
-            let run = &columns[row * n_places + place..][inside];
+            let run = &columns[row * width + place..][inside];
             if stride == 1 {
                 picture[from..from + run.len()].iter_mut().zip(run).for_each(|(sum, value)| *sum += value);
             } else {
@@ -226,6 +247,8 @@ fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
 thread_local! {
     /// What the columns of a block lie in, from one convolution to the next.
     static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// What comes out of pictures side by side, or their gradient.
+    static SIDE_BY_SIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// `[batch, in, height, width]` by `[out, in, kernel height, kernel width]`: `[batch, out, height, width]`, perhaps finished.
@@ -247,7 +270,11 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: 
     if let Some(Finish { by, beside }) = finish {
         assert!([by.scale.len(), by.shift.len()] == [shape.channels[1]; 2] && (beside.is_empty() || beside.len() == out.len()));
     }
+    let group = if shared { 1 } else { shape.group() };
     out.par_chunks_mut(share * n_out).zip(pictures.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, pictures))| {
+        if group > 1 {
+            return shape.forward_in_groups(group, pictures, weight, out, part * share, finish);
+        }
         let mut buffer = COLUMNS.take();
         for (at, (out, picture)) in out.chunks_mut(n_out).zip(pictures.chunks(n_in)).enumerate() {
             for block in shape.blocks() {
@@ -273,6 +300,39 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: 
         COLUMNS.set(buffer);
     });
     out
+}
+
+impl ConvShape {
+    /// Small pictures, several in each product; `first` is the number of the first one.
+    fn forward_in_groups(
+        &self,
+        group: usize,
+        pictures: &[f32],
+        weight: Matrix,
+        out: &mut [f32],
+        first: usize,
+        finish: Option<Finish>,
+    ) {
+        let (mut seen, mut made) = (COLUMNS.take(), SIDE_BY_SIDE.take());
+        let (n_in, n_out) = (self.n_in(), self.n_out());
+        let n_places = n_out / self.channels[1];
+        for (at, (out, pictures)) in out.chunks_mut(group * n_out).zip(pictures.chunks(group * n_in)).enumerate() {
+            self.columns_of_group(pictures, &mut seen);
+            let width = pictures.len() / n_in * n_places;
+            made.resize(self.channels[1] * width, 0.0);
+            multiply(&mut made, width, weight, Matrix::rows(&seen, [self.depth(), width]), false, false);
+            let start = (first + at * group) * n_out;
+            for (place, out) in out.chunks_mut(n_places).enumerate() {
+                let (picture, channel) = (place / self.channels[1], place % self.channels[1]);
+                out.copy_from_slice(&made[channel * width + picture * n_places..][..n_places]);
+                if let Some(finish) = finish {
+                    finish.apply(channel, start + place * n_places, out);
+                }
+            }
+        }
+        COLUMNS.set(seen);
+        SIDE_BY_SIDE.set(made);
+    }
 }
 
 /// Gradients of the pictures, where asked for, and of the weight.
@@ -315,6 +375,9 @@ impl ConvShape {
         let [rows, columns] = self.out_size();
         let (n_in, n_out, depth) = (self.n_in(), self.n_out(), self.depth());
         let weight = Matrix::rows(weight, [self.channels[1], depth]);
+        if self.group() > 1 {
+            return self.back_in_groups(pictures, weight, gradient, out);
+        }
         let mut sum = vec![0.0; self.channels[1] * depth];
         let (mut seen, mut of_seen) = (COLUMNS.take(), Vec::new());
         for (at, (picture, gradient)) in pictures.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
@@ -334,11 +397,42 @@ impl ConvShape {
                 } else {
                     of_seen.resize(depth * n_places, 0.0);
                     multiply(&mut of_seen, n_places, weight.transposed(), gradient, false, false);
-                    self.add_columns(&of_seen, &block, out);
+                    self.add_columns(&of_seen, n_places, &block, out);
                 }
             }
         }
         COLUMNS.set(seen);
+        sum
+    }
+
+    /// The same for small pictures, several in each product.
+    fn back_in_groups(&self, pictures: &[f32], weight: Matrix, gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
+        let (n_in, n_out, depth, group) = (self.n_in(), self.n_out(), self.depth(), self.group());
+        let (rows, n_places) = (self.out_size()[0], n_out / self.channels[1]);
+        let (mut seen, mut turned, mut of_seen) = (COLUMNS.take(), SIDE_BY_SIDE.take(), Vec::new());
+        let mut sum = vec![0.0; self.channels[1] * depth];
+        for (at, (pictures, gradient)) in pictures.chunks(group * n_in).zip(gradient.chunks(group * n_out)).enumerate() {
+            self.columns_of_group(pictures, &mut seen);
+            let width = pictures.len() / n_in * n_places;
+            turned.resize(self.channels[1] * width, 0.0);
+            for (place, gradient) in gradient.chunks(n_places).enumerate() {
+                let (picture, channel) = (place / self.channels[1], place % self.channels[1]);
+                turned[channel * width + picture * n_places..][..n_places].copy_from_slice(gradient);
+            }
+            let gradient = Matrix::rows(&turned, [self.channels[1], width]);
+            multiply(&mut sum, depth, gradient, Matrix::rows(&seen, [depth, width]).transposed(), true, false);
+            if out.is_empty() {
+                continue;
+            }
+            of_seen.resize(depth * width, 0.0);
+            multiply(&mut of_seen, width, weight.transposed(), gradient, false, false);
+            let out = &mut out[at * group * n_in..][..pictures.len()];
+            for (picture, out) in out.chunks_mut(n_in).enumerate() {
+                self.add_columns(&of_seen[picture * n_places..], width, &(0..rows), out);
+            }
+        }
+        COLUMNS.set(seen);
+        SIDE_BY_SIDE.set(turned);
         sum
     }
 }
@@ -376,7 +470,7 @@ mod tests {
     proptest! {
         #[test]
         fn convolutions_and_their_gradients_are_those_of_the_definition(
-            batch in 1usize..5, n_in in 1usize..4, n_out in 1usize..5, height in 3usize..9, width in 3usize..9,
+            batch in 1usize..9, n_in in 1usize..4, n_out in 1usize..5, height in 3usize..9, width in 3usize..9,
             kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3,
         ) {
             let shape = ConvShape {
