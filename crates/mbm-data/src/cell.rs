@@ -1,5 +1,7 @@
 //! What one place of a table holds, and its bytes in the row store.
 
+use sha2::{Digest, Sha256};
+
 /// A cell as the source gave it, not yet read as any feature.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
@@ -66,6 +68,16 @@ impl Cell {
             Cell::Words(words) => words.join(" "),
             Cell::Bytes(bytes) | Cell::NotUtf8(bytes) => format!("<{} bytes>", bytes.len()),
         }
+    }
+
+    /// A number that equal cells share and others do not: the first eight bytes of the content's SHA-256; 0 for an empty cell.
+    pub fn item(&self) -> u64 {
+        if *self == Cell::Empty {
+            return 0;
+        }
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        Sha256::digest(&bytes).iter().take(8).fold(0, |item, byte| item << 8 | u64::from(*byte)).max(1)
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {

@@ -212,14 +212,11 @@ impl<'a> Prepared<'a> {
         let table = &self.dataset.table;
         let (mut seen, mut rows) = (HashSet::new(), Vec::new());
         for row_idx in 0..table.n_rows() {
-            let is_new = match self.distinct {
-                Some(column) => seen.insert(table.row(row_idx)?.swap_remove(column).to_text()),
-                None => true,
-            };
-            if is_new {
-                rows.push(row_idx);
-            } else {
-                indexed.n_repeated += 1;
+            let item = self.distinct.map(|column| Ok::<_, Error>(table.row(row_idx)?[column].item())).transpose()?;
+            match item {
+                Some(0) => indexed.n_absent += 1,
+                Some(item) if !seen.insert(item) => indexed.n_repeated += 1,
+                _ => rows.push(row_idx),
             }
         }
         Ok(rows)

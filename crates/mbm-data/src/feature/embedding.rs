@@ -4,7 +4,6 @@ use std::path::Path;
 
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape};
 use crate::{Cause, Cell, Fault, Payload};
@@ -47,20 +46,9 @@ impl Fitter for EmbeddingFitter {
 /// # Errors
 /// A row with fewer than two cells.
 pub(crate) fn items<'a>(cells: impl Iterator<Item = Option<&'a Cell>>) -> Result<Payload, Fault> {
-    let items: Vec<u64> = cells.map(|cell| item(cell.unwrap_or(&Cell::Empty))).collect();
+    let items: Vec<u64> = cells.map(|cell| cell.map_or(0, Cell::item)).collect();
     let n_present = items.iter().filter(|item| **item != 0).count();
     if n_present < 2 { Err(Fault::new(Cause::Empty, "")) } else { Ok(Payload::Items(items)) }
-}
-
-/// The first eight bytes of the cell's SHA-256.
-fn item(cell: &Cell) -> u64 {
-    if *cell == Cell::Empty {
-        return 0;
-    }
-    let mut bytes = Vec::new();
-    cell.write(&mut bytes);
-    let hash = Sha256::digest(&bytes);
-    hash.iter().take(8).fold(0, |item, byte| item << 8 | u64::from(*byte)).max(1)
 }
 
 impl Preprocess for FittedEmbedding {

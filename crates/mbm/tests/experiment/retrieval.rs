@@ -152,6 +152,13 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
     let indexed = mbm::build_index(&index, rows(Some("photo")), settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
+    let picture = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
+    let cells = [picture("0.png"), picture("4.png"), picture("0.png"), Cell::Empty];
+    assert_eq!(cells[0].to_text(), cells[1].to_text(), "two pictures of as many bytes");
+    let table = Table::from_rows(vec!["photo".into()], cells.map(|cell| vec![cell]).to_vec(), ".".into()).unwrap();
+    let bytes = IndexRows { table, ..rows(Some("photo")) };
+    let indexed = mbm::build_index(&folder.path().join("bytes.index"), bytes, settings, &|_| ()).unwrap();
+    assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (2, 1, 1));
     let retriever = Retriever::open(&index, None).unwrap();
     assert_eq!(retriever.inputs(), [("photo", "image"), ("caption", "text")]);
     let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
