@@ -242,11 +242,21 @@ fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
         command.args(["index", "add", "--index", &index, "--embeddings", &more, "--column", "v"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
-    let started = std::time::Instant::now();
-    assert!(add().wait().unwrap().success());
-    let whole = started.elapsed();
+    let remove = || {
+        let removed = mbm(&["index", "remove", "--index", &index, "--filter", "row >= 500"]);
+        assert!(removed.status.success(), "{}", stderr(&removed));
+    };
+    let timed = || {
+        let started = std::time::Instant::now();
+        assert!(add().wait().unwrap().success());
+        let whole = started.elapsed();
+        assert_eq!(n_rows(&index), 1500);
+        remove();
+        whole
+    };
+    // The first one also brings the program into memory.
+    let whole = timed().min(timed());
     let mut n_before = n_rows(&index);
-    assert_eq!(n_before, 1500);
     let mut n_killed = 0;
     // Fifty moments, spread over what an addition takes by steps of the golden ratio.
     for at in 1..=50u32 {
@@ -257,8 +267,7 @@ fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
         let n_after = n_rows(&index);
         assert!(n_after == n_before || n_after == n_before + 1000, "kill {at}: {n_before}, then {n_after}");
         if n_after > n_before {
-            let removed = mbm(&["index", "remove", "--index", &index, "--filter", "row >= 500"]);
-            assert!(removed.status.success(), "{}", stderr(&removed));
+            remove();
         }
         n_before = n_rows(&index);
     }

@@ -191,7 +191,15 @@ impl Growing<'_> {
             from = search.layer(&from, layer, self.settings.candidates, None);
             from.retain(|near| near.row != row);
             let links = self.chosen(&from, self.settings.links);
-            lock(&self.rows[row as usize])[layer] = links.iter().map(|near| near.row).collect();
+            let mut own: Vec<u32> = links.iter().map(|near| near.row).collect();
+            {
+                // Others may have linked to the row since it was found in a higher layer.
+                let list = &mut lock(&self.rows[row as usize])[layer];
+                list.retain(|row| !own.contains(row));
+                own.append(list);
+                own.truncate(self.most(layer));
+                *list = own;
+            }
             links.iter().for_each(|near| self.link(near.row, Near { row, ..*near }, layer));
         }
         if let Some(mut held) = highest {

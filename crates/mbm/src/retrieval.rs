@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mbm_algo::metric::{RETRIEVAL, Retrieved, Vectors, evaluate};
+use mbm_algo::metric::{CHANCE, RETRIEVAL, Retrieved, Vectors, evaluate};
 
 /// The rows of an embedding output.
 #[derive(Debug, Clone)]
@@ -51,12 +51,14 @@ impl Embedded {
         self.rows.push(towers.map(place).collect());
     }
 
-    /// The metrics of every direction, and their means under the plain names.
+    /// The metrics of every direction beside what chance would give, and the means of the metrics under the plain names.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
         for (from, to, way) in directions(&self.align) {
-            for (name, value) in evaluate(RETRIEVAL, &self.retrieved(from, to)) {
+            let retrieved = self.retrieved(from, to);
+            values.extend(evaluate(CHANCE, &retrieved).into_iter().map(|(name, value)| (format!("{way}.{name}"), value)));
+            for (name, value) in evaluate(RETRIEVAL, &retrieved) {
                 values.insert(format!("{way}.{name}"), value);
                 let sum = sums.entry(name).or_default();
                 *sum = (sum.0 + value, sum.1 + 1);
@@ -117,5 +119,6 @@ mod tests {
         assert_eq!(metrics["caption_to_image.mean_rank"], 1.5);
         assert_eq!(metrics["image_to_caption.recall_at_1"], 1.0);
         assert_eq!(metrics["recall_at_1"], 0.75);
+        assert!(!metrics.contains_key("candidates"));
     }
 }

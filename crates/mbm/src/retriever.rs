@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use mbm_data::{Batch, Cell, Dataset, FaultReport, Preprocessor, Table};
+use mbm_data::{Batch, Cell, Dataset, FaultReport, Field, Preprocessor, Table};
 use mbm_index::{Addition, Column, Filter, GraphSettings, Hit, Index, IndexSpec, Precision, Search, Value};
 use serde::{Deserialize, Serialize};
 
@@ -95,7 +95,7 @@ pub fn build_index(
     let origin = serde_json::to_value(&prepared.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
     let spec = IndexSpec { width: prepared.width, precision, graph, columns: columns(&prepared.dataset.table)?, origin };
-    prepared.add_to(Addition::create(folder, spec)?, observe)
+    prepared.add_to(Addition::create(folder, spec)?, folder, observe)
 }
 
 /// Adds rows to an index.
@@ -118,7 +118,7 @@ pub fn add_to_index(folder: &Path, rows: IndexRows, observe: &(dyn Fn(Indexing) 
             folder.display()
         )));
     }
-    prepared.add_to(addition, observe)
+    prepared.add_to(addition, folder, observe)
 }
 
 impl Origin {
@@ -137,6 +137,8 @@ struct Prepared<'a> {
     origin: Origin,
     /// The column whose equal cells are one row.
     distinct: Option<usize>,
+    /// Columns that may hold paths of pictures or sounds.
+    media: Vec<usize>,
 }
 
 enum Source<'a> {
@@ -156,7 +158,7 @@ impl<'a> Prepared<'a> {
                 let width = width.ok_or_else(|| Error::Unfit(format!("column '{name}' holds no vector")))?;
                 let origin = Origin { model: None, model_hash: None, input: None, folder };
                 let dataset = Dataset::new(table, Vec::new(), Vec::new());
-                Ok(Self { dataset, source: Source::Column(column), width, origin, distinct: None })
+                Ok(Self { dataset, source: Source::Column(column), width, origin, distinct: None, media: Vec::new() })
             }
             VectorSource::Model { predictor, path, input } => {
                 let towers = predictor.towers();
@@ -178,16 +180,26 @@ impl<'a> Prepared<'a> {
                 let own = towers[at].input.clone();
                 let field = predictor.inputs.iter().find(|field| Some(&field.name) == own.as_ref());
                 let distinct = field.and_then(|field| table.position(&field.column));
+                let is_media = |field: &&Field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_));
+                let media = predictor.inputs.iter().filter(is_media).filter_map(|field| table.position(&field.column)).collect();
                 let dataset = predictor.reading(table, &own.iter().cloned().collect::<Vec<_>>())?;
                 let model = Some(std::path::absolute(path).map_err(Error::io(path))?);
                 let origin = Origin { model, model_hash: Some(model_hash(path)?), input: own, folder };
-                Ok(Self { dataset, source: Source::Model(predictor, at), width: towers[at].width, origin, distinct })
+                Ok(Self { dataset, source: Source::Model(predictor, at), width: towers[at].width, origin, distinct, media })
             }
         }
     }
 
-    fn add_to(self, mut addition: Addition, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    fn add_to(self, mut addition: Addition, folder: &Path, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
         let table = &self.dataset.table;
+        let is_elsewhere = Origin::of(&addition.spec().origin, folder)?.folder != self.origin.folder;
+        let value = |at: usize, cell: &Cell| match cell {
+            // Paths in the index start from the folder of its first table.
+            Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {
+                Value::Text(self.origin.folder.join(path.trim()).display().to_string())
+            }
+            other => value_of(other),
+        };
         let positions =
             addition.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default() };
@@ -199,7 +211,7 @@ impl<'a> Prepared<'a> {
                     continue;
                 };
                 let row = table.row(*row_idx)?;
-                addition.push(&vector, &positions.iter().map(|at| value_of(&row[*at])).collect::<Vec<_>>())?;
+                addition.push(&vector, &positions.iter().map(|at| value(*at, &row[*at])).collect::<Vec<_>>())?;
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }

@@ -11,7 +11,7 @@ mod sets;
 pub use classification::{CLASSIFICATION, Classified, confusion_matrix, reliability};
 pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
 pub use regression::{REGRESSION, Regressed};
-pub use retrieval::{RETRIEVAL, Retrieved, Vectors};
+pub use retrieval::{CHANCE, RETRIEVAL, Retrieved, Vectors};
 pub use sets::{MultiLabelled, SETS};
 
 /// Which way a metric improves.

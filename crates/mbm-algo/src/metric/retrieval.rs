@@ -32,6 +32,10 @@ pub const RETRIEVAL: &[Metric<Retrieved>] = &[
     higher("mrr", |it| mean(first_ranks(it).map(|rank| 1.0 / rank))),
     higher("map", |it| mean(it.ranks.iter().map(|ranks| average_precision(ranks)))),
     higher("ndcg", |it| mean(it.ranks.iter().map(|ranks| ndcg(ranks)))),
+];
+
+/// What the metrics of retrieval have to be seen beside: how many candidates there are, and what a random order would find.
+pub const CHANCE: &[Metric<Retrieved>] = &[
     higher("candidates", |it| (!it.ranks.is_empty()).then_some(it.n_candidates as f64)),
     higher("random_recall_at_1", |it| random_recall(it, 1)),
     higher("random_recall_at_5", |it| random_recall(it, 5)),
@@ -118,7 +122,7 @@ mod tests {
     use crate::metric::evaluate;
 
     fn values(retrieved: &Retrieved) -> std::collections::BTreeMap<&'static str, f64> {
-        evaluate(RETRIEVAL, retrieved).into_iter().collect()
+        evaluate(RETRIEVAL, retrieved).into_iter().chain(evaluate(CHANCE, retrieved)).collect()
     }
 
     #[test]

@@ -186,10 +186,16 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
     let error = Retriever::open(&index, Some(&other)).err().unwrap().to_string();
     assert!(error.contains("is not the model that"), "{error}");
-    let predictor = Predictor::open(&other).unwrap();
-    let vectors = VectorSource::Model { predictor: &predictor, path: &other, input: None };
+    let stranger = Predictor::open(&other).unwrap();
+    let vectors = VectorSource::Model { predictor: &stranger, path: &other, input: None };
     let error = mbm::add_to_index(&index, IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("made with another model"), "{error}");
     mbm::add_to_index(&index, rows(None), &|_| ()).unwrap();
     assert_eq!(Retriever::open(&index, None).unwrap().index.info().n_rows, 120);
+    // Pictures of a table in another folder are still found from the index.
+    let (elsewhere, moved) = self::dataset();
+    let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None };
+    mbm::add_to_index(&index, IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
+    let filter = mbm::parse_filter(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
+    assert_eq!(mbm::remove_from_index(&index, &filter).unwrap(), 1);
 }
