@@ -145,18 +145,8 @@ impl Kernel for Products<'_> {
     fn run<I: Instructions>(self) {
         let width = self.query.width();
         match (self.query, self.stored) {
-            (Query::Float(query), Stored::F32(values)) => {
-                for at in 0..self.out.len() {
-                    ahead::<I, f32>(self.rows, at, values, width);
-                    self.out[at] = of_floats::<I>(query, row(values, self.rows, at, width));
-                }
-            }
-            (Query::Float(query), Stored::F16(values)) => {
-                for at in 0..self.out.len() {
-                    ahead::<I, u16>(self.rows, at, values, width);
-                    self.out[at] = of_halves::<I>(query, row(values, self.rows, at, width));
-                }
-            }
+            (Query::Float(query), Stored::F32(values)) => of_all::<I, f32>(query, values, self.rows, self.out),
+            (Query::Float(query), Stored::F16(values)) => of_all::<I, u16>(query, values, self.rows, self.out),
             (Query::Byte(query, scale), Stored::I8(values, scales)) => {
                 for at in 0..self.out.len() {
                     ahead::<I, i8>(self.rows, at, values, width);
@@ -168,6 +158,14 @@ impl Kernel for Products<'_> {
                 panic!("a query made for other vectors")
             }
         }
+    }
+}
+
+#[inline(always)]
+fn of_all<I: Instructions, T: Number>(query: &[f32], values: &[T], rows: Rows, out: &mut [f32]) {
+    for at in 0..out.len() {
+        ahead::<I, T>(rows, at, values, query.len());
+        out[at] = of_numbers::<I, T>(query, row(values, rows, at, query.len()));
     }
 }
 
@@ -198,35 +196,54 @@ fn ahead<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) 
     }
 }
 
-#[inline(always)]
-fn of_floats<I: Instructions>(a: &[f32], b: &[f32]) -> f32 {
-    let n = a.len().min(b.len());
-    let mut sums = [I::splat(0.0); 4];
-    let whole = n / (4 * I::LANES) * (4 * I::LANES);
-    for at in (0..whole).step_by(4 * I::LANES) {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            let at = at + lane * I::LANES;
-            *sum = I::fused(I::load(&a[at..]), I::load(&b[at..]), *sum);
-        }
+/// A number that is stored as it is, or in half precision.
+trait Number: Copy {
+    /// The first numbers of a slice, which holds so many at least.
+    fn load<I: Instructions>(values: &[Self]) -> I::Vector;
+
+    fn value(self) -> f32;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    fn load<I: Instructions>(values: &[f32]) -> I::Vector {
+        I::load(values)
     }
-    for at in (whole..n).step_by(I::LANES) {
-        sums[0] = I::fused(I::load_some(&a[at..], n - at), I::load_some(&b[at..], n - at), sums[0]);
+
+    #[inline(always)]
+    fn value(self) -> f32 {
+        self
     }
-    total::<I>(sums)
+}
+
+impl Number for u16 {
+    #[inline(always)]
+    fn load<I: Instructions>(values: &[u16]) -> I::Vector {
+        I::load_halves(values)
+    }
+
+    #[inline(always)]
+    fn value(self) -> f32 {
+        from_half(self)
+    }
 }
 
 #[inline(always)]
-fn of_halves<I: Instructions>(a: &[f32], b: &[u16]) -> f32 {
+fn of_numbers<I: Instructions, T: Number>(a: &[f32], b: &[T]) -> f32 {
     let n = a.len().min(b.len());
     let mut sums = [I::splat(0.0); 4];
     let whole = n / (4 * I::LANES) * (4 * I::LANES);
     for at in (0..whole).step_by(4 * I::LANES) {
         for (lane, sum) in sums.iter_mut().enumerate() {
             let at = at + lane * I::LANES;
-            *sum = I::fused(I::load(&a[at..]), I::load_halves(&b[at..]), *sum);
+            *sum = I::fused(I::load(&a[at..]), T::load::<I>(&b[at..]), *sum);
         }
     }
-    let rest: f32 = a[whole..n].iter().zip(&b[whole..n]).map(|(a, b)| a * from_half(*b)).sum();
+    let vectors = n / I::LANES * I::LANES;
+    for at in (whole..vectors).step_by(I::LANES) {
+        sums[0] = I::fused(I::load(&a[at..]), T::load::<I>(&b[at..]), sums[0]);
+    }
+    let rest: f32 = a[vectors..n].iter().zip(&b[vectors..n]).map(|(a, b)| a * b.value()).sum();
     total::<I>(sums) + rest
 }
 

@@ -25,6 +25,7 @@ mod embed;
 mod error;
 mod experiment;
 mod head;
+mod indexing;
 mod infer;
 mod inspect;
 mod plan;
@@ -43,6 +44,7 @@ pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
 pub use embed::{Embedded, Embedding, Tower, Vectors};
 pub use error::Error;
 pub use experiment::{Experiment, Happening, Outcome, Start};
+pub use indexing::{IndexRows, IndexSettings, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index};
 pub use infer::infer_config;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
 pub use mbm_data::{CacheInfo, FeatureCache};
@@ -51,9 +53,7 @@ pub use plan::Plan;
 pub use prediction::{Prediction, columns};
 pub use predictor::{Evaluation, Predictor, table_from_json};
 pub use report::gallery;
-pub use retriever::{
-    Asked, IndexRows, IndexSettings, Indexed, Indexing, Origin, Retriever, VectorSource, add_to_index, build_index, parse_filter,
-};
+pub use retriever::{Asked, Retriever, parse_filter};
 pub use write::{Column, Format, Kind, Value, Writer};
 
 pub use mbm_config::Format as ConfigFormat;

@@ -6,7 +6,7 @@ use mbm_algo::metric::{CHANCE, RETRIEVAL, Retrieved, Vectors, evaluate};
 
 /// The rows of an embedding output.
 #[derive(Debug, Clone)]
-pub struct Embedded {
+pub struct EmbeddedRows {
     /// The aligned inputs' names.
     pub align: Vec<String>,
     /// Their positions among all inputs.
@@ -30,7 +30,7 @@ pub(crate) fn directions(align: &[String]) -> Vec<(usize, usize, String)> {
     pairs.filter(|(a, b)| a != b).map(|(a, b)| (a, b, format!("{}_to_{}", align[a], align[b]))).collect()
 }
 
-impl Embedded {
+impl EmbeddedRows {
     /// No rows yet; `inputs` are the names of all inputs.
     pub fn new(align: &[String], inputs: &[&str]) -> Self {
         let position = |name: &String| inputs.iter().position(|input| input == name).unwrap_or_default();
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_picture_with_two_captions_is_one_candidate_and_each_caption_finds_it() {
-        let mut embedded = Embedded::new(&["image".into(), "caption".into()], &["caption", "image"]);
+        let mut embedded = EmbeddedRows::new(&["image".into(), "caption".into()], &["caption", "image"]);
         let [x, y] = [vec![1.0, 0.0], vec![0.0, 1.0]];
         embedded.add(&[x.clone(), x.clone()], &[11, 1]);
         embedded.add(&[x.clone(), y.clone()], &[12, 1]);

@@ -7,7 +7,7 @@ use mbm_data::{Column, Preprocessor, Values};
 
 use crate::head::Head;
 use crate::prediction::Prediction;
-use crate::retrieval::Embedded;
+use crate::retrieval::EmbeddedRows;
 
 /// The rows of one output that have its target.
 #[derive(Debug, Clone)]
@@ -19,14 +19,14 @@ pub enum Scored {
     /// Of a number or vector output.
     Numbers(Regressed),
     /// Of an embedding output.
-    Embeddings(Embedded),
+    Embeddings(EmbeddedRows),
 }
 
 impl Scored {
     /// Nothing yet; `inputs` are the names of all inputs.
     pub fn new(preprocessor: &Preprocessor, head: &Head, inputs: &[&str]) -> Self {
         if let Head::Embedding { align } = head {
-            return Self::Embeddings(Embedded::new(align, inputs));
+            return Self::Embeddings(EmbeddedRows::new(align, inputs));
         }
         match preprocessor {
             Preprocessor::Category(fitted) => {

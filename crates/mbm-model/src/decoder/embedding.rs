@@ -2,28 +2,12 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_config::settings;
 
 use super::contrastive::EmbeddingLoss;
-use super::regressor::{Regressor, RegressorSettings};
+use super::regressor::Regressor;
 use super::{Alignment, Decode, EmbeddingDecoder};
+use crate::Fused;
 use crate::combiner::Inputs;
-use crate::layer::Activation;
-use crate::{Fused, Sequence};
-
-settings! {
-    /// Dense layers and a linear one, for each aligned input.
-    pub struct ProjectorSettings {
-        /// Layers before the linear one.
-        num_fc_layers: usize = 0 => 0..=16;
-        /// The width of each.
-        output_size: usize = 512 => 1..=8192;
-        /// After each.
-        activation: Activation = Activation::Relu;
-        /// After each.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-    }
-}
 
 /// What an embedding decoder is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,13 +40,7 @@ impl EmbeddingSpec {
         let position = |name: &String| inputs.names.iter().position(|input| input == name).expect("the plan knows the inputs");
         let positions: Vec<usize> = self.align.iter().map(position).collect();
         let size = output / positions.len();
-        let settings = RegressorSettings {
-            num_fc_layers: it.num_fc_layers,
-            output_size: it.output_size,
-            activation: it.activation,
-            dropout: it.dropout,
-        };
-        let projectors = positions.iter().map(|at| settings.init(inputs.widths[*at], size, inputs.device)).collect();
+        let projectors = positions.iter().map(|at| it.init(inputs.widths[*at], size, inputs.device)).collect();
         Embedding { projectors, calibration: self.calibration(inputs.device), inputs: positions }
     }
 
@@ -77,8 +55,8 @@ impl EmbeddingSpec {
 impl Decode for Embedding {
     fn decode(&self, fused: &Fused) -> Tensor<2> {
         let tower = |(projector, input): (&Regressor, &usize)| {
-            let Sequence { present, .. } = &fused.inputs[*input];
-            unit(projector.forward(fused.inputs[*input].pooled())) * present.clone() // [batch, size]
+            let input = &fused.inputs[*input];
+            unit(projector.forward(input.pooled())) * input.present.clone() // [batch, size]
         };
         Tensor::cat(self.projectors.iter().zip(&self.inputs).map(tower).collect(), 1)
     }

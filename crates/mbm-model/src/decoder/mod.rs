@@ -12,7 +12,7 @@ use mbm_config::tagged;
 
 pub use classifier::{Classifier, ClassifierSettings};
 pub use contrastive::{EmbeddingLoss, InfoNceSettings, Negatives, SiglipSettings, TripletSettings};
-pub use embedding::{Embedding, EmbeddingSpec, ProjectorSettings};
+pub use embedding::{Embedding, EmbeddingSpec};
 pub use loss::{
     BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings,
     MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
@@ -94,7 +94,7 @@ tagged! {
 
 tagged! {
     /// Decoders of embeddings.
-    pub enum EmbeddingDecoder: Projector { Projector(ProjectorSettings) = "projector" }
+    pub enum EmbeddingDecoder: Projector { Projector(RegressorSettings) = "projector" }
 }
 
 mbm_config::settings! {

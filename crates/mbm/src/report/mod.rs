@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::experiment::{Experiment, Outcome};
 use crate::prediction::class_names;
 use crate::predictor::Predictor;
-use crate::retrieval::{Embedded, directions};
+use crate::retrieval::{EmbeddedRows, directions};
 use crate::score::Scored;
 use crate::subsets::Subset;
 
@@ -236,7 +236,7 @@ fn regression(scored: &Regressed) -> Result<String, Error> {
 }
 
 /// For each direction the share of queries that find a relevant candidate among the first k.
-fn retrieval(scored: &Embedded) -> Result<String, Error> {
+fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
     let curve = |(from, to, way): (usize, usize, String)| {
         let retrieved = scored.retrieved(from, to);
         let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;

@@ -1,0 +1,305 @@
+//! Rows of a table into an index: through a model, or from a column of vectors.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use mbm_data::{Cell, Dataset, FaultReport, Field, Preprocessor, Table};
+use mbm_index::{Addition, Column, GraphSettings, IndexSpec, Precision, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::model_hash;
+use crate::embed::Tower;
+use crate::error::Error;
+use crate::predictor::Predictor;
+
+/// Where the vectors of an index come from; it is kept in the index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The model's folder; none where the vectors came from a file.
+    pub model: Option<PathBuf>,
+    /// What the model is.
+    pub model_hash: Option<String>,
+    /// The input that the vectors are of; all together where none is named.
+    pub input: Option<String>,
+    /// The folder that paths in cells start from.
+    pub folder: PathBuf,
+}
+
+/// How an index is made.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexSettings {
+    /// What numbers are stored in.
+    pub precision: Precision,
+    /// How graphs are built; every search is exact where there are none.
+    pub graph: Option<GraphSettings>,
+}
+
+/// Rows for an index, and how they become vectors.
+pub struct IndexRows<'a> {
+    /// The table.
+    pub table: Table,
+    /// The vectors.
+    pub vectors: VectorSource<'a>,
+}
+
+/// Where the vectors of rows come from.
+pub enum VectorSource<'a> {
+    /// A model, by one of its inputs, or by all together.
+    Model {
+        /// The model.
+        predictor: &'a Predictor,
+        /// Its folder.
+        path: &'a Path,
+        /// The input; the first aligned one that the table has where none is named.
+        input: Option<String>,
+    },
+    /// A column of the table, such as `mbm embed` writes.
+    Column(String),
+}
+
+/// What became of the rows.
+#[derive(Debug)]
+pub struct Indexed {
+    /// Rows that are in the index now.
+    pub n_rows: usize,
+    /// Rows with the same picture, text or sound as one before them.
+    pub n_repeated: usize,
+    /// Rows without a vector.
+    pub n_absent: usize,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+}
+
+/// How far an index has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indexing {
+    /// Rows that have vectors, of how many.
+    Embedding(usize, usize),
+    /// Rows that are in the graph.
+    Linking(usize),
+}
+
+/// Rows that are embedded at once.
+const CHUNK: usize = 1024;
+
+/// Makes an index of rows in a folder that has none.
+///
+/// # Errors
+/// An index that is there, a table without the column, a disk that is full.
+pub fn build_index(
+    folder: &Path,
+    rows: IndexRows,
+    settings: IndexSettings,
+    observe: &(dyn Fn(Indexing) + Sync),
+) -> Result<Indexed, Error> {
+    let prepared = Prepared::new(rows)?;
+    let origin = serde_json::to_value(&prepared.origin).unwrap_or_default();
+    let IndexSettings { precision, graph } = settings;
+    let spec = IndexSpec { width: prepared.width, precision, graph, columns: columns(&prepared.dataset.table)?, origin };
+    prepared.add_to(Addition::create(folder, spec)?, folder, observe)
+}
+
+/// Adds rows to an index.
+///
+/// # Errors
+/// Rows of another model or without its columns; a disk that is full: the index is then what it was.
+pub fn add_to_index(folder: &Path, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    let addition = Addition::open(folder)?;
+    let origin = Origin::of(&addition.spec().origin, folder)?;
+    let rows = match rows.vectors {
+        VectorSource::Model { predictor, path, .. } => {
+            IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone() }, ..rows }
+        }
+        VectorSource::Column(_) => rows,
+    };
+    let prepared = Prepared::new(rows)?;
+    if prepared.origin.model_hash.is_some() && prepared.origin.model_hash != origin.model_hash {
+        return Err(Error::Unfit(format!(
+            "{}: made with another model; vectors of two models cannot be compared",
+            folder.display()
+        )));
+    }
+    prepared.add_to(addition, folder, observe)
+}
+
+impl Origin {
+    /// What an index says of its vectors.
+    pub(crate) fn of(value: &serde_json::Value, folder: &Path) -> Result<Self, Error> {
+        let damaged = |error: serde_json::Error| Error::Damaged { path: folder.join("index.json"), message: error.to_string() };
+        serde_json::from_value(value.clone()).map_err(damaged)
+    }
+}
+
+/// Rows whose vectors can be made.
+struct Prepared<'a> {
+    dataset: Dataset,
+    source: Source<'a>,
+    width: usize,
+    origin: Origin,
+    /// The column whose equal cells are one row.
+    distinct: Option<usize>,
+    /// Columns that may hold paths of pictures or sounds.
+    media: Vec<usize>,
+}
+
+enum Source<'a> {
+    Model(&'a Predictor, usize),
+    Column(usize),
+}
+
+impl<'a> Prepared<'a> {
+    fn new(rows: IndexRows<'a>) -> Result<Self, Error> {
+        let IndexRows { table, vectors } = rows;
+        match vectors {
+            VectorSource::Column(name) => Self::of_column(table, &name),
+            VectorSource::Model { predictor, path, input } => Self::of_model(table, predictor, path, input.as_deref()),
+        }
+    }
+
+    fn of_column(table: Table, name: &str) -> Result<Self, Error> {
+        let column = table.require(name)?;
+        let width = |row: usize| table.row(row).ok().and_then(|row| vector_of(&row[column])).map(|vector| vector.len());
+        let width = (0..table.n_rows()).find_map(width);
+        let width = width.ok_or_else(|| Error::Unfit(format!("column '{name}' holds no vector")))?;
+        let origin = Origin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
+        let dataset = Dataset::new(table, Vec::new(), Vec::new());
+        Ok(Self { dataset, source: Source::Column(column), width, origin, distinct: None, media: Vec::new() })
+    }
+
+    fn of_model(table: Table, predictor: &'a Predictor, path: &Path, input: Option<&str>) -> Result<Self, Error> {
+        let at = tower_of(&table, predictor, input)?;
+        let tower = predictor.towers().swap_remove(at);
+        let field = predictor.inputs.iter().find(|field| Some(&field.name) == tower.input.as_ref());
+        let distinct = field.and_then(|field| table.position(&field.column));
+        let is_media = |field: &&Field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_));
+        let media = predictor.inputs.iter().filter(is_media).filter_map(|field| table.position(&field.column)).collect();
+        let origin = Origin {
+            model: Some(absolute(path)?),
+            model_hash: Some(model_hash(path)?),
+            input: tower.input.clone(),
+            folder: absolute(&table.folder)?,
+        };
+        let dataset = predictor.reading(table, &tower.input.into_iter().collect::<Vec<_>>())?;
+        Ok(Self { dataset, source: Source::Model(predictor, at), width: tower.width, origin, distinct, media })
+    }
+
+    fn add_to(self, mut addition: Addition, folder: &Path, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+        let table = &self.dataset.table;
+        let is_elsewhere = Origin::of(&addition.spec().origin, folder)?.folder != self.origin.folder;
+        let value = |at: usize, cell: &Cell| match cell {
+            // Paths in the index start from the folder of its first table.
+            Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {
+                Value::Text(self.origin.folder.join(path.trim()).display().to_string())
+            }
+            other => value_of(other),
+        };
+        let positions =
+            addition.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
+        let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default() };
+        let rows = self.distinct_rows(&mut indexed)?;
+        for (at, chunk) in rows.chunks(CHUNK).enumerate() {
+            for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut indexed.faults)?) {
+                let Some(vector) = vector else {
+                    indexed.n_absent += 1;
+                    continue;
+                };
+                let row = table.row(*row_idx)?;
+                addition.push(&vector, &positions.iter().map(|at| value(*at, &row[*at])).collect::<Vec<_>>())?;
+            }
+            observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
+        }
+        indexed.n_rows = addition.finish(&|n| observe(Indexing::Linking(n)))?;
+        Ok(indexed)
+    }
+
+    /// The first row of each picture, text or sound.
+    fn distinct_rows(&self, indexed: &mut Indexed) -> Result<Vec<usize>, Error> {
+        let table = &self.dataset.table;
+        let (mut seen, mut rows) = (HashSet::new(), Vec::new());
+        for row_idx in 0..table.n_rows() {
+            let item = self.distinct.map(|column| Ok::<_, Error>(table.row(row_idx)?[column].item())).transpose()?;
+            match item {
+                Some(0) => indexed.n_absent += 1,
+                Some(item) if !seen.insert(item) => indexed.n_repeated += 1,
+                _ => rows.push(row_idx),
+            }
+        }
+        Ok(rows)
+    }
+
+    fn vectors(&self, rows: &[usize], faults: &mut FaultReport) -> Result<Vec<Option<Vec<f32>>>, Error> {
+        match self.source {
+            Source::Model(predictor, tower) => {
+                let vectors = predictor.embed(&self.dataset, rows, faults)?;
+                Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
+            }
+            Source::Column(column) => {
+                rows.iter().map(|row_idx| Ok(vector_of(&self.dataset.table.row(*row_idx)?[column]))).collect()
+            }
+        }
+    }
+}
+
+/// The position of the tower that an input has, or of the first one whose input the table has.
+fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result<usize, Error> {
+    let towers = predictor.towers();
+    let has = |name: &str| predictor.inputs.iter().any(|field| field.name == name && table.position(&field.column).is_some());
+    let is_asked = |tower: &Tower| match (tower.input.as_deref(), input) {
+        (Some(own), Some(input)) => own == input,
+        (Some(own), None) => has(own),
+        (None, _) => true,
+    };
+    towers.iter().position(is_asked).ok_or_else(|| {
+        let names = towers.iter().filter_map(|tower| tower.input.as_deref()).collect::<Vec<_>>().join(", ");
+        Error::Unfit(match input {
+            Some(input) => format!("'{input}' is not aligned by the model; there are: {names}"),
+            None => format!("the table has none of the aligned inputs: {names}"),
+        })
+    })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(Error::io(path))
+}
+
+/// The numbers of a cell that holds a vector.
+fn vector_of(cell: &Cell) -> Option<Vec<f32>> {
+    match cell {
+        Cell::Numbers(values) => Some(values.iter().map(|value| *value as f32).collect()),
+        Cell::Text(text) => {
+            text.split_whitespace().map(str::parse).collect::<Result<Vec<f32>, _>>().ok().filter(|it| it.len() > 1)
+        }
+        _ => None,
+    }
+}
+
+/// What an index keeps of a cell.
+fn value_of(cell: &Cell) -> Value {
+    match cell {
+        Cell::Number(number) => Value::Number(*number),
+        Cell::Text(_) | Cell::Bool(_) | Cell::Words(_) | Cell::Json(_) => Value::Text(cell.to_text()),
+        Cell::Empty | Cell::Bytes(_) | Cell::Numbers(_) | Cell::NotUtf8(_) => Value::Null,
+    }
+}
+
+/// The columns that are kept: all but vectors and media, as numbers where every cell is one.
+fn columns(table: &Table) -> Result<Vec<Column>, Error> {
+    let n_columns = table.columns.len();
+    let [mut is_kept, mut is_number, mut is_empty, mut is_vector] = [(); 4].map(|()| vec![true; n_columns]);
+    for row_idx in 0..table.n_rows() {
+        for (at, cell) in table.row(row_idx)?.iter().enumerate() {
+            let is_digits = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
+            is_kept[at] &= !matches!(cell, Cell::Bytes(_) | Cell::Numbers(_));
+            is_vector[at] &= *cell == Cell::Empty || vector_of(cell).is_some();
+            is_number[at] &= match cell {
+                Cell::Empty | Cell::Number(_) => true,
+                Cell::Text(text) => is_digits(text),
+                _ => false,
+            };
+            is_empty[at] &= *cell == Cell::Empty;
+        }
+    }
+    let column = |at: usize| Column { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] };
+    let stays = |at: &usize| is_kept[*at] && (is_empty[*at] || !is_vector[*at]);
+    Ok((0..n_columns).filter(stays).map(column).collect())
+}
