@@ -142,6 +142,18 @@ impl Training<'_> {
         self.n_chunks().div_ceil(self.chunks_per_step())
     }
 
+    /// What is left of an epoch's rows.
+    fn loading<'a>(&'a self, rows: &'a [usize], progress: &Progress) -> Loading<'a> {
+        let chance = Chance {
+            run_seed: self.run_seed,
+            epoch: progress.epoch,
+            modality_dropout: self.settings.modality_dropout,
+            augmentations: self.augmentations,
+        };
+        let (batch_size, start) = (self.chunk_size(), progress.batch);
+        Loading { dataset: self.dataset, rows, batch_size, start, chance: Some(chance) }
+    }
+
     fn fresh_model(&self, device: &Device) -> Model {
         self.spec.init(device, seed(self.run_seed, "init", 0, 0))
     }
@@ -204,20 +216,8 @@ impl<'a> Run<'a> {
     /// The rest of the epoch in hand.
     fn epoch(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Ending, TrainError> {
         let training = self.training;
-        let epoch = self.progress.epoch;
-        let rows = training.shuffled(epoch);
-        let loading = Loading {
-            dataset: training.dataset,
-            rows: &rows,
-            batch_size: training.chunk_size(),
-            start: self.progress.batch,
-            chance: Some(Chance {
-                run_seed: training.run_seed,
-                epoch,
-                modality_dropout: training.settings.modality_dropout,
-                augmentations: training.augmentations,
-            }),
-        };
+        let rows = training.shuffled(self.progress.epoch);
+        let loading = training.loading(&rows, &self.progress);
         let mut accumulator = GradientsAccumulator::new();
         let mut cache = GradientCache::default();
         let mut ending = Ending::Finished;

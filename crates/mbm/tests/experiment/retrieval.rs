@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    Asked, Cell, ConfigFormat, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, Retriever, Start,
-    Table, VectorSource,
+    Asked, Cell, ConfigFormat, Event, Experiment, Happening, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor,
+    Retriever, Start, Table, VectorSource,
 };
 use tempfile::TempDir;
 
-use crate::run;
+use crate::{bytes, run};
 
 const CONFIG: &str = "
 input_features:
@@ -198,4 +198,25 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     mbm::add_to_index(&index, IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
     let filter = mbm::parse_filter(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
     assert_eq!(mbm::remove_from_index(&index, &filter).unwrap(), 1);
+}
+
+#[test]
+fn a_run_in_chunks_that_was_stopped_ends_in_the_same_bytes() {
+    let (folder, dataset) = dataset();
+    let dropout = "output_features.space.decoder={type: projector, num_fc_layers: 1, output_size: 8, dropout: 0.3}";
+    let settings = ["trainer.epochs=3", "trainer.batch_size=32", "trainer.gradient_cache_chunk_size=8", dropout];
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    run(&experiment(&dataset, &whole, &settings));
+    let mut experiment = experiment(&dataset, &stopped, &settings);
+    let stop = AtomicBool::new(false);
+    let mut in_mid_epoch = |happening| {
+        if let Happening::Training(Event::Step { epoch: 1, step: 1, .. }) = happening {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    };
+    let outcome = experiment.run(&stop, &mut in_mid_epoch).unwrap();
+    assert!(outcome.test_statistics.is_empty(), "it was stopped");
+    experiment.start = Start::Resume;
+    run(&experiment);
+    assert!(bytes(&whole) == bytes(&stopped));
 }
