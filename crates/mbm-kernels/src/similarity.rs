@@ -163,9 +163,9 @@ impl Kernel for Products<'_> {
 
 #[inline(always)]
 fn of_all<I: Instructions, T: Number>(query: &[f32], values: &[T], rows: Rows, out: &mut [f32]) {
-    for at in 0..out.len() {
+    for (at, out) in out.iter_mut().enumerate() {
         ahead::<I, T>(rows, at, values, query.len());
-        out[at] = of_numbers::<I, T>(query, row(values, rows, at, query.len()));
+        *out = of_numbers::<I, T>(query, row(values, rows, at, query.len()));
     }
 }
 
