@@ -1,9 +1,13 @@
 //! The command line as typed.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use crate::serve::duration;
 
 /// Multimodal learning from one declarative file and one table.
 #[derive(Parser)]
@@ -55,6 +59,12 @@ pub enum Command {
   mbm search --index photos.index --text 'a dog in the snow' --k 10 --html found.html
   mbm search --index photos.index --image cat.jpg --text 'at night' --text-weight 0.5 --filter \"split = 'train'\"")]
     Search(Search),
+    /// Serve a model and an index over HTTP, with a page to try them.
+    #[command(after_help = "Examples:
+  mbm serve --model-path results/run
+  mbm serve --model-path results/run --index photos.index --port 9000
+  curl -F image=@7.png http://127.0.0.1:8000/predict")]
+    Serve(Serve),
     /// Train with each combiner and print a table.
     #[command(after_help = "Example:
   mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
@@ -345,6 +355,52 @@ pub struct Search {
     /// Write a page with the pictures instead.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+#[derive(Group)]
+pub struct Serve {
+    /// The run folder, or the model folder in it; the index's model where not given.
+    #[arg(long, short, required_unless_present = "index")]
+    pub model_path: Option<PathBuf>,
+    /// An index to search.
+    #[arg(long, short)]
+    pub index: Option<PathBuf>,
+    /// The port; 0 takes any that is free.
+    #[arg(long, short, default_value_t = 8000)]
+    pub port: u16,
+    /// The address; 0.0.0.0 is reached from everywhere.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub host: IpAddr,
+    /// Rows that the model is given at once, at most.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_batch_size: u32,
+    /// How long a batch that is not full waits for more rows, such as 5ms.
+    #[arg(long, default_value = "0ms", value_parser = duration)]
+    pub max_batch_delay: Duration,
+    /// Rows that may be accepted and not yet answered; more are refused with status 429.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub queue_size: u32,
+    /// The most that a request may hold.
+    #[arg(long, default_value = "32MB", value_parser = bytes)]
+    pub max_body_size: u64,
+    /// Connections at a time.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+    /// How long a request may take.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+    /// A file with the key that clients must send; the variable MBM_API_KEY does the same.
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
+    /// A folder that paths in requests may lead into; without it none are read.
+    #[arg(long, value_name = "FOLDER")]
+    pub media_root: Option<PathBuf>,
+    /// A host (with its port, if it has one) that pictures and sounds may be fetched from; may be given several times.
+    #[arg(long, value_name = "HOST")]
+    pub url_host: Vec<String>,
+    /// A site whose pages may read answers, such as https://example.com; may be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    pub cors_origin: Vec<String>,
 }
 
 #[derive(Subcommand)]

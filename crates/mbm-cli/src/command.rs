@@ -15,6 +15,7 @@ use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
 use crate::progress::Progress;
 use crate::retrieval;
+use crate::serve::serve;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<()> {
@@ -27,6 +28,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Embed(args) => retrieval::embed(&args),
         Command::Index(args) => retrieval::index(args),
         Command::Search(args) => retrieval::search(&args),
+        Command::Serve(args) => serve(args),
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
         Command::Cache(args) => cache(&args),

@@ -169,13 +169,13 @@ fn title(args: &Search) -> String {
 fn asked(args: &Search, retriever: &Retriever) -> Result<Vec<Asked>> {
     let mut asked = Vec::new();
     if let Some(text) = &args.text {
-        asked.push(Asked { input: retriever.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
+        asked.push(Asked { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
     }
     let files = [("image", &args.image, args.image_weight), ("audio", &args.audio, args.audio_weight)];
     for (kind, path, weight) in files {
         let Some(path) = path else { continue };
         let cell = Cell::text(&path.display().to_string());
-        asked.push(Asked { input: retriever.input_of(kind)?, cell, weight });
+        asked.push(Asked { input: retriever.predictor.input_of(kind)?, cell, weight });
     }
     if let Some(row) = &args.row {
         let row: Map<String, Value> = serde_json::from_str(row).context("--row is not a JSON object")?;

@@ -53,7 +53,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+    /// A reason and its detail.
+    pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
         Self { cause, detail: detail.into() }
     }
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::head::Head;
 use crate::prediction::Prediction;
 use crate::predictor::{Predictor, to_vec};
+use crate::retriever::Asked;
 use crate::write::{Column, Format, Value, Writer};
 
 /// One kind of vector that a model makes.
@@ -37,6 +38,52 @@ impl Predictor {
             Some((_, align, width)) => align.iter().map(|input| Tower { input: Some(input.clone()), width }).collect(),
             None => vec![Tower { input: None, width: self.model.width() }],
         }
+    }
+
+    /// The inputs that vectors are made from, each with its type as the config names it.
+    pub fn embedded_inputs(&self) -> Vec<(&str, &'static str)> {
+        let towers = self.towers();
+        let is_embedded = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
+        let fields = self.inputs.iter().filter(|field| is_embedded(&field.name));
+        fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
+    }
+
+    /// The one of them that has a type such as `text`.
+    ///
+    /// # Errors
+    /// A model that has none or several of that type.
+    pub fn input_of(&self, type_name: &str) -> Result<String, Error> {
+        let inputs = self.embedded_inputs();
+        let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
+        match found[..] {
+            [one] => Ok(one.to_owned()),
+            [] => {
+                let there: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
+                Err(Error::Unfit(format!("the model cannot be asked with {type_name}; its inputs are: {}", there.join(", "))))
+            }
+            _ => Err(Error::Unfit(format!("the model has several inputs of type {type_name}: {}; name one", found.join(", ")))),
+        }
+    }
+
+    /// A cell for each input: what is asked, and nothing for the others.
+    ///
+    /// # Errors
+    /// An input that no vector is made from, or an empty cell.
+    pub fn asked_cells(&self, parts: &[Asked]) -> Result<Vec<Cell>, Error> {
+        let mut cells = vec![Cell::Empty; self.inputs.len()];
+        let inputs = self.embedded_inputs();
+        for part in parts {
+            let at = self.inputs.iter().position(|field| field.name == part.input);
+            let Some(at) = at.filter(|_| inputs.iter().any(|(name, _)| *name == part.input)) else {
+                let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+                return Err(Error::Unfit(format!("'{}' cannot be asked with; there are: {}", part.input, names.join(", "))));
+            };
+            if part.cell == Cell::Empty {
+                return Err(Error::Unfit(format!("{}: empty", part.input)));
+            }
+            cells[at] = part.cell.clone();
+        }
+        Ok(cells)
     }
 
     /// The first embedding output: its position, what it aligns, and the width of its vectors.

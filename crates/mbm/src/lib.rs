@@ -34,6 +34,7 @@ mod predictor;
 mod report;
 mod retrieval;
 mod retriever;
+mod row;
 mod score;
 mod subsets;
 mod write;
@@ -50,14 +51,15 @@ pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weig
 pub use mbm_data::{CacheInfo, FeatureCache};
 pub use mbm_train::Event;
 pub use plan::Plan;
-pub use prediction::{Prediction, columns};
+pub use prediction::{Prediction, class_names, columns};
 pub use predictor::{Evaluation, Predictor, table_from_json};
 pub use report::gallery;
 pub use retriever::{Asked, Retriever, parse_filter};
+pub use row::{Contribution, Row};
 pub use write::{Column, Format, Kind, Value, Writer};
 
 pub use mbm_config::Format as ConfigFormat;
-pub use mbm_data::{Cell, FaultReport, Table};
+pub use mbm_data::{Cell, FaultReport, Field, Payload, Preprocessor, Table};
 pub use mbm_index::{
     Filter, GraphSettings, Hit, Index, IndexInfo, Precision, Search, Value as IndexValue, remove as remove_from_index,
 };

@@ -21,7 +21,7 @@ pub enum Prediction {
 }
 
 /// The names of the classes or labels of an output; none for numbers.
-pub(crate) fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
+pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
     match preprocessor {
         Preprocessor::Category(fitted) => fitted.classes.clone(),
         Preprocessor::Binary(fitted) => (0..2).map(|class| fitted.label(class).to_owned()).collect(),

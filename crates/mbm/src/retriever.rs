@@ -1,14 +1,17 @@
 //! Finding rows by a picture, a text, a sound, or several at once: an index of a model's vectors, and the model that it is asked through.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use mbm_data::{Batch, Cell, Dataset, Preprocessor, Table};
-use mbm_index::{Column, Filter, Hit, Index, Search};
+use mbm_data::{Cell, Preprocessor};
+use mbm_index::{Column, Filter, Hit, Index, Search, Value};
 
 use crate::bundle::model_hash;
+use crate::embed::Vectors;
 use crate::error::Error;
 use crate::indexing::Origin;
 use crate::predictor::Predictor;
+use crate::report::thumbnail_uri;
 
 /// Part of what is looked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +31,7 @@ pub struct Retriever {
     /// Where its vectors come from.
     pub origin: Origin,
     /// The model.
-    pub predictor: Predictor,
+    pub predictor: Arc<Predictor>,
 }
 
 impl Retriever {
@@ -54,7 +57,15 @@ impl Retriever {
         if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
             return Err(Error::Unfit(format!("{} is not the model that {} was made with", path.display(), folder.display())));
         }
-        let predictor = Predictor::open(path)?;
+        Self::new(index, Arc::new(Predictor::open(path)?))
+    }
+
+    /// An index that is asked through a model.
+    ///
+    /// # Errors
+    /// A model that makes no vectors of the index's width.
+    pub fn new(index: Index, predictor: Arc<Predictor>) -> Result<Self, Error> {
+        let origin = Origin::of(&index.spec.origin, &index.folder)?;
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec.width) {
             let message = format!("the model makes vectors of {} values, the index has {}", towers[0].width, index.spec.width);
@@ -63,82 +74,68 @@ impl Retriever {
         Ok(Self { index, origin, predictor })
     }
 
-    /// The inputs that can be asked with, each with its type as the config names it.
-    pub fn inputs(&self) -> Vec<(&str, &'static str)> {
-        let towers = self.predictor.towers();
-        let is_asked = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
-        let fields = self.predictor.inputs.iter().filter(|field| is_asked(&field.name));
-        fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
-    }
-
-    /// The one input of a type such as `text`.
+    /// Cells of the rows whose vectors make up what is asked: a row for each part, or one with all parts where the model makes one vector
+    /// of a row.
     ///
     /// # Errors
-    /// A model that has none or several of that type.
-    pub fn input_of(&self, type_name: &str) -> Result<String, Error> {
-        let inputs = self.inputs();
-        let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
-        match found[..] {
-            [one] => Ok(one.to_owned()),
-            [] => {
-                let there: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
-                Err(Error::Unfit(format!("the model cannot be asked with {type_name}; its inputs are: {}", there.join(", "))))
-            }
-            _ => Err(Error::Unfit(format!(
-                "the model has several inputs of type {type_name}: {}; name one with --row",
-                found.join(", ")
-            ))),
-        }
+    /// A part that cannot be asked with.
+    pub fn cells(&self, asked: &[Asked]) -> Result<Vec<Vec<Cell>>, Error> {
+        let n_parts = if self.is_fused() { asked.len().max(1) } else { 1 };
+        asked.chunks(n_parts).map(|parts| self.predictor.asked_cells(parts)).collect()
     }
 
-    /// The direction of what is asked: the weighted sum of its parts' vectors, or the fused vector of all parts.
+    /// Whether the index is asked with whole rows.
+    fn is_fused(&self) -> bool {
+        self.predictor.towers()[0].input.is_none()
+    }
+
+    /// The direction of what is asked: the weighted sum of its parts' vectors, or the fused vector of all parts; `vectors` are those of
+    /// [`Retriever::cells`].
     ///
     /// # Errors
-    /// A part that cannot be read.
-    pub fn query(&self, asked: &[Asked]) -> Result<Vec<f32>, Error> {
+    /// Nothing asked; a part without a vector.
+    pub fn query(&self, asked: &[Asked], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
         let towers = self.predictor.towers();
-        if towers[0].input.is_none() {
-            let vectors = self.embed(asked)?;
-            return vectors.into_iter().next().flatten().ok_or_else(|| Error::Unfit("nothing was asked".to_owned()));
-        }
         let mut sum = vec![0.0; self.index.spec.width];
-        for part in asked {
-            let tower = towers.iter().position(|tower| tower.input.as_ref() == Some(&part.input));
-            let vector =
-                tower.and_then(|at| self.embed(std::slice::from_ref(part)).map(|mut row| row.swap_remove(at)).transpose());
-            let vector = vector.ok_or_else(|| Error::Unfit(format!("'{}' cannot be asked with", part.input)))??;
-            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += part.weight * x);
+        for (at, mut row) in vectors.into_iter().enumerate() {
+            let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == asked[at].input));
+            let weight = if self.is_fused() { 1.0 } else { asked[at].weight };
+            let vector = tower.and_then(|tower| row.swap_remove(tower));
+            let vector = vector.ok_or_else(|| Error::Unfit(format!("'{}' has no vector", asked[at].input)))?;
+            sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
+        }
+        if sum.iter().all(|x| *x == 0.0) || sum.iter().any(|x| !x.is_finite()) {
+            return Err(Error::Unfit("nothing to look for, or weights that are too large".to_owned()));
         }
         Ok(sum)
-    }
-
-    /// The vectors of a row that has these cells alone.
-    fn embed(&self, asked: &[Asked]) -> Result<Vec<Option<Vec<f32>>>, Error> {
-        let column = |part: &Asked| {
-            let field = self.predictor.inputs.iter().find(|field| field.name == part.input);
-            field
-                .map(|field| field.column.clone())
-                .ok_or_else(|| Error::Unfit(format!("'{}' is no input of the model", part.input)))
-        };
-        let columns = asked.iter().map(column).collect::<Result<Vec<_>, _>>()?;
-        let table = Table::from_rows(columns, vec![asked.iter().map(|part| part.cell.clone()).collect()], ".".into())?;
-        let dataset = Dataset::new(table, self.predictor.inputs.clone(), Vec::new());
-        let (sample, faults) = dataset.sample_with_faults(0)?;
-        for (field, fault) in self.predictor.inputs.iter().zip(&faults) {
-            if let Some(fault) = fault.as_ref().filter(|_| asked.iter().any(|part| part.input == field.name)) {
-                return Err(Error::Unfit(format!("{}: {fault}", field.name)));
-            }
-        }
-        Ok(self.predictor.embed_batch(&Batch::collate(&dataset, &[sample])).swap_remove(0))
     }
 
     /// The nearest rows to what is asked.
     ///
     /// # Errors
-    /// As [`Retriever::query`] and [`Index::search`].
+    /// As [`Retriever::cells`] and [`Index::search`]; a part that cannot be read.
     pub fn search(&self, asked: &[Asked], search: Search) -> Result<Vec<Hit>, Error> {
-        let query = self.query(asked)?;
-        Ok(self.index.search(&[query], search)?.swap_remove(0))
+        let read = |cells: Vec<Cell>| self.predictor.read_asked(&cells).map_err(Error::Unfit);
+        let rows = self.cells(asked)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
+        self.nearest(&self.query(asked, vectors)?, search)
+    }
+
+    /// The nearest rows to a direction.
+    ///
+    /// # Errors
+    /// As [`Index::search`].
+    pub fn nearest(&self, query: &[f32], search: Search) -> Result<Vec<Hit>, Error> {
+        Ok(self.index.search(&[query.to_vec()], search)?.swap_remove(0))
+    }
+
+    /// The pictures of a row, small and as data URIs, by the position of their columns; without those that cannot be read.
+    pub fn thumbnails(&self, hit: &Hit) -> Vec<(usize, String)> {
+        let thumbnail = |(column, max_pixels): (usize, usize)| {
+            let Value::Text(path) = &hit.values[column] else { return None };
+            Some((column, thumbnail_uri(&Cell::text(path), &self.origin.folder, max_pixels)?))
+        };
+        self.pictures().into_iter().filter_map(thumbnail).collect()
     }
 
     /// The columns that hold pictures, by position, with the most pixels that they may have.

@@ -15,6 +15,7 @@ use mbm_train::EpochRecord;
 use self::chart::{Chart, Series};
 pub use self::gallery::gallery;
 use self::html::{escape, number, table};
+pub(crate) use self::pictures::thumbnail_uri;
 use crate::error::Error;
 use crate::experiment::{Experiment, Outcome};
 use crate::prediction::class_names;

@@ -99,16 +99,21 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
 
 /// A picture within the page; where it cannot be read, its name.
 pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &str) -> String {
+    match thumbnail_uri(cell, folder, max_pixels) {
+        Some(uri) => format!("<img alt='{}' src='{uri}'>", escape(name)),
+        None => format!("<div class=dim>{}: cannot be read</div>", escape(name)),
+    }
+}
+
+/// A small PNG of a picture as a data URI, unless it cannot be read.
+pub(crate) fn thumbnail_uri(cell: &Cell, folder: &Path, max_pixels: usize) -> Option<String> {
     let bytes = match cell {
-        Cell::Bytes(bytes) => Some(bytes.clone()),
-        other => std::fs::read(folder.join(other.to_text().trim())).ok(),
+        Cell::Bytes(bytes) => bytes.clone(),
+        other => std::fs::read(folder.join(other.to_text().trim())).ok()?,
     };
-    let picture = bytes.and_then(|bytes| decode_image(&bytes, max_pixels).ok());
-    let Some(picture) = picture else { return format!("<div class=dim>{}: cannot be read</div>", escape(name)) };
+    let picture = decode_image(&bytes, max_pixels).ok()?;
     let small = if picture.width().max(picture.height()) > THUMBNAIL { picture.thumbnail(THUMBNAIL, THUMBNAIL) } else { picture };
     let mut png = Cursor::new(Vec::new());
-    match small.write_to(&mut png, image::ImageFormat::Png) {
-        Ok(()) => format!("<img alt='{}' src='data:image/png;base64,{}'>", escape(name), STANDARD.encode(png.into_inner())),
-        Err(error) => format!("<div class=dim>{}: {}</div>", escape(name), escape(&error.to_string())),
-    }
+    small.write_to(&mut png, image::ImageFormat::Png).ok()?;
+    Some(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
 }

@@ -160,7 +160,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let indexed = mbm::build_index(&folder.path().join("bytes.index"), bytes, settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (2, 1, 1));
     let retriever = Retriever::open(&index, None).unwrap();
-    assert_eq!(retriever.inputs(), [("photo", "image"), ("caption", "text")]);
+    assert_eq!(retriever.predictor.embedded_inputs(), [("photo", "image"), ("caption", "text")]);
     let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
     let find = |asked: &[Asked], filter: Option<&str>| {
         let filter = filter.map(|text| mbm::parse_filter(text).unwrap());
@@ -179,9 +179,12 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     assert!(both.len() == 5 && both.iter().all(|hit| hit.values[0] != IndexValue::Text("8.png".into())));
     let page = mbm::gallery(&retriever, "a <search>", &bright);
     assert!(page.contains("a &lt;search&gt;") && page.contains("data:image/png;base64,"));
-    let missing = retriever.query(&[asked("photo", "nowhere.png", 1.0)]).unwrap_err().to_string();
+    let missing = retriever
+        .search(&[asked("photo", "nowhere.png", 1.0)], mbm::Search { k: 1, width: None, filter: None })
+        .unwrap_err()
+        .to_string();
     assert!(missing.contains("photo: file_not_found"), "{missing}");
-    assert!(retriever.input_of("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
+    assert!(retriever.predictor.input_of("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
     let other = folder.path().join("other");
     run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
     let error = Retriever::open(&index, Some(&other)).err().unwrap().to_string();

@@ -1,0 +1,83 @@
+//! The command that serves a model.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mbm_serve::{Server, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Serve;
+use crate::output::line;
+
+/// Serves until Ctrl-C or SIGTERM, then answers what was accepted; a second Ctrl-C ends at once.
+pub fn serve(args: Serve) -> Result<()> {
+    let api_key = api_key(&args)?;
+    if api_key.is_none() && !args.host.is_loopback() {
+        eprintln!("warning: {} can be reached from elsewhere and there is no API key; set MBM_API_KEY", args.host);
+    }
+    let server = Server::open(Settings {
+        model_path: args.model_path,
+        index: args.index,
+        address: SocketAddr::new(args.host, args.port),
+        max_batch_size: args.max_batch_size as usize,
+        max_batch_delay: args.max_batch_delay,
+        queue_size: args.queue_size as usize,
+        max_body_size: args.max_body_size as usize,
+        max_connections: args.max_connections as usize,
+        timeout: args.timeout,
+        api_key,
+        media_root: args.media_root,
+        url_hosts: args.url_host,
+        cors_origins: args.cors_origin,
+    })?;
+    line(&server.describe())?;
+    line(&format!("http://{} (API: /docs; Ctrl-C stops)", server.address()))?;
+    Ok(server.run(interrupted())?)
+}
+
+fn api_key(args: &Serve) -> Result<Option<String>> {
+    let key = match &args.api_key_file {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
+        None => std::env::var("MBM_API_KEY").ok(),
+    };
+    let key = key.map(|key| key.trim().to_owned());
+    if key.as_ref().is_some_and(String::is_empty) {
+        bail!("the API key is empty");
+    }
+    Ok(key)
+}
+
+async fn interrupted() {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate)] = signals else { return std::future::pending().await };
+    tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+    tokio::spawn(async move {
+        tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+        std::process::exit(130);
+    });
+}
+
+/// A time such as 5ms or 30s.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.trim().parse().map_err(|_| "expected a time such as 5ms or 30s".to_owned())?;
+    let seconds = match &text[digits.len()..] {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" | "min" => number * 60.0,
+        other => return Err(format!("unknown unit '{other}'; there are ms, s, min")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(["5ms", "0s", "1.5s", "2min"].map(duration), [5, 0, 1500, 120_000].map(|ms| Ok(Duration::from_millis(ms))));
+        assert!(["", "5", "-1s", "1h", "1e300s"].iter().all(|text| duration(text).is_err()));
+    }
+}

@@ -1,0 +1,38 @@
+//! What every handler sees.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::cells::Media;
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::served::Served;
+use crate::settings::Settings;
+
+/// A server's state.
+pub(crate) struct App {
+    pub settings: Settings,
+    pub engine: Engine,
+    pub metrics: Arc<Metrics>,
+    pub media: Media,
+    /// Whether the server is about to stop.
+    pub is_stopping: AtomicBool,
+    served: RwLock<Arc<Served>>,
+}
+
+impl App {
+    pub fn new(settings: Settings, engine: Engine, metrics: Arc<Metrics>, media: Media, served: Served) -> Self {
+        let served = RwLock::new(Arc::new(served));
+        Self { settings, engine, metrics, media, is_stopping: AtomicBool::new(false), served }
+    }
+
+    /// What is served now; a request keeps what it began with.
+    pub fn served(&self) -> Arc<Served> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another model in place of the one that is served.
+    pub fn serve(&self, served: Served) {
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+}

@@ -1,0 +1,155 @@
+//! What a client gives for a row becomes cells. Files of the server and other hosts are only read where the settings allow it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::http::Uri;
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use mbm::Cell;
+use serde_json::Value;
+
+use crate::problem::{Problem, ProblemKind};
+use crate::served::Served;
+
+/// What a client gave for an input.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Given {
+    /// A value; of pictures and sounds base64, a data URI, or a path or URL where those are allowed.
+    Json(Value),
+    /// A file's bytes.
+    File(Vec<u8>),
+}
+
+/// A row as a client gave it: names and what is given for them.
+pub(crate) type GivenRow = Vec<(String, Given)>;
+
+/// Where the bytes of pictures and sounds may come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Media {
+    /// The folder that paths may lead into, without links.
+    root: Option<PathBuf>,
+    hosts: Vec<String>,
+    max_bytes: usize,
+    timeout: Duration,
+}
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+impl Media {
+    /// # Errors
+    /// A root that is not there.
+    pub fn new(root: Option<&Path>, hosts: &[String], max_bytes: usize, timeout: Duration) -> std::io::Result<Self> {
+        let root = root.map(Path::canonicalize).transpose()?;
+        Ok(Self { root, hosts: hosts.to_vec(), max_bytes, timeout })
+    }
+
+    /// The bytes that a text stands for.
+    pub async fn bytes(&self, text: &str) -> Result<Vec<u8>, Problem> {
+        let text = text.trim();
+        if let Some(uri) = text.strip_prefix("data:") {
+            let content = uri.split_once(";base64,").map(|(_, content)| content);
+            return content
+                .and_then(|content| BASE64.decode(content).ok())
+                .ok_or_else(|| Problem::validation("a data URI without base64 content"));
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return self.fetch(text).await;
+        }
+        match BASE64.decode(text) {
+            Ok(bytes) => Ok(bytes),
+            Err(_) => self.read(text).await,
+        }
+    }
+
+    async fn read(&self, path: &str) -> Result<Vec<u8>, Problem> {
+        let Some(root) = self.root.clone() else {
+            return Err(Problem::validation("not base64, and this server reads no paths: send the file itself"));
+        };
+        let (path, max_bytes) = (path.to_owned(), self.max_bytes as u64);
+        let read = move || {
+            // Whether a file outside is there is nobody's business.
+            let outside = || Problem::new(ProblemKind::Forbidden, "no such file in the folder that this server reads from");
+            let found = root.join(&path).canonicalize().map_err(|_| outside())?;
+            if !found.starts_with(&root) || !found.is_file() {
+                return Err(outside());
+            }
+            let size = found.metadata().map_err(|_| outside())?.len();
+            if size > max_bytes {
+                return Err(Problem::new(ProblemKind::TooLarge, format!("{path}: {size} bytes, the limit is {max_bytes}")));
+            }
+            std::fs::read(&found).map_err(|error| Problem::validation(format!("{path}: {error}")))
+        };
+        on_a_thread(read).await
+    }
+
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Problem> {
+        let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
+        if !authority.is_some_and(|authority| self.hosts.iter().any(|host| authority.as_str().eq_ignore_ascii_case(host))) {
+            let message = "this server does not fetch from there: send the file itself";
+            return Err(Problem::new(ProblemKind::Forbidden, message));
+        }
+        let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
+        let fetch = move || {
+            // A redirection would lead past the list of hosts.
+            let config = ureq::Agent::config_builder().max_redirects(0).timeout_global(Some(timeout)).build();
+            let failed = |error: ureq::Error| Problem::validation(format!("{url}: {error}"));
+            let mut response = ureq::Agent::new_with_config(config).get(&url).call().map_err(failed)?;
+            if response.status() != 200 {
+                return Err(Problem::validation(format!("{url}: answered {}", response.status())));
+            }
+            response.body_mut().with_config().limit(max_bytes).read_to_vec().map_err(failed)
+        };
+        on_a_thread(fetch).await
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
+    let failed = |error| Problem::new(ProblemKind::Failed, format!("{error}"));
+    tokio::task::spawn_blocking(run).await.map_err(failed)?
+}
+
+/// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
+pub(crate) async fn cells(media: &Media, served: &Served, row: GivenRow) -> Result<Vec<Cell>, Problem> {
+    let predictor = &served.predictor;
+    let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
+    for (name, given) in row {
+        let is_it = |field: &&mbm::Field| field.name == name || field.column == name;
+        let Some(at) = predictor.inputs.iter().position(|field| is_it(&field)) else {
+            if predictor.outputs.iter().any(|field| is_it(&field)) {
+                continue;
+            }
+            let names: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
+            return Err(Problem::validation(format!("'{name}' is no input of the model; there are: {}", names.join(", "))));
+        };
+        if cells[at].is_some() {
+            return Err(Problem::validation(format!("'{name}' is given twice")));
+        }
+        cells[at] = Some(cell(media, served, at, given).await?);
+    }
+    Ok(cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect())
+}
+
+/// A cell of one input.
+pub(crate) async fn cell(media: &Media, served: &Served, input: usize, given: Given) -> Result<Cell, Problem> {
+    match (given, served.is_media(input)) {
+        (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
+        (Given::File(bytes), true) => Ok(Cell::Bytes(bytes)),
+        (Given::File(bytes), false) => Ok(Cell::field(&bytes)),
+        (Given::Json(value), false) => Ok(Cell::json(value)),
+        (Given::Json(Value::Null), true) => Ok(Cell::Empty),
+        (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
+        (Given::Json(Value::String(text)), true) => {
+            let name = &served.predictor.inputs[input].name;
+            let named = |problem: Problem| Problem { message: format!("{name}: {}", problem.message), ..problem };
+            media.bytes(&text).await.map(Cell::Bytes).map_err(named)
+        }
+        (Given::Json(other), true) => {
+            let name = &served.predictor.inputs[input].name;
+            Err(Problem::validation(format!("{name}: {other} is no text; send the file as base64")))
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Vectors, in the shapes that clients of text-embeddings-inference and of OpenAI send and read.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mbm::{Asked, Cell};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::body;
+use crate::cells::{Given, cell};
+use crate::engine::{Done, Task};
+use crate::openapi::{self, Refused};
+use crate::problem::{Problem, ProblemKind};
+use crate::served::Served;
+
+/// What is to become vectors.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbedBody {
+    /// A text, or a list of texts; of an input of pictures or sounds base64; or rows such as `{"image": "<base64>"}`.
+    #[schema(schema_with = openapi::items)]
+    inputs: Value,
+    /// The input that texts are for; the one of type text where none is named.
+    #[serde(default)]
+    input: Option<String>,
+    /// Whether vectors have unit length; those of aligned inputs always have.
+    #[serde(default = "yes")]
+    normalize: bool,
+    /// Texts are always cut at the model's longest sequence.
+    #[serde(default)]
+    #[expect(dead_code, reason = "clients of text-embeddings-inference send it")]
+    truncate: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What OpenAI's clients send.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OpenAiBody {
+    /// A text or a list of texts.
+    #[schema(schema_with = openapi::items)]
+    input: Value,
+    /// The model's name; there is one.
+    #[serde(default)]
+    model: Option<String>,
+    /// How vectors are written.
+    #[serde(default)]
+    encoding_format: EncodingFormat,
+    /// The width, which is the model's.
+    #[serde(default)]
+    dimensions: Option<usize>,
+    /// Whoever asks.
+    #[serde(default)]
+    #[expect(dead_code, reason = "clients of OpenAI send it")]
+    user: Option<String>,
+}
+
+/// How vectors are written.
+#[derive(Deserialize, ToSchema, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum EncodingFormat {
+    /// As lists of numbers.
+    #[default]
+    Float,
+    /// As little-endian 32-bit floats in base64.
+    Base64,
+}
+
+/// What OpenAI's clients read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OpenAiEmbeddings {
+    object: &'static str,
+    data: Vec<OpenAiEmbedding>,
+    model: String,
+    usage: Usage,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OpenAiEmbedding {
+    object: &'static str,
+    index: usize,
+    /// Numbers, or base64.
+    #[schema(schema_with = openapi::vector)]
+    embedding: Value,
+}
+
+/// Tokens that were read.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// A problem in OpenAI's form.
+pub(crate) struct OpenAiProblem(Problem);
+
+impl From<Problem> for OpenAiProblem {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for OpenAiProblem {
+    fn into_response(self) -> Response {
+        let Self(problem) = self;
+        self::respond(&problem)
+    }
+}
+
+fn respond(problem: &Problem) -> Response {
+    problem.respond(json!({ "error": { "message": problem.message, "type": problem.kind, "code": null, "param": null } }))
+}
+
+/// Turn texts, pictures or sounds into vectors.
+///
+/// The shape of text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` gives a vector each.
+#[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
+    responses((status = 200, description = "A vector each", body = Vec<Vec<f32>>), Refused))]
+pub(crate) async fn embed(
+    State(app): State<Arc<App>>,
+    body::Json(body): body::Json<EmbedBody>,
+) -> Result<Json<Vec<Vec<f32>>>, Problem> {
+    let vectors = vectors(&app, body.inputs, body.input.as_deref(), body.normalize).await?;
+    Ok(Json(vectors.into_iter().map(|(vector, _)| vector).collect()))
+}
+
+/// Turn texts into vectors, in OpenAI's shape.
+#[utoipa::path(post, path = "/v1/embeddings", tag = "Vectors", request_body = OpenAiBody,
+    responses((status = 200, description = "A vector each", body = OpenAiEmbeddings), Refused))]
+pub(crate) async fn v1_embeddings(
+    State(app): State<Arc<App>>,
+    body: Result<body::Json<OpenAiBody>, Problem>,
+) -> Result<Json<OpenAiEmbeddings>, OpenAiProblem> {
+    let body::Json(body) = body?;
+    let vectors = vectors(&app, body.input, None, true).await?;
+    if let (Some(asked), Some((vector, _))) = (body.dimensions, vectors.first()) {
+        if asked != vector.len() {
+            return Err(Problem::validation(format!("dimensions: the model's vectors have {} values", vector.len())).into());
+        }
+    }
+    let n_tokens = vectors.iter().map(|(_, n_tokens)| n_tokens).sum();
+    let data = vectors.into_iter().enumerate().map(|(index, (vector, _))| OpenAiEmbedding {
+        object: "embedding",
+        index,
+        embedding: match body.encoding_format {
+            EncodingFormat::Float => json!(vector),
+            EncodingFormat::Base64 => STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into(),
+        },
+    });
+    Ok(Json(OpenAiEmbeddings {
+        object: "list",
+        data: data.collect(),
+        model: body.model.unwrap_or_else(|| app.served().name.clone()),
+        usage: Usage { prompt_tokens: n_tokens, total_tokens: n_tokens },
+    }))
+}
+
+/// The vectors of items, each with the tokens that were read for it.
+async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool) -> Result<Vec<(Vec<f32>, usize)>, Problem> {
+    let served = app.served();
+    let items = match inputs {
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    if items.is_empty() {
+        return Err(Problem::validation("no inputs"));
+    }
+    let towers = served.predictor.towers();
+    let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    for item in items {
+        let asked = asked(app, &served, item, input).await?;
+        let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == asked[0].input));
+        if place.is_none() || (asked.len() > 1 && towers[0].input.is_some()) {
+            let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
+            return Err(Problem::validation(format!("a vector is made from one of: {}", names.join(", "))));
+        }
+        places.extend(place);
+        rows.push(served.predictor.asked_cells(&asked)?);
+    }
+    let answers = app.engine.run(&served, Task::Embed, rows).await?;
+    let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
+        Done::Embedded { mut vectors, n_tokens } => {
+            let vector = vectors.swap_remove(place).ok_or_else(|| Problem::validation("empty, so there is no vector"))?;
+            Ok((if normalize { unit(vector) } else { vector }, n_tokens))
+        }
+        Done::Predicted { .. } => Err(Problem::new(ProblemKind::Failed, "another answer than was asked for")),
+    };
+    answers.into_iter().zip(places).map(vector).collect()
+}
+
+fn unit(vector: Vec<f32>) -> Vec<f32> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    vector.into_iter().map(|x| x / length).collect()
+}
+
+/// What one item asks with: a text for an input, or a row's inputs.
+pub(crate) async fn asked(app: &App, served: &Served, item: Value, input: Option<&str>) -> Result<Vec<Asked>, Problem> {
+    let pairs: Vec<(String, Value)> = match item {
+        Value::Object(row) => row.into_iter().collect(),
+        text @ Value::String(_) => {
+            let name = input.map_or_else(|| served.predictor.input_of("text"), |input| Ok(input.to_owned()))?;
+            vec![(name, text)]
+        }
+        other => return Err(Problem::validation(format!("{other} is neither a text nor a row"))),
+    };
+    let mut asked = Vec::with_capacity(pairs.len());
+    for (input, value) in pairs {
+        let at = served.predictor.inputs.iter().position(|field| field.name == input);
+        let at = at.ok_or_else(|| Problem::validation(format!("'{input}' is no input of the model")))?;
+        let cell = cell(&app.media, served, at, Given::Json(value)).await?;
+        if cell == Cell::Empty {
+            return Err(Problem::validation(format!("{input}: empty")));
+        }
+        asked.push(Asked { input, cell, weight: 1.0 });
+    }
+    if asked.is_empty() { Err(Problem::validation("a row without inputs")) } else { Ok(asked) }
+}

@@ -1,0 +1,67 @@
+//! What stands before every handler: the key, the clock, and the count.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::app::App;
+use crate::metrics::Of;
+use crate::problem::{Problem, ProblemKind};
+
+/// Lets through who has the key, where there is one.
+pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(key) = &app.settings.api_key else { return next.run(request).await };
+    if given(request.headers()).is_some_and(|given| is_same(given, key)) {
+        return next.run(request).await;
+    }
+    let message = "this server needs a key, as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'";
+    Problem::new(ProblemKind::Unauthorized, message).into_response()
+}
+
+fn given(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key")?.to_str().ok())
+}
+
+/// Compares in a time that depends on neither key: their hashes are of one length.
+fn is_same(a: &str, b: &str) -> bool {
+    Sha256::digest(a).as_slice().ct_eq(Sha256::digest(b).as_slice()).into()
+}
+
+/// Ends what takes too long, its body's arrival included, and counts.
+pub(crate) async fn clock(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let limit = app.settings.timeout;
+    let response = tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        Problem::new(ProblemKind::Unavailable, format!("not done in {} s", limit.as_secs_f64())).into_response()
+    });
+    app.metrics.requests.get_or_create(&Of { path, status: response.status().as_u16() }).inc();
+    app.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_given_as_a_bearer_token_or_in_a_header_of_its_own() {
+        let headers =
+            |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        assert_eq!(given(&headers("authorization", "Bearer abc")), Some("abc"));
+        assert_eq!(given(&headers("authorization", "bearer  abc ")), Some("abc"));
+        assert_eq!(given(&headers("authorization", "Basic abc")), None);
+        assert_eq!(given(&headers("x-api-key", "abc")), Some("abc"));
+        assert!(is_same("abc", "abc") && !is_same("abc", "abd") && !is_same("abc", ""));
+    }
+}

@@ -1,0 +1,152 @@
+//! What is served, and whether it is well.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::openapi::Refused;
+use crate::problem::{Problem, ProblemKind};
+use crate::served::Served;
+
+/// What is served.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Info {
+    /// The server's version.
+    version: &'static str,
+    /// The model's folder.
+    model: String,
+    /// SHA-256 of the model's files.
+    model_hash: String,
+    inputs: Vec<Input>,
+    outputs: Vec<Output>,
+    /// Vectors that the model makes.
+    vectors: Vec<Vectors>,
+    /// The index, where there is one.
+    index: Option<IndexInfo>,
+    limits: Limits,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Input {
+    name: String,
+    /// Such as `image`, `text`, `number`.
+    r#type: &'static str,
+    /// What a category may be.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Output {
+    name: String,
+    /// Such as `category`, `number`, `embedding`.
+    r#type: &'static str,
+    /// Classes or labels, in the order of their probabilities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    classes: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Vectors {
+    /// The input that they are made from; all together where none is named.
+    input: Option<String>,
+    width: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct IndexInfo {
+    n_rows: usize,
+    width: usize,
+    columns: Vec<String>,
+    /// The inputs that it can be asked with.
+    inputs: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Limits {
+    max_batch_size: usize,
+    queue_size: usize,
+    max_body_size: usize,
+    timeout_seconds: f64,
+}
+
+/// That the server is well.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    status: &'static str,
+}
+
+/// Say what is served.
+#[utoipa::path(get, path = "/info", tag = "Server", responses((status = 200, description = "What is served", body = Info), Refused))]
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
+    let served = app.served();
+    let predictor = &served.predictor;
+    let input = |field: &mbm::Field| Input {
+        name: field.name.clone(),
+        r#type: field.preprocessor.type_name(),
+        classes: mbm::class_names(&field.preprocessor),
+    };
+    let output = |field: &mbm::Field| Output {
+        name: field.name.clone(),
+        r#type: field.preprocessor.type_name(),
+        classes: mbm::class_names(&field.preprocessor),
+    };
+    let towers = predictor.towers().into_iter();
+    Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        model: served.name.clone(),
+        model_hash: served.model_hash.clone(),
+        inputs: predictor.inputs.iter().map(input).collect(),
+        outputs: predictor.outputs.iter().map(output).collect(),
+        vectors: towers.map(|tower| Vectors { input: tower.input, width: tower.width }).collect(),
+        index: served.index().map(|_| index(&served)).unwrap_or_default(),
+        limits: Limits {
+            max_batch_size: app.settings.max_batch_size,
+            queue_size: app.settings.queue_size,
+            max_body_size: app.settings.max_body_size,
+            timeout_seconds: app.settings.timeout.as_secs_f64(),
+        },
+    })
+}
+
+fn index(served: &Served) -> Option<IndexInfo> {
+    let retriever = served.index()?;
+    Some(IndexInfo {
+        n_rows: retriever.index.info().n_rows,
+        width: retriever.index.spec.width,
+        columns: retriever.index.spec.columns.iter().map(|column| column.name.clone()).collect(),
+        inputs: served.predictor.embedded_inputs().into_iter().map(|(name, _)| name.to_owned()).collect(),
+    })
+}
+
+/// Whether the server lives.
+#[utoipa::path(get, path = "/health", tag = "Server", responses((status = 200, description = "It lives", body = Health)))]
+pub(crate) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether the server takes requests: not once it is about to stop.
+#[utoipa::path(get, path = "/ready", tag = "Server",
+    responses((status = 200, description = "It does", body = Health),
+        (status = 503, description = "It is about to stop", body = crate::problem::ProblemBody)))]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
+    match app.is_stopping.load(Ordering::Relaxed) {
+        true => Err(Problem::new(ProblemKind::Unavailable, "the server is about to stop")),
+        false => Ok(Json(Health { status: "ready" })),
+    }
+}
+
+/// What the server has counted, in Prometheus' form.
+#[utoipa::path(get, path = "/metrics", tag = "Server",
+    responses((status = 200, description = "Counters and histograms", body = String, content_type = "text/plain"), Refused))]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let text = app.metrics.text(app.engine.n_waiting());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}

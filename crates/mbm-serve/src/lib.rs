@@ -1,0 +1,40 @@
+//! A model behind HTTP: predictions, embeddings and search, batched, and a page to try them.
+//!
+//! ```text
+//! connection --router--> body --cells--> Engine's queue --batch--> Predictor --> each request's own answer
+//! ```
+//!
+//! Handlers turn what clients send into cells; one thread takes cells of many requests off a bounded queue and runs the model on them
+//! side by side. Only this crate knows HTTP.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), mbm_serve::Error> {
+//! let settings = mbm_serve::Settings { model_path: Some("results/digits".into()), ..Default::default() };
+//! let server = mbm_serve::Server::open(settings)?;
+//! println!("http://{}", server.address());
+//! server.run(std::future::pending())?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+mod app;
+mod body;
+mod cells;
+mod embed;
+mod engine;
+mod guard;
+mod info;
+mod metrics;
+mod openapi;
+mod page;
+mod predict;
+mod problem;
+mod router;
+mod search;
+mod served;
+mod server;
+mod settings;
+
+pub use server::{Error, Server};
+pub use settings::Settings;

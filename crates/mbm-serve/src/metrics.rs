@@ -1,0 +1,67 @@
+//! What the server counts, in Prometheus' form.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Which requests are counted together.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct Of {
+    /// The route, `other` for places that are none.
+    pub path: String,
+    /// The answer's status.
+    pub status: u16,
+}
+
+/// Counters and histograms of one server.
+pub(crate) struct Metrics {
+    registry: Registry,
+    pub requests: Family<Of, Counter>,
+    pub request_seconds: Histogram,
+    pub batch_rows: Histogram,
+    pub batch_seconds: Histogram,
+    pub panics: Counter,
+    waiting: Gauge,
+    memory: Gauge,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("mbm");
+        let requests = Family::default();
+        registry.register("requests", "Requests answered", requests.clone());
+        // 0.1 ms to 13 s.
+        let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
+        let (request_seconds, batch_seconds) = (seconds(), seconds());
+        registry.register_with_unit("request", "Time from a request to its answer", Unit::Seconds, request_seconds.clone());
+        registry.register_with_unit("batch", "Time of a batch in the model", Unit::Seconds, batch_seconds.clone());
+        let batch_rows = Histogram::new(exponential_buckets(1.0, 2.0, 10));
+        registry.register("batch_rows", "Rows of a batch", batch_rows.clone());
+        let panics = Counter::default();
+        registry.register("panics", "Batches in which the model failed", panics.clone());
+        let (waiting, memory) = (Gauge::default(), Gauge::default());
+        registry.register("waiting_rows", "Rows accepted and not yet answered", waiting.clone());
+        registry.register_with_unit("resident_memory", "Memory of the process", Unit::Bytes, memory.clone());
+        Self { registry, requests, request_seconds, batch_rows, batch_seconds, panics, waiting, memory }
+    }
+
+    /// Everything as text.
+    pub fn text(&self, n_waiting: usize) -> String {
+        self.waiting.set(n_waiting as i64);
+        self.memory.set(resident_memory().unwrap_or(0));
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a string takes any text");
+        text
+    }
+}
+
+/// Bytes of the process in memory, where the system tells.
+fn resident_memory() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.split_whitespace().next()?.parse::<i64>().ok()? << 10)
+}

@@ -1,0 +1,134 @@
+//! Predictions: of one row, or of many, each with its own answer. The keys are Ludwig's.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use mbm::Contribution;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::app::App;
+use crate::body::{Body, Rows};
+use crate::cells::{GivenRow, cells};
+use crate::engine::{Answer, Done, Task};
+use crate::openapi::{Refused, RowBody};
+use crate::problem::{Problem, ProblemKind};
+use crate::served::Served;
+
+/// What may stand behind `?`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PredictQuery {
+    /// Whether to say what each input did to the prediction.
+    #[serde(default)]
+    explain: bool,
+}
+
+/// Several rows.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `Body::into_rows` reads")]
+pub(crate) struct BatchBody {
+    /// The rows.
+    rows: Vec<RowBody>,
+}
+
+/// The predictions of several rows, in their order.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what `batch_predict` writes")]
+pub(crate) struct BatchPrediction {
+    /// For each row its prediction, or `error` and `error_type`.
+    rows: Vec<Map<String, Value>>,
+}
+
+/// The prediction of a row.
+#[derive(ToSchema)]
+pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what `predict` writes")] Map<String, Value>);
+
+/// Predict one row.
+///
+/// The body is a row as JSON or as a form. Pictures and sounds are files of a form, or base64 in JSON. Inputs that are left out are absent:
+/// the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent.
+#[utoipa::path(post, path = "/predict", tag = "Prediction", params(PredictQuery),
+    request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
+    responses((status = 200, description = "The prediction", body = PredictionBody), Refused))]
+pub(crate) async fn predict(
+    State(app): State<Arc<App>>,
+    query: Result<Query<PredictQuery>, axum::extract::rejection::QueryRejection>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::validation(rejection.body_text()))?;
+    let served = app.served();
+    let cells = cells(&app.media, &served, body.into_row()?).await?;
+    let task = if query.explain { Task::Explain } else { Task::Predict };
+    let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
+    prediction(&served, answer).map(Value::Object).map(Json)
+}
+
+/// Predict many rows.
+///
+/// The body is `{"rows": [..]}`, a list of rows, or pandas' `split` form as Ludwig takes it (JSON, or the field `dataset` of a form whose
+/// files are named in it). A row that cannot be used has its own `error`; the others get their predictions.
+#[utoipa::path(post, path = "/batch_predict", tag = "Prediction", request_body = BatchBody,
+    responses((status = 200, description = "Predictions in the order of the rows", body = BatchPrediction), Refused))]
+pub(crate) async fn batch_predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Value>, Problem> {
+    let served = app.served();
+    let Rows { rows, index } = body.into_rows()?;
+    let predictions = predictions(&app, &served, rows).await?;
+    Ok(Json(match index {
+        None => json!({ "rows": predictions }),
+        Some(index) => split(&served, index, predictions),
+    }))
+}
+
+async fn predictions(app: &App, served: &Arc<Served>, rows: Vec<GivenRow>) -> Result<Vec<Map<String, Value>>, Problem> {
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        read.push(cells(&app.media, served, row).await);
+    }
+    let good: Vec<_> = read.iter_mut().filter_map(|row| row.as_mut().ok().map(std::mem::take)).collect();
+    let mut answers = app.engine.run(served, Task::Predict, good).await?.into_iter();
+    let answer = |row: Result<_, Problem>| {
+        let lost = || Err(Problem::new(ProblemKind::Failed, "no answer"));
+        let answer = row.and_then(|_| answers.next().unwrap_or_else(lost));
+        prediction(served, answer).unwrap_or_else(|problem| object(json!(problem.body())))
+    };
+    Ok(read.into_iter().map(answer).collect())
+}
+
+/// Columns, names of rows, and values, as pandas writes them.
+fn split(served: &Served, index: Vec<Value>, predictions: Vec<Map<String, Value>>) -> Value {
+    let columns: Vec<&str> = served.columns.iter().map(String::as_str).chain(["status", "error"]).collect();
+    let data: Vec<Vec<Value>> = predictions
+        .into_iter()
+        .map(|mut row| columns.iter().map(|column| row.remove(*column).unwrap_or(Value::Null)).collect())
+        .collect();
+    json!({ "columns": columns, "index": index, "data": data })
+}
+
+fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Problem> {
+    let Done::Predicted { values, absent, contributions } = answer? else {
+        return Err(Problem::new(ProblemKind::Failed, "another answer than was asked for"));
+    };
+    let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
+    let status = if absent.is_empty() { "ok".to_owned() } else { format!("absent: {}", absent.join(", ")) };
+    row.insert("status".to_owned(), status.into());
+    if !contributions.is_empty() {
+        row.insert("contributions".to_owned(), explained(served, &contributions));
+    }
+    Ok(row)
+}
+
+/// `{"<output>": {"<input>": difference}}`
+fn explained(served: &Served, contributions: &[Contribution]) -> Value {
+    let of_output = |at: usize| -> Map<String, Value> {
+        contributions.iter().filter_map(|it| Some((it.input.clone(), it.differences[at]?.into()))).collect()
+    };
+    let outputs = served.predictor.outputs.iter().enumerate();
+    Value::Object(outputs.map(|(at, field)| (field.name.clone(), Value::Object(of_output(at)))).collect())
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    if let Value::Object(object) = value { object } else { Map::new() }
+}

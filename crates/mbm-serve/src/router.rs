@@ -1,0 +1,80 @@
+//! Every place of the server.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::CorsLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::problem::{Problem, ProblemKind};
+use crate::{admin, embed, guard, info, openapi, page, predict, search};
+
+#[derive(OpenApi)]
+#[openapi(info(title = "mbm", description = "A multimodal model, and the index of its vectors."))]
+struct Described;
+
+/// The places that need the key, where there is one, and those that do not.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let open = OpenApiRouter::with_openapi(Described::openapi()).routes(routes!(info::health)).routes(routes!(info::ready));
+    let closed = OpenApiRouter::new()
+        .routes(routes!(predict::predict))
+        .routes(routes!(predict::batch_predict))
+        .routes(routes!(embed::embed))
+        .routes(routes!(embed::v1_embeddings))
+        .routes(routes!(search::search))
+        .routes(routes!(info::info))
+        .routes(routes!(info::metrics))
+        .routes(routes!(admin::reload))
+        .layer(from_fn_with_state(app.clone(), guard::key));
+    let (router, mut described) = open.merge(closed).split_for_parts();
+    if app.settings.api_key.is_some() {
+        let components = described.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        described.security = Some(vec![utoipa::openapi::SecurityRequirement::new("key", Vec::<String>::new())]);
+    }
+    let document = move |State(app): State<Arc<App>>| async move { Json(openapi::document(&described, &app.served())) };
+    router
+        .route("/openapi.json", get(document))
+        .merge(page::router())
+        .fallback(async || Problem::new(ProblemKind::NotFound, "no such place; /docs lists them"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(ProblemKind::MethodNotAllowed, "not with this method; /docs says which")
+        })
+        .layer(DefaultBodyLimit::max(app.settings.max_body_size))
+        .layer(CatchPanicLayer::custom(|_| {
+            Problem::new(ProblemKind::Failed, "the server failed on this request").into_response()
+        }))
+        .layer(from_fn_with_state(app.clone(), guard::clock))
+        .layer(cors(&app.settings.cors_origins))
+        .layer(map_response(headed))
+        .with_state(app)
+}
+
+/// Lets pages of the origins that are named read answers; without any, no header is sent.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let headers = [header::CONTENT_TYPE, header::AUTHORIZATION, header::HeaderName::from_static("x-api-key")];
+    CorsLayer::new().allow_origin(origins).allow_methods([Method::GET, Method::POST]).allow_headers(headers)
+}
+
+/// What browsers are told with every answer: run nothing but the page's own scripts, and guess no types.
+async fn headed(mut response: Response) -> Response {
+    const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; frame-ancestors 'none'";
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

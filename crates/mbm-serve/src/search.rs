@@ -1,0 +1,168 @@
+//! The rows of the index that are nearest to a text, a picture, a sound, or several at once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use mbm::{Asked, Filter, Hit, IndexValue, Retriever, Search};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::body;
+use crate::embed::asked;
+use crate::engine::{Done, Task};
+use crate::openapi::Refused;
+use crate::problem::{Problem, ProblemKind};
+use crate::served::Served;
+
+/// What is looked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchBody {
+    /// A text.
+    #[serde(default)]
+    text: Option<String>,
+    /// A picture, in base64.
+    #[serde(default)]
+    image: Option<String>,
+    /// A sound, in base64.
+    #[serde(default)]
+    audio: Option<String>,
+    /// Inputs by name.
+    #[serde(default)]
+    row: Map<String, Value>,
+    /// How much parts count beside each other, by `text`, `image`, `audio` or an input's name; 1 where nothing is said.
+    #[serde(default)]
+    weights: BTreeMap<String, f32>,
+    /// How many rows.
+    #[serde(default = "ten")]
+    #[schema(minimum = 1, maximum = 1000, default = 10)]
+    k: usize,
+    /// Which rows may be found, such as `split = 'train' AND year >= 2010`.
+    #[serde(default)]
+    filter: Option<String>,
+    /// Whether all rows are looked at.
+    #[serde(default)]
+    exact: bool,
+    /// Candidates that a graph keeps, the more the surer.
+    #[serde(default = "default_width")]
+    #[schema(minimum = 1, maximum = 100000, default = 128)]
+    width: usize,
+    /// Whether pictures of the rows come along, small.
+    #[serde(default)]
+    thumbnails: bool,
+}
+
+fn ten() -> usize {
+    10
+}
+
+fn default_width() -> usize {
+    128
+}
+
+/// What was found, the nearest first.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Found {
+    hits: Vec<FoundRow>,
+    /// Rows of the index.
+    n_rows: usize,
+}
+
+/// A row that was found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FoundRow {
+    /// The cosine.
+    similarity: f32,
+    /// What the index knows of it.
+    row: Map<String, Value>,
+    /// Its pictures as data URIs, where they were asked for.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    thumbnails: Map<String, Value>,
+}
+
+/// Find the nearest rows of the index.
+#[utoipa::path(post, path = "/search", tag = "Vectors", request_body = SearchBody,
+    responses((status = 200, description = "The nearest first", body = Found), Refused))]
+pub(crate) async fn search(
+    State(app): State<Arc<App>>,
+    body::Json(body): body::Json<SearchBody>,
+) -> Result<Json<Found>, Problem> {
+    let served = app.served();
+    let no_index = || Problem::new(ProblemKind::NotFound, "this server has no index; start it with --index");
+    let retriever = served.index().ok_or_else(no_index)?;
+    if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
+        return Err(Problem::validation("k is 1 to 1000, width 1 to 100000"));
+    }
+    let filter = body.filter.as_deref().map(mbm::parse_filter).transpose()?;
+    let width = (!body.exact).then_some(body.width);
+    let (k, thumbnails) = (body.k, body.thumbnails);
+    let parts = parts(&app, &served, body).await?;
+    let answers = app.engine.run(&served, Task::Embed, retriever.cells(&parts)?).await?;
+    let vectors = answers.into_iter().map(|answer| match answer? {
+        Done::Embedded { vectors, .. } => Ok(vectors),
+        Done::Predicted { .. } => Err(Problem::new(ProblemKind::Failed, "another answer than was asked for")),
+    });
+    let query = retriever.query(&parts, vectors.collect::<Result<_, Problem>>()?)?;
+    let served = served.clone();
+    let look = move || look(&served, &query, k, width, filter.as_ref(), thumbnails);
+    tokio::task::spawn_blocking(look).await.map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?.map(Json)
+}
+
+async fn parts(app: &App, served: &Served, body: SearchBody) -> Result<Vec<Asked>, Problem> {
+    let mut parts = Vec::new();
+    let mut names = Vec::new();
+    for (kind, value) in [("text", body.text), ("image", body.image), ("audio", body.audio)] {
+        let Some(value) = value else { continue };
+        let input = served.predictor.input_of(kind)?;
+        names.push((kind.to_owned(), input.clone()));
+        parts.extend(asked(app, served, json!({ input: value }), None).await?);
+    }
+    if !body.row.is_empty() {
+        parts.extend(asked(app, served, Value::Object(body.row), None).await?);
+    }
+    if parts.is_empty() {
+        return Err(Problem::validation("nothing to look for: give text, image, audio or row"));
+    }
+    for (name, weight) in body.weights {
+        let input = names.iter().find(|(kind, _)| *kind == name).map_or(&name, |(_, input)| input);
+        let part = parts.iter_mut().find(|part| part.input == *input);
+        part.ok_or_else(|| Problem::validation(format!("weights: '{name}' is not asked with")))?.weight = weight;
+    }
+    Ok(parts)
+}
+
+fn look(
+    served: &Served,
+    query: &[f32],
+    k: usize,
+    width: Option<usize>,
+    filter: Option<&Filter>,
+    thumbnails: bool,
+) -> Result<Found, Problem> {
+    let gone = || Problem::new(ProblemKind::Failed, "the index is gone");
+    let retriever = served.index().ok_or_else(gone)?;
+    let hits = retriever.nearest(query, Search { k, width, filter })?;
+    let row = |hit: Hit| {
+        let thumbnails = if thumbnails { pictures(retriever, &hit) } else { Map::new() };
+        let names = retriever.index.spec.columns.iter().map(|column| column.name.clone());
+        FoundRow { similarity: hit.similarity, row: names.zip(hit.values.into_iter().map(value)).collect(), thumbnails }
+    };
+    Ok(Found { hits: hits.into_iter().map(row).collect(), n_rows: retriever.index.info().n_rows })
+}
+
+fn pictures(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {
+    let thumbnails = retriever.thumbnails(hit);
+    thumbnails.into_iter().map(|(column, uri)| (retriever.index.spec.columns[column].name.clone(), uri.into())).collect()
+}
+
+fn value(value: IndexValue) -> Value {
+    match value {
+        IndexValue::Null => Value::Null,
+        IndexValue::Number(number) => json!(number),
+        IndexValue::Text(text) => text.into(),
+    }
+}

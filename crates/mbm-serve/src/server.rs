@@ -1,0 +1,155 @@
+//! A server from its first connection to its last.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+use crate::app::App;
+use crate::cells::Media;
+use crate::engine::{Batching, Engine, answers};
+use crate::metrics::Metrics;
+use crate::router::router;
+use crate::served::Served;
+use crate::settings::Settings;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model or the index.
+    #[error(transparent)]
+    Model(#[from] mbm::Error),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; another --port may be free")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder that paths may lead into.
+    #[error("--media-root {}: {source}", path.display())]
+    MediaRoot {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Threads and the like.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+}
+
+/// A model that is loaded and an address that is taken; clients may connect, and are served once it runs.
+pub struct Server {
+    address: SocketAddr,
+    listener: TcpListener,
+    runtime: Runtime,
+    app: Arc<App>,
+    model: JoinHandle<()>,
+}
+
+impl Server {
+    /// Loads and binds.
+    ///
+    /// # Errors
+    /// A model that cannot be read, an address that is taken.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        let served = Served::open(settings.model_path.as_deref(), settings.index.as_deref())?;
+        let root = settings.media_root.as_deref();
+        let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
+        let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
+        let media = media.map_err(at_root)?;
+        let metrics = Arc::new(Metrics::new());
+        let Settings { max_batch_size: max_size, max_batch_delay: max_delay, queue_size, address, .. } = settings;
+        let (engine, model) = Engine::start(Batching { max_size, max_delay, queue_size }, metrics.clone(), answers)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| Error::Listen { address, source })?;
+        let address = listener.local_addr()?;
+        let app = Arc::new(App::new(settings, engine, metrics, media, served));
+        Ok(Self { address, listener, runtime, app, model })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What it serves, in a line.
+    pub fn describe(&self) -> String {
+        let served = self.app.served();
+        let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let index = served.index().map_or(String::new(), |it| format!(", an index of {} rows", it.index.info().n_rows));
+        format!("{}: {} -> {}{index}", served.name, names(&served.predictor.inputs), names(&served.predictor.outputs))
+    }
+
+    /// Serves until `stop` is there; then takes no more connections, answers what it has accepted, and ends.
+    ///
+    /// # Errors
+    /// A thread of the model that failed.
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { listener, runtime, app, model, .. } = self;
+        runtime.block_on(async {
+            let stop = async {
+                stop.await;
+                app.is_stopping.store(true, Ordering::Relaxed);
+            };
+            accept(listener, router(app.clone()), &app.settings, stop).await;
+        });
+        // Requests that did not end in time hold the queue.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        drop(app);
+        model.join().map_err(|_| Error::System(std::io::Error::other("the thread of the model failed")))
+    }
+}
+
+/// Takes connections, so many at a time, until `stop`.
+async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop: impl Future<Output = ()>) {
+    let mut http = http1::Builder::new();
+    // Whoever opens a connection and sends nothing does not hold it for ever.
+    http.timer(TokioTimer::new()).header_read_timeout(settings.timeout);
+    let places = Arc::new(Semaphore::new(settings.max_connections));
+    let connections = GracefulShutdown::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, stream) = tokio::select! {
+            (place, stream) = accepted => (place, stream),
+            () = &mut stop => break,
+        };
+        let Ok((stream, _)) = stream else {
+            // The system has no more files for connections; some will be closed.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let connection = connections.watch(http.serve_connection(io(stream), TowerToHyperService::new(router.clone())));
+        tokio::spawn(async move {
+            // A client that breaks off is no concern of the others.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(settings.timeout, connections.shutdown()).await;
+}
+
+fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+    // Answers are written at once; a system that cannot is only slower.
+    let _ = stream.set_nodelay(true);
+    TokioIo::new(stream)
+}

@@ -1,0 +1,56 @@
+//! What a server is told.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How a model is served.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The run folder, or the model folder in it; the model of the index where none is named.
+    pub model_path: Option<PathBuf>,
+    /// An index to search.
+    pub index: Option<PathBuf>,
+    /// Where to listen; port 0 is any free one.
+    pub address: SocketAddr,
+    /// Rows that the model is given at once, at most.
+    pub max_batch_size: usize,
+    /// How long a batch that is not full waits for more rows.
+    pub max_batch_delay: Duration,
+    /// Rows that may be accepted and not yet answered.
+    pub queue_size: usize,
+    /// Bytes of a request, at most.
+    pub max_body_size: usize,
+    /// Connections at a time; more wait.
+    pub max_connections: usize,
+    /// How long a request may take, its body's arrival included.
+    pub timeout: Duration,
+    /// What clients have to send as a bearer token or in `X-API-Key`.
+    pub api_key: Option<String>,
+    /// The folder that paths in requests may lead into; none may where there is none.
+    pub media_root: Option<PathBuf>,
+    /// Hosts that pictures and sounds may be fetched from.
+    pub url_hosts: Vec<String>,
+    /// Origins whose pages may read answers.
+    pub cors_origins: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            model_path: None,
+            index: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 8000)),
+            max_batch_size: 64,
+            max_batch_delay: Duration::ZERO,
+            queue_size: 1024,
+            max_body_size: 32 << 20,
+            max_connections: 1024,
+            timeout: Duration::from_secs(30),
+            api_key: None,
+            media_root: None,
+            url_hosts: Vec::new(),
+            cors_origins: Vec::new(),
+        }
+    }
+}

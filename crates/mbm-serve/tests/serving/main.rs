@@ -1,0 +1,372 @@
+//! The server as clients see it.
+
+mod fixture;
+mod security;
+mod vectors;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mbm_serve::{Server, Settings};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use fixture::{fixture, picture};
+
+/// A server that runs until it is stopped.
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+fn settings() -> Settings {
+    Settings { model_path: Some(fixture().model()), address: ([127, 0, 0, 1], 0).into(), ..Settings::default() }
+}
+
+fn start(settings: Settings) -> Running {
+    let server = Server::open(settings).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let address = server.address();
+    let until = async move {
+        let _ = stopped.await;
+    };
+    Running { address, stop, thread: std::thread::spawn(move || server.run(until).unwrap()) }
+}
+
+impl Running {
+    fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+/// One server with an index for all tests that only ask.
+fn shared() -> SocketAddr {
+    static SHARED: OnceLock<Running> = OnceLock::new();
+    SHARED.get_or_init(|| start(Settings { index: Some(fixture().index()), ..settings() })).address
+}
+
+/// A response: its status, its head in small letters, its body.
+struct Response {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The status, and the message of a problem.
+    fn problem(&self) -> (u16, String) {
+        (self.status, self.json()["error"].as_str().unwrap().to_owned())
+    }
+}
+
+fn send(address: SocketAddr, head: &str, body: &[u8]) -> Response {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let head = format!("{head} HTTP/1.1\r\nhost: mbm\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+    receive(stream)
+}
+
+/// As [`send`], with headers.
+fn send_with(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("{head} HTTP/1.1\r\nhost: mbm\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+    // A server that refuses a body may close before it is sent.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+    receive(stream)
+}
+
+fn receive(mut stream: TcpStream) -> Response {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&bytes)));
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Response { status, head, body: bytes[end + 4..].to_vec() }
+}
+
+fn post(address: SocketAddr, path: &str, body: &Value) -> Response {
+    send_with(address, &format!("POST {path}"), &[("content-type", "application/json")], body.to_string().as_bytes())
+}
+
+fn get(address: SocketAddr, path: &str) -> Response {
+    send(address, &format!("GET {path}"), b"")
+}
+
+/// A form of fields: name, file name, content.
+fn form(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (name, file_name, content) in fields {
+        let file_name = file_name.map_or(String::new(), |name| format!("; filename=\"{name}\""));
+        body.extend(format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"{file_name}\r\n\r\n").bytes());
+        body.extend(*content);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--edge--\r\n");
+    body
+}
+
+fn post_form(address: SocketAddr, path: &str, fields: &[(&str, Option<&str>, &[u8])]) -> Response {
+    send_with(address, &format!("POST {path}"), &[("content-type", "multipart/form-data; boundary=edge")], &form(fields))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+#[test]
+fn a_row_is_predicted_from_json_and_from_a_form_alike() {
+    let row = json!({ "photo": base64(&picture(20)), "caption": "a dark picture", "size": 3 });
+    let from_json = post(shared(), "/predict", &row);
+    assert_eq!(from_json.status, 200, "{}", from_json.json());
+    let prediction = from_json.json();
+    assert_eq!(prediction["kind_predictions"], "dark");
+    assert_eq!(prediction["status"], "ok");
+    let [dark, bright] = ["dark", "bright"].map(|it| prediction[format!("kind_probabilities_{it}")].as_f64().unwrap());
+    assert!((dark + bright - 1.0).abs() < 1e-6 && prediction["kind_probability"].as_f64() == Some(dark));
+    let picture = picture(20);
+    let fields: [(&str, Option<&str>, &[u8]); 3] =
+        [("photo", Some("x.pgm"), &picture), ("caption", None, b"a dark picture"), ("size", None, b"3")];
+    assert_eq!(post_form(shared(), "/predict", &fields).json(), prediction);
+}
+
+#[test]
+fn an_explanation_says_what_each_input_did() {
+    let row = json!({ "photo": base64(&picture(20)), "size": 3 });
+    let answer = post(shared(), "/predict?explain=true", &row).json();
+    assert_eq!(answer["status"], "absent: caption");
+    let contributions = answer["contributions"]["kind"].as_object().unwrap();
+    assert_eq!(contributions.keys().collect::<Vec<_>>(), ["photo", "size"]);
+    let without_photo = post(shared(), "/predict", &json!({ "size": 3 })).json();
+    let key = format!("kind_probabilities_{}", answer["kind_predictions"].as_str().unwrap());
+    let difference = answer[&key].as_f64().unwrap() - without_photo[&key].as_f64().unwrap();
+    // Both are differences of 32-bit probabilities.
+    assert!((contributions["photo"].as_f64().unwrap() - difference).abs() < 1e-6);
+}
+
+#[test]
+fn a_bad_row_has_its_own_error_and_the_others_their_answers() {
+    let rows = json!({ "rows": [{ "size": 1 }, { "photo": "AAAA" }, { "colour": "red" }, { "size": "many" }, { "size": 2 }] });
+    let answer = post(shared(), "/batch_predict", &rows);
+    assert_eq!(answer.status, 200);
+    let rows = answer.json()["rows"].as_array().unwrap().clone();
+    assert_eq!(rows[0], post(shared(), "/predict", &json!({ "size": 1 })).json());
+    assert_eq!(rows[4], post(shared(), "/predict", &json!({ "size": 2 })).json());
+    let error = |at: usize| rows[at]["error"].as_str().unwrap();
+    assert!(error(1).starts_with("photo: unreadable"), "{}", error(1));
+    assert_eq!(error(2), "'colour' is no input of the model; there are: photo, caption, size");
+    assert_eq!(error(3), "size: malformed: 'many' is not a number");
+}
+
+#[test]
+fn ludwigs_batches_are_answered_in_their_own_form() {
+    let dataset =
+        br#"{"columns": ["photo", "size", "kind"], "index": ["a", "b"], "data": [["one.pgm", 5, "dark"], ["two.pgm", 6, null]]}"#;
+    let [one, two] = [20, 220].map(picture);
+    let fields: [(&str, Option<&str>, &[u8]); 3] =
+        [("dataset", None, dataset), ("f", Some("one.pgm"), &one), ("f", Some("two.pgm"), &two)];
+    let answer = post_form(shared(), "/batch_predict", &fields).json();
+    assert_eq!(answer["index"], json!(["a", "b"]));
+    assert_eq!(answer["columns"][0], "kind_predictions");
+    assert_eq!([&answer["data"][0][0], &answer["data"][1][0]], ["dark", "bright"]);
+    let missing = post_form(shared(), "/batch_predict", &fields[..2]).json();
+    assert!(
+        missing["data"][1][0].is_null()
+            && missing["data"][1].as_array().unwrap().last().unwrap().as_str().unwrap().contains("no paths")
+    );
+}
+
+#[test]
+fn what_cannot_be_read_says_what_would_be() {
+    let json = [("content-type", "application/json")];
+    let problem = |head: &str, headers: &[(&str, &str)], body: &[u8]| send_with(shared(), head, headers, body).problem();
+    let (status, message) = problem("POST /predict", &json, b"{\"size\": ");
+    assert!(status == 400 && message.contains("line 1 column"), "{message}");
+    assert_eq!(problem("POST /predict", &json, b"[1]").0, 400);
+    let (status, message) = problem("POST /predict", &[], b"{}");
+    assert!(status == 415 && message.contains("multipart/form-data"), "{message}");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let (status, message) = problem("POST /predict", &form, b"{\"size\": 3}");
+    assert!(status == 400 && message.contains("content-type: application/json"), "{message}");
+    assert_eq!(send_with(shared(), "POST /predict", &form, b"size=3&caption=a+dark+one").status, 200);
+    assert_eq!(problem("POST /predict", &[("content-type", "multipart/form-data; boundary=edge")], b"--edge\r\nnonsense").0, 400);
+    assert_eq!(problem("POST /predict?explain=perhaps", &json, b"{}").0, 400);
+    assert_eq!(problem("POST /batch_predict", &json, b"{\"rows\": 3}").0, 400);
+    assert_eq!(problem("POST /batch_predict", &json, b"{\"columns\": [\"size\"], \"data\": [[1, 2]]}").0, 400);
+    assert_eq!(problem("GET /predict", &[], b"").0, 405);
+    assert_eq!(problem("GET /nowhere", &[], b"").0, 404);
+    let twice = post_form(shared(), "/predict", &[("size", None, b"1"), ("size", None, b"2")]);
+    assert_eq!(twice.problem(), (400, "'size' is given twice".to_owned()));
+}
+
+#[test]
+fn the_description_has_every_place_and_the_models_own_rows() {
+    let document = get(shared(), "/openapi.json").json();
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    let there = [
+        "/admin/reload",
+        "/batch_predict",
+        "/embed",
+        "/health",
+        "/info",
+        "/metrics",
+        "/predict",
+        "/ready",
+        "/search",
+        "/v1/embeddings",
+    ];
+    assert_eq!(paths, there);
+    let row = &document["components"]["schemas"]["RowBody"]["properties"];
+    assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), ["caption", "photo", "size"]);
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some_and(Value::is_object), "{reference}");
+    }
+    let info = get(shared(), "/info").json();
+    assert_eq!(info["outputs"][0], json!({ "name": "kind", "type": "category", "classes": ["bright", "dark"] }));
+    assert_eq!(info["index"]["n_rows"], 60);
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            references.extend(object.get("$ref").and_then(Value::as_str).map(str::to_owned));
+            object.values().for_each(|value| collect_references(value, references));
+        }
+        Value::Array(items) => items.iter().for_each(|value| collect_references(value, references)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_pages_are_part_of_the_program_and_run_their_own_scripts_alone() {
+    for path in ["/", "/docs", "/page.js", "/page.css", "/docs.js", "/icon.svg"] {
+        let response = get(shared(), path);
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.head.contains("content-security-policy: default-src 'self'"), "{path}");
+        let text = String::from_utf8(response.body).unwrap();
+        assert!(!text.is_empty() && !text.contains("https://"), "{path} needs something from elsewhere");
+    }
+}
+
+#[test]
+fn requests_are_counted_by_place_and_status() {
+    let server = start(settings());
+    post(server.address, "/predict", &json!({ "size": 1 }));
+    post(server.address, "/predict", &json!({ "siz": 1 }));
+    get(server.address, "/a/b");
+    let text = String::from_utf8(get(server.address, "/metrics").body).unwrap();
+    for line in [
+        "mbm_requests_total{path=\"/predict\",status=\"200\"} 1",
+        "mbm_requests_total{path=\"/predict\",status=\"400\"} 1",
+        "mbm_requests_total{path=\"other\",status=\"404\"} 1",
+        "mbm_batch_rows_count 1",
+        "mbm_waiting_rows 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_full_queue_refuses_at_once() {
+    let server = start(Settings { queue_size: 2, max_batch_delay: Duration::from_millis(1500), ..settings() });
+    let address = server.address;
+    let waiting = std::thread::spawn(move || post(address, "/batch_predict", &json!([{ "size": 1 }, { "size": 2 }])).status);
+    while !String::from_utf8(get(address, "/metrics").body).unwrap().contains("mbm_waiting_rows 2") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let started = Instant::now();
+    let refused = post(address, "/predict", &json!({ "size": 3 }));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(refused.problem(), (429, "the queue has no room for 1 rows now; try again later".to_owned()));
+    assert!(refused.head.contains("retry-after: 1"));
+    let many = post(address, "/batch_predict", &json!([{}, {}, {}]));
+    assert_eq!(many.problem(), (413, "3 rows at once; the queue has room for 2".to_owned()));
+    assert_eq!(waiting.join().unwrap(), 200);
+    server.stop();
+}
+
+#[test]
+fn what_was_accepted_is_answered_before_the_server_ends() {
+    let server = start(Settings { max_batch_delay: Duration::from_millis(400), ..settings() });
+    let address = server.address;
+    let ask = move || post(address, "/predict", &json!({ "size": 1 })).status;
+    let accepted: Vec<_> = (0..8).map(|_| std::thread::spawn(ask)).collect();
+    while !String::from_utf8(get(address, "/metrics").body).unwrap().contains("mbm_waiting_rows 8") {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    server.stop();
+    assert!(accepted.into_iter().all(|it| it.join().unwrap() == 200));
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_client_that_is_slow_does_not_hold_the_server() {
+    let server = start(Settings { timeout: Duration::from_millis(300), ..settings() });
+    let mut slow_body = TcpStream::connect(server.address).unwrap();
+    slow_body
+        .write_all(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
+        .unwrap();
+    assert_eq!(receive(slow_body).problem(), (503, "not done in 0.3 s".to_owned()));
+    let mut slow_head = TcpStream::connect(server.address).unwrap();
+    slow_head.write_all(b"POST /predict HT").unwrap();
+    let mut rest = Vec::new();
+    slow_head.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    slow_head.read_to_end(&mut rest).unwrap();
+    assert!(!rest.starts_with(b"HTTP/1.1 200"));
+    server.stop();
+}
+
+#[test]
+fn a_model_is_replaced_while_requests_come_in_and_none_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    fixture::write_rows(folder.path());
+    let path = fixture::train(folder.path(), 1);
+    let key = ("x-api-key", "secret");
+    let server = start(Settings { model_path: Some(path.clone()), api_key: Some("secret".into()), ..settings() });
+    let address = server.address;
+    let reload = || send_with(address, "POST /admin/reload", &[key], b"");
+    assert_eq!(reload().json()["changed"], false);
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let asking = std::thread::spawn(move || {
+        let mut statuses = Vec::new();
+        let headers = [key, ("content-type", "application/json")];
+        while is_done.try_recv().is_err() {
+            statuses.push(send_with(address, "POST /predict", &headers, b"{\"size\": 1}").status);
+        }
+        statuses
+    });
+    std::fs::remove_dir_all(&path).unwrap();
+    let (status, message) = reload().problem();
+    assert!(status == 500 && message.starts_with("the old model stays"), "{message}");
+    fixture::train(folder.path(), 2);
+    assert_eq!(reload().json()["changed"], true);
+    done.send(()).unwrap();
+    let statuses = asking.join().unwrap();
+    assert!(statuses.len() > 10 && statuses.iter().all(|status| *status == 200));
+    server.stop();
+}
+
+#[test]
+fn mistakes_of_whoever_starts_it_are_told() {
+    let error = |settings: Settings| Server::open(settings).err().unwrap().to_string();
+    assert!(error(Settings { model_path: None, ..settings() }).contains("--model-path"));
+    assert!(error(Settings { model_path: Some("nowhere".into()), ..settings() }).contains("nowhere"));
+    assert!(error(Settings { media_root: Some("nowhere".into()), ..settings() }).contains("--media-root nowhere"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(error(Settings { address: taken.local_addr().unwrap(), ..settings() }).contains("cannot listen on"));
+}

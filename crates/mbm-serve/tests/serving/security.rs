@@ -1,0 +1,115 @@
+//! What must not be reached.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
+use mbm_serve::Settings;
+use serde_json::json;
+
+use crate::fixture::{fixture, picture};
+use crate::{get, post, send_with, settings, shared, start};
+
+#[test]
+fn nothing_but_health_and_pages_is_seen_without_the_key() {
+    let server = start(Settings { api_key: Some("secret".into()), ..settings() });
+    let address = server.address;
+    for path in ["/predict", "/batch_predict", "/embed", "/v1/embeddings", "/search", "/admin/reload"] {
+        let refused = post(address, path, &json!({}));
+        assert_eq!(refused.status, 401, "{path}");
+        assert!(refused.head.contains("www-authenticate: bearer"));
+        let wrong = [("authorization", "Bearer Secret"), ("content-type", "application/json")];
+        assert_eq!(send_with(address, &format!("POST {path}"), &wrong, b"{}").status, 401, "{path}");
+    }
+    assert_eq!(["/info", "/metrics"].map(|path| get(address, path).status), [401, 401]);
+    assert_eq!(["/", "/docs", "/openapi.json", "/health", "/ready"].map(|path| get(address, path).status), [200; 5]);
+    let right = [("authorization", "Bearer secret"), ("content-type", "application/json")];
+    assert_eq!(send_with(address, "POST /predict", &right, b"{\"size\": 1}").status, 200);
+    server.stop();
+}
+
+#[test]
+fn without_a_key_nobody_reloads() {
+    assert_eq!(post(shared(), "/admin/reload", &json!({})).status, 403);
+}
+
+#[test]
+fn paths_are_read_from_the_media_root_alone() {
+    let path = fixture().pictures().join("0.pgm");
+    let (status, message) = post(shared(), "/predict", &json!({ "photo": path })).problem();
+    assert!(status == 400 && message.contains("reads no paths"), "{message}");
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("inner")).unwrap();
+    std::fs::write(root.path().join("inner/in.pgm"), picture(20)).unwrap();
+    std::fs::write(root.path().join("big.pgm"), vec![0; 2000]).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("out.pgm"), picture(20)).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("out.pgm"), root.path().join("link.pgm")).unwrap();
+    let server = start(Settings { media_root: Some(root.path().to_path_buf()), max_body_size: 1000, ..settings() });
+    let status = |path: &str| post(server.address, "/predict", &json!({ "photo": path })).status;
+    let from_base64 = post(shared(), "/predict", &json!({ "photo": crate::base64(&picture(20)) })).json();
+    assert_eq!(post(server.address, "/predict", &json!({ "photo": "inner/in.pgm" })).json(), from_base64);
+    let up = format!("../{}/out.pgm", outside.path().file_name().unwrap().display());
+    let absolute = outside.path().join("out.pgm").display().to_string();
+    assert_eq!(["link.pgm", &up, &absolute, "inner", "no.pgm", "/etc/passwd", "inner/../../x.pgm"].map(status), [403; 7]);
+    assert_eq!(status("big.pgm"), 413);
+    server.stop();
+}
+
+/// A site that answers one request with a picture, or by pointing elsewhere.
+fn site(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 2000]).unwrap();
+        stream.write_all(&answer).unwrap();
+    });
+    host
+}
+
+#[test]
+fn nothing_is_fetched_but_from_hosts_that_are_named() {
+    let picture = picture(20);
+    let found = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", picture.len()).into_bytes(), picture.clone()].concat();
+    let host = site(found);
+    let elsewhere = site(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec());
+    let hosts = vec![host.clone(), elsewhere.clone()];
+    let server = start(Settings { url_hosts: hosts, ..settings() });
+    let ask = |url: &str| post(server.address, "/predict", &json!({ "photo": url }));
+    for url in ["http://127.0.0.1:1/x.png", &format!("http://{host}@127.0.0.1:1/"), "https://example.com/x.png", "http://["] {
+        assert_eq!(ask(url).status, 403, "{url}");
+    }
+    assert_eq!(ask(&format!("http://{host}/x.pgm")).status, 200);
+    let (status, message) = ask(&format!("http://{elsewhere}/x.pgm")).problem();
+    assert!(status == 400 && message.contains("302"), "{message}");
+    server.stop();
+}
+
+#[test]
+fn pages_of_other_sites_read_answers_only_where_they_are_named() {
+    let server = start(Settings { cors_origins: vec!["https://friend.example".into()], ..settings() });
+    let head = |address, origin| send_with(address, "GET /health", &[("origin", origin)], b"").head;
+    assert!(head(server.address, "https://friend.example").contains("access-control-allow-origin: https://friend.example"));
+    assert!(!head(server.address, "https://stranger.example").contains("access-control-allow-origin: https://stranger"));
+    assert!(!head(shared(), "https://friend.example").contains("access-control"));
+    server.stop();
+}
+
+#[test]
+fn a_body_that_is_too_large_is_not_read() {
+    let server = start(Settings { max_body_size: 1000, ..settings() });
+    let json = [("content-type", "application/json")];
+    let body = format!("{{\"caption\": \"{}\"}}", "x".repeat(2000));
+    assert_eq!(send_with(server.address, "POST /predict", &json, body.as_bytes()).status, 413);
+    let form = [("content-type", "multipart/form-data; boundary=edge")];
+    let body = crate::form(&[("caption", None, &[b'x'; 2000])]);
+    assert_eq!(send_with(server.address, "POST /predict", &form, &body).status, 413);
+    server.stop();
+}
+
+#[test]
+fn a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() {
+    let bomb = [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat();
+    let (status, message) = post(shared(), "/predict", &json!({ "photo": crate::base64(&bomb) })).problem();
+    assert!(status == 400 && message.starts_with("photo: too_large"), "{message}");
+}

@@ -1,0 +1,98 @@
+//! Embeddings and search.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::fixture::{fixture, picture};
+use crate::{base64, post, settings, shared, start};
+
+fn vector(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+}
+
+#[test]
+fn texts_become_vectors_in_both_known_shapes() {
+    let answer = post(shared(), "/embed", &json!({ "inputs": ["a dark picture", "bright"], "truncate": true })).json();
+    let vectors: Vec<Vec<f32>> = answer.as_array().unwrap().iter().map(vector).collect();
+    assert!(vectors.len() == 2 && vectors[0].len() == 8);
+    let one = post(shared(), "/embed", &json!({ "inputs": "bright" })).json();
+    assert_eq!(vector(&one[0]), vectors[1]);
+    let body = json!({ "input": ["a dark picture", "bright"], "model": "any" });
+    let openai = post(shared(), "/v1/embeddings", &body).json();
+    assert_eq!((&openai["object"], &openai["model"], &openai["data"][1]["index"]), (&json!("list"), &json!("any"), &json!(1)));
+    assert_eq!(vector(&openai["data"][1]["embedding"]), vectors[1]);
+    assert_eq!(openai["usage"], json!({ "prompt_tokens": 4, "total_tokens": 4 }));
+    let packed = post(shared(), "/v1/embeddings", &json!({ "input": "bright", "encoding_format": "base64" })).json();
+    let bytes = STANDARD.decode(packed["data"][0]["embedding"].as_str().unwrap()).unwrap();
+    let unpacked: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
+    assert_eq!(unpacked, vectors[1]);
+}
+
+#[test]
+fn pictures_and_rows_become_vectors_too() {
+    let photo = base64(&picture(20));
+    let as_item = post(shared(), "/embed", &json!({ "inputs": [photo], "input": "photo" })).json();
+    let as_row = post(shared(), "/embed", &json!({ "inputs": { "photo": photo } })).json();
+    assert_eq!(as_item, as_row);
+    let length: f32 = vector(&as_item[0]).iter().map(|x| x * x).sum();
+    assert!((length - 1.0).abs() < 1e-5);
+}
+
+#[test]
+fn what_has_no_vector_says_why() {
+    let problem = |body: Value| post(shared(), "/embed", &body).problem();
+    for (body, said) in [
+        (json!({ "inputs": [] }), "no inputs"),
+        (json!({ "inputs": "" }), "caption: empty"),
+        (json!({ "inputs": "x", "input": "size" }), "photo, caption"),
+        (json!({ "inputs": { "photo": "AAAA" } }), "photo: unreadable"),
+        (json!({ "inputs": { "photo": base64(&picture(1)), "caption": "x" } }), "one of: photo, caption"),
+        (json!({ "inputs": [7] }), "neither a text nor a row"),
+        (json!({ "inputs": "x", "truncated": true }), "unknown field `truncated`"),
+    ] {
+        let (status, message) = problem(body.clone());
+        assert!(status == 400 && message.contains(said), "{body}: {message}");
+    }
+    let openai = post(shared(), "/v1/embeddings", &json!({ "input": "x", "dimensions": 9 }));
+    assert_eq!(
+        (openai.status, &openai.json()["error"]["message"]),
+        (400, &json!("dimensions: the model's vectors have 8 values"))
+    );
+}
+
+#[test]
+fn the_nearest_rows_are_found_by_text_by_picture_and_by_both() {
+    let own = std::fs::read(fixture().pictures().join("7.pgm")).unwrap();
+    let found = post(shared(), "/search", &json!({ "image": base64(&own), "k": 3, "thumbnails": true })).json();
+    let hits = found["hits"].as_array().unwrap();
+    assert_eq!((hits.len(), &found["n_rows"]), (3, &json!(60)));
+    assert!((hits[0]["similarity"].as_f64().unwrap() - 1.0).abs() < 1e-5);
+    assert!(hits[0]["thumbnails"]["photo"].as_str().unwrap().starts_with("data:image/png;base64,"));
+    let filtered = post(shared(), "/search", &json!({ "text": "dark", "k": 50, "filter": "size < 10 AND kind = 'dark'" })).json();
+    let sizes: Vec<f64> = filtered["hits"].as_array().unwrap().iter().map(|hit| hit["row"]["size"].as_f64().unwrap()).collect();
+    assert!(sizes.len() == 5 && sizes.iter().all(|size| *size < 10.0 && size % 2.0 == 0.0), "{sizes:?}");
+    let both = |weight: f32| {
+        let body = json!({ "text": "dark", "image": base64(&own), "weights": { "text": weight }, "k": 1 });
+        post(shared(), "/search", &body).json()["hits"][0]["similarity"].as_f64().unwrap()
+    };
+    assert!((both(0.0) - 1.0).abs() < 1e-5 && both(1.0) < 1.0);
+}
+
+#[test]
+fn what_cannot_be_searched_for_says_why() {
+    for (body, said) in [
+        (json!({}), "nothing to look for"),
+        (json!({ "audio": "AAAA" }), "cannot be asked with audio"),
+        (json!({ "text": "x", "k": 0 }), "k is 1 to 1000"),
+        (json!({ "text": "x", "filter": "size <" }), "filter"),
+        (json!({ "text": "x", "weights": { "image": 1 } }), "'image' is not asked with"),
+        (json!({ "text": "x", "weights": { "text": 1e300 } }), "weights"),
+    ] {
+        let (status, message) = post(shared(), "/search", &body).problem();
+        assert!(status == 400 && message.contains(said), "{body}: {message}");
+    }
+    let server = start(settings());
+    assert_eq!(post(server.address, "/search", &json!({ "text": "x" })).problem().0, 404);
+    server.stop();
+}
