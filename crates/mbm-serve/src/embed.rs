@@ -143,10 +143,9 @@ pub(crate) async fn v1_embeddings(
 ) -> Result<Json<OpenAiEmbeddings>, OpenAiProblem> {
     let body::Json(body) = body?;
     let vectors = vectors(&app, body.input, None, true).await?;
-    if let (Some(asked), Some((vector, _))) = (body.dimensions, vectors.first()) {
-        if asked != vector.len() {
-            return Err(Problem::validation(format!("dimensions: the model's vectors have {} values", vector.len())).into());
-        }
+    let width = vectors.first().map(|(vector, _)| vector.len());
+    if body.dimensions.is_some() && body.dimensions != width {
+        return Err(Problem::validation(format!("dimensions: the model's vectors have {} values", width.unwrap_or(0))).into());
     }
     let n_tokens = vectors.iter().map(|(_, n_tokens)| n_tokens).sum();
     let data = vectors.into_iter().enumerate().map(|(index, (vector, _))| OpenAiEmbedding {

@@ -120,10 +120,10 @@ fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Pro
     Ok(row)
 }
 
-/// `{"<output>": {"<input>": difference}}`
+/// `{"<output>": {"<input>": share}}`
 fn explained(served: &Served, contributions: &[Contribution]) -> Value {
     let of_output = |at: usize| -> Map<String, Value> {
-        contributions.iter().filter_map(|it| Some((it.input.clone(), it.differences[at]?.into()))).collect()
+        contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into()))).collect()
     };
     let outputs = served.predictor.outputs.iter().enumerate();
     Value::Object(outputs.map(|(at, field)| (field.name.clone(), Value::Object(of_output(at)))).collect())

@@ -1,5 +1,6 @@
 //! Rows that come one by one, from memory: read, then predicted, explained or embedded side by side.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use mbm_data::{Batch, Cause, Cell, Column, Fault, Field, MissingValueStrategy, Payload};
@@ -17,15 +18,19 @@ pub struct Row {
     pub absent: Vec<String>,
 }
 
-/// What an input did to a prediction.
+/// How far an input moved a prediction from what the model says without any input: its Shapley value among the inputs (Shapley 1953;
+/// of modalities: Parcalabescu and Frank 2023), so that the inputs' shares add up to the whole way.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
     /// The input.
     pub input: String,
-    /// For each output, the prediction with all inputs less the one without this input: of classes the probability of the one that is
-    /// predicted, of numbers the number itself. None where the output has no single number, or the row lacks the input.
-    pub differences: Vec<Option<f64>>,
+    /// For each output: of classes the share in the probability of the one that is predicted, of numbers in the number itself. None where
+    /// the output has no single number, or the row lacks the input.
+    pub shares: Vec<Option<f64>>,
 }
+
+/// With more inputs than this, an input's share is the mean of what it does alone and of what it does beside all others.
+const MAX_EXACT: usize = 6;
 
 impl Predictor {
     /// Reads a cell for each input, in their order; an empty one makes its input absent.
@@ -74,37 +79,69 @@ impl Predictor {
 
     /// The predictions of rows, `[outputs][rows]`, and what each of their inputs did to them, `[rows][inputs]`.
     pub fn explain_batch(&self, rows: &[&Row]) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
+        let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));
-        let all = in_pool(|| self.predict_fused(&self.model.fuse(encoded.clone())));
-        let without = |input: usize| {
-            let mut inputs: Vec<Sequence> = encoded.clone();
-            inputs[input] = self.model.absent(input, rows.len(), &self.device);
-            in_pool(|| self.predict_fused(&self.model.fuse(inputs)))
+        let absent: Vec<Sequence> = (0..n_inputs).map(|input| self.model.absent(input, rows.len(), &self.device)).collect();
+        let mut known: HashMap<Vec<bool>, Vec<Vec<Prediction>>> = HashMap::new();
+        let all = vec![true; n_inputs];
+        let coalitions: Vec<Vec<Coalition>> = (0..n_inputs).map(|input| coalitions(n_inputs, input)).collect();
+        let masks = coalitions.iter().flatten().flat_map(|it| [&it.without, &it.with]);
+        for mask in masks.chain([&all]) {
+            known.entry(mask.clone()).or_insert_with(|| {
+                let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
+                let inputs: Vec<Sequence> = inputs.cloned().collect();
+                in_pool(|| self.predict_fused(&self.model.fuse(inputs)))
+            });
+        }
+        let share = |row: usize, input: usize, output: usize| {
+            let best = &known[&all][output][row];
+            let of = |mask: &Vec<bool>| value(&known[mask][output][row], best);
+            coalitions[input].iter().map(|it| Some(it.weight * (of(&it.with)? - of(&it.without)?))).sum::<Option<f64>>()
         };
-        let less: Vec<Vec<Vec<Prediction>>> = (0..self.inputs.len()).map(without).collect();
-        let contribution = |at: usize, input: usize| Contribution {
-            input: self.inputs[input].name.clone(),
-            differences: (0..all.len())
-                .map(|output| {
-                    let is_there = rows[at].payloads[input] != Payload::Missing;
-                    is_there.then(|| difference(&all[output][at], &less[input][output][at])).flatten()
-                })
-                .collect(),
+        let contribution = |row: usize, input: usize| {
+            let is_there = rows[row].payloads[input] != Payload::Missing;
+            let shares = (0..self.outputs.len()).map(|output| if is_there { share(row, input, output) } else { None });
+            Contribution { input: self.inputs[input].name.clone(), shares: shares.collect() }
         };
-        let of_row = |at: usize| (0..self.inputs.len()).map(|input| contribution(at, input)).collect();
+        let of_row = |row: usize| (0..n_inputs).map(|input| contribution(row, input)).collect();
         let contributions = (0..rows.len()).map(of_row).collect();
-        (all, contributions)
+        (known.remove(&all).unwrap_or_default(), contributions)
     }
 }
 
-/// How far a prediction has moved, of classes that of the first prediction's best.
-fn difference(with: &Prediction, without: &Prediction) -> Option<f64> {
-    match (with, without) {
-        (Prediction::Classes(with), Prediction::Classes(without)) => {
-            let best = argmax(with);
-            Some(f64::from(with[best]) - f64::from(without[best]))
-        }
-        (Prediction::Number(with), Prediction::Number(without)) => Some(with - without),
+/// Some of the other inputs, without and with the one that is looked at, and how much they count.
+struct Coalition {
+    without: Vec<bool>,
+    with: Vec<bool>,
+    weight: f64,
+}
+
+/// The coalitions that an input's share is the weighted mean of.
+fn coalitions(n_inputs: usize, input: usize) -> Vec<Coalition> {
+    let coalition = |without: Vec<bool>, weight: f64| {
+        let mut with = without.clone();
+        with[input] = true;
+        Coalition { without, with, weight }
+    };
+    if n_inputs > MAX_EXACT {
+        let others = (0..n_inputs).map(|at| at != input).collect();
+        return vec![coalition(vec![false; n_inputs], 0.5), coalition(others, 0.5)];
+    }
+    let masks = (0..1usize << n_inputs).filter(|bits| bits >> input & 1 == 0);
+    let weighted = |bits: usize| {
+        // size! (n - size - 1)! / n!
+        let size = bits.count_ones() as usize;
+        let weight = (1..=size).map(|k| k as f64 / (n_inputs - k) as f64).product::<f64>() / n_inputs as f64;
+        coalition((0..n_inputs).map(|at| bits >> at & 1 == 1).collect(), weight)
+    };
+    masks.map(weighted).collect()
+}
+
+/// The number of a prediction that shares are of; of classes the probability of the best of another prediction.
+fn value(prediction: &Prediction, best: &Prediction) -> Option<f64> {
+    match (prediction, best) {
+        (Prediction::Classes(p), Prediction::Classes(best)) => Some(f64::from(p[argmax(best)])),
+        (Prediction::Number(number), _) => Some(*number),
         _ => None,
     }
 }
@@ -113,12 +150,41 @@ fn difference(with: &Prediction, without: &Prediction) -> Option<f64> {
 mod tests {
     use super::*;
 
+    /// The shares of inputs in a game whose value is a function of who is there.
+    fn shares(n_inputs: usize, value: impl Fn(&[bool]) -> f64) -> Vec<f64> {
+        let share = |input| coalitions(n_inputs, input).iter().map(|it| it.weight * (value(&it.with) - value(&it.without))).sum();
+        (0..n_inputs).map(share).collect()
+    }
+
     #[test]
-    fn a_difference_is_that_of_the_class_that_was_predicted() {
+    fn shares_add_up_and_equals_get_the_same() {
+        // Any two of three are enough; the third would do as well.
+        let two_of_three = |there: &[bool]| f64::from(u8::from(there.iter().filter(|is| **is).count() >= 2));
+        for share in shares(3, two_of_three) {
+            assert!((share - 1.0 / 3.0).abs() < 1e-12, "{share}");
+        }
+        // Shapley's glove game: one left glove, two right ones.
+        let pair = |there: &[bool]| f64::from(u8::from(there[0] && (there[1] || there[2])));
+        let gloves = shares(3, pair);
+        let want = [2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0];
+        assert!(gloves.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{gloves:?}");
+    }
+
+    #[test]
+    fn what_inputs_do_apart_from_each_other_is_their_share_however_many_there_are() {
+        let sum = |there: &[bool]| there.iter().enumerate().map(|(at, is)| if *is { at as f64 } else { 0.0 }).sum::<f64>();
+        for n_inputs in [1, 2, 6, 9] {
+            for (at, share) in shares(n_inputs, sum).iter().enumerate() {
+                assert!((share - at as f64).abs() < 1e-12, "{n_inputs}: {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_value_is_that_of_the_class_that_was_predicted() {
         let classes = |p: f32| Prediction::Classes(vec![1.0 - p, p]);
-        assert_eq!(difference(&classes(0.75), &classes(0.25)), Some(0.5));
-        assert_eq!(difference(&classes(0.25), &classes(0.75)), Some(0.5));
-        assert_eq!(difference(&Prediction::Number(3.0), &Prediction::Number(5.0)), Some(-2.0));
-        assert_eq!(difference(&Prediction::Labels(vec![0.5]), &Prediction::Labels(vec![0.5])), None);
+        assert_eq!(value(&classes(0.25), &classes(0.75)), Some(0.25));
+        assert_eq!(value(&Prediction::Number(3.0), &Prediction::Number(5.0)), Some(3.0));
+        assert_eq!(value(&Prediction::Labels(vec![0.5]), &Prediction::Labels(vec![0.5])), None);
     }
 }

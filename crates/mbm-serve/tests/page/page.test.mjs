@@ -1,0 +1,187 @@
+// The page in a real browser: a small model is trained, indexed and served, and used as a person would.
+//
+//   npm ci && MBM=../../../../target/release/mbm CHROMIUM=/usr/bin/chromium npm test
+
+import assert from "node:assert/strict";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { after, before, test } from "node:test";
+import { crc32, deflateSync } from "node:zlib";
+import { chromium } from "playwright-core";
+
+const mbm = resolve(process.env.MBM ?? "../../../../target/release/mbm");
+const folder = mkdtempSync(join(tmpdir(), "mbm-page-"));
+const at = (name) => join(folder, name);
+
+const CONFIG = `
+input_features:
+  - {name: photo, type: image, preprocessing: {height: 8, width: 8, num_channels: 1}, encoder: {type: stacked_cnn, num_filters: 4, output_size: 8}}
+  - {name: caption, type: text, encoder: {type: embed, embedding_size: 8}}
+  - {name: size, type: number}
+output_features:
+  - {name: kind, type: category}
+  - {name: space, type: embedding, align: [photo, caption], embedding_size: 8}
+preprocessing: {split: {type: random, probabilities: [0.8, 0.1, 0.1]}}
+trainer: {epochs: 20, batch_size: 16, learning_rate: 0.02, early_stop: 0}
+`;
+
+/** A grey picture as PNG. */
+function png(level, side = 16) {
+  const chunk = (type, content) => {
+    const body = Buffer.concat([Buffer.from(type), content]);
+    const ends = [Buffer.alloc(4), Buffer.alloc(4)];
+    ends[0].writeUInt32BE(content.length);
+    ends[1].writeUInt32BE(crc32(body));
+    return Buffer.concat([ends[0], body, ends[1]]);
+  };
+  const head = Buffer.from([0, 0, 0, side, 0, 0, 0, side, 8, 0, 0, 0, 0]);
+  const rows = Buffer.concat(Array.from({ length: side }, () => Buffer.concat([Buffer.from([0]), Buffer.alloc(side, level)])));
+  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
+  return Buffer.concat([signature, chunk("IHDR", head), chunk("IDAT", deflateSync(rows)), chunk("IEND", Buffer.alloc(0))]);
+}
+
+async function serve(...more) {
+  const server = spawn(mbm, ["serve", "--index", at("index"), "--port", "0", ...more], { stdio: ["ignore", "pipe", "inherit"] });
+  const address = await new Promise((found, failed) => {
+    let said = "";
+    server.stdout.on("data", (text) => {
+      said += text;
+      const line = said.match(/http:\/\/\S+/);
+      if (line) found(line[0]);
+    });
+    server.on("exit", (code) => failed(new Error(`mbm serve ended with ${code}`)));
+  });
+  return { address, stop: () => new Promise((ended) => server.on("exit", ended) && server.kill("SIGTERM")) };
+}
+
+let browser, server;
+
+before(async () => {
+  const rows = Array.from({ length: 60 }, (_, row) => {
+    writeFileSync(at(`${row}.png`), png((row % 2 ? 220 : 20) + (row % 5)));
+    const word = row % 2 ? "bright" : "dark";
+    return `${row}.png,a ${word} picture ${row},${row},${word}`;
+  });
+  writeFileSync(at("rows.csv"), ["photo,caption,size,kind", ...rows, ""].join("\n"));
+  writeFileSync(at("config.yaml"), CONFIG);
+  const run = (...args) => execFileSync(mbm, args, { stdio: "inherit" });
+  run("train", "--config", at("config.yaml"), "--dataset", at("rows.csv"), "--output-directory", at("run"), "--quiet");
+  run("index", "build", "--index", at("index"), "--model-path", at("run"), "--dataset", at("rows.csv"), "--input", "photo", "--quiet");
+  server = await serve();
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+});
+
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  rmSync(folder, { recursive: true });
+});
+
+/** A page without complaints in its console. */
+async function open(address = server.address, options = {}) {
+  const page = await browser.newPage(options);
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(error.message));
+  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  await page.goto(address);
+  await page.getByRole("button", { name: "Predict" }).waitFor();
+  return page;
+}
+
+test("a picture and a number are uploaded, and the prediction has bars and reasons", async () => {
+  const page = await open();
+  await page.locator("#inputs input[type=file]").setInputFiles(at("3.png"));
+  await page.locator("#inputs img").waitFor();
+  await page.locator("#inputs").getByLabel("size").fill("3");
+  await page.getByRole("button", { name: "Predict" }).click();
+  await page.locator(".said").waitFor();
+  assert.equal(await page.locator(".said").innerText(), "bright");
+  const shares = await page.locator(".bars").first().locator(".value").allInnerTexts();
+  assert.equal(shares.length, 2);
+  assert.deepEqual(await page.locator(".bars.pull").first().locator("dt").allInnerTexts(), ["photo", "size"]);
+  assert.match(await page.locator("#outputs").innerText(), /absent: caption/);
+  // What was predicted is looked for in the index, too.
+  await page.locator("#found li img").first().waitFor();
+  assert.match(await page.locator("#found li").first().innerText(), /cosine 1\.000/);
+  assert.deepEqual(page.complaints, []);
+});
+
+test("words are searched for as they are typed, and a condition narrows what is found", async () => {
+  const page = await open();
+  await page.locator("#query").getByLabel("caption").pressSequentially("dark");
+  await page.locator("#found li").first().waitFor();
+  assert.equal(await page.locator("#found li").count(), 24);
+  await page.getByLabel("Only rows where").fill("size < 5");
+  await page.waitForFunction(() => document.querySelectorAll("#found li").length === 5);
+  assert.match(await page.locator("#found-count").innerText(), /5 of 60 rows/);
+  assert.deepEqual(page.complaints, []);
+});
+
+test("an error is shown in words, and goes when it is mended", async () => {
+  const page = await open();
+  await page.locator("#inputs input[type=file]").setInputFiles({ name: "note.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+  await page.getByRole("button", { name: "Predict" }).click();
+  const alert = page.getByRole("alert");
+  await alert.waitFor();
+  assert.match(await alert.innerText(), /^photo: unreadable/);
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.locator("#inputs").getByLabel("size").fill("3");
+  await page.getByRole("button", { name: "Predict" }).click();
+  await alert.waitFor({ state: "hidden" });
+  await page.getByLabel("Only rows where").fill("size <");
+  await page.locator("#query").getByLabel("caption").fill("dark");
+  await alert.waitFor();
+});
+
+test("everything is reached by keyboard", async () => {
+  const page = await open();
+  const reached = [];
+  for (let step = 0; step < 12; step++) {
+    await page.keyboard.press("Tab");
+    reached.push(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
+  }
+  for (const place of ["theme", "input-0", "input-1", "input-2", "Predict", "Clear", "query-0", "query-1", "filter"]) {
+    assert.ok(reached.includes(place), `${place} in ${reached}`);
+  }
+  await page.locator("#input-2").focus();
+  await page.keyboard.type("4");
+  await page.keyboard.press("Control+Enter");
+  await page.locator(".said").waitFor();
+});
+
+test("a phone shows it without scrolling sideways, in light and dark", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    const page = await open(server.address, { viewport: { width: 360, height: 740 }, colorScheme });
+    await page.locator("#query").getByLabel("caption").fill("bright");
+    await page.locator("#found li").first().waitFor();
+    const [inner, whole] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
+    assert.ok(whole <= inner, `${whole} of ${inner}`);
+    const back = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+    assert.equal(back, colorScheme === "dark" ? "rgb(20, 22, 28)" : "rgb(245, 246, 250)");
+  }
+});
+
+test("a key is asked for where one is needed", async () => {
+  writeFileSync(at("key"), "secret\n");
+  const locked = await serve("--api-key-file", at("key"));
+  const page = await browser.newPage();
+  await page.goto(locked.address);
+  await page.getByLabel("This server needs a key").fill("secret");
+  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByRole("button", { name: "Predict" }).waitFor();
+  assert.ok(await page.getByRole("alert").isHidden());
+  await page.close();
+  await locked.stop();
+});
+
+test("the API page lists every place", async () => {
+  const page = await browser.newPage();
+  await page.goto(`${server.address}/docs`);
+  await page.locator("#operations section").first().waitFor();
+  const paths = Object.keys((await (await fetch(`${server.address}/openapi.json`)).json()).paths);
+  const shown = await page.locator("h2 code").allInnerTexts();
+  assert.deepEqual(shown.map((it) => it.split(" ")[1]).sort(), paths.sort());
+});
