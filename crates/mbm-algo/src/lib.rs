@@ -6,9 +6,11 @@ mod linear_algebra;
 pub mod metric;
 mod ridge;
 pub mod svm;
+mod temperature;
 
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
+pub use temperature::temperature;
 
 /// What an algorithm here can be asked wrongly.
 #[derive(Debug, thiserror::Error, PartialEq)]

@@ -12,7 +12,6 @@ const WORDS: &[&str] = &[
     "binary_weighted_cross_entropy",
     "bucketing_field",
     "cache_credentials",
-    "calibration",
     "clip",
     "comparator",
     "conditions",

@@ -181,6 +181,8 @@ features! {
             decoder: CategoryDecoder = CategoryDecoder::Classifier(defaults());
             /// What training minimises.
             loss: CategoryLoss = CategoryLoss::CrossEntropy(defaults());
+            /// Whether probabilities are calibrated on the validation rows after training.
+            calibration: bool = true;
         }
         /// Yes or no.
         "binary" = Binary(BinaryOutput, BinaryPreprocessing) {
@@ -188,6 +190,8 @@ features! {
             decoder: BinaryDecoder = BinaryDecoder::Regressor(defaults());
             /// What training minimises.
             loss: BinaryLoss = BinaryLoss::WeightedCrossEntropy(defaults());
+            /// Whether probabilities are calibrated on the validation rows after training.
+            calibration: bool = true;
         }
         /// A number.
         "number" = Number(NumberOutput, NumberPreprocessing) {
@@ -282,6 +286,15 @@ impl OutputFeature {
                 align: it.align.clone(),
                 loss: it.loss.clone(),
             }),
+        }
+    }
+
+    /// Whether probabilities are calibrated after training.
+    pub fn calibration(&self) -> bool {
+        match self {
+            Self::Category(it) => it.calibration,
+            Self::Binary(it) => it.calibration,
+            Self::Number(_) | Self::Set(_) | Self::Vector(_) | Self::Embedding(_) => false,
         }
     }
 

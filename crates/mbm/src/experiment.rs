@@ -364,9 +364,10 @@ fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &
 /// The heads that are fitted after training, on the fused vectors of rows that have the target.
 fn fit_heads(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &Rows) -> Result<Vec<Head>, Error> {
     let fit = |(at, output): (usize, &mbm_model::OutputSpec)| {
-        let rows = match Head::fitted_on(&output.decoder) {
-            FittedOn::Nothing => return Ok(Head::plain(&output.decoder, output.width)),
-            FittedOn::Validation if !rows.validation.is_empty() => &rows.validation,
+        let calibration = predictor.plan.config.output_features[at].calibration();
+        let rows = match Head::fitted_on(&output.decoder, calibration) {
+            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => &rows.validation,
+            FittedOn::Nothing | FittedOn::ValidationAlone => return Ok(Head::plain(&output.decoder, output.width)),
             FittedOn::Train | FittedOn::Validation => &rows.train,
         };
         let examples = examples(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), at)?;

@@ -1,7 +1,7 @@
 //! What reads the network's scores, or its fused vectors, after training: probabilities, calibrated margins, exact machines.
 
 use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
-use mbm_algo::{Matrix, Ridge};
+use mbm_algo::{Matrix, Ridge, temperature};
 use mbm_data::random::{rng, seed};
 use mbm_data::{Payload, Preprocessor};
 use mbm_model::decoder::{BinaryDecoder, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining};
@@ -16,7 +16,11 @@ use crate::prediction::Prediction;
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Head {
     /// Softmax over classes.
-    Softmax,
+    Softmax {
+        /// What scores are divided by before it, fitted on held-out rows.
+        #[serde(default = "one")]
+        temperature: f32,
+    },
     /// Each label by itself.
     Sigmoid,
     /// Normalised numbers.
@@ -37,6 +41,10 @@ pub enum Head {
         /// The aligned inputs.
         align: Vec<String>,
     },
+}
+
+fn one() -> f32 {
+    1.0
 }
 
 /// Rows that an exact machine is trained on, at most: a seeded sample of the training rows.
@@ -63,6 +71,8 @@ pub(crate) enum FittedOn {
     Train,
     /// Validation rows, or training rows where there are none.
     Validation,
+    /// Validation rows, and nothing where there are none.
+    ValidationAlone,
 }
 
 fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
@@ -73,11 +83,12 @@ fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
 }
 
 impl Head {
-    /// What fitting will need.
-    pub(crate) fn fitted_on(decoder: &DecoderSettings) -> FittedOn {
+    /// What fitting will need; with `calibration` a softmax is fitted, too.
+    pub(crate) fn fitted_on(decoder: &DecoderSettings, calibration: bool) -> FittedOn {
+        let plain = if calibration { FittedOn::ValidationAlone } else { FittedOn::Nothing };
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => FittedOn::Train,
-            _ => svm(decoder).map_or(FittedOn::Nothing, |svm| match svm.training {
+            _ => svm(decoder).map_or(plain, |svm| match svm.training {
                 SvmTraining::Exact => FittedOn::Train,
                 SvmTraining::EndToEnd => FittedOn::Validation,
             }),
@@ -90,9 +101,10 @@ impl Head {
             DecoderSettings::Set(_) => Self::Sigmoid,
             DecoderSettings::Embedding(it) => Self::Embedding { align: it.align.clone() },
             DecoderSettings::Number(_) | DecoderSettings::Vector(_) => Self::Linear,
-            DecoderSettings::Category(_) | DecoderSettings::Binary(_) => {
-                svm(decoder).map_or(Self::Softmax, |_| Self::Margins { sigmoids: vec![Sigmoid { a: -2.0, b: 0.0 }; n_scores] })
-            }
+            DecoderSettings::Category(_) | DecoderSettings::Binary(_) => svm(decoder)
+                .map_or(Self::Softmax { temperature: 1.0 }, |_| Self::Margins {
+                    sigmoids: vec![Sigmoid { a: -2.0, b: 0.0 }; n_scores],
+                }),
         }
     }
 
@@ -130,7 +142,13 @@ impl Head {
                     };
                     Ok(Self::Margins { sigmoids: (0..n_scores).map(sigmoid).collect() })
                 }
-                None => Ok(Self::plain(decoder, n_scores)),
+                None => match Self::plain(decoder, n_scores) {
+                    Self::Softmax { .. } => {
+                        let classes: Vec<usize> = classes().collect();
+                        Ok(Self::Softmax { temperature: temperature(&examples.scores, n_scores, &classes) })
+                    }
+                    plain => Ok(plain),
+                },
             },
         }
     }
@@ -138,11 +156,16 @@ impl Head {
     /// Whether this is a head that such a decoder can have, for fused vectors of `width`.
     pub(crate) fn suits(&self, decoder: &DecoderSettings, n_scores: usize, width: usize) -> bool {
         match self {
-            Self::Svc(svc) => Self::fitted_on(decoder) == FittedOn::Train && svm(decoder).is_some() && svc.suits(width, n_scores),
+            Self::Svc(svc) => {
+                Self::fitted_on(decoder, false) == FittedOn::Train && svm(decoder).is_some() && svc.suits(width, n_scores)
+            }
             Self::Svr(svr) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Svr(_))) && svr.suits(width),
             Self::Ridge(ridge) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Ridge(_))) && ridge.suits(width),
             Self::Margins { sigmoids } => svm(decoder).is_some() && sigmoids.len() == n_scores,
-            Self::Softmax | Self::Sigmoid | Self::Linear | Self::Embedding { .. } => *self == Self::plain(decoder, n_scores),
+            Self::Softmax { temperature } => {
+                matches!(Self::plain(decoder, n_scores), Self::Softmax { .. }) && temperature.is_finite() && *temperature > 0.0
+            }
+            Self::Sigmoid | Self::Linear | Self::Embedding { .. } => *self == Self::plain(decoder, n_scores),
         }
     }
 
@@ -153,7 +176,7 @@ impl Head {
             _ => Prediction::Vector(vec![normalized]),
         };
         match self {
-            Self::Softmax => Prediction::Classes(softmax(scores)),
+            Self::Softmax { temperature } => Prediction::Classes(softmax(scores, *temperature)),
             Self::Sigmoid => Prediction::Labels(scores.iter().map(|score| 1.0 / (1.0 + (-score).exp())).collect()),
             Self::Linear if matches!(preprocessor, Preprocessor::Number(_)) => number(scores[0]),
             Self::Linear => Prediction::Vector(scores.to_vec()),
@@ -173,9 +196,9 @@ impl Head {
     }
 }
 
-fn softmax(scores: &[f32]) -> Vec<f32> {
+fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|score| (score - top).exp()).collect();
+    let powers: Vec<f32> = scores.iter().map(|score| ((score - top) / temperature).exp()).collect();
     let sum: f32 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
 }
