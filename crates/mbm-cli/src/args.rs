@@ -217,11 +217,11 @@ pub enum IndexCommand {
     /// Make an index of a dataset through a model, or of vectors from a file.
     #[command(after_help = "Examples:
   mbm index build --index photos.index --model-path results/run --dataset photos.csv
-  mbm index build --index photos.index --embeddings photos.parquet --column image_embedding --precision f16")]
+  mbm index build --index photos.index --embeddings photos.parquet --column image_embedding --precision f16
+  mbm index build --store postgres://localhost/shop --index photos --model-path results/run --dataset photos.csv")]
     Build {
-        /// The new folder.
-        #[arg(long, short)]
-        index: PathBuf,
+        #[command(flatten)]
+        place: IndexPlace,
         #[command(flatten)]
         rows: Rows,
         /// What the numbers are stored in.
@@ -242,9 +242,8 @@ pub enum IndexCommand {
     },
     /// Add rows.
     Add {
-        /// The index.
-        #[arg(long, short)]
-        index: PathBuf,
+        #[command(flatten)]
+        place: IndexPlace,
         #[command(flatten)]
         rows: Rows,
         /// Show nothing but errors.
@@ -253,21 +252,34 @@ pub enum IndexCommand {
     },
     /// Remove the rows for which a condition holds.
     Remove {
-        /// The index.
-        #[arg(long, short)]
-        index: PathBuf,
+        #[command(flatten)]
+        place: IndexPlace,
         /// The condition, such as "image = 'a.jpg'".
         #[arg(long)]
         filter: String,
     },
     /// Say what an index holds.
     Info {
-        /// The index.
-        index: PathBuf,
+        /// The index: a folder, or with --store a table.
+        index: String,
+        /// A PostgreSQL database with pgvector that holds the index.
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Where an index lies.
+#[derive(Group)]
+pub struct IndexPlace {
+    /// The index: a folder, or with --store a table.
+    #[arg(long, short)]
+    pub index: String,
+    /// A PostgreSQL database with pgvector, such as postgres://user@host/database, with ?sslmode=require encrypted.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
 }
 
 /// Rows for an index.
@@ -310,9 +322,8 @@ pub enum IndexType {
 
 #[derive(Group)]
 pub struct Search {
-    /// The index.
-    #[arg(long, short)]
-    pub index: PathBuf,
+    #[command(flatten)]
+    pub place: IndexPlace,
     /// A text.
     #[arg(long)]
     pub text: Option<String>,
@@ -362,9 +373,12 @@ pub struct Serve {
     /// The run folder, or the model folder in it; the index's model where not given.
     #[arg(long, short, required_unless_present = "index")]
     pub model_path: Option<PathBuf>,
-    /// An index to search.
+    /// An index to search: a folder, or with --store a table.
     #[arg(long, short)]
-    pub index: Option<PathBuf>,
+    pub index: Option<String>,
+    /// A PostgreSQL database with pgvector that holds the index.
+    #[arg(long, value_name = "URL", requires = "index")]
+    pub store: Option<String>,
     /// The port; 0 takes any that is free.
     #[arg(long, short, default_value_t = 8000)]
     pub port: u16,

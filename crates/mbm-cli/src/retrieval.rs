@@ -1,20 +1,33 @@
 //! Commands of vectors: embed, index, search.
 
-use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mbm::{
     Asked, Cell, Embedding, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Predictor,
-    Retriever, Table, VectorSource,
+    Retriever, Store, Table, VectorSource,
 };
 use serde_json::{Map, Value, json};
 
-use crate::args::{Embed, IndexCommand, IndexType, Precision, Rows, Search};
+use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
 use crate::command::show_faults;
 use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
+
+impl IndexPlace {
+    fn store(&self) -> Store {
+        store(self.index.clone(), self.store.clone())
+    }
+}
+
+/// A folder, or a table where there is the address of a database.
+pub fn store(index: String, url: Option<String>) -> Store {
+    match url {
+        Some(url) => Store::Postgres { url, table: index },
+        None => Store::Folder(index.into()),
+    }
+}
 
 /// A bar of rows with their rate; none where nothing is to be shown.
 fn bar(what: &'static str, quiet: bool) -> ProgressBar {
@@ -54,7 +67,7 @@ pub fn embed(args: &Embed) -> Result<()> {
 /// Makes, changes or describes an index.
 pub fn index(args: IndexCommand) -> Result<()> {
     match args {
-        IndexCommand::Build { index, rows, precision, kind, links, candidates, quiet } => {
+        IndexCommand::Build { place, rows, precision, kind, links, candidates, quiet } => {
             let precision = match precision {
                 Precision::F32 => mbm::Precision::F32,
                 Precision::F16 => mbm::Precision::F16,
@@ -65,22 +78,25 @@ pub fn index(args: IndexCommand) -> Result<()> {
                 IndexType::Exact => None,
             };
             let settings = IndexSettings { precision, graph };
-            with_rows(&index, rows, quiet, |rows, observe| Ok(mbm::build_index(&index, rows, settings, observe)?))
+            let store = place.store();
+            with_rows(&store, rows, quiet, |rows, observe| Ok(mbm::build_index(&store, rows, settings, observe)?))
         }
-        IndexCommand::Add { index, rows, quiet } => {
-            with_rows(&index, rows, quiet, |rows, observe| Ok(mbm::add_to_index(&index, rows, observe)?))
+        IndexCommand::Add { place, rows, quiet } => {
+            let store = place.store();
+            with_rows(&store, rows, quiet, |rows, observe| Ok(mbm::add_to_index(&store, rows, observe)?))
         }
-        IndexCommand::Remove { index, filter } => {
-            let n_removed = mbm::remove_from_index(&index, &mbm::parse_filter(&filter)?).map_err(mbm::Error::from)?;
-            line(&format!("{}: {n_removed} rows removed", index.display()))
+        IndexCommand::Remove { place, filter } => {
+            let store = place.store();
+            let n_removed = mbm::remove_from_index(&store, &mbm::parse_filter(&filter)?)?;
+            line(&format!("{store}: {n_removed} rows removed"))
         }
-        IndexCommand::Info { index, json } => info(&index, json),
+        IndexCommand::Info { index, store: url, json } => info(&store(index, url), json),
     }
 }
 
 type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 
-fn with_rows(index: &Path, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
+fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
     let path = rows.dataset.or(rows.embeddings).context("name a dataset or embeddings")?;
     let table = Table::read(&path)?;
     let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
@@ -113,19 +129,19 @@ fn with_rows(index: &Path, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows,
     show_faults(&indexed.faults);
     let more = [(indexed.n_repeated, "repeated"), (indexed.n_absent, "without a vector")];
     let more: String = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
-    line(&format!("{}: {} rows added{more}", index.display(), indexed.n_rows))
+    line(&format!("{store}: {} rows added{more}", indexed.n_rows))
 }
 
-fn info(path: &Path, json: bool) -> Result<()> {
-    let index = Index::open(path).map_err(mbm::Error::from)?;
-    let info = index.info();
+fn info(store: &Store, json: bool) -> Result<()> {
+    let index = Index::open(store)?;
+    let info = index.info()?;
     if json {
-        return line(&serde_json::to_string_pretty(&json!({ "info": info, "spec": index.spec }))?);
+        return line(&serde_json::to_string_pretty(&json!({ "info": info, "spec": index.spec() }))?);
     }
-    let names: Vec<&str> = index.spec.columns.iter().map(|column| column.name.as_str()).collect();
-    let precision = format!("{:?}", index.spec.precision).to_lowercase();
+    let names: Vec<&str> = index.spec().columns.iter().map(|column| column.name.as_str()).collect();
+    let precision = format!("{:?}", index.spec().precision).to_lowercase();
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / f64::from(1 << 20));
-    line(&format!("{} rows of {} values in {precision}, {} removed", info.n_rows, index.spec.width, info.n_removed))?;
+    line(&format!("{} rows of {} values in {precision}, {} removed", info.n_rows, index.spec().width, info.n_removed))?;
     line(&format!("{} parts, {} with a graph", info.n_segments, info.n_graphs))?;
     line(&format!(
         "vectors {}, graphs {}, columns {}",
@@ -138,16 +154,16 @@ fn info(path: &Path, json: bool) -> Result<()> {
 
 /// Prints what is nearest.
 pub fn search(args: &Search) -> Result<()> {
-    let retriever = Retriever::open(&args.index, args.model_path.as_deref())?;
+    let retriever = Retriever::open(&args.place.store(), args.model_path.as_deref())?;
     let asked = asked(args, &retriever)?;
     let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
     let hits = retriever.search(&asked, mbm::Search { k: args.k as usize, width, filter: filter.as_ref() })?;
     if let Some(path) = &args.html {
-        std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)).with_context(|| path.display().to_string())?;
+        std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)?).with_context(|| path.display().to_string())?;
         return line(&format!("{}: {} rows", path.display(), hits.len()));
     }
-    let names: Vec<&str> = retriever.index.spec.columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = retriever.index.spec().columns.iter().map(|column| column.name.as_str()).collect();
     if args.json {
         return hits.iter().try_for_each(|hit| line(&object(&names, hit).to_string()));
     }

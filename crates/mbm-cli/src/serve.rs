@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
 use crate::output::line;
+use crate::retrieval::store;
 
 /// Serves until Ctrl-C or SIGTERM, then answers what was accepted; a second Ctrl-C ends at once.
 pub fn serve(args: Serve) -> Result<()> {
@@ -18,7 +19,7 @@ pub fn serve(args: Serve) -> Result<()> {
     }
     let server = Server::open(Settings {
         model_path: args.model_path,
-        index: args.index,
+        index: args.index.map(|index| store(index, args.store)),
         address: SocketAddr::new(args.host, args.port),
         max_batch_size: args.max_batch_size as usize,
         max_batch_delay: args.max_batch_delay,

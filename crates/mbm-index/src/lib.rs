@@ -21,8 +21,8 @@ mod write;
 
 pub use columns::{Column, Value};
 pub use error::IndexError;
-pub use filter::Filter;
+pub use filter::{Filter, quoted_name, quoted_text};
 pub use graph::GraphSettings;
 pub use index::{Hit, Index, IndexInfo, IndexSpec, Search};
-pub use vectors::Precision;
+pub use vectors::{Precision, unit};
 pub use write::{Addition, remove};

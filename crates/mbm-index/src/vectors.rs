@@ -61,7 +61,7 @@ pub(crate) struct Vectors {
 }
 
 /// A vector of length one, if it has a direction.
-pub(crate) fn unit(vector: &[f32]) -> Option<Vec<f32>> {
+pub fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     (length.is_finite() && length > 1e-12).then(|| vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
 }

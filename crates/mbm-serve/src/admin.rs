@@ -31,7 +31,7 @@ pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<Json<Reloaded>
         return Err(Problem::new(ProblemKind::Forbidden, "reloading needs a server that was started with an API key"));
     }
     let (model_path, index) = (app.settings.model_path.clone(), app.settings.index.clone());
-    let open = move || Served::open(model_path.as_deref(), index.as_deref());
+    let open = move || Served::open(model_path.as_deref(), index.as_ref());
     let served = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?;
     let served = served.map_err(|error| Problem::new(ProblemKind::Failed, format!("the old model stays: {error}")))?;
     let model_hash = served.model_hash.clone();

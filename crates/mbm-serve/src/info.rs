@@ -119,9 +119,9 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
 fn index(served: &Served) -> Option<IndexInfo> {
     let retriever = served.index()?;
     Some(IndexInfo {
-        n_rows: retriever.index.info().n_rows,
-        width: retriever.index.spec.width,
-        columns: retriever.index.spec.columns.iter().map(|column| column.name.clone()).collect(),
+        n_rows: served.index_info.as_ref()?.n_rows,
+        width: retriever.index.spec().width,
+        columns: retriever.index.spec().columns.iter().map(|column| column.name.clone()).collect(),
         inputs: served.predictor.embedded_inputs().into_iter().map(|(name, _)| name.to_owned()).collect(),
     })
 }

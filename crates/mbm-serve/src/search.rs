@@ -148,15 +148,15 @@ fn look(
     let hits = retriever.nearest(query, Search { k, width, filter })?;
     let row = |hit: Hit| {
         let thumbnails = if thumbnails { pictures(retriever, &hit) } else { Map::new() };
-        let names = retriever.index.spec.columns.iter().map(|column| column.name.clone());
+        let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
         FoundRow { similarity: hit.similarity, row: names.zip(hit.values.into_iter().map(value)).collect(), thumbnails }
     };
-    Ok(Found { hits: hits.into_iter().map(row).collect(), n_rows: retriever.index.info().n_rows })
+    Ok(Found { hits: hits.into_iter().map(row).collect(), n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
 }
 
 fn pictures(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {
     let thumbnails = retriever.thumbnails(hit);
-    thumbnails.into_iter().map(|(column, uri)| (retriever.index.spec.columns[column].name.clone(), uri.into())).collect()
+    thumbnails.into_iter().map(|(column, uri)| (retriever.index.spec().columns[column].name.clone(), uri.into())).collect()
 }
 
 fn value(value: IndexValue) -> Value {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mbm::{Predictor, Preprocessor, Retriever};
+use mbm::{IndexInfo, Predictor, Preprocessor, Retriever, Store};
 
 /// What answers requests.
 pub(crate) struct Served {
@@ -11,6 +11,8 @@ pub(crate) struct Served {
     pub predictor: Arc<Predictor>,
     /// The index and its model, if one is served.
     pub retriever: Option<Retriever>,
+    /// What the index held when it was opened.
+    pub index_info: Option<IndexInfo>,
     /// The columns of a prediction, without `status`.
     pub columns: Vec<String>,
     /// What the model is.
@@ -21,7 +23,7 @@ pub(crate) struct Served {
 
 impl Served {
     /// Opens a model, an index, or both.
-    pub fn open(model_path: Option<&Path>, index: Option<&Path>) -> Result<Self, mbm::Error> {
+    pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, mbm::Error> {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
         let of_index = retriever.as_ref().and_then(|retriever| retriever.origin.model.clone());
         let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or_else(|| {
@@ -34,7 +36,15 @@ impl Served {
         let mut columns: Vec<String> = predictor.columns().into_iter().map(|column| column.name).collect();
         columns.pop();
         let name = std::path::absolute(&path).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        Ok(Self { columns, model_hash: mbm::model_hash(&path)?, name: name.unwrap_or_default(), predictor, retriever })
+        let index_info = retriever.as_ref().map(|retriever| retriever.index.info()).transpose()?;
+        Ok(Self {
+            index_info,
+            columns,
+            model_hash: mbm::model_hash(&path)?,
+            name: name.unwrap_or_default(),
+            predictor,
+            retriever,
+        })
     }
 
     /// The index, or that there is none.

@@ -67,7 +67,7 @@ impl Server {
     /// # Errors
     /// A model that cannot be read, an address that is taken.
     pub fn open(settings: Settings) -> Result<Self, Error> {
-        let served = Served::open(settings.model_path.as_deref(), settings.index.as_deref())?;
+        let served = Served::open(settings.model_path.as_deref(), settings.index.as_ref())?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
         let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
@@ -91,7 +91,7 @@ impl Server {
     pub fn describe(&self) -> String {
         let served = self.app.served();
         let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
-        let index = served.index().map_or(String::new(), |it| format!(", an index of {} rows", it.index.info().n_rows));
+        let index = served.index_info.as_ref().map_or(String::new(), |info| format!(", an index of {} rows", info.n_rows));
         format!("{}: {} -> {}{index}", served.name, names(&served.predictor.inputs), names(&served.predictor.outputs))
     }
 

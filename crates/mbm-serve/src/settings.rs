@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mbm::Store;
+
 /// How a model is served.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The run folder, or the model folder in it; the model of the index where none is named.
     pub model_path: Option<PathBuf>,
     /// An index to search.
-    pub index: Option<PathBuf>,
+    pub index: Option<Store>,
     /// Where to listen; port 0 is any free one.
     pub address: SocketAddr,
     /// Rows that the model is given at once, at most.

@@ -63,6 +63,9 @@ pub enum Error {
     /// An index.
     #[error(transparent)]
     Index(#[from] mbm_index::IndexError),
+    /// An index in a database.
+    #[error(transparent)]
+    Postgres(#[from] mbm_postgres::PostgresError),
     /// Settings that do not fit the data.
     #[error("{0}")]
     Unfit(String),

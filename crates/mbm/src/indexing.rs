@@ -4,13 +4,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mbm_data::{Cell, Dataset, FaultReport, Field, Preprocessor, Table};
-use mbm_index::{Addition, Column, GraphSettings, IndexSpec, Precision, Value};
+use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::model_hash;
 use crate::embed::Tower;
 use crate::error::Error;
 use crate::predictor::Predictor;
+use crate::store::{Addition, Store};
 
 /// Where the vectors of an index come from; it is kept in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +83,12 @@ pub enum Indexing {
 /// Rows that are embedded at once.
 const CHUNK: usize = 1024;
 
-/// Makes an index of rows in a folder that has none.
+/// Makes an index of rows in a place that has none.
 ///
 /// # Errors
 /// An index that is there, a table without the column, a disk that is full.
 pub fn build_index(
-    folder: &Path,
+    store: &Store,
     rows: IndexRows,
     settings: IndexSettings,
     observe: &(dyn Fn(Indexing) + Sync),
@@ -96,16 +97,16 @@ pub fn build_index(
     let origin = serde_json::to_value(&prepared.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
     let spec = IndexSpec { width: prepared.width, precision, graph, columns: columns(&prepared.dataset.table)?, origin };
-    prepared.add_to(Addition::create(folder, spec)?, folder, observe)
+    prepared.add_to(Addition::create(store, spec)?, observe)
 }
 
 /// Adds rows to an index.
 ///
 /// # Errors
 /// Rows of another model or without its columns; a disk that is full: the index is then what it was.
-pub fn add_to_index(folder: &Path, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
-    let addition = Addition::open(folder)?;
-    let origin = Origin::of(&addition.spec().origin, folder)?;
+pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    let addition = Addition::open(store)?;
+    let origin = Origin::of(&addition.spec().origin)?;
     let rows = match rows.vectors {
         VectorSource::Model { predictor, path, .. } => {
             IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone() }, ..rows }
@@ -114,19 +115,16 @@ pub fn add_to_index(folder: &Path, rows: IndexRows, observe: &(dyn Fn(Indexing) 
     };
     let prepared = Prepared::new(rows)?;
     if prepared.origin.model_hash.is_some() && prepared.origin.model_hash != origin.model_hash {
-        return Err(Error::Unfit(format!(
-            "{}: made with another model; vectors of two models cannot be compared",
-            folder.display()
-        )));
+        return Err(Error::Unfit(format!("{store}: made with another model; vectors of two models cannot be compared")));
     }
-    prepared.add_to(addition, folder, observe)
+    prepared.add_to(addition, observe)
 }
 
 impl Origin {
     /// What an index says of its vectors.
-    pub(crate) fn of(value: &serde_json::Value, folder: &Path) -> Result<Self, Error> {
-        let damaged = |error: serde_json::Error| Error::Damaged { path: folder.join("index.json"), message: error.to_string() };
-        serde_json::from_value(value.clone()).map_err(damaged)
+    pub(crate) fn of(value: &serde_json::Value) -> Result<Self, Error> {
+        let unknown = |error| Error::Unfit(format!("the index does not say where its vectors come from: {error}"));
+        serde_json::from_value(value.clone()).map_err(unknown)
     }
 }
 
@@ -183,9 +181,9 @@ impl<'a> Prepared<'a> {
         Ok(Self { dataset, source: Source::Model(predictor, at), width: tower.width, origin, distinct, media })
     }
 
-    fn add_to(self, mut addition: Addition, folder: &Path, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    fn add_to(self, mut addition: Addition, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
         let table = &self.dataset.table;
-        let is_elsewhere = Origin::of(&addition.spec().origin, folder)?.folder != self.origin.folder;
+        let is_elsewhere = Origin::of(&addition.spec().origin)?.folder != self.origin.folder;
         let value = |at: usize, cell: &Cell| match cell {
             // Paths in the index start from the folder of its first table.
             Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {

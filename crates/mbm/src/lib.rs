@@ -36,6 +36,7 @@ mod retrieval;
 mod retriever;
 mod row;
 mod score;
+mod store;
 mod subsets;
 mod write;
 
@@ -56,10 +57,9 @@ pub use predictor::{Evaluation, Predictor, table_from_json};
 pub use report::gallery;
 pub use retriever::{Asked, Retriever, parse_filter};
 pub use row::{Contribution, Row};
+pub use store::{Index, Store, remove_from_index};
 pub use write::{Column, Format, Kind, Value, Writer};
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{Cell, FaultReport, Field, Payload, Preprocessor, Table};
-pub use mbm_index::{
-    Filter, GraphSettings, Hit, Index, IndexInfo, Precision, Search, Value as IndexValue, remove as remove_from_index,
-};
+pub use mbm_index::{Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mbm_data::{Cell, Preprocessor};
-use mbm_index::{Column, Filter, Hit, Index, Search, Value};
+use mbm_index::{Column, Filter, Hit, Search, Value};
 
 use crate::bundle::model_hash;
 use crate::embed::Vectors;
@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::indexing::Origin;
 use crate::predictor::Predictor;
 use crate::report::thumbnail_uri;
+use crate::store::{Index, Store};
 
 /// Part of what is looked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,15 +39,12 @@ impl Retriever {
     /// Opens an index and its model, which lies where it lay unless another folder is named.
     ///
     /// # Errors
-    /// A folder that is no index, a model that is not the one of the index.
-    pub fn open(folder: &Path, model: Option<&Path>) -> Result<Self, Error> {
-        let index = Index::open(folder)?;
-        let origin = Origin::of(&index.spec.origin, folder)?;
+    /// A place without an index, a model that is not the one of the index.
+    pub fn open(store: &Store, model: Option<&Path>) -> Result<Self, Error> {
+        let index = Index::open(store)?;
+        let origin = Origin::of(&index.spec().origin)?;
         let path = model.or(origin.model.as_deref()).ok_or_else(|| {
-            Error::Unfit(format!(
-                "{}: its vectors came from a file; name the model that made them with --model-path",
-                folder.display()
-            ))
+            Error::Unfit(format!("{store}: its vectors came from a file; name the model that made them with --model-path"))
         })?;
         if !path.exists() {
             return Err(Error::Unfit(format!(
@@ -55,7 +53,7 @@ impl Retriever {
             )));
         }
         if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
-            return Err(Error::Unfit(format!("{} is not the model that {} was made with", path.display(), folder.display())));
+            return Err(Error::Unfit(format!("{} is not the model that {store} was made with", path.display())));
         }
         Self::new(index, Arc::new(Predictor::open(path)?))
     }
@@ -65,10 +63,10 @@ impl Retriever {
     /// # Errors
     /// A model that makes no vectors of the index's width.
     pub fn new(index: Index, predictor: Arc<Predictor>) -> Result<Self, Error> {
-        let origin = Origin::of(&index.spec.origin, &index.folder)?;
+        let origin = Origin::of(&index.spec().origin)?;
         let towers = predictor.towers();
-        if towers.iter().all(|tower| tower.width != index.spec.width) {
-            let message = format!("the model makes vectors of {} values, the index has {}", towers[0].width, index.spec.width);
+        if towers.iter().all(|tower| tower.width != index.spec().width) {
+            let message = format!("the model makes vectors of {} values, the index has {}", towers[0].width, index.spec().width);
             return Err(Error::Unfit(message));
         }
         Ok(Self { index, origin, predictor })
@@ -96,7 +94,7 @@ impl Retriever {
     /// Nothing asked; a part without a vector.
     pub fn query(&self, asked: &[Asked], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
         let towers = self.predictor.towers();
-        let mut sum = vec![0.0; self.index.spec.width];
+        let mut sum = vec![0.0; self.index.spec().width];
         for (at, mut row) in vectors.into_iter().enumerate() {
             let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == asked[at].input));
             let weight = if self.is_fused() { 1.0 } else { asked[at].weight };
@@ -144,7 +142,7 @@ impl Retriever {
             let field = self.predictor.inputs.iter().find(|field| field.column == column.name)?;
             if let Preprocessor::Image(fitted) = &field.preprocessor { Some((at, fitted.max_pixels)) } else { None }
         };
-        self.index.spec.columns.iter().enumerate().filter_map(picture).collect()
+        self.index.spec().columns.iter().enumerate().filter_map(picture).collect()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Conditions on columns, as in the `WHERE` of SQL: `split = 'train' AND (year >= 2010 OR name LIKE '%dog%') AND note IS NOT NULL`.
 
 mod parse;
+mod sql;
+
+pub use sql::{quoted_name, quoted_text};
 
 use rayon::prelude::*;
 

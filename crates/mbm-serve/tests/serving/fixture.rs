@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Plan, Precision, Predictor, Start, Table, VectorSource};
+use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Plan, Precision, Predictor, Start, Store, Table, VectorSource};
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -33,8 +33,8 @@ impl Fixture {
         self.folder.path().join("run")
     }
 
-    pub fn index(&self) -> PathBuf {
-        self.folder.path().join("index")
+    pub fn index(&self) -> Store {
+        Store::Folder(self.folder.path().join("index"))
     }
 
     pub fn pictures(&self) -> &Path {

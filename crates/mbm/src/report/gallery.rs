@@ -5,22 +5,26 @@ use mbm_index::{Hit, Value};
 
 use super::html::{Page, escape, number};
 use super::pictures::thumbnail;
+use crate::error::Error;
 use crate::retriever::Retriever;
 
 /// A page of cards, the nearest first: pictures, the other columns, and the cosine.
-pub fn gallery(retriever: &Retriever, title: &str, hits: &[Hit]) -> String {
+///
+/// # Errors
+/// A database that fails.
+pub fn gallery(retriever: &Retriever, title: &str, hits: &[Hit]) -> Result<String, Error> {
     let mut page = Page::new(title);
     page.heading(title);
-    page.paragraph(&format!("{} of {} rows, the nearest first.", hits.len(), retriever.index.info().n_rows));
+    page.paragraph(&format!("{} of {} rows, the nearest first.", hits.len(), retriever.index.info()?.n_rows));
     let cards: String = hits.iter().enumerate().map(|(at, hit)| card(retriever, at + 1, hit)).collect();
     page.section("Found", &format!("<div class=grid>{cards}</div>"));
-    page.finish()
+    Ok(page.finish())
 }
 
 fn card(retriever: &Retriever, rank: usize, hit: &Hit) -> String {
     let pictures = retriever.pictures();
     let mut content = String::new();
-    for (at, (column, value)) in retriever.index.spec.columns.iter().zip(&hit.values).enumerate() {
+    for (at, (column, value)) in retriever.index.spec().columns.iter().zip(&hit.values).enumerate() {
         let picture = pictures.iter().find(|(picture, _)| *picture == at);
         content.push_str(&match (value, picture) {
             (Value::Null, _) => String::new(),

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use mbm::{
     Asked, Cell, ConfigFormat, Event, Experiment, Happening, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor,
-    Retriever, Start, Table, VectorSource,
+    Retriever, Start, Store, Table, VectorSource,
 };
 use tempfile::TempDir;
 
@@ -22,6 +22,10 @@ trainer: {epochs: 12, batch_size: 16, learning_rate: 0.02, early_stop: 0, valida
 ";
 
 const WORDS: [&str; 4] = ["black", "dark", "bright", "white"];
+
+fn store(folder: &Path) -> Store {
+    folder.into()
+}
 
 /// 60 pictures, two captions each.
 pub fn dataset() -> (TempDir, PathBuf) {
@@ -150,16 +154,16 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
         vectors: VectorSource::Model { predictor: &predictor, path: &results, input: input.map(str::to_owned) },
     };
     let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
-    let indexed = mbm::build_index(&index, rows(Some("photo")), settings, &|_| ()).unwrap();
+    let indexed = mbm::build_index(&store(&index), rows(Some("photo")), settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
     let picture = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
     let cells = [picture("0.png"), picture("4.png"), picture("0.png"), Cell::Empty];
     assert_eq!(cells[0].to_text(), cells[1].to_text(), "two pictures of as many bytes");
     let table = Table::from_rows(vec!["photo".into()], cells.map(|cell| vec![cell]).to_vec(), ".".into()).unwrap();
     let bytes = IndexRows { table, ..rows(Some("photo")) };
-    let indexed = mbm::build_index(&folder.path().join("bytes.index"), bytes, settings, &|_| ()).unwrap();
+    let indexed = mbm::build_index(&store(&folder.path().join("bytes.index")), bytes, settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (2, 1, 1));
-    let retriever = Retriever::open(&index, None).unwrap();
+    let retriever = Retriever::open(&store(&index), None).unwrap();
     assert_eq!(retriever.predictor.embedded_inputs(), [("photo", "image"), ("caption", "text")]);
     let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
     let find = |asked: &[Asked], filter: Option<&str>| {
@@ -177,7 +181,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     assert!((same[0].similarity - 1.0).abs() < 1e-5 && level(&same[0]) == 0);
     let both = find(&[asked("photo", &path, 1.0), asked("caption", "black", 0.5)], Some("photo != '8.png'"));
     assert!(both.len() == 5 && both.iter().all(|hit| hit.values[0] != IndexValue::Text("8.png".into())));
-    let page = mbm::gallery(&retriever, "a <search>", &bright);
+    let page = mbm::gallery(&retriever, "a <search>", &bright).unwrap();
     assert!(page.contains("a &lt;search&gt;") && page.contains("data:image/png;base64,"));
     let missing = retriever
         .search(&[asked("photo", "nowhere.png", 1.0)], mbm::Search { k: 1, width: None, filter: None })
@@ -187,20 +191,21 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     assert!(retriever.predictor.input_of("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
     let other = folder.path().join("other");
     run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
-    let error = Retriever::open(&index, Some(&other)).err().unwrap().to_string();
+    let error = Retriever::open(&store(&index), Some(&other)).err().unwrap().to_string();
     assert!(error.contains("is not the model that"), "{error}");
     let stranger = Predictor::open(&other).unwrap();
     let vectors = VectorSource::Model { predictor: &stranger, path: &other, input: None };
-    let error = mbm::add_to_index(&index, IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
+    let error =
+        mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("made with another model"), "{error}");
-    mbm::add_to_index(&index, rows(None), &|_| ()).unwrap();
-    assert_eq!(Retriever::open(&index, None).unwrap().index.info().n_rows, 120);
+    mbm::add_to_index(&store(&index), rows(None), &|_| ()).unwrap();
+    assert_eq!(Retriever::open(&store(&index), None).unwrap().index.info().unwrap().n_rows, 120);
     // Pictures of a table in another folder are still found from the index.
     let (elsewhere, moved) = self::dataset();
     let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None };
-    mbm::add_to_index(&index, IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
+    mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
     let filter = mbm::parse_filter(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
-    assert_eq!(mbm::remove_from_index(&index, &filter).unwrap(), 1);
+    assert_eq!(mbm::remove_from_index(&store(&index), &filter).unwrap(), 1);
 }
 
 #[test]

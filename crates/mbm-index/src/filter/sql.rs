@@ -1,0 +1,87 @@
+//! A condition as PostgreSQL's SQL, which holds for the same rows.
+
+use super::{Bound, Comparison, Filter};
+use crate::IndexError;
+use crate::columns::Column;
+
+impl Filter {
+    /// The condition as an expression of PostgreSQL over the columns, numbers as `double precision`, texts as `text`, nothing as NULL.
+    ///
+    /// # Errors
+    /// As [`Filter::check`].
+    pub fn to_sql(&self, columns: &[Column]) -> Result<String, IndexError> {
+        Ok(sql(&self.0.bind(columns)?, columns))
+    }
+}
+
+/// A name as SQL quotes it.
+pub fn quoted_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text as SQL quotes it.
+pub fn quoted_text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn sql(condition: &Bound, columns: &[Column]) -> String {
+    let name = |column: &usize| quoted_name(&columns[*column].name);
+    let joined = |conditions: &[Bound], word: &str, nothing: &str| match conditions {
+        [] => nothing.to_owned(),
+        some => format!("({})", some.iter().map(|it| sql(it, columns)).collect::<Vec<_>>().join(word)),
+    };
+    match condition {
+        Bound::All(conditions) => joined(conditions, " AND ", "true"),
+        Bound::Any(conditions) => joined(conditions, " OR ", "false"),
+        Bound::Not(condition) => format!("NOT {}", sql(condition, columns)),
+        Bound::IsNull(column, _) => format!("({} IS NULL)", name(column)),
+        Bound::Number(column, values, how) => {
+            let values: Vec<String> = values.iter().map(|value| format!("'{value}'::float8")).collect();
+            tests(&name(column), *how, &values)
+        }
+        // Bytes are compared, whatever the language of the database.
+        Bound::Text(column, values, how) => {
+            let values: Vec<String> = values.iter().map(|value| quoted_text(value)).collect();
+            tests(&format!("{} COLLATE \"C\"", name(column)), *how, &values)
+        }
+        Bound::Like(column, pattern) => known(&format!("{} ILIKE {} ESCAPE ''", name(column), quoted_text(pattern))),
+    }
+}
+
+fn tests(place: &str, how: Option<Comparison>, values: &[String]) -> String {
+    let sign = match how.unwrap_or(Comparison::Equal) {
+        Comparison::Equal => "=",
+        Comparison::NotEqual => "<>",
+        Comparison::Less => "<",
+        Comparison::LessOrEqual => "<=",
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+    };
+    let tests: Vec<String> = values.iter().map(|value| format!("{place} {sign} {value}")).collect();
+    known(&tests.join(" OR "))
+}
+
+/// A cell that is nothing passes no test, and NOT then holds for it.
+fn known(test: &str) -> String {
+    format!("coalesce({test}, false)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_quoted_and_nothing_passes_no_test() {
+        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let columns = [column("na\"me", false), column("year", true)];
+        let check = |text: &str, want: &str| assert_eq!(Filter::parse(text).unwrap().to_sql(&columns).unwrap(), want);
+        check("year >= 2e3", "coalesce(\"year\" >= '2000'::float8, false)");
+        check("NOT year IN (1, 2)", "NOT coalesce(\"year\" = '1'::float8 OR \"year\" = '2'::float8, false)");
+        check(
+            "\"na\"\"me\" = 'x''; DROP TABLE t; --' OR year IS NULL",
+            "(coalesce(\"na\"\"me\" COLLATE \"C\" = 'x''; DROP TABLE t; --', false) OR (\"year\" IS NULL))",
+        );
+        check("\"na\"\"me\" LIKE '%\\_'", "coalesce(\"na\"\"me\" ILIKE '%\\_' ESCAPE '', false)");
+        assert!(Filter::parse("colour = 1").unwrap().to_sql(&columns).is_err());
+    }
+}

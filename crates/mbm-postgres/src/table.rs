@@ -1,0 +1,169 @@
+//! A table at work.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mbm_index::{Column, Hit, IndexError, IndexInfo, IndexSpec, Precision, Search, Value, quoted_name, unit};
+use postgres::config::SslMode;
+use postgres::{Client, Config, NoTls, Row, Transaction};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::PostgresError;
+
+/// The most rows of a filter that are all looked at: a graph comes past the others, too.
+const FEW: i64 = 10_000;
+
+/// A table of vectors.
+pub struct PostgresIndex {
+    /// Its name.
+    pub table: String,
+    /// What it is made of.
+    pub spec: IndexSpec,
+    client: Mutex<Client>,
+}
+
+/// Connects; with `sslmode=require` in the address encrypted, to a server whose certificate the usual authorities know.
+pub(crate) fn connect(url: &str) -> Result<Client, PostgresError> {
+    let mut address: Config = url.parse().map_err(PostgresError::Connect)?;
+    if address.get_ssl_mode() != SslMode::Require {
+        return address.ssl_mode(SslMode::Disable).connect(NoTls).map_err(PostgresError::Connect);
+    }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.map_err(|error| PostgresError::Unfit(error.to_string()))?.with_root_certificates(roots);
+    address.connect(MakeRustlsConnect::new(config.with_no_client_auth())).map_err(PostgresError::Connect)
+}
+
+pub(crate) fn refused(table: &str) -> impl Fn(postgres::Error) -> PostgresError {
+    let table = table.to_owned();
+    move |source| PostgresError::Refused { table: table.clone(), source }
+}
+
+/// The type of the vectors' column.
+pub(crate) fn vector_type(spec: &IndexSpec) -> Result<String, PostgresError> {
+    match spec.precision {
+        Precision::F32 => Ok(format!("vector({})", spec.width)),
+        Precision::F16 => Ok(format!("halfvec({})", spec.width)),
+        Precision::I8 => Err(PostgresError::Unfit("PostgreSQL holds vectors in f32 or f16".to_owned())),
+    }
+}
+
+/// A vector as pgvector reads it.
+pub(crate) fn vector_text(vector: &[f32]) -> String {
+    format!("[{}]", vector.iter().map(f32::to_string).collect::<Vec<_>>().join(","))
+}
+
+/// What a table says of itself.
+pub(crate) fn spec_of(client: &mut Client, table: &str) -> Result<IndexSpec, PostgresError> {
+    let sql = "SELECT obj_description(to_regclass($1), 'pg_class'), to_regclass($1) IS NULL";
+    let row = client.query_one(sql, &[&quoted_name(table)]).map_err(refused(table))?;
+    let foreign = |message: String| PostgresError::Foreign { table: table.to_owned(), message };
+    match (row.get::<_, Option<String>>(0), row.get(1)) {
+        (_, true) => Err(PostgresError::NoIndex(table.to_owned())),
+        (None, false) => Err(foreign("it has no comment that describes one".to_owned())),
+        (Some(comment), false) => serde_json::from_str(&comment).map_err(|error| foreign(error.to_string())),
+    }
+}
+
+/// Columns as SQL lists them, each behind a comma.
+pub(crate) fn listed(columns: &[Column]) -> String {
+    columns.iter().map(|column| format!(", {}", quoted_name(&column.name))).collect()
+}
+
+impl PostgresIndex {
+    /// Opens a table of a database such as `postgres://user@host/database`.
+    ///
+    /// # Errors
+    /// A database that cannot be reached, a table that is no index.
+    pub fn open(url: &str, table: &str) -> Result<Self, PostgresError> {
+        let mut client = connect(url)?;
+        let spec = spec_of(&mut client, table)?;
+        Ok(Self { table: table.to_owned(), spec, client: Mutex::new(client) })
+    }
+
+    /// For each query the rows whose vectors have the largest cosines with it, nearest first. Searches take turns.
+    ///
+    /// # Errors
+    /// A query of another width or without a direction; a filter that does not fit the columns; a database that fails.
+    pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, PostgresError> {
+        let condition = search.filter.map(|filter| filter.to_sql(&self.spec.columns)).transpose()?;
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = client.transaction().map_err(refused(&self.table))?;
+        self.prepare(&mut transaction, search, condition.as_deref())?;
+        let sql = self.nearest(condition.as_deref())?;
+        let statement = transaction.prepare(&sql).map_err(refused(&self.table))?;
+        let mut found = Vec::with_capacity(queries.len());
+        for (at, query) in queries.iter().enumerate() {
+            if query.len() != self.spec.width {
+                return Err(IndexError::Width { expected: self.spec.width, found: query.len() }.into());
+            }
+            let query = unit(query).ok_or(IndexError::NoDirection { row: at + 1 })?;
+            let rows =
+                transaction.query(&statement, &[&vector_text(&query), &(search.k as i64)]).map_err(refused(&self.table))?;
+            found.push(rows.iter().map(|row| self.hit(row)).collect());
+        }
+        Ok(found)
+    }
+
+    /// Says how the table is to be looked through: by its graph, or row by row.
+    fn prepare(&self, transaction: &mut Transaction, search: Search, condition: Option<&str>) -> Result<(), PostgresError> {
+        let mut is_exact = search.width.is_none();
+        if let (Some(condition), false) = (condition, is_exact) {
+            let table = quoted_name(&self.table);
+            let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {condition} LIMIT {}) AS few", FEW + 1);
+            is_exact = transaction.query_one(&sql, &[]).map_err(refused(&self.table))?.get::<_, i64>(0) <= FEW;
+        }
+        let width = search.width.unwrap_or(1).max(search.k).clamp(1, 1000);
+        let settings = match is_exact {
+            true => "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off".to_owned(),
+            // A filter takes rows away from what the graph has found; it then goes on.
+            false => format!("SET LOCAL hnsw.ef_search = {width}; SET LOCAL hnsw.iterative_scan = strict_order"),
+        };
+        transaction.batch_execute(&settings).map_err(refused(&self.table))
+    }
+
+    /// The query: `$1` the vector, `$2` how many.
+    fn nearest(&self, condition: Option<&str>) -> Result<String, PostgresError> {
+        let columns = listed(&self.spec.columns);
+        let condition = condition.map_or(String::new(), |condition| format!("WHERE {condition}"));
+        // Unit vectors: the inner product is the cosine, and <#> its negative.
+        Ok(format!(
+            "SELECT distance{columns} FROM (SELECT mbm_id, mbm_embedding <#> $1::text::{} AS distance{columns} FROM {} {condition} \
+             ORDER BY distance LIMIT $2) AS found ORDER BY distance, mbm_id",
+            vector_type(&self.spec)?,
+            quoted_name(&self.table)
+        ))
+    }
+
+    fn hit(&self, row: &Row) -> Hit {
+        let value = |(at, column): (usize, &Column)| match column.is_number {
+            true => row.get::<_, Option<f64>>(at + 1).map_or(Value::Null, Value::Number),
+            false => row.get::<_, Option<String>>(at + 1).map_or(Value::Null, Value::Text),
+        };
+        Hit { similarity: -row.get::<_, f64>(0) as f32, values: self.spec.columns.iter().enumerate().map(value).collect() }
+    }
+
+    /// What it holds; the bytes of columns are counted among those of vectors.
+    ///
+    /// # Errors
+    /// A database that fails.
+    pub fn info(&self) -> Result<IndexInfo, PostgresError> {
+        let sql = format!(
+            "SELECT count(*), pg_table_size($1::text::regclass), pg_indexes_size($1::text::regclass) FROM {0}",
+            quoted_name(&self.table)
+        );
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = client.query_one(&sql, &[&quoted_name(&self.table)]).map_err(refused(&self.table))?;
+        let number = |at: usize| row.get::<_, i64>(at) as u64;
+        Ok(IndexInfo {
+            n_rows: number(0) as usize,
+            n_removed: 0,
+            n_segments: 1,
+            n_graphs: usize::from(self.spec.graph.is_some()),
+            vector_bytes: number(1),
+            graph_bytes: number(2),
+            column_bytes: 0,
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! Rows on their way into a table, and out of it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use mbm_index::{Filter, GraphSettings, IndexError, IndexSpec, Precision, Value, quoted_name, quoted_text, unit};
+use postgres::Client;
+use postgres::error::SqlState;
+
+use crate::PostgresError;
+use crate::table::{connect, listed, refused, spec_of, vector_text, vector_type};
+
+/// Bytes that are sent at once.
+const CHUNK: usize = 4 << 20;
+
+/// Rows on their way into a table; nothing of them is seen before [`PostgresAddition::finish`], and nothing stays if it is not reached.
+pub struct PostgresAddition {
+    client: Client,
+    table: String,
+    spec: IndexSpec,
+    /// Rows in the form of COPY that are not sent yet.
+    waiting: String,
+    n_rows: usize,
+    is_new: bool,
+}
+
+impl PostgresAddition {
+    /// Starts a new table.
+    ///
+    /// # Errors
+    /// A table that is there, a database without pgvector.
+    pub fn create(url: &str, table: &str, spec: IndexSpec) -> Result<Self, PostgresError> {
+        let reserved = spec.columns.iter().find(|column| ["mbm_id", "mbm_embedding"].contains(&column.name.as_str()));
+        if let Some(column) = reserved {
+            return Err(PostgresError::Unfit(format!("a column '{}' is the table's own; rename it", column.name)));
+        }
+        let columns: String = spec
+            .columns
+            .iter()
+            .map(|column| {
+                format!(", {} {}", quoted_name(&column.name), if column.is_number { "double precision" } else { "text" })
+            })
+            .collect();
+        let name = quoted_name(table);
+        let comment = serde_json::to_string(&spec).map_err(|error| PostgresError::Unfit(error.to_string()))?;
+        // Two that add the extension at the same time would get in each other's way.
+        let sql = format!(
+            "BEGIN; SELECT pg_advisory_xact_lock(hashtext('mbm')); CREATE EXTENSION IF NOT EXISTS vector; COMMIT; BEGIN;
+             CREATE TABLE {name} (mbm_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, mbm_embedding {} NOT NULL{columns});
+             COMMENT ON TABLE {name} IS {}",
+            vector_type(&spec)?,
+            quoted_text(&comment)
+        );
+        let mut client = connect(url)?;
+        client.batch_execute(&sql).map_err(|error| match error.code() {
+            Some(&SqlState::DUPLICATE_TABLE) => PostgresError::Exists(table.to_owned()),
+            _ => refused(table)(error),
+        })?;
+        Ok(Self { client, table: table.to_owned(), spec, waiting: String::new(), n_rows: 0, is_new: true })
+    }
+
+    /// Starts an addition to a table.
+    ///
+    /// # Errors
+    /// A table that is no index.
+    pub fn open(url: &str, table: &str) -> Result<Self, PostgresError> {
+        let mut client = connect(url)?;
+        let spec = spec_of(&mut client, table)?;
+        client.batch_execute("BEGIN").map_err(refused(table))?;
+        Ok(Self { client, table: table.to_owned(), spec, waiting: String::new(), n_rows: 0, is_new: false })
+    }
+
+    /// What the table is made of.
+    pub fn spec(&self) -> &IndexSpec {
+        &self.spec
+    }
+
+    /// Adds a row: its vector, brought to unit length, and a value for each column.
+    ///
+    /// # Errors
+    /// A vector of another width or without a direction; a text that the database cannot hold.
+    pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), PostgresError> {
+        if vector.len() != self.spec.width {
+            return Err(IndexError::Width { expected: self.spec.width, found: vector.len() }.into());
+        }
+        self.n_rows += 1;
+        let vector = unit(vector).ok_or(IndexError::NoDirection { row: self.n_rows })?;
+        self.waiting.push_str(&vector_text(&vector));
+        for (column, value) in self.spec.columns.iter().zip(values) {
+            self.waiting.push('\t');
+            match value {
+                Value::Number(number) if number.is_nan() => self.waiting.push_str("\\N"),
+                Value::Number(number) => write!(self.waiting, "{number}").expect("a string takes any text"),
+                Value::Text(text) if column.is_number => match text.trim().parse::<f64>() {
+                    Ok(number) => write!(self.waiting, "{number}").expect("a string takes any text"),
+                    Err(_) => self.waiting.push_str("\\N"),
+                },
+                Value::Text(text) if !text.is_empty() => escape(text, &mut self.waiting, self.n_rows)?,
+                Value::Null | Value::Text(_) => self.waiting.push_str("\\N"),
+            }
+        }
+        self.waiting.push('\n');
+        if self.waiting.len() >= CHUNK { self.send() } else { Ok(()) }
+    }
+
+    fn send(&mut self) -> Result<(), PostgresError> {
+        let sql = format!("COPY {} (mbm_embedding{}) FROM STDIN", quoted_name(&self.table), listed(&self.spec.columns));
+        let refused = refused(&self.table);
+        let mut writer = self.client.copy_in(&sql).map_err(&refused)?;
+        let broken = |error: std::io::Error| PostgresError::Unfit(format!("PostgreSQL: {error}"));
+        writer.write_all(self.waiting.as_bytes()).map_err(broken)?;
+        writer.finish().map_err(refused)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    /// Makes the rows part of the table. The number of rows.
+    ///
+    /// # Errors
+    /// A database that refuses; the table is then what it was.
+    pub fn finish(mut self) -> Result<usize, PostgresError> {
+        self.send()?;
+        if let (true, Some(GraphSettings { links, candidates })) = (self.is_new, self.spec.graph) {
+            let operators = if self.spec.precision == Precision::F16 { "halfvec_ip_ops" } else { "vector_ip_ops" };
+            let sql = format!(
+                "CREATE INDEX ON {} USING hnsw (mbm_embedding {operators}) WITH (m = {links}, ef_construction = {candidates})",
+                quoted_name(&self.table)
+            );
+            self.client.batch_execute(&sql).map_err(refused(&self.table))?;
+        }
+        self.client.batch_execute("COMMIT").map_err(refused(&self.table))?;
+        Ok(self.n_rows)
+    }
+}
+
+/// A text as COPY reads it.
+fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError> {
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\0' => return Err(PostgresError::Unfit(format!("row {row}: PostgreSQL holds no text with a character of code 0"))),
+            c => out.push(c),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the rows for which a condition holds. Their number.
+///
+/// # Errors
+/// A table that is no index, a filter that does not fit its columns.
+pub fn remove(url: &str, table: &str, filter: &Filter) -> Result<usize, PostgresError> {
+    let mut client = connect(url)?;
+    let condition = filter.to_sql(&spec_of(&mut client, table)?.columns)?;
+    let sql = format!("DELETE FROM {} WHERE {condition}", quoted_name(table));
+    client.execute(&sql, &[]).map(|n_rows| n_rows as usize).map_err(refused(table))
+}

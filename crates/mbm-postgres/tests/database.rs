@@ -1,0 +1,166 @@
+//! A table against an index in a folder, on a real server: `with-postgres` beside this file starts one.
+#![allow(clippy::unwrap_used)]
+
+use mbm_index::{Addition, Column, Filter, GraphSettings, Hit, Index, IndexSpec, Precision, Search, Value};
+use mbm_postgres::{PostgresAddition, PostgresIndex, remove};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const WIDTH: usize = 16;
+const N_ROWS: usize = 20_000;
+
+fn url() -> String {
+    std::env::var("MBM_TEST_POSTGRES").expect("MBM_TEST_POSTGRES holds no address; run tests/with-postgres")
+}
+
+fn spec(precision: Precision, graph: Option<GraphSettings>) -> IndexSpec {
+    let column = |name: &str, is_number| Column { name: name.into(), is_number };
+    let columns = vec![column("na\"me", false), column("year", true)];
+    IndexSpec { width: WIDTH, precision, graph, columns, origin: "here".into() }
+}
+
+/// Rows in clusters, some without a name or a year.
+fn rows() -> Vec<(Vec<f32>, Vec<Value>)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let mut vector = |centre: &[f32]| -> Vec<f32> { centre.iter().map(|x| x + rng.random_range(-0.5..0.5)).collect() };
+    let centres: Vec<Vec<f32>> = (0..40).map(|_| vector(&[0.0; WIDTH])).collect();
+    let row = |row: usize| {
+        let names = ["a dog", "It's a\tcat\\", "Größe\n漢", "Dog", ""];
+        let name = Value::Text(names[row % 5].into());
+        let year = if row % 7 == 0 { Value::Null } else { Value::Number(row as f64 / 2.0) };
+        (vector(&centres[row % 40]), vec![name, year])
+    };
+    (0..N_ROWS).map(row).collect()
+}
+
+fn queries() -> Vec<Vec<f32>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    (0..20).map(|_| (0..WIDTH).map(|_| rng.random_range(-0.5..0.5)).collect()).collect()
+}
+
+fn write(table: &str, spec: IndexSpec) -> PostgresIndex {
+    let mut addition = PostgresAddition::create(&url(), table, spec).unwrap();
+    rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
+    assert_eq!(addition.finish().unwrap(), N_ROWS);
+    PostgresIndex::open(&url(), table).unwrap()
+}
+
+/// The same rows, and cosines that differ by rounding alone.
+fn assert_same(found: &[Hit], want: &[Hit], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), want.len(), "{what}");
+    for (a, b) in found.iter().zip(want) {
+        assert!((a.similarity - b.similarity).abs() <= tolerance, "{what}: {a:?}, {b:?}");
+    }
+    // Rows whose cosines are as good as equal may change places.
+    let sorted = |hits: &[Hit]| {
+        let mut values: Vec<String> = hits.iter().map(|hit| format!("{:?}", hit.values)).collect();
+        values.sort();
+        values
+    };
+    assert_eq!(sorted(found), sorted(want), "{what}");
+}
+
+const FILTERS: [&str; 10] = [
+    "\"na\"\"me\" = 'a dog'",
+    "\"na\"\"me\" != 'a dog' AND year < 100",
+    "\"na\"\"me\" LIKE '%dog%'",
+    "\"na\"\"me\" = 'It''s a\tcat\\'",
+    "year IS NULL OR \"na\"\"me\" IS NULL",
+    "NOT year > 200",
+    "year IN (1, 2.5, 3e2) OR \"na\"\"me\" > 'b'",
+    "year >= 9900",
+    "year > 1e9",
+    "year >= 1000",
+];
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
+fn a_table_finds_the_rows_that_a_folder_finds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let mut addition = Addition::create(&path, spec(Precision::F32, None)).unwrap();
+    rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
+    addition.finish(&|_| ()).unwrap();
+    let embedded = Index::open(&path).unwrap();
+    let table = write("same", spec(Precision::F32, Some(GraphSettings { links: 16, candidates: 200 })));
+    assert_eq!(table.spec.origin, "here");
+    assert_eq!(table.info().unwrap().n_rows, N_ROWS);
+    let filters = FILTERS.map(|text| Some(Filter::parse(text).unwrap()));
+    for filter in filters.iter().chain([&None]) {
+        let exact = Search { k: 10, width: None, filter: filter.as_ref() };
+        let (found, want) = (table.search(&queries(), exact).unwrap(), embedded.search(&queries(), exact).unwrap());
+        found.iter().zip(&want).for_each(|(found, want)| assert_same(found, want, 1e-5, &format!("{filter:?}")));
+        let by_graph = Search { width: Some(400), ..exact };
+        let found = table.search(&queries(), by_graph).unwrap();
+        let n_right: usize =
+            found.iter().zip(&want).map(|(a, b)| a.iter().filter(|hit| b.iter().any(|it| it.values == hit.values)).count()).sum();
+        let n_all: usize = want.iter().map(Vec::len).sum();
+        assert!(n_right as f64 >= 0.98 * n_all as f64, "{filter:?}: {n_right} of {n_all}");
+    }
+    let condition = Filter::parse("year >= 8000").unwrap();
+    let n_removed = remove(&url(), "same", &condition).unwrap();
+    assert_eq!(n_removed, mbm_index::remove(&path, &condition).unwrap());
+    assert_eq!(table.info().unwrap().n_rows, N_ROWS - n_removed);
+}
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
+fn halves_find_nearly_the_same_and_bytes_are_refused() {
+    let table = write("halves", spec(Precision::F16, Some(GraphSettings { links: 16, candidates: 100 })));
+    let own = rows().swap_remove(123);
+    let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None }).unwrap();
+    // A half has eleven bits.
+    assert!((hits[0][0].similarity - 1.0).abs() < 1e-3 && hits[0][0].values[1] == own.1[1]);
+    let refused = PostgresAddition::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
+    assert_eq!(refused, "PostgreSQL holds vectors in f32 or f16");
+}
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
+fn an_addition_that_does_not_end_leaves_what_was_there() {
+    let table = write("unharmed", spec(Precision::F32, None));
+    let mut addition = PostgresAddition::open(&url(), "unharmed").unwrap();
+    // More than is sent at once.
+    for _ in 0..2 {
+        rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
+    }
+    assert_eq!(table.info().unwrap().n_rows, N_ROWS);
+    drop(addition);
+    assert_eq!(table.info().unwrap().n_rows, N_ROWS);
+    let mut addition = PostgresAddition::open(&url(), "unharmed").unwrap();
+    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Number(f64::NAN)]).unwrap();
+    assert_eq!(addition.finish().unwrap(), 1);
+    assert_eq!(table.info().unwrap().n_rows, N_ROWS + 1);
+}
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
+fn mistakes_are_told() {
+    let error = |result: Result<PostgresIndex, mbm_postgres::PostgresError>| result.err().unwrap().to_string();
+    assert_eq!(error(PostgresIndex::open(&url(), "nowhere")), "table 'nowhere': no index here; 'mbm index build' makes one");
+    let nobody = error(PostgresIndex::open("postgres:///nowhere?host=/nowhere&user=x", "t"));
+    assert!(nobody.starts_with("PostgreSQL: error connecting to server"), "{nobody}");
+    assert!(error(PostgresIndex::open("no address", "t")).starts_with("PostgreSQL: invalid connection string"));
+    let mut client: postgres::Client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
+    client.batch_execute("CREATE TABLE stranger (x int)").unwrap();
+    assert!(error(PostgresIndex::open(&url(), "stranger")).contains("no comment that describes one"));
+    let name = "it's \"quoted\"; DROP TABLE stranger";
+    let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
+    let nul = addition.push(&[1.0; WIDTH], &[Value::Text("a\0b".into()), Value::Null]).unwrap_err().to_string();
+    assert_eq!(nul, "row 1: PostgreSQL holds no text with a character of code 0");
+    assert!(addition.push(&[1.0; 3], &[]).unwrap_err().to_string().contains("a vector of 3 values"));
+    drop(addition);
+    let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
+    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
+    addition.finish().unwrap();
+    assert_eq!(PostgresIndex::open(&url(), name).unwrap().info().unwrap().n_rows, 1);
+    let again = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).err().unwrap().to_string();
+    assert!(again.contains("exists already"), "{again}");
+    let mut own = spec(Precision::F32, None);
+    own.columns[0].name = "mbm_id".into();
+    assert!(PostgresAddition::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));
+    let table = PostgresIndex::open(&url(), name).unwrap();
+    let unknown = Filter::parse("colour = 1").unwrap();
+    let search = Search { k: 1, width: None, filter: Some(&unknown) };
+    assert!(table.search(&queries(), search).unwrap_err().to_string().contains("no column 'colour'"));
+}
