@@ -27,7 +27,7 @@ fn rows() -> Vec<(Vec<f32>, Vec<Value>)> {
     let row = |row: usize| {
         let names = ["a dog", "It's a\tcat\\", "Größe\n漢", "Dog", ""];
         let name = Value::Text(names[row % 5].into());
-        let year = if row % 7 == 0 { Value::Null } else { Value::Number(row as f64 / 2.0) };
+        let year = if row.is_multiple_of(7) { Value::Null } else { Value::Number(row as f64 / 2.0) };
         (vector(&centres[row % 40]), vec![name, year])
     };
     (0..N_ROWS).map(row).collect()

@@ -27,7 +27,7 @@ pub enum Index {
     /// In a folder.
     Folder(mbm_index::Index),
     /// In a database.
-    Postgres(PostgresIndex),
+    Postgres(Box<PostgresIndex>),
 }
 
 /// Rows on their way into an index.
@@ -60,7 +60,7 @@ impl Index {
     pub fn open(store: &Store) -> Result<Self, Error> {
         Ok(match store {
             Store::Folder(folder) => Self::Folder(mbm_index::Index::open(folder)?),
-            Store::Postgres { url, table } => Self::Postgres(PostgresIndex::open(url, table)?),
+            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresIndex::open(url, table)?)),
         })
     }
 
