@@ -122,6 +122,17 @@ async fn fields(mut form: Multipart) -> Result<Vec<FormField>, Problem> {
     Ok(fields)
 }
 
+/// How many rows a body holds, read as `/batch_predict` reads it: the readers of foreign bytes without a model behind them.
+///
+/// # Errors
+/// What the client would be told.
+pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize, String> {
+    let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(content.into());
+    let request = request.map_err(|error| error.to_string())?;
+    let rows = Body::from_request(request, &()).await.and_then(Body::into_rows);
+    rows.map(|rows| rows.rows.len()).map_err(|problem| problem.message)
+}
+
 impl FormField {
     fn given(self) -> Result<(String, Given), Problem> {
         match self.file_name {

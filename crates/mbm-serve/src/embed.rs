@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::body;
 use crate::cells::{Given, cell};
 use crate::engine::{Done, Task};
-use crate::openapi::{self, Refused};
+use crate::openapi::{self, OpenAiRefused, Refused};
 use crate::problem::{Problem, ProblemKind};
 use crate::served::Served;
 
@@ -104,6 +104,22 @@ pub(crate) struct Usage {
 /// A problem in OpenAI's form.
 pub(crate) struct OpenAiProblem(Problem);
 
+/// A problem as OpenAI's clients read it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OpenAiProblemBody {
+    error: OpenAiError,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OpenAiError {
+    /// What is wrong, for people.
+    message: String,
+    /// What is wrong, for programs.
+    r#type: ProblemKind,
+    code: Option<String>,
+    param: Option<String>,
+}
+
 impl From<Problem> for OpenAiProblem {
     fn from(problem: Problem) -> Self {
         Self(problem)
@@ -113,12 +129,9 @@ impl From<Problem> for OpenAiProblem {
 impl IntoResponse for OpenAiProblem {
     fn into_response(self) -> Response {
         let Self(problem) = self;
-        self::respond(&problem)
+        let error = OpenAiError { message: problem.message.clone(), r#type: problem.kind, code: None, param: None };
+        problem.respond(OpenAiProblemBody { error })
     }
-}
-
-fn respond(problem: &Problem) -> Response {
-    problem.respond(json!({ "error": { "message": problem.message, "type": problem.kind, "code": null, "param": null } }))
 }
 
 /// Turn texts, pictures or sounds into vectors.
@@ -136,7 +149,7 @@ pub(crate) async fn embed(
 
 /// Turn texts into vectors, in OpenAI's shape.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "Vectors", request_body = OpenAiBody,
-    responses((status = 200, description = "A vector each", body = OpenAiEmbeddings), Refused))]
+    responses((status = 200, description = "A vector each", body = OpenAiEmbeddings), OpenAiRefused))]
 pub(crate) async fn v1_embeddings(
     State(app): State<Arc<App>>,
     body: Result<body::Json<OpenAiBody>, Problem>,

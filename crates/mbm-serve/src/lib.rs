@@ -36,5 +36,6 @@ mod served;
 mod server;
 mod settings;
 
+pub use body::rows_of_body;
 pub use server::{Error, Server};
 pub use settings::Settings;

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{OpenApi, Schema};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::embed::OpenAiProblemBody;
 use crate::problem::ProblemBody;
 use crate::served::Served;
 
@@ -11,37 +12,51 @@ use crate::served::Served;
 #[derive(ToSchema)]
 pub(crate) struct RowBody(#[expect(dead_code, reason = "its properties are those of the model")] Map<String, Value>);
 
-/// Why there may be no answer.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "it describes what `Problem` sends")]
-pub(crate) enum Refused {
-    /// What was sent cannot be used.
-    #[response(status = 400)]
-    Validation(ProblemBody),
-    /// No key, or not the right one.
-    #[response(status = 401)]
-    Unauthorized(ProblemBody),
-    /// The server was not started for this.
-    #[response(status = 403)]
-    Forbidden(ProblemBody),
-    /// The server has no such thing.
-    #[response(status = 404)]
-    NotFound(ProblemBody),
-    /// More than the server takes.
-    #[response(status = 413)]
-    TooLarge(ProblemBody),
-    /// A form of body that is not read.
-    #[response(status = 415)]
-    UnsupportedMediaType(ProblemBody),
-    /// The queue is full; try again later.
-    #[response(status = 429)]
-    Overloaded(ProblemBody),
-    /// The model failed on this batch.
-    #[response(status = 500)]
-    Failed(ProblemBody),
-    /// Not done in time.
-    #[response(status = 503)]
-    Unavailable(ProblemBody),
+macro_rules! refused {
+    ($(#[$doc:meta])* $name:ident($body:ty)) => {
+        $(#[$doc])*
+        #[derive(IntoResponses)]
+        #[expect(dead_code, reason = "it describes what `Problem` sends")]
+        pub(crate) enum $name {
+            /// What was sent cannot be used.
+            #[response(status = 400)]
+            Validation($body),
+            /// No key, or not the right one.
+            #[response(status = 401)]
+            Unauthorized(ProblemBody),
+            /// The server was not started for this.
+            #[response(status = 403)]
+            Forbidden($body),
+            /// The server has no such thing.
+            #[response(status = 404)]
+            NotFound($body),
+            /// More than the server takes.
+            #[response(status = 413)]
+            TooLarge($body),
+            /// A form of body that is not read.
+            #[response(status = 415)]
+            UnsupportedMediaType($body),
+            /// The queue is full; try again later.
+            #[response(status = 429)]
+            Overloaded($body),
+            /// The model failed on this batch.
+            #[response(status = 500)]
+            Failed($body),
+            /// Not done in time.
+            #[response(status = 503)]
+            Unavailable(ProblemBody),
+        }
+    };
+}
+
+refused! {
+    /// Why there may be no answer.
+    Refused(ProblemBody)
+}
+
+refused! {
+    /// Why there may be no answer to OpenAI's clients.
+    OpenAiRefused(OpenAiProblemBody)
 }
 
 /// One or several texts or rows.
@@ -66,7 +81,16 @@ pub(crate) fn document(openapi: &OpenApi, served: &Served) -> Value {
     let inputs: Map<String, Value> = predictor.inputs.iter().map(|field| (field.name.clone(), input(field))).collect();
     let columns = predictor.columns();
     let outputs: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), output(column))).collect();
+    let names: Vec<&str> = predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
     let schemas = &mut document["components"]["schemas"];
+    schemas["EmbedBody"]["properties"]["input"]["enum"] =
+        json!(names.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
+    schemas["SearchBody"]["properties"]["row"]["properties"] = inputs
+        .iter()
+        .filter(|(name, _)| names.contains(&name.as_str()))
+        .map(|(name, schema)| (name.clone(), schema.clone()))
+        .collect();
+    schemas["SearchBody"]["properties"]["row"]["additionalProperties"] = false.into();
     schemas["RowBody"] = json!({ "type": "object", "description": "The model's inputs; those left out are absent.",
         "properties": inputs, "additionalProperties": false });
     let mut outputs = outputs;

@@ -16,11 +16,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::problem::{Problem, ProblemKind};
+use crate::embed::OpenAiProblemBody;
+use crate::problem::{Problem, ProblemBody, ProblemKind};
 use crate::{admin, embed, guard, info, openapi, page, predict, search};
 
 #[derive(OpenApi)]
-#[openapi(info(title = "mbm", description = "A multimodal model, and the index of its vectors."))]
+#[openapi(
+    info(title = "mbm", description = "A multimodal model, and the index of its vectors."),
+    components(schemas(OpenAiProblemBody, ProblemBody))
+)]
 struct Described;
 
 /// The places that need the key, where there is one, and those that do not.

@@ -3,8 +3,9 @@
 //! Mel scale and triangular filters as in HTK (and torchaudio's default), logarithms natural with a floor of 1e-6, MFCC by an
 //! orthonormal DCT-II of the log-mel energies (Davis and Mermelstein 1980).
 
+use std::collections::HashMap;
 use std::f32::consts::PI;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use mbm_config::choices;
 use realfft::{RealFftPlanner, RealToComplex};
@@ -37,7 +38,21 @@ pub(crate) struct FrontEnd {
 
 const FLOOR: f32 = 1e-6;
 
+/// What a front end is planned from: kind, rate, window, shift, bands, coefficients.
+type Settings = (FrontEndKind, usize, usize, usize, usize, usize);
+
+/// The front ends of this process: planning one takes longer than hearing a short sound.
+static PLANNED: LazyLock<Mutex<HashMap<Settings, Arc<FrontEnd>>>> = LazyLock::new(Mutex::default);
+
 impl FrontEnd {
+    /// As [`FrontEnd::new`], planned once.
+    pub fn planned(settings: Settings) -> Arc<Self> {
+        let mut planned = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
+        let (kind, rate, window, shift, n_bands, n_coefficients) = settings;
+        let plan = || Arc::new(Self::new(kind, rate, window, shift, n_bands, n_coefficients));
+        planned.entry(settings).or_insert_with(plan).clone()
+    }
+
     /// `window` and `shift` in samples; `n_bands` mel bands up to half the rate; `n_coefficients` for MFCC.
     pub fn new(kind: FrontEndKind, rate: usize, window: usize, shift: usize, n_bands: usize, n_coefficients: usize) -> Self {
         let n_fft = window.max(2).next_power_of_two();

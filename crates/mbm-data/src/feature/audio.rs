@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
@@ -64,7 +65,7 @@ const N_SAMPLED: usize = 256;
 
 struct AudioFitter {
     settings: AudioPreprocessing,
-    fitted: Option<(FittedAudio, FrontEnd)>,
+    fitted: Option<(FittedAudio, Arc<FrontEnd>)>,
     moments: Vec<Moments>,
     n_seen: usize,
     first_fault: Option<Fault>,
@@ -137,8 +138,8 @@ impl Fitter for AudioFitter {
 }
 
 impl FittedAudio {
-    fn front_end(&self) -> FrontEnd {
-        FrontEnd::new(self.front_end, self.rate, self.window, self.shift, self.n_bands, self.n_coefficients)
+    fn front_end(&self) -> Arc<FrontEnd> {
+        FrontEnd::planned((self.front_end, self.rate, self.window, self.shift, self.n_bands, self.n_coefficients))
     }
 
     fn frames(&self, bytes: Vec<u8>) -> Result<Frames, Fault> {
