@@ -1,6 +1,6 @@
 //! A table at work.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mbm_index::{Column, Hit, IndexError, IndexInfo, IndexSpec, Precision, Search, Value, quoted_name, unit};
 use postgres::config::SslMode;
@@ -19,6 +19,7 @@ pub struct PostgresIndex {
     pub table: String,
     /// What it is made of.
     pub spec: IndexSpec,
+    url: String,
     client: Mutex<Client>,
 }
 
@@ -79,7 +80,16 @@ impl PostgresIndex {
     pub fn open(url: &str, table: &str) -> Result<Self, PostgresError> {
         let mut client = connect(url)?;
         let spec = spec_of(&mut client, table)?;
-        Ok(Self { table: table.to_owned(), spec, client: Mutex::new(client) })
+        Ok(Self { table: table.to_owned(), spec, url: url.to_owned(), client: Mutex::new(client) })
+    }
+
+    /// The connection, made anew if the database has ended it.
+    fn client(&self) -> Result<MutexGuard<'_, Client>, PostgresError> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if client.is_closed() {
+            *client = connect(&self.url)?;
+        }
+        Ok(client)
     }
 
     /// For each query the rows whose vectors have the largest cosines with it, nearest first. Searches take turns.
@@ -88,7 +98,7 @@ impl PostgresIndex {
     /// A query of another width or without a direction; a filter that does not fit the columns; a database that fails.
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, PostgresError> {
         let condition = search.filter.map(|filter| filter.to_sql(&self.spec.columns)).transpose()?;
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = self.client()?;
         let mut transaction = client.transaction().map_err(refused(&self.table))?;
         self.prepare(&mut transaction, search, condition.as_deref())?;
         let sql = self.nearest(condition.as_deref())?;
@@ -153,8 +163,7 @@ impl PostgresIndex {
             "SELECT count(*), pg_table_size($1::text::regclass), pg_indexes_size($1::text::regclass) FROM {0}",
             quoted_name(&self.table)
         );
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = client.query_one(&sql, &[&quoted_name(&self.table)]).map_err(refused(&self.table))?;
+        let row = self.client()?.query_one(&sql, &[&quoted_name(&self.table)]).map_err(refused(&self.table))?;
         let number = |at: usize| row.get::<_, i64>(at) as u64;
         Ok(IndexInfo {
             n_rows: number(0) as usize,

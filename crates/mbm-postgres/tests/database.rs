@@ -135,6 +135,22 @@ fn an_addition_that_does_not_end_leaves_what_was_there() {
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
+fn a_connection_that_the_database_has_ended_is_made_anew() {
+    let mut addition = PostgresAddition::create(&url(), "ended", spec(Precision::F32, None)).unwrap();
+    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
+    addition.finish().unwrap();
+    let table = PostgresIndex::open(&format!("{}&application_name=ended", url()), "ended").unwrap();
+    let mut client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'";
+    assert_eq!(client.execute(end, &[]).unwrap(), 1);
+    let search = Search { k: 1, width: None, filter: None };
+    // The first search may be the one that finds the connection ended.
+    let found = (0..2).filter_map(|_| table.search(&[vec![1.0; WIDTH]], search).ok()).last().unwrap();
+    assert_eq!(found[0].len(), 1);
+}
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
 fn mistakes_are_told() {
     let error = |result: Result<PostgresIndex, mbm_postgres::PostgresError>| result.err().unwrap().to_string();
     assert_eq!(error(PostgresIndex::open(&url(), "nowhere")), "table 'nowhere': no index here; 'mbm index build' makes one");
