@@ -207,6 +207,8 @@ pub struct Embed {
     /// Read this input alone; may be given several times.
     #[arg(long)]
     pub input: Vec<String>,
+    #[command(flatten)]
+    pub cache: CacheSize,
     /// Show nothing but errors.
     #[arg(long)]
     pub quiet: bool,
@@ -294,6 +296,8 @@ pub struct Rows {
     /// The input that the vectors are made from; equal cells are one row.
     #[arg(long, requires = "model_path")]
     pub input: Option<String>,
+    #[command(flatten)]
+    pub cache: CacheSize,
     /// A table that holds vectors, such as 'mbm embed' writes.
     #[arg(long, conflicts_with = "model_path", requires = "column")]
     pub embeddings: Option<PathBuf>,

@@ -69,7 +69,7 @@ fn train(args: Train) -> Result<()> {
 }
 
 /// The user's cache of features, unless it may hold nothing.
-fn kept_features(size: CacheSize) -> Option<FeatureCache> {
+pub fn kept_features(size: CacheSize) -> Option<FeatureCache> {
     let folder = FeatureCache::default_folder().filter(|_| size.cache_size > 0)?;
     Some(FeatureCache { folder, max_bytes: size.cache_size })
 }

@@ -11,7 +11,7 @@ use mbm::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
-use crate::command::show_faults;
+use crate::command::{kept_features, show_faults};
 use crate::interrupt::stop_flag;
 use crate::output::{columns, line};
 
@@ -44,7 +44,9 @@ pub fn embed(args: &Embed) -> Result<()> {
     let predictor = Predictor::open(&args.model_path)?;
     let model_hash = mbm::model_hash(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
-    let embedding = Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &args.input, output: &args.output };
+    let cache = kept_features(args.cache);
+    let (inputs, output, cache) = (&args.input[..], &args.output, cache.as_ref());
+    let embedding = Embedding { predictor: &predictor, model_hash: &model_hash, inputs, cache, output };
     let stop = stop_flag()?;
     let bar = bar("embedding", args.quiet);
     let started = std::time::Instant::now();
@@ -100,8 +102,9 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
     let path = rows.dataset.or(rows.embeddings).context("name a dataset or embeddings")?;
     let table = Table::read(&path)?;
     let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
+    let cache = kept_features(rows.cache);
     let vectors = match (&predictor, &rows.model_path, rows.column) {
-        (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input },
+        (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input, cache: cache.as_ref() },
         (_, _, Some(column)) => VectorSource::Column(column),
         _ => bail!("name a model, or a column of embeddings"),
     };

@@ -47,6 +47,9 @@ pub struct Sample {
     pub payloads: Vec<Payload>,
 }
 
+/// A row as payloads, and for each feature why it has none.
+pub type SampleWithFaults = (Sample, Vec<Option<Fault>>);
+
 /// A table with its features.
 #[derive(Debug)]
 pub struct Dataset {
@@ -112,6 +115,14 @@ impl<'a> Ahead<'a> {
     pub fn new(input: usize, encoder: &'a dyn Featurize, cache: Option<&FeatureCache>) -> Self {
         Self { input, encoder, shelf: cache.map(|cache| cache.shelf(&encoder.key())) }
     }
+
+    /// Writes what the cache has not got yet.
+    ///
+    /// # Errors
+    /// A folder that cannot be written to.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        self.shelf.as_mut().map_or(Ok(()), Shelf::flush)
+    }
 }
 
 /// Fits features on training rows, all in one pass over the table.
@@ -175,8 +186,7 @@ impl Dataset {
         let mut record = Vec::new();
         let mut n_done = 0;
         for chunk in rows.chunks(if ahead.is_empty() { CHUNK } else { ENCODED_CHUNK }) {
-            let read = chunk.par_iter().map(|row_idx| self.read_known(*row_idx, ahead)).collect::<Result<Vec<_>, _>>()?;
-            for (sample, faults) in encode(read, ahead, &mut prepared) {
+            for (sample, faults) in self.read_ahead(chunk, ahead, &mut prepared)? {
                 if self.judge(sample.row_idx, &faults, &mut prepared.faults)? {
                     prepared.rows.push(sample.row_idx);
                 }
@@ -192,12 +202,27 @@ impl Dataset {
             n_done += chunk.len();
             observe(n_done);
         }
-        for shelf in ahead.iter_mut().filter_map(|ahead| ahead.shelf.as_mut()) {
-            shelf.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
+        for ahead in ahead {
+            ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
         }
         cache.samples.flush().map_err(at_temporary())?;
         self.cache = Some(cache);
         Ok(prepared)
+    }
+
+    /// Reads rows with the inputs in `ahead` encoded, all at once; each row's sample, and for each field why it has no payload. What was
+    /// encoded and what was found is counted in `prepared`.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn read_ahead(
+        &self,
+        rows: &[usize],
+        ahead: &mut [Ahead],
+        prepared: &mut Prepared,
+    ) -> Result<Vec<SampleWithFaults>, DataError> {
+        let read = rows.par_iter().map(|row_idx| self.read_known(*row_idx, ahead)).collect::<Result<Vec<_>, _>>()?;
+        Ok(encode(read, ahead, prepared))
     }
 
     /// Steps of the longest input of a row, for batches of rows alike in length; 0 where it was not prepared.
@@ -311,7 +336,7 @@ struct ReadRow {
 }
 
 /// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.
-fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) -> Vec<(Sample, Vec<Option<Fault>>)> {
+fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) -> Vec<SampleWithFaults> {
     for (which, Ahead { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
         let payload = |row: &ReadRow| row.sample.payloads[*input].clone();
         prepared.n_encoded += read.iter().filter(|row| payload(row) != Payload::Missing).count();

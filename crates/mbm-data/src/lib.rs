@@ -30,7 +30,7 @@ pub use audio::{AudioAugmentation, Waveform};
 pub use batch::{Batch, Column, Values};
 pub use cache::{CacheInfo, FeatureCache, Key};
 pub use cell::Cell;
-pub use dataset::{Ahead, Dataset, Featurize, Field, Prepared, Sample, Unfitted, fit};
+pub use dataset::{Ahead, Dataset, Featurize, Field, Prepared, Sample, SampleWithFaults, Unfitted, fit};
 pub use error::DataError;
 pub use fault::{Cause, Fault, FaultReport};
 pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};

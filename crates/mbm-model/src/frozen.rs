@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
 use crate::pretrained::{PretrainedError, fill_encoder};
-use crate::{ModelSpec, Steps, Tensors, alone, in_pool};
+use crate::{Model, ModelSpec, Steps, Tensors, alone, in_pool};
 
 /// A pretrained encoder that is not trained, and the fitted reader before it.
 pub struct FrozenEncoder {
@@ -33,11 +33,21 @@ impl FrozenEncoder {
     ) -> Result<Option<Self>, PretrainedError> {
         let settings = &spec.inputs[input].encoder;
         let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
-        let reading = spec.combiner.reading();
         // Filling a parameter draws it first.
         let _alone = alone();
-        let encoder =
-            fill_encoder(settings.init(&spec.inputs[input].shape, reading, device), path, &spec.inputs[input].vocabulary)?;
+        let fresh = settings.init(&spec.inputs[input].shape, spec.combiner.reading(), device);
+        let encoder = fill_encoder(fresh, path, &spec.inputs[input].vocabulary)?;
+        Ok(Some(Self::new(encoder, spec, input, preprocessor, device)))
+    }
+
+    /// The encoder of an input of a trained model, if training has not changed it.
+    pub fn of_model(model: &Model, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Option<Self> {
+        let is_known = spec.inputs[input].encoder.is_computed_once();
+        is_known.then(|| Self::new(model.encoder(input).clone(), spec, input, preprocessor, device))
+    }
+
+    fn new(encoder: Encoder, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Self {
+        let (settings, reading) = (&spec.inputs[input].encoder, spec.combiner.reading());
         let mut parameters = Parameters(Sha256::new());
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;
@@ -48,7 +58,7 @@ impl FrozenEncoder {
         hasher.update(serde_json::to_vec(preprocessor).unwrap_or_default());
         hasher.update(format!("{settings} {reading:?} {}", env!("CARGO_PKG_VERSION")));
         let (preprocessor, device, key) = (preprocessor.clone(), device.clone(), hasher.finalize().into());
-        Ok(Some(Self { encoder, preprocessor, device, key }))
+        Self { encoder, preprocessor, device, key }
     }
 }
 

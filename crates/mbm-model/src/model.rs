@@ -208,6 +208,11 @@ impl Model {
         self.inputs.iter().zip(&batch.inputs).map(|(input, column)| input.encode(column, device)).collect()
     }
 
+    /// The encoder of an input.
+    pub(crate) fn encoder(&self, input: usize) -> &Encoder {
+        &self.inputs[input].encoder
+    }
+
     /// The sequence of an input that no row has.
     pub fn absent(&self, input: usize, n_rows: usize, device: &Device) -> Sequence {
         self.inputs[input].absent(n_rows, device)

@@ -5,9 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Batch, Cell, Dataset, FaultReport, Sample, Table};
-use mbm_model::in_pool;
-use rayon::prelude::*;
+use mbm_data::{Ahead, Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Prepared, Sample, Table};
+use mbm_model::{FrozenEncoder, in_pool};
 
 use crate::error::Error;
 use crate::head::Head;
@@ -129,14 +128,32 @@ impl Predictor {
         Ok(dataset)
     }
 
-    /// Vectors of some rows; what could not be read goes to the report.
+    /// The encoders that training has not changed, by input: what they make of a cell may be known from an earlier run.
+    ///
+    /// # Errors
+    /// Settings that do not fit the features.
+    pub fn frozen_encoders(&self) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
+        let spec = self.plan.model_spec(&self.inputs, &self.outputs, &[])?;
+        let frozen = |(at, field): (usize, &Field)| {
+            Some((at, FrozenEncoder::of_model(&self.model, &spec, at, &field.preprocessor, &self.device)?))
+        };
+        Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
+    }
+
+    /// Vectors of some rows, inputs in `ahead` encoded once for equal cells; what could not be read goes to the report.
     ///
     /// # Errors
     /// A temporary file that fails.
-    pub fn embed(&self, dataset: &Dataset, rows: &[usize], faults: &mut FaultReport) -> Result<Vec<Vectors>, Error> {
+    pub fn embed(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        ahead: &mut [Ahead],
+        faults: &mut FaultReport,
+    ) -> Result<Vec<Vectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.batch_size()) {
-            let read = rows.par_iter().map(|row_idx| dataset.sample_with_faults(*row_idx)).collect::<Result<Vec<_>, _>>()?;
+            let read = dataset.read_ahead(rows, ahead, &mut Prepared::default())?;
             for (sample, row_faults) in &read {
                 for (field, fault) in dataset.fields.iter().zip(row_faults) {
                     fault.iter().for_each(|fault| faults.add(&field.name, sample.row_idx + 1, fault));
@@ -157,6 +174,8 @@ pub struct Embedding<'a> {
     pub model_hash: &'a str,
     /// The inputs that are read.
     pub inputs: &'a [String],
+    /// Where features of encoders that training has not changed are kept.
+    pub cache: Option<&'a FeatureCache>,
     /// The file: `.parquet`, `.jsonl`, `.csv` with the table's columns beside the vectors, or `.npy`.
     pub output: &'a Path,
 }
@@ -185,6 +204,8 @@ impl Embedding<'_> {
         let aside = aside(self.output, ".tmp");
         let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
         let parts = self.parts(&dataset)?;
+        let frozen = self.predictor.frozen_encoders()?;
+        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
         let mut faults = FaultReport::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
@@ -199,13 +220,15 @@ impl Embedding<'_> {
                         std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
                         return Ok(None);
                     }
-                    vectors.extend(self.predictor.embed(&dataset, rows, &mut faults)?);
+                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut faults)?);
                     observe(start + vectors.len(), n_rows);
                 }
                 write_part(&path, &vectors, &towers).map_err(Error::io(&path))?;
             }
             observe(start + rows.len(), n_rows);
         }
+        // A cache that cannot be written ends no run.
+        ahead.iter_mut().for_each(|ahead| ahead.flush().unwrap_or(()));
         self.join(writer, &dataset, &towers, &parts)?;
         std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
         std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use mbm_data::{Cell, Dataset, FaultReport, Field, Preprocessor, Table};
+use mbm_data::{Ahead, Cell, Dataset, FaultReport, FeatureCache, Field, Preprocessor, Table};
 use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,8 @@ pub enum VectorSource<'a> {
         path: &'a Path,
         /// The input; the first aligned one that the table has where none is named.
         input: Option<String>,
+        /// Where features of encoders that training has not changed are kept.
+        cache: Option<&'a FeatureCache>,
     },
     /// A column of the table, such as `mbm embed` writes.
     Column(String),
@@ -108,8 +110,8 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
     let addition = Addition::open(store)?;
     let origin = Origin::of(&addition.spec().origin)?;
     let rows = match rows.vectors {
-        VectorSource::Model { predictor, path, .. } => {
-            IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone() }, ..rows }
+        VectorSource::Model { predictor, path, cache, .. } => {
+            IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone(), cache }, ..rows }
         }
         VectorSource::Column(_) => rows,
     };
@@ -138,6 +140,7 @@ struct Prepared<'a> {
     distinct: Option<usize>,
     /// Columns that may hold paths of pictures or sounds.
     media: Vec<usize>,
+    cache: Option<&'a FeatureCache>,
 }
 
 enum Source<'a> {
@@ -150,7 +153,10 @@ impl<'a> Prepared<'a> {
         let IndexRows { table, vectors } = rows;
         match vectors {
             VectorSource::Column(name) => Self::of_column(table, &name),
-            VectorSource::Model { predictor, path, input } => Self::of_model(table, predictor, path, input.as_deref()),
+            VectorSource::Model { predictor, path, input, cache } => {
+                let prepared = Self::of_model(table, predictor, path, input.as_deref())?;
+                Ok(Self { cache, ..prepared })
+            }
         }
     }
 
@@ -161,7 +167,8 @@ impl<'a> Prepared<'a> {
         let width = width.ok_or_else(|| Error::Unfit(format!("column '{name}' holds no vector")))?;
         let origin = Origin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
-        Ok(Self { dataset, source: Source::Column(column), width, origin, distinct: None, media: Vec::new() })
+        let source = Source::Column(column);
+        Ok(Self { dataset, source, width, origin, distinct: None, media: Vec::new(), cache: None })
     }
 
     fn of_model(table: Table, predictor: &'a Predictor, path: &Path, input: Option<&str>) -> Result<Self, Error> {
@@ -178,7 +185,8 @@ impl<'a> Prepared<'a> {
             folder: absolute(&table.folder)?,
         };
         let dataset = predictor.reading(table, &tower.input.into_iter().collect::<Vec<_>>())?;
-        Ok(Self { dataset, source: Source::Model(predictor, at), width: tower.width, origin, distinct, media })
+        let source = Source::Model(predictor, at);
+        Ok(Self { dataset, source, width: tower.width, origin, distinct, media, cache: None })
     }
 
     fn add_to(self, mut addition: Addition, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
@@ -195,8 +203,13 @@ impl<'a> Prepared<'a> {
             addition.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default() };
         let rows = self.distinct_rows(&mut indexed)?;
+        let frozen = match self.source {
+            Source::Model(predictor, _) => predictor.frozen_encoders()?,
+            Source::Column(_) => Vec::new(),
+        };
+        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
-            for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut indexed.faults)?) {
+            for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut indexed.faults)?) {
                 let Some(vector) = vector else {
                     indexed.n_absent += 1;
                     continue;
@@ -206,6 +219,8 @@ impl<'a> Prepared<'a> {
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }
+        // A cache that cannot be written ends no run.
+        ahead.iter_mut().for_each(|ahead| ahead.flush().unwrap_or(()));
         indexed.n_rows = addition.finish(&|n| observe(Indexing::Linking(n)))?;
         Ok(indexed)
     }
@@ -225,10 +240,10 @@ impl<'a> Prepared<'a> {
         Ok(rows)
     }
 
-    fn vectors(&self, rows: &[usize], faults: &mut FaultReport) -> Result<Vec<Option<Vec<f32>>>, Error> {
+    fn vectors(&self, rows: &[usize], ahead: &mut [Ahead], faults: &mut FaultReport) -> Result<Vec<Option<Vec<f32>>>, Error> {
         match self.source {
             Source::Model(predictor, tower) => {
-                let vectors = predictor.embed(&self.dataset, rows, faults)?;
+                let vectors = predictor.embed(&self.dataset, rows, ahead, faults)?;
                 Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
             }
             Source::Column(column) => {

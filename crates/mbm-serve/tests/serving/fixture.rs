@@ -71,7 +71,7 @@ pub fn fixture() -> &'static Fixture {
         let path = train(folder.path(), 1);
         let fixture = Fixture { folder };
         let predictor = Predictor::open(&path).unwrap();
-        let vectors = VectorSource::Model { predictor: &predictor, path: &path, input: Some("photo".into()) };
+        let vectors = VectorSource::Model { predictor: &predictor, path: &path, input: Some("photo".into()), cache: None };
         let rows = IndexRows { table: Table::read(&fixture.pictures().join("rows.csv")).unwrap(), vectors };
         let settings = IndexSettings { precision: Precision::F32, graph: None };
         mbm::build_index(&fixture.index(), rows, settings, &|_| ()).unwrap();

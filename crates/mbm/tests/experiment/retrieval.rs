@@ -118,7 +118,7 @@ fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
     let predictor = Predictor::open(&results).unwrap();
     let model_hash = mbm::model_hash(&results).unwrap();
     let output = folder.path().join("vectors.parquet");
-    let embedding = mbm::Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &[], output: &output };
+    let embedding = mbm::Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &[], cache: None, output: &output };
     let table = || Table::read(&dataset).unwrap();
     let stopped = embedding.run(table(), &AtomicBool::new(true), &mut |_, _| ()).unwrap();
     assert!(stopped.is_none() && !output.exists());
@@ -136,7 +136,7 @@ fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".parts") || name.to_string_lossy().contains(".tmp")));
     let inputs = ["caption".to_owned()];
     let output = folder.path().join("captions.npy");
-    let captions = mbm::Embedding { inputs: &inputs, output: &output, ..embedding };
+    let captions = mbm::Embedding { inputs: &inputs, cache: None, output: &output, ..embedding };
     let embedded = captions.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
     assert!(embedded.faults.lines().is_empty(), "what is not asked for is not missing");
     assert_eq!(std::fs::metadata(&output).unwrap().len(), 128 + 120 * 8 * 4);
@@ -151,7 +151,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let index = folder.path().join("photos.index");
     let rows = |input: Option<&str>| IndexRows {
         table: Table::read(&dataset).unwrap(),
-        vectors: VectorSource::Model { predictor: &predictor, path: &results, input: input.map(str::to_owned) },
+        vectors: VectorSource::Model { predictor: &predictor, path: &results, input: input.map(str::to_owned), cache: None },
     };
     let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
     let indexed = mbm::build_index(&store(&index), rows(Some("photo")), settings, &|_| ()).unwrap();
@@ -194,7 +194,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let error = Retriever::open(&store(&index), Some(&other)).err().unwrap().to_string();
     assert!(error.contains("is not the model that"), "{error}");
     let stranger = Predictor::open(&other).unwrap();
-    let vectors = VectorSource::Model { predictor: &stranger, path: &other, input: None };
+    let vectors = VectorSource::Model { predictor: &stranger, path: &other, input: None, cache: None };
     let error =
         mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("made with another model"), "{error}");
@@ -202,7 +202,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     assert_eq!(Retriever::open(&store(&index), None).unwrap().index.info().unwrap().n_rows, 120);
     // Pictures of a table in another folder are still found from the index.
     let (elsewhere, moved) = self::dataset();
-    let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None };
+    let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None, cache: None };
     mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
     let filter = mbm::parse_filter(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
     assert_eq!(mbm::remove_from_index(&store(&index), &filter).unwrap(), 1);
