@@ -184,6 +184,47 @@ fn a_closed_pipe_ends_the_command_without_a_word() {
 }
 
 #[test]
+fn a_model_is_served_until_it_is_told_to_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run").display().to_string();
+    let dataset = table(folder.path());
+    let set = ["--set", "trainer.epochs=1", "--quiet"];
+    assert!(
+        mbm(&[&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run][..], &set].concat())
+            .status
+            .success()
+    );
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbm"));
+        command.args(["serve", "--model-path", &run, "--port", "0"]).env_remove("MBM_API_KEY").stdout(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let lines = std::io::BufReader::new(server.stdout.take().unwrap()).lines();
+        let address =
+            lines.map(|line| line.unwrap()).find_map(|line| Some(line.strip_prefix("http://")?.split(' ').next()?.to_owned()));
+        (server, address.unwrap())
+    };
+    for signal in ["-INT", "-TERM"] {
+        let (mut server, address) = start();
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        let body = "{\"size\": 3, \"colour\": \"red\"}";
+        let head = "POST /predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+        write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let answer = std::io::read_to_string(&mut stream).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("price_predictions"), "{answer}");
+        assert!(Command::new("kill").args([signal, &server.id().to_string()]).status().unwrap().success());
+        assert_eq!(server.wait().unwrap().code(), Some(0), "{signal}");
+        assert!(std::net::TcpStream::connect(&address).is_err());
+    }
+    let (mut server, address) = start();
+    let taken = address.rsplit(':').next().unwrap();
+    let output = mbm(&["serve", "--model-path", &run, "--port", taken]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&format!("cannot listen on 127.0.0.1:{taken}")), "{}", stderr(&output));
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
 fn completions_are_printed_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = mbm(&["completions", shell]);

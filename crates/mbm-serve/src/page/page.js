@@ -133,15 +133,16 @@ function probabilities(rows) {
   return make("div", {}, first, make("details", {}, make("summary", { textContent: `${sorted.length - 10} more` }), bars(sorted.slice(10))));
 }
 
-function showOutput(output, answer) {
+function showOutput(output, inputs, answer) {
   const parts = [make("h3", { textContent: output.name })];
   const said = answer[`${output.name}_predictions`];
   const classes = output.classes ?? [];
   if (output.type === "embedding") {
-    const start = `${output.name}_similarity_`;
-    const pairs = Object.entries(answer).filter(([key, value]) => key.startsWith(start) && value !== null);
-    parts.push(bars(pairs.map(([key, value]) => ({ name: key.slice(start.length).replace("_", " and "), share: value, value: value.toFixed(3) })), true));
-    if (!pairs.length) parts.push(make("p", { className: "dim", textContent: "Give two of the inputs that it compares." }));
+    const names = inputs.map((input) => input.name);
+    const pairs = names.flatMap((a) => names.map((b) => [`${a} and ${b}`, answer[`${output.name}_similarity_${a}_${b}`]]));
+    const there = pairs.filter(([, cosine]) => typeof cosine === "number");
+    parts.push(bars(there.map(([name, cosine]) => ({ name, share: cosine, value: cosine.toFixed(3) })), true));
+    if (!there.length) parts.push(make("p", { className: "dim", textContent: "Give two of the inputs that it compares." }));
     return parts;
   }
   parts.push(make("div", { className: "said", textContent: typeof said === "number" ? plain(said) : said || "none" }));
@@ -164,7 +165,7 @@ function showOutput(output, answer) {
 
 function showPrediction(info, answer) {
   const absent = answer.status === "ok" ? [] : [make("p", { className: "dim", textContent: answer.status })];
-  $("outputs").replaceChildren(...absent, ...info.outputs.flatMap((output) => showOutput(output, answer)));
+  $("outputs").replaceChildren(...absent, ...info.outputs.flatMap((output) => showOutput(output, info.inputs, answer)));
 }
 
 // Search
@@ -262,6 +263,14 @@ for (const type of ["dragover", "drop"]) {
     if (event.target.type !== "file") event.preventDefault();
   });
 }
+// A picture that is pasted goes to the first place for pictures.
+addEventListener("paste", (event) => {
+  const file = event.clipboardData.files[0];
+  const input = file && [...document.querySelectorAll(".drop input")].find((it) => file.type.startsWith(it.accept.replace("*", "")));
+  if (!input) return;
+  input.files = event.clipboardData.files;
+  input.closest(".drop").show();
+});
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("key", new FormData(event.target).get("key"));
