@@ -29,7 +29,7 @@ pub(crate) enum Body {
 pub(crate) struct FormField {
     pub name: String,
     pub file_name: Option<String>,
-    pub content: Vec<u8>,
+    pub content: Bytes,
 }
 
 /// Rows of a request, and the form that they came in.
@@ -91,7 +91,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
                 let field = |(name, value): (Cow<str>, Cow<str>)| FormField {
                     name: name.into_owned(),
                     file_name: None,
-                    content: value.into_owned().into_bytes(),
+                    content: value.into_owned().into(),
                 };
                 Ok(Self::Form(pairs.map(field).collect()))
             }
@@ -117,7 +117,7 @@ async fn fields(mut form: Multipart) -> Result<Vec<FormField>, Problem> {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         let (name, file_name) = (owned(Field::name(&field)), owned(field.file_name()));
         let name = name.ok_or_else(|| Problem::validation("a field of the form has no name"))?;
-        fields.push(FormField { name, file_name, content: field.bytes().await.map_err(wrong)?.to_vec() });
+        fields.push(FormField { name, file_name, content: field.bytes().await.map_err(wrong)? });
     }
     Ok(fields)
 }
@@ -137,13 +137,13 @@ impl FormField {
     fn given(self) -> Result<(String, Given), Problem> {
         match self.file_name {
             Some(_) => Ok((self.name, Given::File(self.content))),
-            None => text(&self.name, self.content).map(|text| (self.name, Given::Json(Value::String(text)))),
+            None => text(&self.name, &self.content).map(|text| (self.name, Given::Json(Value::String(text)))),
         }
     }
 }
 
-fn text(name: &str, content: Vec<u8>) -> Result<String, Problem> {
-    String::from_utf8(content).map_err(|_| Problem::validation(format!("'{name}' is not UTF-8")))
+fn text(name: &str, content: &[u8]) -> Result<String, Problem> {
+    String::from_utf8(content.to_vec()).map_err(|_| Problem::validation(format!("'{name}' is not UTF-8")))
 }
 
 impl Body {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -17,8 +18,8 @@ use crate::served::Served;
 pub(crate) enum Given {
     /// A value; of pictures and sounds base64, a data URI, or a path or URL where those are allowed.
     Json(Value),
-    /// A file's bytes.
-    File(Vec<u8>),
+    /// A file's bytes; rows may share them.
+    File(Bytes),
 }
 
 /// A row as a client gave it: names and what is given for them.
@@ -112,44 +113,70 @@ async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, Problem>
     tokio::task::spawn_blocking(run).await.map_err(failed)?
 }
 
-/// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
-pub(crate) async fn cells(media: &Media, served: &Served, row: GivenRow) -> Result<Vec<Cell>, Problem> {
-    let predictor = &served.predictor;
-    let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
-    for (name, given) in row {
-        let is_it = |field: &&mbm::Field| field.name == name || field.column == name;
-        let Some(at) = predictor.inputs.iter().position(|field| is_it(&field)) else {
-            if predictor.outputs.iter().any(|field| is_it(&field)) {
-                continue;
-            }
-            let names: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-            return Err(Problem::validation(format!("'{name}' is no input of the model; there are: {}", names.join(", "))));
-        };
-        if cells[at].is_some() {
-            return Err(Problem::validation(format!("'{name}' is given twice")));
-        }
-        cells[at] = Some(cell(media, served, at, given).await?);
-    }
-    Ok(cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect())
+/// The cells of one request on their way: what they hold together is bounded, however often a form's file or a path is named.
+pub(crate) struct Reading<'a> {
+    media: &'a Media,
+    served: &'a Served,
+    n_bytes: usize,
 }
 
-/// A cell of one input.
-pub(crate) async fn cell(media: &Media, served: &Served, input: usize, given: Given) -> Result<Cell, Problem> {
-    match (given, served.is_media(input)) {
-        (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
-        (Given::File(bytes), true) => Ok(Cell::Bytes(bytes)),
-        (Given::File(bytes), false) => Ok(Cell::field(&bytes)),
-        (Given::Json(value), false) => Ok(Cell::json(value)),
-        (Given::Json(Value::Null), true) => Ok(Cell::Empty),
-        (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
-        (Given::Json(Value::String(text)), true) => {
-            let name = &served.predictor.inputs[input].name;
-            let named = |problem: Problem| Problem { message: format!("{name}: {}", problem.message), ..problem };
-            media.bytes(&text).await.map(Cell::Bytes).map_err(named)
+/// What the media of a request may hold together, as a multiple of what its body may.
+const MAX_BODIES: usize = 8;
+
+impl<'a> Reading<'a> {
+    pub fn new(media: &'a Media, served: &'a Served) -> Self {
+        Self { media, served, n_bytes: 0 }
+    }
+
+    /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
+    pub async fn cells(&mut self, row: GivenRow) -> Result<Vec<Cell>, Problem> {
+        let predictor = &self.served.predictor;
+        let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
+        for (name, given) in row {
+            let is_it = |field: &&mbm::Field| field.name == name || field.column == name;
+            let Some(at) = predictor.inputs.iter().position(|field| is_it(&field)) else {
+                if predictor.outputs.iter().any(|field| is_it(&field)) {
+                    continue;
+                }
+                let names: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
+                let message = format!("'{name}' is no input of the model; there are: {}", names.join(", "));
+                return Err(Problem::validation(message));
+            };
+            if cells[at].is_some() {
+                return Err(Problem::validation(format!("'{name}' is given twice")));
+            }
+            cells[at] = Some(self.cell(at, given).await?);
         }
-        (Given::Json(other), true) => {
-            let name = &served.predictor.inputs[input].name;
-            Err(Problem::validation(format!("{name}: {other} is no text; send the file as base64")))
+        Ok(cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect())
+    }
+
+    /// A cell of one input.
+    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Cell, Problem> {
+        let name = &self.served.predictor.inputs[input].name;
+        match (given, self.served.is_media(input)) {
+            (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
+            (Given::File(bytes), true) => self.counted(bytes.len()).map(|()| Cell::Bytes(bytes.to_vec())),
+            (Given::File(bytes), false) => self.counted(bytes.len()).map(|()| Cell::field(&bytes)),
+            (Given::Json(value), false) => Ok(Cell::json(value)),
+            (Given::Json(Value::Null), true) => Ok(Cell::Empty),
+            (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
+            (Given::Json(Value::String(text)), true) => {
+                let named = |problem: Problem| Problem { message: format!("{name}: {}", problem.message), ..problem };
+                let bytes = self.media.bytes(&text).await.map_err(named)?;
+                self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
+            }
+            (Given::Json(other), true) => {
+                Err(Problem::validation(format!("{name}: {other} is no text; send the file as base64")))
+            }
         }
+    }
+
+    fn counted(&mut self, n_bytes: usize) -> Result<(), Problem> {
+        let limit = MAX_BODIES * self.media.max_bytes;
+        if self.n_bytes + n_bytes > limit {
+            return Err(Problem::new(ProblemKind::TooLarge, format!("the files of this request hold more than {limit} bytes")));
+        }
+        self.n_bytes += n_bytes;
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
-use crate::cells::{Given, cell};
+use crate::cells::{Given, Reading};
 use crate::engine::{Done, Task};
 use crate::openapi::{self, OpenAiRefused, Refused};
 use crate::problem::{Problem, ProblemKind};
@@ -187,10 +187,12 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
     if items.is_empty() {
         return Err(Problem::validation("no inputs"));
     }
+    app.engine.check(items.len())?;
+    let mut reading = Reading::new(&app.media, &served);
     let towers = served.predictor.towers();
     let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {
-        let asked = asked(app, &served, item, input).await?;
+        let asked = asked(&mut reading, &served, item, input).await?;
         let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == asked[0].input));
         if place.is_none() || (asked.len() > 1 && towers[0].input.is_some()) {
             let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
@@ -216,7 +218,12 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
 }
 
 /// What one item asks with: a text for an input, or a row's inputs.
-pub(crate) async fn asked(app: &App, served: &Served, item: Value, input: Option<&str>) -> Result<Vec<Asked>, Problem> {
+pub(crate) async fn asked(
+    reading: &mut Reading<'_>,
+    served: &Served,
+    item: Value,
+    input: Option<&str>,
+) -> Result<Vec<Asked>, Problem> {
     let pairs: Vec<(String, Value)> = match item {
         Value::Object(row) => row.into_iter().collect(),
         text @ Value::String(_) => {
@@ -229,7 +236,7 @@ pub(crate) async fn asked(app: &App, served: &Served, item: Value, input: Option
     for (input, value) in pairs {
         let at = served.predictor.inputs.iter().position(|field| field.name == input);
         let at = at.ok_or_else(|| Problem::validation(format!("'{input}' is no input of the model")))?;
-        let cell = cell(&app.media, served, at, Given::Json(value)).await?;
+        let cell = reading.cell(at, Given::Json(value)).await?;
         if cell == Cell::Empty {
             return Err(Problem::validation(format!("{input}: empty")));
         }

@@ -48,7 +48,7 @@ pub(crate) struct Job {
     /// One an input.
     pub cells: Vec<Cell>,
     reply: oneshot::Sender<Answer>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 /// How rows become batches.
@@ -100,7 +100,7 @@ impl Engine {
         for cells in rows {
             let (reply, answer) = oneshot::channel();
             let place = places.split(1).expect("a place for each row was acquired");
-            let job = Job { served: served.clone(), task, cells, reply, _place: place };
+            let job = Job { served: served.clone(), task, cells, reply, place };
             self.jobs.send(job).map_err(|_| Problem::new(ProblemKind::Unavailable, "the server is about to stop"))?;
             waiting.push(answer);
         }
@@ -111,11 +111,20 @@ impl Engine {
         Ok(answers)
     }
 
-    fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    /// Looks whether so many rows can ever be in the queue together, before any of them is read.
+    ///
+    /// # Errors
+    /// More rows than the queue has places.
+    pub fn check(&self, n_rows: usize) -> Result<(), Problem> {
         let size = self.queue_size;
         if n_rows > size {
             return Err(Problem::new(ProblemKind::TooLarge, format!("{n_rows} rows at once; the queue has room for {size}")));
         }
+        Ok(())
+    }
+
+    fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        self.check(n_rows)?;
         self.places.clone().try_acquire_many_owned(n_rows as u32).map_err(|_| {
             Problem::new(ProblemKind::Overloaded, format!("the queue has no room for {n_rows} rows now; try again later"))
         })
@@ -145,6 +154,9 @@ fn gather(first: Job, queue: &Receiver<Job>, batching: Batching) -> (Vec<Job>, O
 fn answer(mut batch: Vec<Job>, metrics: &Metrics, model: fn(&[Job]) -> Vec<Answer>) {
     // Nobody waits for a request that was given up.
     batch.retain(|job| !job.reply.is_closed());
+    if batch.is_empty() {
+        return;
+    }
     metrics.batch_rows.observe(batch.len() as f64);
     let started = Instant::now();
     let answers = catch_unwind(AssertUnwindSafe(|| model(&batch))).unwrap_or_else(|_| {
@@ -152,22 +164,25 @@ fn answer(mut batch: Vec<Job>, metrics: &Metrics, model: fn(&[Job]) -> Vec<Answe
         batch.iter().map(|_| Err(Problem::new(ProblemKind::Failed, FAILED))).collect()
     });
     metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-    for (job, answer) in batch.into_iter().zip(answers) {
+    for (Job { reply, place, .. }, answer) in batch.into_iter().zip(answers) {
+        // Whoever has an answer may ask again at once and finds the place free.
+        drop(place);
         // A client that has gone meanwhile misses its answer.
-        let _ = job.reply.send(answer);
+        let _ = reply.send(answer);
     }
 }
 
 /// The answers to jobs that are served by the same model.
 pub(crate) fn answers(batch: &[Job]) -> Vec<Answer> {
+    let Some(Job { served, .. }) = batch.first() else { return Vec::new() };
+    let predictor = &served.predictor;
     let read: Vec<Result<Row, Problem>> = batch.par_iter().map(read).collect();
     let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
     for task in [Task::Predict, Task::Explain, Task::Embed] {
         let is_of_task = |at: &usize| batch[*at].task == task;
         let rows: Vec<(usize, &Row)> =
             (0..batch.len()).filter(is_of_task).filter_map(|at| Some((at, read[at].as_ref().ok()?))).collect();
-        let predictor = batch.first().map(|job| &job.served.predictor);
-        for (rows, predictor) in rows.chunks(predictor.map_or(1, |it| it.batch_size())).zip(predictor.into_iter().cycle()) {
+        for rows in rows.chunks(predictor.batch_size()) {
             let (places, rows): (Vec<usize>, Vec<&Row>) = rows.iter().copied().unzip();
             for (at, done) in places.into_iter().zip(run(predictor, task, &rows)) {
                 answers[at] = Some(Ok(done));

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::body::{Body, Rows};
-use crate::cells::{GivenRow, cells};
+use crate::cells::{GivenRow, Reading};
 use crate::engine::{Answer, Done, Task};
 use crate::openapi::{Refused, RowBody};
 use crate::problem::{Problem, ProblemKind};
@@ -60,7 +60,7 @@ pub(crate) async fn predict(
 ) -> Result<Json<Value>, Problem> {
     let Query(query) = query.map_err(|rejection| Problem::validation(rejection.body_text()))?;
     let served = app.served();
-    let cells = cells(&app.media, &served, body.into_row()?).await?;
+    let cells = Reading::new(&app.media, &served).cells(body.into_row()?).await?;
     let task = if query.explain { Task::Explain } else { Task::Predict };
     let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
     prediction(&served, answer).map(Value::Object).map(Json)
@@ -83,9 +83,11 @@ pub(crate) async fn batch_predict(State(app): State<Arc<App>>, body: Body) -> Re
 }
 
 async fn predictions(app: &App, served: &Arc<Served>, rows: Vec<GivenRow>) -> Result<Vec<Map<String, Value>>, Problem> {
+    app.engine.check(rows.len())?;
+    let mut reading = Reading::new(&app.media, served);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
-        read.push(cells(&app.media, served, row).await);
+        read.push(reading.cells(row).await);
     }
     let good: Vec<_> = read.iter_mut().filter_map(|row| row.as_mut().ok().map(std::mem::take)).collect();
     let mut answers = app.engine.run(served, Task::Predict, good).await?.into_iter();

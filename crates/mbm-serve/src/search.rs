@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
+use crate::cells::Reading;
 use crate::embed::asked;
 use crate::engine::{Done, Task};
 use crate::openapi::Refused;
@@ -113,16 +114,17 @@ pub(crate) async fn search(
 }
 
 async fn parts(app: &App, served: &Served, body: SearchBody) -> Result<Vec<Asked>, Problem> {
+    let mut reading = Reading::new(&app.media, served);
     let mut parts = Vec::new();
     let mut names = Vec::new();
     for (kind, value) in [("text", body.text), ("image", body.image), ("audio", body.audio)] {
         let Some(value) = value else { continue };
         let input = served.predictor.input_of(kind)?;
         names.push((kind.to_owned(), input.clone()));
-        parts.extend(asked(app, served, json!({ input: value }), None).await?);
+        parts.extend(asked(&mut reading, served, json!({ input: value }), None).await?);
     }
     if !body.row.is_empty() {
-        parts.extend(asked(app, served, Value::Object(body.row), None).await?);
+        parts.extend(asked(&mut reading, served, Value::Object(body.row), None).await?);
     }
     if parts.is_empty() {
         return Err(Problem::validation("nothing to look for: give text, image, audio or row"));

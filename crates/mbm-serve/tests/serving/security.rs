@@ -108,6 +108,19 @@ fn a_body_that_is_too_large_is_not_read() {
 }
 
 #[test]
+fn a_file_that_many_rows_name_is_not_held_for_each_of_them() {
+    let server = start(Settings { max_body_size: 20_000, ..settings() });
+    let rows: Vec<_> = (0..100).map(|_| json!({ "photo": "one.pgm" })).collect();
+    let (dataset, file) = (serde_json::to_vec(&rows).unwrap(), vec![0; 10_000]);
+    let fields: [(&str, Option<&str>, &[u8]); 2] = [("dataset", None, &dataset), ("f", Some("one.pgm"), &file)];
+    let answer = crate::post_form(server.address, "/batch_predict", &fields).json();
+    let kinds: Vec<&str> = answer["rows"].as_array().unwrap().iter().map(|row| row["error_type"].as_str().unwrap()).collect();
+    // Eight bodies are sixteen such files.
+    assert!(kinds[..16].iter().all(|kind| *kind == "validation") && kinds[16..].iter().all(|kind| *kind == "too_large"));
+    server.stop();
+}
+
+#[test]
 fn a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() {
     let bomb = [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat();
     let (status, message) = post(shared(), "/predict", &json!({ "photo": crate::base64(&bomb) })).problem();
