@@ -58,6 +58,7 @@ pub fn embed(args: &Embed) -> Result<()> {
     let Some(embedded) = embedded else { bail!("stopped before the end; the same command goes on") };
     if !args.quiet {
         show_faults(&embedded.faults);
+        show_cache_fault(embedded.cache_fault.as_deref());
         let (n_new, seconds) = (embedded.n_rows - embedded.n_found, started.elapsed().as_secs_f64());
         let found =
             if embedded.n_found > 0 { format!(", {} were there from an earlier run", embedded.n_found) } else { String::new() };
@@ -96,6 +97,10 @@ pub fn index(args: IndexCommand) -> Result<()> {
     }
 }
 
+fn show_cache_fault(fault: Option<&str>) {
+    fault.iter().for_each(|fault| eprintln!("features are not kept for later runs: {fault}"));
+}
+
 type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 
 fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
@@ -130,6 +135,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
         return Ok(());
     }
     show_faults(&indexed.faults);
+    show_cache_fault(indexed.cache_fault.as_deref());
     let more = [(indexed.n_repeated, "repeated"), (indexed.n_absent, "without a vector")];
     let more: String = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
     line(&format!("{store}: {} rows added{more}", indexed.n_rows))

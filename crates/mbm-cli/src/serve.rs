@@ -59,7 +59,10 @@ async fn interrupted() {
     });
 }
 
-/// A time such as 5ms or 30s.
+/// The longest time that a flag takes.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A time such as 5ms or 30s, a day at most.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: f64 = digits.trim().parse().map_err(|_| "expected a time such as 5ms or 30s".to_owned())?;
@@ -69,7 +72,11 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => number * 60.0,
         other => return Err(format!("unknown unit '{other}'; there are ms, s, min")),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("more than a day".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +86,6 @@ mod tests {
     #[test]
     fn times_have_units() {
         assert_eq!(["5ms", "0s", "1.5s", "2min"].map(duration), [5, 0, 1500, 120_000].map(|ms| Ok(Duration::from_millis(ms))));
-        assert!(["", "5", "-1s", "1h", "1e300s"].iter().all(|text| duration(text).is_err()));
+        assert!(["", "5", "-1s", "1h", "1e300s", "1441min"].iter().all(|text| duration(text).is_err()));
     }
 }

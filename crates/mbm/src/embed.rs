@@ -140,7 +140,7 @@ impl Predictor {
         Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
     }
 
-    /// Vectors of some rows, inputs in `ahead` encoded once for equal cells; what could not be read goes to the report.
+    /// Vectors of some rows, inputs in `ahead` encoded once for equal cells; what could not be read or kept is told in `prepared`.
     ///
     /// # Errors
     /// A temporary file that fails.
@@ -149,14 +149,14 @@ impl Predictor {
         dataset: &Dataset,
         rows: &[usize],
         ahead: &mut [Ahead],
-        faults: &mut FaultReport,
+        prepared: &mut Prepared,
     ) -> Result<Vec<Vectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.batch_size()) {
-            let read = dataset.read_ahead(rows, ahead, &mut Prepared::default())?;
+            let read = dataset.read_ahead(rows, ahead, prepared)?;
             for (sample, row_faults) in &read {
                 for (field, fault) in dataset.fields.iter().zip(row_faults) {
-                    fault.iter().for_each(|fault| faults.add(&field.name, sample.row_idx + 1, fault));
+                    fault.iter().for_each(|fault| prepared.faults.add(&field.name, sample.row_idx + 1, fault));
                 }
             }
             let samples: Vec<Sample> = read.into_iter().map(|(sample, _)| sample).collect();
@@ -189,6 +189,10 @@ pub struct Embedded {
     pub n_found: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
+    /// Cells whose features an earlier run had kept.
+    pub n_cached: usize,
+    /// Why features are not kept for later runs, if they are not.
+    pub cache_fault: Option<String>,
 }
 
 impl Embedding<'_> {
@@ -206,7 +210,7 @@ impl Embedding<'_> {
         let parts = self.parts(&dataset)?;
         let frozen = self.predictor.frozen_encoders()?;
         let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
-        let mut faults = FaultReport::default();
+        let mut prepared = Prepared::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
@@ -220,19 +224,19 @@ impl Embedding<'_> {
                         std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
                         return Ok(None);
                     }
-                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut faults)?);
+                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
                     observe(start + vectors.len(), n_rows);
                 }
                 write_part(&path, &vectors, &towers).map_err(Error::io(&path))?;
             }
             observe(start + rows.len(), n_rows);
         }
-        // A cache that cannot be written ends no run.
-        ahead.iter_mut().for_each(|ahead| ahead.flush().unwrap_or(()));
+        flush(&mut ahead, &mut prepared);
         self.join(writer, &dataset, &towers, &parts)?;
         std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
         std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
-        Ok(Some(Embedded { n_rows, n_found, faults }))
+        let Prepared { faults, n_cached, cache_fault, .. } = prepared;
+        Ok(Some(Embedded { n_rows, n_found, faults, n_cached, cache_fault }))
     }
 
     /// The towers whose inputs are read, by their position.
@@ -287,6 +291,13 @@ impl Tower {
     /// The column that its vectors are written in.
     pub fn column(&self) -> String {
         self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
+    }
+}
+
+/// Writes what caches have not got yet; one that cannot be written ends no run.
+pub(crate) fn flush(ahead: &mut [Ahead], prepared: &mut Prepared) {
+    for ahead in ahead {
+        ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use mbm_data::{Ahead, Cell, Dataset, FaultReport, FeatureCache, Field, Preprocessor, Table};
+use mbm_data::{Ahead, Cell, Dataset, FaultReport, FeatureCache, Field, Prepared, Preprocessor, Table};
 use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::model_hash;
-use crate::embed::Tower;
+use crate::embed::{Tower, flush};
 use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::store::{Addition, Store};
@@ -71,6 +71,8 @@ pub struct Indexed {
     pub n_absent: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
+    /// Why features are not kept for later runs, if they are not.
+    pub cache_fault: Option<String>,
 }
 
 /// How far an index has come.
@@ -95,11 +97,11 @@ pub fn build_index(
     settings: IndexSettings,
     observe: &(dyn Fn(Indexing) + Sync),
 ) -> Result<Indexed, Error> {
-    let prepared = Prepared::new(rows)?;
-    let origin = serde_json::to_value(&prepared.origin).unwrap_or_default();
+    let filling = Filling::new(rows)?;
+    let origin = serde_json::to_value(&filling.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
-    let spec = IndexSpec { width: prepared.width, precision, graph, columns: columns(&prepared.dataset.table)?, origin };
-    prepared.add_to(Addition::create(store, spec)?, observe)
+    let spec = IndexSpec { width: filling.width, precision, graph, columns: columns(&filling.dataset.table)?, origin };
+    filling.add_to(Addition::create(store, spec)?, observe)
 }
 
 /// Adds rows to an index.
@@ -115,11 +117,11 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
         }
         VectorSource::Column(_) => rows,
     };
-    let prepared = Prepared::new(rows)?;
-    if prepared.origin.model_hash.is_some() && prepared.origin.model_hash != origin.model_hash {
+    let filling = Filling::new(rows)?;
+    if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
         return Err(Error::Unfit(format!("{store}: made with another model; vectors of two models cannot be compared")));
     }
-    prepared.add_to(addition, observe)
+    filling.add_to(addition, observe)
 }
 
 impl Origin {
@@ -131,7 +133,7 @@ impl Origin {
 }
 
 /// Rows whose vectors can be made.
-struct Prepared<'a> {
+struct Filling<'a> {
     dataset: Dataset,
     source: Source<'a>,
     width: usize,
@@ -148,7 +150,7 @@ enum Source<'a> {
     Column(usize),
 }
 
-impl<'a> Prepared<'a> {
+impl<'a> Filling<'a> {
     fn new(rows: IndexRows<'a>) -> Result<Self, Error> {
         let IndexRows { table, vectors } = rows;
         match vectors {
@@ -201,7 +203,8 @@ impl<'a> Prepared<'a> {
         };
         let positions =
             addition.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
-        let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default() };
+        let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default(), cache_fault: None };
+        let mut prepared = Prepared::default();
         let rows = self.distinct_rows(&mut indexed)?;
         let frozen = match self.source {
             Source::Model(predictor, _) => predictor.frozen_encoders()?,
@@ -209,7 +212,7 @@ impl<'a> Prepared<'a> {
         };
         let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
-            for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut indexed.faults)?) {
+            for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut prepared)?) {
                 let Some(vector) = vector else {
                     indexed.n_absent += 1;
                     continue;
@@ -219,8 +222,8 @@ impl<'a> Prepared<'a> {
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }
-        // A cache that cannot be written ends no run.
-        ahead.iter_mut().for_each(|ahead| ahead.flush().unwrap_or(()));
+        flush(&mut ahead, &mut prepared);
+        (indexed.faults, indexed.cache_fault) = (prepared.faults, prepared.cache_fault);
         indexed.n_rows = addition.finish(&|n| observe(Indexing::Linking(n)))?;
         Ok(indexed)
     }
@@ -240,10 +243,10 @@ impl<'a> Prepared<'a> {
         Ok(rows)
     }
 
-    fn vectors(&self, rows: &[usize], ahead: &mut [Ahead], faults: &mut FaultReport) -> Result<Vec<Option<Vec<f32>>>, Error> {
+    fn vectors(&self, rows: &[usize], ahead: &mut [Ahead], prepared: &mut Prepared) -> Result<Vec<Option<Vec<f32>>>, Error> {
         match self.source {
             Source::Model(predictor, tower) => {
-                let vectors = predictor.embed(&self.dataset, rows, ahead, faults)?;
+                let vectors = predictor.embed(&self.dataset, rows, ahead, prepared)?;
                 Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
             }
             Source::Column(column) => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Event, Experiment, FeatureCache, Happening, Plan, Start};
+use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Happening, Plan, Predictor, Start, Table};
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
 
@@ -122,6 +122,23 @@ fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
     }
     assert!(runs.iter().all(|run| *run == runs[0]), "a cache changes nothing");
     assert_eq!(cache.info().unwrap().n_rows, 80);
+    // What training has kept is not encoded again, and gives the same vectors.
+    let predictor = Predictor::open(&results.path().join("none")).unwrap();
+    let embed = |name: &str, cache: Option<&FeatureCache>| {
+        let output = results.path().join(name);
+        let embedding = Embedding { predictor: &predictor, model_hash: "", inputs: &[], cache, output: &output };
+        let table = Table::read(&table).unwrap();
+        let embedded = embedding.run(table, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+        (embedded.n_cached, std::fs::read(output).unwrap())
+    };
+    let (n_cached, vectors) = embed("kept.npy", Some(&cache));
+    assert_eq!((n_cached, cache.info().unwrap().n_rows), (80, 80));
+    assert_eq!(vectors.len(), 128 + 4 * 80 * predictor.towers()[0].width);
+    let numbers = |bytes: &[u8]| bytes[128..].as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect::<Vec<f32>>();
+    let (n_cached, anew) = embed("anew.npy", None);
+    assert_eq!(n_cached, 0);
+    // Rows were encoded beside others, padded otherwise.
+    assert!(numbers(&vectors).iter().zip(numbers(&anew)).all(|(a, b)| (a - b).abs() < 1e-5));
     // The same weights at another place.
     let elsewhere = publish();
     let moved = experiment(&table, elsewhere.path(), &results.path().join("moved"), "trainable: false");
