@@ -70,6 +70,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "ms" => number / 1000.0,
         "s" => number,
         "m" | "min" => number * 60.0,
+        "" => return Err("a unit is missing: ms, s or min".to_owned()),
         other => return Err(format!("unknown unit '{other}'; there are ms, s, min")),
     };
     match Duration::try_from_secs_f64(seconds) {
