@@ -1,7 +1,9 @@
 //! Metrics and machines against scikit-learn's values on stored cases; `golden.py` made them.
 #![allow(clippy::unwrap_used)]
 
-use mbm_algo::metric::{CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, Regressed, SETS};
+use mbm_algo::metric::{
+    CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, Regressed, SETS, TEXTS, WordCut, Written, bleu,
+};
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge};
 use serde_json::Value;
@@ -45,6 +47,29 @@ fn metrics_of_numbers_are_those_of_scikit_learn() {
     for case in stored("metrics.json")["regressed"].as_array().unwrap() {
         let scored = Regressed { truth: floats(&case["truth"]), predicted: floats(&case["predicted"]) };
         compare(REGRESSION, &scored, &case["want"]);
+    }
+}
+
+#[test]
+fn metrics_of_texts_are_those_of_their_reference_implementations() {
+    for case in stored("texts.json")["cases"].as_array().unwrap() {
+        let words = [WordCut::Mteval13a, WordCut::Zh, WordCut::Char].into_iter().find(|it| it.name() == case["words"]).unwrap();
+        let written = Written {
+            hypotheses: serde_json::from_value(case["hypotheses"].clone()).unwrap(),
+            references: serde_json::from_value(case["references"].clone()).unwrap(),
+            words,
+            ..Written::default()
+        };
+        // Token accuracy and perplexity are the model's own; nobody else can count them.
+        let metrics: Vec<&Metric<Written>> =
+            TEXTS.iter().filter(|it| !["token_accuracy", "perplexity"].contains(&it.name)).collect();
+        assert_eq!(metrics.len(), case["want"].as_object().unwrap().len());
+        for metric in metrics {
+            let (got, want) = ((metric.score)(&written).unwrap(), case["want"][metric.name].as_f64().unwrap());
+            assert!((got - want).abs() < 1e-6, "{} of {}: {got} is not {want}", metric.name, words.name());
+        }
+        let signature = case["signature"].as_str().unwrap().rsplit_once(':').unwrap().0;
+        assert_eq!(bleu(&written).unwrap().signature.rsplit_once(':').unwrap().0, signature);
     }
 }
 

@@ -1,0 +1,97 @@
+//! BLEU (Papineni et al. 2002) as sacrebleu counts it (Post 2018): n-grams up to four, smoothed as `exp`, over all rows.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::Written;
+use super::ngrams::{n_shared, ngrams};
+
+const MAX_N: usize = 4;
+
+/// A score and how it was made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bleu {
+    /// From 0 to 100.
+    pub score: f64,
+    /// What makes it comparable, in sacrebleu's form.
+    pub signature: String,
+}
+
+/// What rows add up to.
+#[derive(Default, Clone, Copy)]
+struct Counts {
+    n_words: usize,
+    n_reference_words: usize,
+    shared: [usize; MAX_N],
+    all: [usize; MAX_N],
+}
+
+/// The score of all rows; none where there are none.
+pub fn bleu(written: &Written) -> Option<Bleu> {
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let counts = rows.map(|(text, references)| row(written, text, references)).reduce(Counts::default, Counts::add);
+    (!written.hypotheses.is_empty()).then(|| Bleu { score: counts.score(), signature: signature(written) })
+}
+
+fn signature(written: &Written) -> String {
+    let mut numbers = written.references.iter().map(Vec::len);
+    let first = numbers.next().unwrap_or(1);
+    let n_references = if numbers.all(|n| n == first) { first.to_string() } else { "var".to_owned() };
+    let (words, version) = (written.words.name(), env!("CARGO_PKG_VERSION"));
+    format!("nrefs:{n_references}|case:mixed|eff:no|tok:{words}|smooth:exp|version:mbm-{version}")
+}
+
+fn row(written: &Written, text: &str, references: &[String]) -> Counts {
+    let words = written.words.words(text);
+    let references: Vec<Vec<String>> = references.iter().map(|reference| written.words.words(reference)).collect();
+    let mut counts = Counts { n_words: words.len(), n_reference_words: nearest(words.len(), &references), ..Counts::default() };
+    for n in 1..=MAX_N {
+        let mut most: HashMap<&[String], usize> = HashMap::new();
+        for (ngram, count) in references.iter().flat_map(|reference| ngrams(reference, n)) {
+            let most = most.entry(ngram).or_insert(0);
+            *most = count.max(*most);
+        }
+        counts.all[n - 1] = (words.len() + 1).saturating_sub(n);
+        counts.shared[n - 1] = n_shared(&ngrams(&words, n), &most);
+    }
+    counts
+}
+
+/// The length of the reference that is nearest in length, the shorter of two.
+fn nearest(n_words: usize, references: &[Vec<String>]) -> usize {
+    references.iter().map(Vec::len).min_by_key(|length| (length.abs_diff(n_words), *length)).unwrap_or(0)
+}
+
+impl Counts {
+    fn add(self, other: Self) -> Self {
+        Self {
+            n_words: self.n_words + other.n_words,
+            n_reference_words: self.n_reference_words + other.n_reference_words,
+            shared: std::array::from_fn(|n| self.shared[n] + other.shared[n]),
+            all: std::array::from_fn(|n| self.all[n] + other.all[n]),
+        }
+    }
+
+    /// The geometric mean of the precisions times the penalty for brevity. An order without a match counts half, a quarter, .. of one.
+    fn score(&self) -> f64 {
+        if self.shared.iter().all(|shared| *shared == 0) {
+            return 0.0;
+        }
+        let (mut log_sum, mut smoothing) = (0.0, 1.0);
+        for (shared, all) in self.shared.iter().zip(&self.all) {
+            if *all == 0 {
+                return 0.0;
+            }
+            let shared = if *shared == 0 {
+                smoothing *= 2.0;
+                1.0 / smoothing
+            } else {
+                *shared as f64
+            };
+            log_sum += (shared / *all as f64).ln();
+        }
+        let brevity = (1.0 - self.n_reference_words as f64 / self.n_words as f64).min(0.0).exp();
+        100.0 * brevity * (log_sum / MAX_N as f64).exp()
+    }
+}

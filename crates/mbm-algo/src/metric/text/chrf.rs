@@ -1,0 +1,89 @@
+//! chrF and chrF++ (Popović 2015, 2017) as sacrebleu counts them: n-grams of characters, and of words beside them.
+
+use rayon::prelude::*;
+
+use super::Written;
+use super::ngrams::{n_shared, ngrams};
+
+const CHARACTER_ORDER: usize = 6;
+const WORD_ORDER: usize = 2;
+const N_ORDERS: usize = CHARACTER_ORDER + WORD_ORDER;
+
+/// Recall weighs twice as much as precision.
+const BETA_SQUARED: f64 = 4.0;
+
+/// N-grams of a text, of its reference and of both, for each order.
+type Counts = [[usize; 3]; N_ORDERS];
+
+/// What n-grams are taken of.
+struct Text {
+    characters: Vec<char>,
+    words: Vec<String>,
+}
+
+/// From 0 to 100, over all rows; with `word_order` 2 it is chrF++.
+pub fn chrf(written: &Written, word_order: usize) -> Option<f64> {
+    let row = |(text, references): (&String, &Vec<String>)| {
+        let text = Text::new(text);
+        let all = references.iter().map(|reference| counts(&text, &Text::new(reference), word_order));
+        // The reference that is best, the first of equals.
+        all.map(|counts| (score(&counts), counts))
+            .reduce(|best, other| if other.0 > best.0 { other } else { best })
+            .map(|it| it.1)
+    };
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let sum = rows
+        .filter_map(row)
+        .reduce(|| Counts::default(), |a, b| std::array::from_fn(|order| std::array::from_fn(|of| a[order][of] + b[order][of])));
+    (!written.hypotheses.is_empty()).then(|| score(&sum))
+}
+
+impl Text {
+    fn new(text: &str) -> Self {
+        let characters = text.chars().filter(|c| !c.is_whitespace()).collect();
+        Self { characters, words: text.split_whitespace().flat_map(without_marks).collect() }
+    }
+}
+
+/// A word and a mark at its end, or else at its start.
+fn without_marks(word: &str) -> Vec<String> {
+    let is_mark = |c: Option<char>| c.is_some_and(|c| c.is_ascii_punctuation());
+    let (first, last) = (word.chars().next(), word.chars().next_back());
+    if word.chars().count() == 1 {
+        vec![word.to_owned()]
+    } else if is_mark(last) {
+        vec![word[..word.len() - 1].to_owned(), word[word.len() - 1..].to_owned()]
+    } else if is_mark(first) {
+        vec![word[..1].to_owned(), word[1..].to_owned()]
+    } else {
+        vec![word.to_owned()]
+    }
+}
+
+fn counts(text: &Text, reference: &Text, word_order: usize) -> Counts {
+    fn of<T: Eq + std::hash::Hash>(text: &[T], reference: &[T], n: usize) -> [usize; 3] {
+        let (n_text, n_reference) = ((text.len() + 1).saturating_sub(n), (reference.len() + 1).saturating_sub(n));
+        let shared = n_shared(&ngrams(text, n), &ngrams(reference, n));
+        // What has nothing to be compared with does not count.
+        [if n_reference == 0 { 0 } else { n_text }, n_reference, shared]
+    }
+    std::array::from_fn(|order| {
+        if order < CHARACTER_ORDER {
+            of(&text.characters, &reference.characters, order + 1)
+        } else if order - CHARACTER_ORDER < word_order {
+            of(&text.words, &reference.words, order - CHARACTER_ORDER + 1)
+        } else {
+            [0; 3]
+        }
+    })
+}
+
+/// F of the mean precision and the mean recall over the orders that both texts have.
+fn score(counts: &Counts) -> f64 {
+    let both = || counts.iter().filter(|[text, reference, _]| *text > 0 && *reference > 0);
+    let n = both().count().max(1) as f64;
+    let precision = both().map(|[text, _, shared]| *shared as f64 / *text as f64).sum::<f64>() / n;
+    let recall = both().map(|[_, reference, shared]| *shared as f64 / *reference as f64).sum::<f64>() / n;
+    let bottom = BETA_SQUARED * precision + recall;
+    if bottom > 0.0 { 100.0 * (1.0 + BETA_SQUARED) * precision * recall / bottom } else { 0.0 }
+}

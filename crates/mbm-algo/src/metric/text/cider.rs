@@ -1,0 +1,93 @@
+//! CIDEr-D (Vedantam, Zitnick and Parikh 2015) as the package `pycocoevalcap` counts it.
+
+use std::collections::{HashMap, HashSet};
+
+use rayon::prelude::*;
+
+use super::Written;
+use super::ngrams::ngrams;
+
+const MAX_N: usize = 4;
+
+/// The deviation, in words, of the penalty for another length.
+const SIGMA: f64 = 6.0;
+
+/// N-grams of each order with their weights, the length of each vector, and the number of pairs of words.
+struct Weighted<'a> {
+    weights: [HashMap<&'a [String], f64>; MAX_N],
+    norms: [f64; MAX_N],
+    n_pairs: usize,
+}
+
+/// Ten times the mean cosine of n-grams, weighed by how few rows have them; none for a single row, where every weight is zero.
+pub fn cider_d(written: &Written) -> Option<f64> {
+    let n_rows = written.hypotheses.len();
+    if n_rows < 2 {
+        return None;
+    }
+    let texts: Vec<Vec<String>> = written.hypotheses.par_iter().map(|text| words(text)).collect();
+    let references: Vec<Vec<Vec<String>>> =
+        written.references.par_iter().map(|row| row.iter().map(|reference| words(reference)).collect()).collect();
+    let rarity = Rarity::of(&references);
+    let row = |(text, references): (&Vec<String>, &Vec<Vec<String>>)| {
+        let text = rarity.weigh(text);
+        let sum: f64 = references.iter().map(|reference| similarity(&text, &rarity.weigh(reference))).sum();
+        10.0 * sum / references.len().max(1) as f64
+    };
+    let scores: Vec<f64> = texts.par_iter().zip(&references).map(row).collect();
+    Some(scores.iter().sum::<f64>() / n_rows as f64)
+}
+
+/// Small letters, marks apart and then left out.
+fn words(text: &str) -> Vec<String> {
+    let text = text.to_lowercase();
+    let is_word = |c: char| c.is_alphanumeric() || c == '\'' || c == '-';
+    let cut = text.split(|c: char| !is_word(c)).map(|word| word.trim_matches(['\'', '-']));
+    cut.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// In how many rows' references an n-gram is.
+struct Rarity<'a> {
+    n_rows_with: HashMap<&'a [String], f64>,
+    log_n_rows: f64,
+}
+
+impl<'a> Rarity<'a> {
+    fn of(references: &'a [Vec<Vec<String>>]) -> Self {
+        let mut n_rows_with = HashMap::new();
+        for row in references {
+            let all = row.iter().flat_map(|reference| (1..=MAX_N).flat_map(|n| reference.windows(n)));
+            all.collect::<HashSet<_>>().into_iter().for_each(|ngram| *n_rows_with.entry(ngram).or_insert(0.0) += 1.0);
+        }
+        Self { n_rows_with, log_n_rows: (references.len() as f64).ln() }
+    }
+
+    fn weigh<'b>(&self, words: &'b [String]) -> Weighted<'b> {
+        let weight = |(ngram, count): (&'b [String], usize)| {
+            let n_rows = self.n_rows_with.get(ngram).copied().unwrap_or(0.0).max(1.0);
+            (ngram, count as f64 * (self.log_n_rows - n_rows.ln()))
+        };
+        let weights = std::array::from_fn(|n| ngrams(words, n + 1).into_iter().map(weight).collect::<HashMap<_, _>>());
+        let norms = std::array::from_fn(|n| {
+            let weights: &HashMap<&[String], f64> = &weights[n];
+            weights.values().map(|weight| weight * weight).sum::<f64>().sqrt()
+        });
+        Weighted { weights, norms, n_pairs: words.len().saturating_sub(1) }
+    }
+}
+
+/// The mean over orders of the clipped cosine times the penalty for another length.
+fn similarity(text: &Weighted, reference: &Weighted) -> f64 {
+    let cosine = |n: usize| {
+        let product = |(ngram, weight): (&&[String], &f64)| {
+            let other = reference.weights[n].get(*ngram).copied().unwrap_or(0.0);
+            weight.min(other) * other
+        };
+        let sum: f64 = text.weights[n].iter().map(product).sum();
+        let norms = text.norms[n] * reference.norms[n];
+        if norms > 0.0 { sum / norms } else { sum }
+    };
+    let difference = text.n_pairs as f64 - reference.n_pairs as f64;
+    let penalty = (-difference * difference / (2.0 * SIGMA * SIGMA)).exp();
+    penalty * (0..MAX_N).map(cosine).sum::<f64>() / MAX_N as f64
+}

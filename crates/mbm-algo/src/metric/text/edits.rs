@@ -1,0 +1,64 @@
+//! Edit distance, and the error rates that are made of it, as jiwer counts them.
+
+use rayon::prelude::*;
+
+use super::Written;
+
+/// The fewest insertions, deletions and replacements that turn one into the other (Levenshtein 1966).
+pub fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (at, token) in from.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (column, other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(token != other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// Edits for each word of the references; of several, the one that needs the smallest share.
+pub fn word_error_rate(written: &Written) -> Option<f64> {
+    error_rate(written, |text| text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Edits for each character of the references.
+pub fn character_error_rate(written: &Written) -> Option<f64> {
+    error_rate(written, |text| text.trim().chars().collect())
+}
+
+fn error_rate<T: PartialEq>(written: &Written, cut: impl Fn(&str) -> Vec<T> + Sync) -> Option<f64> {
+    let row = |(text, references): (&String, &Vec<String>)| {
+        let text = cut(text);
+        let all = references.iter().map(|reference| cut(reference)).map(|it| (edit_distance(&text, &it), it.len()));
+        let share = |(edits, length): &(usize, usize)| *edits as f64 / (*length).max(1) as f64;
+        all.min_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or((0, 0))
+    };
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let (edits, length) = rows.map(row).reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    (length > 0).then(|| edits as f64 / length as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_the_textbook() {
+        let distance = |a: &str, b: &str| edit_distance(a.as_bytes(), b.as_bytes());
+        assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "abc")), (3, 3, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_distance_is_one_both_ways_and_obeys_the_triangle(a in "[ab]{0,6}", b in "[ab]{0,6}", c in "[ab]{0,6}") {
+            let distance = |a: &str, b: &str| edit_distance(a.as_bytes(), b.as_bytes());
+            prop_assert_eq!(distance(&a, &b), distance(&b, &a));
+            prop_assert!(distance(&a, &c) <= distance(&a, &b) + distance(&b, &c));
+            prop_assert_eq!(distance(&a, &b) == 0, a == b);
+        }
+    }
+}

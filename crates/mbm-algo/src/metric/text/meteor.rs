@@ -1,0 +1,68 @@
+//! METEOR (Lavie and Agarwal 2007) with exact and stemmed matches, as NLTK counts it: the mean over rows, of several references the best.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use rust_stemmers::{Algorithm, Stemmer};
+
+use super::{WordCut, Written};
+
+/// From 0 to 1. Words are those of `13a` in small letters, stems those of the English Snowball stemmer.
+pub fn meteor(written: &Written) -> Option<f64> {
+    let stemmer = Stemmer::create(Algorithm::English);
+    let words = |text: &str| WordCut::Mteval13a.words(&text.to_lowercase());
+    let row = |(text, references): (&String, &Vec<String>)| {
+        let text = words(text);
+        references.iter().map(|reference| score(&text, &words(reference), &stemmer)).fold(0.0, f64::max)
+    };
+    let sum: f64 = written.hypotheses.par_iter().zip(&written.references).map(row).collect::<Vec<_>>().iter().sum();
+    (!written.hypotheses.is_empty()).then(|| sum / written.hypotheses.len() as f64)
+}
+
+fn score(text: &[String], reference: &[String], stemmer: &Stemmer) -> f64 {
+    let matches = matches(text, reference, stemmer);
+    if matches.is_empty() {
+        return 0.0;
+    }
+    let n = matches.len() as f64;
+    let (precision, recall) = (n / text.len() as f64, n / reference.len() as f64);
+    let mean = precision * recall / (0.9 * precision + 0.1 * recall);
+    let follows = |pair: &&[(usize, usize)]| pair[1].0 == pair[0].0 + 1 && pair[1].1 == pair[0].1 + 1;
+    let n_chunks = n - matches.windows(2).filter(follows).count() as f64;
+    (1.0 - 0.5 * (n_chunks / n).powi(3)) * mean
+}
+
+/// Positions of words that match, rising in the text: those that are equal, then of the others those whose stems are.
+fn matches(text: &[String], reference: &[String], stemmer: &Stemmer) -> Vec<(usize, usize)> {
+    let numbered = |words: &[String]| words.iter().cloned().enumerate().collect::<Vec<_>>();
+    let stemmed = |words: Vec<(usize, String)>| {
+        words.into_iter().map(|(at, word)| (at, stemmer.stem(&word).into_owned())).collect::<Vec<_>>()
+    };
+    let (mut found, text, reference) = equals(numbered(text), numbered(reference));
+    found.extend(equals(stemmed(text), stemmed(reference)).0);
+    found.sort_unstable();
+    found
+}
+
+type Words = Vec<(usize, String)>;
+
+/// From the end, each word with the last equal one that is left; the pairs, and what is left of both.
+fn equals(text: Words, reference: Words) -> (Vec<(usize, usize)>, Words, Words) {
+    let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    reference.iter().enumerate().for_each(|(at, (_, word))| places.entry(word).or_default().push(at));
+    let mut taken = vec![false; reference.len()];
+    let mut pairs = Vec::new();
+    let mut rest = Vec::new();
+    for (at, word) in text.iter().rev() {
+        match places.get_mut(word.as_str()).and_then(Vec::pop) {
+            Some(place) => {
+                taken[place] = true;
+                pairs.push((*at, reference[place].0));
+            }
+            None => rest.push((*at, word.clone())),
+        }
+    }
+    rest.reverse();
+    let left = reference.iter().zip(&taken).filter(|(_, is_taken)| !**is_taken).map(|(word, _)| word.clone()).collect();
+    (pairs, rest, left)
+}
