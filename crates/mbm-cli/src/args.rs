@@ -44,6 +44,15 @@ pub enum Command {
   mbm predict --model-path results/run --dataset new.csv --output predictions.parquet
   echo '{\"area\": 120, \"notes\": \"sea view\"}' | mbm predict --model-path results/run --dataset -")]
     Predict(Predict),
+    /// Translate a text, or standard input line by line.
+    #[command(after_help = "Examples:
+  mbm translate --model-path results/run 'Ein Hund läuft.'
+  mbm translate --model-path results/run --beam-width 5 < sentences.de > sentences.en")]
+    Translate(Translate),
+    /// Write a caption for each picture.
+    #[command(after_help = "Example:
+  mbm caption --model-path results/run photo.jpg")]
+    Caption(Caption),
     /// Say what a model, a dataset or a config holds.
     Inspect(Inspect),
     /// Turn every row of a table into vectors.
@@ -185,6 +194,78 @@ pub struct Predict {
     /// Show no counts of unreadable cells.
     #[arg(long)]
     pub quiet: bool,
+}
+
+#[derive(Group)]
+pub struct Translate {
+    /// The text; standard input, line by line, where not given.
+    pub text: Vec<String>,
+    /// The run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    #[command(flatten)]
+    pub decoding: Decoding,
+}
+
+#[derive(Group)]
+pub struct Caption {
+    /// The pictures.
+    #[arg(required = true)]
+    pub pictures: Vec<PathBuf>,
+    /// The run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    #[command(flatten)]
+    pub decoding: Decoding,
+}
+
+/// How texts are searched for; as the model's config says where not given.
+#[derive(Group)]
+#[command(next_help_heading = "Decoding")]
+pub struct Decoding {
+    /// Texts that are followed side by side; 1 is greedy.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub beam_width: Option<u8>,
+    /// Texts for each input, the best first, each behind its score.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub n_best: Option<u8>,
+    /// The power of the length that log-probabilities are divided by.
+    #[arg(long, allow_negative_numbers = true)]
+    pub length_penalty: Option<f64>,
+    /// Draw tokens by their probabilities.
+    #[arg(long)]
+    pub sample: bool,
+    /// What scores are divided by before tokens are drawn.
+    #[arg(long, value_parser = positive)]
+    pub temperature: Option<f64>,
+    /// Draw from so many of the likeliest tokens.
+    #[arg(long)]
+    pub top_k: Option<usize>,
+    /// Draw from the likeliest tokens that together have this probability.
+    #[arg(long, value_parser = positive)]
+    pub top_p: Option<f64>,
+    /// The seed of draws.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Runs of so many tokens occur once at most.
+    #[arg(long)]
+    pub no_repeat_ngram_size: Option<usize>,
+    /// Tokens at least.
+    #[arg(long)]
+    pub min_length: Option<usize>,
+    /// Tokens at most.
+    #[arg(long)]
+    pub max_length: Option<usize>,
+    /// What texts begin with.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// Show a text as it grows.
+    #[arg(long)]
+    pub stream: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|value: &f64| *value > 0.0).ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 #[derive(Group)]

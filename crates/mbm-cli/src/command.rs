@@ -16,6 +16,7 @@ use crate::output::{columns, line};
 use crate::progress::Progress;
 use crate::retrieval;
 use crate::serve::serve;
+use crate::texts;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<()> {
@@ -24,6 +25,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Init(args) => init(&args),
         Command::Evaluate(args) => evaluate(&args),
         Command::Predict(args) => predict(&args),
+        Command::Translate(args) => texts::translate(&args),
+        Command::Caption(args) => texts::caption(&args),
         Command::Inspect(args) => inspect(&args),
         Command::Embed(args) => retrieval::embed(&args),
         Command::Index(args) => retrieval::index(args),

@@ -7,6 +7,7 @@ mod output;
 mod progress;
 mod retrieval;
 mod serve;
+mod texts;
 
 use std::process::ExitCode;
 

@@ -127,7 +127,7 @@ impl Column {
                 Values::Images { dims: [fitted.channels, fitted.height, fitted.width], data }
             }
             Preprocessor::Audio(_) | Preprocessor::Timeseries(_) => frames(payloads),
-            Preprocessor::Text(_) => tokens(payloads),
+            Preprocessor::Text(_) | Preprocessor::TargetText(_) => tokens(payloads),
             Preprocessor::Category(_) | Preprocessor::Binary(_) => {
                 Values::Classes(payloads.iter().filter_map(|payload| class(payload)).collect())
             }

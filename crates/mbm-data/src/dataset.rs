@@ -36,6 +36,8 @@ pub struct Unfitted {
     pub fitter: Box<dyn Fitter>,
     /// What becomes of rows without a readable cell.
     pub missing_value_strategy: MissingValueStrategy,
+    /// The text input that has the same vocabulary.
+    pub shares_with: Option<String>,
 }
 
 /// One row as payloads.
@@ -63,7 +65,7 @@ pub struct Dataset {
     /// Inputs that are not to be read.
     hidden: Vec<usize>,
     cache: Option<Cache>,
-    /// Steps of the longest input of each prepared row.
+    /// Steps of the longest feature of each prepared row.
     lengths: Vec<u32>,
 }
 
@@ -135,19 +137,36 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
         false => Ok(None),
     };
     let columns = features.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let position = |name: &String| features.iter().position(|feature| feature.name == *name);
+    let shared: Vec<Option<usize>> = features.iter().map(|feature| feature.shares_with.as_ref().and_then(position)).collect();
     let mut features = features;
     for row_idx in rows {
         let row = table.row(*row_idx)?;
-        for (feature, at) in features.iter_mut().zip(&columns) {
+        for ((feature, at), shared) in features.iter_mut().zip(&columns).zip(&shared) {
             at.iter().for_each(|at| feature.fitter.observe(&row[*at], &table.folder));
+            let beside = shared.and_then(|shared| columns[shared]);
+            beside.iter().for_each(|at| feature.fitter.observe_beside(&row[*at], &table.folder));
         }
     }
     let fitted = |feature: Unfitted| {
-        let Unfitted { name, column, fitter, missing_value_strategy } = feature;
+        let Unfitted { name, column, fitter, missing_value_strategy, .. } = feature;
         let preprocessor = fitter.finish().map_err(|message| DataError::Fit { feature: name.clone(), message })?;
         Ok(Field { name, column, preprocessor, missing_value_strategy })
     };
-    features.into_iter().map(fitted).collect()
+    let mut fields = features.into_iter().map(fitted).collect::<Result<Vec<_>, DataError>>()?;
+    for (target, input) in shared.iter().enumerate().filter_map(|(target, input)| Some((target, (*input)?))) {
+        share_vocabulary(&mut fields, target, input);
+    }
+    Ok(fields)
+}
+
+/// Gives a text input the tokens of a text that is to be written.
+fn share_vocabulary(fields: &mut [Field], target: usize, input: usize) {
+    let Preprocessor::TargetText(text) = &fields[target].preprocessor else { return };
+    let tokenizer = text.tokenizer.clone();
+    if let Preprocessor::Text(text) = &mut fields[input].preprocessor {
+        text.tokenizer = tokenizer;
+    }
 }
 
 impl Dataset {
@@ -190,7 +209,7 @@ impl Dataset {
                 if self.judge(sample.row_idx, &faults, &mut prepared.faults)? {
                     prepared.rows.push(sample.row_idx);
                 }
-                let steps = sample.payloads[..self.n_inputs].iter().map(Payload::n_steps).max();
+                let steps = sample.payloads.iter().map(Payload::n_steps).max();
                 self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
                 if cache.samples.n_bytes() < max_bytes || !ahead.is_empty() {
                     record.clear();
@@ -225,9 +244,18 @@ impl Dataset {
         Ok(encode(read, ahead, prepared))
     }
 
-    /// Steps of the longest input of a row, for batches of rows alike in length; 0 where it was not prepared.
+    /// Steps of the longest feature of a row, for batches of rows alike in length; 0 where it was not prepared.
     pub fn length(&self, row_idx: usize) -> u32 {
         self.lengths.get(row_idx).copied().unwrap_or(0)
+    }
+
+    /// Numbers of a row's cells, one an input: equal cells have equal numbers, an empty one 0.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn items(&self, row_idx: usize) -> Result<Vec<u64>, DataError> {
+        let row = self.table.row(row_idx)?;
+        Ok(self.columns[..self.n_inputs].iter().map(|at| at.map_or(0, |at| row[at].item())).collect())
     }
 
     /// Counts a row's faults; whether it takes part.
@@ -389,6 +417,7 @@ mod tests {
             column: "a".into(),
             fitter: settings.fitter(),
             missing_value_strategy: strategy,
+            shares_with: None,
         };
         let inputs = fit(&table, &[0, 1, 2, 3], vec![unfitted("a")]).unwrap();
         Dataset::new(table, inputs, vec![])

@@ -11,10 +11,8 @@ use crate::{AudioAugmentation, Batch, DataError, Dataset, ImageAugmentation, Pay
 pub struct Loading<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// The rows in the order in which they come.
-    pub rows: &'a [usize],
-    /// Rows a batch; the last may be shorter.
-    pub batch_size: usize,
+    /// The rows of each batch, in the order in which they come.
+    pub batches: Vec<&'a [usize]>,
     /// The first batch that is made.
     pub start: usize,
     /// What chance changes; nothing where `None`.
@@ -53,7 +51,7 @@ const AHEAD: usize = 2;
 /// # Errors
 /// What reading a row or `consume` answers.
 pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize, Batch) -> Result<(), E>) -> Result<(), E> {
-    let n_batches = loading.rows.len().div_ceil(loading.batch_size);
+    let n_batches = loading.batches.len();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_workers = (cores / 2).clamp(1, 4);
     std::thread::scope(|scope| {
@@ -79,15 +77,18 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
     })
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    /// Rows as they are, `batch_size` a batch; the last may be shorter.
+    pub fn plain(dataset: &'a Dataset, rows: &'a [usize], batch_size: usize) -> Self {
+        Self { dataset, batches: rows.chunks(batch_size).collect(), start: 0, chance: None }
+    }
+
     /// One batch, made now.
     ///
     /// # Errors
     /// A row that cannot be read.
     pub fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
-        let from = batch_idx * self.batch_size;
-        let rows = &self.rows[from..(from + self.batch_size).min(self.rows.len())];
-        let samples = rows.iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
+        let samples = self.batches[batch_idx].iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
         Ok(Batch::collate(self.dataset, &samples))
     }
 

@@ -6,6 +6,7 @@
 mod allocator;
 mod attention;
 mod conv;
+mod cross_entropy;
 mod dispatch;
 mod functions;
 mod gelu;
@@ -20,6 +21,7 @@ mod similarity;
 pub use allocator::{MiMalloc, keep_freed_memory};
 pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
 pub use conv::{ConvShape, Finish, conv_backward, conv_forward};
+pub use cross_entropy::{Scoring, ScoringGradients, TokenCosts, log_sums, token_costs, token_costs_backward};
 pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::{LayerNormGradients, LayerNormed, layer_norm, layer_norm_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};

@@ -35,7 +35,7 @@ impl FrozenEncoder {
         let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
         // Filling a parameter draws it first.
         let _alone = alone();
-        let fresh = settings.init(&spec.inputs[input].shape, spec.combiner.reading(), device);
+        let fresh = settings.init(&spec.inputs[input].shape, spec.reading(), device);
         let encoder = fill_encoder(fresh, path, &spec.inputs[input].vocabulary)?;
         Ok(Some(Self::new(encoder, spec, input, preprocessor, device)))
     }
@@ -47,7 +47,7 @@ impl FrozenEncoder {
     }
 
     fn new(encoder: Encoder, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Self {
-        let (settings, reading) = (&spec.inputs[input].encoder, spec.combiner.reading());
+        let (settings, reading) = (&spec.inputs[input].encoder, spec.reading());
         let mut parameters = Parameters(Sha256::new());
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;

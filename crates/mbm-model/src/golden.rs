@@ -33,6 +33,10 @@ struct LayerCase {
     input_gradient: Array,
     parameters: BTreeMap<String, Array>,
     gradients: BTreeMap<String, Array>,
+    /// What a decoder attends to.
+    memory: Option<Array>,
+    #[serde(default)]
+    memory_lengths: Vec<usize>,
 }
 
 #[derive(Deserialize)]
@@ -134,15 +138,37 @@ fn check_layer<M: Module>(case: &LayerCase, module: M, forward: impl Fn(&M, Step
     let module = module.map(&mut fill);
     assert_eq!(fill.n_filled, case.parameters.len(), "{}", case.name);
     let input: Tensor<3> = case.input.tensor(&device).require_grad();
-    let [_, n_steps, _] = input.dims();
-    let valid: Vec<bool> = case.lengths.iter().flat_map(|length| (0..n_steps).map(move |step| step < *length)).collect();
-    let mask = Tensor::from_data(TensorData::new(valid, [case.lengths.len(), n_steps]), &device);
-    let steps = Steps { values: input.clone(), mask };
+    let steps = steps(input.clone(), &case.lengths);
     let output = forward(&module, steps.clone()) * steps.weights();
     assert_near(&format!("{}: output", case.name), output.clone(), &case.output);
     let gradients = (output * case.upstream.tensor(&device)).sum().backward();
     assert_near(&format!("{}: gradient of the input", case.name), input.grad(&gradients).unwrap(), &case.input_gradient);
     module.visit(&mut Compare { path: Vec::new(), name: &case.name, gradients: &gradients, want: &case.gradients });
+}
+
+/// Steps of which the first so many of each row hold something.
+fn steps(values: Tensor<3>, lengths: &[usize]) -> Steps {
+    let [_, n_steps, _] = values.dims();
+    let valid: Vec<bool> = lengths.iter().flat_map(|length| (0..n_steps).map(move |step| step < *length)).collect();
+    let mask = Tensor::from_data(TensorData::new(valid, [lengths.len(), n_steps]), &values.device());
+    Steps { values, mask }
+}
+
+#[test]
+fn decoders_and_their_gradients_are_those_of_pytorch() {
+    let device = Device::flex().autodiff();
+    for case in stored::<LayerCase>("decoders.json") {
+        let Spec::Transformer { width, n_layers, n_heads, feed_forward, norm, activation } = &case.spec else { panic!() };
+        let spec = TransformerSpec {
+            norm: *norm,
+            activation: *activation,
+            is_causal: true,
+            has_context: true,
+            ..TransformerSpec::usual(*width, *n_layers, *n_heads, *feed_forward)
+        };
+        let memory = steps(case.memory.as_ref().unwrap().tensor(&device), &case.memory_lengths);
+        check_layer(&case, spec.init(&device), |module, steps| module.forward_with(steps, &memory).values);
+    }
 }
 
 #[test]

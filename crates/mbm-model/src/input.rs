@@ -35,6 +35,19 @@ pub struct Target {
     pub vectors: Option<Tensor<2>>,
     /// `[batch][inputs]` numbers of the inputs' cells, equal for equal cells; none where absent.
     pub items: Vec<Vec<u64>>,
+    /// Right texts.
+    pub tokens: Option<TargetTokens>,
+}
+
+/// Right texts, as plain numbers.
+#[derive(Debug, Clone)]
+pub struct TargetTokens {
+    /// The longest text.
+    pub steps: usize,
+    /// Tokens of each row's text, its end included; 0 where absent.
+    pub lengths: Vec<usize>,
+    /// `[batch, steps]`, 0 behind a text.
+    pub ids: Vec<u32>,
 }
 
 impl Tensors {
@@ -75,7 +88,7 @@ impl Target {
         let batch = column.present.len();
         let weights: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let positions: Vec<usize> = (0..batch).filter(|row| column.present[*row]).collect();
-        let (mut classes, mut vectors, mut items) = (None, None, Vec::new());
+        let (mut classes, mut vectors, mut items, mut tokens) = (None, None, Vec::new(), None);
         match &column.values {
             Values::Classes(present) => {
                 let mut all = vec![0i64; batch];
@@ -93,12 +106,20 @@ impl Target {
                 items = vec![Vec::new(); batch];
                 positions.iter().zip(present).for_each(|(row, numbers)| items[*row] = numbers.clone());
             }
-            Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } | Values::Encoded { .. } => {}
+            Values::Tokens { steps, lengths: present, ids: own } => {
+                let (mut lengths, mut ids) = (vec![0; batch], vec![0; batch * steps]);
+                for ((row, length), own) in positions.iter().zip(present).zip(own.chunks((*steps).max(1))) {
+                    lengths[*row] = *length;
+                    ids[row * steps..(row + 1) * steps].copy_from_slice(own);
+                }
+                tokens = Some(TargetTokens { steps: *steps, lengths, ids });
+            }
+            Values::Frames { .. } | Values::Images { .. } | Values::Encoded { .. } => {}
         }
-        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors, items }
+        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors, items, tokens }
     }
 
-    /// The rows of several targets of one output, one after another.
+    /// The rows of several targets of one output, one after another; right texts, which cost what they cost already, are left out.
     pub fn cat(targets: Vec<Self>) -> Self {
         let parts = |part: &dyn Fn(&Self) -> Option<Tensor<2>>| targets.iter().map(part).collect::<Option<Vec<_>>>();
         let vectors = parts(&|target| target.vectors.clone()).map(|parts| {
@@ -115,10 +136,11 @@ impl Target {
             classes: classes.map(|parts| Tensor::cat(parts, 0)),
             vectors,
             items: targets.into_iter().flat_map(|target| target.items).collect(),
+            tokens: None,
         }
     }
 
-    /// The rows in another order: `rows` are positions in the batch.
+    /// The rows in another order: `rows` are positions in the batch. Items and texts, which are not mixed, stay.
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self {
             weights: self.weights.clone().select(0, rows.clone()),
@@ -126,6 +148,7 @@ impl Target {
             classes: self.classes.clone().map(|classes| classes.select(0, rows.clone())),
             vectors: self.vectors.clone().map(|vectors| vectors.select(0, rows.clone())),
             items: self.items.clone(),
+            tokens: self.tokens.clone(),
         }
     }
 }

@@ -43,7 +43,7 @@ mod weights;
 
 pub use fine_tuning::{FineTuningSettings, LoraSettings};
 pub use frozen::FrozenEncoder;
-pub use input::{Target, Tensors};
+pub use input::{Target, TargetTokens, Tensors};
 pub use layer::{Activation, seed_dropout};
 pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, ProjectionSettings, alone, in_pool};
 pub use pretrained::{Implied, Modality, Origin, PretrainedError, fitting_encoders, implied};

@@ -8,8 +8,8 @@ use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
 
 use crate::combiner::{Combiner, CombinerSettings, Inputs};
-use crate::decoder::{Decoder, DecoderSettings, Loss};
-use crate::encoder::{Encoder, EncoderSettings};
+use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss};
+use crate::encoder::{Encoder, EncoderSettings, Reading};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
@@ -112,7 +112,7 @@ impl ModelSpec {
     pub fn init(&self, device: &Device, seed: u64) -> Model {
         let _alone = alone();
         device.seed(seed);
-        let reading = self.combiner.reading();
+        let reading = self.reading();
         let input = |spec: &InputSpec| {
             let encoder = spec.encoder.init(&spec.shape, reading, device);
             let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
@@ -122,14 +122,20 @@ impl ModelSpec {
         let inputs: Vec<Input> = self.inputs.iter().map(input).collect();
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
         let widths: Vec<usize> = inputs.iter().map(Input::width).collect();
-        let joined = Inputs { names: &names, widths: &widths, device };
+        let joined = Inputs { names: &names, widths: &widths, offering: self.combiner.offering(), device };
         let combiner = self.combiner.init(&joined);
-        let width = combiner.get().width();
-        let decoders = self.outputs.iter().map(|output| output.decoder.init(width, output.width, &joined)).collect();
+        let from = [combiner.get().width(), combiner.get().steps_width()];
+        let decoders = self.outputs.iter().map(|output| output.decoder.init(from, output.width, &joined)).collect();
         // Parameters are drawn when first used; drawing them now keeps their order that of the model.
         let model = Model { inputs, combiner, decoders };
         model.visit(&mut Drawing);
         model
+    }
+
+    /// What encoders should give: every step where a combiner or a generator attends to them.
+    pub(crate) fn reading(&self) -> Reading {
+        let writes = self.outputs.iter().any(|output| output.decoder.decoding().is_some());
+        if writes { Reading::Steps } else { self.combiner.reading() }
     }
 
     /// Puts what others have trained in place of the parameters of the parts that ask for it.
@@ -196,10 +202,10 @@ impl ModelSpec {
 }
 
 impl Model {
-    /// All outputs of a batch.
-    pub fn forward(&self, batch: &Batch, device: &Device) -> Forward {
+    /// All outputs of a batch; `targets` are its right texts, where outputs are texts.
+    pub fn forward(&self, batch: &Batch, targets: Option<&[Target]>, device: &Device) -> Forward {
         let fused = self.fuse(self.encode(batch, device));
-        let logits = self.decode(&fused);
+        let logits = self.decode(&fused, targets);
         Forward { fused, logits }
     }
 
@@ -228,9 +234,28 @@ impl Model {
         self.combiner.get().width()
     }
 
-    /// `[batch, width]` for each output.
-    pub fn decode(&self, fused: &Fused) -> Vec<Tensor<2>> {
-        self.decoders.iter().map(|decoder| decoder.get().decode(fused)).collect()
+    /// `[batch, width]` for each output, of texts what those of the targets cost.
+    pub fn decode(&self, fused: &Fused, targets: Option<&[Target]>) -> Vec<Tensor<2>> {
+        let decode = |(at, decoder): (usize, &Decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at]));
+        self.decoders.iter().enumerate().map(decode).collect()
+    }
+
+    /// The texts of an output for each row, the best first; none where the output is no text. `observe` hears a row's tokens so far
+    /// where one text is written at a time.
+    pub fn generate(
+        &self,
+        output: usize,
+        fused: &Fused,
+        decoding: &Decoding,
+        observe: &mut dyn FnMut(usize, &[u32]),
+    ) -> Vec<Vec<Hypothesis>> {
+        let author = self.decoders[output].get().author();
+        author.map(|it| it.write(fused, decoding, observe)).unwrap_or_default()
+    }
+
+    /// How much each token of the target's texts looked at each step, `[batch, tokens, steps]`, of an output that writes texts.
+    pub fn attention(&self, output: usize, fused: &Fused, target: &Target) -> Option<Tensor<3>> {
+        self.decoders[output].get().author()?.attention(fused, target.tokens.as_ref()?)
     }
 }
 

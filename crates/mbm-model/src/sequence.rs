@@ -1,6 +1,6 @@
 //! The two shapes between the stages.
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 /// What an encoder gives: vectors of one width, several a row, some of them padding.
 #[derive(Debug, Clone)]
@@ -48,6 +48,12 @@ impl Steps {
         Self { values, mask }
     }
 
+    /// Some rows.
+    pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
+        let mask = self.mask.clone().int().select(0, rows.clone()).equal_scalar(1);
+        Self { values: self.values.clone().select(0, rows.clone()), mask }
+    }
+
     /// `[batch, steps, 1]`: 1 where a step holds something, else 0.
     pub fn weights(&self) -> Tensor<3> {
         self.mask.clone().float().unsqueeze_dim(2)
@@ -89,6 +95,19 @@ impl Fused {
     /// Fused steps, pooled by their mean.
     pub fn steps(sequence: Steps) -> Self {
         Self::pooled_steps(sequence.mean(), sequence)
+    }
+
+    /// Some of its rows.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let places: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [rows.len()]), &self.pooled.device());
+        let select = |x: &Tensor<2>| x.clone().select(0, places.clone());
+        let input = |input: &Sequence| {
+            let Steps { values, mask } = input.steps().select(&places);
+            Sequence { values, mask, present: select(&input.present) }
+        };
+        let inputs = self.inputs.iter().map(input).collect();
+        Self { pooled: select(&self.pooled), sequence: self.sequence.select(&places), inputs }
     }
 
     /// A vector and the steps beside it.

@@ -44,12 +44,14 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
         spec.inputs.iter().enumerate().map(|(at, input)| column(&input.shape, if at == 0 { 0 } else { N_ROWS - 1 }, &mut rng));
     let classes = Values::Classes((0..N_ROWS as u32).map(|row| row % 2).collect());
     let items = Values::Items((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
-    let is_embedding = matches!(spec.outputs[0].decoder, DecoderSettings::Embedding(_));
-    Batch {
-        rows: (0..N_ROWS).collect(),
-        inputs: inputs.collect(),
-        targets: vec![Column { present: vec![true; N_ROWS], values: if is_embedding { items } else { classes } }],
-    }
+    let values = match &spec.outputs[0].decoder {
+        DecoderSettings::Embedding(_) => items,
+        DecoderSettings::Generator(_) | DecoderSettings::Ctc(_) => {
+            Values::Tokens { steps: 3, lengths: [3, 2].repeat(N_ROWS / 2), ids: [4, 5, 3, 5, 3, 0].repeat(N_ROWS / 2) }
+        }
+        _ => classes,
+    };
+    Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets: vec![Column { present: vec![true; N_ROWS], values }] }
 }
 
 fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
@@ -90,7 +92,7 @@ pub(crate) fn read<T: mbm_config::Setting>(text: &str) -> T {
 
 fn loss(spec: &ModelSpec, model: &Model, batch: &Batch, device: &Device) -> Tensor<1> {
     let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
-    spec.loss(model, &model.forward(batch, device).logits, &targets)
+    spec.loss(model, &model.forward(batch, Some(&targets), device).logits, &targets)
 }
 
 /// Passes a part through all three tests.
@@ -146,7 +148,10 @@ fn check_overfit_and_saving(name: &str, spec: &ModelSpec) {
     let path = folder.path().join("weights.safetensors");
     save_weights(&trained, &path).unwrap();
     let loaded = load_weights(spec.init(&plain, 3), &path).unwrap();
-    let scores = |model: &Model| model.forward(&batch, &plain).logits[0].clone().into_data().try_into_vec::<f32>().unwrap();
+    let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &plain)).collect();
+    let scores = |model: &Model| {
+        model.forward(&batch, Some(&targets), &plain).logits[0].clone().into_data().try_into_vec::<f32>().unwrap()
+    };
     assert_eq!(scores(&loaded), scores(&trained), "{name}");
 }
 

@@ -103,6 +103,34 @@ def transformer(norm, activation):
     return case(f"transformer, {norm}-norm, {activation}", spec, ours, x, output)
 
 
+def decoder(norm):
+    width, heads, wide = 8, 2, 12
+    spec = {"width": width, "n_layers": 2, "n_heads": heads, "feed_forward": wide, "norm": norm, "activation": "relu"}
+    layer = nn.TransformerDecoderLayer(width, heads, wide, 0.0, "relu", batch_first=True, norm_first=norm == "pre")
+    module = nn.TransformerDecoder(layer, 2, nn.LayerNorm(width) if norm == "pre" else None)
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    redraw(module)
+    x = draw(BATCH, STEPS, width).requires_grad_()
+    lengths = [2, 4, 3]
+    memory = draw(BATCH, max(lengths), width)
+    gaps = torch.tensor([[step >= length for step in range(max(lengths))] for length in lengths])
+    later = torch.ones(STEPS, STEPS, dtype=torch.bool).triu(1)
+    output = module(x, memory, tgt_mask=later, memory_key_padding_mask=gaps)
+    ours = {}
+    for at, layer in enumerate(module.layers):
+        ours |= attention_parameters(f"layers.{at}.attention.", layer.self_attn, width)
+        ours |= attention_parameters(f"layers.{at}.context.attention.", layer.multihead_attn, width)
+        for name, linear in [("widen", layer.linear1), ("narrow", layer.linear2)]:
+            ours |= {f"layers.{at}.{name}.weight": (linear.weight, None, True), f"layers.{at}.{name}.bias": (linear.bias, None, False)}
+        for name, layer_norm in [("attention_norm", layer.norm1), ("context.norm", layer.norm2), ("feed_forward_norm", layer.norm3)]:
+            ours |= {f"layers.{at}.{name}.gamma": (layer_norm.weight, None, False),
+                     f"layers.{at}.{name}.beta": (layer_norm.bias, None, False)}
+    if norm == "pre":
+        ours |= {"last_norm.gamma": (module.norm.weight, None, False), "last_norm.beta": (module.norm.bias, None, False)}
+    return {**case(f"decoder, {norm}-norm", spec, ours, x, output), "memory": stored(memory), "memory_lengths": lengths}
+
+
 def loss(name, value, logits, **target):
     value.backward()
     return {"name": name, "logits": stored(logits), "loss": value.item(), "gradient": stored(logits.grad), **target}
@@ -144,3 +172,4 @@ layers = [recurrent(cell, both) for cell in ["rnn", "lstm", "gru"] for both in [
 layers += [transformer(norm, activation) for norm in ["pre", "post"] for activation in ["relu", "gelu"]]
 write("layers.json", layers)
 write("losses.json", losses())
+write("decoders.json", [decoder(norm) for norm in ["pre", "post"]])

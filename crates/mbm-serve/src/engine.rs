@@ -215,8 +215,9 @@ fn run(predictor: &Predictor, task: Task, rows: &[&Row]) -> Vec<Done> {
         values: predictor
             .outputs
             .iter()
+            .zip(&predictor.heads)
             .zip(&predictions)
-            .flat_map(|(field, rows)| rows[at].values(&field.preprocessor))
+            .flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head))
             .collect(),
         absent: row.absent.clone(),
         contributions: std::mem::take(&mut contributions[at]),

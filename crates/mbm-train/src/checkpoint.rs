@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::store::ModuleRecord;
-use mbm_model::{Model, save_weights};
+use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::average::Recent;
 
 /// Where training stands; with model and optimizer it is everything that going on needs.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -72,11 +73,17 @@ impl Checkpoints {
         self.folder.join("last.old")
     }
 
-    /// Writes model, optimizer and progress as one.
+    /// Writes model, optimizer, progress and the models of the last epochs, where these are averaged, as one.
     ///
     /// # Errors
     /// A disk that is full or cannot be written; the checkpoint before stays.
-    pub fn save(&self, model: &Model, optimizer: &ModuleOptimizer, progress: &Progress) -> Result<(), TrainError> {
+    pub(crate) fn save(
+        &self,
+        model: &Model,
+        optimizer: &ModuleOptimizer,
+        progress: &Progress,
+        recent: &Recent,
+    ) -> Result<(), TrainError> {
         write_folder(&self.last(), |folder| {
             let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
                 path: folder.join(what),
@@ -85,6 +92,9 @@ impl Checkpoints {
             // A record of the training model would miss the last batch: `valid` is what brings running statistics up to date.
             let record = model.valid().into_record();
             record.save(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
+            for (at, model) in recent.models.iter().enumerate() {
+                save_weights(model, &folder.join(recent_name(at)))?;
+            }
             optimizer.save(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;
             let state = serde_json::to_vec(progress).map_err(|error| failed("progress.json", &error))?;
             fs::write(folder.join("progress.json"), state).map_err(|error| failed("progress.json", &error))
@@ -103,12 +113,26 @@ impl Checkpoints {
         sync(&aside).and_then(|()| fs::rename(&aside, self.best())).map_err(failed)
     }
 
+    /// The models of the last epochs; `fresh` makes one of their kind.
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged or of another model.
+    pub(crate) fn load_recent(&self, fresh: impl Fn() -> Model) -> Result<Recent, TrainError> {
+        let paths = (0..).map(|at| self.readable().join(recent_name(at))).take_while(|path| path.is_file());
+        let models = paths.map(|path| load_weights(fresh(), &path)).collect::<Result<_, _>>()?;
+        Ok(Recent { models })
+    }
+
+    fn readable(&self) -> PathBuf {
+        if self.last().is_dir() { self.last() } else { self.previous() }
+    }
+
     /// Reads the last checkpoint into a model and an optimizer of the same kind.
     ///
     /// # Errors
     /// A checkpoint that is damaged or of another model.
     pub fn load(&self, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer, Progress), TrainError> {
-        let folder = if self.last().is_dir() { self.last() } else { self.previous() };
+        let folder = self.readable();
         let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
             path: folder.join(what),
             message: error.to_string(),
@@ -121,6 +145,10 @@ impl Checkpoints {
         let progress = serde_json::from_slice(&state).map_err(|error| failed("progress.json", &error))?;
         Ok((model, optimizer, progress))
     }
+}
+
+fn recent_name(at: usize) -> String {
+    format!("recent-{at}.safetensors")
 }
 
 /// Makes a folder that is complete or absent: written aside, synced, renamed over the one before.

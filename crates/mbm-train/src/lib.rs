@@ -9,6 +9,7 @@
 //! Nothing is printed: [`Event`]s say what happens. A run that is killed at any moment goes on from its last checkpoint and
 //! ends in the same bytes as one that was not.
 
+mod average;
 mod checkpoint;
 mod error;
 mod event;

@@ -13,6 +13,7 @@ use mbm_model::{Fused, Model, ModelSpec, Target, alone, in_pool, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
+use crate::average::Recent;
 use crate::checkpoint::{Checkpoints, EpochRecord, Progress};
 use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
@@ -72,7 +73,7 @@ pub fn train(
     observe(Event::Started {
         n_params: run.model.num_params(),
         epochs: training.settings.epochs,
-        steps_per_epoch: training.steps_per_epoch(),
+        steps_per_epoch: run.steps_per_epoch(),
         epoch: run.progress.epoch,
     });
     let mut ending = Ending::Finished;
@@ -82,8 +83,9 @@ pub fn train(
             run.checkpoint()?;
             break;
         }
-        let validation = validate(&run.model.valid())?;
-        run.judge(validation, observe);
+        let model = run.recent.mean_with(run.model.valid().materialize(), training.settings.average_epochs);
+        let validation = validate(&model)?;
+        run.judge(model, validation, observe);
         if run.progress.is_finished || run.saved.elapsed() > CHECKPOINT_EVERY {
             run.checkpoint()?;
         }
@@ -92,7 +94,9 @@ pub fn train(
     let model = if best.is_file() {
         mbm_model::load_weights(training.fresh_model(training.device), &best)?
     } else {
-        run.model.valid().materialize()
+        // Of models that are averaged, the last mean; the newest of them is in it already.
+        let newest = run.recent.models.pop_back().unwrap_or_else(|| run.model.valid().materialize());
+        run.recent.mean_with(newest, training.settings.average_epochs)
     };
     Ok((model, run.progress, ending))
 }
@@ -112,6 +116,10 @@ struct Run<'a> {
     saved: Instant,
     /// The best model since then.
     best: Option<Model>,
+    /// The models of the last epochs, where these are averaged.
+    recent: Recent,
+    /// Chunks of an epoch.
+    n_chunks: usize,
 }
 
 /// Epochs that are shorter than this share a checkpoint: writing it can take longer than they do.
@@ -123,62 +131,77 @@ const POOL: usize = 16;
 impl Training<'_> {
     /// Rows that pass through the network at once: a batch, or a chunk of one.
     fn chunk_size(&self) -> usize {
+        if self.settings.batch_tokens.is_some() {
+            return usize::MAX;
+        }
         self.settings.gradient_cache_chunk_size.unwrap_or(self.settings.batch_size)
     }
 
-    fn n_chunks(&self) -> usize {
-        self.rows.len().div_ceil(self.chunk_size())
-    }
-
     fn chunks_per_batch(&self) -> usize {
-        self.settings.batch_size / self.chunk_size()
+        (self.settings.batch_size / self.chunk_size()).max(1)
     }
 
     fn chunks_per_step(&self) -> usize {
         self.chunks_per_batch() * self.settings.gradient_accumulation_steps
     }
 
-    fn steps_per_epoch(&self) -> usize {
-        self.n_chunks().div_ceil(self.chunks_per_step())
-    }
-
-    /// What is left of an epoch's rows.
-    fn loading<'a>(&'a self, rows: &'a [usize], progress: &Progress) -> Loading<'a> {
+    /// What is left of an epoch's batches.
+    fn loading<'a>(&'a self, batches: &'a [Vec<usize>], progress: &Progress) -> Loading<'a> {
         let chance = Chance {
             run_seed: self.run_seed,
             epoch: progress.epoch,
             modality_dropout: self.settings.modality_dropout,
             augmentations: self.augmentations,
         };
-        let (batch_size, start) = (self.chunk_size(), progress.batch);
-        Loading { dataset: self.dataset, rows, batch_size, start, chance: Some(chance) }
+        let chunks = batches.iter().flat_map(|batch| batch.chunks(self.chunk_size())).collect();
+        Loading { dataset: self.dataset, batches: chunks, start: progress.batch, chance: Some(chance) }
     }
 
     fn fresh_model(&self, device: &Device) -> Model {
         self.spec.init(device, seed(self.run_seed, "init", 0, 0))
     }
 
-    fn learning_rate(&self, step: usize) -> f64 {
-        let n_steps = self.settings.epochs * self.steps_per_epoch();
-        self.settings.learning_rate * self.settings.learning_rate_scheduler.factor(step, n_steps)
-    }
-
-    /// The rows of an epoch in its order: shuffled, rows alike in length brought together within pools of batches so that little
-    /// is padded, and the batches shuffled again. A last batch that is short stays last.
-    fn shuffled(&self, epoch: usize) -> Vec<usize> {
+    /// The batches of an epoch in its order: rows shuffled, those alike in length brought together so that little is padded, and the
+    /// batches shuffled again.
+    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut rng = rng(seed(self.run_seed, "shuffle", epoch as u64, 0));
         let mut rows = self.rows.to_vec();
         rows.shuffle(&mut rng);
+        match self.settings.batch_tokens {
+            Some(max_tokens) => {
+                rows.sort_by_key(|row_idx| self.dataset.length(*row_idx));
+                let mut batches = by_tokens(&rows, max_tokens, |row_idx| self.dataset.length(row_idx) as usize);
+                batches.shuffle(&mut rng);
+                batches
+            }
+            None => self.by_rows(rows, &mut rng),
+        }
+    }
+
+    /// Within pools of batches; a last batch that is short stays last.
+    fn by_rows(&self, mut rows: Vec<usize>, rng: &mut Rng) -> Vec<Vec<usize>> {
         for pool in rows.chunks_mut(self.settings.batch_size * POOL) {
             pool.sort_by_key(|row_idx| self.dataset.length(*row_idx));
         }
         let full = rows.chunks_exact(self.settings.batch_size);
-        let short = full.remainder();
-        let mut batches: Vec<&[usize]> = full.collect();
-        batches.shuffle(&mut rng);
-        batches.push(short);
-        batches.concat()
+        let short = full.remainder().to_vec();
+        let mut batches: Vec<Vec<usize>> = full.map(<[usize]>::to_vec).collect();
+        batches.shuffle(rng);
+        batches.extend(Some(short).filter(|short| !short.is_empty()));
+        batches
     }
+}
+
+/// Rows of rising length, cut so that a batch has `max_tokens` steps at most, padding counted; a row that is longer stands alone.
+fn by_tokens(rows: &[usize], max_tokens: usize, length: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for row_idx in rows {
+        match batches.last_mut() {
+            Some(batch) if (batch.len() + 1) * length(*row_idx).max(1) <= max_tokens => batch.push(*row_idx),
+            _ => batches.push(vec![*row_idx]),
+        }
+    }
+    batches
 }
 
 impl<'a> Run<'a> {
@@ -199,6 +222,8 @@ impl<'a> Run<'a> {
             (model, optimizer, Progress::default())
         };
         let rates = Rates::new(&training.spec.learning_rate_factors(&model));
+        let recent = training.checkpoints.load_recent(|| training.fresh_model(training.device))?;
+        let n_chunks = training.loading(&training.batches(0), &Progress::default()).batches.len();
         Ok(Self {
             training,
             device,
@@ -210,14 +235,25 @@ impl<'a> Run<'a> {
             n_rows: 0,
             saved: Instant::now(),
             best: None,
+            recent,
+            n_chunks,
         })
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.n_chunks.div_ceil(self.training.chunks_per_step())
+    }
+
+    fn learning_rate(&self, step: usize) -> f64 {
+        let (settings, n_steps) = (&self.training.settings, self.training.settings.epochs * self.steps_per_epoch());
+        settings.learning_rate * settings.learning_rate_scheduler.factor(step, n_steps)
     }
 
     /// The rest of the epoch in hand.
     fn epoch(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Ending, TrainError> {
         let training = self.training;
-        let rows = training.shuffled(self.progress.epoch);
-        let loading = training.loading(&rows, &self.progress);
+        let batches = training.batches(self.progress.epoch);
+        let loading = training.loading(&batches, &self.progress);
         let mut accumulator = GradientsAccumulator::new();
         let mut cache = GradientCache::default();
         let mut ending = Ending::Finished;
@@ -232,7 +268,7 @@ impl<'a> Run<'a> {
                 accumulator.accumulate(&self.model, gradients);
             }
             self.progress.batch = batch_idx + 1;
-            let is_last = self.progress.batch == training.n_chunks();
+            let is_last = self.progress.batch == self.n_chunks;
             if !is_last && !self.progress.batch.is_multiple_of(training.chunks_per_step()) {
                 return Ok(());
             }
@@ -287,7 +323,7 @@ impl<'a> Run<'a> {
     /// The scores of a chunk, as they will be again in the second pass.
     fn scores(&self, chunk_idx: usize, chunk: &Batch) -> Vec<Tensor<2>> {
         seed_dropout(seed(self.training.run_seed, "dropout", self.progress.epoch as u64, chunk_idx as u64));
-        self.model.forward(chunk, &self.device).logits
+        self.model.forward(chunk, None, &self.device).logits
     }
 
     /// Keeps the scores of a chunk until its batch is complete.
@@ -324,7 +360,7 @@ impl<'a> Run<'a> {
         if let Some(max_norm) = self.training.settings.gradient_clipping.clipglobalnorm {
             clip_global_norm(&self.model, &mut gradients, max_norm);
         }
-        let learning_rate = self.training.learning_rate(self.progress.step);
+        let learning_rate = self.learning_rate(self.progress.step);
         let (rates, model) = (self.rates.at(learning_rate), self.model.clone());
         self.model = in_pool(|| self.optimizer.step(rates, model, gradients));
         self.progress.step += 1;
@@ -338,17 +374,17 @@ impl<'a> Run<'a> {
             epoch: self.progress.epoch,
             step: self.progress.batch.div_ceil(self.training.chunks_per_step()),
             loss: self.progress.loss_sum / self.progress.n_rows as f64,
-            learning_rate: self.training.learning_rate(self.progress.step - 1),
+            learning_rate: self.learning_rate(self.progress.step - 1),
             samples_per_second,
             time_left: Duration::from_secs_f64(rows_left as f64 / samples_per_second.max(1e-9)),
         }
     }
 
     /// Closes the epoch: keeps the model if it is the best, and ends training if it has long not been.
-    fn judge(&mut self, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
+    fn judge(&mut self, model: Model, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
+        let learning_rate = self.learning_rate(self.progress.step - 1);
         let progress = &mut self.progress;
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
-        let learning_rate = self.training.learning_rate(progress.step - 1);
         let (score, values) =
             validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
         let is_best = score.is_some_and(|score| progress.best_score.is_none_or(|best| score > best));
@@ -364,7 +400,7 @@ impl<'a> Run<'a> {
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
         if is_best {
             // Adapters become part of the matrices that they belong to.
-            self.best = Some(self.model.valid().materialize());
+            self.best = Some(model);
         }
     }
 
@@ -374,14 +410,14 @@ impl<'a> Run<'a> {
             self.training.checkpoints.save_best(&best)?;
         }
         self.saved = Instant::now();
-        self.training.checkpoints.save(&self.model, &self.optimizer, &self.progress)
+        self.training.checkpoints.save(&self.model, &self.optimizer, &self.progress, &self.recent)
     }
 }
 
 /// The loss of a batch, of its fused vectors mixed in pairs where the settings say so.
 fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng: &mut Rng) -> Tensor<1> {
     let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
-    let forward = model.forward(batch, device);
+    let forward = model.forward(batch, Some(&targets), device);
     if training.settings.mixup <= 0.0 || batch.len() < 2 {
         return training.spec.loss(model, &forward.logits, &targets);
     }
@@ -391,7 +427,7 @@ fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng:
     let order = Tensor::<1, Int>::from_data(TensorData::new(order, [batch.len()]), device);
     let pooled = forward.fused.pooled;
     let mixed = pooled.clone() * share + pooled.select(0, order.clone()) * (1.0 - share);
-    let logits = model.decode(&Fused::pooled(mixed));
+    let logits = model.decode(&Fused::pooled(mixed), None);
     let others: Vec<Target> = targets.iter().map(|target| target.select(&order)).collect();
     training.spec.loss(model, &logits, &targets) * share + training.spec.loss(model, &logits, &others) * (1.0 - share)
 }
@@ -405,5 +441,18 @@ fn beta(a: f64, rng: &mut Rng) -> f64 {
         if sum <= 0.0 {
             return (u - sum).exp();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_tokens_are_as_full_as_their_longest_row_allows() {
+        let lengths = [1, 2, 2, 3, 3, 9, 40];
+        let rows: Vec<usize> = (0..lengths.len()).collect();
+        let batches = by_tokens(&rows, 9, |row_idx| lengths[row_idx]);
+        assert_eq!(batches, [vec![0, 1, 2], vec![3, 4], vec![5], vec![6]]);
     }
 }

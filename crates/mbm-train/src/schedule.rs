@@ -13,6 +13,8 @@ choices! {
         Linear = "linear",
         /// To zero along half a cosine (Loshchilov and Hutter 2017).
         Cosine = "cosine",
+        /// With one over the square root of the step, from the end of the warm-up on (Vaswani et al. 2017).
+        InverseSqrt = "inverse_sqrt",
         /// Up for three tenths of all steps from a 25th, then down to nearly nothing (Smith and Topin 2019).
         OneCycle = "one_cycle",
     }
@@ -25,6 +27,8 @@ settings! {
         decay: Decay = Decay::Constant;
         /// The share of all steps in which the rate rises from zero.
         warmup_fraction: f64 = 0.0 => 0.0..=1.0;
+        /// The same as a number of steps; `warmup_fraction` does not count where it is given.
+        warmup_steps: Option<usize> = None => 0..=1_000_000_000;
     }
 }
 
@@ -35,15 +39,16 @@ impl ScheduleSettings {
         if self.decay == Decay::OneCycle {
             return one_cycle(step / n_steps);
         }
-        let warmup = (self.warmup_fraction * n_steps).floor();
+        let warmup = self.warmup_steps.map_or((self.warmup_fraction * n_steps).floor(), |steps| steps as f64);
         if step < warmup {
             return (step + 1.0) / warmup;
         }
         let done = (step - warmup) / (n_steps - warmup).max(1.0);
         match self.decay {
             Decay::Constant | Decay::OneCycle => 1.0,
-            Decay::Linear => 1.0 - done,
-            Decay::Cosine => (1.0 + (PI * done).cos()) / 2.0,
+            Decay::Linear => (1.0 - done).max(0.0),
+            Decay::Cosine => (1.0 + (PI * done.min(1.0)).cos()) / 2.0,
+            Decay::InverseSqrt => (warmup.max(1.0) / (step + 1.0)).sqrt(),
         }
     }
 }
@@ -59,7 +64,7 @@ mod tests {
     use super::*;
 
     fn factors(decay: Decay, warmup_fraction: f64) -> Vec<f64> {
-        let schedule = ScheduleSettings { decay, warmup_fraction };
+        let schedule = ScheduleSettings { decay, warmup_fraction, warmup_steps: None };
         (0..10).map(|step| (schedule.factor(step, 10) * 1000.0).round() / 1000.0).collect()
     }
 
@@ -68,6 +73,9 @@ mod tests {
         assert_eq!(factors(Decay::Constant, 0.2), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(factors(Decay::Linear, 0.0), [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]);
         assert_eq!(factors(Decay::Cosine, 0.0)[5], 0.5);
+        assert_eq!(factors(Decay::InverseSqrt, 0.2), [0.5, 1.0, 0.816, 0.707, 0.632, 0.577, 0.535, 0.5, 0.471, 0.447]);
+        let steps = ScheduleSettings { decay: Decay::Linear, warmup_fraction: 0.9, warmup_steps: Some(2) };
+        assert_eq!([0, 1, 2, 6].map(|step| steps.factor(step, 10)), [0.5, 1.0, 1.0, 0.5]);
         let cycle = factors(Decay::OneCycle, 0.0);
         assert_eq!((cycle[0], cycle[3]), (0.04, 1.0));
         assert!(cycle[9] < 0.06);

@@ -11,6 +11,8 @@ settings! {
         epochs: usize = 100 => 0..=1_000_000;
         /// Rows a batch.
         batch_size: usize = 128 => 1..=65_536;
+        /// In place of `batch_size`, steps a batch: rows alike in length, as many as fit when each counts as long as the longest of them.
+        batch_tokens: Option<usize> = None => 1..=10_000_000;
         /// The peak learning rate.
         learning_rate: f64 = 0.001 => 0.0..=100.0;
         /// The optimizer.
@@ -24,6 +26,8 @@ settings! {
         /// Rows that pass through the network at once; the batch is put together from such chunks, in two passes, with the gradients of its
         /// scores kept between them, so that a contrastive loss sees the whole batch in the memory of a chunk (Gao et al. 2021).
         gradient_cache_chunk_size: Option<usize> = None => 1..=65_536;
+        /// Epochs whose parameters are averaged, the last ones; the average is what is validated and kept.
+        average_epochs: usize = 1 => 1..=100;
         /// Epochs without a better validation before training ends; 0 or -1 is never.
         early_stop: EarlyStop = EarlyStop(5);
         /// The output whose metric decides; all outputs' losses where not given.

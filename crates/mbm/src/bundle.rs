@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use mbm_data::Field;
+use mbm_data::{Field, Preprocessor};
 use mbm_model::{load_weights, save_weights};
 use mbm_train::{TrainError, write_folder};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::error::Error;
 use crate::head::Head;
 use crate::plan::Plan;
-use crate::predictor::Predictor;
+use crate::predictor::{Predictor, decodings};
 
 /// The form of `bundle.json`; a reader refuses what it does not know.
 const FORM: u32 = 1;
@@ -101,6 +101,12 @@ impl Bundle {
         if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.heads.len() {
             return Err(damaged("its features are not those of its config".to_owned()));
         }
+        // Texts that are read and texts that are written have the same type in the config.
+        let writes = |field: &Field| matches!(field.preprocessor, Preprocessor::TargetText(_));
+        let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
+        if saved.inputs.iter().any(writes) || saved.outputs.iter().any(reads) {
+            return Err(damaged("a text is written where one is read".to_owned()));
+        }
         for field in fields {
             let checked = field.preprocessor.get().check();
             checked.map_err(|message| damaged(format!("feature '{}': {message}", field.name)))?;
@@ -135,6 +141,7 @@ impl Bundle {
                 return Err(Error::Damaged { path: self.folder.join("bundle.json"), message });
             }
         }
-        Ok(Predictor { plan: self.plan, inputs, outputs, heads, model, device })
+        let decodings = decodings(&self.plan, &outputs);
+        Ok(Predictor { plan: self.plan, inputs, outputs, heads, decodings, model, device })
     }
 }

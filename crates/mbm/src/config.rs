@@ -1,9 +1,11 @@
 //! The file that a user writes, as typed: the names of Ludwig's ECD configs.
 
-use mbm_config::{defaults, settings, tagged};
+use mbm_algo::metric::WordCut;
+use mbm_config::{choices, defaults, settings, tagged};
 use mbm_data::feature::{
     AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, EmbeddingPreprocessing,
-    ImagePreprocessing, NumberPreprocessing, SetPreprocessing, TextPreprocessing, TimeseriesPreprocessing, VectorPreprocessing,
+    ImagePreprocessing, NumberPreprocessing, SetPreprocessing, TargetTextPreprocessing, TextPreprocessing,
+    TimeseriesPreprocessing, VectorPreprocessing,
 };
 use mbm_data::split::SplitSettings;
 use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, Unfitted};
@@ -12,7 +14,7 @@ use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
     BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, EmbeddingDecoder, EmbeddingLoss, EmbeddingSpec,
-    NumberDecoder, NumberLoss, SetDecoder, SetLoss, VectorDecoder,
+    GeneratorSpec, NumberDecoder, NumberLoss, SetDecoder, SetLoss, TextDecoder, TextLoss, VectorDecoder,
 };
 use mbm_model::encoder::{
     AudioEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder, TimeseriesEncoder,
@@ -46,6 +48,28 @@ settings! {
         /// Megabytes of features kept on disk while training, so that media are decoded once; rows beyond are read every epoch. What
         /// encoders that are not trained have made is kept whatever its size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;
+    }
+}
+
+choices! {
+    /// How BLEU cuts texts into words, in sacrebleu's names.
+    pub enum BleuTokenizer {
+        /// For languages with spaces between words.
+        Mteval13a = "13a",
+        /// For Chinese.
+        Zh = "zh",
+        /// Every character.
+        Char = "char",
+    }
+}
+
+impl From<BleuTokenizer> for WordCut {
+    fn from(tokenizer: BleuTokenizer) -> Self {
+        match tokenizer {
+            BleuTokenizer::Mteval13a => Self::Mteval13a,
+            BleuTokenizer::Zh => Self::Zh,
+            BleuTokenizer::Char => Self::Char,
+        }
     }
 }
 
@@ -86,7 +110,8 @@ macro_rules! features {
                 let (fitter, missing_value_strategy) = match self { $(
                     Self::$variant(it) => (it.preprocessing.fitter(), it.preprocessing.missing_value_strategy),
                 )+ };
-                Unfitted { name: self.name().to_owned(), column: self.column().to_owned(), fitter, missing_value_strategy }
+                let (name, column) = (self.name().to_owned(), self.column().to_owned());
+                Unfitted { name, column, fitter, missing_value_strategy, shares_with: None }
             }
         }
     };
@@ -214,6 +239,17 @@ features! {
             /// What training minimises.
             loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
         }
+        /// A text that is written.
+        "text" = Text(TextOutput, TargetTextPreprocessing) {
+            /// What writes it.
+            decoder: TextDecoder = TextDecoder::Generator(defaults());
+            /// What training minimises.
+            loss: TextLoss = TextLoss::TokenCrossEntropy(defaults());
+            /// More columns with texts that would be right, for the metrics. Rows whose inputs are the same share their texts anyway.
+            reference_columns: Vec<String> = Vec::new();
+            /// How BLEU cuts texts into words.
+            bleu_tokenizer: BleuTokenizer = BleuTokenizer::Mteval13a;
+        }
         /// One space for several inputs, in which what belongs together is near.
         "embedding" = Embedding(EmbeddingOutput, EmbeddingPreprocessing) {
             /// The inputs that share the space.
@@ -281,6 +317,16 @@ impl OutputFeature {
             Self::Number(it) => DecoderSettings::Number(it.decoder.clone()),
             Self::Set(it) => DecoderSettings::Set(it.decoder.clone()),
             Self::Vector(it) => DecoderSettings::Vector(it.decoder.clone()),
+            Self::Text(it) => {
+                let TextLoss::TokenCrossEntropy(loss) = &it.loss;
+                let (max_steps, label_smoothing) = (it.preprocessing.max_sequence_length, loss.label_smoothing);
+                match it.decoder.clone() {
+                    TextDecoder::Generator(settings) => {
+                        DecoderSettings::Generator(GeneratorSpec { settings, max_steps, label_smoothing })
+                    }
+                    TextDecoder::Ctc(settings) => DecoderSettings::Ctc(settings),
+                }
+            }
             Self::Embedding(it) => DecoderSettings::Embedding(EmbeddingSpec {
                 decoder: it.decoder.clone(),
                 align: it.align.clone(),
@@ -289,12 +335,18 @@ impl OutputFeature {
         }
     }
 
+    /// The feature before fitting, with the text input whose vocabulary it shares.
+    pub fn unfitted_target(&self) -> Unfitted {
+        let shares_with = if let Self::Text(it) = self { it.preprocessing.share_vocabulary_with.clone() } else { None };
+        Unfitted { shares_with, ..self.unfitted() }
+    }
+
     /// Whether probabilities are calibrated after training.
     pub fn calibration(&self) -> bool {
         match self {
             Self::Category(it) => it.calibration,
             Self::Binary(it) => it.calibration,
-            Self::Number(_) | Self::Set(_) | Self::Vector(_) | Self::Embedding(_) => false,
+            Self::Number(_) | Self::Set(_) | Self::Vector(_) | Self::Text(_) | Self::Embedding(_) => false,
         }
     }
 
@@ -342,6 +394,7 @@ impl OutputFeature {
                 (Loss::CrossEntropy { class_weights, smoothing: 0.0, gamma: 0.0 }, it.weight)
             }
             Self::Set(SetOutput { loss: SetLoss::SigmoidCrossEntropy(it), .. }) => (Loss::Sigmoid, it.weight),
+            Self::Text(TextOutput { loss: TextLoss::TokenCrossEntropy(it), .. }) => (Loss::Tokens, it.weight),
             Self::Embedding(it) => Loss::of_embedding(&it.loss),
             Self::Number(NumberOutput { loss, .. }) | Self::Vector(VectorOutput { loss, .. }) => match loss {
                 NumberLoss::MeanSquaredError(it) => (Loss::Huber { delta: f64::INFINITY }, it.weight),

@@ -8,15 +8,17 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor};
 use mbm_data::split::split;
 use mbm_data::{Ahead, Augmentation, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load};
-use mbm_model::{FrozenEncoder, Model, ModelSpec, Target, in_pool};
+use mbm_model::decoder::Decoding;
+use mbm_model::{FrozenEncoder, Model, ModelSpec, in_pool};
 use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
+use crate::config::OutputFeature;
 use crate::describe::{Description, peak_memory};
 use crate::error::Error;
 use crate::head::{Examples, FittedOn, Head, sampled};
 use crate::plan::Plan;
-use crate::predictor::{Predictor, to_vec};
+use crate::predictor::{Predictor, decodings, to_vec};
 use crate::report::{Measured, write_report};
 use crate::subsets::{Subset, subsets};
 use crate::write::{Value, Writer};
@@ -215,7 +217,8 @@ impl Experiment {
             if rows.validation.is_empty() {
                 return Ok(None);
             }
-            let predictor = self.predictor(spec, dataset, model.clone(), device.clone());
+            let mut predictor = self.predictor(spec, dataset, model.clone(), device.clone());
+            predictor.set_decoding(&Decoding::make_greedy);
             self.validate(&predictor, spec, dataset, &rows.validation)
                 .map(Some)
                 .map_err(|error| TrainError::Validation(error.to_string()))
@@ -230,6 +233,7 @@ impl Experiment {
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
             heads: spec.outputs.iter().map(|output| Head::plain(&output.decoder, output.width)).collect(),
+            decodings: decodings(&self.plan, outputs),
             model,
             device,
         }
@@ -318,7 +322,7 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
     let train: Vec<usize> = (0..roles.len()).filter(|row_idx| roles[*row_idx] == Split::Train).collect();
     let inputs = config.input_features.iter().map(|input| input.unfitted());
-    let unfitted = inputs.chain(config.output_features.iter().map(|output| output.unfitted())).collect();
+    let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
     let outputs = inputs.split_off(config.input_features.len());
     Ok((Dataset::new(table, inputs, outputs), roles))
@@ -349,10 +353,10 @@ fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Er
 /// The mean loss of rows, without dropout.
 fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<f64, Error> {
     let (mut sum, mut n_rows) = (0.0, 0usize);
-    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
+    let loading = Loading::plain(dataset, rows, predictor.batch_size());
     load::<Error>(&loading, |_, batch| {
-        let logits = in_pool(|| predictor.model.forward(&batch, &predictor.device)).logits;
-        let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &predictor.device)).collect();
+        let targets = predictor.targets(&batch);
+        let logits = in_pool(|| predictor.model.forward(&batch, Some(&targets), &predictor.device)).logits;
         let loss: Tensor<1> = spec.loss(&predictor.model, &logits, &targets);
         sum += f64::from(loss.into_scalar::<f32>()) * batch.len() as f64;
         n_rows += batch.len();
@@ -378,9 +382,9 @@ fn fit_heads(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &
 
 fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: usize) -> Result<Examples, Error> {
     let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
-    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
+    let loading = Loading::plain(dataset, rows, predictor.batch_size());
     load::<Error>(&loading, |_, batch| {
-        let forward = in_pool(|| predictor.model.forward(&batch, &predictor.device));
+        let forward = in_pool(|| predictor.model.forward(&batch, None, &predictor.device));
         let [n_rows, width] = forward.fused.pooled.dims();
         let fused = to_vec(forward.fused.pooled);
         let scores = to_vec(forward.logits[output].clone());

@@ -4,7 +4,10 @@ use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge, temperature};
 use mbm_data::random::{rng, seed};
 use mbm_data::{Payload, Preprocessor};
-use mbm_model::decoder::{BinaryDecoder, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining};
+use mbm_model::decoder::{
+    BinaryDecoder, CategoryDecoder, CtcSettings, DecoderSettings, GeneratorSettings, GeneratorSpec, NumberDecoder, SvmKernel,
+    SvmSettings, SvmTraining,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,11 @@ pub enum Head {
     Embedding {
         /// The aligned inputs.
         align: Vec<String>,
+    },
+    /// A text, or several, the best first.
+    Texts {
+        /// How many.
+        n_texts: usize,
     },
 }
 
@@ -100,6 +108,8 @@ impl Head {
         match decoder {
             DecoderSettings::Set(_) => Self::Sigmoid,
             DecoderSettings::Embedding(it) => Self::Embedding { align: it.align.clone() },
+            DecoderSettings::Generator(GeneratorSpec { settings: GeneratorSettings { decoding, .. }, .. })
+            | DecoderSettings::Ctc(CtcSettings { decoding, .. }) => Self::Texts { n_texts: decoding.num_return_sequences },
             DecoderSettings::Number(_) | DecoderSettings::Vector(_) => Self::Linear,
             DecoderSettings::Category(_) | DecoderSettings::Binary(_) => svm(decoder)
                 .map_or(Self::Softmax { temperature: 1.0 }, |_| Self::Margins {
@@ -165,11 +175,11 @@ impl Head {
             Self::Softmax { temperature } => {
                 matches!(Self::plain(decoder, n_scores), Self::Softmax { .. }) && temperature.is_finite() && *temperature > 0.0
             }
-            Self::Sigmoid | Self::Linear | Self::Embedding { .. } => *self == Self::plain(decoder, n_scores),
+            Self::Sigmoid | Self::Linear | Self::Embedding { .. } | Self::Texts { .. } => *self == Self::plain(decoder, n_scores),
         }
     }
 
-    /// What the head says of one row: its scores `[n_scores]` and fused vector `[width]`.
+    /// What the head says of one row, but for texts, which are searched for: its scores `[n_scores]` and fused vector `[width]`.
     pub fn predict(&self, scores: &[f32], fused: &[f32], preprocessor: &Preprocessor) -> Prediction {
         let number = |normalized: f32| match preprocessor {
             Preprocessor::Number(fitted) => Prediction::Number(fitted.restore(normalized)),
@@ -188,6 +198,7 @@ impl Head {
             Self::Svc(svc) => Prediction::Classes(svc.probabilities(fused)),
             Self::Svr(svr) => number(svr.predict(fused)),
             Self::Ridge(ridge) => number(ridge.predict(fused)),
+            Self::Texts { .. } => Prediction::Texts(Vec::new()),
             Self::Embedding { align } => {
                 let present = |vector: &[f32]| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() };
                 Prediction::Embeddings(scores.chunks(scores.len() / align.len()).map(present).collect())

@@ -38,7 +38,9 @@ mod row;
 mod score;
 mod store;
 mod subsets;
+mod texts;
 mod write;
+mod writing;
 
 pub use bundle::model_hash;
 pub use compare::{Comparison, combiner_names, compare};
@@ -50,6 +52,7 @@ pub use indexing::{IndexRows, IndexSettings, Indexed, Indexing, Origin, VectorSo
 pub use infer::infer_config;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
 pub use mbm_data::{CacheInfo, FeatureCache};
+pub use mbm_model::decoder::{Decoding, DecodingSettings};
 pub use mbm_train::Event;
 pub use plan::Plan;
 pub use prediction::{Prediction, class_names, columns};
@@ -59,6 +62,7 @@ pub use retriever::{Asked, Retriever, parse_filter};
 pub use row::{Contribution, Row};
 pub use store::{Index, Store, remove_from_index};
 pub use write::{Column, Format, Kind, Value, Writer};
+pub use writing::Writing;
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{Cell, FaultReport, Field, Payload, Preprocessor, Table};

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 
-use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS};
+use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
 use mbm_config::{Format, Node, Problems, Setting, Value, closest};
+use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
+use mbm_model::decoder::{GeneratorNetwork, PositionKind, TextDecoder};
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
 use crate::adopt::adopt;
-use crate::config::{Config, InputFeature, OutputFeature};
+use crate::config::{Config, InputFeature, OutputFeature, TextOutput};
 use crate::error::Error;
 use crate::retrieval::directions;
 
@@ -104,6 +106,7 @@ impl Plan {
                 Shape::Class { n_classes } => n_classes,
                 Shape::Vector { width } => width,
                 Shape::Number { .. } => 1,
+                Shape::Tokens { vocab_size, .. } => vocab_size,
                 other => return Err(Error::Unfit(format!("output '{}': a decoder cannot make {other:?}", feature.name()))),
             };
             let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);
@@ -146,6 +149,7 @@ impl Check<'_> {
         self.features();
         self.attention();
         self.embeddings();
+        self.texts();
         self.pretrained();
         self.augmentation();
         self.combiner();
@@ -229,6 +233,96 @@ impl Check<'_> {
         }
     }
 
+    fn texts(&mut self) {
+        let config = self.config;
+        for (at, output) in config.output_features.iter().enumerate() {
+            let OutputFeature::Text(it) = output else { continue };
+            let path = format!("output_features.{at}");
+            if it.preprocessing.tokenizer == TokenizerKind::HfTokenizer {
+                let message = "a text that is written needs a tokenizer of its own: bpe, wordpiece, characters or space_punct";
+                self.add(&format!("{path}.preprocessing.tokenizer"), message.to_owned());
+            }
+            match &it.decoder {
+                TextDecoder::Generator(decoder) => self.network(&format!("{path}.decoder.network"), &decoder.network),
+                TextDecoder::Ctc(decoder) => self.steps_input(&format!("{path}.decoder.input"), decoder.input.as_deref()),
+            }
+            let longest = it.preprocessing.max_sequence_length;
+            let decoder = output.decoder();
+            let max_length = decoder.decoding().and_then(|decoding| decoding.max_length);
+            if let Some(length) = max_length.filter(|length| *length > longest) {
+                let message = format!("{length} is more than max_sequence_length of the output's preprocessing, {longest}");
+                self.add(&format!("{path}.decoder.decoding.max_length"), message);
+            }
+            self.shared_vocabulary(&format!("{path}.preprocessing.share_vocabulary_with"), it);
+            for key in ["mixup", "gradient_cache_chunk_size"] {
+                let is_on =
+                    if key == "mixup" { config.trainer.mixup > 0.0 } else { config.trainer.gradient_cache_chunk_size.is_some() };
+                if is_on {
+                    self.add(
+                        &format!("trainer.{key}"),
+                        format!("does not go with '{}', which is a text; remove one of the two", it.name),
+                    );
+                }
+            }
+        }
+    }
+
+    fn network(&mut self, path: &str, network: &GeneratorNetwork) {
+        let GeneratorNetwork::Transformer(network) = network else { return };
+        self.heads(path, network.hidden_size, network.num_heads);
+        if network.positions == PositionKind::Rotary && !(network.hidden_size / network.num_heads).is_multiple_of(2) {
+            self.add(path, "rotary positions need heads of an even width".to_owned());
+        }
+    }
+
+    /// Whether there is an input with steps for a decoder to read one by one.
+    fn steps_input(&mut self, path: &str, name: Option<&str>) {
+        let has_steps =
+            |input: &&InputFeature| matches!(input, InputFeature::Audio(_) | InputFeature::Timeseries(_) | InputFeature::Text(_));
+        let inputs = &self.config.input_features;
+        let names: Vec<&str> = inputs.iter().filter(has_steps).map(InputFeature::name).collect();
+        let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        match name {
+            Some(name) if !names.contains(&name) => {
+                self.add(
+                    path,
+                    format!("'{name}' is no input of steps (audio, timeseries, text){}; {there}", meant(name, &names)),
+                );
+            }
+            None if inputs.len() > 1 || names.is_empty() => {
+                self.add(path, format!("ctc reads the steps of one input (audio, timeseries, text): name it; {there}"));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether an input's tokens can be those of a text that is written.
+    fn shared_vocabulary(&mut self, path: &str, output: &TextOutput) {
+        let Some(name) = &output.preprocessing.share_vocabulary_with else { return };
+        let texts = self
+            .config
+            .input_features
+            .iter()
+            .filter_map(|input| if let InputFeature::Text(it) = input { Some(it) } else { None });
+        let texts: Vec<_> = texts.collect();
+        let Some(text) = texts.iter().find(|text| text.name == *name) else {
+            let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
+            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+            return self.add(path, format!("'{name}' is no text input{}; {there}", meant(name, &names)));
+        };
+        let (own, other) = (&output.preprocessing, &text.preprocessing);
+        if (own.tokenizer, own.lowercase) != (other.tokenizer, other.lowercase) {
+            let message = format!(
+                "'{name}' has tokenizer: {}, lowercase: {}, and this has {}, {}; write the same in both",
+                other.tokenizer.word(),
+                other.lowercase,
+                own.tokenizer.word(),
+                own.lowercase
+            );
+            self.add(path, message);
+        }
+    }
+
     fn pretrained(&mut self) {
         let config = self.config;
         let inputs = config.input_features.iter().map(|input| input.encoder().origin().check());
@@ -280,7 +374,7 @@ impl Check<'_> {
                 _ => {}
             }
             if let InputFeature::Text(text) = input
-                && text.preprocessing.tokenizer == mbm_data::feature::TokenizerKind::HfTokenizer
+                && text.preprocessing.tokenizer == TokenizerKind::HfTokenizer
                 && text.preprocessing.vocab_file.is_none()
             {
                 self.add(
@@ -342,6 +436,9 @@ impl Check<'_> {
     fn trainer(&mut self) {
         let config = self.config;
         let trainer = &config.trainer;
+        if let (Some(_), Some(_)) = (trainer.batch_tokens, trainer.gradient_cache_chunk_size) {
+            self.add("trainer.batch_tokens", "a batch in chunks has a fixed number of rows; use batch_size".to_owned());
+        }
         if let Some(chunk) = trainer.gradient_cache_chunk_size {
             if !trainer.batch_size.is_multiple_of(chunk) {
                 let message = format!("batch_size {} is not a multiple of it", trainer.batch_size);
@@ -392,6 +489,7 @@ pub(crate) fn metric_names(output: &OutputFeature) -> Vec<String> {
     match output {
         OutputFeature::Category(_) | OutputFeature::Binary(_) => names(CLASSIFICATION),
         OutputFeature::Set(_) => names(SETS),
+        OutputFeature::Text(_) => names(TEXTS),
         OutputFeature::Number(_) | OutputFeature::Vector(_) => names(REGRESSION),
         OutputFeature::Embedding(it) => {
             let ways = directions(&it.align).into_iter().map(|(_, _, way)| way);

@@ -16,6 +16,8 @@ pub enum Prediction {
     Number(f64),
     /// A vector.
     Vector(Vec<f32>),
+    /// Texts with their scores, the best first.
+    Texts(Vec<(String, f64)>),
     /// For each aligned input a vector of unit length, empty where the input is absent.
     Embeddings(Vec<Vec<f32>>),
 }
@@ -31,13 +33,22 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 }
 
 /// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`;
-/// of an embedding the cosines of each two of its inputs, `<output>_similarity_<input>_<input>`.
+/// of an embedding the cosines of each two of its inputs, `<output>_similarity_<input>_<input>`; of several texts each with its score,
+/// `<output>_predictions`, `<output>_score`, `<output>_predictions_2`, ...
 pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Head) -> Vec<Column> {
     if let Head::Embedding { align } = head {
         let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
         return pairs(align.len()).map(name).collect();
     }
     let predictions = format!("{output}_predictions");
+    if let Head::Texts { n_texts: n_texts @ 2.. } = head {
+        let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
+        let pair = |rank: usize| {
+            let ending = ending(rank);
+            [Column::text(format!("{predictions}{ending}")), Column::number(format!("{output}_score{ending}"))]
+        };
+        return (1..=*n_texts).flat_map(pair).collect();
+    }
     let probabilities =
         class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
     match preprocessor {
@@ -55,7 +66,7 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Head) -> Vec<Co
 
 impl Prediction {
     /// The values of [`columns`].
-    pub fn values(&self, preprocessor: &Preprocessor) -> Vec<Value> {
+    pub fn values(&self, preprocessor: &Preprocessor, head: &Head) -> Vec<Value> {
         let names = class_names(preprocessor);
         let number = |p: &f32| Value::Number(f64::from(*p));
         match self {
@@ -76,6 +87,12 @@ impl Prediction {
                 std::iter::once(Value::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
             }
             Self::Number(value) => vec![Value::Number(*value)],
+            Self::Texts(texts) => {
+                let Head::Texts { n_texts } = head else { return Vec::new() };
+                let text = |at: usize| texts.get(at).map_or(Value::Null, |(text, _)| Value::Text(text.clone()));
+                let score = |at: usize| texts.get(at).map_or(Value::Null, |(_, score)| Value::Number(*score));
+                if *n_texts == 1 { vec![text(0)] } else { (0..*n_texts).flat_map(|at| [text(at), score(at)]).collect() }
+            }
             Self::Embeddings(vectors) => pairs(vectors.len()).map(|(a, b)| similarity(&vectors[a], &vectors[b])).collect(),
             Self::Vector(values) => vec![Value::Text(values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))],
         }

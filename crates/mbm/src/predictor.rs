@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Sample, Shape, Table, load};
-use mbm_model::{Fused, Model, Sequence, in_pool};
+use mbm_algo::metric::Forced;
+use mbm_data::{
+    Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Preprocessor, Sample, Shape, Table, load,
+};
+use mbm_model::decoder::Decoding;
+use mbm_model::{Fused, Model, Sequence, Target, in_pool};
 use rayon::prelude::*;
 
 use crate::bundle::Bundle;
+use crate::config::OutputFeature;
 use crate::error::Error;
 use crate::head::Head;
 use crate::plan::Plan;
 use crate::prediction::{Prediction, columns};
 use crate::score::Scored;
+use crate::texts::TextRows;
 use crate::write::{Column, Value, Writer};
 
 /// A model and all that prediction needs.
@@ -26,6 +32,8 @@ pub struct Predictor {
     pub outputs: Vec<Field>,
     /// One an output.
     pub heads: Vec<Head>,
+    /// One an output: how its texts are searched for, where it is a text.
+    pub(crate) decodings: Vec<Option<Decoding>>,
     pub(crate) model: Model,
     pub(crate) device: Device,
 }
@@ -45,11 +53,34 @@ pub struct Evaluation {
 const MAX_ROWS: usize = 256;
 const MAX_VALUES: usize = 1 << 21;
 
+/// Rows whose texts are written at once, at least: a step for many takes little longer than for one.
+const MIN_TEXTS: usize = 64;
+
 impl Predictor {
     /// Rows that are predicted at once: the fewer, the larger they are.
     pub fn batch_size(&self) -> usize {
         let n_values: usize = self.inputs.iter().map(|field| field.preprocessor.get().shape().n_values()).sum();
-        (MAX_VALUES / n_values.max(1)).clamp(1, MAX_ROWS)
+        (MAX_VALUES / n_values.max(1)).clamp(if self.writes() { MIN_TEXTS } else { 1 }, MAX_ROWS)
+    }
+
+    /// Whether an output is a text.
+    fn writes(&self) -> bool {
+        self.decodings.iter().any(Option::is_some)
+    }
+
+    /// How the texts of an output are searched for, if it is a text.
+    pub fn decoding(&self, output: usize) -> Option<&Decoding> {
+        self.decodings[output].as_ref()
+    }
+
+    /// Searches for the texts of all outputs in another way.
+    pub fn set_decoding(&mut self, change: &dyn Fn(&mut Decoding)) {
+        for (decoding, head) in self.decodings.iter_mut().zip(&mut self.heads) {
+            if let Some(decoding) = decoding {
+                change(decoding);
+                *head = Head::Texts { n_texts: decoding.settings.num_return_sequences };
+            }
+        }
     }
 
     /// Opens a bundle, or the run folder that holds one.
@@ -71,21 +102,113 @@ impl Predictor {
     }
 
     pub(crate) fn predict_fused(&self, fused: &Fused) -> Vec<Vec<Prediction>> {
-        let [_, width] = fused.pooled.dims();
-        let vectors = to_vec(fused.pooled.clone());
-        let one = |((logits, head), field): ((Tensor<2>, &Head), &Field)| {
-            let [_, n_scores] = logits.dims();
-            let scores = to_vec(logits);
-            let rows = scores.chunks(n_scores).zip(vectors.chunks(width));
-            rows.map(|(scores, fused)| head.predict(scores, fused, &field.preprocessor)).collect()
+        let logits = self.model.decode(fused, None).into_iter().enumerate();
+        logits.map(|(output, logits)| self.predictions(output, logits, fused)).collect()
+    }
+
+    /// What the head of an output says of rows.
+    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused) -> Vec<Prediction> {
+        if let Some(decoding) = &self.decodings[output] {
+            return self.write_texts(output, fused, decoding).into_iter().map(Prediction::Texts).collect();
+        }
+        let ([_, width], [_, n_scores]) = (fused.pooled.dims(), logits.dims());
+        let (vectors, scores) = (to_vec(fused.pooled.clone()), to_vec(logits));
+        let rows = scores.chunks(n_scores).zip(vectors.chunks(width));
+        let (head, field) = (&self.heads[output], &self.outputs[output]);
+        rows.map(|(scores, fused)| head.predict(scores, fused, &field.preprocessor)).collect()
+    }
+
+    /// The texts of each row with their scores, the best first.
+    fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding) -> Vec<Vec<(String, f64)>> {
+        let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
+        let found = self.model.generate(output, fused, decoding, &mut |_, _| ());
+        let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
+        found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
+    }
+
+    /// The targets of a batch.
+    pub(crate) fn targets(&self, batch: &Batch) -> Vec<Target> {
+        batch.targets.iter().map(|target| Target::new(target, &self.device)).collect()
+    }
+
+    /// Adds what is predicted from fused inputs, beside the targets.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub(crate) fn score_fused(
+        &self,
+        scored: &mut [Scored],
+        fused: &Fused,
+        batch: &Batch,
+        dataset: &Dataset,
+    ) -> Result<(), Error> {
+        let logits = in_pool(|| self.model.decode(fused, Some(&self.targets(batch))));
+        for ((output, scored), logits) in scored.iter_mut().enumerate().zip(logits) {
+            match scored {
+                Scored::Texts(texts) => self.score_texts(output, texts, (fused, logits), batch, dataset)?,
+                scored => {
+                    let predictions = in_pool(|| self.predictions(output, logits, fused));
+                    scored.add(&predictions, &batch.targets[output], &self.outputs[output].preprocessor);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a text once for all rows with the same inputs.
+    fn score_texts(
+        &self,
+        output: usize,
+        texts: &mut TextRows,
+        (fused, costs): (&Fused, Tensor<2>),
+        batch: &Batch,
+        dataset: &Dataset,
+    ) -> Result<(), Error> {
+        let Some(decoding) = &self.decodings[output] else { return Ok(()) };
+        let mut new = Vec::new();
+        for (at, costs) in to_vec(costs).chunks(4).enumerate().filter(|(at, _)| batch.targets[output].present[*at]) {
+            let [cross_entropy, n_right, n_tokens] = [costs[1], costs[2], costs[3]].map(f64::from);
+            texts.add_costs(Forced { cross_entropy, n_tokens, n_right });
+            let row_idx = batch.rows[at];
+            let references = self.references(output, dataset, row_idx)?;
+            if texts.add_references(dataset.items(row_idx)?, row_idx, references) {
+                new.push(at);
+            }
+        }
+        if !new.is_empty() {
+            let written = in_pool(|| self.write_texts(output, &fused.select(&new), decoding));
+            texts
+                .written
+                .hypotheses
+                .extend(written.into_iter().map(|texts| texts.into_iter().next().map_or_else(String::new, |it| it.0)));
+        }
+        Ok(())
+    }
+
+    /// The texts that are right for a row: that of its column, and those of the columns named beside it.
+    fn references(&self, output: usize, dataset: &Dataset, row_idx: usize) -> Result<Vec<String>, Error> {
+        let (Preprocessor::TargetText(fitted), OutputFeature::Text(feature)) =
+            (&self.outputs[output].preprocessor, &self.plan.config.output_features[output])
+        else {
+            return Ok(Vec::new());
         };
-        self.model.decode(fused).into_iter().zip(&self.heads).zip(&self.outputs).map(one).collect()
+        let row = dataset.table.row(row_idx)?;
+        let columns = [feature.column.as_ref().unwrap_or(&feature.name)].into_iter().chain(&feature.reference_columns);
+        let cells = columns.filter_map(|column| dataset.table.position(column)).map(|at| &row[at]);
+        Ok(cells.filter_map(|cell| fitted.reference(cell)).collect())
     }
 
     /// No rows yet of each output.
     pub(crate) fn unscored(&self) -> Vec<Scored> {
         let inputs: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
-        self.outputs.iter().zip(&self.heads).map(|(field, head)| Scored::new(&field.preprocessor, head, &inputs)).collect()
+        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &self.heads[at], &inputs);
+        let mut scored: Vec<Scored> = self.outputs.iter().enumerate().map(scored).collect();
+        for (scored, feature) in scored.iter_mut().zip(&self.plan.config.output_features) {
+            if let (Scored::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
+                texts.written.words = feature.bleu_tokenizer.into();
+            }
+        }
+        scored
     }
 
     /// The predictions of prepared rows beside their targets.
@@ -94,13 +217,14 @@ impl Predictor {
     /// A temporary file that fails.
     pub fn score(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Scored>, Error> {
         let mut scored = self.unscored();
-        let loading = Loading { dataset, rows, batch_size: self.batch_size(), start: 0, chance: None };
-        load::<Error>(&loading, |_, batch| {
-            let predictions = self.predict_batch(&batch);
-            for (at, scored) in scored.iter_mut().enumerate() {
-                scored.add(&predictions[at], &batch.targets[at], &self.outputs[at].preprocessor);
-            }
-            Ok(())
+        let mut rows = rows.to_vec();
+        if self.writes() {
+            // Texts that are alike in length are done together.
+            rows.sort_by_key(|row_idx| dataset.length(*row_idx));
+        }
+        load::<Error>(&Loading::plain(dataset, &rows, self.batch_size()), |_, batch| {
+            let fused = in_pool(|| self.model.fuse(self.encode(&batch)));
+            self.score_fused(&mut scored, &fused, &batch, dataset)
         })?;
         Ok(scored)
     }
@@ -111,8 +235,7 @@ impl Predictor {
     /// A temporary file that fails.
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
-        let loading = Loading { dataset, rows, batch_size: self.batch_size(), start: 0, chance: None };
-        load::<Error>(&loading, |_, batch| {
+        load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
             let fused = in_pool(|| self.model.fuse(self.encode(&batch)).pooled);
             width = fused.dims()[1];
             vectors.extend(to_vec(fused));
@@ -159,8 +282,8 @@ impl Predictor {
         for (at, sample) in samples.iter().enumerate() {
             let status = status(&dataset.fields[..dataset.n_inputs], &row_faults[at], sample.row_idx, faults)?;
             let mut line: Vec<Value> = Vec::new();
-            for (field, predictions) in self.outputs.iter().zip(&predictions) {
-                let values = predictions[at].values(&field.preprocessor);
+            for ((field, head), predictions) in self.outputs.iter().zip(&self.heads).zip(&predictions) {
+                let values = predictions[at].values(&field.preprocessor, head);
                 line.extend(values.into_iter().map(|value| if status.starts_with("skipped") { Value::Null } else { value }));
             }
             line.push(Value::Text(status));
@@ -184,6 +307,17 @@ impl Predictor {
         let metrics = self.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
         Ok(Evaluation { metrics, n_rows: prepared.rows.len(), faults: prepared.faults })
     }
+}
+
+/// How the texts of each output are searched for.
+pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>> {
+    let decoding = |(feature, field): (&OutputFeature, &Field)| {
+        let Preprocessor::TargetText(fitted) = &field.preprocessor else { return None };
+        let settings = feature.decoder().decoding()?.clone();
+        let max_length = settings.max_length.unwrap_or(fitted.longest).min(fitted.max_steps);
+        Some(Decoding { settings, max_length, prefix: Vec::new(), seed: plan.config.random_seed, is_cached: true })
+    };
+    plan.config.output_features.iter().zip(outputs).map(decoding).collect()
 }
 
 /// `ok`, or what is absent, or why the row is skipped; counts the faults.

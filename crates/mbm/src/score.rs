@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use mbm_algo::metric::{Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, SETS, evaluate};
+use mbm_algo::metric::{
+    Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, SETS, TEXTS, evaluate,
+};
 use mbm_data::{Column, Preprocessor, Values};
 
 use crate::head::Head;
 use crate::prediction::Prediction;
 use crate::retrieval::EmbeddedRows;
+use crate::texts::TextRows;
 
 /// The rows of one output that have its target.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub enum Scored {
     Numbers(Regressed),
     /// Of an embedding output.
     Embeddings(EmbeddedRows),
+    /// Of a text output.
+    Texts(TextRows),
 }
 
 impl Scored {
@@ -33,6 +38,7 @@ impl Scored {
                 Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() })
             }
             Preprocessor::Binary(_) => Self::Classes(Classified { n_classes: 2, ..Classified::default() }),
+            Preprocessor::TargetText(_) => Self::Texts(TextRows::default()),
             Preprocessor::Set(fitted) => {
                 Self::Labels(MultiLabelled { n_labels: fitted.labels.len(), ..MultiLabelled::default() })
             }
@@ -40,7 +46,7 @@ impl Scored {
         }
     }
 
-    /// Adds the rows of a batch that have the target.
+    /// Adds the rows of a batch that have the target; texts, which rows share, are added one by one.
     pub fn add(&mut self, predictions: &[Prediction], target: &Column, preprocessor: &Preprocessor) {
         let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
         match (self, &target.values) {
@@ -79,7 +85,7 @@ impl Scored {
                     scored.add(vectors, items);
                 }
             }
-            (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_) | Self::Embeddings(_), _) => {}
+            (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_) | Self::Embeddings(_) | Self::Texts(_), _) => {}
         }
     }
 
@@ -89,6 +95,7 @@ impl Scored {
             Self::Classes(scored) => evaluate(CLASSIFICATION, scored),
             Self::Labels(scored) => evaluate(SETS, scored),
             Self::Numbers(scored) => evaluate(REGRESSION, scored),
+            Self::Texts(scored) => evaluate(TEXTS, &scored.written),
             Self::Embeddings(scored) => return scored.metrics(),
         };
         values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
@@ -101,6 +108,7 @@ impl Scored {
             Self::Labels(_) => "f1_micro",
             Self::Numbers(_) => "r2",
             Self::Embeddings(_) => "recall_at_10",
+            Self::Texts(_) => "bleu",
         }
     }
 
@@ -110,6 +118,7 @@ impl Scored {
             Self::Classes(_) => CLASSIFICATION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
             Self::Labels(_) => SETS.iter().find(|metric| metric.name == name).map(|metric| metric.better),
             Self::Numbers(_) => REGRESSION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Texts(_) => TEXTS.iter().find(|metric| metric.name == name).map(|metric| metric.better),
             Self::Embeddings(_) => {
                 let name = name.rsplit('.').next().unwrap_or(name);
                 RETRIEVAL.iter().find(|metric| metric.name == name).map(|metric| metric.better)

@@ -39,17 +39,14 @@ fn masks(n_inputs: usize) -> Vec<Vec<bool>> {
 pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Subset>, Error> {
     let masks = masks(dataset.n_inputs);
     let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
-    let loading = Loading { dataset, rows, batch_size: predictor.batch_size(), start: 0, chance: None };
+    let loading = Loading::plain(dataset, rows, predictor.batch_size());
     load::<Error>(&loading, |_, batch| {
         let encoded = predictor.encode(&batch);
         for (mask, scored) in masks.iter().zip(&mut scored) {
             let absent = |input: usize| predictor.model.absent(input, batch.len(), &predictor.device);
             let inputs: Vec<Sequence> =
                 mask.iter().enumerate().map(|(input, is)| if *is { encoded[input].clone() } else { absent(input) }).collect();
-            let predictions = predictor.predict_fused(&predictor.model.fuse(inputs));
-            for (at, scored) in scored.iter_mut().enumerate() {
-                scored.add(&predictions[at], &batch.targets[at], &predictor.outputs[at].preprocessor);
-            }
+            predictor.score_fused(scored, &predictor.model.fuse(inputs), &batch, dataset)?;
         }
         Ok(())
     })?;

@@ -11,6 +11,7 @@ mod image;
 mod media;
 mod number;
 mod set;
+mod target_text;
 mod text;
 mod timeseries;
 mod tokenizer;
@@ -30,6 +31,7 @@ pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
 pub use image::{FittedImage, ImagePreprocessing, Standardization};
 pub use number::{FittedNumber, Normalization, NumberPreprocessing};
 pub use set::{FittedSet, SetPreprocessing};
+pub use target_text::{FittedTargetText, TargetTextPreprocessing};
 pub use text::{FittedText, TextPreprocessing, TokenizerKind};
 pub use timeseries::{FittedTimeseries, TimeseriesPreprocessing};
 pub use vector::{FittedVector, VectorPreprocessing};
@@ -118,6 +120,9 @@ pub trait Fitter: Send {
     /// Takes one cell into account.
     fn observe(&mut self, cell: &Cell, folder: &Path);
 
+    /// Takes a cell of the input that shares a vocabulary with this feature into account.
+    fn observe_beside(&mut self, _cell: &Cell, _folder: &Path) {}
+
     /// The fitted reader.
     ///
     /// # Errors
@@ -195,6 +200,7 @@ preprocessors! {
     Vector(FittedVector) = "vector",
     Date(FittedDate) = "date",
     Embedding(FittedEmbedding) = "embedding",
+    TargetText(FittedTargetText) = "text",
 }
 
 /// Mean and standard deviation in one pass (Welford 1962).

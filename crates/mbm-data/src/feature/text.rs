@@ -16,9 +16,9 @@ choices! {
         SpacePunct = "space_punct",
         /// Single characters.
         Characters = "characters",
-        /// Byte-pair encoding, trained on the training rows.
+        /// Byte-pair encoding of bytes, trained on the training rows: no text is unknown.
         Bpe = "bpe",
-        /// WordPiece, trained on the training rows.
+        /// WordPiece within what stands between spaces, trained on the training rows.
         Wordpiece = "wordpiece",
         /// A Hugging Face `tokenizer.json` at `vocab_file`.
         HfTokenizer = "hf_tokenizer",
@@ -32,7 +32,7 @@ settings! {
         tokenizer: TokenizerKind = TokenizerKind::SpacePunct;
         /// `tokenizer.json` for `hf_tokenizer`.
         vocab_file: Option<String> = None;
-        /// The most tokens that the vocabulary holds.
+        /// The most tokens that the vocabulary holds; of `bpe` the 256 bytes are always there.
         most_common: usize = 20_000 => 4..=1_000_000;
         /// The most tokens of one text; the rest is cut off.
         max_sequence_length: usize = 256 => 1..=16_384;
@@ -70,7 +70,7 @@ impl TextPreprocessing {
     }
 }
 
-fn cased(text: String, lowercase: bool) -> String {
+pub(super) fn cased(text: String, lowercase: bool) -> String {
     if lowercase { text.to_lowercase() } else { text }
 }
 

@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainerBuilder};
-use tokenizers::normalizers::NFC;
-use tokenizers::pre_tokenizers::whitespace::Whitespace;
-use tokenizers::{AddedToken, ModelWrapper, Tokenizer as HfTokenizer, TruncationParams};
+use tokenizers::normalizers::replace::ReplacePattern;
+use tokenizers::normalizers::{NFC, Replace, Sequence as NormalizerSequence, Strip};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
+use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer, TruncationParams};
 
 use super::TokenizerKind;
 
@@ -18,6 +21,10 @@ use super::TokenizerKind;
 pub const PAD: &str = "<PAD>";
 /// A token that the vocabulary lacks, id 1.
 pub const UNK: &str = "<UNK>";
+/// What a text that is written begins after, id 2.
+pub const BOS: &str = "<BOS>";
+/// What a text that is written ends with, id 3.
+pub const EOS: &str = "<EOS>";
 
 /// The most text, in bytes, that a sub-word vocabulary is trained on.
 const MAX_TRAINING_TEXT: usize = 64 << 20;
@@ -58,11 +65,24 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Vec<u32> {
         match self {
             Self::Units { characters, ids, .. } => {
-                units(text, *characters).iter().map(|unit| ids.get(*unit).copied().unwrap_or(1)).collect()
+                units(&tidy(text), *characters).iter().map(|unit| ids.get(*unit).copied().unwrap_or(1)).collect()
             }
             // Our own vocabularies and loaded ones map every text; a model that refuses one knows none of it.
             Self::Pieces(pieces) => pieces.encode(text, true).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
         }
+    }
+
+    /// The text of ids: words with spaces where a writer puts them.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let text = match self {
+            Self::Units { characters, vocabulary, .. } => {
+                let units: Vec<&str> = ids.iter().filter_map(|id| vocabulary.get(*id as usize)).map(String::as_str).collect();
+                if *characters { units.concat() } else { joined(&units) }
+            }
+            // What is left of a character whose other bytes were not written is no text.
+            Self::Pieces(pieces) => pieces.decode(ids, false).unwrap_or_default().replace(char::REPLACEMENT_CHARACTER, ""),
+        };
+        text.trim().to_owned()
     }
 
     /// Ids there are.
@@ -111,6 +131,34 @@ impl<'de> Deserialize<'de> for Tokenizer {
     }
 }
 
+/// A text as it is read: composed (NFC), without characters that take no room, with single spaces. Joiners stay: emoji and some scripts
+/// are written with them.
+pub(super) fn tidy(text: &str) -> String {
+    let mut composed = NormalizedString::from(text);
+    // Composing cannot fail.
+    let _ = NFC.normalize(&mut composed);
+    let visible: String = composed.get().chars().filter(|c| !INVISIBLE.contains(c)).collect();
+    visible.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Zero-width space, word joiner, byte order mark, soft hyphen, marks of direction.
+const INVISIBLE: [char; 6] = ['\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}', '\u{200e}', '\u{200f}'];
+
+/// Words and marks as they are written: no space before what closes, after what opens, or beside what joins.
+fn joined(units: &[&str]) -> String {
+    let mut text = String::new();
+    let mut is_open = true;
+    for unit in units {
+        let closes = [".", ",", ";", ":", "!", "?", ")", "]", "}", "%", "'", "’", "-"].contains(unit);
+        if !is_open && !closes {
+            text.push(' ');
+        }
+        text.push_str(unit);
+        is_open = ["(", "[", "{", "'", "’", "-", "¿", "¡", "$", "#"].contains(unit);
+    }
+    text
+}
+
 /// Words, single punctuation marks, or characters.
 fn units(text: &str, characters: bool) -> Vec<&str> {
     if characters {
@@ -142,6 +190,7 @@ pub(super) struct TokenizerFitter {
     max_size: usize,
     file: Option<PathBuf>,
     max_steps: usize,
+    special: &'static [&'static str],
     counts: HashMap<String, usize>,
     texts: Vec<String>,
     n_bytes: usize,
@@ -150,13 +199,19 @@ pub(super) struct TokenizerFitter {
 impl TokenizerFitter {
     /// `max_size` tokens at most, of our own vocabularies; texts of at most `max_steps` tokens, of loaded ones.
     pub fn new(kind: TokenizerKind, max_size: usize, max_steps: usize, file: Option<PathBuf>) -> Self {
-        Self { kind, max_size, max_steps, file, counts: HashMap::new(), texts: Vec::new(), n_bytes: 0 }
+        let (counts, texts) = (HashMap::new(), Vec::new());
+        Self { kind, max_size, max_steps, file, special: &[PAD, UNK], counts, texts, n_bytes: 0 }
+    }
+
+    /// With tokens for where a text begins and ends.
+    pub fn with_ends(self) -> Self {
+        Self { special: &[PAD, UNK, BOS, EOS], ..self }
     }
 
     pub fn observe(&mut self, text: String) {
         match self.kind {
             TokenizerKind::SpacePunct | TokenizerKind::Characters => {
-                for unit in units(&text, self.kind == TokenizerKind::Characters) {
+                for unit in units(&tidy(&text), self.kind == TokenizerKind::Characters) {
                     match self.counts.get_mut(unit) {
                         Some(count) => *count += 1,
                         None => {
@@ -178,41 +233,44 @@ impl TokenizerFitter {
             TokenizerKind::SpacePunct | TokenizerKind::Characters if self.counts.is_empty() => {
                 Err("no training text can be read".to_owned())
             }
-            TokenizerKind::SpacePunct => Ok(by_frequency(false, self.counts, self.max_size)),
-            TokenizerKind::Characters => Ok(by_frequency(true, self.counts, self.max_size)),
-            TokenizerKind::Bpe => train_bpe(self.texts, self.max_size).map_err(|error| error.to_string()),
-            TokenizerKind::Wordpiece => train_wordpiece(self.texts, self.max_size).map_err(|error| error.to_string()),
+            TokenizerKind::SpacePunct | TokenizerKind::Characters => Ok(self.by_frequency()),
+            TokenizerKind::Bpe => self.bpe().map_err(|error| error.to_string()),
+            TokenizerKind::Wordpiece => self.wordpiece().map_err(|error| error.to_string()),
             TokenizerKind::HfTokenizer => load(self.file, self.max_steps),
         }
     }
-}
 
-/// The most frequent units, equals in the order of their characters.
-fn by_frequency(characters: bool, counts: HashMap<String, usize>, max_size: usize) -> Tokenizer {
-    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
-    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let special = [PAD.to_owned(), UNK.to_owned()];
-    let vocabulary = special.into_iter().chain(counts.into_iter().map(|(unit, _)| unit)).take(max_size).collect();
-    Tokenizer::units(characters, vocabulary)
-}
+    /// The most frequent units, equals in the order of their characters.
+    fn by_frequency(self) -> Tokenizer {
+        let mut counts: Vec<(String, usize)> = self.counts.into_iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let special = self.special.iter().map(|token| (*token).to_owned());
+        let vocabulary = special.chain(counts.into_iter().map(|(unit, _)| unit)).take(self.max_size).collect();
+        Tokenizer::units(self.kind == TokenizerKind::Characters, vocabulary)
+    }
 
-/// Padding, unknown, and what else must have a fixed id while training, so that ties fall the same way on every run.
-fn first_tokens(others: impl IntoIterator<Item = String>) -> Vec<AddedToken> {
-    [PAD.to_owned(), UNK.to_owned()].into_iter().chain(others).map(|token| AddedToken::from(token, true)).collect()
-}
+    /// Byte-pair encoding of bytes (Radford et al. 2019): no text is unknown.
+    fn bpe(self) -> tokenizers::Result<Tokenizer> {
+        let trainer = BpeTrainerBuilder::new().vocab_size(self.max_size).show_progress(false);
+        let trainer = trainer.special_tokens(self.first_tokens([])).initial_alphabet(ByteLevel::alphabet().into_iter().collect());
+        train(BPE::builder().build()?.into(), trainer.build().into(), self.texts)
+    }
 
-fn train_bpe(texts: Vec<String>, max_size: usize) -> tokenizers::Result<Tokenizer> {
-    let model = BPE::builder().unk_token(UNK.to_owned()).build()?;
-    let trainer = BpeTrainerBuilder::new().vocab_size(max_size).show_progress(false).special_tokens(first_tokens([]));
-    train(model.into(), trainer.build().into(), texts)
-}
+    fn wordpiece(self) -> tokenizers::Result<Tokenizer> {
+        let model = WordPiece::builder().unk_token(UNK.to_owned()).build()?;
+        let texts = self.texts.iter().map(|text| tidy(text));
+        let characters: BTreeSet<char> =
+            texts.flat_map(|text| text.chars().collect::<Vec<_>>()).filter(|c| !c.is_whitespace()).collect();
+        let inner = characters.into_iter().map(|c| format!("##{c}"));
+        let trainer = WordPieceTrainerBuilder::new().vocab_size(self.max_size).show_progress(false);
+        train(model.into(), trainer.special_tokens(self.first_tokens(inner)).build().into(), self.texts)
+    }
 
-fn train_wordpiece(texts: Vec<String>, max_size: usize) -> tokenizers::Result<Tokenizer> {
-    let model = WordPiece::builder().unk_token(UNK.to_owned()).build()?;
-    let characters: BTreeSet<char> = texts.iter().flat_map(|text| text.chars()).filter(|c| !c.is_whitespace()).collect();
-    let inner = characters.into_iter().map(|c| format!("##{c}"));
-    let trainer = WordPieceTrainerBuilder::new().vocab_size(max_size).show_progress(false).special_tokens(first_tokens(inner));
-    train(model.into(), trainer.build().into(), texts)
+    /// What must have a fixed id while training, so that ties fall the same way on every run.
+    fn first_tokens(&self, others: impl IntoIterator<Item = String>) -> Vec<AddedToken> {
+        let special = self.special.iter().map(|token| (*token).to_owned());
+        special.chain(others).map(|token| AddedToken::from(token, true)).collect()
+    }
 }
 
 fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -> tokenizers::Result<Tokenizer> {
@@ -226,10 +284,26 @@ fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -
 }
 
 fn pieces(model: ModelWrapper) -> tokenizers::Result<HfTokenizer> {
+    let is_of_bytes = matches!(model, ModelWrapper::BPE(_));
     let mut pieces = HfTokenizer::new(model);
-    pieces.with_normalizer(Some(NFC))?;
-    pieces.with_pre_tokenizer(Some(Whitespace {}));
+    pieces.with_normalizer(Some(tidying()?))?;
+    if is_of_bytes {
+        let bytes = ByteLevel::new(true, false, true);
+        pieces.with_pre_tokenizer(Some(bytes));
+        pieces.with_decoder(Some(bytes));
+    } else {
+        pieces.with_pre_tokenizer(Some(WhitespaceSplit));
+        pieces.with_decoder(Some(WordPieceDecoder::new("##".to_owned(), false)));
+    }
     Ok(pieces)
+}
+
+/// What [`tidy`] does, in a form that a `tokenizer.json` can hold.
+fn tidying() -> tokenizers::Result<NormalizerSequence> {
+    let invisible = format!("[{}]", INVISIBLE.iter().collect::<String>());
+    let without = Replace::new(ReplacePattern::Regex(invisible), "")?;
+    let single = Replace::new(ReplacePattern::Regex(r"\s+".to_owned()), " ")?;
+    Ok(NormalizerSequence::new(vec![NFC.into(), without.into(), single.into(), Strip::new(true, true).into()]))
 }
 
 /// Texts are cut so that a closing token stays, and never padded, whatever the file says.
@@ -266,6 +340,40 @@ mod tests {
         let tokenizer = fitted(TokenizerKind::SpacePunct);
         assert_eq!(tokenizer.token(2).as_deref(), Some("ein"));
         assert_eq!(tokenizer.encode("ein hund schläft"), [2, 3, 1]);
+    }
+
+    #[test]
+    fn every_script_comes_back_as_it_was() {
+        let texts = [
+            "Ein großer Hund läuft, nicht?",
+            "Un garçon n'est pas là !",
+            "一只狗在雪地里跑。",
+            "كلب يركض",
+            "🐕 👩\u{200d}👧 \"ok\"",
+        ];
+        for kind in [TokenizerKind::Characters, TokenizerKind::Bpe, TokenizerKind::Wordpiece] {
+            let mut fitter = TokenizerFitter::new(kind, 400, 16, None).with_ends();
+            texts.iter().for_each(|text| fitter.observe((*text).to_owned()));
+            let tokenizer = fitter.finish().unwrap();
+            assert_eq!([2, 3].map(|id| tokenizer.token(id).unwrap()), [BOS, EOS], "{kind:?}");
+            for text in texts {
+                assert_eq!(tokenizer.decode(&tokenizer.encode(text)), text, "{kind:?}");
+            }
+            // A decomposed letter, characters without width, spaces of all kinds.
+            let untidy = "\u{feff} Ein gro\u{200b}ßer  Hund\tla\u{308}uft,\u{a0}nicht?\n";
+            assert_eq!(tokenizer.decode(&tokenizer.encode(untidy)), texts[0], "{kind:?}");
+            assert_eq!(tokenizer.encode("\u{200b} \u{feff}"), [] as [u32; 0], "{kind:?}");
+        }
+        let mut bytes = TokenizerFitter::new(TokenizerKind::Bpe, 300, 16, None);
+        bytes.observe("ab".to_owned());
+        let bytes = bytes.finish().unwrap();
+        assert_eq!(bytes.decode(&bytes.encode("Ελληνικά 狗")), "Ελληνικά 狗");
+    }
+
+    #[test]
+    fn words_are_joined_as_they_are_written() {
+        let text = "don't run (fast), well-known dogs!";
+        assert_eq!(joined(&units(text, false)), text);
     }
 
     #[test]

@@ -78,6 +78,10 @@ impl Combine for Bottleneck {
         self.width
     }
 
+    fn steps_width(&self) -> usize {
+        self.shared.dims()[2]
+    }
+
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let [batch, _] = inputs[0].present.dims();
         let steps = project_steps(&self.projections, &inputs);

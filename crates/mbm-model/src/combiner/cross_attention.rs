@@ -92,6 +92,10 @@ impl Combine for CrossAttention {
         self.width
     }
 
+    fn steps_width(&self) -> usize {
+        self.width / self.projections.len()
+    }
+
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let steps = project_steps(&self.projections, &inputs);
         let steps = self.layers.iter().fold(steps, |steps, layer| layer.forward(&steps));

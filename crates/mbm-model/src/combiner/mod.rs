@@ -37,6 +37,11 @@ pub trait Combine {
     /// The width of the fused vector.
     fn width(&self) -> usize;
 
+    /// The width of a fused step.
+    fn steps_width(&self) -> usize {
+        self.width()
+    }
+
     /// One sequence an input, in the config's order.
     fn combine(&self, inputs: Vec<Sequence>) -> Fused;
 }
@@ -65,12 +70,25 @@ tagged! {
     }
 }
 
-/// What a combiner is made for.
+/// What a combiner offers a generator to attend to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offering {
+    /// Steps that have seen each other.
+    Fused,
+    /// The inputs' own steps: the fused vector holds nothing beside them.
+    Inputs,
+    /// The inputs' own steps, and the fused vector as one more.
+    InputsAndPooled,
+}
+
+/// What a combiner, and a decoder behind it, is made for.
 pub struct Inputs<'a> {
     /// The inputs' names.
     pub names: &'a [String],
     /// The widths of their steps.
     pub widths: &'a [usize],
+    /// What a generator attends to.
+    pub offering: Offering,
     /// Where parameters live.
     pub device: &'a Device,
 }
@@ -88,6 +106,22 @@ impl CombinerSettings {
             | Self::Film(_)
             | Self::Late(_)
             | Self::ProductOfExperts(_) => Reading::Summary,
+        }
+    }
+
+    /// What a generator attends to.
+    pub fn offering(&self) -> Offering {
+        match self {
+            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => Offering::Fused,
+            Self::Concat(it) if it.num_fc_layers == 0 => Offering::Inputs,
+            Self::Concat(_)
+            | Self::Gated(_)
+            | Self::Bilinear(_)
+            | Self::Tensor(_)
+            | Self::LowRankTensor(_)
+            | Self::Film(_)
+            | Self::Late(_)
+            | Self::ProductOfExperts(_) => Offering::InputsAndPooled,
         }
     }
 
@@ -159,7 +193,7 @@ mod tests {
                 } else {
                     let model = spec(inputs(1), settings.clone());
                     let device = crate::device();
-                    let logits = model.init(&device, 1).forward(&crate::testing::batch(&model), &device).logits[0].dims();
+                    let logits = model.init(&device, 1).forward(&crate::testing::batch(&model), None, &device).logits[0].dims();
                     assert_eq!(logits, [crate::testing::N_ROWS, 2], "{name}");
                 }
             }

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::contrastive::EmbeddingLoss;
 use super::regressor::Regressor;
 use super::{Alignment, Decode, EmbeddingDecoder};
-use crate::Fused;
 use crate::combiner::Inputs;
+use crate::{Fused, Target};
 
 /// What an embedding decoder is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +53,7 @@ impl EmbeddingSpec {
 }
 
 impl Decode for Embedding {
-    fn decode(&self, fused: &Fused) -> Tensor<2> {
+    fn decode(&self, fused: &Fused, _target: Option<&Target>) -> Tensor<2> {
         let tower = |(projector, input): (&Regressor, &usize)| {
             let input = &fused.inputs[*input];
             unit(projector.forward(input.pooled())) * input.present.clone() // [batch, size]
@@ -115,7 +115,7 @@ mod tests {
     fn vectors_have_unit_length_and_absent_inputs_none() {
         let spec = aligned(EmbeddingLoss::Triplet(mbm_config::defaults::<TripletSettings>()));
         let device = crate::device();
-        let [logits] = &spec.init(&device, 1).forward(&crate::testing::batch(&spec), &device).logits[..] else { panic!() };
+        let [logits] = &spec.init(&device, 1).forward(&crate::testing::batch(&spec), None, &device).logits[..] else { panic!() };
         let values = logits.clone().into_data().try_into_vec::<f32>().unwrap();
         let lengths: Vec<f32> = values.chunks(6).map(|vector| vector.iter().map(|x| x * x).sum::<f32>().sqrt()).collect();
         // The first row lacks input 0, which is the second tower; the last row lacks input 1.

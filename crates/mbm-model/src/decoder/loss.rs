@@ -97,6 +97,21 @@ tagged! {
     }
 }
 
+settings! {
+    /// Cross-entropy of the tokens of right texts.
+    pub struct TokenCrossEntropySettings {
+        /// Relative to other outputs.
+        weight: f64 = 1.0 => 0.0..=1e6;
+        /// The share of the target spread over the whole vocabulary (Szegedy et al. 2016).
+        label_smoothing: f64 = 0.0 => 0.0..=0.9;
+    }
+}
+
+tagged! {
+    /// Losses of texts.
+    pub enum TextLoss: TokenCrossEntropy { TokenCrossEntropy(TokenCrossEntropySettings) = "sequence_softmax_cross_entropy" }
+}
+
 /// A loss with everything that it needs of the training rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Loss {
@@ -118,6 +133,8 @@ pub enum Loss {
         /// The distance.
         delta: f64,
     },
+    /// What tokens cost, the mean over all tokens of the batch.
+    Tokens,
     /// Cross-entropy of a pair among the rows of the batch.
     InfoNce,
     /// Each pair of rows by itself.
@@ -147,12 +164,20 @@ impl Loss {
             Self::Hinge => (hinge(logits, target), target.weights.clone()),
             Self::Sigmoid => (sigmoid_cross_entropy(logits, numbers(target)), target.weights.clone()),
             Self::Huber { delta } => (huber(logits - numbers(target), *delta), target.weights.clone()),
+            Self::Tokens => return mean_over_tokens(&logits, target),
             Self::InfoNce => return embedded(logits).mean(|pair| pair.info_nce()),
             Self::Siglip => return embedded(logits).mean(|pair| pair.siglip()),
             Self::Triplet { margin, negatives } => return embedded(logits).mean(|pair| pair.triplet(*margin, *negatives)),
         };
         (rows * weights.clone()).sum() / weights.sum().clamp_min(1e-6)
     }
+}
+
+/// Of the scores of a generator.
+fn mean_over_tokens(scores: &Tensor<2>, target: &Target) -> Tensor<1> {
+    let [batch, width] = scores.dims();
+    let column = |at: usize| scores.clone().narrow(1, at, 1).reshape([batch]) * target.weights.clone();
+    column(0).sum() / column(width - 1).sum().clamp_min(1.0)
 }
 
 fn numbers(target: &Target) -> Tensor<2> {

@@ -2,7 +2,9 @@
 
 mod classifier;
 mod contrastive;
+mod ctc;
 mod embedding;
+mod generator;
 mod loss;
 mod regressor;
 mod svm;
@@ -12,22 +14,28 @@ use mbm_config::tagged;
 
 pub use classifier::{Classifier, ClassifierSettings};
 pub use contrastive::{EmbeddingLoss, InfoNceSettings, Negatives, SiglipSettings, TripletSettings};
+pub use ctc::{Ctc, CtcSettings};
 pub use embedding::{Embedding, EmbeddingSpec};
+pub use generator::{
+    AttentionKind, Decoding, DecodingSettings, Generator, GeneratorNetwork, GeneratorSettings, GeneratorSpec, Hypothesis,
+    PositionKind, RnnGeneratorSettings, TransformerGeneratorSettings,
+};
 pub use loss::{
     BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings,
-    MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, WeightedCrossEntropySettings,
+    MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, TextLoss, TokenCrossEntropySettings,
+    WeightedCrossEntropySettings,
 };
 pub use regressor::{Regressor, RegressorSettings};
 pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
 
-use crate::Fused;
 use crate::combiner::Inputs;
 use crate::pretrained::Origin;
+use crate::{Fused, Target, TargetTokens};
 
 /// Reads the fused vector.
 pub trait Decode {
-    /// `[batch, width]`: class scores, label scores or normalised numbers.
-    fn decode(&self, fused: &Fused) -> Tensor<2>;
+    /// `[batch, width]`: class scores, label scores or normalised numbers; of a generator what the right texts of the target cost.
+    fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2>;
 
     /// What the loss adds for the decoder's own parameters, if anything: `[1]`.
     fn penalty(&self) -> Option<Tensor<1>> {
@@ -38,6 +46,21 @@ pub trait Decode {
     fn alignment(&self) -> Option<Alignment> {
         None
     }
+
+    /// What writes, of a decoder of texts.
+    fn author(&self) -> Option<&dyn Author> {
+        None
+    }
+}
+
+/// Writes texts.
+pub trait Author {
+    /// The texts of each row, the best first, as tokens without their end; `observe` hears each row's tokens so far where one text is
+    /// written at a time.
+    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>>;
+
+    /// How much each token of right texts looked at each step: `[batch, tokens, steps]`; none where tokens do not look.
+    fn attention(&self, fused: &Fused, target: &TargetTokens) -> Option<Tensor<3>>;
 }
 
 /// The space of an embedding.
@@ -50,7 +73,7 @@ pub struct Alignment {
 
 components! {
     /// Any decoder.
-    Decoder: Decode { Classifier, Regressor, Svm, Embedding }
+    Decoder: Decode { Classifier, Regressor, Svm, Embedding, Generator, Ctc }
 }
 
 tagged! {
@@ -97,6 +120,14 @@ tagged! {
     pub enum EmbeddingDecoder: Projector { Projector(RegressorSettings) = "projector" }
 }
 
+tagged! {
+    /// Decoders of texts.
+    pub enum TextDecoder: Generator {
+        Generator(GeneratorSettings) = "generator",
+        Ctc(CtcSettings) = "ctc",
+    }
+}
+
 mbm_config::settings! {
     /// Support vector regression on the fused vector, trained after the network.
     pub struct ExactSvrSettings {
@@ -125,14 +156,18 @@ pub enum DecoderSettings {
     Number(NumberDecoder),
     Vector(VectorDecoder),
     Embedding(EmbeddingSpec),
+    Generator(GeneratorSpec),
+    Ctc(CtcSettings),
 }
 
 impl DecoderSettings {
-    /// The decoder for a fused vector of `input` columns, or for the inputs themselves, and `output` scores or numbers.
-    pub fn init(&self, input: usize, output: usize, inputs: &Inputs) -> Decoder {
+    /// The decoder for a fused vector of `input` columns beside steps of `steps`, or for the inputs themselves, and `output` scores or numbers.
+    pub fn init(&self, [input, steps]: [usize; 2], output: usize, inputs: &Inputs) -> Decoder {
         let device = inputs.device;
         match self {
             Self::Embedding(it) => Decoder::Embedding(it.init(inputs, output)),
+            Self::Generator(it) => Decoder::Generator(it.init([input, steps], output, inputs)),
+            Self::Ctc(it) => Decoder::Ctc(it.init(output, inputs)),
             Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => {
                 Decoder::Classifier(it.init(input, output, device))
             }
@@ -155,6 +190,15 @@ impl DecoderSettings {
 }
 
 impl DecoderSettings {
+    /// How texts are searched for, where it writes texts.
+    pub fn decoding(&self) -> Option<&DecodingSettings> {
+        match self {
+            Self::Generator(it) => Some(&it.settings.decoding),
+            Self::Ctc(it) => Some(&it.decoding),
+            Self::Category(_) | Self::Binary(_) | Self::Set(_) | Self::Number(_) | Self::Vector(_) | Self::Embedding(_) => None,
+        }
+    }
+
     /// Where its parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {
@@ -163,6 +207,7 @@ impl DecoderSettings {
             | Self::Set(SetDecoder::Classifier(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
             Self::Category(CategoryDecoder::Svm(_)) | Self::Binary(BinaryDecoder::Svm(_)) => Origin::FRESH,
             Self::Number(_) | Self::Vector(_) | Self::Embedding(_) => Origin::FRESH,
+            Self::Generator(_) | Self::Ctc(_) => Origin::FRESH,
         }
     }
 }

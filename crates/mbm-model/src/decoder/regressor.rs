@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 
 use super::Decode;
-use crate::Fused;
 use crate::layer::{Activation, Dense, DenseSpec};
+use crate::{Fused, Target};
 
 settings! {
     /// Dense layers and a linear one.
@@ -53,7 +53,7 @@ impl Regressor {
 }
 
 impl Decode for Regressor {
-    fn decode(&self, fused: &Fused) -> Tensor<2> {
+    fn decode(&self, fused: &Fused, _target: Option<&Target>) -> Tensor<2> {
         self.forward(fused.pooled.clone())
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use mbm_config::{choices, settings};
 
 use super::Decode;
-use crate::Fused;
+use crate::{Fused, Target};
 
 choices! {
     /// How the hyperplanes are found.
@@ -58,7 +58,7 @@ impl SvmSettings {
 }
 
 impl Decode for Svm {
-    fn decode(&self, fused: &Fused) -> Tensor<2> {
+    fn decode(&self, fused: &Fused, _target: Option<&Target>) -> Tensor<2> {
         self.linear.forward(fused.pooled.clone())
     }
 

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::Shape;
@@ -327,9 +327,13 @@ impl Init<'_> {
 
     fn transformer(&self, it: &TransformerSettings) -> SequenceEncoder {
         let (stem, width) = self.stem(it.hidden_size);
-        let stem = match stem {
-            Stem::Frames(_) => Stem::Projection(LinearConfig::new(width, it.hidden_size).init(self.device)),
-            lookup => lookup,
+        let stem = match (stem, self.shape) {
+            // As small as places are beside them once they are scaled by the root of the width.
+            (_, Shape::Tokens { vocab_size, .. }) => {
+                let normal = Initializer::Normal { mean: 0.0, std: 1.0 / (it.hidden_size as f64).sqrt() };
+                Stem::Lookup(EmbeddingConfig::new(*vocab_size, it.hidden_size).with_initializer(normal).init(self.device))
+            }
+            (_, _) => Stem::Projection(LinearConfig::new(width, it.hidden_size).init(self.device)),
         };
         let spec = TransformerSpec {
             dropout: it.dropout,

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Bool, Device, Tensor, activation};
+use burn::tensor::{Bool, Device, Int, Tensor, activation};
 
-use super::Dropout;
+use super::{Dropout, rotated};
 use crate::{Steps, operation};
 
 /// Attention of queries to the valid steps of a sequence.
@@ -19,6 +19,19 @@ pub struct Attention {
     n_heads: usize,
     #[module(skip)]
     is_causal: bool,
+    #[module(skip)]
+    is_rotary: bool,
+}
+
+/// What queries attend to: keys and values, ready to be used many times.
+#[derive(Debug, Clone)]
+pub(crate) struct KeysValues {
+    /// `[batch, keys, width]`
+    pub keys: Tensor<3>,
+    /// `[batch, keys, width]`
+    pub values: Tensor<3>,
+    /// `[batch, keys]`
+    pub mask: Tensor<2, Bool>,
 }
 
 impl Attention {
@@ -33,6 +46,7 @@ impl Attention {
             dropout: Dropout::new(dropout),
             n_heads,
             is_causal: false,
+            is_rotary: false,
         }
     }
 
@@ -41,34 +55,73 @@ impl Attention {
         Self { is_causal, ..self }
     }
 
+    /// Whether queries and keys are turned by their places (Su et al. 2021); they are then the same steps.
+    pub fn rotary(self, is_rotary: bool) -> Self {
+        Self { is_rotary, ..self }
+    }
+
     /// `[batch, queries, width]` attends to `[batch, keys, width]`.
     pub fn forward(&self, x: Tensor<3>, context: &Steps) -> Tensor<3> {
+        let context = self.keys_values(context.clone(), 0);
+        self.attend_to(x, 0, &context, self.is_causal)
+    }
+
+    /// What [`Attention::forward`] makes of a context whose first step stands at `first`.
+    pub fn keys_values(&self, context: Steps, first: usize) -> KeysValues {
+        let keys = self.turned(self.key.forward(context.values.clone()), first);
+        KeysValues { keys, values: self.value.forward(context.values), mask: context.mask }
+    }
+
+    /// `[batch, queries, width]`, the first of them at `first`, attends to what is there.
+    pub fn attend_to(&self, x: Tensor<3>, first: usize, context: &KeysValues, is_causal: bool) -> Tensor<3> {
         let [batch, queries, _] = x.dims();
-        let [_, keys, _] = context.values.dims();
+        let [_, keys, _] = context.keys.dims();
         let factors = self.dropout.factors([batch, self.n_heads, queries, keys], &x.device());
-        let all = [self.query.forward(x), self.key.forward(context.values.clone()), self.value.forward(context.values.clone())];
+        let all = [self.turned(self.query.forward(x), first), context.keys.clone(), context.values.clone()];
         let joined = if operation::ARE_THERE {
-            operation::attend(all, context.mask.clone().float(), factors, self.n_heads, self.is_causal)
+            operation::attend(all, context.mask.clone().float(), factors, self.n_heads, is_causal)
         } else {
-            self.attend(all, &context.mask, factors)
+            self.attend(all, &context.mask, factors, is_causal)
         };
         self.output.forward(joined)
     }
 
+    /// The weights of `[batch, queries, width]` on what is there, mean over the heads: `[batch, queries, keys]`.
+    pub fn weights(&self, x: Tensor<3>, context: &KeysValues) -> Tensor<3> {
+        let weights = self.softmax(self.query.forward(x), context.keys.clone(), &context.mask, false);
+        weights.mean_dim(1).squeeze_dim(1)
+    }
+
+    fn turned(&self, x: Tensor<3>, first: usize) -> Tensor<3> {
+        if self.is_rotary { rotated(x, self.n_heads, first) } else { x }
+    }
+
     /// The same in operations that every backend has.
-    fn attend(&self, [q, k, v]: [Tensor<3>; 3], mask: &Tensor<2, Bool>, factors: Option<Tensor<4>>) -> Tensor<3> {
-        let ([batch, queries, width], [_, keys, _]) = (q.dims(), k.dims());
-        let scale = 1.0 / ((width / self.n_heads) as f64).sqrt();
-        let (q, k, v) = (self.heads(q), self.heads(k), self.heads(v)); // [batch, heads, steps, head width]
-        let scores = q.matmul(k.swap_dims(2, 3)) * scale; // [batch, heads, queries, keys]
-        let gaps = mask.clone().bool_not().reshape([batch, 1, 1, keys]).expand(scores.dims());
-        let gaps = if self.is_causal { gaps.bool_or(self.later(&scores)) } else { gaps };
-        let weights = activation::softmax(scores.mask_fill(gaps, -1e9), 3);
+    fn attend(
+        &self,
+        [q, k, v]: [Tensor<3>; 3],
+        mask: &Tensor<2, Bool>,
+        factors: Option<Tensor<4>>,
+        is_causal: bool,
+    ) -> Tensor<3> {
+        let [batch, queries, width] = q.dims();
+        let weights = self.softmax(q, k, mask, is_causal);
         let weights = match factors {
             Some(factors) => weights * factors,
             None => weights,
         };
-        weights.matmul(v).swap_dims(1, 2).reshape([batch, queries, width])
+        weights.matmul(self.heads(v)).swap_dims(1, 2).reshape([batch, queries, width])
+    }
+
+    /// `[batch, heads, queries, keys]`
+    fn softmax(&self, q: Tensor<3>, k: Tensor<3>, mask: &Tensor<2, Bool>, is_causal: bool) -> Tensor<4> {
+        let ([batch, _, width], [_, keys, _]) = (q.dims(), k.dims());
+        let scale = 1.0 / ((width / self.n_heads) as f64).sqrt();
+        let (q, k) = (self.heads(q), self.heads(k)); // [batch, heads, steps, head width]
+        let scores = q.matmul(k.swap_dims(2, 3)) * scale; // [batch, heads, queries, keys]
+        let gaps = mask.clone().bool_not().reshape([batch, 1, 1, keys]).expand(scores.dims());
+        let gaps = if is_causal { gaps.bool_or(self.later(&scores)) } else { gaps };
+        activation::softmax(scores.mask_fill(gaps, -1e9), 3)
     }
 
     /// True where the key comes after the query, in the shape of `scores`.
@@ -84,6 +137,26 @@ impl Attention {
     }
 }
 
+impl KeysValues {
+    /// With steps behind its own.
+    pub fn extended(self, others: Self) -> Self {
+        Self {
+            keys: Tensor::cat(vec![self.keys, others.keys], 1),
+            values: Tensor::cat(vec![self.values, others.values], 1),
+            mask: Tensor::cat(vec![self.mask, others.mask], 1),
+        }
+    }
+
+    /// Some of its rows.
+    pub fn select(self, rows: &Tensor<1, Int>) -> Self {
+        Self {
+            keys: self.keys.select(0, rows.clone()),
+            values: self.values.select(0, rows.clone()),
+            mask: self.mask.int().select(0, rows.clone()).equal_scalar(1),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
@@ -94,14 +167,14 @@ mod tests {
     fn one_operation_gives_what_many_give() {
         let device = Device::flex().autodiff();
         for is_causal in [false, true] {
-            let attention = Attention::new(12, 3, 0.0, &device).causal(is_causal);
+            let attention = Attention::new(12, 3, 0.0, &device);
             let random = |dims| Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), &device).require_grad();
             let all = [random([2, 5, 12]), random([2, 5, 12]), random([2, 5, 12])];
             let mask = Tensor::<2, Bool>::from_data([[true, true, true, false, false], [true; 5]], &device);
             let factors = Tensor::<4>::random([2, 3, 5, 5], Distribution::Uniform(0.0, 2.0), &device);
             let weights = Tensor::<3>::random([2, 5, 12], Distribution::Normal(0.0, 1.0), &device);
             let one = operation::attend(all.clone(), mask.clone().float(), Some(factors.clone()), 3, is_causal);
-            let many = attention.attend(all.clone(), &mask, Some(factors));
+            let many = attention.attend(all.clone(), &mask, Some(factors), is_causal);
             let near = |a: Tensor<3>, b: Tensor<3>| assert!((a - b).abs().max().into_scalar::<f32>() < 1e-5);
             near(one.clone().inner(), many.clone().inner());
             let (one, many) = ((one * weights.clone()).sum().backward(), (many * weights).sum().backward());

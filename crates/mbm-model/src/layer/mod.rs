@@ -12,18 +12,18 @@ mod recurrent;
 mod transformer;
 
 pub use activation::Activation;
-pub(crate) use attention::Attention;
+pub(crate) use attention::{Attention, KeysValues};
 pub(crate) use conv::{Conv, ConvNorm, ConvNormSpec, Rectifier, conv1d};
 pub(crate) use dense::{Dense, DenseSpec};
 pub(crate) use dropout::Dropout;
 pub use dropout::seed_dropout;
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use pool::MaxPool;
-pub(crate) use position::sinusoids;
+pub(crate) use position::{rotated, sinusoids};
 pub use recurrent::CellType;
-pub(crate) use recurrent::{Recurrent, RecurrentSpec};
+pub(crate) use recurrent::{CellState, Recurrent, RecurrentSpec};
 pub use transformer::NormPlace;
-pub(crate) use transformer::{Transformer, TransformerSpec};
+pub(crate) use transformer::{LayerCache, Transformer, TransformerSpec};
 
 use burn::tensor::{Device, Distribution, Tensor};
 

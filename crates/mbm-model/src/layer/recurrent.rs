@@ -58,6 +58,15 @@ struct Cell {
     hidden_size: usize,
 }
 
+/// What a cell hands on from step to step.
+#[derive(Debug, Clone)]
+pub(crate) struct CellState {
+    /// `[batch, hidden]`
+    pub hidden: Tensor<2>,
+    /// `[batch, hidden]`: an LSTM's cells; zeros for the others.
+    pub memory: Tensor<2>,
+}
+
 impl CellType {
     fn n_gates(self) -> usize {
         match self {
@@ -111,6 +120,22 @@ impl Recurrent {
             (values, last) = (outputs, Some(state));
         }
         (values, last.expect("a stack has one layer at least"))
+    }
+
+    /// The states before the first step.
+    pub fn start(&self, batch: usize, device: &Device) -> Vec<CellState> {
+        let zeros = |layer: &Layer| Tensor::zeros([batch, layer.forward.hidden_size], device);
+        self.layers.iter().map(|layer| CellState { hidden: zeros(layer), memory: zeros(layer) }).collect()
+    }
+
+    /// One step of a stack in one direction, `[batch, input]` to `[batch, hidden]`.
+    pub fn step(&self, x: Tensor<2>, states: &mut [CellState]) -> Tensor<2> {
+        self.layers.iter().zip(states).enumerate().fold(x, |x, (layer_idx, (layer, state))| {
+            let x = if layer_idx > 0 { self.dropout.forward(x) } else { x };
+            let (hidden, memory) = layer.forward.step(x, state.hidden.clone(), state.memory.clone());
+            *state = CellState { hidden: hidden.clone(), memory };
+            hidden
+        })
     }
 }
 

@@ -1,11 +1,11 @@
-//! A stack of transformer encoder layers, normalised before or after each part.
+//! A stack of transformer layers, normalised before or after each part: encoders, and decoders, which attend to a context as well.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Bool, Device, Tensor};
 use mbm_config::choices;
 
-use super::{Activation, Attention, Dropout, LayerNorm};
+use super::{Activation, Attention, Dropout, KeysValues, LayerNorm};
 use crate::Steps;
 
 choices! {
@@ -31,6 +31,10 @@ pub(crate) struct TransformerSpec {
     /// Whether a step attends to none that comes later.
     pub is_causal: bool,
     pub activation: Activation,
+    /// Whether steps are turned by their places.
+    pub is_rotary: bool,
+    /// Whether layers attend to a context between their own steps and the feed-forward part.
+    pub has_context: bool,
 }
 
 /// Layers of self-attention and feed-forward.
@@ -44,6 +48,7 @@ pub struct Transformer {
 struct Layer {
     attention: Attention,
     attention_norm: LayerNorm,
+    context: Option<Context>,
     widen: Linear,
     narrow: Linear,
     feed_forward_norm: LayerNorm,
@@ -52,6 +57,22 @@ struct Layer {
     norm: NormPlace,
     #[module(skip)]
     activation: Activation,
+}
+
+/// The part of a layer that attends to a context.
+#[derive(Module, Debug)]
+struct Context {
+    attention: Attention,
+    norm: LayerNorm,
+}
+
+/// What a layer keeps while steps come one by one.
+#[derive(Debug, Clone)]
+pub(crate) struct LayerCache {
+    /// `[rows, steps so far, width]`
+    pub own: Option<KeysValues>,
+    /// `[contexts, keys, width]`
+    pub context: KeysValues,
 }
 
 impl TransformerSpec {
@@ -67,6 +88,8 @@ impl TransformerSpec {
             norm_eps: LayerNorm::EPSILON,
             is_causal: false,
             activation: Activation::Gelu,
+            is_rotary: false,
+            has_context: false,
         }
     }
 
@@ -80,9 +103,11 @@ impl TransformerSpec {
     }
 
     fn layer(&self, device: &Device) -> Layer {
+        let attention = || Attention::new(self.width, self.n_heads, self.dropout, device);
         Layer {
-            attention: Attention::new(self.width, self.n_heads, self.dropout, device).causal(self.is_causal),
+            attention: attention().causal(self.is_causal).rotary(self.is_rotary),
             attention_norm: self.norm(device),
+            context: self.has_context.then(|| Context { attention: attention(), norm: self.norm(device) }),
             widen: LinearConfig::new(self.width, self.feed_forward).init(device),
             narrow: LinearConfig::new(self.feed_forward, self.width).init(device),
             feed_forward_norm: self.norm(device),
@@ -96,40 +121,108 @@ impl TransformerSpec {
 impl Transformer {
     /// `[batch, steps, width]` to the same shape.
     pub fn forward(&self, steps: Steps) -> Steps {
+        self.run(steps, None)
+    }
+
+    /// The same for layers that attend to a context.
+    pub fn forward_with(&self, steps: Steps, context: &Steps) -> Steps {
+        self.run(steps, Some(context))
+    }
+
+    fn run(&self, steps: Steps, context: Option<&Steps>) -> Steps {
         let Steps { values, mask } = steps;
-        let values = self.layers.iter().fold(values, |x, layer| {
-            let steps = Steps { values: x, mask: mask.clone() };
-            layer.forward(steps)
-        });
-        let values = match &self.last_norm {
+        let values = self.layers.iter().fold(values, |x, layer| layer.forward(x, &mask, context));
+        Steps { values: self.normed(values), mask }
+    }
+
+    fn normed(&self, values: Tensor<3>) -> Tensor<3> {
+        match &self.last_norm {
             Some(norm) => norm.forward(values),
             None => values,
+        }
+    }
+
+    /// What [`Transformer::step`] begins with, for layers that attend to a context.
+    pub fn start(&self, context: &Steps) -> Vec<LayerCache> {
+        let cache = |layer: &Layer| {
+            let attention = &layer.context.as_ref().expect("a decoder's layers have a context").attention;
+            LayerCache { own: None, context: attention.keys_values(context.clone(), 0) }
         };
-        Steps { values, mask }
+        self.layers.iter().map(cache).collect()
+    }
+
+    /// The step at `place` of every row, `[rows, 1, width]`; rows of one context lie side by side, equally many of each.
+    pub fn step(&self, x: Tensor<3>, place: usize, caches: &mut [LayerCache]) -> Tensor<3> {
+        let x = self.layers.iter().zip(caches).fold(x, |x, (layer, cache)| layer.step(x, place, cache));
+        self.normed(x)
+    }
+
+    /// How much each step attends to each key of the context in the last layer, mean over heads: `[batch, steps, keys]`.
+    pub fn attention(&self, steps: Steps, context: &Steps) -> Tensor<3> {
+        let (last, others) = self.layers.split_last().expect("a stack has one layer at least");
+        let x = others.iter().fold(steps.values, |x, layer| layer.forward(x, &steps.mask, Some(context)));
+        last.attention(x, &steps.mask, context)
     }
 }
 
 impl Layer {
-    fn forward(&self, steps: Steps) -> Tensor<3> {
-        let x = steps.values.clone();
+    fn forward(&self, x: Tensor<3>, mask: &Tensor<2, Bool>, context: Option<&Steps>) -> Tensor<3> {
+        let x = self.attended(x, mask);
+        let x = match (&self.context, context) {
+            (Some(part), Some(context)) => self.part(&part.norm, x, |x| part.attention.forward(x, context)),
+            (_, _) => x,
+        };
+        self.part(&self.feed_forward_norm, x, |x| self.feed_forward(x))
+    }
+
+    fn attended(&self, x: Tensor<3>, mask: &Tensor<2, Bool>) -> Tensor<3> {
+        self.part(&self.attention_norm, x, |x| {
+            let steps = Steps { values: x.clone(), mask: mask.clone() };
+            self.attention.forward(x, &steps)
+        })
+    }
+
+    fn step(&self, x: Tensor<3>, place: usize, cache: &mut LayerCache) -> Tensor<3> {
+        let x = self.part(&self.attention_norm, x, |x| {
+            let new = self.attention.keys_values(Steps::full(x.clone()), place);
+            let own = match cache.own.take() {
+                Some(own) => own.extended(new),
+                None => new,
+            };
+            let attended = self.attention.attend_to(x, place, &own, false);
+            cache.own = Some(own);
+            attended
+        });
+        let x = match &self.context {
+            Some(part) => self.part(&part.norm, x, |x| {
+                let ([rows, _, width], [contexts, _, _]) = (x.dims(), cache.context.keys.dims());
+                let queries = x.reshape([contexts, rows / contexts, width]);
+                part.attention.attend_to(queries, 0, &cache.context, false).reshape([rows, 1, width])
+            }),
+            None => x,
+        };
+        self.part(&self.feed_forward_norm, x, |x| self.feed_forward(x))
+    }
+
+    fn attention(&self, x: Tensor<3>, mask: &Tensor<2, Bool>, context: &Steps) -> Tensor<3> {
+        let x = self.attended(x, mask);
+        let part = self.context.as_ref().expect("a decoder's layers have a context");
+        let x = match self.norm {
+            NormPlace::Pre => part.norm.forward(x),
+            NormPlace::Post => x,
+        };
+        part.attention.weights(x, &part.attention.keys_values(context.clone(), 0))
+    }
+
+    /// A part beside what goes into it, normalised before or after.
+    fn part(&self, norm: &LayerNorm, x: Tensor<3>, run: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         match self.norm {
-            NormPlace::Pre => {
-                let normed = Steps { values: self.attention_norm.forward(x.clone()), mask: steps.mask };
-                let x = x + self.attend(&normed);
-                x.clone() + self.feed_forward(self.feed_forward_norm.forward(x))
-            }
-            NormPlace::Post => {
-                let x = self.attention_norm.forward(x + self.attend(&steps));
-                self.feed_forward_norm.forward(x.clone() + self.feed_forward(x))
-            }
+            NormPlace::Pre => x.clone() + self.dropout.forward(run(norm.forward(x))),
+            NormPlace::Post => norm.forward(x.clone() + self.dropout.forward(run(x))),
         }
     }
 
-    fn attend(&self, steps: &Steps) -> Tensor<3> {
-        self.dropout.forward(self.attention.forward(steps.values.clone(), steps))
-    }
-
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.dropout.forward(self.narrow.forward(self.activation.apply(self.widen.forward(x))))
+        self.narrow.forward(self.activation.apply(self.widen.forward(x)))
     }
 }

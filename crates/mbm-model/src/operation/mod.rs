@@ -2,6 +2,7 @@
 
 mod attention;
 mod conv;
+mod cross_entropy;
 mod gelu;
 mod layer_norm;
 mod lstm;
@@ -108,8 +109,31 @@ pub(crate) fn attend(
     Tensor::from_dispatch(<Dispatch as Operations>::attend(queries, keys, values, mask, factors, heads, is_causal))
 }
 
+/// What tokens cost: hidden values `[tokens, width]`, a weight `[vocabulary, width]`, a bias `[vocabulary]`, the right ids `[tokens]`, and the
+/// share of the target that is spread over the vocabulary. `[tokens, 3]`: the smoothed cross-entropy, which alone has a gradient, the plain
+/// one, and 1 where the right id is the likeliest.
+pub(crate) fn token_costs(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    targets: Tensor<1>,
+    smoothing: f64,
+) -> Tensor<2> {
+    let (hidden, weight) = (hidden.into_dispatch(), weight.into_dispatch());
+    let (bias, targets) = (bias.into_dispatch(), targets.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::token_costs(hidden, weight, bias, targets, smoothing as f32))
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Operations: Backend {
+    fn token_costs(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        smoothing: f32,
+    ) -> FloatTensor<Self>;
+
     fn lstm(
         inputs: FloatTensor<Self>,
         input_weight: FloatTensor<Self>,
@@ -163,6 +187,10 @@ trait Operations: Backend {
 }
 
 impl Operations for Flex {
+    fn token_costs(hidden: FlexTensor, weight: FlexTensor, bias: FlexTensor, targets: FlexTensor, smoothing: f32) -> FlexTensor {
+        cross_entropy::run([hidden, weight, bias, targets], smoothing).1
+    }
+
     fn lstm(
         inputs: FlexTensor,
         input_weight: FlexTensor,
@@ -233,6 +261,16 @@ impl Operations for Flex {
 }
 
 impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
+    fn token_costs(
+        hidden: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        targets: FloatTensor<Self>,
+        smoothing: f32,
+    ) -> FloatTensor<Self> {
+        cross_entropy::tracked::<C>([hidden, weight, bias, targets], smoothing)
+    }
+
     fn lstm(
         inputs: FloatTensor<Self>,
         input_weight: FloatTensor<Self>,

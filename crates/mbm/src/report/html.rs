@@ -6,7 +6,7 @@ const STYLE: &str = "
 body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground);max-width:1080px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid var(--line);padding-bottom:.3rem}h3{font-size:1rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.25rem .7rem;border-bottom:1px solid var(--line);text-align:left}
-.matrix td,.matrix th{text-align:center;border:1px solid var(--line)}.scroll{overflow-x:auto}
+.matrix td,.matrix th{text-align:center;border:1px solid var(--line)}.scroll{overflow-x:auto}.map td{min-width:1.2rem;padding:.2rem}.map th{padding:.2rem .4rem;font-weight:400}.turned{writing-mode:vertical-rl;transform:rotate(180deg);border:0}
 .grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:1.2rem}.dim{color:var(--dim)}
 svg{width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px}
 pre{background:var(--panel);padding:1rem;overflow-x:auto;border-radius:6px;font-size:13px}

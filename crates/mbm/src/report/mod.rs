@@ -4,6 +4,7 @@ mod chart;
 mod gallery;
 mod html;
 mod pictures;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,17 +67,20 @@ pub(crate) fn write_report(
     page.section("Metrics", &metrics(measured));
     page.section("What each input adds", &subset_table(measured, predictor));
     page.section("Learning curves", &learning_curves(measured, predictor)?);
-    for (field, scored) in predictor.outputs.iter().zip(measured.scored) {
+    for (output, (field, scored)) in predictor.outputs.iter().zip(measured.scored).enumerate() {
         let classes = class_names(&field.preprocessor);
         let content = match scored {
             Scored::Classes(scored) => classification(scored, &classes)?,
             Scored::Labels(scored) => labels(scored, &classes),
             Scored::Numbers(scored) => regression(scored)?,
             Scored::Embeddings(scored) => retrieval(scored)?,
+            Scored::Texts(scored) => texts::texts(predictor, dataset, output, scored)?,
         };
         page.section(&format!("Output {}", field.name), &content);
     }
-    page.section("The worst rows", &pictures::worst_rows(predictor, dataset, measured.rows)?);
+    if !matches!(measured.scored[0], Scored::Texts(_)) {
+        page.section("The worst rows", &pictures::worst_rows(predictor, dataset, measured.rows)?);
+    }
     page.section("Cells that could not be read", &faults(outcome));
     page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
     std::fs::write(path, page.finish()).map_err(Error::io(path))

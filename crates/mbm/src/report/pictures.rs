@@ -9,6 +9,7 @@ use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
 
 use super::html::{escape, number};
 use crate::error::Error;
+use crate::head::Head;
 use crate::prediction::{Prediction, argmax, class_names};
 use crate::predictor::Predictor;
 use crate::write::Value;
@@ -68,16 +69,19 @@ fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor)
             Some((cost, format!("{} values", said.len()), format!("{} values", values.len())))
         }
         (Prediction::Embeddings(_), Payload::Items(_), _) => {
-            let Some(Value::Number(cosine)) = prediction.values(preprocessor).into_iter().next() else { return None };
+            let Some(Value::Number(cosine)) = prediction.values(preprocessor, &Head::Linear).into_iter().next() else {
+                return None;
+            };
             Some((1.0 - cosine, format!("cosine {}", number(cosine)), "a pair".to_owned()))
         }
         (Prediction::Classes(_) | Prediction::Number(_) | Prediction::Labels(_), _, _)
-        | (Prediction::Vector(_) | Prediction::Embeddings(_), _, _) => None,
+        | (Prediction::Vector(_) | Prediction::Embeddings(_) | Prediction::Texts(_), _, _) => None,
     }
 }
 
-fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<String, Error> {
-    let row = dataset.table.row(wrong.row_idx)?;
+/// What the model saw of a row.
+pub(super) fn inputs(predictor: &Predictor, dataset: &Dataset, row_idx: usize) -> Result<String, Error> {
+    let row = dataset.table.row(row_idx)?;
     let mut content = String::new();
     for field in &predictor.inputs {
         let cell = dataset.table.position(&field.column).map_or(&Cell::Empty, |at| &row[at]);
@@ -89,6 +93,11 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
             }
         });
     }
+    Ok(content)
+}
+
+fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<String, Error> {
+    let content = inputs(predictor, dataset, wrong.row_idx)?;
     let (said, truth) = (escape(&wrong.said), escape(&wrong.truth));
     Ok(format!(
         "<div class=card>{content}<div><b>predicted {said}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>",

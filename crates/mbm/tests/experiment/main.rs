@@ -3,6 +3,7 @@
 
 mod pretrained;
 mod retrieval;
+mod texts;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

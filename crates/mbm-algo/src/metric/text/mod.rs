@@ -11,6 +11,7 @@ mod ter;
 mod words;
 
 pub use bleu::{Bleu, bleu};
+pub use chrf::chrf;
 pub use edits::edit_distance;
 pub use words::WordCut;
 
@@ -43,8 +44,8 @@ pub struct Forced {
 /// The metrics of texts.
 pub const TEXTS: &[Metric<Written>] = &[
     higher("bleu", |it| bleu(it).map(|bleu| bleu.score)),
-    higher("chrf", |it| chrf::chrf(it, 0)),
-    higher("chrf_plus_plus", |it| chrf::chrf(it, 2)),
+    higher("chrf", |it| chrf(it, 0)),
+    higher("chrf_plus_plus", |it| chrf(it, 2)),
     lower("ter", ter::ter),
     higher("rouge_1", |it| rouge::rouge_n(it, 1)),
     higher("rouge_2", |it| rouge::rouge_n(it, 2)),

@@ -1,0 +1,113 @@
+//! Commands that write texts: translate, caption.
+
+use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use mbm::{Cell, Predictor, Writing};
+
+use crate::args::{Caption, Decoding, Translate};
+use crate::output::line;
+
+/// Lines that are translated at once, where nobody waits for the first.
+const LINES: usize = 256;
+
+/// Translates a text, or standard input line by line.
+pub fn translate(args: &Translate) -> Result<()> {
+    let predictor = open(&args.model_path, "text", &args.decoding)?;
+    let writing = predictor.writing("text")?;
+    if !args.text.is_empty() {
+        let text = Cell::text(&args.text.join(" "));
+        if args.decoding.stream {
+            return stream(&writing, text);
+        }
+        return print(&writing.texts(vec![text]), &args.decoding);
+    }
+    let n_lines = if stdin().is_terminal() { 1 } else { LINES };
+    let mut lines = stdin().lock().lines();
+    loop {
+        let chunk: Vec<String> =
+            lines.by_ref().take(n_lines).collect::<Result<_, _>>().context("standard input is not UTF-8 text")?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        print(&writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()), &args.decoding)?;
+    }
+}
+
+/// Writes a caption for each picture.
+pub fn caption(args: &Caption) -> Result<()> {
+    let predictor = open(&args.model_path, "image", &args.decoding)?;
+    let writing = predictor.writing("image")?;
+    let cells =
+        |paths: &[std::path::PathBuf]| paths.iter().map(|path| Cell::text(&path.display().to_string())).collect::<Vec<_>>();
+    if let ([picture], true) = (&cells(&args.pictures)[..], args.decoding.stream) {
+        return stream(&writing, picture.clone());
+    }
+    let mut n_unreadable = 0;
+    for chunk in args.pictures.chunks(LINES) {
+        for (path, texts) in chunk.iter().zip(writing.texts(cells(chunk))) {
+            match texts {
+                Ok(texts) if args.pictures.len() == 1 => print(&[Ok(texts)], &args.decoding)?,
+                Ok(texts) => texts.iter().try_for_each(|(text, _)| line(&format!("{}\t{text}", path.display())))?,
+                Err(message) => {
+                    eprintln!("{}: {message}", path.display());
+                    n_unreadable += 1;
+                }
+            }
+        }
+    }
+    if n_unreadable > 0 {
+        bail!("{n_unreadable} of {} pictures cannot be read", args.pictures.len());
+    }
+    Ok(())
+}
+
+fn open(path: &Path, input: &str, asked: &Decoding) -> Result<Predictor> {
+    let mut predictor = Predictor::open(path)?;
+    let prefix = asked.prefix.as_deref().map(|text| predictor.writing(input).map(|writing| writing.prefix(text))).transpose()?;
+    predictor.set_decoding(&|decoding| {
+        let settings = &mut decoding.settings;
+        asked.beam_width.iter().for_each(|it| settings.beam_width = (*it).into());
+        asked.length_penalty.iter().for_each(|it| settings.length_penalty = *it);
+        asked.n_best.iter().for_each(|it| settings.num_return_sequences = (*it).into());
+        settings.do_sample |= asked.sample;
+        asked.temperature.iter().for_each(|it| settings.temperature = *it);
+        asked.top_k.iter().for_each(|it| settings.top_k = *it);
+        asked.top_p.iter().for_each(|it| settings.top_p = *it);
+        asked.no_repeat_ngram_size.iter().for_each(|it| settings.no_repeat_ngram_size = *it);
+        asked.min_length.iter().for_each(|it| settings.min_length = *it);
+        asked.max_length.iter().for_each(|it| decoding.max_length = *it);
+        asked.seed.iter().for_each(|it| decoding.seed = *it);
+        prefix.iter().for_each(|prefix| decoding.prefix.clone_from(prefix));
+    });
+    Ok(predictor)
+}
+
+/// A line for each text; of several for one input, each behind its score.
+fn print(all: &[Result<Vec<(String, f64)>, String>], asked: &Decoding) -> Result<()> {
+    for texts in all {
+        let texts = texts.as_ref().map_err(|message| anyhow::anyhow!("{message}"))?;
+        match (&texts[..], asked.n_best) {
+            ([], _) => line("")?,
+            ([(text, _)], None) => line(text)?,
+            (texts, _) => texts.iter().try_for_each(|(text, score)| line(&format!("{score:.4}\t{text}")))?,
+        }
+    }
+    Ok(())
+}
+
+/// A text as it grows. What was shown is not taken back: a token may change how the one before is written, so the last is held until the
+/// next is there.
+fn stream(writing: &Writing, cell: Cell) -> Result<()> {
+    let mut shown = String::new();
+    let mut show = |text: &str| {
+        if let Some(more) = text.strip_prefix(shown.as_str()) {
+            let _ = write!(stdout(), "{more}").and_then(|()| stdout().flush());
+            shown = text.to_owned();
+        }
+    };
+    let text = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
+    show(&text);
+    line("")
+}

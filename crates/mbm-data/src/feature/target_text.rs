@@ -1,0 +1,156 @@
+//! Texts that a model learns to write.
+
+use std::path::Path;
+
+use mbm_config::settings;
+use serde::{Deserialize, Serialize};
+
+use super::text::cased;
+use super::tokenizer::{Tokenizer, TokenizerFitter, tidy};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
+use crate::{Cause, Cell, Fault, Payload};
+
+settings! {
+    /// How texts that are to be written are read.
+    pub struct TargetTextPreprocessing {
+        /// The tokenizer.
+        tokenizer: TokenizerKind = TokenizerKind::Bpe;
+        /// The most tokens that the vocabulary holds; of `bpe` the 256 bytes are always there.
+        most_common: usize = 8_000 => 8..=1_000_000;
+        /// The most tokens of one text; the rest is cut off.
+        max_sequence_length: usize = 256 => 2..=16_384;
+        /// Whether capitals count as small letters.
+        lowercase: bool = false;
+        /// A text input that has the same tokens; they are then trained on both.
+        share_vocabulary_with: Option<String> = None;
+        /// What becomes of rows without a text.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+/// A fitted reader of texts to write: `Tokens [steps]`, the last of them [`FittedTargetText::END`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FittedTargetText {
+    /// The vocabulary.
+    pub tokenizer: Tokenizer,
+    /// The most tokens of a text, the end included.
+    pub max_steps: usize,
+    /// Tokens of the longest training text, the end included.
+    pub longest: usize,
+    /// Whether capitals count as small letters.
+    pub lowercase: bool,
+}
+
+struct TargetTextFitter {
+    tokenizer: TokenizerFitter,
+    texts: Vec<String>,
+    settings: TargetTextPreprocessing,
+}
+
+impl TargetTextPreprocessing {
+    /// Starts fitting.
+    pub fn fitter(&self) -> Box<dyn Fitter> {
+        let tokenizer = TokenizerFitter::new(self.tokenizer, self.most_common, self.max_sequence_length, None).with_ends();
+        Box::new(TargetTextFitter { tokenizer, texts: Vec::new(), settings: self.clone() })
+    }
+}
+
+impl FittedTargetText {
+    /// What a text begins after.
+    pub const BEGIN: u32 = 2;
+    /// What a text ends with.
+    pub const END: u32 = 3;
+    /// Ids from here on are text.
+    pub const N_SPECIAL: u32 = 4;
+
+    /// The text of a cell as it is compared with what was written.
+    pub fn reference(&self, cell: &Cell) -> Option<String> {
+        let text = tidy(&cased(text_of(cell).ok()?, self.lowercase));
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// The tokens of a text, without its end.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(&cased(text.to_owned(), self.lowercase))
+    }
+}
+
+impl Fitter for TargetTextFitter {
+    fn observe(&mut self, cell: &Cell, folder: &Path) {
+        self.observe_beside(cell, folder);
+        if let Ok(text) = text_of(cell) {
+            self.texts.push(text);
+        }
+    }
+
+    fn observe_beside(&mut self, cell: &Cell, _folder: &Path) {
+        if let Ok(text) = text_of(cell) {
+            self.tokenizer.observe(cased(text, self.settings.lowercase));
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+        let TargetTextPreprocessing { max_sequence_length, lowercase, .. } = self.settings;
+        let mut fitted =
+            FittedTargetText { tokenizer: self.tokenizer.finish()?, max_steps: max_sequence_length, longest: 0, lowercase };
+        let longest = self.texts.iter().map(|text| fitted.encode(text).len() + 1).max();
+        fitted.longest = longest.unwrap_or(2).clamp(2, max_sequence_length);
+        Ok(Preprocessor::TargetText(fitted))
+    }
+}
+
+impl Preprocess for FittedTargetText {
+    fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
+        let mut ids = self.encode(&text_of(cell)?);
+        if ids.is_empty() {
+            return Err(Fault::new(Cause::Empty, "no tokens"));
+        }
+        ids.push(Self::END);
+        ids.truncate(self.max_steps);
+        Ok(Payload::Tokens(ids))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        ensure(self.tokenizer.vocab_size() > Self::N_SPECIAL as usize, "the size of the vocabulary")?;
+        ensure((2..=16_384).contains(&self.max_steps), "the length limit")?;
+        ensure((2..=self.max_steps).contains(&self.longest), "the longest text")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitted(settings: &TargetTextPreprocessing) -> FittedTargetText {
+        let mut fitter = settings.fitter();
+        ["ein Hund", "eine Katze läuft"].iter().for_each(|text| fitter.observe(&Cell::text(text), Path::new(".")));
+        fitter.observe_beside(&Cell::text("a dog 狗"), Path::new("."));
+        let Ok(Preprocessor::TargetText(fitted)) = fitter.finish() else { panic!() };
+        fitted
+    }
+
+    #[test]
+    fn a_text_ends_with_its_end_and_comes_back() {
+        let settings = TargetTextPreprocessing { tokenizer: TokenizerKind::Characters, ..mbm_config::defaults() };
+        let fitted = fitted(&settings);
+        assert_eq!(fitted.longest, "eine Katze läuft".chars().count() + 1);
+        let Ok(Payload::Tokens(ids)) = fitted.payload(&Cell::text("läuft 狗"), Path::new(".")) else { panic!() };
+        assert_eq!(ids.last(), Some(&FittedTargetText::END));
+        assert_eq!(fitted.tokenizer.decode(&ids[..ids.len() - 1]), "läuft 狗");
+        assert!(fitted.payload(&Cell::text(" \u{200b}"), Path::new(".")).is_err());
+        fitted.check().unwrap();
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_has_no_end() {
+        let settings = TargetTextPreprocessing { max_sequence_length: 3, ..mbm_config::defaults() };
+        let Ok(Payload::Tokens(ids)) = fitted(&settings).payload(&Cell::text("ein Hund läuft"), Path::new(".")) else {
+            panic!()
+        };
+        assert!(ids.len() == 3 && !ids.contains(&FittedTargetText::END), "{ids:?}");
+    }
+}

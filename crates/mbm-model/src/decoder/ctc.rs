@@ -1,0 +1,262 @@
+//! Connectionist temporal classification (Graves et al. 2006): a token, or nothing, at each step of one input.
+//!
+//! What stands for nothing is the id of padding, which no text has. Rows whose input has too few steps for their text cost nothing.
+
+use std::collections::HashMap;
+
+use burn::module::Module;
+use burn::nn::loss::CTCLossConfig;
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{Int, Tensor, TensorData, activation};
+use mbm_config::settings;
+use rayon::prelude::*;
+
+use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SCORES, N_SPECIAL};
+use super::{Author, Decode};
+use crate::combiner::Inputs;
+use crate::{Fused, Target, TargetTokens};
+
+settings! {
+    /// A token, or nothing, at each step of an input.
+    pub struct CtcSettings {
+        /// The input; not needed where there is only one.
+        input: Option<String> = None;
+        /// How texts are searched for; `beam_width` above 1 sums over all ways to write the same text.
+        decoding: DecodingSettings = mbm_config::defaults();
+    }
+}
+
+/// A token, or nothing, at each step.
+#[derive(Module, Debug)]
+pub struct Ctc {
+    linear: Linear,
+    #[module(skip)]
+    input: usize,
+}
+
+/// What stands for nothing.
+const BLANK: u32 = 0;
+
+impl CtcSettings {
+    /// For these inputs and a vocabulary.
+    pub(super) fn init(&self, vocabulary: usize, inputs: &Inputs) -> Ctc {
+        let named = self.input.as_ref().and_then(|name| inputs.names.iter().position(|input| input == name));
+        let input = named.unwrap_or_default();
+        Ctc { linear: LinearConfig::new(inputs.widths[input], vocabulary).init(inputs.device), input }
+    }
+}
+
+impl Ctc {
+    /// `[batch, steps, vocabulary]`, and how many steps each row has.
+    fn log_probabilities(&self, fused: &Fused) -> (Tensor<3>, Vec<usize>) {
+        let input = &fused.inputs[self.input];
+        let lengths = input.mask.clone().int().sum_dim(1).into_data();
+        let lengths = lengths.iter::<i64>().map(|length| length as usize).collect();
+        (activation::log_softmax(self.linear.forward(input.values.clone()), 2), lengths)
+    }
+
+    fn costs(&self, fused: &Fused, target: &TargetTokens) -> Tensor<2> {
+        let device = fused.pooled.device();
+        let (log_p, steps) = self.log_probabilities(fused);
+        let (batch, longest) = (target.lengths.len(), target.steps);
+        let text = |row: usize| {
+            let own = &target.ids[row * longest..row * longest + target.lengths[row]];
+            own.strip_suffix(&[END]).unwrap_or(own)
+        };
+        let fits = |row: &usize| !text(*row).is_empty() && n_needed(text(*row)) <= steps[*row];
+        // What does not fit is replaced by something that does, and then counts for nothing.
+        let known: Vec<bool> = (0..batch).map(|row| fits(&row)).collect();
+        let lengths: Vec<i64> = (0..batch).map(|row| if known[row] { text(row).len() as i64 } else { 1 }).collect();
+        let ids = (0..batch).flat_map(|row| {
+            let own = if known[row] { text(row) } else { &[N_SPECIAL][..] };
+            (0..longest).map(move |step| own.get(step).map_or(i64::from(N_SPECIAL), |id| i64::from(*id)))
+        });
+        let ints = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [batch]), &device);
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids.collect::<Vec<i64>>(), [batch, longest]), &device);
+        let steps = ints(steps.iter().map(|steps| *steps as i64).collect());
+        let cost = CTCLossConfig::new().init().forward(log_p.swap_dims(0, 1), ids, steps, ints(lengths.clone())); // [batch]
+        let column = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [batch, 1]), &device);
+        let weights = column(known.iter().map(|is| f32::from(u8::from(*is))).collect());
+        let n_tokens = column(lengths.iter().zip(&known).map(|(length, is)| if *is { *length as f32 } else { 0.0 }).collect());
+        let cost = cost.reshape([batch, 1]) * weights;
+        Tensor::cat(vec![cost.clone(), cost.clone(), cost.zeros_like(), n_tokens], 1)
+    }
+}
+
+/// Steps that a text needs: one a token, and one between two that are equal.
+fn n_needed(text: &[u32]) -> usize {
+    text.len() + text.windows(2).filter(|pair| pair[0] == pair[1]).count()
+}
+
+impl Decode for Ctc {
+    /// What the texts of the target cost; zeros without one.
+    fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
+        match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
+            Some(tokens) => self.costs(fused, tokens),
+            None => (fused.pooled.clone().sum_dim(1) * 0.0).repeat_dim(1, N_SCORES),
+        }
+    }
+
+    fn author(&self) -> Option<&dyn Author> {
+        Some(self)
+    }
+}
+
+impl Author for Ctc {
+    fn write(&self, fused: &Fused, decoding: &Decoding, _observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>> {
+        let (log_p, lengths) = self.log_probabilities(fused);
+        let [_, steps, vocabulary] = log_p.dims();
+        let log_p: Vec<f32> = log_p.into_data().try_into_vec().unwrap_or_default();
+        let rows = log_p.par_chunks(steps * vocabulary).zip(&lengths);
+        rows.map(|(row, length)| search(&row[..length * vocabulary], vocabulary, decoding)).collect()
+    }
+
+    fn attention(&self, _fused: &Fused, _target: &TargetTokens) -> Option<Tensor<3>> {
+        None
+    }
+}
+
+/// The texts of a row, `[steps, vocabulary]` logarithms, the best first.
+fn search(log_p: &[f32], vocabulary: usize, decoding: &Decoding) -> Vec<Hypothesis> {
+    let n = decoding.settings.num_return_sequences;
+    let width = decoding.settings.beam_width.max(n);
+    if width == 1 {
+        return vec![best_path(log_p, vocabulary)];
+    }
+    let mut texts = prefixes(log_p, vocabulary, width);
+    texts.truncate(n);
+    texts
+}
+
+/// The likeliest token of each step, without repetitions and nothings.
+fn best_path(log_p: &[f32], vocabulary: usize) -> Hypothesis {
+    let mut path: Vec<(u32, f32)> = log_p.chunks(vocabulary).map(likeliest).collect();
+    let score = path.iter().map(|(_, log_p)| f64::from(*log_p)).sum();
+    path.dedup_by_key(|(id, _)| *id);
+    let tokens = path.into_iter().map(|(id, _)| id).filter(|id| *id >= N_SPECIAL).collect();
+    Hypothesis { tokens, score }
+}
+
+fn likeliest(step: &[f32]) -> (u32, f32) {
+    let best = (0..step.len()).fold(0, |best, at| if step[at] > step[best] { at } else { best });
+    (best as u32, step[best])
+}
+
+/// The logarithms of the probabilities that a text's steps end with nothing, and with its last token.
+#[derive(Clone, Copy)]
+struct Ends {
+    nothing: f64,
+    token: f64,
+}
+
+impl Ends {
+    const NEVER: Self = Self { nothing: f64::NEG_INFINITY, token: f64::NEG_INFINITY };
+
+    fn total(self) -> f64 {
+        log_add(self.nothing, self.token)
+    }
+}
+
+/// `ln(e^a + e^b)`
+fn log_add(a: f64, b: f64) -> f64 {
+    let top = a.max(b);
+    if top == f64::NEG_INFINITY { top } else { top + ((a - top).exp() + (b - top).exp()).ln() }
+}
+
+/// The `width` likeliest texts, each summed over all its paths that the beam has kept (Hannun et al. 2014).
+fn prefixes(log_p: &[f32], vocabulary: usize, width: usize) -> Vec<Hypothesis> {
+    let mut beam: Vec<(Vec<u32>, Ends)> = vec![(Vec::new(), Ends { nothing: 0.0, ..Ends::NEVER })];
+    for step in log_p.chunks(vocabulary) {
+        let log_p = |id: u32| f64::from(step[id as usize]);
+        let mut next: HashMap<Vec<u32>, Ends> = HashMap::new();
+        let mut ids: Vec<u32> = (N_SPECIAL..vocabulary as u32).collect();
+        ids.sort_by(|a, b| step[*b as usize].total_cmp(&step[*a as usize]));
+        ids.truncate(2 * width);
+        for (text, ends) in &beam {
+            let same = next.entry(text.clone()).or_insert(Ends::NEVER);
+            same.nothing = log_add(same.nothing, ends.total() + log_p(BLANK));
+            if let Some(last) = text.last() {
+                same.token = log_add(same.token, ends.token + log_p(*last));
+            }
+            for id in &ids {
+                let from = if text.last() == Some(id) { ends.nothing } else { ends.total() };
+                let longer = next.entry([text.as_slice(), &[*id]].concat()).or_insert(Ends::NEVER);
+                longer.token = log_add(longer.token, from + log_p(*id));
+            }
+        }
+        beam = next.into_iter().collect();
+        beam.sort_by(|a, b| b.1.total().total_cmp(&a.1.total()).then_with(|| a.0.cmp(&b.0)));
+        beam.truncate(width);
+    }
+    beam.into_iter().map(|(tokens, ends)| Hypothesis { tokens, score: ends.total() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use super::*;
+    use crate::combiner::CombinerSettings;
+    use crate::decoder::{DecoderSettings, Loss};
+    use crate::encoder::{AudioEncoder, EncoderSettings};
+    use crate::testing::{read, spec};
+    use crate::{ModelSpec, OutputSpec};
+
+    fn transcribing() -> ModelSpec {
+        let encoder = EncoderSettings::Audio(read::<AudioEncoder>("{type: rnn, cell_type: lstm, state_size: 16}"));
+        let output = OutputSpec {
+            name: "text".into(),
+            decoder: DecoderSettings::Ctc(mbm_config::defaults()),
+            width: 7,
+            loss: Loss::Tokens,
+            loss_weight: 1.0,
+        };
+        let input = (encoder, Shape::Frames { width: 3, max_steps: 6 });
+        ModelSpec { outputs: vec![output], ..spec(vec![input], read::<CombinerSettings>("concat")) }
+    }
+
+    #[test]
+    fn transcripts_are_learnt_where_there_are_steps_enough() {
+        use burn::optim::{AdamConfig, GradientsParams};
+        let spec = transcribing();
+        let device = burn::tensor::Device::flex().autodiff();
+        let mut batch = crate::testing::batch(&spec);
+        batch.inputs[0].present[0] = false;
+        let mut model = spec.init(&device, 2);
+        let mut optimizer = AdamConfig::new().init();
+        let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &device)).collect();
+        let mut last = f32::INFINITY;
+        for _ in 0..300 {
+            let loss = spec.loss(&model, &model.forward(&batch, Some(&targets), &device).logits, &targets);
+            last = loss.clone().into_scalar::<f32>();
+            if last < 0.02 {
+                break;
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = optimizer.step(0.02, model, gradients);
+        }
+        assert!(last < 0.05, "the loss of eight rows stays at {last}");
+        let plain = burn::tensor::Device::flex();
+        let model = burn::module::Module::valid(&model);
+        let fused = model.forward(&batch, None, &plain).fused;
+        for text in ["{}", "{beam_width: 4}"] {
+            let settings = read::<DecodingSettings>(text);
+            let decoding = Decoding { settings, max_length: 9, prefix: vec![], seed: 0, is_cached: true };
+            let texts = model.generate(0, &fused, &decoding, &mut |_, _| ());
+            // Rows 2 and behind have steps enough: right texts are 4 5 of even rows and 5 of odd ones.
+            assert_eq!(texts[4][0].tokens, [4, 5], "{text}");
+            assert_eq!(texts[5][0].tokens, [5], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_beam_sums_over_the_ways_to_write_a_text() {
+        // Two steps of nothing, `4`: the single likeliest path is empty (0.36), but "4" has three ways (0.64).
+        let log_p: Vec<f32> = [0.6, 0.0, 0.0, 0.0, 0.4].repeat(2).iter().map(|p: &f32| p.ln()).collect();
+        assert_eq!(best_path(&log_p, 5).tokens, [] as [u32; 0]);
+        let best = prefixes(&log_p, 5, 4);
+        assert_eq!(best[0].tokens, [4]);
+        assert!((best[0].score - 0.64f64.ln()).abs() < 1e-6);
+        assert_eq!(n_needed(&[4, 4, 5, 5, 5]), 8);
+    }
+}

@@ -1,0 +1,240 @@
+//! Texts, token by token: a network that reads what the combiner fused and the tokens so far.
+//!
+//! ```text
+//! Fused --memory--> steps to attend to          right text: network --> what its tokens cost (training)
+//!                                               search:     network, one step at a time --> hypotheses
+//! ```
+
+mod decoding;
+mod network;
+mod rnn;
+mod scorer;
+mod search;
+mod transformer;
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use mbm_config::{settings, tagged};
+
+pub use decoding::{Decoding, DecodingSettings, Hypothesis};
+pub use rnn::{AttentionKind, RnnGeneratorSettings};
+pub use transformer::{PositionKind, TransformerGeneratorSettings};
+
+use self::network::{Memory, Network};
+use self::scorer::{Cached, Uncached};
+use super::{Author, Decode};
+use crate::combiner::{Inputs, Offering};
+use crate::layer::{Dropout, learnt};
+use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
+
+settings! {
+    /// A network that writes texts.
+    pub struct GeneratorSettings {
+        /// The network.
+        network: GeneratorNetwork = GeneratorNetwork::Transformer(mbm_config::defaults());
+        /// How texts are searched for.
+        decoding: DecodingSettings = mbm_config::defaults();
+    }
+}
+
+tagged! {
+    /// Networks that write texts.
+    pub enum GeneratorNetwork: Transformer {
+        Transformer(TransformerGeneratorSettings) = "transformer",
+        Rnn(RnnGeneratorSettings) = "rnn",
+    }
+}
+
+/// What a generator is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GeneratorSpec {
+    /// Its settings.
+    pub settings: GeneratorSettings,
+    /// The most tokens of a text.
+    pub max_steps: usize,
+    /// The share of the target that is spread over the vocabulary.
+    pub label_smoothing: f64,
+}
+
+/// What a text begins after, what it ends with, and the first id that is text.
+pub(crate) const BEGIN: u32 = 2;
+pub(crate) const END: u32 = 3;
+pub(crate) const N_SPECIAL: u32 = 4;
+
+/// Scores of a row: the smoothed cross-entropy of its tokens, the plain one, tokens that were held for the likeliest, tokens.
+pub(super) const N_SCORES: usize = 4;
+
+/// A network that writes texts.
+#[derive(Module, Debug)]
+pub struct Generator {
+    /// What is attended to, each part brought to one width.
+    projections: Vec<Linear>,
+    /// What tells the parts apart.
+    origins: Vec<Param<Tensor<3>>>,
+    embedding: Embedding,
+    network: Network,
+    output: Option<Param<Tensor<2>>>,
+    bias: Param<Tensor<1>>,
+    dropout: Dropout,
+    #[module(skip)]
+    offering: Offering,
+    #[module(skip)]
+    label_smoothing: f64,
+    #[module(skip)]
+    embedding_scale: f64,
+}
+
+impl GeneratorSpec {
+    /// For these inputs, a fused vector of `fused` numbers beside steps of `steps`, and a vocabulary.
+    pub(super) fn init(&self, [fused, steps]: [usize; 2], vocabulary: usize, inputs: &Inputs) -> Generator {
+        let device = inputs.device;
+        let (network, width, dropout, tied) = match &self.settings.network {
+            GeneratorNetwork::Transformer(it) => {
+                let network = Network::TransformerNetwork(it.init(self.max_steps, device));
+                (network, it.hidden_size, it.dropout, it.tied_embeddings)
+            }
+            GeneratorNetwork::Rnn(it) => {
+                (Network::RnnNetwork(it.init(fused, device)), it.hidden_size, it.dropout, it.tied_embeddings)
+            }
+        };
+        let parts = match inputs.offering {
+            Offering::Fused => vec![steps],
+            Offering::Inputs => inputs.widths.to_vec(),
+            Offering::InputsAndPooled => [inputs.widths, &[fused]].concat(),
+        };
+        let is_plain = parts == [width];
+        let deviation = 1.0 / (width as f64).sqrt();
+        let normal = Initializer::Normal { mean: 0.0, std: deviation };
+        Generator {
+            projections: if is_plain {
+                Vec::new()
+            } else {
+                parts.iter().map(|from| LinearConfig::new(*from, width).init(device)).collect()
+            },
+            origins: if parts.len() < 2 { Vec::new() } else { parts.iter().map(|_| learnt([1, 1, width], device)).collect() },
+            embedding: EmbeddingConfig::new(vocabulary, width).with_initializer(normal.clone()).init(device),
+            network,
+            output: (!tied).then(|| normal.init([vocabulary, width], device)),
+            bias: Initializer::Zeros.init([vocabulary], device),
+            dropout: Dropout::new(dropout),
+            offering: inputs.offering,
+            label_smoothing: self.label_smoothing,
+            embedding_scale: 1.0 / deviation,
+        }
+    }
+}
+
+impl Generator {
+    /// What the network attends to.
+    fn memory(&self, fused: &Fused) -> Memory {
+        let inputs = || fused.inputs.iter().map(Sequence::steps).collect::<Vec<_>>();
+        let parts = match self.offering {
+            Offering::Fused => vec![fused.sequence.clone()],
+            Offering::Inputs => inputs(),
+            Offering::InputsAndPooled => [inputs(), vec![Steps::single(fused.pooled.clone())]].concat(),
+        };
+        let projected = parts.into_iter().enumerate().map(|(at, part)| {
+            let values = self.projections.get(at).map_or(part.values.clone(), |linear| linear.forward(part.values.clone()));
+            let values = self.origins.get(at).map_or(values.clone(), |origin| values + origin.val());
+            (values, part.mask)
+        });
+        let (values, masks): (Vec<_>, Vec<_>) = projected.unzip();
+        let steps = Steps { values: Tensor::cat(values, 1), mask: Tensor::cat(masks, 1) };
+        Memory { steps, pooled: fused.pooled.clone() }
+    }
+
+    /// `[rows, steps]` ids to `[rows, steps, width]`.
+    fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        self.embedding.forward(ids) * self.embedding_scale
+    }
+
+    /// What stands before each token of the texts.
+    fn embed_all(&self, target: &TargetTokens, device: &Device) -> Steps {
+        let batch = target.lengths.len();
+        let before = |row: usize, step: usize| if step == 0 { BEGIN } else { target.ids[row * target.steps + step - 1] };
+        let ids: Vec<i64> = (0..batch).flat_map(|row| (0..target.steps).map(move |step| i64::from(before(row, step)))).collect();
+        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, target.steps]), device);
+        // Where there is no text, one step is there for the attention to look at.
+        let flags: Vec<bool> =
+            target.lengths.iter().flat_map(|length| (0..target.steps).map(move |step| step < (*length).max(1))).collect();
+        let mask = Tensor::from_data(TensorData::new(flags, [batch, target.steps]), device);
+        Steps { values: self.embed(ids), mask }
+    }
+
+    fn weight(&self) -> Tensor<2> {
+        self.output.as_ref().map_or_else(|| self.embedding.weight.val(), Param::val)
+    }
+
+    /// `[rows, width]` to scores `[rows, vocabulary]`.
+    fn scores(&self, hidden: Tensor<2>) -> Tensor<2> {
+        hidden.matmul(self.weight().transpose()) + self.bias.val().unsqueeze()
+    }
+
+    /// What the tokens of the texts cost: `[batch, N_SCORES]`.
+    fn costs(&self, fused: &Fused, target: &TargetTokens) -> Tensor<2> {
+        let device = fused.pooled.device();
+        let (batch, steps) = (target.lengths.len(), target.steps);
+        let mut tokens = self.embed_all(target, &device);
+        tokens.values = self.dropout.forward(tokens.values);
+        let hidden = self.network.get().run(tokens, &self.memory(fused)); // [batch, steps, width]
+        let [_, _, width] = hidden.dims();
+        let places: Vec<usize> = (0..batch).flat_map(|row| row * steps..row * steps + target.lengths[row]).collect();
+        let n = places.len();
+        let ints = places.iter().map(|place| *place as i64).collect::<Vec<_>>();
+        let hidden = hidden.reshape([batch * steps, width]).select(0, Tensor::from_data(TensorData::new(ints, [n]), &device));
+        let ids: Vec<f32> = places.iter().map(|place| target.ids[*place] as f32).collect();
+        let costs = self.token_costs(hidden, Tensor::from_data(TensorData::new(ids, [n]), &device)); // [tokens, 3]
+        let mut rows = vec![0f32; batch * n];
+        places.iter().enumerate().for_each(|(token, place)| rows[place / steps * n + token] = 1.0);
+        let rows = Tensor::<2>::from_data(TensorData::new(rows, [batch, n]), &device);
+        let lengths: Vec<f32> = target.lengths.iter().map(|length| *length as f32).collect();
+        Tensor::cat(vec![rows.matmul(costs), Tensor::from_data(TensorData::new(lengths, [batch, 1]), &device)], 1)
+    }
+
+    fn token_costs(&self, hidden: Tensor<2>, ids: Tensor<1>) -> Tensor<2> {
+        if operation::ARE_THERE {
+            return operation::token_costs(hidden, self.weight(), self.bias.val(), ids, self.label_smoothing);
+        }
+        let log_p = activation::log_softmax(self.scores(hidden), 1); // [tokens, vocabulary]
+        let ids: Tensor<2, Int> = ids.int().unsqueeze_dim(1);
+        let cost = log_p.clone().gather(1, ids.clone()).neg();
+        let is_right = log_p.clone().argmax(1).equal(ids).float();
+        let smoothed = cost.clone() * (1.0 - self.label_smoothing) - log_p.mean_dim(1) * self.label_smoothing;
+        Tensor::cat(vec![smoothed, cost, is_right], 1)
+    }
+}
+
+impl Decode for Generator {
+    /// What the texts of the target cost; zeros without one.
+    fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
+        match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
+            Some(tokens) => self.costs(fused, tokens),
+            None => (fused.pooled.clone().sum_dim(1) * 0.0).repeat_dim(1, N_SCORES),
+        }
+    }
+
+    fn author(&self) -> Option<&dyn Author> {
+        Some(self)
+    }
+}
+
+impl Author for Generator {
+    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>> {
+        let memory = self.memory(fused);
+        let [n_rows, _] = memory.pooled.dims();
+        if decoding.is_cached {
+            search::search(&mut Cached::new(self, memory), n_rows, decoding, observe)
+        } else {
+            search::search(&mut Uncached::new(self, memory), n_rows, decoding, observe)
+        }
+    }
+
+    fn attention(&self, fused: &Fused, target: &TargetTokens) -> Option<Tensor<3>> {
+        let tokens = self.embed_all(target, &fused.pooled.device());
+        Some(self.network.get().attention(tokens, &self.memory(fused)))
+    }
+}
+
+#[cfg(test)]
+mod tests;

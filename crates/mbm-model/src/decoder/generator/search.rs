@@ -1,0 +1,399 @@
+//! The search for texts, on plain numbers: beams and draws over whatever scores the next token.
+//!
+//! Texts of several contexts are searched side by side; a context leaves when it has its texts. A context's texts do not depend on the
+//! others beside it.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use mbm_data::random::{Rng, rng, seed};
+use mbm_kernels::log_sums;
+use rand::RngExt;
+use rayon::prelude::*;
+
+use super::{BEGIN, Decoding, END, Hypothesis, N_SPECIAL};
+
+/// Texts in the making.
+pub struct Rows<'a> {
+    /// The contexts at work, equally many texts each.
+    pub contexts: &'a [usize],
+    /// For each text its place at the step before.
+    pub parents: &'a [usize],
+    /// The texts so far, all of one length, from their beginning.
+    pub texts: Vec<&'a [u32]>,
+}
+
+/// Scores what comes next.
+pub trait Score {
+    /// `[texts, vocabulary]`
+    fn score(&mut self, rows: &Rows) -> Vec<f32>;
+}
+
+/// A text in the making.
+#[derive(Clone)]
+struct Text {
+    tokens: Vec<u32>,
+    log_probability: f64,
+    /// Its place at the step before.
+    parent: usize,
+}
+
+/// What is found for one context.
+struct Context {
+    context: usize,
+    texts: Vec<Text>,
+    found: Vec<Hypothesis>,
+    /// One for each text that is drawn.
+    generators: Vec<Rng>,
+}
+
+/// Finds the texts of contexts 0 to `n_contexts`, each context's best first.
+pub fn search(
+    scorer: &mut dyn Score,
+    n_contexts: usize,
+    decoding: &Decoding,
+    observe: &mut dyn FnMut(usize, &[u32]),
+) -> Vec<Vec<Hypothesis>> {
+    let mut found = vec![Vec::new(); n_contexts];
+    let mut at_work: Vec<Context> = (0..n_contexts).map(|context| Context::new(context, decoding)).collect();
+    for step in 0..decoding.max_length {
+        if at_work.is_empty() {
+            break;
+        }
+        let contexts: Vec<usize> = at_work.iter().map(|it| it.context).collect();
+        let parents: Vec<usize> = at_work.iter().flat_map(|it| it.texts.iter().map(|text| text.parent)).collect();
+        let texts = at_work.iter().flat_map(|it| it.texts.iter().map(|text| text.tokens.as_slice())).collect();
+        let scores = scorer.score(&Rows { contexts: &contexts, parents: &parents, texts });
+        let each = scores.len() / at_work.len();
+        let is_last = step + 1 == decoding.max_length;
+        at_work.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
+            context.advance(scores, at * decoding.n_rows(), decoding, is_last);
+        });
+        if decoding.n_rows() == 1 {
+            at_work.iter().filter(|it| it.found.is_empty()).for_each(|it| observe(it.context, &it.texts[0].tokens[1..]));
+        }
+        let (done, rest): (Vec<Context>, Vec<Context>) = at_work.into_iter().partition(|it| it.is_done(decoding));
+        done.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
+        at_work = rest;
+    }
+    at_work.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
+    found
+}
+
+impl Context {
+    fn new(context: usize, decoding: &Decoding) -> Self {
+        let text = |at: usize| {
+            // All texts begin alike: the first alone is followed at the first step, unless each is drawn.
+            let log_probability = if at == 0 || decoding.settings.do_sample { 0.0 } else { f64::NEG_INFINITY };
+            Text { tokens: vec![BEGIN], log_probability, parent: 0 }
+        };
+        let generator = |at: usize| rng(seed(decoding.seed, "decoding", at as u64, 0));
+        Self {
+            context,
+            texts: (0..decoding.n_rows()).map(text).collect(),
+            found: Vec::new(),
+            generators: (0..decoding.n_rows()).map(generator).collect(),
+        }
+    }
+
+    /// One token more for every text; the texts of this context were at `first` and behind.
+    fn advance(&mut self, scores: &[f32], first: usize, decoding: &Decoding, is_last: bool) {
+        if decoding.settings.do_sample {
+            self.draw(scores, first, decoding);
+        } else {
+            self.follow(scores, first, decoding);
+        }
+        if is_last {
+            // What has no end yet is a text all the same.
+            let texts = std::mem::take(&mut self.texts);
+            let open = texts.iter().filter(|text| text.log_probability.is_finite() && text.tokens.last() != Some(&END));
+            self.found.extend(open.map(|text| text.hypothesis(decoding)));
+        }
+    }
+
+    /// The likeliest continuations of all texts together.
+    fn follow(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
+        let width = self.texts.len();
+        let vocabulary = scores.len() / width;
+        let sums = log_sums(scores, vocabulary);
+        let mut candidates: Vec<(f64, usize, u32)> = Vec::new();
+        for (at, text) in self.texts.iter().enumerate().filter(|(_, text)| text.log_probability.is_finite()) {
+            let scores = &scores[at * vocabulary..(at + 1) * vocabulary];
+            let likeliest = likeliest(scores, 2 * width, &Allowed::new(&text.tokens, decoding));
+            let log_p = |token: u32| text.log_probability + f64::from(scores[token as usize] - sums[at]);
+            candidates.extend(likeliest.into_iter().map(|token| (log_p(token), at, token)));
+        }
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut next: Vec<Text> = Vec::with_capacity(width);
+        for (rank, (log_probability, at, token)) in candidates.into_iter().enumerate() {
+            if next.len() == width {
+                break;
+            }
+            let text = self.texts[at].with(token, log_probability, first + at);
+            if token != END {
+                next.push(text);
+            } else if rank < width {
+                self.found.push(text.hypothesis(decoding));
+            }
+        }
+        // Fewer continuations than texts: the places stay, and nothing is followed there.
+        let filler = Text { log_probability: f64::NEG_INFINITY, ..self.texts[0].with(END, 0.0, first) };
+        next.resize(width, filler);
+        self.texts = next;
+    }
+
+    /// One continuation of each text, by its probability; a text that has ended waits for the others.
+    fn draw(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
+        let vocabulary = scores.len() / self.texts.len();
+        let sums = log_sums(scores, vocabulary);
+        for (at, text) in self.texts.iter_mut().enumerate() {
+            let scores = &scores[at * vocabulary..(at + 1) * vocabulary];
+            let has_ended = text.tokens.last() == Some(&END);
+            let token = if has_ended { END } else { draw(scores, text, decoding, &mut self.generators[at]) };
+            let log_p = if has_ended { 0.0 } else { f64::from(scores[token as usize] - sums[at]) };
+            *text = text.with(token, text.log_probability + log_p, first + at);
+            if token == END && !has_ended {
+                self.found.push(text.hypothesis(decoding));
+            }
+        }
+    }
+
+    /// Whether nothing that is still followed can be better than what was found.
+    fn is_done(&self, decoding: &Decoding) -> bool {
+        if self.found.len() < decoding.n_rows() {
+            return false;
+        }
+        let mut found: Vec<f64> = self.found.iter().map(|it| it.score).collect();
+        found.sort_by(|a, b| b.total_cmp(a));
+        let worst = found[decoding.n_rows() - 1];
+        let best = self.texts.iter().map(|text| text.score(decoding)).fold(f64::NEG_INFINITY, f64::max);
+        decoding.settings.do_sample || best <= worst
+    }
+}
+
+fn best(mut found: Vec<Hypothesis>, decoding: &Decoding) -> Vec<Hypothesis> {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.tokens.cmp(&b.tokens)));
+    found.truncate(decoding.settings.num_return_sequences);
+    found
+}
+
+impl Text {
+    fn with(&self, token: u32, log_probability: f64, parent: usize) -> Self {
+        let mut tokens = self.tokens.clone();
+        tokens.push(token);
+        Self { tokens, log_probability, parent }
+    }
+
+    /// The log-probability for each token, the end counted, to the power of the penalty.
+    fn score(&self, decoding: &Decoding) -> f64 {
+        self.log_probability / ((self.tokens.len() - 1) as f64).powf(decoding.settings.length_penalty)
+    }
+
+    fn hypothesis(&self, decoding: &Decoding) -> Hypothesis {
+        let tokens = self.tokens[1..].iter().copied().take_while(|token| *token != END).collect();
+        Hypothesis { tokens, score: self.score(decoding) }
+    }
+}
+
+/// The tokens that may come next.
+struct Allowed {
+    /// Where texts are told how to begin.
+    only: Option<u32>,
+    can_end: bool,
+    never: HashSet<u32>,
+}
+
+impl Allowed {
+    fn new(text: &[u32], decoding: &Decoding) -> Self {
+        let length = text.len() - 1;
+        Self {
+            only: decoding.prefix.get(length).copied(),
+            can_end: length >= decoding.settings.min_length,
+            never: repeating(&text[1..], decoding.settings.no_repeat_ngram_size),
+        }
+    }
+
+    fn allows(&self, token: u32) -> bool {
+        match self.only {
+            Some(only) => token == only,
+            None if token == END => self.can_end,
+            None => token >= N_SPECIAL && !self.never.contains(&token),
+        }
+    }
+}
+
+/// Tokens that would make a run of `n` tokens occur again.
+fn repeating(text: &[u32], n: usize) -> HashSet<u32> {
+    if n == 0 || text.len() + 1 < n {
+        return HashSet::new();
+    }
+    let last = &text[text.len() + 1 - n..];
+    text.windows(n).filter(|run| run[..n - 1] == *last).map(|run| run[n - 1]).collect()
+}
+
+/// The `n` likeliest tokens that are allowed, the likeliest first.
+fn likeliest(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
+    let mut best: Vec<(f32, u32)> = Vec::with_capacity(n + 1);
+    for (token, score) in scores.iter().enumerate() {
+        let is_better = best.len() < n || best.last().is_some_and(|worst| score.total_cmp(&worst.0) == Ordering::Greater);
+        if is_better && allowed.allows(token as u32) {
+            let place = best.partition_point(|other| other.0.total_cmp(score) != Ordering::Less);
+            best.insert(place, (*score, token as u32));
+            best.truncate(n);
+        }
+    }
+    best.into_iter().map(|(_, token)| token).collect()
+}
+
+/// A token by the probabilities of those that the settings leave; the end where they leave none.
+fn draw(scores: &[f32], text: &Text, decoding: &Decoding, generator: &mut Rng) -> u32 {
+    let settings = &decoding.settings;
+    let n = if settings.top_k == 0 { scores.len() } else { settings.top_k };
+    let allowed = Allowed::new(&text.tokens, decoding);
+    let tokens = if n < scores.len() { likeliest(scores, n, &allowed) } else { sorted(scores, &allowed) };
+    let top = tokens.first().map_or(0.0, |token| f64::from(scores[*token as usize]));
+    let weight = |token: &u32| ((f64::from(scores[*token as usize]) - top) / settings.temperature).exp();
+    let weights: Vec<f64> = tokens.iter().map(weight).collect();
+    let wanted = settings.top_p * weights.iter().sum::<f64>();
+    let before = weights.iter().scan(0.0, |sum, weight| Some(std::mem::replace(sum, *sum + weight)));
+    let kept = before.take_while(|sum| *sum < wanted).count();
+    let mut left = generator.random::<f64>() * weights[..kept].iter().sum::<f64>();
+    for (token, weight) in tokens.iter().zip(&weights[..kept]) {
+        left -= weight;
+        if left <= 0.0 {
+            return *token;
+        }
+    }
+    tokens[..kept].last().copied().unwrap_or(END)
+}
+
+/// All tokens that are allowed, the likeliest first.
+fn sorted(scores: &[f32], allowed: &Allowed) -> Vec<u32> {
+    let mut tokens: Vec<u32> = (0..scores.len() as u32).filter(|token| allowed.allows(*token)).collect();
+    tokens.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
+    tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::generator::DecodingSettings;
+
+    /// Scores by the text so far: a language of the tokens 4 to 7.
+    struct Language(fn(&[u32], u32) -> f32);
+
+    impl Score for Language {
+        fn score(&mut self, rows: &Rows) -> Vec<f32> {
+            rows.texts.iter().flat_map(|text| (0..8).map(|token| self.0(text, token))).collect()
+        }
+    }
+
+    fn decoding(change: impl FnOnce(&mut DecodingSettings)) -> Decoding {
+        let mut settings: DecodingSettings = mbm_config::defaults();
+        change(&mut settings);
+        Decoding { settings, max_length: 6, prefix: Vec::new(), seed: 1, is_cached: true }
+    }
+
+    fn texts(language: fn(&[u32], u32) -> f32, decoding: &Decoding) -> Vec<Vec<u32>> {
+        let found = search(&mut Language(language), 2, decoding, &mut |_, _| ());
+        assert_eq!(found[0], found[1], "contexts that are alike have the same texts");
+        found[0].iter().map(|it| it.tokens.clone()).collect()
+    }
+
+    /// The likeliest first token leads to bad texts: `4` is followed by anything, `5` surely by `6`, then the end.
+    fn garden_path(text: &[u32], token: u32) -> f32 {
+        let p: f32 = match (text.last(), token) {
+            (Some(&BEGIN), 4) => 0.55,
+            (Some(&BEGIN), 5) => 0.45,
+            (Some(4), 4..8) => 0.25,
+            (Some(5), 6) => 1.0,
+            (Some(6 | 7), END) => 1.0,
+            _ => 0.0,
+        };
+        p.max(1e-6).ln()
+    }
+
+    #[test]
+    fn a_beam_finds_what_a_greedy_search_misses() {
+        assert_eq!(texts(garden_path, &decoding(|_| ()))[0][0], 4);
+        let beam = decoding(|it| {
+            it.beam_width = 3;
+            it.num_return_sequences = 2;
+        });
+        let found = texts(garden_path, &beam);
+        assert_eq!((found.len(), &found[0]), (2, &vec![5, 6]));
+    }
+
+    #[test]
+    fn a_beam_as_wide_as_the_language_finds_the_best_of_all_texts() {
+        // Every text of two tokens at most, by the definition.
+        fn two(text: &[u32], token: u32) -> f32 {
+            let seed = text.iter().fold(token, |sum, token| sum * 31 + token) % 17;
+            let length = text.len();
+            if length > 2 { if token == END { 0.0 } else { -50.0 } } else { seed as f32 / 4.0 }
+        }
+        let log_p = |text: &[u32], token: u32| {
+            let sum: f32 = (0..8).map(|token| two(text, token).exp()).sum();
+            f64::from(two(text, token) - sum.ln())
+        };
+        let mut all: Vec<(f64, Vec<u32>)> = vec![(log_p(&[BEGIN], END), vec![])];
+        for a in 4..8 {
+            let first = log_p(&[BEGIN], a);
+            all.push(((first + log_p(&[BEGIN, a], END)) / 2.0, vec![a]));
+            for b in 4..8 {
+                let both = first + log_p(&[BEGIN, a], b) + log_p(&[BEGIN, a, b], END);
+                all.push((both / 3.0, vec![a, b]));
+            }
+        }
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let wide = decoding(|it| {
+            it.beam_width = 21;
+            it.num_return_sequences = 3;
+        });
+        assert_eq!(texts(two, &wide), all.into_iter().take(3).map(|it| it.1).collect::<Vec<_>>());
+    }
+
+    /// Every token as likely as the others.
+    fn even(_text: &[u32], _token: u32) -> f32 {
+        0.0
+    }
+
+    #[test]
+    fn lengths_prefixes_and_repetitions_are_as_the_settings_say() {
+        let long = decoding(|it| it.min_length = 4);
+        assert_eq!(texts(|_, token| if token == END { 5.0 } else { 0.0 }, &long)[0].len(), 4);
+        let endless = texts(|_, token| if token == END { -50.0 } else { token as f32 }, &decoding(|_| ()));
+        assert_eq!(endless, [[7; 6]]);
+        let once = texts(|_, token| if token == END { -50.0 } else { token as f32 }, &decoding(|it| it.no_repeat_ngram_size = 2));
+        assert_eq!(once, [[7, 7, 6, 7, 5, 7]]);
+        let told = Decoding { prefix: vec![4, 5], ..decoding(|_| ()) };
+        assert_eq!(texts(garden_path, &told)[0][..3], [4, 5, 6]);
+    }
+
+    #[test]
+    fn draws_follow_the_seed_and_the_probabilities() {
+        let sampled = |seed: u64, change: fn(&mut DecodingSettings)| {
+            let mut it = decoding(|it| it.do_sample = true);
+            change(&mut it.settings);
+            texts(even, &Decoding { seed, ..it })
+        };
+        let five = |it: &mut DecodingSettings| it.num_return_sequences = 5;
+        assert_eq!(sampled(3, five), sampled(3, five));
+        assert_ne!(sampled(3, five), sampled(4, five));
+        let distinct: HashSet<Vec<u32>> = sampled(3, five).into_iter().collect();
+        assert!(distinct.len() > 1);
+        let first = texts(
+            garden_path,
+            &decoding(|it| {
+                it.do_sample = true;
+                it.top_p = 0.5;
+            }),
+        );
+        assert_eq!(first[0][0], 4, "the likeliest has more than half");
+        let firsts: Vec<u32> =
+            (0..400).map(|seed| texts(garden_path, &Decoding { seed, ..decoding(|it| it.do_sample = true) })[0][0]).collect();
+        let share = firsts.iter().filter(|token| **token == 5).count() as f64 / 400.0;
+        // The deviation of a share of 400 draws is 0.025.
+        assert!((share - 0.45).abs() < 0.1, "{share}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The decoder of "Attention is all you need" (Vaswani et al. 2017).
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Int, Tensor};
+use mbm_config::{choices, settings};
+
+use super::network::{Memory, State, Write};
+use crate::Steps;
+use crate::layer::{Activation, LayerCache, NormPlace, Transformer, TransformerSpec, learnt, sinusoids};
+
+choices! {
+    /// How a transformer knows the places of tokens.
+    pub enum PositionKind {
+        /// Sines and cosines, added.
+        Sinusoidal = "sinusoidal",
+        /// A learnt vector for each place, added.
+        Learnt = "learnt",
+        /// Queries and keys turned by their places (Su et al. 2021); heads have an even width.
+        Rotary = "rotary",
+    }
+}
+
+settings! {
+    /// A transformer that writes.
+    pub struct TransformerGeneratorSettings {
+        /// Layers.
+        num_layers: usize = 3 => 1..=64;
+        /// The width of a step; a multiple of the heads.
+        hidden_size: usize = 256 => 8..=4096;
+        /// Attention heads.
+        num_heads: usize = 4 => 1..=64;
+        /// The width inside the feed-forward parts.
+        transformer_output_size: usize = 1024 => 8..=16_384;
+        /// Where layers normalise.
+        norm: NormPlace = NormPlace::Pre;
+        /// Inside the feed-forward parts.
+        activation: Activation = Activation::Relu;
+        /// How places are known.
+        positions: PositionKind = PositionKind::Sinusoidal;
+        /// Whether tokens are scored by their own vectors (Press and Wolf 2017).
+        tied_embeddings: bool = true;
+        /// Dropout.
+        dropout: f64 = 0.1 => 0.0..=0.9;
+    }
+}
+
+/// Layers of self-attention, attention to the memory, and feed-forward.
+#[derive(Module, Debug)]
+pub struct TransformerNetwork {
+    layers: Transformer,
+    places: Option<Param<Tensor<3>>>,
+    #[module(skip)]
+    positions: PositionKind,
+}
+
+/// What is kept from step to step.
+#[derive(Debug, Clone)]
+pub struct TransformerState {
+    caches: Vec<LayerCache>,
+    place: usize,
+}
+
+impl TransformerGeneratorSettings {
+    /// For texts of at most `max_steps` tokens.
+    pub(super) fn init(&self, max_steps: usize, device: &Device) -> TransformerNetwork {
+        let spec = TransformerSpec {
+            dropout: self.dropout,
+            norm: self.norm,
+            is_causal: true,
+            activation: self.activation,
+            is_rotary: self.positions == PositionKind::Rotary,
+            has_context: true,
+            ..TransformerSpec::usual(self.hidden_size, self.num_layers, self.num_heads, self.transformer_output_size)
+        };
+        let places = (self.positions == PositionKind::Learnt).then(|| learnt([1, max_steps, self.hidden_size], device));
+        TransformerNetwork { layers: spec.init(device), places, positions: self.positions }
+    }
+}
+
+impl TransformerNetwork {
+    /// Tokens with their places, the first of them at `first`.
+    fn placed(&self, tokens: Tensor<3>, first: usize) -> Tensor<3> {
+        let [_, steps, width] = tokens.dims();
+        match (self.positions, &self.places) {
+            (PositionKind::Learnt, Some(places)) => tokens + places.val().narrow(1, first, steps),
+            (PositionKind::Sinusoidal, _) => {
+                let places = sinusoids(first + steps, width, &tokens.device());
+                tokens + places.narrow(1, first, steps)
+            }
+            (PositionKind::Rotary | PositionKind::Learnt, _) => tokens,
+        }
+    }
+}
+
+impl Write for TransformerNetwork {
+    fn run(&self, tokens: Steps, memory: &Memory) -> Tensor<3> {
+        let tokens = Steps { values: self.placed(tokens.values, 0), mask: tokens.mask };
+        self.layers.forward_with(tokens, &memory.steps).values
+    }
+
+    fn start(&self, memory: &Memory, _n_rows: usize) -> State {
+        State::Transformer(TransformerState { caches: self.layers.start(&memory.steps), place: 0 })
+    }
+
+    fn step(&self, token: Tensor<2>, state: &mut State) -> Tensor<2> {
+        let State::Transformer(state) = state else { unreachable!("a network's state is its own") };
+        let token = self.placed(token.unsqueeze_dim(1), state.place); // [rows, 1, width]
+        let hidden = self.layers.step(token, state.place, &mut state.caches);
+        state.place += 1;
+        hidden.squeeze_dim(1)
+    }
+
+    fn attention(&self, tokens: Steps, memory: &Memory) -> Tensor<3> {
+        let tokens = Steps { values: self.placed(tokens.values, 0), mask: tokens.mask };
+        self.layers.attention(tokens, &memory.steps)
+    }
+}
+
+impl TransformerState {
+    pub(super) fn select(self, rows: &Tensor<1, Int>, contexts: Option<&Tensor<1, Int>>) -> Self {
+        let select = |cache: LayerCache| LayerCache {
+            own: cache.own.map(|own| own.select(rows)),
+            context: contexts.map_or(cache.context.clone(), |contexts| cache.context.select(contexts)),
+        };
+        Self { caches: self.caches.into_iter().map(select).collect(), place: self.place }
+    }
+}

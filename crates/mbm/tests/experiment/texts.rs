@@ -1,0 +1,171 @@
+//! Texts that are copied and turned round, and what becomes of sources that are none.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mbm::{Cell, ConfigFormat, Event, Experiment, Format, Happening, Plan, Predictor, Start, Table, Writer, table_from_json};
+use rand::RngExt;
+use tempfile::TempDir;
+
+use crate::run;
+
+const CONFIG: &str = "
+input_features:
+  - name: source
+    type: text
+    preprocessing: {tokenizer: characters, lowercase: false, max_sequence_length: 24}
+    encoder: {type: transformer, num_layers: 1, hidden_size: 48, num_heads: 4, transformer_output_size: 96, dropout: 0.0}
+output_features:
+  - name: target
+    type: text
+    preprocessing: {tokenizer: characters, max_sequence_length: 24}
+    decoder:
+      type: generator
+      network: {type: transformer, num_layers: 1, hidden_size: 48, num_heads: 4, transformer_output_size: 96, dropout: 0.0}
+preprocessing: {split: {type: fixed, column: split}}
+trainer:
+  epochs: 30
+  batch_tokens: 512
+  learning_rate: 0.004
+  learning_rate_scheduler: {decay: cosine, warmup_steps: 50}
+  early_stop: 0
+  modality_dropout: 0.0
+  validation_metric: exact_match
+";
+
+/// Words of signs of several scripts, and the same copied or turned round; each row once.
+fn dataset(turned: bool, n_rows: usize) -> (TempDir, PathBuf) {
+    const SIGNS: [char; 8] = ['a', 'b', 'Z', 'ß', '狗', '🐕', 'ع', '7'];
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = mbm_data::random::rng(3);
+    let mut table = String::from("source,target,split\n");
+    for row in 0..n_rows {
+        let source: String = (0..rng.random_range(3..9)).map(|_| SIGNS[rng.random_range(0..SIGNS.len())]).collect();
+        let target: String = if turned { source.chars().rev().collect() } else { source.clone() };
+        let split = if row % 10 == 0 { "validation" } else { "train" };
+        table.push_str(&format!("{source},{target},{split}\n"));
+    }
+    let path = folder.path().join("rows.csv");
+    std::fs::write(&path, table).unwrap();
+    (folder, path)
+}
+
+fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
+    let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
+    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
+    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+}
+
+/// A model that copies, and the share of new texts that it copies without a mistake.
+fn learnt(turned: bool, overrides: &[&str]) -> (TempDir, f64) {
+    let (folder, dataset) = dataset(turned, 2000);
+    let outcome = run(&experiment(&dataset, &folder.path().join("run"), overrides));
+    let exact = outcome.test_statistics["target"]["exact_match"];
+    (folder, exact)
+}
+
+#[test]
+fn texts_are_copied_without_a_mistake() {
+    let (folder, exact) = learnt(false, &[]);
+    assert_eq!(exact, 1.0);
+    let report = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(report.contains("What each token of row") && report.contains("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"));
+    the_model_answers_whatever_it_is_given(&folder.path().join("run"));
+}
+
+#[test]
+fn texts_are_turned_round_without_a_mistake() {
+    assert_eq!(learnt(true, &[]).1, 1.0);
+}
+
+#[test]
+fn a_recurrent_network_turns_texts_round_too() {
+    let network = "output_features.target.decoder.network={type: rnn, hidden_size: 64, dropout: 0.0}";
+    let exact = learnt(
+        true,
+        &[network, "input_features.source.encoder={type: rnn, cell_type: lstm, state_size: 64, bidirectional: true}"],
+    )
+    .1;
+    assert!(exact > 0.95, "{exact}");
+}
+
+fn the_model_answers_whatever_it_is_given(run: &Path) {
+    let predictor = Predictor::open(run).unwrap();
+    let writing = predictor.writing("text").unwrap();
+    let cells = ["ab狗Z", "", "\u{200b}\u{feff}", "a\u{200b}b狗\u{2060}Z", "кошка ελληνικά", &"word ".repeat(10_000)];
+    let texts = writing.texts(cells.iter().map(|text| Cell::text(text)).collect());
+    let text = |at: usize| texts[at].as_ref().unwrap().first().map(|it| it.0.clone());
+    assert_eq!(text(0).as_deref(), Some("ab狗Z"));
+    assert_eq!((text(1), text(2)), (None, None), "nothing to write about");
+    assert_eq!(text(3), text(0), "characters without width are none");
+    assert!(text(4).is_some() && text(5).is_some(), "unknown signs, and ten thousand words, are answered");
+    let mut heard = Vec::new();
+    let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| heard.push(text.to_owned())).unwrap();
+    assert_eq!((streamed.as_str(), heard.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
+
+    // A row whose only input is missing gets a text and says what was missing.
+    let table = table_from_json("{\"source\": \"ba\"}\n{\"source\": null}").unwrap();
+    let lines = predicted(&predictor, table);
+    assert_eq!(lines[0]["target_predictions"], "ba");
+    assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
+    assert!(lines[1]["target_predictions"].is_string());
+
+    let mut several = Predictor::open(run).unwrap();
+    several.set_decoding(&|decoding| decoding.settings.num_return_sequences = 2);
+    let line = &predicted(&several, table_from_json("{\"source\": \"ba\"}").unwrap())[0];
+    assert_eq!(line["target_predictions"], "ba");
+    assert!(line["target_score"].as_f64() >= line["target_score_2"].as_f64() && line["target_predictions_2"] != "ba");
+}
+
+fn predicted(predictor: &Predictor, table: Table) -> Vec<serde_json::Value> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let out = Box::new(file.reopen().unwrap());
+    let mut writer = Writer::new(out, Format::JsonLines, predictor.columns(), file.path()).unwrap();
+    predictor.predict(table, &mut writer).unwrap();
+    writer.finish().unwrap();
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_that_averages_epochs_goes_on_as_if_it_had_not_been_stopped() {
+    let (folder, dataset) = dataset(false, 60);
+    let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
+    let overrides = ["trainer.epochs=5", "trainer.average_epochs=3"];
+    run(&experiment(&dataset, &whole, &overrides));
+    let mut experiment = experiment(&dataset, &stopped, &overrides);
+    let stop = AtomicBool::new(false);
+    let mut n_epochs = 0;
+    experiment
+        .run(&stop, &mut |happening| match happening {
+            Happening::Training(Event::Epoch { .. }) => n_epochs += 1,
+            Happening::Training(Event::Step { .. }) if n_epochs == 3 => stop.store(true, Ordering::Relaxed),
+            _ => {}
+        })
+        .unwrap();
+    experiment.start = Start::Resume;
+    run(&experiment);
+    assert_eq!(crate::bytes(&whole), crate::bytes(&stopped));
+}
+
+#[test]
+fn mistakes_in_a_text_output_are_named() {
+    let text = CONFIG
+        .replace(
+            "preprocessing: {tokenizer: characters, max",
+            "preprocessing: {tokenizer: bpe, share_vocabulary_with: sources, max",
+        )
+        .replace(
+            "dropout: 0.0}\npreprocessing",
+            "dropout: 0.0, positions: rotary, num_heads: 5}\n      decoding: {max_length: 99}\npreprocessing",
+        )
+        .replace("early_stop: 0", "early_stop: 0\n  mixup: 0.2");
+    let problems = Plan::read(&text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
+    for want in [
+        "'sources' is no text input, did you mean 'source'?; there are: source",
+        "99 is more than max_sequence_length of the output's preprocessing, 24",
+        "trainer.mixup: does not go with 'target', which is a text",
+    ] {
+        assert!(problems.contains(want), "{want}\n{problems}");
+    }
+}
