@@ -2,7 +2,7 @@
 """`mbm serve` against FastAPI with the same model in PyTorch, in turn: requests a second and their times at 1, 16 and 256 connections,
 with and without batching; the time from the start to the first answer; memory over many requests.
 
-usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]     needs wrk, fastapi, uvicorn, torch, safetensors, pillow, numpy
+usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]     needs wrk, fastapi, "uvicorn[standard]", torch, safetensors, pillow, numpy
 RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON, the picture and the sound in base64.
 Before anything is timed, the predictions of both are compared row by row.
 """
@@ -178,7 +178,7 @@ def main():
         script = pathlib.Path(folder) / "post.lua"
         script.write_text(f"""
             local bodies = {{}}
-            for line in io.lines("{listed}") do bodies[#bodies + 1] = wrk.format("POST", nil, {{["content-type"] = "application/json"}}, line) end
+            for line in io.lines("{listed}") do bodies[#bodies + 1] = wrk.format("POST", nil, {{["host"] = "127.0.0.1:{PORT}", ["content-type"] = "application/json"}}, line) end
             local at = 0
             request = function() at = at % #bodies + 1; return bodies[at] end
         """)

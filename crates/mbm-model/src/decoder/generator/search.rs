@@ -56,7 +56,7 @@ pub fn search(
 ) -> Vec<Vec<Hypothesis>> {
     let mut found = vec![Vec::new(); n_contexts];
     let mut at_work: Vec<Context> = (0..n_contexts).map(|context| Context::new(context, decoding)).collect();
-    for step in 0..decoding.max_length {
+    for _ in 0..decoding.max_length {
         if at_work.is_empty() {
             break;
         }
@@ -65,9 +65,8 @@ pub fn search(
         let texts = at_work.iter().flat_map(|it| it.texts.iter().map(|text| text.tokens.as_slice())).collect();
         let scores = scorer.score(&Rows { contexts: &contexts, parents: &parents, texts });
         let each = scores.len() / at_work.len();
-        let is_last = step + 1 == decoding.max_length;
         at_work.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
-            context.advance(scores, at * decoding.n_rows(), decoding, is_last);
+            context.advance(scores, at * decoding.n_rows(), decoding);
         });
         if decoding.n_rows() == 1 {
             at_work.iter().filter(|it| it.found.is_empty()).for_each(|it| observe(it.context, &it.texts[0].tokens[1..]));
@@ -76,7 +75,7 @@ pub fn search(
         done.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
         at_work = rest;
     }
-    at_work.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
+    at_work.into_iter().for_each(|it| found[it.context] = best(it.closed(decoding), decoding));
     found
 }
 
@@ -97,18 +96,19 @@ impl Context {
     }
 
     /// One token more for every text; the texts of this context were at `first` and behind.
-    fn advance(&mut self, scores: &[f32], first: usize, decoding: &Decoding, is_last: bool) {
+    fn advance(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
         if decoding.settings.do_sample {
             self.draw(scores, first, decoding);
         } else {
             self.follow(scores, first, decoding);
         }
-        if is_last {
-            // What has no end yet is a text all the same.
-            let texts = std::mem::take(&mut self.texts);
-            let open = texts.iter().filter(|text| text.log_probability.is_finite() && text.tokens.last() != Some(&END));
-            self.found.extend(open.map(|text| text.hypothesis(decoding)));
-        }
+    }
+
+    /// What was found; a text that has no end yet is one all the same.
+    fn closed(self, decoding: &Decoding) -> Vec<Hypothesis> {
+        let is_open = |text: &&Text| text.log_probability.is_finite() && text.tokens.last() != Some(&END);
+        let open = self.texts.iter().filter(is_open).map(|text| text.hypothesis(decoding));
+        self.found.into_iter().chain(open).collect()
     }
 
     /// The likeliest continuations of all texts together.
