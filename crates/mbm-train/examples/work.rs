@@ -139,7 +139,7 @@ fn article_step() -> Work {
     let mut optimizer = read::<OptimizerSettings>("adamw").init(&model);
     Box::new(move || {
         let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, &device)).collect();
-        let logits = model.forward(&batch, &device).logits;
+        let logits = model.forward(&batch, None, &device).logits;
         let loss = spec.loss(&model, &logits, &targets);
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(1e-3, model.clone(), gradients);

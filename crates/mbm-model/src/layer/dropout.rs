@@ -41,11 +41,13 @@ impl Dropout {
         if self.probability <= 0.0 || !device.is_autodiff() {
             return None;
         }
-        let threshold = (self.probability * f64::from(u32::MAX)) as u32;
+        let threshold = (self.probability * 65_536.0).round() as u16;
         let kept = (1.0 / (1.0 - self.probability)) as f32;
-        let draw = |generator: &mut Rng| if generator.next_u32() < threshold { 0.0 } else { kept };
-        let factors: Vec<f32> =
-            GENERATOR.with_borrow_mut(|generator| (0..dims.iter().product()).map(|_| draw(generator)).collect());
+        // Two bytes a draw.
+        let mut draws = vec![0u8; 2 * dims.iter().product::<usize>()];
+        GENERATOR.with_borrow_mut(|generator| generator.fill_bytes(&mut draws));
+        let factor = |draw: &[u8; 2]| if u16::from_le_bytes(*draw) < threshold { 0.0 } else { kept };
+        let factors: Vec<f32> = draws.as_chunks::<2>().0.iter().map(factor).collect();
         Some(Tensor::from_data(TensorData::new(factors, dims), device))
     }
 }

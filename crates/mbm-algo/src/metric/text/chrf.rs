@@ -34,7 +34,7 @@ pub fn chrf(written: &Written, word_order: usize) -> Option<f64> {
     let rows = written.hypotheses.par_iter().zip(&written.references);
     let sum = rows
         .filter_map(row)
-        .reduce(|| Counts::default(), |a, b| std::array::from_fn(|order| std::array::from_fn(|of| a[order][of] + b[order][of])));
+        .reduce(Counts::default, |a, b| std::array::from_fn(|order| std::array::from_fn(|of| a[order][of] + b[order][of])));
     (!written.hypotheses.is_empty()).then(|| score(&sum))
 }
 

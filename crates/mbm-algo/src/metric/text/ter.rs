@@ -56,10 +56,13 @@ fn n_edits(text: &[String], reference: &[String]) -> usize {
     n_shifts + Alignment::new(&text, &reference).n_edits
 }
 
+/// Edits that a shift saves, the length of its phrase, and how early it stands and goes.
+type Rank = (isize, usize, isize, isize);
+
 /// The shift that saves most edits, if any does and the search has not come to its end. Of equals the longest phrase, then the first.
 fn best_shift(text: &[u32], reference: &[u32], n_candidates: &mut usize) -> Option<Vec<u32>> {
     let alignment = Alignment::new(text, reference);
-    let mut best: Option<((isize, usize, isize, isize), Vec<u32>)> = None;
+    let mut best: Option<(Rank, Vec<u32>)> = None;
     'search: for from in 0..text.len() {
         for to in from.saturating_sub(MAX_SHIFT_DISTANCE)..reference.len().min(from + MAX_SHIFT_DISTANCE + 1) {
             let equal = text[from..].iter().zip(&reference[to..]).take(MAX_SHIFT_SIZE).take_while(|(a, b)| a == b).count();

@@ -41,7 +41,7 @@ pub enum State {
     /// Of a transformer.
     Transformer(TransformerState),
     /// Of a recurrent network.
-    Rnn(RnnState),
+    Rnn(Box<RnnState>),
 }
 
 impl State {
@@ -49,7 +49,7 @@ impl State {
     pub fn select(self, rows: &Tensor<1, Int>, contexts: Option<&Tensor<1, Int>>) -> Self {
         match self {
             Self::Transformer(state) => Self::Transformer(state.select(rows, contexts)),
-            Self::Rnn(state) => Self::Rnn(state.select(rows, contexts)),
+            Self::Rnn(state) => Self::Rnn(Box::new(state.select(rows, contexts))),
         }
     }
 }

@@ -140,6 +140,17 @@ impl RnnNetwork {
         }
     }
 
+    /// The states after the fused vector has been read, for `n_rows` texts of each context.
+    fn first_cells(&self, memory: &Memory, context: &Context, n_rows: usize) -> Vec<CellState> {
+        let [contexts, _] = memory.pooled.dims();
+        let width = self.beginning.weight.dims()[1];
+        let first: Tensor<2> = self.beginning.forward(memory.pooled.clone());
+        let first = first.unsqueeze_dim::<3>(1).repeat_dim(1, n_rows).reshape([contexts * n_rows, width]);
+        let mut cells = self.recurrent.start(contexts * n_rows, &first.device());
+        self.advance(first, &mut cells, context);
+        cells
+    }
+
     /// States and what they found, at every step of right texts: `[batch, steps, width]` each.
     fn luong(&self, tokens: &Steps, memory: &Memory, context: &Context) -> (Tensor<3>, Tensor<3>) {
         let [_, steps, _] = tokens.values.dims();
@@ -162,25 +173,20 @@ impl Write for RnnNetwork {
             return self.out(hidden, weights.matmul(context.steps.values));
         }
         let [batch, steps, width] = tokens.values.dims();
-        let State::Rnn(RnnState { mut cells, .. }) = self.start(memory, 1) else { unreachable!("a network's state is its own") };
+        let mut cells = self.first_cells(memory, &context, 1);
         let token = |step: usize| tokens.values.clone().narrow(1, step, 1).reshape([batch, width]);
         Tensor::stack((0..steps).map(|step| self.advance(token(step), &mut cells, &context)).collect(), 1)
     }
 
     fn start(&self, memory: &Memory, n_rows: usize) -> State {
         let context = self.context(memory);
-        let [contexts, _] = memory.pooled.dims();
-        let width = self.beginning.weight.dims()[1];
-        let first: Tensor<2> = self.beginning.forward(memory.pooled.clone());
-        let first = first.unsqueeze_dim::<3>(1).repeat_dim(1, n_rows).reshape([contexts * n_rows, width]);
-        let mut cells = self.recurrent.start(contexts * n_rows, &first.device());
-        self.advance(first, &mut cells, &context);
-        State::Rnn(RnnState { cells, context })
+        let cells = self.first_cells(memory, &context, n_rows);
+        State::Rnn(Box::new(RnnState { cells, context }))
     }
 
     fn step(&self, token: Tensor<2>, state: &mut State) -> Tensor<2> {
-        let State::Rnn(RnnState { cells, context }) = state else { unreachable!("a network's state is its own") };
-        self.advance(token, cells, context)
+        let State::Rnn(state) = state else { unreachable!("a network's state is its own") };
+        self.advance(token, &mut state.cells, &state.context)
     }
 
     fn attention(&self, tokens: Steps, memory: &Memory) -> Tensor<3> {
@@ -189,7 +195,7 @@ impl Write for RnnNetwork {
             return self.luong(&tokens, memory, &context).1;
         }
         let [batch, steps, width] = tokens.values.dims();
-        let State::Rnn(RnnState { mut cells, .. }) = self.start(memory, 1) else { unreachable!("a network's state is its own") };
+        let mut cells = self.first_cells(memory, &context, 1);
         let weights = |step: usize| {
             let before = cells.last().expect("a stack has one layer at least").hidden.clone();
             self.advance(tokens.values.clone().narrow(1, step, 1).reshape([batch, width]), &mut cells, &context);

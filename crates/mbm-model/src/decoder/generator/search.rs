@@ -75,7 +75,10 @@ pub fn search(
         done.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
         at_work = rest;
     }
-    at_work.into_iter().for_each(|it| found[it.context] = best(it.closed(decoding), decoding));
+    for it in at_work {
+        let context = it.context;
+        found[context] = best(it.closed(decoding), decoding);
+    }
     found
 }
 
