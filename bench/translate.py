@@ -1,9 +1,10 @@
 """Training and decoding of ours beside PyTorch, in turn, in one run: python3 bench/translate.py mbm RUN multi30k.csv [rounds]
 
 RUN is a run of examples/translate-multi30k/de-en.yaml. PyTorch has the same network (nn.Transformer with a final norm on both sides, tied
-embeddings), the tokens of RUN's tokenizers, batches cut by the same rule, the same optimiser and label smoothing. Tokens are source and
-target tokens that are no padding; an untrained PyTorch network writes texts of the greatest length, so its own training comes first. PyTorch decodes twice: as nn.TransformerDecoder does it, all tokens so far at every step, and with keys
-and values kept. Needs: pip install torch tokenizers
+embeddings), the tokens of RUN's tokenizers, batches cut by the same rule, the same optimiser, clipping and label smoothing, an epoch of each.
+Tokens are source and target tokens that are no padding. Both decode with the weights of RUN; the share of equal texts is printed. PyTorch
+decodes twice: as nn.TransformerDecoder does it, all tokens so far at every step, and with keys and values kept. Needs: pip install torch
+tokenizers safetensors
 """
 import csv
 import json
@@ -18,21 +19,28 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
-WIDTH, HEADS, WIDE, LAYERS, DROPOUT, SMOOTHING, MAX_TOKENS = 256, 4, 1024, 3, 0.2, 0.1, 4096
 PAD, BEGIN, END, BEAM = 0, 2, 3, 5
+RUN = Path(sys.argv[2])
+BUNDLE = json.loads((RUN / "model" / "bundle.json").read_text())
+NETWORK = BUNDLE["config"]["output_features"][0]["decoder"]["network"]
+WIDTH, HEADS, LAYERS = NETWORK["hidden_size"], NETWORK["num_heads"], NETWORK["num_layers"]
+WIDE, DROPOUT = NETWORK["transformer_output_size"], NETWORK["dropout"]
+SMOOTHING = BUNDLE["config"]["output_features"][0]["loss"]["label_smoothing"]
+MAX_TOKENS = BUNDLE["config"]["trainer"]["batch_tokens"]
 
-def tokens(run, path):
-    bundle = json.loads((run / "model" / "bundle.json").read_text())
-    source = Tokenizer.from_str(json.dumps(bundle["inputs"][0]["preprocessor"]["tokenizer"]["pieces"]))
-    target = Tokenizer.from_str(json.dumps(bundle["outputs"][0]["preprocessor"]["tokenizer"]["pieces"]))
+
+def tokens(path):
+    of = lambda side: Tokenizer.from_str(json.dumps(BUNDLE[side][0]["preprocessor"]["tokenizer"]["pieces"]))
+    source, target = of("inputs"), of("outputs")
     rows, texts = {"train": [], "validation": []}, []
     for row in csv.DictReader(open(path)):
         rows[row["split"]].append((source.encode(row["de"]).ids, target.encode(row["en"]).ids + [END]))
         texts += [row["de"]] if row["split"] == "validation" else []
-    return rows, texts, source.get_vocab_size(), target.get_vocab_size(), bundle["outputs"][0]["preprocessor"]["longest"]
+    return rows, texts, source, target
 
 
 def by_tokens(rows):
@@ -84,6 +92,42 @@ class Translator(nn.Module):
         hidden = self.decode(self.encode(source), source == PAD, before)
         valid = target != PAD
         return F.cross_entropy(self.scores(hidden[valid]), target[valid], label_smoothing=SMOOTHING)
+
+
+def trained(model):
+    """The model with the weights of RUN."""
+    ours = load_file(RUN / "model" / "weights.safetensors")
+    encoder, decoder = "inputs.0.encoder.SequenceEncoder.", "decoders.0.Generator."
+    body, network = f"{encoder}body.Attending.", f"{decoder}network.TransformerNetwork.layers."
+    theirs = {"source.weight": ours[f"{encoder}stem.Lookup.weight"], "target.weight": ours[f"{decoder}embedding.weight"],
+              "bias": ours[f"{decoder}bias"]}
+
+    def norm(to, name):
+        theirs.update({f"{to}.weight": ours[f"{name}.gamma"], f"{to}.bias": ours[f"{name}.beta"]})
+
+    def linear(to, name):
+        theirs.update({f"{to}.weight": ours[f"{name}.weight"].T, f"{to}.bias": ours[f"{name}.bias"]})
+
+    def attention(to, name):
+        parts = [f"{name}.{part}" for part in ("query", "key", "value")]
+        theirs[f"{to}.in_proj_weight"] = torch.cat([ours[f"{part}.weight"].T for part in parts])
+        theirs[f"{to}.in_proj_bias"] = torch.cat([ours[f"{part}.bias"] for part in parts])
+        linear(f"{to}.out_proj", f"{name}.output")
+
+    for side, name, last in [("encoder", body, "norm2"), ("decoder", network, "norm3")]:
+        norm(f"transformer.{side}.norm", f"{name}last_norm")
+        for at in range(LAYERS):
+            to, own = f"transformer.{side}.layers.{at}", f"{name}layers.{at}"
+            attention(f"{to}.self_attn", f"{own}.attention")
+            norm(f"{to}.norm1", f"{own}.attention_norm")
+            norm(f"{to}.{last}", f"{own}.feed_forward_norm")
+            linear(f"{to}.linear1", f"{own}.widen")
+            linear(f"{to}.linear2", f"{own}.narrow")
+            if side == "decoder":
+                attention(f"{to}.multihead_attn", f"{own}.context.attention")
+                norm(f"{to}.norm2", f"{own}.context.norm")
+    model.load_state_dict(theirs)
+    return model.eval()
 
 
 class Plain:
@@ -169,13 +213,13 @@ def torch_training(batches, n_source, n_target):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         n_tokens += sum(len(row[0]) + len(row[1]) for row in rows)
-    return n_tokens / (time.time() - started), model.eval()
+    return n_tokens / (time.time() - started)
 
 
-def our_training(binary, run, path, n_tokens_per_row):
+def our_training(binary, path, n_tokens_per_row):
     """The first epoch of a run like RUN, on the same table: its batches are the same but for their order."""
     with tempfile.TemporaryDirectory() as folder:
-        args = [binary, "train", "--config", run / "config.yaml", "--dataset", path, "-o", Path(folder) / "run", "--json"]
+        args = [binary, "train", "--config", RUN / "config.yaml", "--dataset", path, "-o", Path(folder) / "run", "--json"]
         process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
         for line in process.stdout:
             event = json.loads(line)
@@ -187,38 +231,52 @@ def our_training(binary, run, path, n_tokens_per_row):
                 return event["samples_per_second"] * n_tokens_per_row
 
 
-def our_decoding(binary, run, sources):
-    """Sentences a second of the command, less the time that it takes for one."""
-    def seconds(sentences):
+def our_decoding(binary, sources):
+    """Sentences a second of the command, less the time that it takes for one; and the texts."""
+    def run(sentences):
         started = time.time()
-        args = [binary, "translate", "--model-path", run, "--beam-width", str(BEAM)]
-        subprocess.run(args, check=True, capture_output=True, text=True, input="".join(f"{it}\n" for it in sentences))
-        return time.time() - started
+        args = [binary, "translate", "--model-path", RUN, "--beam-width", str(BEAM)]
+        done = subprocess.run(args, check=True, capture_output=True, text=True, input="".join(f"{it}\n" for it in sentences))
+        return time.time() - started, done.stdout.splitlines()
 
-    return (len(sources) - 1) / (seconds(sources) - seconds(sources[:1]))
+    (one, _), (all_of_them, texts) = run(sources[:1]), run(sources)
+    return (len(sources) - 1) / (all_of_them - one), texts
+
+
+def their_decoding(model, kind, sources, longest):
+    """Sentences a second, and the tokens of the texts in the order of the sources."""
+    order = sorted(range(len(sources)), key=lambda at: len(sources[at]))
+    texts = [None] * len(sources)
+    started = time.time()
+    for first in range(0, len(order), 64):
+        chunk = order[first:first + 64]
+        for at, text in zip(chunk, beam(model, kind, [sources[at] for at in chunk], longest)):
+            texts[at] = text
+    return len(sources) / (time.time() - started), texts
 
 
 def main():
-    binary, run, path = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
+    binary, path = sys.argv[1], sys.argv[3]
     n_rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
     torch.set_num_threads(os.cpu_count())
-    rows, texts, n_source, n_target, longest = tokens(run, path)
+    rows, sentences, source, target = tokens(path)
+    sizes = source.get_vocab_size(), target.get_vocab_size()
+    longest = BUNDLE["outputs"][0]["preprocessor"]["longest"]
     batches = by_tokens(rows["train"])
     random.Random(1).shuffle(batches)
     n_tokens = sum(len(source) + len(target) for source, target in rows["train"])
-    sources = sorted((source for source, _ in rows["validation"]), key=len)
+    sources = [source for source, _ in rows["validation"]]
     print("| work | PyTorch | mbm | ratio |\n|---|---|---|---|")
     for _ in range(n_rounds):
-        theirs, model = torch_training(batches, n_source, n_target)
-        ours = our_training(binary, run, path, n_tokens / len(rows["train"]))
+        theirs = torch_training(batches, *sizes)
+        ours = our_training(binary, path, n_tokens / len(rows["train"]))
         print(f"| training, tokens/s | {theirs:.0f} | {ours:.0f} | {ours / theirs:.2f} |", flush=True)
-        ours = our_decoding(binary, run, texts)
+        ours, our_texts = our_decoding(binary, sentences)
         for name, kind in [("all tokens again at every step", Plain), ("keys and values kept", Kept)]:
-            started = time.time()
-            for at in range(0, len(sources), 64):
-                beam(model, kind, sources[at:at + 64], longest)
-            theirs = len(sources) / (time.time() - started)
+            theirs, texts = their_decoding(trained(Translator(*sizes)), kind, sources, longest)
             print(f"| beam {BEAM}, {name}, sentences/s | {theirs:.1f} | {ours:.1f} | {ours / theirs:.2f} |", flush=True)
+            equal = sum(target.decode(theirs).strip() == ours for theirs, ours in zip(texts, our_texts)) / len(texts)
+            print(f"equal texts: {equal:.3f}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

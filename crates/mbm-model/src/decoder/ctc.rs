@@ -11,7 +11,7 @@ use burn::tensor::{Int, Tensor, TensorData, activation};
 use mbm_config::settings;
 use rayon::prelude::*;
 
-use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SCORES, N_SPECIAL};
+use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SPECIAL, costs};
 use super::{Author, Decode};
 use crate::combiner::Inputs;
 use crate::{Fused, Target, TargetTokens};
@@ -91,10 +91,7 @@ fn n_needed(text: &[u32]) -> usize {
 impl Decode for Ctc {
     /// What the texts of the target cost; zeros without one.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
-        match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
-            Some(tokens) => self.costs(fused, tokens),
-            None => (fused.pooled.clone().sum_dim(1) * 0.0).repeat_dim(1, N_SCORES),
-        }
+        costs(fused, target, |tokens| self.costs(fused, tokens))
     }
 
     fn author(&self) -> Option<&dyn Author> {

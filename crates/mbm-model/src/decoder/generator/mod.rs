@@ -205,13 +205,18 @@ impl Generator {
     }
 }
 
+/// What the texts of a target cost; zeros, from which a gradient goes back, where there is none.
+pub(super) fn costs(fused: &Fused, target: Option<&Target>, of: impl FnOnce(&TargetTokens) -> Tensor<2>) -> Tensor<2> {
+    match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
+        Some(tokens) => of(tokens),
+        None => (fused.pooled.clone().sum_dim(1) * 0.0).repeat_dim(1, N_SCORES),
+    }
+}
+
 impl Decode for Generator {
     /// What the texts of the target cost; zeros without one.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
-        match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
-            Some(tokens) => self.costs(fused, tokens),
-            None => (fused.pooled.clone().sum_dim(1) * 0.0).repeat_dim(1, N_SCORES),
-        }
+        costs(fused, target, |tokens| self.costs(fused, tokens))
     }
 
     fn author(&self) -> Option<&dyn Author> {
