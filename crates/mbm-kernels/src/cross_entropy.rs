@@ -307,6 +307,7 @@ mod tests {
     fn scores_far_apart_do_not_overflow() {
         let scoring = Scoring { hidden: &[1.0], weight: &[1e4, -1e4], bias: &[0.0, 0.0], targets: &[0.0], smoothing: 0.0 };
         let found = token_costs(scoring);
-        assert_eq!((&found.costs[..], &found.probabilities[..]), (&[0.0, 0.0, 1.0][..], &[1.0, 0.0][..]));
+        assert_eq!(found.costs, [0.0, 0.0, 1.0]);
+        assert!(found.probabilities[0] == 1.0 && found.probabilities[1] < 1e-37);
     }
 }
