@@ -45,9 +45,9 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
 /// The type of an output for what its column seems to hold.
 fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
     match kind {
-        "number" | "category" | "binary" | "set" | "vector" => Ok(kind),
+        "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
         other => Err(Error::Unfit(format!(
-            "the column '{column}' seems to hold {other}, and a target is a number, category, binary, set or vector"
+            "the column '{column}' seems to hold {other}, and a target is a number, category, binary, set, vector or text"
         ))),
     }
 }
