@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Contribution, Payload, Predictor, Row, Value, Vectors};
+use mbm::{Cell, Contribution, Payload, Prediction, Predictor, Row, Value, Vectors};
 use rayon::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -23,6 +23,8 @@ use crate::served::Served;
 pub(crate) enum Task {
     /// Its predictions.
     Predict,
+    /// Its predictions, its texts heard of as they grow.
+    Stream,
     /// Its predictions, and what each input did to them.
     Explain,
     /// Its vectors.
@@ -41,12 +43,16 @@ pub(crate) enum Done {
 /// An answer to a row.
 pub(crate) type Answer = Result<Done, Problem>;
 
+/// Hears the number of an output and its text so far.
+pub(crate) type Hear = Box<dyn Fn(usize, &str) + Send + Sync>;
+
 /// A row on its way to the model.
 pub(crate) struct Job {
     pub served: Arc<Served>,
     pub task: Task,
     /// One an input.
     pub cells: Vec<Cell>,
+    hear: Option<Hear>,
     reply: oneshot::Sender<Answer>,
     place: OwnedSemaphorePermit,
 }
@@ -100,8 +106,7 @@ impl Engine {
         for cells in rows {
             let (reply, answer) = oneshot::channel();
             let place = places.split(1).expect("a place for each row was acquired");
-            let job = Job { served: served.clone(), task, cells, reply, place };
-            self.jobs.send(job).map_err(|_| Problem::new(ProblemKind::Unavailable, "the server is about to stop"))?;
+            self.send(Job { served: served.clone(), task, cells, hear: None, reply, place })?;
             waiting.push(answer);
         }
         let mut answers = Vec::with_capacity(waiting.len());
@@ -109,6 +114,21 @@ impl Engine {
             answers.push(answer.await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Failed, FAILED))));
         }
         Ok(answers)
+    }
+
+    /// Puts a row into the queue whose texts are heard of as they grow; what the answer will come through.
+    ///
+    /// # Errors
+    /// A queue without room.
+    pub fn stream(&self, served: &Arc<Served>, cells: Vec<Cell>, hear: Hear) -> Result<oneshot::Receiver<Answer>, Problem> {
+        let place = self.places(1)?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Job { served: served.clone(), task: Task::Stream, cells, hear: Some(hear), reply, place })?;
+        Ok(answer)
+    }
+
+    fn send(&self, job: Job) -> Result<(), Problem> {
+        self.jobs.send(job).map_err(|_| Problem::new(ProblemKind::Unavailable, "the server is about to stop"))
     }
 
     /// Looks whether so many rows can ever be in the queue together, before any of them is read.
@@ -189,6 +209,13 @@ pub(crate) fn answers(batch: &[Job]) -> Vec<Answer> {
             }
         }
     }
+    for (at, job) in batch.iter().enumerate() {
+        if let (Some(hear), Ok(row)) = (&job.hear, &read[at]) {
+            let predictions = predictor.predict_row(row, &mut |output, text| hear(output, text));
+            let predictions: Vec<_> = predictions.into_iter().map(|prediction| vec![prediction]).collect();
+            answers[at] = Some(Ok(predicted(predictor, &predictions, 0, row, Vec::new())));
+        }
+    }
     let unread = |read: Result<Row, Problem>| read.err().unwrap_or_else(|| Problem::new(ProblemKind::Failed, FAILED));
     answers.into_iter().zip(read).map(|(answer, read)| answer.unwrap_or_else(|| Err(unread(read)))).collect()
 }
@@ -196,7 +223,7 @@ pub(crate) fn answers(batch: &[Job]) -> Vec<Answer> {
 fn read(job: &Job) -> Result<Row, Problem> {
     let predictor = &job.served.predictor;
     match job.task {
-        Task::Predict | Task::Explain => predictor.read_row(&job.cells).map_err(Problem::validation),
+        Task::Predict | Task::Stream | Task::Explain => predictor.read_row(&job.cells).map_err(Problem::validation),
         Task::Embed => predictor.read_asked(&job.cells).map_err(Problem::validation),
     }
 }
@@ -209,20 +236,25 @@ fn run(predictor: &Predictor, task: Task, rows: &[&Row]) -> Vec<Done> {
             return vectors.into_iter().zip(rows).map(done).collect();
         }
         Task::Explain => predictor.explain_batch(rows),
-        Task::Predict => (predictor.predict_batch(&predictor.collate(rows)), rows.iter().map(|_| Vec::new()).collect()),
+        Task::Predict | Task::Stream => {
+            (predictor.predict_batch(&predictor.collate(rows)), rows.iter().map(|_| Vec::new()).collect())
+        }
     };
-    let done = |(at, row): (usize, &&Row)| Done::Predicted {
-        values: predictor
-            .outputs
-            .iter()
-            .zip(&predictor.heads)
-            .zip(&predictions)
-            .flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head))
-            .collect(),
-        absent: row.absent.clone(),
-        contributions: std::mem::take(&mut contributions[at]),
-    };
+    let done = |(at, row): (usize, &&Row)| predicted(predictor, &predictions, at, row, std::mem::take(&mut contributions[at]));
     rows.iter().enumerate().map(done).collect()
+}
+
+/// What was predicted, `[outputs][rows]`, of one row.
+fn predicted(
+    predictor: &Predictor,
+    predictions: &[Vec<Prediction>],
+    at: usize,
+    row: &Row,
+    contributions: Vec<Contribution>,
+) -> Done {
+    let outputs = predictor.outputs.iter().zip(&predictor.heads).zip(predictions);
+    let values = outputs.flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head));
+    Done::Predicted { values: values.collect(), absent: row.absent.clone(), contributions }
 }
 
 fn n_tokens(row: &Row) -> usize {

@@ -35,6 +35,7 @@ mod search;
 mod served;
 mod server;
 mod settings;
+mod stream;
 
 pub use body::rows_of_body;
 pub use server::{Error, Server};

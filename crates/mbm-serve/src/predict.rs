@@ -109,7 +109,7 @@ fn split(served: &Served, index: Vec<Value>, predictions: Vec<Map<String, Value>
     json!({ "columns": columns, "index": index, "data": data })
 }
 
-fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Problem> {
     let Done::Predicted { values, absent, contributions } = answer? else {
         return Err(Problem::new(ProblemKind::Failed, "another answer than was asked for"));
     };

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::embed::OpenAiProblemBody;
 use crate::problem::{Problem, ProblemBody, ProblemKind};
-use crate::{admin, embed, guard, info, openapi, page, predict, search};
+use crate::{admin, embed, guard, info, openapi, page, predict, search, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -32,6 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let open = OpenApiRouter::with_openapi(Described::openapi()).routes(routes!(info::health)).routes(routes!(info::ready));
     let closed = OpenApiRouter::new()
         .routes(routes!(predict::predict))
+        .routes(routes!(stream::stream))
         .routes(routes!(predict::batch_predict))
         .routes(routes!(embed::embed))
         .routes(routes!(embed::v1_embeddings))

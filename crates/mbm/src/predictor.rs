@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::head::Head;
 use crate::plan::Plan;
 use crate::prediction::{Prediction, columns};
+use crate::row::Row;
 use crate::score::Scored;
 use crate::texts::TextRows;
 use crate::write::{Column, Value, Writer};
@@ -102,14 +103,28 @@ impl Predictor {
     }
 
     pub(crate) fn predict_fused(&self, fused: &Fused) -> Vec<Vec<Prediction>> {
+        self.predict_hearing(fused, &mut |_, _| ())
+    }
+
+    /// The predictions of one row, one an output; `observe` hears of each text output what is there so far, where one text is written at
+    /// a time.
+    pub fn predict_row(&self, row: &Row, observe: &mut (dyn FnMut(usize, &str) + Send)) -> Vec<Prediction> {
+        let predictions = in_pool(|| {
+            let fused = self.model.fuse(self.encode(&self.collate(&[row])));
+            self.predict_hearing(&fused, observe)
+        });
+        predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
+    }
+
+    fn predict_hearing(&self, fused: &Fused, observe: &mut dyn FnMut(usize, &str)) -> Vec<Vec<Prediction>> {
         let logits = self.model.decode(fused, None).into_iter().enumerate();
-        logits.map(|(output, logits)| self.predictions(output, logits, fused)).collect()
+        logits.map(|(output, logits)| self.predictions(output, logits, fused, &mut |text| observe(output, text))).collect()
     }
 
     /// What the head of an output says of rows.
-    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused) -> Vec<Prediction> {
+    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused, observe: &mut dyn FnMut(&str)) -> Vec<Prediction> {
         if let Some(decoding) = &self.decodings[output] {
-            return self.write_texts(output, fused, decoding).into_iter().map(Prediction::Texts).collect();
+            return self.write_texts(output, fused, decoding, observe).into_iter().map(Prediction::Texts).collect();
         }
         let ([_, width], [_, n_scores]) = (fused.pooled.dims(), logits.dims());
         let (vectors, scores) = (to_vec(fused.pooled.clone()), to_vec(logits));
@@ -119,10 +134,16 @@ impl Predictor {
     }
 
     /// The texts of each row with their scores, the best first.
-    fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding) -> Vec<Vec<(String, f64)>> {
+    fn write_texts(
+        &self,
+        output: usize,
+        fused: &Fused,
+        decoding: &Decoding,
+        observe: &mut dyn FnMut(&str),
+    ) -> Vec<Vec<(String, f64)>> {
         let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
-        let found = self.model.generate(output, fused, decoding, &mut |_, _| ());
         let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
+        let found = self.model.generate(output, fused, decoding, &mut |_, tokens| observe(&text(tokens)));
         found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
     }
 
@@ -147,7 +168,7 @@ impl Predictor {
             match scored {
                 Scored::Texts(texts) => self.score_texts(output, texts, (fused, logits), batch, dataset)?,
                 scored => {
-                    let predictions = in_pool(|| self.predictions(output, logits, fused));
+                    let predictions = in_pool(|| self.predictions(output, logits, fused, &mut |_| ()));
                     scored.add(&predictions, &batch.targets[output], &self.outputs[output].preprocessor);
                 }
             }
@@ -176,7 +197,7 @@ impl Predictor {
             }
         }
         if !new.is_empty() {
-            let written = in_pool(|| self.write_texts(output, &fused.select(&new), decoding));
+            let written = in_pool(|| self.write_texts(output, &fused.select(&new), decoding, &mut |_| ()));
             texts
                 .written
                 .hypotheses

@@ -1,7 +1,6 @@
 //! Texts about single cells: translations of sentences, captions of pictures, transcripts of sounds.
 
 use mbm_data::{Cell, Preprocessor};
-use mbm_model::in_pool;
 
 use crate::error::Error;
 use crate::prediction::Prediction;
@@ -71,21 +70,20 @@ impl Writing<'_> {
     ///
     /// # Errors
     /// Why the cell cannot be read.
-    pub fn stream(&self, cell: Cell, observe: &mut dyn FnMut(&str)) -> Result<String, String> {
+    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<String, String> {
         let row = self.row(cell)?;
-        let predictor = self.predictor;
-        let (Preprocessor::TargetText(fitted), Some(decoding)) =
-            (&predictor.outputs[self.output].preprocessor, predictor.decoding(self.output))
-        else {
-            return Ok(String::new());
-        };
         if self.is_empty(&row) {
             return Ok(String::new());
         }
-        let fused = in_pool(|| predictor.model.fuse(predictor.encode(&predictor.collate(&[&row]))));
-        let mut hear = |_: usize, tokens: &[u32]| observe(&fitted.tokenizer.decode(tokens));
-        let found = predictor.model.generate(self.output, &fused, decoding, &mut hear);
-        Ok(found.first().and_then(|texts| texts.first()).map_or(String::new(), |it| fitted.tokenizer.decode(&it.tokens)))
+        let mut hear = |output: usize, text: &str| {
+            if output == self.output {
+                observe(text)
+            }
+        };
+        match self.predictor.predict_row(&row, &mut hear).swap_remove(self.output) {
+            Prediction::Texts(texts) => Ok(texts.into_iter().next().map_or_else(String::new, |(text, _)| text)),
+            _ => Ok(String::new()),
+        }
     }
 
     /// The tokens that a text is told to begin with.

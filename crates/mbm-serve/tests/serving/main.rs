@@ -3,6 +3,7 @@
 
 mod fixture;
 mod security;
+mod stream;
 mod vectors;
 
 use std::io::{Read, Write};
@@ -224,6 +225,7 @@ fn the_description_has_every_place_and_the_models_own_rows() {
         "/info",
         "/metrics",
         "/predict",
+        "/predict/stream",
         "/ready",
         "/search",
         "/v1/embeddings",

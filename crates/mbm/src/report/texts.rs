@@ -1,6 +1,7 @@
 //! Texts that were written: the best and the worst beside what would have been right, and what the words of one looked at.
 
 use mbm_algo::metric::{Written, bleu, chrf};
+use mbm_data::feature::FittedTargetText;
 use mbm_data::{Batch, Cell, Column, Dataset, Payload, Preprocessor, Values};
 use mbm_model::Target;
 
@@ -71,8 +72,7 @@ fn attention_map(predictor: &Predictor, dataset: &Dataset, output: usize, row_id
     let head: String = columns.iter().map(|name| format!("<th class=turned>{}</th>", escape(name))).collect();
     let row = |(token, weights): (&u32, &[f32])| {
         let cell = |weight: &f32| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>");
-        let token = fitted.tokenizer.decode(&[*token]);
-        let name = if token.is_empty() { "end".to_owned() } else { token };
+        let name = if *token == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*token]) };
         format!("<tr><th>{}</th>{}</tr>", escape(&name), weights.iter().map(cell).collect::<String>())
     };
     let rows: String = ids.iter().zip(weights.chunks(all)).map(row).collect();

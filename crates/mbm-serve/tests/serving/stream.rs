@@ -1,0 +1,79 @@
+//! Texts that are heard of as they grow.
+
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use mbm::{ConfigFormat, Experiment, Plan, Start};
+use mbm_serve::Settings;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Response, Running, post, settings, shared, start};
+
+const CONFIG: &str = "
+input_features:
+  - {name: word, type: text, encoder: {type: embed, embedding_size: 16}}
+output_features:
+  - name: answer
+    type: text
+    preprocessing: {tokenizer: characters}
+    decoder: {type: generator, network: {type: rnn, hidden_size: 24, dropout: 0.0}}
+preprocessing: {split: {type: random, probabilities: [0.8, 0.1, 0.1]}}
+trainer: {epochs: 25, batch_size: 8, learning_rate: 0.02, early_stop: 0}
+";
+
+/// A server of a model that answers `ping` with `pong!` and `tick` with `tock`.
+fn writing() -> SocketAddr {
+    static WRITING: OnceLock<(TempDir, Running)> = OnceLock::new();
+    let (_, running) = WRITING.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let rows: String = (0..60).map(|row| if row % 2 == 0 { "ping,pong!\n" } else { "tick,tock\n" }).collect();
+        std::fs::write(folder.path().join("rows.csv"), format!("word,answer\n{rows}")).unwrap();
+        let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
+        let (dataset, run) = (folder.path().join("rows.csv"), folder.path().join("run"));
+        let experiment = Experiment { plan, dataset, folder: run.clone(), start: Start::New, cache: None };
+        experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();
+        (folder, start(Settings { model_path: Some(run), ..settings() }))
+    });
+    running.address
+}
+
+/// The events of a response that comes in chunks: name and data.
+fn events(response: &Response) -> Vec<(String, Value)> {
+    assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
+    assert!(response.head.contains("content-type: text/event-stream"), "{}", response.head);
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("event: ") {
+            found.push((name.to_owned(), Value::Null));
+        } else if let Some(data) = line.strip_prefix("data: ") {
+            found.last_mut().unwrap().1 = serde_json::from_str(data).unwrap();
+        }
+    }
+    found
+}
+
+#[test]
+fn a_text_is_sent_as_it_grows_and_ends_with_what_predict_answers() {
+    let row = json!({ "word": "ping" });
+    let heard = events(&post(writing(), "/predict/stream", &row));
+    let (last, grown) = heard.split_last().unwrap();
+    assert_eq!((last.0.as_str(), &last.1), ("prediction", &post(writing(), "/predict", &row).json()));
+    assert_eq!(last.1["answer_predictions"], "pong!");
+    let texts: Vec<&str> =
+        grown.iter().map(|(name, data)| (assert_eq!(name, "text"), data["answer_predictions"].as_str().unwrap()).1).collect();
+    assert_eq!(texts, ["p", "po", "pon", "pong", "pong!"]);
+}
+
+#[test]
+fn a_row_that_cannot_be_used_is_told_and_other_models_just_predict() {
+    let heard = events(&post(shared(), "/predict/stream", &json!({ "size": "large" })));
+    assert_eq!((heard.len(), heard[0].0.as_str()), (1, "error"));
+    assert!(heard[0].1["error"].as_str().unwrap().contains("size"), "{heard:?}");
+    let heard = events(&post(shared(), "/predict/stream", &json!({ "size": 3 })));
+    assert_eq!((heard.len(), heard[0].0.as_str()), (1, "prediction"));
+    let (status, message) = post(shared(), "/predict/stream", &json!({ "sizes": 3 })).problem();
+    assert!(status == 400 && message.contains("size"), "{status} {message}");
+}
