@@ -74,11 +74,12 @@ impl Predictor {
         self.decodings[output].as_ref()
     }
 
-    /// Searches for the texts of all outputs in another way.
+    /// Searches for the texts of all outputs in another way; a text still has no more tokens than the model has places for.
     pub fn set_decoding(&mut self, change: &dyn Fn(&mut Decoding)) {
-        for (decoding, head) in self.decodings.iter_mut().zip(&mut self.heads) {
-            if let Some(decoding) = decoding {
+        for ((decoding, head), field) in self.decodings.iter_mut().zip(&mut self.heads).zip(&self.outputs) {
+            if let (Some(decoding), Preprocessor::TargetText(fitted)) = (decoding, &field.preprocessor) {
                 change(decoding);
+                decoding.max_length = decoding.max_length.clamp(1, fitted.max_steps);
                 *head = Head::Texts { n_texts: decoding.settings.num_return_sequences };
             }
         }

@@ -110,6 +110,11 @@ fn the_model_answers_whatever_it_is_given(run: &Path) {
     assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
     assert!(lines[1]["target_predictions"].is_string());
 
+    let mut long = Predictor::open(run).unwrap();
+    long.set_decoding(&|decoding| (decoding.max_length, decoding.settings.min_length) = (1000, 1000));
+    let text = long.writing("text").unwrap().texts(vec![Cell::text("bab")]).swap_remove(0).unwrap().swap_remove(0).0;
+    assert_eq!(text.chars().count(), 24, "the longest that the model has places for");
+
     let mut several = Predictor::open(run).unwrap();
     several.set_decoding(&|decoding| decoding.settings.num_return_sequences = 2);
     let line = &predicted(&several, table_from_json("{\"source\": \"bab\"}").unwrap())[0];

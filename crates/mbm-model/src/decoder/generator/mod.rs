@@ -16,6 +16,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use mbm_config::{settings, tagged};
+use mbm_data::feature::FittedTargetText;
 
 pub use decoding::{Decoding, DecodingSettings, Hypothesis};
 pub use rnn::{AttentionKind, RnnGeneratorSettings};
@@ -58,9 +59,9 @@ pub struct GeneratorSpec {
 }
 
 /// What a text begins after, what it ends with, and the first id that is text.
-pub(crate) const BEGIN: u32 = 2;
-pub(crate) const END: u32 = 3;
-pub(crate) const N_SPECIAL: u32 = 4;
+pub(crate) const BEGIN: u32 = FittedTargetText::BEGIN;
+pub(crate) const END: u32 = FittedTargetText::END;
+pub(crate) const N_SPECIAL: u32 = FittedTargetText::N_SPECIAL;
 
 /// Scores of a row: the smoothed cross-entropy of its tokens, the plain one, tokens that were held for the likeliest, tokens.
 pub(super) const N_SCORES: usize = 4;

@@ -163,6 +163,9 @@ impl Context {
 
     /// Whether nothing that is still followed can be better than what was found.
     fn is_done(&self, decoding: &Decoding) -> bool {
+        if self.texts.iter().all(|text| text.log_probability == f64::NEG_INFINITY) {
+            return true;
+        }
         if self.found.len() < decoding.n_rows() {
             return false;
         }
