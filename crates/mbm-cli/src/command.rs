@@ -140,7 +140,7 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
 pub fn show_faults(faults: &mbm::FaultReport) {
     let lines = faults.lines();
     if !lines.is_empty() {
-        eprintln!("cells without a value:");
+        eprintln!("cells without a value, or not read whole:");
         lines.iter().for_each(|text| eprintln!("  {text}"));
     }
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mbm::{Cell, Predictor, Writing};
+use mbm::{Cell, Predictor, Writing, Written};
 
 use crate::args::{Caption, Decoding, Translate};
 use crate::output::line;
@@ -21,17 +21,26 @@ pub fn translate(args: &Translate) -> Result<()> {
         if args.decoding.stream {
             return stream(&writing, text);
         }
-        return print(&writing.texts(vec![text]), &args.decoding);
+        let written = writing.texts(vec![text]).swap_remove(0).map_err(anyhow::Error::msg)?;
+        written.shortened.iter().for_each(|how| eprintln!("a long text: {how}"));
+        return print(&written.texts, &args.decoding);
     }
     let n_lines = if stdin().is_terminal() { 1 } else { LINES };
     let mut lines = stdin().lock().lines();
+    let mut n_done = 0;
     loop {
         let chunk: Vec<String> =
             lines.by_ref().take(n_lines).collect::<Result<_, _>>().context("standard input is not UTF-8 text")?;
         if chunk.is_empty() {
             return Ok(());
         }
-        print(&writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()), &args.decoding)?;
+        for (at, written) in writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()).into_iter().enumerate() {
+            let number = n_done + at + 1;
+            let written = written.map_err(|message| anyhow::anyhow!("line {number}: {message}"))?;
+            written.shortened.iter().for_each(|how| eprintln!("line {number}: a long text: {how}"));
+            print(&written.texts, &args.decoding)?;
+        }
+        n_done += chunk.len();
     }
 }
 
@@ -46,10 +55,12 @@ pub fn caption(args: &Caption) -> Result<()> {
     }
     let mut n_unreadable = 0;
     for chunk in args.pictures.chunks(LINES) {
-        for (path, texts) in chunk.iter().zip(writing.texts(cells(chunk))) {
-            match texts {
-                Ok(texts) if args.pictures.len() == 1 => print(&[Ok(texts)], &args.decoding)?,
-                Ok(texts) => texts.iter().try_for_each(|(text, _)| line(&format!("{}\t{text}", path.display())))?,
+        for (path, written) in chunk.iter().zip(writing.texts(cells(chunk))) {
+            match written {
+                Ok(Written { texts, .. }) if args.pictures.len() == 1 => print(&texts, &args.decoding)?,
+                Ok(Written { texts, .. }) => {
+                    texts.iter().try_for_each(|(text, _)| line(&format!("{}\t{text}", path.display())))?
+                }
                 Err(message) => {
                     eprintln!("{}: {message}", path.display());
                     n_unreadable += 1;
@@ -84,17 +95,13 @@ fn open(path: &Path, input: &str, asked: &Decoding) -> Result<Predictor> {
     Ok(predictor)
 }
 
-/// A line for each text; of several for one input, each behind its score.
-fn print(all: &[Result<Vec<(String, f64)>, String>], asked: &Decoding) -> Result<()> {
-    for texts in all {
-        let texts = texts.as_ref().map_err(|message| anyhow::anyhow!("{message}"))?;
-        match (&texts[..], asked.n_best) {
-            ([], _) => line("")?,
-            ([(text, _)], None) => line(text)?,
-            (texts, _) => texts.iter().try_for_each(|(text, score)| line(&format!("{score:.4}\t{text}")))?,
-        }
+/// A line for each text; of several, or where a number was asked for, each behind its score.
+fn print(texts: &[(String, f64)], asked: &Decoding) -> Result<()> {
+    match (texts, asked.n_best) {
+        ([], _) => line(""),
+        ([(text, _)], None) => line(text),
+        (texts, _) => texts.iter().try_for_each(|(text, score)| line(&format!("{score:.4}\t{text}"))),
     }
-    Ok(())
 }
 
 /// A text as it grows. What was shown is not taken back: a token may change how the one before is written, so the last is held until the

@@ -10,7 +10,8 @@ use crate::cache::Shelf;
 use crate::feature::{Fitter, items};
 use crate::spool::Spool;
 use crate::{
-    Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Table,
+    Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Shape,
+    Table,
 };
 
 /// A fitted feature and the column that it reads. Saved in the bundle.
@@ -49,7 +50,7 @@ pub struct Sample {
     pub payloads: Vec<Payload>,
 }
 
-/// A row as payloads, and for each feature why it has none.
+/// A row as payloads, and for each feature why it has none, or not a whole one.
 pub type SampleWithFaults = (Sample, Vec<Option<Fault>>);
 
 /// A table with its features.
@@ -81,7 +82,7 @@ struct Cache {
 pub struct Prepared {
     /// The rows that take part, in the order given.
     pub rows: Vec<usize>,
-    /// Cells without payload.
+    /// Cells without payload, and texts that were shortened.
     pub faults: FaultReport,
     /// Cells that were encoded ahead of training, and how many of them were found in the cache.
     pub n_encoded: usize,
@@ -264,6 +265,9 @@ impl Dataset {
         for (field, fault) in self.fields.iter().zip(faults) {
             let Some(fault) = fault else { continue };
             report.add(&field.name, row_idx + 1, fault);
+            if !fault.cause.is_absence() {
+                continue;
+            }
             match field.missing_value_strategy {
                 MissingValueStrategy::Absent => {}
                 MissingValueStrategy::DropRow => stays = false,
@@ -292,11 +296,20 @@ impl Dataset {
     /// A temporary file that fails.
     pub fn sample_with_faults(&self, row_idx: usize) -> Result<(Sample, Vec<Option<Fault>>), DataError> {
         match self.kept(row_idx)? {
-            Some(sample) if !sample.payloads.contains(&Payload::Missing) => Ok((sample, vec![None; self.fields.len()])),
-            // Why something is missing is not kept: reading the row again tells.
+            Some(sample) if self.is_whole(&sample) => Ok((sample, vec![None; self.fields.len()])),
+            // Why something is missing or short is not kept: reading the row again tells.
             Some(sample) => Ok((sample, self.read(row_idx)?.1)),
             None => self.read(row_idx),
         }
+    }
+
+    /// Whether nothing is missing, and no text fills all its places.
+    fn is_whole(&self, sample: &Sample) -> bool {
+        let is_whole = |(field, payload): (&Field, &Payload)| match (payload, field.preprocessor.get().shape()) {
+            (Payload::Tokens(ids), Shape::Tokens { max_steps, .. }) => ids.len() < max_steps,
+            (payload, _) => *payload != Payload::Missing,
+        };
+        self.fields.iter().zip(&sample.payloads).all(is_whole)
     }
 
     fn kept(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
@@ -338,7 +351,10 @@ impl Dataset {
                 _ => self.payload(field, cell),
             };
             match known.map_or_else(payload, |features| Ok(Payload::Encoded(features))) {
-                Ok(payload) => (read.sample.payloads.push(payload), read.faults.push(None)),
+                Ok(payload) => {
+                    let fault = cell.and_then(|cell| field.preprocessor.get().shortened(cell, &payload));
+                    (read.sample.payloads.push(payload), read.faults.push(fault))
+                }
                 Err(_) if self.hidden.contains(&at) => (read.sample.payloads.push(Payload::Missing), read.faults.push(None)),
                 Err(fault) => (read.sample.payloads.push(Payload::Missing), read.faults.push(Some(fault))),
             };
@@ -402,7 +418,7 @@ fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feature::NumberPreprocessing;
+    use crate::feature::{NumberPreprocessing, TextPreprocessing};
 
     fn dataset(strategy: MissingValueStrategy) -> Dataset {
         of(["1", "x", "", "4"], strategy)
@@ -433,6 +449,26 @@ mod tests {
         assert_eq!(dataset(MissingValueStrategy::DropRow).prepare(&[0, 1, 2, 3], 0, &mut [], &mut |_| ()).unwrap().rows, [0, 3]);
         let error = dataset(MissingValueStrategy::Error).prepare(&[0, 1], 0, &mut [], &mut |_| ()).unwrap_err().to_string();
         assert_eq!(error, "row 2, column 'a': malformed: 'x' is not a number (missing_value_strategy: error)");
+    }
+
+    #[test]
+    fn a_text_that_is_shortened_is_counted_and_stays() {
+        let rows = ["a b c d", "a b"].map(|text| vec![Cell::text(text)]).to_vec();
+        let table = Table::from_rows(vec!["a".into()], rows, ".".into()).unwrap();
+        let unfitted = Unfitted {
+            name: "a".into(),
+            column: "a".into(),
+            fitter: TextPreprocessing { max_sequence_length: 2, ..mbm_config::defaults() }.fitter(),
+            missing_value_strategy: MissingValueStrategy::DropRow,
+            shares_with: None,
+        };
+        let fields = fit(&table, &[0, 1], vec![unfitted]).unwrap();
+        let mut dataset = Dataset::new(table, fields, Vec::new());
+        let prepared = dataset.prepare(&[0, 1], 1 << 20, &mut [], &mut |_| ()).unwrap();
+        assert_eq!(prepared.rows, [0, 1]);
+        assert_eq!(prepared.faults.lines(), ["a: 1 shortened (row 1: 4 tokens, 2 of them read)"]);
+        let causes = [0, 1].map(|row_idx| dataset.sample_with_faults(row_idx).unwrap().1[0].as_ref().map(|fault| fault.cause));
+        assert_eq!(causes, [Some(Cause::Shortened), None]);
     }
 
     #[test]

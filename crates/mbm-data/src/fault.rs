@@ -1,4 +1,4 @@
-//! Why a cell has no payload, and the count of such cells.
+//! Why a cell has no payload, or not a whole one, and the count of such cells.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +25,8 @@ pub enum Cause {
     Malformed,
     /// A class that training did not see.
     UnknownClass,
+    /// A text with more tokens than are read: there is a payload, of its beginning.
+    Shortened,
 }
 
 impl Cause {
@@ -39,7 +41,13 @@ impl Cause {
             Cause::NotUtf8 => "not_utf8",
             Cause::Malformed => "malformed",
             Cause::UnknownClass => "unknown_class",
+            Cause::Shortened => "shortened",
         }
+    }
+
+    /// Whether the cell has no payload.
+    pub fn is_absence(self) -> bool {
+        self != Cause::Shortened
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
 use mbm_data::{Column, Values};
 use serde::Deserialize;
 
-use crate::decoder::Loss;
+use crate::decoder::{Loss, path_costs};
 use crate::layer::{Activation, CellType, NormPlace, RecurrentSpec, TransformerSpec};
-use crate::{Steps, Target};
+use crate::{Steps, Target, TargetTokens};
 
 #[derive(Deserialize)]
 struct Stored<C> {
@@ -62,6 +62,16 @@ struct LossCase {
     gamma: f64,
     #[serde(default)]
     delta: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct CtcCase {
+    texts: Vec<Vec<u32>>,
+    n_steps: Vec<usize>,
+    logits: Array,
+    costs: Array,
+    upstream: Array,
+    gradient: Array,
 }
 
 fn stored<C: for<'a> Deserialize<'a>>(name: &str) -> Vec<C> {
@@ -227,5 +237,21 @@ fn losses_and_their_gradients_are_those_of_pytorch() {
         let value = loss.clone().into_scalar::<f32>();
         assert!((value - case.loss).abs() < 1e-5, "{}: {value} is not {}", case.name, case.loss);
         assert_near(&case.name, logits.grad(&loss.backward()).unwrap(), &case.gradient);
+    }
+}
+
+#[test]
+fn the_cost_of_all_paths_and_its_gradient_are_those_of_pytorch() {
+    let device = Device::flex().autodiff();
+    for case in stored::<CtcCase>("ctc.json") {
+        let (lengths, steps): (Vec<usize>, _) = (case.texts.iter().map(Vec::len).collect(), 3);
+        let ids = case.texts.iter().flat_map(|text| (0..steps).map(|step| text.get(step).copied().unwrap_or(0))).collect();
+        let logits: Tensor<3> = case.logits.tensor(&device).require_grad();
+        let target = TargetTokens { steps, lengths, ids };
+        let costs =
+            path_costs(activation::log_softmax(logits.clone(), 2), &case.n_steps, &target).narrow(1, 0, 1).squeeze_dim::<1>(1);
+        assert_near("CTC", costs.clone(), &case.costs);
+        let gradients = (costs * case.upstream.tensor(&device)).sum().backward();
+        assert_near("gradient of CTC", logits.grad(&gradients).unwrap(), &case.gradient);
     }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes golden/{layers,losses}.json: small cases and what PyTorch says of them, in double precision.
+"""Makes golden/{layers,losses,decoders,ctc}.json: small cases and what PyTorch says of them, in double precision.
 
 usage: python golden.py        needs torch 2 (pip install torch)
 """
@@ -162,6 +162,19 @@ def losses():
     return cases
 
 
+def ctc():
+    """Rows of several lengths: one with a repeated token, one of which every step counts, one that has too few steps for its text."""
+    texts, n_steps = [[4, 4, 5], [5, 6], [4], [6, 6]], [7, 2, 4, 2]
+    logits = (draw(len(texts), max(n_steps), 7) * 2).requires_grad_()
+    log_p = F.log_softmax(logits, 2).swapaxes(0, 1)
+    ids = torch.tensor([token for text in texts for token in text])
+    costs = F.ctc_loss(log_p, ids, torch.tensor(n_steps), torch.tensor([len(text) for text in texts]), reduction="none", zero_infinity=True)
+    weights = draw(len(texts))
+    (costs * weights).sum().backward()
+    return {"texts": texts, "n_steps": n_steps, "logits": stored(logits), "costs": stored(costs), "upstream": stored(weights),
+            "gradient": stored(logits.grad)}
+
+
 def write(name, cases):
     made = {"made_by": f"golden.py, torch {torch.__version__.split('+')[0]}", "cases": cases}
     (FOLDER / name).write_text(json.dumps(made) + "\n")
@@ -173,3 +186,4 @@ layers += [transformer(norm, activation) for norm in ["pre", "post"] for activat
 write("layers.json", layers)
 write("losses.json", losses())
 write("decoders.json", [decoder(norm) for norm in ["pre", "post"]])
+write("ctc.json", [ctc()])

@@ -35,7 +35,7 @@ pub(crate) enum Task {
 #[derive(Debug)]
 pub(crate) enum Done {
     /// The values of its predictions' columns, the inputs that it lacks, and what the others did.
-    Predicted { values: Vec<Value>, absent: Vec<String>, contributions: Vec<Contribution> },
+    Predicted { values: Vec<Value>, status: String, contributions: Vec<Contribution> },
     /// Its vectors and the tokens that were read for them.
     Embedded { vectors: Vectors, n_tokens: usize },
 }
@@ -254,7 +254,7 @@ fn predicted(
 ) -> Done {
     let outputs = predictor.outputs.iter().zip(&predictor.heads).zip(predictions);
     let values = outputs.flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head));
-    Done::Predicted { values: values.collect(), absent: row.absent.clone(), contributions }
+    Done::Predicted { values: values.collect(), status: row.status(), contributions }
 }
 
 fn n_tokens(row: &Row) -> usize {
@@ -272,7 +272,7 @@ mod tests {
 
     fn failing_on_large_rows(batch: &[Job]) -> Vec<Answer> {
         assert!(batch.iter().all(|job| job.cells != [Cell::Number(13.0)]), "a row that the model cannot take");
-        let done = |_| Ok(Done::Predicted { values: Vec::new(), absent: Vec::new(), contributions: Vec::new() });
+        let done = |_| Ok(Done::Predicted { values: Vec::new(), status: String::new(), contributions: Vec::new() });
         batch.iter().map(done).collect()
     }
 

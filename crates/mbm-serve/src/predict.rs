@@ -49,7 +49,7 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
 /// Predict one row.
 ///
 /// The body is a row as JSON or as a form. Pictures and sounds are files of a form, or base64 in JSON. Inputs that are left out are absent:
-/// the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent.
+/// the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent or shortened.
 #[utoipa::path(post, path = "/predict", tag = "Prediction", params(PredictQuery),
     request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
     responses((status = 200, description = "The prediction", body = PredictionBody), Refused))]
@@ -110,11 +110,10 @@ fn split(served: &Served, index: Vec<Value>, predictions: Vec<Map<String, Value>
 }
 
 pub(crate) fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Problem> {
-    let Done::Predicted { values, absent, contributions } = answer? else {
+    let Done::Predicted { values, status, contributions } = answer? else {
         return Err(Problem::new(ProblemKind::Failed, "another answer than was asked for"));
     };
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
-    let status = if absent.is_empty() { "ok".to_owned() } else { format!("absent: {}", absent.join(", ")) };
     row.insert("status".to_owned(), status.into());
     if !contributions.is_empty() {
         row.insert("contributions".to_owned(), explained(served, &contributions));

@@ -62,7 +62,7 @@ pub use retriever::{Asked, Retriever, parse_filter};
 pub use row::{Contribution, Row};
 pub use store::{Index, Store, remove_from_index};
 pub use write::{Column, Format, Kind, Value, Writer};
-pub use writing::Writing;
+pub use writing::{Writing, Written};
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{Cell, FaultReport, Field, Payload, Preprocessor, Table};

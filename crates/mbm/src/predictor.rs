@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::head::Head;
 use crate::plan::Plan;
 use crate::prediction::{Prediction, columns};
-use crate::row::Row;
+use crate::row::{self, Row};
 use crate::score::Scored;
 use crate::texts::TextRows;
 use crate::write::{Column, Value, Writer};
@@ -342,12 +342,16 @@ pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>>
     plan.config.output_features.iter().zip(outputs).map(decoding).collect()
 }
 
-/// `ok`, or what is absent, or why the row is skipped; counts the faults.
+/// `ok`, or what is absent or shortened, or why the row is skipped; counts the faults.
 fn status(fields: &[Field], row_faults: &[Option<Fault>], row_idx: usize, report: &mut FaultReport) -> Result<String, Error> {
-    let (mut absent, mut skipped) = (Vec::new(), false);
+    let (mut absent, mut shortened, mut skipped) = (Vec::new(), Vec::new(), false);
     for (field, fault) in fields.iter().zip(row_faults) {
         let Some(fault) = fault else { continue };
         report.add(&field.name, row_idx + 1, fault);
+        if !fault.cause.is_absence() {
+            shortened.push(field.name.clone());
+            continue;
+        }
         absent.push(format!("{} ({})", field.name, fault.cause.word()));
         match field.missing_value_strategy {
             MissingValueStrategy::Absent => {}
@@ -362,11 +366,7 @@ fn status(fields: &[Field], row_faults: &[Option<Fault>], row_idx: usize, report
             }
         }
     }
-    Ok(match (absent.is_empty(), skipped) {
-        (true, _) => "ok".to_owned(),
-        (false, false) => format!("absent: {}", absent.join(", ")),
-        (false, true) => format!("skipped: {}", absent.join(", ")),
-    })
+    Ok(row::status([(if skipped { "skipped" } else { "absent" }, &absent), ("shortened", &shortened)]))
 }
 
 /// The values of a tensor, row-major.

@@ -16,6 +16,8 @@ pub struct Row {
     pub payloads: Vec<Payload>,
     /// Inputs that the row does not have.
     pub absent: Vec<String>,
+    /// Inputs of which only the beginning was read, and how much.
+    pub shortened: Vec<(String, String)>,
 }
 
 /// How far an input moved a prediction from what the model says without any input: its Shapley value among the inputs (Shapley 1953;
@@ -31,6 +33,21 @@ pub struct Contribution {
 
 /// With more inputs than this, an input's share is the mean of what it does alone and of what it does beside all others.
 const MAX_EXACT: usize = 6;
+
+impl Row {
+    /// `ok`, or what is absent or shortened.
+    pub fn status(&self) -> String {
+        let shortened: Vec<String> = self.shortened.iter().map(|(input, _)| input.clone()).collect();
+        status([("absent", &self.absent), ("shortened", &shortened)])
+    }
+}
+
+/// `ok`, or what there is of each kind.
+pub(crate) fn status<const N: usize>(found: [(&str, &Vec<String>); N]) -> String {
+    let there = found.iter().filter(|(_, inputs)| !inputs.is_empty());
+    let words: Vec<String> = there.map(|(kind, inputs)| format!("{kind}: {}", inputs.join(", "))).collect();
+    if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
+}
 
 impl Predictor {
     /// Reads a cell for each input, in their order; an empty one makes its input absent.
@@ -50,13 +67,15 @@ impl Predictor {
     /// # Errors
     /// Every input whose cell cannot be read.
     pub fn read_asked(&self, cells: &[Cell]) -> Result<Row, String> {
-        let mut row = Row { payloads: Vec::with_capacity(cells.len()), absent: Vec::new() };
+        let mut row = Row { payloads: Vec::with_capacity(cells.len()), absent: Vec::new(), shortened: Vec::new() };
         let mut faults = Vec::new();
         for (field, cell) in self.inputs.iter().zip(cells) {
             let payload = match cell {
                 Cell::Empty => Err(Fault::new(Cause::Empty, "")),
                 cell => field.preprocessor.get().payload(cell, Path::new("")),
             };
+            let shortened = payload.as_ref().ok().and_then(|payload| field.preprocessor.get().shortened(cell, payload));
+            row.shortened.extend(shortened.map(|fault| (field.name.clone(), fault.detail)));
             row.payloads.push(payload.unwrap_or_else(|fault| {
                 match fault.cause {
                     Cause::Empty => row.absent.push(field.name.clone()),

@@ -41,29 +41,39 @@ impl Predictor {
     }
 }
 
+/// What was written about a cell.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Written {
+    /// The texts with their scores, the best first; none for an empty cell.
+    pub texts: Vec<(String, f64)>,
+    /// How much of a long cell was read, if not all.
+    pub shortened: Option<String>,
+}
+
 impl Writing<'_> {
-    /// For each cell its texts with their scores, the best first; none for an empty cell.
+    /// What is written about each cell.
     ///
     /// # Errors
     /// For each cell that cannot be read, why.
-    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<Vec<(String, f64)>, String>> {
+    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<Written, String>> {
         let rows: Vec<Result<Row, String>> = cells.into_iter().map(|cell| self.row(cell)).collect();
         let is_there = |at: &usize| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row));
         // Rows that are alike in length are done together.
         let mut order: Vec<usize> = (0..rows.len()).filter(is_there).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
-        let mut texts: Vec<Result<Vec<(String, f64)>, String>> =
-            rows.iter().map(|row| row.as_ref().map(|_| Vec::new()).map_err(String::clone)).collect();
+        let unwritten = |row: &Row| Written { texts: Vec::new(), shortened: row.shortened.first().map(|(_, how)| how.clone()) };
+        let mut all: Vec<Result<Written, String>> =
+            rows.iter().map(|row| row.as_ref().map(unwritten).map_err(String::clone)).collect();
         for chunk in order.chunks(self.predictor.batch_size()) {
             let side_by_side: Vec<&Row> = chunk.iter().filter_map(|at| rows[*at].as_ref().ok()).collect();
             let written = self.predictor.predict_batch(&self.predictor.collate(&side_by_side)).swap_remove(self.output);
             for (at, prediction) in chunk.iter().zip(written) {
-                if let Prediction::Texts(found) = prediction {
-                    texts[*at] = Ok(found);
+                if let (Prediction::Texts(texts), Ok(of_cell)) = (prediction, &mut all[*at]) {
+                    of_cell.texts = texts;
                 }
             }
         }
-        texts
+        all
     }
 
     /// The text about a cell; `observe` hears what is there so far, where one text is written at a time.

@@ -146,6 +146,11 @@ pub trait Preprocess {
         text_of(cell).map(String::into_bytes)
     }
 
+    /// What of the cell is not in its payload, if anything.
+    fn shortened(&self, _cell: &Cell, _payload: &Payload) -> Option<Fault> {
+        None
+    }
+
     /// What the payloads look like.
     fn shape(&self) -> Shape;
 

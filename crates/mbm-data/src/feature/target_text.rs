@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::text::cased;
+use super::text::{cased, shortened};
 use super::tokenizer::{Tokenizer, TokenizerFitter, tidy};
 use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
@@ -110,6 +110,11 @@ impl Preprocess for FittedTargetText {
         Ok(Payload::Tokens(ids))
     }
 
+    fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {
+        let text = text_of(cell).ok()?;
+        shortened(self.max_steps, payload, || self.encode(&text).len() + 1)
+    }
+
     fn shape(&self) -> Shape {
         Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
     }
@@ -148,9 +153,14 @@ mod tests {
     #[test]
     fn a_text_that_is_too_long_is_cut_and_has_no_end() {
         let settings = TargetTextPreprocessing { max_sequence_length: 3, ..mbm_config::defaults() };
-        let Ok(Payload::Tokens(ids)) = fitted(&settings).payload(&Cell::text("ein Hund läuft"), Path::new(".")) else {
-            panic!()
-        };
+        let (fitted, cell) = (fitted(&settings), Cell::text("ein Hund läuft"));
+        let payload = fitted.payload(&cell, Path::new(".")).unwrap();
+        let Payload::Tokens(ids) = &payload else { panic!() };
         assert!(ids.len() == 3 && !ids.contains(&FittedTargetText::END), "{ids:?}");
+        let n_tokens = fitted.encode("ein Hund läuft").len() + 1;
+        let want = Fault::new(Cause::Shortened, format!("{n_tokens} tokens, 3 of them read"));
+        assert_eq!(fitted.shortened(&cell, &payload), Some(want));
+        let just = Cell::text("xy"); // two bytes and an end
+        assert_eq!(fitted.shortened(&just, &fitted.payload(&just, Path::new(".")).unwrap()), None);
     }
 }

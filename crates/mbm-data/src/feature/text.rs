@@ -74,6 +74,13 @@ pub(super) fn cased(text: String, lowercase: bool) -> String {
     if lowercase { text.to_lowercase() } else { text }
 }
 
+/// That a text's tokens, counted if it may matter, are more than `max_steps`.
+pub(super) fn shortened(max_steps: usize, payload: &Payload, count: impl FnOnce() -> usize) -> Option<Fault> {
+    let n_tokens = Some(payload.n_steps()).filter(|n_steps| *n_steps >= max_steps).map(|_| count())?;
+    let detail = format!("{n_tokens} tokens, {max_steps} of them read");
+    (n_tokens > max_steps).then(|| Fault::new(Cause::Shortened, detail))
+}
+
 impl Fitter for TextFitter {
     fn observe(&mut self, cell: &Cell, _folder: &Path) {
         if let Ok(text) = text_of(cell) {
@@ -96,6 +103,11 @@ impl Preprocess for FittedText {
         let mut ids = self.tokenizer.encode(&cased(text_of(cell)?, self.lowercase));
         ids.truncate(self.max_steps);
         if ids.is_empty() { Err(Fault::new(Cause::Empty, "no tokens")) } else { Ok(Payload::Tokens(ids)) }
+    }
+
+    fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {
+        let text = cased(text_of(cell).ok()?, self.lowercase);
+        shortened(self.max_steps, payload, || self.tokenizer.n_ids(&text))
     }
 
     fn shape(&self) -> Shape {

@@ -13,7 +13,7 @@ use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NFC, Replace, Sequence as NormalizerSequence, Strip};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer, TruncationParams};
+use tokenizers::{AddedToken, Encoding, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer, TruncationParams};
 
 use super::TokenizerKind;
 
@@ -69,6 +69,17 @@ impl Tokenizer {
             }
             // Our own vocabularies and loaded ones map every text; a model that refuses one knows none of it.
             Self::Pieces(pieces) => pieces.encode(text, true).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// How many ids a text has, those that a `tokenizer.json` cuts off included.
+    pub fn n_ids(&self, text: &str) -> usize {
+        match self {
+            Self::Units { .. } => self.encode(text).len(),
+            Self::Pieces(pieces) => pieces.encode(text, true).map_or(0, |encoding| {
+                let own = |more: &Encoding| more.get_special_tokens_mask().iter().filter(|is_special| **is_special == 0).count();
+                encoding.len() + encoding.get_overflowing().iter().map(own).sum::<usize>()
+            }),
         }
     }
 

@@ -54,33 +54,37 @@ impl Ctc {
         let lengths = lengths.iter::<i64>().map(|length| length as usize).collect();
         (activation::log_softmax(self.linear.forward(input.values.clone()), 2), lengths)
     }
+}
 
-    fn costs(&self, fused: &Fused, target: &TargetTokens) -> Tensor<2> {
-        let device = fused.pooled.device();
-        let (log_p, steps) = self.log_probabilities(fused);
-        let (batch, longest) = (target.lengths.len(), target.steps);
-        let text = |row: usize| {
-            let own = &target.ids[row * longest..row * longest + target.lengths[row]];
-            own.strip_suffix(&[END]).unwrap_or(own)
-        };
-        let fits = |row: &usize| !text(*row).is_empty() && n_needed(text(*row)) <= steps[*row];
-        // What does not fit is replaced by something that does, and then counts for nothing.
-        let known: Vec<bool> = (0..batch).map(|row| fits(&row)).collect();
-        let lengths: Vec<i64> = (0..batch).map(|row| if known[row] { text(row).len() as i64 } else { 1 }).collect();
-        let ids = (0..batch).flat_map(|row| {
-            let own = if known[row] { text(row) } else { &[N_SPECIAL][..] };
-            (0..longest).map(move |step| own.get(step).map_or(i64::from(N_SPECIAL), |id| i64::from(*id)))
-        });
-        let ints = |values: Vec<i64>| Tensor::<1, Int>::from_data(TensorData::new(values, [batch]), &device);
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids.collect::<Vec<i64>>(), [batch, longest]), &device);
-        let steps = ints(steps.iter().map(|steps| *steps as i64).collect());
-        let cost = CTCLossConfig::new().init().forward(log_p.swap_dims(0, 1), ids, steps, ints(lengths.clone())); // [batch]
-        let column = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [batch, 1]), &device);
-        let weights = column(known.iter().map(|is| f32::from(u8::from(*is))).collect());
-        let n_tokens = column(lengths.iter().zip(&known).map(|(length, is)| if *is { *length as f32 } else { 0.0 }).collect());
-        let cost = cost.reshape([batch, 1]) * weights;
-        Tensor::cat(vec![cost.clone(), cost.clone(), cost.zeros_like(), n_tokens], 1)
-    }
+/// `[batch, 4]`: what each row's text costs, twice, zeros and its number of tokens, from `[batch, steps, vocabulary]` logarithms of which a
+/// row's first so many steps count.
+pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTokens) -> Tensor<2> {
+    let device = log_p.device();
+    let (batch, longest) = (target.lengths.len(), target.steps);
+    let text = |row: usize| {
+        let own = &target.ids[row * longest..row * longest + target.lengths[row]];
+        own.strip_suffix(&[END]).unwrap_or(own)
+    };
+    let fits = |row: usize| !text(row).is_empty() && n_needed(text(row)) <= n_steps[row];
+    // What does not fit is replaced by something that does, and then counts for nothing.
+    let replaced = |row: usize| if fits(row) { text(row) } else { &[N_SPECIAL] };
+    let padded =
+        |row: usize| (0..longest).map(move |step| replaced(row).get(step).map_or(i64::from(N_SPECIAL), |id| i64::from(*id)));
+    let counts = |values: Vec<usize>| {
+        let values: Vec<i64> = values.into_iter().map(|count| count as i64).collect();
+        Tensor::<1, Int>::from_data(TensorData::new(values, [batch]), &device)
+    };
+    let ids: Vec<i64> = (0..batch).flat_map(padded).collect();
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, longest]), &device);
+    let lengths = counts((0..batch).map(|row| replaced(row).len()).collect());
+    let cost = CTCLossConfig::new().init().forward(log_p.swap_dims(0, 1), ids, counts(n_steps.to_vec()), lengths); // [batch]
+    let column = |value: &dyn Fn(usize) -> f32| {
+        let values: Vec<f32> = (0..batch).map(value).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [batch, 1]), &device)
+    };
+    let cost = cost.reshape([batch, 1]) * column(&|row| f32::from(u8::from(fits(row))));
+    let n_tokens = column(&|row| if fits(row) { text(row).len() as f32 } else { 0.0 });
+    Tensor::cat(vec![cost.clone(), cost.clone(), cost.zeros_like(), n_tokens], 1)
 }
 
 /// Steps that a text needs: one a token, and one between two that are equal.
@@ -91,7 +95,10 @@ fn n_needed(text: &[u32]) -> usize {
 impl Decode for Ctc {
     /// What the texts of the target cost; zeros without one.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
-        costs(fused, target, |tokens| self.costs(fused, tokens))
+        costs(fused, target, |tokens| {
+            let (log_p, n_steps) = self.log_probabilities(fused);
+            path_costs(log_p, &n_steps, tokens)
+        })
     }
 
     fn author(&self) -> Option<&dyn Author> {

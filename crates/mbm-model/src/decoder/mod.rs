@@ -14,6 +14,8 @@ use mbm_config::tagged;
 
 pub use classifier::{Classifier, ClassifierSettings};
 pub use contrastive::{EmbeddingLoss, InfoNceSettings, Negatives, SiglipSettings, TripletSettings};
+#[cfg(test)]
+pub(crate) use ctc::path_costs;
 pub use ctc::{Ctc, CtcSettings};
 pub use embedding::{Embedding, EmbeddingSpec};
 pub use generator::{

@@ -11,6 +11,8 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}th,td{padding:.
 svg{width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:6px}
 pre{background:var(--panel);padding:1rem;overflow-x:auto;border-radius:6px;font-size:13px}
 .card{background:var(--panel);border-radius:6px;padding:.8rem}.card img{width:100%;max-height:220px;object-fit:contain;image-rendering:auto}
+.seen{display:grid;grid-template-columns:repeat(auto-fill,minmax(72px,1fr));gap:.4rem;margin-top:.5rem}.seen figure{margin:0;text-align:center;font-size:12px}
+.seen figure div{display:grid;background:var(--seen) center/100% 100%}.seen i{background:#000}
 ";
 
 /// A page being written.

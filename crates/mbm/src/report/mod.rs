@@ -1,5 +1,6 @@
 //! `report.html`: one self-contained file that shows what was measured.
 
+mod attention;
 mod chart;
 mod gallery;
 mod html;

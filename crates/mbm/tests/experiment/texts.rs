@@ -94,25 +94,30 @@ fn the_model_answers_whatever_it_is_given(run: &Path) {
     let writing = predictor.writing("text").unwrap();
     let cells = ["ab狗Z", "", "\u{200b}\u{feff}", "a\u{200b}b狗\u{2060}Z", "кошка ελληνικά", &"word ".repeat(10_000)];
     let texts = writing.texts(cells.iter().map(|text| Cell::text(text)).collect());
-    let text = |at: usize| texts[at].as_ref().unwrap().first().map(|it| it.0.clone());
+    let text = |at: usize| texts[at].as_ref().unwrap().texts.first().map(|it| it.0.clone());
     assert_eq!(text(0).as_deref(), Some("ab狗Z"));
     assert_eq!((text(1), text(2)), (None, None), "nothing to write about");
     assert_eq!(text(3), text(0), "characters without width are none");
     assert!(text(4).is_some() && text(5).is_some(), "unknown signs, and ten thousand words, are answered");
+    let shortened: Vec<_> = texts.iter().map(|written| written.as_ref().unwrap().shortened.as_deref()).collect();
+    assert_eq!(shortened, [None, None, None, None, None, Some("49999 tokens, 24 of them read")]);
     let mut heard = Vec::new();
     let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| heard.push(text.to_owned())).unwrap();
     assert_eq!((streamed.as_str(), heard.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
 
     // A row whose only input is missing gets a text and says what was missing.
-    let table = table_from_json("{\"source\": \"bab\"}\n{\"source\": null}").unwrap();
+    let long = "word ".repeat(10_000);
+    let table = table_from_json(&format!("{{\"source\": \"bab\"}}\n{{\"source\": null}}\n{{\"source\": {long:?}}}")).unwrap();
     let lines = predicted(&predictor, table);
+    assert_eq!(lines[2]["status"], "shortened: source");
+    assert_eq!(predictor.read_row(&[Cell::text(&long)]).unwrap().status(), "shortened: source");
     assert_eq!(lines[0]["target_predictions"], "bab");
     assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
     assert!(lines[1]["target_predictions"].is_string());
 
     let mut long = Predictor::open(run).unwrap();
     long.set_decoding(&|decoding| (decoding.max_length, decoding.settings.min_length) = (1000, 1000));
-    let text = long.writing("text").unwrap().texts(vec![Cell::text("bab")]).swap_remove(0).unwrap().swap_remove(0).0;
+    let text = long.writing("text").unwrap().texts(vec![Cell::text("bab")]).swap_remove(0).unwrap().texts.swap_remove(0).0;
     assert_eq!(text.chars().count(), 24, "the longest that the model has places for");
 
     let mut several = Predictor::open(run).unwrap();

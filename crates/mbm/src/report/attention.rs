@@ -1,0 +1,185 @@
+//! What each token of a text looked at: the words of a text, the patches of a picture, the steps of anything else.
+
+use std::io::Cursor;
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mbm_data::feature::FittedTargetText;
+use mbm_data::{Batch, Cell, Column, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
+use mbm_model::Target;
+
+use super::html::escape;
+use crate::error::Error;
+use crate::predictor::{Predictor, to_vec};
+
+/// Where the tokens of one text looked, `[tokens, steps]`; each token's weights sum to 1.
+struct Looks {
+    tokens: Vec<String>,
+    weights: Vec<f32>,
+    n_steps: usize,
+    parts: Vec<Part>,
+}
+
+/// Steps that belong together.
+struct Part {
+    name: String,
+    steps: Range<usize>,
+    view: View,
+}
+
+/// How they are shown.
+enum View {
+    /// A column each.
+    Steps(Vec<String>),
+    /// Patches of a picture, row by row, and the picture as the model saw it.
+    Patches { columns: usize, picture: Pixels },
+}
+
+/// What the tokens of a text about a row looked at; nothing where the output's decoder does not attend.
+pub(super) fn attention(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    output: usize,
+    row_idx: usize,
+    text: &str,
+) -> Result<String, Error> {
+    let Some(looks) = Looks::new(predictor, dataset, output, row_idx, text)? else { return Ok(String::new()) };
+    let pictures = looks.parts.iter().map(|part| looks.pictures(part)).collect::<String>();
+    Ok(format!("<details><summary>What each token looked at</summary>{}{pictures}</details>", looks.table()))
+}
+
+impl Looks {
+    fn new(predictor: &Predictor, dataset: &Dataset, output: usize, row_idx: usize, text: &str) -> Result<Option<Self>, Error> {
+        let Preprocessor::TargetText(fitted) = &predictor.outputs[output].preprocessor else { return Ok(None) };
+        let Ok(Payload::Tokens(ids)) = fitted.payload(&Cell::text(text), &dataset.table.folder) else { return Ok(None) };
+        let encoded = predictor.encode(&Batch::collate(dataset, &[dataset.sample(row_idx)?]));
+        let each: Vec<usize> = encoded.iter().map(|input| input.mask.dims()[1]).collect();
+        let fused = predictor.model.fuse(encoded);
+        let values = Values::Tokens { steps: ids.len(), lengths: vec![ids.len()], ids: ids.clone() };
+        let target = Target::new(&Column { present: vec![true], values }, &predictor.device);
+        let Some(weights) = predictor.model.attention(output, &fused, &target) else { return Ok(None) };
+        let [_, _, n_steps] = weights.dims();
+        let name = |id: &u32| if *id == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*id]) };
+        let tokens = ids.iter().map(name).collect();
+        let parts = parts(predictor, dataset, row_idx, &each, n_steps)?;
+        Ok(Some(Self { tokens, weights: to_vec(weights), n_steps, parts }))
+    }
+
+    fn of_token(&self, token: usize, part: &Part) -> &[f32] {
+        &self.weights[token * self.n_steps..][part.steps.clone()]
+    }
+
+    /// A row for each token; a picture is one column.
+    fn table(&self) -> String {
+        let names = |part: &Part| match &part.view {
+            View::Steps(names) => names.clone(),
+            View::Patches { .. } => vec![part.name.clone()],
+        };
+        let head = self.parts.iter().flat_map(names).map(|name| format!("<th class=turned>{}</th>", escape(&name)));
+        let cells = |token: usize, part: &Part| {
+            let weights = self.of_token(token, part);
+            let weights = if matches!(part.view, View::Steps(_)) { weights.to_vec() } else { vec![weights.iter().sum()] };
+            weights.iter().map(|weight| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>")).collect::<String>()
+        };
+        let row = |(token, name): (usize, &String)| {
+            let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
+            format!("<tr><th>{}</th>{cells}</tr>", escape(name))
+        };
+        let rows: String = self.tokens.iter().enumerate().map(row).collect();
+        format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
+    }
+
+    /// For each token the picture, darker where the token looked less; nothing for a part that is no picture.
+    fn pictures(&self, part: &Part) -> String {
+        let View::Patches { columns, picture } = &part.view else { return String::new() };
+        let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", picture.width, picture.height);
+        let seen = |(token, name): (usize, &String)| {
+            let weights = self.of_token(token, part);
+            let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(*weight));
+            let patches: String =
+                weights.iter().map(|weight| format!("<i style='opacity:{:.2}'></i>", 0.85 * (1.0 - weight / most))).collect();
+            format!("<figure><div style='{size}'>{patches}</div><figcaption>{}</figcaption></figure>", escape(name))
+        };
+        let all: String = self.tokens.iter().enumerate().map(seen).collect();
+        format!("<div class=seen style='--seen:url({})'>{all}</div>", uri(picture).unwrap_or_default())
+    }
+}
+
+/// The steps of each input in their order, then those that belong to none.
+fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize], n_steps: usize) -> Result<Vec<Part>, Error> {
+    let numbered = |name: &str, steps: Range<usize>| {
+        let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
+        Part { name: name.to_owned(), steps, view: View::Steps(names) }
+    };
+    if each.iter().sum::<usize>() > n_steps {
+        return Ok(vec![numbered("step", 0..n_steps)]);
+    }
+    let row = dataset.table.row(row_idx)?;
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for (field, n) in predictor.inputs.iter().zip(each) {
+        let steps = start..start + n;
+        start = steps.end;
+        let cell = dataset.table.position(&field.column).map_or(&Cell::Empty, |at| &row[at]);
+        let payload = field.preprocessor.get().payload(cell, &dataset.table.folder).ok();
+        let view = payload.and_then(|payload| view(field, payload, *n));
+        parts.push(match view {
+            Some(view) => Part { name: field.name.clone(), steps, view },
+            None => numbered(&field.name, steps),
+        });
+    }
+    if start < n_steps {
+        let names = vec!["all inputs".to_owned(); n_steps - start];
+        parts.push(Part { name: names[0].clone(), steps: start..n_steps, view: View::Steps(names) });
+    }
+    Ok(parts)
+}
+
+/// The words of a text, or a picture whose patches the steps are.
+fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
+    match (&field.preprocessor, payload) {
+        (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
+            // Of a character that several tokens share, one alone is no text.
+            let name = |id: &u32| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned());
+            Some(View::Steps(ids.iter().map(name).collect()))
+        }
+        (_, Payload::Image(picture)) => Some(View::Patches { columns: columns(n_steps, &picture)?, picture }),
+        (_, _) => None,
+    }
+}
+
+/// Columns of patches that are about square; nothing where so many patches fill no grid.
+fn columns(n_patches: usize, picture: &Pixels) -> Option<usize> {
+    let side = |columns: &usize| (picture.width as f64 / *columns as f64, picture.height as f64 / (n_patches / columns) as f64);
+    let unevenness = |columns: &usize| (side(columns).0 / side(columns).1).ln().abs();
+    let grids = (1..=n_patches).filter(|columns| n_patches.is_multiple_of(*columns));
+    grids.min_by(|a, b| unevenness(a).total_cmp(&unevenness(b))).filter(|columns| unevenness(columns) < 0.5)
+}
+
+/// A PNG of a picture.
+fn uri(picture: &Pixels) -> Option<String> {
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    let plane = picture.height * picture.width;
+    let pixel = |x: u32, y: u32| {
+        let at = (y * width + x) as usize;
+        image::Rgb([0, 1, 2].map(|channel: usize| picture.data[channel.min(picture.channels - 1) * plane + at]))
+    };
+    let mut png = Cursor::new(Vec::new());
+    image::RgbImage::from_fn(width, height, pixel).write_to(&mut png, image::ImageFormat::Png).ok()?;
+    Some(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_are_about_square_or_not_shown() {
+        let picture = |height, width| Pixels { channels: 1, height, width, data: vec![0; height * width] };
+        assert_eq!(columns(20, &picture(64, 80)), Some(5));
+        assert_eq!(columns(16, &picture(112, 112)), Some(4));
+        assert_eq!(columns(12, &picture(30, 40)), Some(4));
+        assert_eq!(columns(17, &picture(112, 112)), None, "a class token beside sixteen patches");
+        assert!(uri(&picture(2, 3)).unwrap().starts_with("data:image/png;base64,"));
+    }
+}
