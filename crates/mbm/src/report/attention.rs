@@ -70,8 +70,11 @@ impl Looks {
         &self.weights[token * self.n_steps..][part.steps.clone()]
     }
 
-    /// A row for each token; a picture is one column.
+    /// A row for each token; a picture is one column, and nothing is left to say where it is the only one.
     fn table(&self) -> String {
+        if let [Part { view: View::Patches { .. }, .. }] = self.parts[..] {
+            return String::new();
+        }
         let names = |part: &Part| match &part.view {
             View::Steps(names) => names.clone(),
             View::Patches { .. } => vec![part.name.clone()],

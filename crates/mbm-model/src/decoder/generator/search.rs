@@ -237,15 +237,25 @@ fn repeating(text: &[u32], n: usize) -> HashSet<u32> {
     text.windows(n).filter(|run| run[..n - 1] == *last).map(|run| run[n - 1]).collect()
 }
 
+/// Scores of which the highest tells whether the others matter.
+const RUN: usize = 32;
+
 /// The `n` likeliest tokens that are allowed, the likeliest first.
 fn likeliest(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
     let mut best: Vec<(f32, u32)> = Vec::with_capacity(n + 1);
-    for (token, score) in scores.iter().enumerate() {
-        let is_better = best.len() < n || best.last().is_some_and(|worst| score.total_cmp(&worst.0) == Ordering::Greater);
-        if is_better && allowed.allows(token as u32) {
-            let place = best.partition_point(|other| other.0.total_cmp(score) != Ordering::Less);
-            best.insert(place, (*score, token as u32));
-            best.truncate(n);
+    let mut worst = f32::NEG_INFINITY;
+    for (at, run) in scores.chunks(RUN).enumerate() {
+        let top = run.iter().fold(f32::NEG_INFINITY, |top, score| if *score > top { *score } else { top });
+        if best.len() == n && top <= worst {
+            continue;
+        }
+        for (token, score) in run.iter().enumerate().map(|(place, score)| ((at * RUN + place) as u32, *score)) {
+            if (best.len() < n || score > worst) && allowed.allows(token) {
+                let place = best.partition_point(|other| other.0.total_cmp(&score) != Ordering::Less);
+                best.insert(place, (score, token));
+                best.truncate(n);
+                worst = best.last().map_or(worst, |last| last.0);
+            }
         }
     }
     best.into_iter().map(|(_, token)| token).collect()
@@ -357,6 +367,18 @@ mod tests {
             it.num_return_sequences = 3;
         });
         assert_eq!(texts(two, &wide), all.into_iter().take(3).map(|it| it.1).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_likeliest_are_those_of_a_whole_sort() {
+        let mut generator = rng(7);
+        let allowed = Allowed::new(&[BEGIN], &decoding(|it| it.min_length = 1));
+        for (n, size) in [(1, 40), (5, 64), (10, 1000), (50, 30)] {
+            // Few values, so that many are equal: of those the lower token comes first.
+            let scores: Vec<f32> = (0..size).map(|_| generator.random_range(-9..9) as f32 / 2.0).collect();
+            let whole = sorted(&scores, &allowed);
+            assert_eq!(likeliest(&scores, n, &allowed), whole[..n.min(whole.len())], "{n} of {size}");
+        }
     }
 
     /// Every token as likely as the others.
