@@ -160,7 +160,7 @@ mod tests {
         let n_tokens = fitted.encode("ein Hund läuft").len() + 1;
         let want = Fault::new(Cause::Shortened, format!("{n_tokens} tokens, 3 of them read"));
         assert_eq!(fitted.shortened(&cell, &payload), Some(want));
-        let just = Cell::text("xy"); // two bytes and an end
+        let just = Cell::text("x"); // a space, a byte and an end
         assert_eq!(fitted.shortened(&just, &fitted.payload(&just, Path::new(".")).unwrap()), None);
     }
 }

@@ -69,7 +69,8 @@ fn texts_are_copied_without_a_mistake() {
     let (folder, exact) = learnt(false, &[]);
     assert_eq!(exact, 1.0);
     let report = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
-    assert!(report.contains("What each token of row") && report.contains("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"));
+    assert_eq!(report.matches("What each token looked at").count(), 12, "six of the best and six of the worst");
+    assert!(report.contains("<td style='background:rgba(") && report.contains("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"));
     the_model_answers_whatever_it_is_given(&folder.path().join("run"));
 }
 
