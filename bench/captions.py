@@ -23,7 +23,8 @@ captions = {"train": collections.defaultdict(list), "validation": collections.de
 for row in csv.DictReader(open(table)):
     captions[row["split"]][row["image"]].append(row["caption"].lower().strip())
 training, validation = list(captions["train"]), list(captions["validation"])
-work = pathlib.Path(tempfile.mkdtemp())
+folder_of_work = tempfile.TemporaryDirectory()
+work = pathlib.Path(folder_of_work.name)
 
 
 def score(name, hypotheses):

@@ -114,7 +114,9 @@ fn stream(writing: &Writing, cell: Cell) -> Result<()> {
             shown = text.to_owned();
         }
     };
-    let text = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
-    show(&text);
-    line("")
+    let written = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
+    written.texts.iter().take(1).for_each(|(text, _)| show(text));
+    line("")?;
+    written.shortened.iter().for_each(|how| eprintln!("a long text: {how}"));
+    Ok(())
 }

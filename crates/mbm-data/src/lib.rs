@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A cell that is empty or cannot be read becomes [`Payload::Missing`] with a [`Fault`] that says why; nothing is ever put
-//! in its place. All randomness comes from [`random::seed`].
+//! in its place. A text of which only the beginning is read has a payload and a [`Fault`]. All randomness comes from [`random::seed`].
 
 mod audio;
 mod batch;

@@ -50,6 +50,13 @@ pub struct Written {
     pub shortened: Option<String>,
 }
 
+impl Written {
+    /// Nothing yet.
+    fn about(row: &Row) -> Self {
+        Self { texts: Vec::new(), shortened: row.shortened.first().map(|(_, how)| how.clone()) }
+    }
+}
+
 impl Writing<'_> {
     /// What is written about each cell.
     ///
@@ -61,9 +68,8 @@ impl Writing<'_> {
         // Rows that are alike in length are done together.
         let mut order: Vec<usize> = (0..rows.len()).filter(is_there).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
-        let unwritten = |row: &Row| Written { texts: Vec::new(), shortened: row.shortened.first().map(|(_, how)| how.clone()) };
         let mut all: Vec<Result<Written, String>> =
-            rows.iter().map(|row| row.as_ref().map(unwritten).map_err(String::clone)).collect();
+            rows.iter().map(|row| row.as_ref().map(Written::about).map_err(String::clone)).collect();
         for chunk in order.chunks(self.predictor.batch_size()) {
             let side_by_side: Vec<&Row> = chunk.iter().filter_map(|at| rows[*at].as_ref().ok()).collect();
             let written = self.predictor.predict_batch(&self.predictor.collate(&side_by_side)).swap_remove(self.output);
@@ -80,10 +86,11 @@ impl Writing<'_> {
     ///
     /// # Errors
     /// Why the cell cannot be read.
-    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<String, String> {
+    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<Written, String> {
         let row = self.row(cell)?;
+        let unwritten = Written::about(&row);
         if self.is_empty(&row) {
-            return Ok(String::new());
+            return Ok(unwritten);
         }
         let mut hear = |output: usize, text: &str| {
             if output == self.output {
@@ -91,8 +98,8 @@ impl Writing<'_> {
             }
         };
         match self.predictor.predict_row(&row, &mut hear).swap_remove(self.output) {
-            Prediction::Texts(texts) => Ok(texts.into_iter().next().map_or_else(String::new, |(text, _)| text)),
-            _ => Ok(String::new()),
+            Prediction::Texts(texts) => Ok(Written { texts, ..unwritten }),
+            _ => Ok(unwritten),
         }
     }
 

@@ -61,29 +61,29 @@ impl Ctc {
 pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTokens) -> Tensor<2> {
     let device = log_p.device();
     let (batch, longest) = (target.lengths.len(), target.steps);
-    let text = |row: usize| {
+    let fitting = |row: usize| {
         let own = &target.ids[row * longest..row * longest + target.lengths[row]];
-        own.strip_suffix(&[END]).unwrap_or(own)
+        let text = own.strip_suffix(&[END]).unwrap_or(own);
+        Some(text).filter(|text| !text.is_empty() && n_needed(text) <= n_steps[row])
     };
-    let fits = |row: usize| !text(row).is_empty() && n_needed(text(row)) <= n_steps[row];
+    let texts: Vec<Option<&[u32]>> = (0..batch).map(fitting).collect();
     // What does not fit is replaced by something that does, and then counts for nothing.
-    let replaced = |row: usize| if fits(row) { text(row) } else { &[N_SPECIAL] };
-    let padded =
-        |row: usize| (0..longest).map(move |step| replaced(row).get(step).map_or(i64::from(N_SPECIAL), |id| i64::from(*id)));
+    let replaced: Vec<&[u32]> = texts.iter().map(|text| text.unwrap_or(&[N_SPECIAL])).collect();
+    let padded = |text: &&[u32]| {
+        let filler = std::iter::repeat_n(&N_SPECIAL, longest - text.len());
+        text.iter().chain(filler).map(|id| i64::from(*id)).collect::<Vec<i64>>()
+    };
     let counts = |values: Vec<usize>| {
         let values: Vec<i64> = values.into_iter().map(|count| count as i64).collect();
         Tensor::<1, Int>::from_data(TensorData::new(values, [batch]), &device)
     };
-    let ids: Vec<i64> = (0..batch).flat_map(padded).collect();
+    let ids: Vec<i64> = replaced.iter().flat_map(padded).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, longest]), &device);
-    let lengths = counts((0..batch).map(|row| replaced(row).len()).collect());
+    let lengths = counts(replaced.iter().map(|text| text.len()).collect());
     let cost = CTCLossConfig::new().init().forward(log_p.swap_dims(0, 1), ids, counts(n_steps.to_vec()), lengths); // [batch]
-    let column = |value: &dyn Fn(usize) -> f32| {
-        let values: Vec<f32> = (0..batch).map(value).collect();
-        Tensor::<2>::from_data(TensorData::new(values, [batch, 1]), &device)
-    };
-    let cost = cost.reshape([batch, 1]) * column(&|row| f32::from(u8::from(fits(row))));
-    let n_tokens = column(&|row| if fits(row) { text(row).len() as f32 } else { 0.0 });
+    let n_tokens: Vec<f32> = texts.iter().map(|text| text.map_or(0.0, |text| text.len() as f32)).collect();
+    let n_tokens = Tensor::<2>::from_data(TensorData::new(n_tokens, [batch, 1]), &device);
+    let cost = cost.reshape([batch, 1]) * n_tokens.clone().clamp_max(1.0);
     Tensor::cat(vec![cost.clone(), cost.clone(), cost.zeros_like(), n_tokens], 1)
 }
 

@@ -1,15 +1,14 @@
 //! What each token of a text looked at: the words of a text, the patches of a picture, the steps of anything else.
 
-use std::io::Cursor;
 use std::ops::Range;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, Rgb, RgbImage};
 use mbm_data::feature::FittedTargetText;
 use mbm_data::{Batch, Cell, Column, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
 use mbm_model::Target;
 
 use super::html::escape;
+use super::pictures::png_uri;
 use crate::error::Error;
 use crate::predictor::{Predictor, to_vec};
 
@@ -105,7 +104,7 @@ impl Looks {
             format!("<figure><div style='{size}'>{patches}</div><figcaption>{}</figcaption></figure>", escape(name))
         };
         let all: String = self.tokens.iter().enumerate().map(seen).collect();
-        format!("<div class=seen style='--seen:url({})'>{all}</div>", uri(picture).unwrap_or_default())
+        format!("<div class=seen style='--seen:url({})'>{all}</div>", png_uri(&shown(picture)).unwrap_or_default())
     }
 }
 
@@ -159,17 +158,15 @@ fn columns(n_patches: usize, picture: &Pixels) -> Option<usize> {
     grids.min_by(|a, b| unevenness(a).total_cmp(&unevenness(b))).filter(|columns| unevenness(columns) < 0.5)
 }
 
-/// A PNG of a picture.
-fn uri(picture: &Pixels) -> Option<String> {
+/// A picture as the model saw it.
+fn shown(picture: &Pixels) -> DynamicImage {
     let (width, height) = (picture.width as u32, picture.height as u32);
     let plane = picture.height * picture.width;
     let pixel = |x: u32, y: u32| {
         let at = (y * width + x) as usize;
-        image::Rgb([0, 1, 2].map(|channel: usize| picture.data[channel.min(picture.channels - 1) * plane + at]))
+        Rgb([0, 1, 2].map(|channel: usize| picture.data[channel.min(picture.channels - 1) * plane + at]))
     };
-    let mut png = Cursor::new(Vec::new());
-    image::RgbImage::from_fn(width, height, pixel).write_to(&mut png, image::ImageFormat::Png).ok()?;
-    Some(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
+    RgbImage::from_fn(width, height, pixel).into()
 }
 
 #[cfg(test)]
@@ -183,6 +180,27 @@ mod tests {
         assert_eq!(columns(16, &picture(112, 112)), Some(4));
         assert_eq!(columns(12, &picture(30, 40)), Some(4));
         assert_eq!(columns(17, &picture(112, 112)), None, "a class token beside sixteen patches");
-        assert!(uri(&picture(2, 3)).unwrap().starts_with("data:image/png;base64,"));
+    }
+
+    #[test]
+    fn words_have_a_column_each_and_a_picture_is_shown_for_each_token() {
+        let picture = Pixels { channels: 1, height: 1, width: 2, data: vec![7, 9] };
+        assert_eq!(shown(&picture).to_rgb8().into_raw(), [7, 7, 7, 9, 9, 9]);
+        let words = Part { name: "de".into(), steps: 0..2, view: View::Steps(vec!["ein".into(), "<Hund>".into()]) };
+        let image = Part { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, picture } };
+        let weights = vec![0.5, 0.25, 0.125, 0.125, 0.0, 0.0, 0.25, 0.75];
+        let mut looks = Looks { tokens: vec!["a".into(), "(end)".into()], weights, n_steps: 4, parts: vec![words, image] };
+        let table = looks.table();
+        for head in ["ein", "&lt;Hund&gt;", "image"] {
+            assert!(table.contains(&format!("<th class=turned>{head}</th>")), "{table}");
+        }
+        let shades: Vec<&str> = table.split("37,99,235,").skip(1).map(|rest| &rest[..5]).collect();
+        assert_eq!(shades, ["0.500", "0.250", "0.250", "0.000", "0.000", "1.000"]);
+        assert_eq!(looks.pictures(&looks.parts[0]), "");
+        let veils = looks.pictures(&looks.parts[1]);
+        let veils: Vec<&str> = veils.split("opacity:").skip(1).map(|rest| &rest[..4]).collect();
+        assert_eq!(veils, ["0.00", "0.00", "0.57", "0.00"], "0.85 (1 - 1/3) where a third of the most was");
+        looks.parts.remove(0);
+        assert_eq!(looks.table(), "", "a picture alone needs no table");
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, ImageFormat};
 use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
 
 use super::html::{escape, number};
@@ -122,7 +123,12 @@ pub(crate) fn thumbnail_uri(cell: &Cell, folder: &Path, max_pixels: usize) -> Op
     };
     let picture = decode_image(&bytes, max_pixels).ok()?;
     let small = if picture.width().max(picture.height()) > THUMBNAIL { picture.thumbnail(THUMBNAIL, THUMBNAIL) } else { picture };
+    png_uri(&small)
+}
+
+/// A picture as a PNG in a data URI.
+pub(super) fn png_uri(picture: &DynamicImage) -> Option<String> {
     let mut png = Cursor::new(Vec::new());
-    small.write_to(&mut png, image::ImageFormat::Png).ok()?;
+    picture.write_to(&mut png, ImageFormat::Png).ok()?;
     Some(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
 }

@@ -104,10 +104,12 @@ fn the_model_answers_whatever_it_is_given(run: &Path) {
     assert_eq!(shortened, [None, None, None, None, None, Some("49999 tokens, 24 of them read")]);
     let mut heard = Vec::new();
     let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| heard.push(text.to_owned())).unwrap();
-    assert_eq!((streamed.as_str(), heard.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
+    assert_eq!((streamed.texts[0].0.as_str(), heard.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
+
+    let long = "word ".repeat(10_000);
+    assert_eq!(writing.stream(Cell::text(&long), &mut |_| ()).unwrap().shortened.as_deref(), shortened[5]);
 
     // A row whose only input is missing gets a text and says what was missing.
-    let long = "word ".repeat(10_000);
     let table = table_from_json(&format!("{{\"source\": \"bab\"}}\n{{\"source\": null}}\n{{\"source\": {long:?}}}")).unwrap();
     let lines = predicted(&predictor, table);
     assert_eq!(lines[2]["status"], "shortened: source");
