@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::Shelf;
 use crate::feature::{Fitter, items};
-use crate::spool::Spool;
+use crate::kept::Kept;
 use crate::{
     Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Shape,
     Table,
@@ -65,16 +65,9 @@ pub struct Dataset {
     columns: Vec<Option<usize>>,
     /// Inputs that are not to be read.
     hidden: Vec<usize>,
-    cache: Option<Cache>,
+    kept: Option<Kept>,
     /// Steps of the longest feature of each prepared row.
     lengths: Vec<u32>,
-}
-
-#[derive(Debug)]
-struct Cache {
-    samples: Spool,
-    /// The record of each row of the table, if it has one.
-    records: Vec<Option<u32>>,
 }
 
 /// What preparing found.
@@ -176,7 +169,7 @@ impl Dataset {
         let n_inputs = inputs.len();
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
-        Self { table, fields, n_inputs, columns, hidden: Vec::new(), cache: None, lengths: Vec::new() }
+        Self { table, fields, n_inputs, columns, hidden: Vec::new(), kept: None, lengths: Vec::new() }
     }
 
     /// Makes an input absent in every row, whatever the table has, and nobody's fault.
@@ -199,11 +192,9 @@ impl Dataset {
         observe: &mut dyn FnMut(usize),
     ) -> Result<Prepared, DataError> {
         let at_temporary = || DataError::io(std::env::temp_dir());
-        let samples = Spool::new().map_err(at_temporary())?;
-        let mut cache = Cache { samples, records: vec![None; self.table.n_rows()] };
+        let mut kept = Kept::new(self.table.n_rows()).map_err(at_temporary())?;
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
-        let mut record = Vec::new();
         let mut n_done = 0;
         for chunk in rows.chunks(if ahead.is_empty() { CHUNK } else { ENCODED_CHUNK }) {
             for (sample, faults) in self.read_ahead(chunk, ahead, &mut prepared)? {
@@ -212,11 +203,8 @@ impl Dataset {
                 }
                 let steps = sample.payloads.iter().map(Payload::n_steps).max();
                 self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
-                if cache.samples.n_bytes() < max_bytes || !ahead.is_empty() {
-                    record.clear();
-                    sample.payloads.iter().for_each(|payload| payload.write(&mut record));
-                    cache.records[sample.row_idx] = Some(cache.samples.len() as u32);
-                    cache.samples.push(&record).map_err(at_temporary())?;
+                if kept.n_bytes() < max_bytes || !ahead.is_empty() {
+                    kept.push(&sample).map_err(at_temporary())?;
                 }
             }
             n_done += chunk.len();
@@ -225,8 +213,8 @@ impl Dataset {
         for ahead in ahead {
             ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
         }
-        cache.samples.flush().map_err(at_temporary())?;
-        self.cache = Some(cache);
+        kept.finish().map_err(at_temporary())?;
+        self.kept = Some(kept);
         Ok(prepared)
     }
 
@@ -313,12 +301,8 @@ impl Dataset {
     }
 
     fn kept(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
-        let kept = self.cache.as_ref().and_then(|cache| Some((cache, cache.records[row_idx]?)));
-        let Some((cache, record)) = kept else { return Ok(None) };
-        let bytes = cache.samples.read(record as usize).map_err(DataError::io(std::env::temp_dir()))?;
-        let mut rest = bytes.as_slice();
-        let payloads = self.fields.iter().map(|_| Payload::read(&mut rest)).collect();
-        Ok(Some(Sample { row_idx, payloads }))
+        let Some(kept) = &self.kept else { return Ok(None) };
+        kept.read(row_idx, self.fields.len()).map_err(DataError::io(std::env::temp_dir()))
     }
 
     /// Reads a row from the table: its payloads, and for each field why it has none.
@@ -382,9 +366,9 @@ struct ReadRow {
 /// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.
 fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) -> Vec<SampleWithFaults> {
     for (which, Ahead { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
-        let payload = |row: &ReadRow| row.sample.payloads[*input].clone();
-        prepared.n_encoded += read.iter().filter(|row| payload(row) != Payload::Missing).count();
-        prepared.n_cached += read.iter().filter(|row| matches!(payload(row), Payload::Encoded(_))).count();
+        let payloads = || read.iter().map(|row| &row.sample.payloads[*input]);
+        prepared.n_encoded += payloads().filter(|payload| **payload != Payload::Missing).count();
+        prepared.n_cached += payloads().filter(|payload| matches!(payload, Payload::Encoded(_))).count();
         let is_new = |row: &&mut ReadRow| !matches!(row.sample.payloads[*input], Payload::Missing | Payload::Encoded(_));
         let mut new: Vec<&mut ReadRow> = read.iter_mut().filter(is_new).collect();
         if new.is_empty() {

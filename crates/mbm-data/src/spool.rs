@@ -29,10 +29,14 @@ impl Spool {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    pub fn push(&mut self, record: &[u8]) -> io::Result<()> {
+    /// Appends a record; its number.
+    pub fn push(&mut self, record: &[u8]) -> io::Result<usize> {
         self.pending.extend_from_slice(record);
         self.ends.push(self.n_bytes() + record.len() as u64);
-        if self.pending.len() >= BUFFER { self.flush() } else { Ok(()) }
+        if self.pending.len() >= BUFFER {
+            self.flush()?;
+        }
+        Ok(self.len() - 1)
     }
 
     /// Writes what is pending; records pushed since are not readable before.

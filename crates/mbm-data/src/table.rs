@@ -54,7 +54,7 @@ impl Table {
             record.clear();
             row.iter().for_each(|cell| cell.write(&mut record));
             hash.update(&record);
-            rows.push(&record).map_err(at_temporary())
+            rows.push(&record).map(drop).map_err(at_temporary())
         })?;
         rows.flush().map_err(at_temporary())?;
         let hash = crate::cache::hexadecimal(&hash.finalize());

@@ -1,0 +1,122 @@
+//! Rows' payloads in a temporary file; a large one that several rows have, such as a picture with five captions, is there once.
+
+use std::collections::HashMap;
+use std::io;
+
+use sha2::{Digest, Sha256};
+
+use crate::spool::Spool;
+use crate::{Key, Payload, Sample};
+
+/// Samples by row.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    spool: Spool,
+    /// The record of each row of the table, if it has one.
+    rows: Vec<Option<usize>>,
+    /// The records of large payloads, by the hash of their bytes.
+    large: HashMap<Key, usize>,
+}
+
+/// Bytes from which on a payload has a record of its own. A shared number or short text is not worth a hash.
+const LARGE: usize = 4096;
+
+/// Large payloads whose hashes are in memory while rows are pushed; of later ones every row has its own.
+const REMEMBERED: usize = 1 << 20;
+
+/// What stands before a payload in a row's record.
+const HERE: u8 = 0;
+const ELSEWHERE: u8 = 1;
+
+impl Kept {
+    pub fn new(n_rows: usize) -> io::Result<Self> {
+        Ok(Self { spool: Spool::new()?, rows: vec![None; n_rows], large: HashMap::new() })
+    }
+
+    /// Bytes in the file.
+    pub fn n_bytes(&self) -> u64 {
+        self.spool.n_bytes()
+    }
+
+    pub fn push(&mut self, sample: &Sample) -> io::Result<()> {
+        let mut record = Vec::new();
+        for payload in &sample.payloads {
+            let start = record.len();
+            record.push(HERE);
+            payload.write(&mut record);
+            if record.len() - start > LARGE {
+                let place = self.push_large(&record[start + 1..])?;
+                record.truncate(start);
+                record.push(ELSEWHERE);
+                record.extend((place as u64).to_le_bytes());
+            }
+        }
+        self.rows[sample.row_idx] = Some(self.spool.push(&record)?);
+        Ok(())
+    }
+
+    fn push_large(&mut self, payload: &[u8]) -> io::Result<usize> {
+        let key = Sha256::digest(payload).into();
+        if let Some(place) = self.large.get(&key) {
+            return Ok(*place);
+        }
+        let place = self.spool.push(payload)?;
+        if self.large.len() < REMEMBERED {
+            self.large.insert(key, place);
+        }
+        Ok(place)
+    }
+
+    /// Ends the writing: nothing is pushed from here on, and everything can be read.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.large = HashMap::new();
+        self.spool.flush()
+    }
+
+    /// A row's payloads, one a field, if the row was pushed.
+    pub fn read(&self, row_idx: usize, n_fields: usize) -> io::Result<Option<Sample>> {
+        let Some(place) = self.rows[row_idx] else { return Ok(None) };
+        let record = self.spool.read(place)?;
+        let mut rest = record.as_slice();
+        let mut payload = || {
+            let kind = rest[0];
+            rest = &rest[1..];
+            if kind == HERE {
+                return Ok(Payload::read(&mut rest));
+            }
+            let (place, tail) = rest.split_at(8);
+            rest = tail;
+            let place = place.iter().rev().fold(0, |place, byte| place << 8 | usize::from(*byte));
+            Ok(Payload::read(&mut self.spool.read(place)?.as_slice()))
+        };
+        let payloads = (0..n_fields).map(|_| payload()).collect::<io::Result<_>>()?;
+        Ok(Some(Sample { row_idx, payloads }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_back_and_large_payloads_are_there_once(rows in vec((0usize..3, any::<bool>()), 1..20)) {
+            let sample = |(row_idx, (which, is_large)): (usize, &(usize, bool))| {
+                let large = Payload::Vector(vec![*which as f32; if *is_large { 2000 } else { 20 }]);
+                Sample { row_idx, payloads: vec![Payload::Class(row_idx as u32), large, Payload::Missing] }
+            };
+            let samples: Vec<Sample> = rows.iter().enumerate().map(sample).collect();
+            let mut kept = Kept::new(rows.len() + 1).unwrap();
+            samples.iter().for_each(|sample| kept.push(sample).unwrap());
+            prop_assert!(kept.n_bytes() <= 3 * 8100 + 120 * rows.len() as u64, "{}", kept.n_bytes());
+            kept.finish().unwrap();
+            for sample in samples {
+                prop_assert_eq!(kept.read(sample.row_idx, 3).unwrap(), Some(sample));
+            }
+            prop_assert_eq!(kept.read(rows.len(), 3).unwrap(), None);
+        }
+    }
+}
