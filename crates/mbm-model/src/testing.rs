@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::{Format, Node, Problems};
 use mbm_data::random::{Rng, rng};
 use mbm_data::{Batch, Column, Shape, Values};
@@ -93,6 +93,13 @@ pub(crate) fn read<T: mbm_config::Setting>(text: &str) -> T {
 fn loss(spec: &ModelSpec, model: &Model, batch: &Batch, device: &Device) -> Tensor<1> {
     let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
     spec.loss(model, &model.forward(batch, Some(&targets), device).logits, &targets)
+}
+
+/// Numbers of two ways to the same are within 1e-4.
+pub(crate) fn close(a: TensorData, b: TensorData) {
+    let [a, b] = [a, b].map(|data| data.try_into_vec::<f32>().unwrap());
+    let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(a.len() == b.len() && worst < 1e-4, "{worst}");
 }
 
 /// Passes a part through all three tests.

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use mbm_config::settings;
 
 use super::{Combine, Inputs};
-use crate::layer::{Attention, LayerNorm, sinusoids};
+use crate::layer::{Attention, LayerNorm, linear, sinusoids};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
@@ -79,7 +79,7 @@ pub(super) fn join(parts: &[&Steps]) -> Steps {
 /// Each input's steps brought to one width and told their places: attention by itself knows no order.
 pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
     let project = |(layer, input): (&Linear, &Sequence)| {
-        let values = layer.forward(input.values.clone());
+        let values = linear(layer, input.values.clone());
         let [_, n_steps, width] = values.dims();
         let places = sinusoids(n_steps, width, &values.device());
         Steps { values: values + places, mask: input.mask.clone() }

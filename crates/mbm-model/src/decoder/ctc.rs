@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SPECIAL, costs};
 use super::{Author, Decode};
 use crate::combiner::Inputs;
+use crate::layer::linear;
 use crate::{Fused, Target, TargetTokens};
 
 settings! {
@@ -52,7 +53,7 @@ impl Ctc {
         let input = &fused.inputs[self.input];
         let lengths = input.mask.clone().int().sum_dim(1).into_data();
         let lengths = lengths.iter::<i64>().map(|length| length as usize).collect();
-        (activation::log_softmax(self.linear.forward(input.values.clone()), 2), lengths)
+        (activation::log_softmax(linear(&self.linear, input.values.clone()), 2), lengths)
     }
 }
 

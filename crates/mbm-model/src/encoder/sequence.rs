@@ -11,7 +11,7 @@ use mbm_data::Shape;
 use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
 use crate::layer::{
     Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
-    sinusoids,
+    linear, sinusoids,
 };
 use crate::{Steps, Tensors};
 
@@ -350,7 +350,7 @@ impl Stem {
         let steps = match (self, input) {
             (Self::Lookup(embedding), Tensors::Tokens(ids, mask)) => Steps { values: embedding.forward(ids), mask },
             (Self::Frames(_), Tensors::Frames(values, mask)) => return Steps { values, mask },
-            (Self::Projection(linear), Tensors::Frames(values, mask)) => Steps { values: linear.forward(values), mask },
+            (Self::Projection(layer), Tensors::Frames(values, mask)) => Steps { values: linear(layer, values), mask },
             (_, other) => panic!("an encoder of steps was given {other:?}"),
         };
         Steps { values: steps.values.clone() * steps.weights(), mask: steps.mask }

@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, learnt, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -163,7 +163,7 @@ impl Encode for TextTransformer {
         let steps = Steps { values: self.dropout.forward(values), mask };
         let steps = self.reduce.apply(self.transformer.forward(steps), None);
         match &self.projection {
-            Some(projection) => Steps { values: projection.forward(steps.values), mask: steps.mask },
+            Some(projection) => Steps { values: linear(projection, steps.values), mask: steps.mask },
             None => steps,
         }
     }

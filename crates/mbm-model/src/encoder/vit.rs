@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input, grid};
-use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt};
+use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -171,7 +171,7 @@ impl Encode for Vit {
         };
         let steps = self.reduce.apply(self.transformer.forward(Steps::full(steps)), None);
         match &self.projection {
-            Some(projection) => Steps { values: projection.forward(steps.values), mask: steps.mask },
+            Some(projection) => Steps { values: linear(projection, steps.values), mask: steps.mask },
             None => steps,
         }
     }

@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::Shape;
 
 use super::{Encode, Reading, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
@@ -125,7 +125,7 @@ impl Encode for Wav2Vec2 {
     fn encode(&self, input: Tensors) -> Steps {
         let (samples, mask) = expect_input!(input, Frames(samples, mask) => (samples, mask));
         let Steps { values, mask } = self.features(samples, mask);
-        let values = self.projection.forward(self.feature_norm.forward(values)); // [batch, steps, width]
+        let values = linear(&self.projection, self.feature_norm.forward(values)); // [batch, steps, width]
         let weights = mask.clone().float().unsqueeze_dim::<3>(2);
         let values = values * weights;
         let values = self.norm.forward(values.clone() + self.places(values));

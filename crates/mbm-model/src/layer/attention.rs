@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
 
-use super::{Dropout, rotated};
+use super::{Dropout, linear, rotated};
 use crate::{Steps, operation};
 
 /// Attention of queries to the valid steps of a sequence.
@@ -37,12 +37,12 @@ pub(crate) struct KeysValues {
 impl Attention {
     /// `width` must be a multiple of `n_heads`, which the plan has checked.
     pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
-        let linear = || LinearConfig::new(width, width).init(device);
+        let layer = || LinearConfig::new(width, width).init(device);
         Self {
-            query: linear(),
-            key: linear(),
-            value: linear(),
-            output: linear(),
+            query: layer(),
+            key: layer(),
+            value: layer(),
+            output: layer(),
             dropout: Dropout::new(dropout),
             n_heads,
             is_causal: false,
@@ -68,8 +68,8 @@ impl Attention {
 
     /// What [`Attention::forward`] makes of a context whose first step stands at `first`.
     pub fn keys_values(&self, context: Steps, first: usize) -> KeysValues {
-        let keys = self.turned(self.key.forward(context.values.clone()), first);
-        KeysValues { keys, values: self.value.forward(context.values), mask: context.mask }
+        let keys = self.turned(linear(&self.key, context.values.clone()), first);
+        KeysValues { keys, values: linear(&self.value, context.values), mask: context.mask }
     }
 
     /// `[batch, queries, width]`, the first of them at `first`, attends to what is there.
@@ -77,18 +77,18 @@ impl Attention {
         let [batch, queries, _] = x.dims();
         let [_, keys, _] = context.keys.dims();
         let factors = self.dropout.factors([batch, self.n_heads, queries, keys], &x.device());
-        let all = [self.turned(self.query.forward(x), first), context.keys.clone(), context.values.clone()];
+        let all = [self.turned(linear(&self.query, x), first), context.keys.clone(), context.values.clone()];
         let joined = if operation::ARE_THERE {
             operation::attend(all, context.mask.clone().float(), factors, self.n_heads, is_causal)
         } else {
             self.attend(all, &context.mask, factors, is_causal)
         };
-        self.output.forward(joined)
+        linear(&self.output, joined)
     }
 
     /// The weights of `[batch, queries, width]` on what is there, mean over the heads: `[batch, queries, keys]`.
     pub fn weights(&self, x: Tensor<3>, context: &KeysValues) -> Tensor<3> {
-        let weights = self.softmax(self.query.forward(x), context.keys.clone(), &context.mask, false);
+        let weights = self.softmax(linear(&self.query, x), context.keys.clone(), &context.mask, false);
         weights.mean_dim(1).squeeze_dim(1)
     }
 

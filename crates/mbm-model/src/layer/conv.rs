@@ -180,15 +180,10 @@ pub(crate) fn conv1d(channels: [usize; 2], kernel: usize, device: &Device) -> Co
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Distribution, TensorData};
+    use burn::tensor::Distribution;
 
     use super::*;
-
-    fn close(a: TensorData, b: TensorData) {
-        let [a, b] = [a, b].map(|data| data.try_into_vec::<f32>().unwrap());
-        let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(a.len() == b.len() && worst < 1e-4, "{worst}");
-    }
+    use crate::testing::close;
 
     /// Our operations against Burn's layers in a training step: what comes out, every gradient, and the running statistics.
     #[test]

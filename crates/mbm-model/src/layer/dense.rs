@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::{Activation, Dropout};
+use super::{Activation, Dropout, linear};
 
 /// What a stack is made of.
 pub(crate) struct DenseSpec {
@@ -43,6 +43,6 @@ impl Dense {
 
     /// `[.., input]` to `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        self.layers.iter().fold(x, |x, layer| self.dropout.forward(self.activation.apply(layer.forward(x))))
+        self.layers.iter().fold(x, |x, layer| self.dropout.forward(self.activation.apply(linear(layer, x))))
     }
 }

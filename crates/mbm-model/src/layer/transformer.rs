@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Tensor};
 use mbm_config::choices;
 
-use super::{Activation, Attention, Dropout, KeysValues, LayerNorm};
+use super::{Activation, Attention, Dropout, KeysValues, LayerNorm, linear};
 use crate::Steps;
 
 choices! {
@@ -223,6 +223,6 @@ impl Layer {
     }
 
     fn feed_forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.narrow.forward(self.activation.apply(self.widen.forward(x)))
+        linear(&self.narrow, self.activation.apply(linear(&self.widen, x)))
     }
 }

@@ -26,7 +26,7 @@ use self::network::{Memory, Network};
 use self::scorer::{Cached, Uncached};
 use super::{Author, Decode};
 use crate::combiner::{Inputs, Offering};
-use crate::layer::{Dropout, learnt};
+use crate::layer::{Dropout, learnt, linear};
 use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
 
 settings! {
@@ -136,7 +136,7 @@ impl Generator {
             Offering::InputsAndPooled => [inputs(), vec![Steps::single(fused.pooled.clone())]].concat(),
         };
         let projected = parts.into_iter().enumerate().map(|(at, part)| {
-            let values = self.projections.get(at).map_or(part.values.clone(), |linear| linear.forward(part.values.clone()));
+            let values = self.projections.get(at).map_or(part.values.clone(), |layer| linear(layer, part.values.clone()));
             let values = self.origins.get(at).map_or(values.clone(), |origin| values + origin.val());
             (values, part.mask)
         });

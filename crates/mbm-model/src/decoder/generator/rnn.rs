@@ -7,7 +7,7 @@ use mbm_config::{choices, settings};
 
 use super::network::{Memory, State, Write};
 use crate::Steps;
-use crate::layer::{CellState, CellType, Dropout, Recurrent, RecurrentSpec};
+use crate::layer::{CellState, CellType, Dropout, Recurrent, RecurrentSpec, linear};
 
 choices! {
     /// How a state finds what it looks at.
@@ -78,14 +78,14 @@ impl RnnGeneratorSettings {
             bidirectional: false,
             dropout: self.dropout,
         };
-        let linear = |from: usize, to: usize| LinearConfig::new(from, to).init(device);
+        let layer = |from: usize, to: usize| LinearConfig::new(from, to).init(device);
         RnnNetwork {
-            beginning: linear(fused, width),
+            beginning: layer(fused, width),
             recurrent: spec.init(device),
-            query: is_additive.then(|| linear(width, width)),
+            query: is_additive.then(|| layer(width, width)),
             key: LinearConfig::new(width, width).with_bias(false).init(device),
             energy: is_additive.then(|| LinearConfig::new(width, 1).with_bias(false).init(device)),
-            output: linear(2 * width, width),
+            output: layer(2 * width, width),
             dropout: Dropout::new(self.dropout),
             kind: self.attention,
         }
@@ -94,16 +94,16 @@ impl RnnGeneratorSettings {
 
 impl RnnNetwork {
     fn context(&self, memory: &Memory) -> Context {
-        Context { keys: self.key.forward(memory.steps.values.clone()), steps: memory.steps.clone() }
+        Context { keys: linear(&self.key, memory.steps.values.clone()), steps: memory.steps.clone() }
     }
 
     /// The weights of states `[contexts, queries, width]` on the steps: `[contexts, queries, steps]`.
     fn weights(&self, states: Tensor<3>, context: &Context) -> Tensor<3> {
         let scores = match (&self.query, &self.energy) {
             (Some(query), Some(energy)) => {
-                let queries: Tensor<4> = query.forward(states).unsqueeze_dim(2); // [contexts, queries, 1, width]
+                let queries: Tensor<4> = linear(query, states).unsqueeze_dim(2); // [contexts, queries, 1, width]
                 let keys: Tensor<4> = context.keys.clone().unsqueeze_dim(1); // [contexts, 1, steps, width]
-                energy.forward(activation::tanh(queries + keys)).squeeze_dim(3)
+                linear(energy, activation::tanh(queries + keys)).squeeze_dim(3)
             }
             (_, _) => states.matmul(context.keys.clone().swap_dims(1, 2)),
         };
@@ -120,7 +120,7 @@ impl RnnNetwork {
 
     /// What comes out of a state and what it found.
     fn out<const D: usize>(&self, state: Tensor<D>, found: Tensor<D>) -> Tensor<D> {
-        self.dropout.forward(activation::tanh(self.output.forward(Tensor::cat(vec![state, found], D - 1))))
+        self.dropout.forward(activation::tanh(linear(&self.output, Tensor::cat(vec![state, found], D - 1))))
     }
 
     /// A step by itself: `[rows, width]` to the same shape.
