@@ -46,21 +46,6 @@ fn end([rows, columns]: [usize; 2], [row, column]: [usize; 2]) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
-/// `[n, from]` by `[from, to]`, and a bias `[to]` added to every row: `[n, to]`.
-///
-/// # Panics
-/// Slices of other sizes.
-pub fn linear(rows: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
-    let to = bias.len();
-    assert!(to > 0 && weight.len().is_multiple_of(to), "a weight of {} numbers for a bias of {to}", weight.len());
-    let from = weight.len() / to;
-    assert!(from > 0 && rows.len().is_multiple_of(from), "rows of {} numbers for a weight of {from} rows", rows.len());
-    let n = rows.len() / from;
-    let mut out = bias.repeat(n);
-    multiply(&mut out, to, Matrix::rows(rows, [n, from]), Matrix::rows(weight, [from, to]), true, true);
-    out
-}
-
 /// `out = left * right`, or `out += left * right`; rows of `out` are `row_stride` apart. By several threads where `shared`.
 ///
 /// # Panics
@@ -154,19 +139,6 @@ mod tests {
                 let terms = |column: usize| (0..k).map(move |at| factor(at) * f64::from(number(at * n + column + 7))).sum::<f64>();
                 let want = if column >= n { 0.5 } else { terms(column) + if adds { 0.5 } else { 0.0 } };
                 prop_assert!((f64::from(found) - want).abs() < 1e-5, "{found} is not {want}");
-            }
-        }
-
-        #[test]
-        fn a_linear_layer_adds_its_bias_to_every_row(n in 0usize..9, from in 1usize..9, to in 1usize..9) {
-            let number = |at: usize| (at as f32 * 0.71).cos();
-            let values = |n: usize| (0..n).map(number).collect::<Vec<f32>>();
-            let (rows, weight, bias) = (values(n * from), values(from * to), values(to));
-            let out = linear(&rows, &weight, &bias);
-            prop_assert_eq!(out.len(), n * to);
-            for (at, found) in out.into_iter().enumerate() {
-                let want: f32 = (0..from).map(|it| rows[at / to * from + it] * weight[it * to + at % to]).sum();
-                prop_assert!((found - want - bias[at % to]).abs() < 1e-5);
             }
         }
     }

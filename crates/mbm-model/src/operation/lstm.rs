@@ -7,11 +7,12 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Flex, TensorMetadata};
 use burn::tensor::TensorData;
-use mbm_kernels::{LstmShape, LstmView, linear, lstm_backward, lstm_forward};
+use mbm_kernels::{
+    LstmShape, LstmView, linear, linear_bias_backward, linear_rows_backward, linear_weight_backward, lstm_backward, lstm_forward,
+};
 
 use super::values;
 
@@ -68,25 +69,25 @@ impl Backward<Flex, 4> for LstmBackward {
         let Ran { shape, inputs, input_weight, weight, mask, hidden, cells, gates } = ops.state;
         let states = LstmView { hidden: values(&hidden), cells: &cells, gates: &gates };
         let found = lstm_backward(shape, states, values(&weight), values(&mask), values(&gradient));
-        let n_steps = shape.batch * shape.steps;
-        let tensor = |values: Vec<f32>, width: usize| FlexTensor::from_data(TensorData::new(values, [n_steps, width]));
-        let of_gates = tensor(found.inputs, 4 * shape.hidden);
+        let (of_gates, width) = (&found.inputs, 4 * shape.hidden);
+        let mut register = |node, found, shape| {
+            gradients.register::<Flex>(node, FlexTensor::from_data(TensorData::new(found, shape)));
+        };
         if let Some(node) = of_weight {
-            let previous = tensor(found.previous, shape.hidden).transpose(0, 1);
-            gradients.register::<Flex>(node.id, Flex::float_matmul(previous, of_gates.clone()));
+            register(node.id, linear_weight_backward(&found.previous, of_gates, weight.shape().dims()), weight.shape());
         }
         if let Some(node) = of_bias {
-            let sum = Flex::float_sum_dim(of_gates.clone(), 0);
-            gradients.register::<Flex>(node.id, sum.reshape([4 * shape.hidden].into()));
+            register(node.id, linear_bias_backward(of_gates, width), [width].into());
         }
         if let Some(node) = of_input_weight {
-            let rows = inputs.reshape([n_steps, input_weight.shape()[0]].into());
-            gradients.register::<Flex>(node.id, Flex::float_matmul(rows.transpose(0, 1), of_gates.clone()));
+            register(
+                node.id,
+                linear_weight_backward(values(&inputs), of_gates, input_weight.shape().dims()),
+                input_weight.shape(),
+            );
         }
         if let Some(node) = of_inputs {
-            let width = input_weight.shape()[0];
-            let of_inputs = Flex::float_matmul(of_gates, input_weight.transpose(0, 1));
-            gradients.register::<Flex>(node.id, of_inputs.reshape([shape.batch, shape.steps, width].into()));
+            register(node.id, linear_rows_backward(of_gates, values(&input_weight), width), inputs.shape());
         }
     }
 }

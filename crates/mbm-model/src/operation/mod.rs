@@ -5,6 +5,7 @@ mod conv;
 mod cross_entropy;
 mod gelu;
 mod layer_norm;
+mod linear;
 mod lstm;
 mod norm;
 mod pool;
@@ -88,6 +89,12 @@ pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Operations>::gelu(x.into_dispatch()))
 }
 
+/// `[.., from]` by `[from, to]`, and a bias `[to]`: `[.., to]`.
+pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
+    let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
+    Tensor::from_dispatch(<Dispatch as Operations>::linear_layer(x, weight, bias))
+}
+
 /// The last dimension to mean 0 and variance 1, then by a scale and a shift; `epsilon` is added to the variance.
 pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>, epsilon: f64) -> Tensor<D> {
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
@@ -161,6 +168,8 @@ trait Operations: Backend {
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
+    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self>;
+
     fn layer_norm(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self>;
 
     fn attend(
@@ -225,6 +234,10 @@ impl Operations for Flex {
 
     fn gelu(x: FlexTensor) -> FlexTensor {
         gelu::run(&x.to_contiguous())
+    }
+
+    fn linear_layer(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> FlexTensor {
+        linear::run(x, weight, bias).1
     }
 
     fn layer_norm(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> FlexTensor {
@@ -306,6 +319,10 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         gelu::tracked::<C>(x)
+    }
+
+    fn linear_layer(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: FloatTensor<Self>) -> FloatTensor<Self> {
+        linear::tracked::<C>(x, weight, bias)
     }
 
     fn layer_norm(x: FloatTensor<Self>, scale: FloatTensor<Self>, shift: FloatTensor<Self>, epsilon: f32) -> FloatTensor<Self> {
