@@ -5,8 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::operation;
 
-/// `[.., input]` to `[.., output]`. Burn's own way makes one product for each row of a batch, each with its own gradient of the weights; all steps
-/// side by side make one.
+/// `[.., input]` to `[.., output]`. Burn's own way makes one product for each row of a batch, each with its own gradient of the weights.
 pub(crate) fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     if operation::ARE_THERE {
         let weight = layer.weight.val();
@@ -30,15 +29,19 @@ mod tests {
 
     #[test]
     fn values_and_gradients_are_those_of_the_layer() {
-        let device = Device::flex().autodiff();
-        let layer = LinearConfig::new(5, 4).init(&device);
-        let x = Tensor::<3>::random([3, 7, 5], Distribution::Default, &device).require_grad();
-        let factors = Tensor::random([3, 7, 4], Distribution::Default, &device);
-        let [ours, theirs] = [linear(&layer, x.clone()), layer.forward(x.clone())];
-        close(ours.clone().into_data(), theirs.clone().into_data());
-        let gradients = [ours, theirs].map(|y| (y * factors.clone()).sum().backward());
-        let [ours, theirs] = gradients
-            .map(|gradients| [x.grad(&gradients).unwrap().into_data(), layer.weight.val().grad(&gradients).unwrap().into_data()]);
-        ours.into_iter().zip(theirs).for_each(|(ours, theirs)| close(ours, theirs));
+        for has_bias in [true, false] {
+            let device = Device::flex().autodiff();
+            let layer = LinearConfig::new(5, 4).with_bias(has_bias).init(&device);
+            let x = Tensor::<3>::random([3, 7, 5], Distribution::Default, &device).require_grad();
+            let factors = Tensor::random([3, 7, 4], Distribution::Default, &device);
+            let [ours, theirs] = [linear(&layer, x.clone()), layer.forward(x.clone())].map(|y| {
+                let gradients = (y.clone() * factors.clone()).sum().backward();
+                let bias = layer.bias.as_ref().map(|bias| bias.val().grad(&gradients).unwrap().into_data());
+                let weight = layer.weight.val().grad(&gradients).unwrap();
+                [y.into_data(), x.grad(&gradients).unwrap().into_data(), weight.into_data()].into_iter().chain(bias)
+            });
+            assert_eq!(ours.clone().count(), if has_bias { 4 } else { 3 });
+            ours.zip(theirs).for_each(|(ours, theirs)| close(ours, theirs));
+        }
     }
 }
