@@ -1,23 +1,2 @@
-//! Any bytes as the body of a request, in each form that is read: rows or what is wrong, never a panic.
 #![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use mbm_serve::rows_of_body;
-use tokio::runtime::{Builder, Runtime};
-
-const KINDS: [&str; 4] = [
-    "application/json",
-    "multipart/form-data; boundary=edge",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data; boundary=\"--a b\"",
-];
-
-thread_local! {
-    static RUNTIME: Runtime = Builder::new_current_thread().build().expect("a runtime");
-}
-
-fuzz_target!(|bytes: &[u8]| {
-    let Some((kind, content)) = bytes.split_first() else { return };
-    let kind = KINDS[usize::from(*kind) % KINDS.len()];
-    let _ = RUNTIME.with(|runtime| runtime.block_on(rows_of_body(kind, content.to_vec())));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mbm_fuzz::body::run(bytes));

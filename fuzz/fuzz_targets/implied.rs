@@ -1,25 +1,2 @@
-//! Any bytes as what lies beside weights: `config.json`, `preprocessor_config.json`, `sentence_bert_config.json`.
 #![no_main]
-
-use libfuzzer_sys::fuzz_target;
-use mbm_model::{Modality, implied};
-
-const ENCODERS: [(Modality, &str); 5] = [
-    (Modality::Image, "vit"),
-    (Modality::Image, "clip"),
-    (Modality::Text, "clip"),
-    (Modality::Text, "bert"),
-    (Modality::Audio, "wav2vec2"),
-];
-
-fuzz_target!(|bytes: &[u8]| {
-    let Ok(folder) = tempfile::tempdir() else { return };
-    for name in ["config.json", "preprocessor_config.json", "sentence_bert_config.json", "tokenizer.json"] {
-        if std::fs::write(folder.path().join(name), bytes).is_err() {
-            return;
-        }
-    }
-    for (modality, encoder) in ENCODERS {
-        let _ = implied(modality, encoder, folder.path());
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mbm_fuzz::implied::run(bytes));

@@ -1,9 +1,2 @@
-//! Any bytes as a picture or a sound: pixels or samples or a fault, never a panic.
 #![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    let _ = mbm_data::decode_image(bytes, 1 << 20);
-    let _ = mbm_data::Waveform::decode(bytes.to_vec(), 1.0).and_then(|wave| wave.resampled(16_000));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| mbm_fuzz::media::run(bytes));

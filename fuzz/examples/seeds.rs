@@ -1,0 +1,17 @@
+//! Writes the first inputs of the targets that need whole files of mbm's own, beside those of `seeds.py`:
+//! `cargo run -p mbm-fuzz --example seeds -- fuzz/corpus`
+
+use std::path::PathBuf;
+
+fn main() -> std::io::Result<()> {
+    let corpus = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "fuzz/corpus".to_owned()));
+    for (name, seeds) in [("index", mbm_fuzz::index::seeds())] {
+        let folder = corpus.join(name);
+        std::fs::create_dir_all(&folder)?;
+        for (number, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number:02}")), seed)?;
+        }
+        println!("{name} {}", seeds.len());
+    }
+    Ok(())
+}

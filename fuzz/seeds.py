@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Small valid files of every format that the fuzz targets read, as first inputs of their corpora.
+
+    pip install pillow pyarrow; apt-get install sox libsox-fmt-all
+    python fuzz/seeds.py fuzz/corpus
+"""
+import gzip
+import io
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def table():
+    return pa.table({"t": ["a", "b, c", None], "n": [1.5, None, 3.0], "b": [b"\x00\x01", b"", None], "l": [[1.0, 2.0], [], None]})
+
+
+def parquet(compression):
+    out = io.BytesIO()
+    pq.write_table(table(), out, compression=compression)
+    return out.getvalue()
+
+
+def idx(shape):
+    n = 1
+    for size in shape:
+        n *= size
+    return b"\0\0\x08" + bytes([len(shape)]) + b"".join(struct.pack(">I", size) for size in shape) + bytes(range(256))[:n]
+
+
+COCO = {"info": {}, "images": [{"id": 1, "file_name": "a.jpg", "height": 4, "width": 4}],
+        "annotations": [{"id": 2, "image_id": 1, "caption": "a dog"}], "categories": [{"id": 1, "name": "dog"}]}
+
+
+def sources():
+    texts = [b'a,b,"c ""d"""\n1,x,"two\nlines"\n2,,\n', b"a\tb\n1\tx y\n", b'{"a": 1, "b": [1, 2], "c": null}\n{"a": "x"}\n', parquet("snappy"),
+             json.dumps(COCO).encode(), idx([2, 3, 3]), gzip.compress(idx([4]))]
+    for kind, content in enumerate(texts):
+        yield bytes([kind]) + content
+    yield bytes([3]) + parquet("zstd")
+    yield bytes([4]) + json.dumps([{"a": 1, "b": "x"}]).encode()
+    yield bytes([2]) + b'{"columns": ["a"], "data": [[1]]}\n'
+
+
+def images():
+    for mode, name in [("RGB", "png"), ("L", "png"), ("RGB", "jpeg"), ("P", "gif"), ("RGB", "bmp"), ("RGB", "ppm"), ("RGB", "tiff"), ("RGB", "webp")]:
+        out = io.BytesIO()
+        picture = Image.linear_gradient("L").resize((9, 7)).convert(mode)
+        picture.save(out, name)
+        yield out.getvalue()
+
+
+def sounds():
+    with tempfile.TemporaryDirectory() as folder:
+        for options, name in [("-r 8000 -b 16", "a.wav"), ("-r 44100 -b 24 -c 2", "b.wav"), ("-r 22050", "c.mp3"), ("-r 16000", "d.flac"),
+                              ("-r 16000", "e.ogg"), ("-r 8000", "f.aiff"), ("-r 8000 -e mu-law", "g.wav"), ("-r 8000 -e ms-adpcm", "h.wav")]:
+            path = Path(folder) / name
+            subprocess.run(["sox", "-n", *options.split(), str(path), "synth", "0.05", "sine", "440"], check=True)
+            yield path.read_bytes()
+
+
+def configs():
+    for path in sorted(REPOSITORY.glob("examples/*/*.yaml")):
+        yield path.read_bytes()
+    yield b"[trainer]\nepochs = 3\n[[input_features]]\nname = 'a'\ntype = \"number\"\n"
+    yield b'{"input_features": [{"name": "a", "type": "text"}], "output_features": []}'
+    yield b"a: &x [1, {b: 'c'}]\nd: *x\ne: |\n  lines\n  of text\n"
+
+
+def weights():
+    header = json.dumps({"a.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
+    yield b"\x00" + struct.pack("<Q", len(header)) + header + bytes(16)
+    golden = REPOSITORY / "crates/mbm-weights/tests/golden"
+    yield b"\x01" + (golden / "zip.pt").read_bytes()
+    yield b"\x02" + (golden / "legacy.pth").read_bytes()
+    yield b"\x02" + (golden / "evil-legacy.pth").read_bytes()
+    shards = [{"paths": ["group1-shard1of1.bin"], "weights": [{"name": "a/kernel", "shape": [2, 2], "dtype": "float32"}]}]
+    yield b"\x04" + json.dumps({"format": "layers-model", "weightsManifest": shards}).encode()
+    yield b"\x05the 0.1 0.2\na 0.3 0.4\n"
+
+
+def implied():
+    yield json.dumps({"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
+                      "vocab_size": 30, "max_position_embeddings": 16}).encode()
+    yield json.dumps({"model_type": "vit", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8,
+                      "crop_size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_resize": True}).encode()
+    yield json.dumps({"max_seq_length": 128, "do_lower_case": False}).encode()
+
+
+def bodies():
+    yield b"\x00" + json.dumps({"rows": [{"photo": "aGk=", "n": 1.5, "t": "x"}]}).encode()
+    yield b"\x00" + json.dumps({"columns": ["a", "b"], "index": [0], "data": [[1, "x"]]}).encode()
+    form = b'--edge\r\ncontent-disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    files = form % (b"dataset", b"", b'[{"photo": "p.png"}]') + form % (b"photo", b'; filename="p.png"', b"\x89PNG") + b"--edge--\r\n"
+    yield b"\x01" + files
+    yield b"\x02dataset=%5B%7B%22a%22%3A+1%7D%5D"
+    yield b"\x03" + files.replace(b"--edge", b'----a b')
+
+
+SEEDS = {"source": sources, "media": lambda: [*images(), *sounds()], "config": configs, "weights": weights, "implied": implied, "body": bodies}
+
+if __name__ == "__main__":
+    for target, seeds in SEEDS.items():
+        folder = Path(sys.argv[1]) / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(seeds()):
+            (folder / f"seed-{number:02}").write_bytes(seed)
+        print(target, len(list(folder.iterdir())), sum(path.stat().st_size for path in folder.iterdir()))

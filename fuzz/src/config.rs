@@ -1,0 +1,13 @@
+//! Any text as YAML or TOML: a tree or a problem, never a panic; and what is written reads back.
+
+use mbm_config::{Format, Node, to_yaml};
+
+/// Reads the bytes.
+pub fn run(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for format in [Format::Yaml, Format::Toml] {
+        if let Ok(node) = Node::parse(text, format) {
+            assert!(Node::parse(&to_yaml(&node), Format::Yaml).is_ok(), "{}", to_yaml(&node));
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Any bytes in place of a file of an index, with a hash that fits them: an error or a search, never a panic. Also conditions.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use mbm_index::{Addition, Column, Filter, Index, IndexSpec, Precision, Search, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What the file of an index ends with, behind its body and its footer.
+fn sealed(content: &[u8], n_footer: usize) -> Vec<u8> {
+    let mut bytes = content.to_vec();
+    bytes.extend((n_footer.min(content.len()) as u64).to_le_bytes());
+    let hashes: Vec<u8> = bytes.chunks(1 << 20).flat_map(|chunk| xxh3_64(chunk).to_le_bytes()).collect();
+    bytes.extend(xxh3_64(&hashes).to_le_bytes());
+    bytes.extend(b"MBMIDX01");
+    bytes
+}
+
+/// A whole index of nine rows, made once.
+fn template() -> &'static Path {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let make = || {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let columns = vec![Column { name: "t".into(), is_number: false }, Column { name: "n".into(), is_number: true }];
+        let spec = IndexSpec { width: 4, precision: Precision::F32, graph: None, columns, origin: serde_json::Value::Null };
+        let mut addition = Addition::create(folder.path(), spec).expect("an index");
+        for row in 0..9 {
+            let values = [Value::Text(format!("row {row}")), Value::Number(f64::from(row))];
+            addition.push(&[1.0, row as f32, 0.5, -1.0], &values).expect("a row");
+        }
+        addition.finish(&|_| ()).expect("an index");
+        folder
+    };
+    FOLDER.get_or_init(make).path()
+}
+
+const FILES: [&str; 5] = ["000001.vectors", "000001.columns", "000001.graph", "000001-000002.removed", "index.json"];
+
+/// The files of the template as [`run`] takes them, and a condition.
+pub fn seeds() -> Vec<Vec<u8>> {
+    /// The length of the footer, the hash and the name of the format.
+    const END: usize = 24;
+    let seed = |(kind, name): (usize, &&str)| {
+        let bytes = std::fs::read(template().join(name)).ok()?;
+        let is_list = kind == FILES.len() - 1;
+        let (content, end) = if is_list {
+            (&bytes[..], [0; END])
+        } else {
+            (&bytes[..bytes.len() - END], bytes[bytes.len() - END..].try_into().ok()?)
+        };
+        Some([&[kind as u8, end[0]], content].concat())
+    };
+    let condition = [&[FILES.len() as u8, 0], &b"n >= 2 AND (t LIKE '%ow 3%' OR NOT t IN ('row 1', 'row 2'))"[..]].concat();
+    FILES.iter().enumerate().filter_map(seed).chain([condition]).collect()
+}
+
+/// Reads the bytes.
+pub fn run(bytes: &[u8]) {
+    let [kind, n_footer, content @ ..] = bytes else { return };
+    let Some(name) = FILES.get(usize::from(*kind) % 6) else {
+        if let (Ok(text), Ok(index)) = (std::str::from_utf8(content), Index::open(template())) {
+            let filter = Filter::parse(text);
+            let filter = filter.as_ref().ok();
+            let _ = index.search(&[vec![1.0, 0.0, 0.0, 0.0]], Search { k: 3, width: None, filter });
+        }
+        return;
+    };
+    let Ok(folder) = tempfile::tempdir() else { return };
+    for entry in std::fs::read_dir(template()).into_iter().flatten().flatten() {
+        let _ = std::fs::copy(entry.path(), folder.path().join(entry.file_name()));
+    }
+    let is_list = *name == "index.json";
+    let content = if is_list { content.to_vec() } else { sealed(content, usize::from(*n_footer)) };
+    if !is_list {
+        // The list names the graph or the removed rows, too, where those are what is read.
+        let list = folder.path().join("index.json");
+        let text = std::fs::read_to_string(&list).unwrap_or_default();
+        let text = match *name {
+            "000001.graph" => text.replace("\"has_graph\": false", "\"has_graph\": true"),
+            "000001-000002.removed" => text.replace("\"removed\": null", "\"removed\": 2"),
+            _ => text,
+        };
+        let _ = std::fs::write(&list, text);
+    }
+    let _ = std::fs::write(folder.path().join(name), content);
+    if let Ok(index) = Index::open(folder.path()) {
+        for width in [None, Some(8)] {
+            let query = vec![vec![1.0; index.spec.width.min(1 << 16)]];
+            let _ = index.search(&query, Search { k: 3, width, filter: None });
+        }
+    }
+}

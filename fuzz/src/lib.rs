@@ -1,0 +1,27 @@
+//! Readers of foreign bytes, each behind a function that takes any bytes: it must end soon, in little memory, and never panic.
+//!
+//! A module is a target. `cargo fuzz` mutates inputs to find one that breaks it (`.ci/fuzz` runs all targets for a while); what it found
+//! interesting lies in `corpus/TARGET/`, and `cargo test` replays that. Where a checksum would stop every mutation, the target
+//! recomputes it.
+
+pub mod body;
+pub mod config;
+pub mod implied;
+pub mod index;
+pub mod media;
+pub mod source;
+pub mod weights;
+
+/// A function that takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// All targets by name; each has a folder of inputs in `corpus/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("body", body::run),
+    ("config", config::run),
+    ("implied", implied::run),
+    ("index", index::run),
+    ("media", media::run),
+    ("source", source::run),
+    ("weights", weights::run),
+];
