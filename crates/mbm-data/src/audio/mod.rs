@@ -2,9 +2,13 @@
 
 mod augmentation;
 mod spectrum;
+mod vorbis;
 mod waveform;
 
 pub use augmentation::AudioAugmentation;
 pub(crate) use spectrum::{FrontEnd, FrontEndKind};
 pub use waveform::Waveform;
-pub(crate) use waveform::is_sound;
+pub(crate) use waveform::{RATES, is_sound};
+
+#[cfg(test)]
+pub(crate) use waveform::tests;

@@ -1,16 +1,21 @@
 //! Decoding WAV, FLAC, MP3, Ogg Vorbis and AIFF, mixing to one channel, and resampling.
+//!
+//! Nothing here is sized by a number in a header alone: rate, channels and length are held against limits before samples are decoded.
 
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
 use rubato::{Fft, FixedSync, Resampler};
-use symphonia::core::codecs::audio::AudioDecoderOptions;
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
+use symphonia::core::packet::Packet;
 
+use super::vorbis;
 use crate::{Cause, Fault};
 
 /// One channel of samples between -1 and 1.
@@ -22,71 +27,186 @@ pub struct Waveform {
     pub rate: usize,
 }
 
+/// Samples a second that there can be: from slow sensors to twice 192 kHz, the most that studio equipment records.
+pub(crate) const RATES: RangeInclusive<usize> = 100..=384_000;
+
+/// The most channels: what Ogg Vorbis can count, and more than loudspeakers have names. A decoder makes room for all of them at once.
+const MAX_CHANNELS: usize = 255;
+
+/// The most samples of one sound: an hour, the longest that a config lets be heard, at 48 kHz. They take 691 MB.
+const MAX_SAMPLES: usize = 3600 * 48_000;
+
+/// The largest sample either way: that of 32-bit integers which a file calls floating-point. Its power in the longest window is far
+/// below what single precision holds.
+const LOUDEST: f32 = 4_294_967_296.0;
+
+/// The larger term of a ratio of rates up to which resampling is exact. A transform spans that many samples, and those of an arbitrary
+/// ratio, such as 44,101 to 16,000, would take seconds. The nearest ratio with terms up to this one is off by less than 50 parts in a
+/// million, which is what IEC 60958-3 allows the clock of a high-accuracy (level I) digital audio source.
+const MAX_TERM: usize = 1 << 14;
+
+/// Samples that are resampled at once.
+const CHUNK: usize = 1024;
+
+/// The most samples that come out at once; with a ratio of 1 to 3840, [`CHUNK`] would become four million.
+const MAX_CHUNK_OUT: usize = 1 << 18;
+
 /// Whether a file's extension is that of a sound format that is read here.
 pub(crate) fn is_sound(extension: &str) -> bool {
     matches!(extension.to_ascii_lowercase().as_str(), "wav" | "flac" | "mp3" | "ogg" | "oga" | "aif" | "aiff")
+}
+
+fn unreadable(message: impl ToString) -> Fault {
+    Fault::new(Cause::Unreadable, message.to_string())
 }
 
 impl Waveform {
     /// Decodes the first sound track, its channels averaged, at most `max_seconds` of it.
     ///
     /// # Errors
-    /// [`Cause::Unreadable`] for data of no known format, without samples, or damaged before the limit.
+    /// [`Cause::Unreadable`] for data of no known format, with a rate outside 100 to 384,000 Hz, without samples, or damaged before the
+    /// limit; [`Cause::TooLarge`] where `max_seconds` of it are more than an hour at 48 kHz.
     pub fn decode(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {
-        let unreadable = |message: String| Fault::new(Cause::Unreadable, message);
-        if bytes.is_empty() {
-            return Err(unreadable("zero bytes".to_owned()));
-        }
-        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
-        let mut format = symphonia::default::get_probe()
-            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(|error| unreadable(error.to_string()))?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable("no sound track".to_owned()))?;
-        let track_id = track.id;
-        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| unreadable("no sound track".to_owned()))?;
-        let mut decoder = symphonia::default::get_codecs()
-            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|error| unreadable(error.to_string()))?;
+        let mut track = Track::open(bytes)?;
         let mut wave = Waveform { samples: Vec::new(), rate: 0 };
-        let mut interleaved: Vec<f32> = Vec::new();
+        let mut interleaved = Vec::new();
         while wave.rate == 0 || (wave.samples.len() as f64) < max_seconds * wave.rate as f64 {
-            let packet = match format.next_packet() {
-                Ok(Some(packet)) if packet.track_id == track_id => packet,
-                Ok(Some(_)) => continue,
-                Ok(None) => break,
-                Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(unreadable(error.to_string())),
-            };
-            let decoded = decoder.decode(&packet).map_err(|error| unreadable(error.to_string()))?;
-            let n_channels = decoded.num_planes().max(1);
-            wave.rate = decoded.spec().rate() as usize;
-            decoded.copy_to_vec_interleaved(&mut interleaved);
-            wave.samples.extend(interleaved.chunks(n_channels).map(|frame| frame.iter().sum::<f32>() / n_channels as f32));
+            let Some(packet) = track.next_packet()? else { break };
+            wave.append(track.decoder.as_mut(), &packet, &mut interleaved)?;
         }
         if wave.samples.is_empty() || wave.rate == 0 {
-            return Err(unreadable("no samples".to_owned()));
+            return Err(unreadable("no samples"));
         }
         wave.samples.truncate((max_seconds * wave.rate as f64).ceil() as usize);
         Ok(wave)
     }
 
-    /// The same sound at another rate, band-limited (synchronous FFT resampling).
+    /// Decodes a packet and takes the mean of its channels.
+    fn append(&mut self, decoder: &mut dyn AudioDecoder, packet: &Packet, interleaved: &mut Vec<f32>) -> Result<(), Fault> {
+        let decoded = decoder.decode(packet).map_err(unreadable)?;
+        let rate = decoded.spec().rate() as usize;
+        check_rate(rate)?;
+        if self.rate != 0 && self.rate != rate {
+            return Err(unreadable(format!("its rate changes from {} to {rate} Hz", self.rate)));
+        }
+        self.rate = rate;
+        let n_channels = decoded.num_planes().max(1);
+        decoded.copy_to_vec_interleaved(interleaved);
+        if self.samples.len() + interleaved.len() / n_channels > MAX_SAMPLES {
+            return Err(Fault::new(Cause::TooLarge, format!("more than {MAX_SAMPLES} samples, an hour at 48 kHz")));
+        }
+        if let Some(sample) = interleaved.iter().find(|sample| sample.is_nan() || sample.abs() > LOUDEST) {
+            return Err(unreadable(format!("a sample is {sample}")));
+        }
+        self.samples.extend(interleaved.chunks(n_channels).map(|frame| frame.iter().sum::<f32>() / n_channels as f32));
+        Ok(())
+    }
+
+    /// The same sound at another rate, band-limited (synchronous FFT resampling). The ratio of rates whose terms have little in common
+    /// is rounded by less than 50 parts in a million.
     ///
     /// # Errors
-    /// [`Cause::Unreadable`] for a rate that cannot be resampled.
-    pub fn resampled(self, rate: usize) -> Result<Self, Fault> {
+    /// [`Cause::Unreadable`] for rates outside 100 to 384,000 Hz.
+    pub fn resampled(mut self, rate: usize) -> Result<Self, Fault> {
         if rate == self.rate {
             return Ok(self);
         }
-        let fault = |error: String| Fault::new(Cause::Unreadable, format!("cannot resample {} Hz: {error}", self.rate));
-        let n_samples = self.samples.len();
-        let mut resampler =
-            Fft::<f32>::new(self.rate, rate, 1024, 1, FixedSync::Both).map_err(|error| fault(error.to_string()))?;
-        let input = InterleavedOwned::new_from(self.samples.clone(), 1, n_samples).map_err(|error| fault(error.to_string()))?;
-        let output = resampler.process_all(&input, n_samples, None).map_err(|error| fault(error.to_string()))?;
-        Ok(Self { samples: output.take_data(), rate })
+        check_rate(self.rate)?;
+        check_rate(rate)?;
+        let (from, to) = ratio(self.rate, rate);
+        let n_samples = (self.samples.len() * rate).div_ceil(self.rate);
+        let mut samples = std::mem::take(&mut self.samples);
+        if from != to {
+            samples = resample(samples, from, to)
+                .map_err(|error| unreadable(format!("cannot resample {} to {rate} Hz: {error}", self.rate)))?;
+        }
+        samples.truncate(n_samples);
+        Ok(Self { samples, rate })
     }
+}
+
+fn check_rate(rate: usize) -> Result<(), Fault> {
+    let message = || format!("{rate} Hz, sounds of {} to {} Hz are read", RATES.start(), RATES.end());
+    if RATES.contains(&rate) { Ok(()) } else { Err(unreadable(message())) }
+}
+
+/// A sound track and what decodes it.
+struct Track {
+    format: Box<dyn FormatReader>,
+    decoder: Box<dyn AudioDecoder>,
+    id: u32,
+}
+
+impl Track {
+    fn open(bytes: Vec<u8>) -> Result<Self, Fault> {
+        if bytes.is_empty() {
+            return Err(unreadable("zero bytes"));
+        }
+        let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
+        let format = symphonia::default::get_probe()
+            .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+            .map_err(unreadable)?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable("no sound track"))?;
+        let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
+        let parameters = parameters.ok_or_else(|| unreadable("no sound track"))?;
+        check_parameters(parameters)?;
+        let decoder = symphonia::default::get_codecs()
+            .make_audio_decoder(parameters, &AudioDecoderOptions::default())
+            .map_err(unreadable)?;
+        Ok(Self { id: track.id, format, decoder })
+    }
+
+    /// The next packet of this track; `None` where the file ends, in the middle of a packet or not.
+    fn next_packet(&mut self) -> Result<Option<Packet>, Fault> {
+        loop {
+            match self.format.next_packet() {
+                Ok(Some(packet)) if packet.track_id == self.id => return Ok(Some(packet)),
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+    }
+}
+
+/// What a header says, before a decoder makes room for it.
+fn check_parameters(parameters: &AudioCodecParameters) -> Result<(), Fault> {
+    if let Some(rate) = parameters.sample_rate {
+        check_rate(rate as usize)?;
+    }
+    let n_channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
+    if n_channels > MAX_CHANNELS {
+        return Err(unreadable(format!("{n_channels} channels, at most {MAX_CHANNELS} are read")));
+    }
+    vorbis::check(parameters)
+}
+
+/// The ratio of two rates in lowest terms, or the nearest with terms up to [`MAX_TERM`].
+fn ratio(from: usize, to: usize) -> (usize, usize) {
+    let divisor = greatest_common_divisor(from, to);
+    let (small, large) = (from.min(to) / divisor, from.max(to) / divisor);
+    let error = |(few, many): &(usize, usize)| (many * small).abs_diff(few * large) as f64 / *few as f64;
+    let (small, large) = if large <= MAX_TERM {
+        (small, large)
+    } else {
+        let terms = (1..=(small * MAX_TERM / large).max(1)).map(|few| (few, (2 * few * large + small) / (2 * small)));
+        terms.min_by(|a, b| error(a).total_cmp(&error(b))).unwrap_or((small, large))
+    };
+    if from < to { (small, large) } else { (large, small) }
+}
+
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+fn resample(samples: Vec<f32>, from: usize, to: usize) -> Result<Vec<f32>, String> {
+    let n_samples = samples.len();
+    let chunk = CHUNK.min(MAX_CHUNK_OUT * from / to).max(1);
+    let mut resampler = Fft::<f32>::new(from, to, chunk, 1, FixedSync::Both).map_err(|error| error.to_string())?;
+    let input = InterleavedOwned::new_from(samples, 1, n_samples).map_err(|error| error.to_string())?;
+    let output = resampler.process_all(&input, n_samples, None).map_err(|error| error.to_string())?;
+    Ok(output.take_data())
 }
 
 #[cfg(test)]
@@ -101,7 +221,7 @@ pub(crate) mod tests {
         file.extend((36 + data.len() as u32).to_le_bytes());
         file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
         file.extend(rate.to_le_bytes());
-        file.extend((rate * 2).to_le_bytes());
+        file.extend(rate.wrapping_mul(2).to_le_bytes());
         file.extend(b"\x02\0\x10\0data");
         file.extend((data.len() as u32).to_le_bytes());
         file.extend(data);
@@ -130,7 +250,73 @@ pub(crate) mod tests {
         }
     }
 
+    /// A WAV file of 32-bit floating-point samples.
+    fn float_wav(samples: &[f32], n_channels: u16) -> Vec<u8> {
+        let mut file = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0\x03\0".to_vec();
+        file.extend(n_channels.to_le_bytes());
+        file.extend(8000u32.to_le_bytes());
+        file.extend((8000 * 4 * u32::from(n_channels)).to_le_bytes());
+        file.extend(n_channels.wrapping_mul(4).to_le_bytes());
+        file.extend(b"\x20\0data");
+        file.extend((4 * samples.len() as u32).to_le_bytes());
+        file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        let n_bytes = file.len() as u32 - 8;
+        file[4..8].copy_from_slice(&n_bytes.to_le_bytes());
+        file
+    }
+
+    #[test]
+    fn rates_that_no_sound_has_are_unreadable() {
+        for rate in [1, 99, 384_001, 10_000_019, 2_147_483_647, u32::MAX] {
+            let fault = Waveform::decode(wav(&[0.1; 800], rate), 10.0).unwrap_err();
+            assert_eq!(fault.to_string(), format!("unreadable: {rate} Hz, sounds of 100 to 384000 Hz are read"));
+        }
+        assert_eq!(Waveform::decode(wav(&[0.1; 800], 0), 10.0).unwrap_err().cause, Cause::Unreadable);
+        let slow = Waveform { samples: vec![0.1; 800], rate: 1 };
+        assert_eq!(slow.resampled(16_000).unwrap_err().cause, Cause::Unreadable);
+        let sound = Waveform { samples: vec![0.1; 800], rate: 8000 };
+        assert_eq!(sound.resampled(usize::MAX).unwrap_err().cause, Cause::Unreadable);
+    }
+
+    #[test]
+    fn samples_that_are_no_numbers_and_channels_without_end_are_unreadable() {
+        assert_eq!(Waveform::decode(float_wav(&[0.5, -0.25], 1), 1.0).unwrap().samples, [0.5, -0.25]);
+        for sample in [f32::NAN, f32::INFINITY, -1e38] {
+            let fault = Waveform::decode(float_wav(&[0.5, sample], 1), 1.0).unwrap_err();
+            assert_eq!((fault.cause, fault.detail), (Cause::Unreadable, format!("a sample is {sample}")));
+        }
+        assert_eq!(Waveform::decode(float_wav(&[0.5; 20_000], 10_000), 1.0).unwrap_err().cause, Cause::Unreadable);
+    }
+
+    #[test]
+    fn a_rate_that_has_little_in_common_with_another_keeps_a_tone_and_its_length() {
+        let wave = Waveform { samples: tone(440.0, 44_101, 0.5), rate: 44_101 }.resampled(16_000).unwrap();
+        assert_eq!(wave.samples.len(), 8000);
+        let want = tone(440.0, 16_000, 0.5);
+        // In half a second 50 parts in a million shift the tone by a hundredth of its period, 0.03 of its height.
+        let worst = (2000..6000).map(|i| (wave.samples[i] - want[i]).abs()).fold(0.0, f32::max);
+        assert!(worst < 0.04, "{worst}");
+        let close = Waveform { samples: vec![0.5; 44_101], rate: 44_101 }.resampled(44_100).unwrap();
+        assert_eq!((close.samples.len(), close.rate), (44_100, 44_100));
+    }
+
+    #[test]
+    fn steep_ratios_are_resampled_in_small_blocks() {
+        let fast = Waveform { samples: vec![0.5; 10], rate: 100 }.resampled(384_000).unwrap();
+        assert_eq!(fast.samples.len(), 38_400);
+        let slow = Waveform { samples: vec![0.5; 383_987], rate: 383_987 }.resampled(100).unwrap();
+        assert_eq!(slow.samples.len(), 100);
+    }
+
     proptest::proptest! {
+        #[test]
+        fn any_two_rates_have_a_near_ratio_of_small_terms(from in RATES, to in RATES) {
+            let (few, many) = ratio(from, to);
+            proptest::prop_assert!(few.max(many) <= MAX_TERM + 1, "{few} : {many}");
+            let error = (few * to) as f64 / (many * from) as f64 - 1.0;
+            proptest::prop_assert!(error.abs() < 50e-6, "{from} : {to} as {few} : {many} is off by {error}");
+        }
+
         #[test]
         fn any_rates_keep_the_length_and_the_level(from in 100usize..9000, to in 100usize..9000, n_samples in 1usize..600) {
             let samples = vec![0.5; n_samples];

@@ -1,6 +1,5 @@
 //! Sounds, brought to one rate and described frame by frame.
 
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,12 +7,9 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
-use crate::audio::{FrontEnd, FrontEndKind};
+use crate::audio::{FrontEnd, FrontEndKind, RATES};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload, Waveform};
-
-/// Samples a second that there can be.
-const RATES: RangeInclusive<usize> = 100..=384_000;
 
 settings! {
     /// How sounds are read.
@@ -138,12 +134,19 @@ impl Fitter for AudioFitter {
 }
 
 impl FittedAudio {
+    /// Samples of the longest sound, at least one.
+    fn max_samples(&self) -> usize {
+        ((self.max_seconds * self.rate as f64).ceil() as usize).max(1)
+    }
+
     fn front_end(&self) -> Arc<FrontEnd> {
         FrontEnd::planned((self.front_end, self.rate, self.window, self.shift, self.n_bands, self.n_coefficients))
     }
 
     fn frames(&self, bytes: Vec<u8>) -> Result<Frames, Fault> {
-        let wave = Waveform::decode(bytes, self.max_seconds)?.resampled(self.rate)?;
+        let mut wave = Waveform::decode(bytes, self.max_seconds)?.resampled(self.rate)?;
+        // A last sample that was begun at the sound's own rate may make one more than fit at this one.
+        wave.samples.truncate(self.max_samples());
         let mut frames = self.front_end().frames(&wave.samples);
         for frame in frames.data.chunks_mut(frames.width) {
             frame
@@ -170,8 +173,8 @@ impl Preprocess for FittedAudio {
     }
 
     fn shape(&self) -> Shape {
-        let max_samples = (self.max_seconds * self.rate as f64).ceil() as usize;
-        Shape::Frames { width: self.mean.len(), max_steps: 1 + max_samples.saturating_sub(self.window).div_ceil(self.shift) }
+        let n_shifts = self.max_samples().saturating_sub(self.window).div_ceil(self.shift);
+        Shape::Frames { width: self.mean.len(), max_steps: 1 + n_shifts }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -180,5 +183,23 @@ impl Preprocess for FittedAudio {
         ensure((0.0..=3600.0).contains(&self.max_seconds), "the length limit")?;
         ensure((2..=512).contains(&self.n_bands) && (1..=self.n_bands).contains(&self.n_coefficients), "the number of bands")?;
         ensure(are_moments(&self.mean, &self.deviation, self.front_end().width()), "the mean or deviation")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::tests::{tone, wav};
+
+    #[test]
+    fn a_sound_that_is_cut_at_its_own_rate_has_no_more_steps_than_its_shape() {
+        // 7.5 seconds at 44,101 Hz end within a sample, which becomes one too many at 16,000 Hz.
+        let cell = Cell::Bytes(wav(&tone(440.0, 44_101, 8.0), 44_101));
+        let settings = AudioPreprocessing { sampling_rate: Some(16_000), window_shift_in_s: 0.001, ..mbm_config::defaults() };
+        let mut fitter = settings.fitter();
+        fitter.observe(&cell, Path::new("."));
+        let fitted = fitter.finish().unwrap();
+        let Shape::Frames { max_steps, .. } = fitted.get().shape() else { panic!() };
+        assert_eq!(fitted.get().payload(&cell, Path::new(".")).unwrap().n_steps(), max_steps);
     }
 }
