@@ -17,7 +17,7 @@ pub enum Cause {
     FileNotFound,
     /// A file or bytes that do not decode: truncated, damaged, or of another format.
     Unreadable,
-    /// More pixels, samples or bytes than the limit.
+    /// More pixels, samples or bytes than the limit, or a number beyond what a model can take.
     TooLarge,
     /// Text that is not UTF-8.
     NotUtf8,

@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -83,9 +83,8 @@ impl Preprocess for FittedBinary {
             None => as_bool(text).map(u32::from),
             Some(labels) => labels.iter().position(|label| label == text).map(|at| at as u32),
         };
-        class
-            .map(Payload::Class)
-            .ok_or_else(|| Fault::new(Cause::Malformed, format!("'{text}' is neither {} nor {}", self.label(0), self.label(1))))
+        let message = || format!("'{}' is neither {} nor {}", shown(text), self.label(0), self.label(1));
+        class.map(Payload::Class).ok_or_else(|| Fault::new(Cause::Malformed, message()))
     }
 
     fn shape(&self) -> Shape {

@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -108,7 +108,7 @@ impl Preprocess for FittedCategory {
             return Err(Fault::new(Cause::Empty, format!("'{class}' means empty")));
         }
         let position = self.positions.get(&class);
-        position.map(|at| Payload::Class(*at)).ok_or_else(|| Fault::new(Cause::UnknownClass, format!("'{class}'")))
+        position.map(|at| Payload::Class(*at)).ok_or_else(|| Fault::new(Cause::UnknownClass, format!("'{}'", shown(&class))))
     }
 
     fn shape(&self) -> Shape {

@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, text_of};
+use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -87,7 +87,7 @@ impl Preprocess for FittedDate {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let text = text_of(cell)?;
         let date = parse_date(&text, self.format.as_deref());
-        let date = date.ok_or_else(|| Fault::new(Cause::Malformed, format!("'{text}' is not a date")))?;
+        let date = date.ok_or_else(|| Fault::new(Cause::Malformed, format!("'{}' is not a date", shown(&text))))?;
         let cycles = [
             date.month0() as f32 / 12.0,
             date.day0() as f32 / 31.0,

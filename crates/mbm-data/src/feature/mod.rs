@@ -17,6 +17,7 @@ mod timeseries;
 mod tokenizer;
 mod vector;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use mbm_config::choices;
@@ -143,7 +144,7 @@ pub trait Preprocess {
     /// # Errors
     /// Why there are none.
     fn content(&self, cell: &Cell, _folder: &Path) -> Result<Vec<u8>, Fault> {
-        text_of(cell).map(String::into_bytes)
+        text_of(cell).map(|text| text.into_owned().into_bytes())
     }
 
     /// What of the cell is not in its payload, if anything.
@@ -233,23 +234,46 @@ impl Moments {
         let deviation = (self.squares / self.n.max(1.0)).sqrt() as f32;
         if deviation > 1e-8 { deviation } else { 1.0 }
     }
+
+    /// Mean and standard deviation in double precision; a deviation within the rounding of the mean counts as none, and is 1.
+    pub fn exact(&self) -> (f64, f64) {
+        let deviation = (self.squares / self.n.max(1.0)).sqrt();
+        (self.mean, if deviation > f64::EPSILON * self.mean.abs() { deviation } else { 1.0 })
+    }
+}
+
+/// The beginning of a text, for a message about it.
+fn shown(text: &str) -> String {
+    const N_SHOWN: usize = 60;
+    match text.char_indices().nth(N_SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The text of a cell that should be text.
-pub(crate) fn text_of(cell: &Cell) -> Result<String, Fault> {
+pub(crate) fn text_of(cell: &Cell) -> Result<Cow<'_, str>, Fault> {
     use crate::Cause;
     match cell {
         Cell::Empty => Err(Fault::new(Cause::Empty, "")),
+        Cell::Text(text) | Cell::Json(text) => Ok(Cow::Borrowed(text)),
         Cell::NotUtf8(bytes) => {
-            Err(Fault::new(Cause::NotUtf8, String::from_utf8_lossy(bytes).chars().take(40).collect::<String>()))
+            let beginning = &bytes[..bytes.len().min(160)];
+            Err(Fault::new(Cause::NotUtf8, String::from_utf8_lossy(beginning).chars().take(40).collect::<String>()))
         }
         Cell::Bytes(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.to_owned()),
+            Ok(text) => Ok(Cow::Borrowed(text)),
             Err(_) => Err(Fault::new(Cause::NotUtf8, format!("{} bytes", bytes.len()))),
         },
-        other => Ok(other.to_text()),
+        Cell::Number(_) | Cell::Bool(_) | Cell::Numbers(_) | Cell::Words(_) => Ok(Cow::Owned(cell.to_text())),
     }
 }
+
+/// The largest value either way that a model is given: its square lies within single precision.
+const LARGEST: f32 = 1e19;
+
+/// The largest number either way that is read: the squares of any number of such cells have a sum in double precision.
+const LARGEST_NUMBER: f64 = 1e140;
 
 /// The finite number of a cell that should be one.
 pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
@@ -259,6 +283,11 @@ pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
         Cell::Bool(value) => Some(f64::from(u8::from(*value))),
         other => text_of(other)?.trim().parse().ok(),
     };
-    let malformed = || Fault::new(Cause::Malformed, format!("'{}' is not a number", cell.to_text()));
-    value.filter(|value| value.is_finite()).ok_or_else(malformed)
+    let malformed = || Fault::new(Cause::Malformed, format!("'{}' is not a number", shown(&cell.to_text())));
+    let value = value.filter(|value: &f64| value.is_finite()).ok_or_else(malformed)?;
+    if value.abs() <= LARGEST_NUMBER {
+        Ok(value)
+    } else {
+        Err(Fault::new(Cause::TooLarge, format!("{value:e}, numbers up to {LARGEST_NUMBER:e} are read")))
+    }
 }

@@ -6,9 +6,9 @@ use mbm_config::{choices, settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
+use super::{Fitter, LARGEST, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
 use crate::random::{Rng, rng};
-use crate::{Cell, Fault, Payload};
+use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
     /// How a number is scaled.
@@ -19,6 +19,8 @@ choices! {
         Minmax = "minmax",
         /// By `sign(x) ln(1 + |x|)`, then to mean 0 and deviation 1.
         Log1p = "log1p",
+        /// By median and interquartile range, and squeezed between -3 and 3, so that a few wrong cells of any size change nothing.
+        Robust = "robust",
         /// Not at all.
         None = "none",
     }
@@ -34,7 +36,7 @@ settings! {
     }
 }
 
-/// A fitted number reader: `Vector [1]`, `(f(x) - offset) / scale`.
+/// A fitted number reader: `Vector [1]`, `(f(x) - offset) / scale`, perhaps squeezed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedNumber {
     /// Whether `f` is the logarithm.
@@ -43,6 +45,9 @@ pub struct FittedNumber {
     pub offset: f64,
     /// Divided by.
     pub scale: f64,
+    /// Whether the result is squeezed between -3 and 3, by `x / sqrt(1 + (x / 3)^2)` (smooth clipping, Holzmüller et al. 2024).
+    #[serde(default)]
+    pub squeezed: bool,
     /// Edges of 32 equally filled bins of the normalised training values, without equals.
     pub quantiles: Vec<f32>,
 }
@@ -50,6 +55,9 @@ pub struct FittedNumber {
 /// Values that quantiles are taken from: a uniform sample of the training rows.
 const N_SAMPLED: usize = 10_000;
 const N_BINS: usize = 32;
+
+/// What squeezed values stay below.
+const BOUND: f64 = 3.0;
 
 struct NumberFitter {
     normalization: Normalization,
@@ -98,36 +106,82 @@ impl Fitter for NumberFitter {
         if self.sample.is_empty() {
             return Err("no training cell holds a number".to_owned());
         }
+        self.sample.sort_by(f64::total_cmp);
         let (offset, scale) = match self.normalization {
-            Normalization::Zscore | Normalization::Log1p => (f64::from(self.moments.mean()), f64::from(self.moments.deviation())),
+            Normalization::Zscore | Normalization::Log1p => self.moments.exact(),
             Normalization::Minmax => (self.range.0, if self.range.1 > self.range.0 { self.range.1 - self.range.0 } else { 1.0 }),
+            Normalization::Robust => robust(&self.sample),
             Normalization::None => (0.0, 1.0),
         };
-        self.sample.sort_by(f64::total_cmp);
-        let edge = |bin: usize| ((self.sample[bin * (self.sample.len() - 1) / N_BINS] - offset) / scale) as f32;
+        let mut fitted = FittedNumber {
+            log: self.normalization == Normalization::Log1p,
+            offset,
+            scale,
+            squeezed: self.normalization == Normalization::Robust,
+            quantiles: Vec::new(),
+        };
+        let edge = |bin: usize| fitted.scaled(self.sample[bin * (self.sample.len() - 1) / N_BINS]).clamp(-LARGEST, LARGEST);
         let mut quantiles: Vec<f32> = (0..=N_BINS).map(edge).collect();
         quantiles.dedup();
-        Ok(Preprocessor::Number(FittedNumber { log: self.normalization == Normalization::Log1p, offset, scale, quantiles }))
+        fitted.quantiles = quantiles;
+        Ok(Preprocessor::Number(fitted))
     }
+}
+
+/// Median and interquartile range of sorted values; half the whole range where the middle half are equal (Holzmüller et al. 2024).
+fn robust(sorted: &[f64]) -> (f64, f64) {
+    let quantile = |share: f64| {
+        let at = share * (sorted.len() - 1) as f64;
+        let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+        below + (above - below) * at.fract()
+    };
+    let spread = quantile(0.75) - quantile(0.25);
+    let range = sorted[sorted.len() - 1] - sorted[0];
+    let scale = [spread, range / 2.0].into_iter().find(|scale| *scale > 0.0);
+    (quantile(0.5), scale.unwrap_or(1.0))
 }
 
 impl FittedNumber {
     /// The normalised value.
     pub fn normalize(&self, value: f64) -> f32 {
-        let value = if self.log { log1p(value) } else { value };
-        ((value - self.offset) / self.scale) as f32
+        self.scaled(if self.log { log1p(value) } else { value })
+    }
+
+    fn scaled(&self, value: f64) -> f32 {
+        let value = (value - self.offset) / self.scale;
+        (if self.squeezed { squeezed(value.clamp(-f64::MAX, f64::MAX)) } else { value }) as f32
     }
 
     /// The value in the units of the data.
     pub fn restore(&self, normalized: f32) -> f64 {
-        let value = f64::from(normalized) * self.scale + self.offset;
+        let normalized = if self.squeezed { stretched(f64::from(normalized)) } else { f64::from(normalized) };
+        let value = normalized * self.scale + self.offset;
         if self.log { value.signum() * value.abs().exp_m1() } else { value }
     }
 }
 
+fn squeezed(value: f64) -> f64 {
+    // `hypot` does not overflow where a square would.
+    value / 1f64.hypot(value / BOUND)
+}
+
+/// What was squeezed; predictions at the bound and beyond are thousands of interquartile ranges from the median.
+fn stretched(squeezed: f64) -> f64 {
+    let most = BOUND * (1.0 - f64::from(f32::EPSILON));
+    let squeezed = squeezed.clamp(-most, most);
+    squeezed / (1.0 - (squeezed / BOUND).powi(2)).sqrt()
+}
+
 impl Preprocess for FittedNumber {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
-        number_of(cell).map(|value| Payload::Vector(vec![self.normalize(value)]))
+        let value = number_of(cell)?;
+        let normalized = self.normalize(value);
+        if normalized.abs() > LARGEST {
+            let message =
+                format!("{value:e} is {normalized:e} once normalized, up to {LARGEST:e} is read; normalization: robust takes it");
+            return Err(Fault::new(Cause::TooLarge, message));
+        }
+        Ok(Payload::Vector(vec![normalized]))
     }
 
     fn shape(&self) -> Shape {
@@ -154,7 +208,9 @@ mod tests {
 
     #[test]
     fn every_normalization_is_undone() {
-        for normalization in [Normalization::Zscore, Normalization::Minmax, Normalization::Log1p, Normalization::None] {
+        let all =
+            [Normalization::Zscore, Normalization::Minmax, Normalization::Log1p, Normalization::Robust, Normalization::None];
+        for normalization in all {
             let fitted = fitted(normalization, &["1", "x", "", "5", "900"]);
             for value in [-3.0, 0.0, 5.0, 1234.5] {
                 assert!((fitted.restore(fitted.normalize(value)) - value).abs() < 1e-2, "{normalization:?} {value}");
@@ -167,6 +223,53 @@ mod tests {
     fn a_constant_column_does_not_divide_by_nothing() {
         assert_eq!(fitted(Normalization::Zscore, &["7", "7"]).normalize(8.0), 1.0);
         assert_eq!(fitted(Normalization::Minmax, &["7", "7"]).normalize(8.0), 1.0);
+    }
+
+    #[test]
+    fn a_few_enormous_cells_leave_a_robust_column_as_it_is() {
+        let mut values: Vec<String> = (0..295).map(|value| value.to_string()).collect();
+        let usual = fitted(Normalization::Robust, &values.iter().map(String::as_str).collect::<Vec<_>>());
+        values.extend(["1e100", "-1e100", "1e100", "-1e100", "1e100"].map(str::to_owned));
+        let robust = fitted(Normalization::Robust, &values.iter().map(String::as_str).collect::<Vec<_>>());
+        robust.check().unwrap();
+        for value in [0.0, 100.0, 294.0] {
+            assert!((robust.normalize(value) - usual.normalize(value)).abs() < 0.05, "{value}");
+        }
+        assert_eq!((robust.normalize(1e100), robust.normalize(-1e100)), (3.0, -3.0));
+        assert!(robust.restore(f32::INFINITY).is_finite() && robust.restore(3.0) > 100_000.0);
+    }
+
+    #[test]
+    fn no_normalization_of_extreme_columns_gives_a_model_anything_but_finite_numbers() {
+        let columns: [&[&str]; 7] = [
+            &["1", "2", "3", "1e100"],
+            &["1", "2", "3", "1e139", "-1e139"],
+            &["1e300", "5"],
+            &["5e-324", "1e-310", "2e-310"],
+            &["1e-12", "2e-12", "9e-12"],
+            &["7", "7", "7", "1e100"],
+            &["3"],
+        ];
+        for normalization in
+            [Normalization::Zscore, Normalization::Minmax, Normalization::Log1p, Normalization::Robust, Normalization::None]
+        {
+            for column in columns {
+                let fitted = fitted(normalization, column);
+                fitted.check().unwrap();
+                for text in column {
+                    match fitted.payload(&Cell::text(text), Path::new("")) {
+                        Ok(Payload::Vector(values)) => assert!(values[0].abs() <= LARGEST, "{normalization:?} {text}"),
+                        Ok(other) => panic!("{other:?}"),
+                        Err(fault) => assert_eq!(fault.cause, Cause::TooLarge, "{normalization:?} {text}"),
+                    }
+                }
+            }
+        }
+        let small = fitted(Normalization::Zscore, &["1e-12", "3e-12"]);
+        assert_eq!((small.normalize(1e-12), small.normalize(3e-12)), (-1.0, 1.0));
+        let none = fitted(Normalization::None, &["1"]);
+        let fault = none.payload(&Cell::text("1e100"), Path::new("")).unwrap_err();
+        assert!(fault.to_string().contains("normalization: robust"), "{fault}");
     }
 
     #[test]

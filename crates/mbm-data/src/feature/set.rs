@@ -7,7 +7,7 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::category::most_common;
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
+use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -22,9 +22,30 @@ settings! {
 
 /// A fitted set reader: `Vector [labels]` of zeros and ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct FittedSet {
     /// The labels, sorted.
     pub labels: Vec<String>,
+    positions: HashMap<String, usize>,
+}
+
+/// How labels stand in the bundle.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    labels: Vec<String>,
+}
+
+impl From<Saved> for FittedSet {
+    fn from(Saved { labels }: Saved) -> Self {
+        let positions = labels.iter().enumerate().map(|(at, label)| (label.clone(), at)).collect();
+        Self { labels, positions }
+    }
+}
+
+impl From<FittedSet> for Saved {
+    fn from(fitted: FittedSet) -> Self {
+        Self { labels: fitted.labels }
+    }
 }
 
 struct SetFitter {
@@ -61,7 +82,7 @@ impl Fitter for SetFitter {
         if labels.is_empty() {
             Err("no training cell holds a label".to_owned())
         } else {
-            Ok(Preprocessor::Set(FittedSet { labels }))
+            Ok(Preprocessor::Set(Saved { labels }.into()))
         }
     }
 }
@@ -70,10 +91,9 @@ impl Preprocess for FittedSet {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let found = labels_of(cell)?;
         let mut vector = vec![0.0; self.labels.len()];
-        let positions: Vec<usize> =
-            found.iter().filter_map(|label| self.labels.iter().position(|known| known == label)).collect();
+        let positions: Vec<usize> = found.iter().filter_map(|label| self.positions.get(label).copied()).collect();
         if positions.is_empty() && !found.is_empty() {
-            return Err(Fault::new(Cause::UnknownClass, format!("'{}'", found.join(" "))));
+            return Err(Fault::new(Cause::UnknownClass, format!("'{}'", shown(&found.join(" ")))));
         }
         positions.into_iter().for_each(|at| vector[at] = 1.0);
         Ok(Payload::Vector(vector))

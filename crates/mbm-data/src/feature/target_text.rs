@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::text::{cased, shortened};
+use super::text::{beginning, cased, cut_off, shortened};
 use super::tokenizer::{Tokenizer, TokenizerFitter, tidy};
 use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
@@ -65,13 +65,13 @@ impl FittedTargetText {
 
     /// The text of a cell as it is compared with what was written.
     pub fn reference(&self, cell: &Cell) -> Option<String> {
-        let text = tidy(&cased(text_of(cell).ok()?, self.lowercase));
+        let text = tidy(&cased(beginning(&text_of(cell).ok()?, self.max_steps), self.lowercase));
         Some(text).filter(|text| !text.is_empty())
     }
 
     /// The tokens of a text, without its end.
     pub fn encode(&self, text: &str) -> Vec<u32> {
-        self.tokenizer.encode(&cased(text.to_owned(), self.lowercase))
+        self.tokenizer.encode(&cased(beginning(text, self.max_steps), self.lowercase))
     }
 }
 
@@ -79,12 +79,13 @@ impl Fitter for TargetTextFitter {
     fn observe(&mut self, cell: &Cell, folder: &Path) {
         self.observe_beside(cell, folder);
         if let Ok(text) = text_of(cell) {
-            self.texts.push(text);
+            self.texts.push(beginning(&text, self.settings.max_sequence_length).to_owned());
         }
     }
 
     fn observe_beside(&mut self, cell: &Cell, _folder: &Path) {
         if let Ok(text) = text_of(cell) {
+            let text = beginning(&text, self.settings.max_sequence_length);
             self.tokenizer.observe(cased(text, self.settings.lowercase));
         }
     }
@@ -112,7 +113,7 @@ impl Preprocess for FittedTargetText {
 
     fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {
         let text = text_of(cell).ok()?;
-        shortened(self.max_steps, payload, || self.encode(&text).len() + 1)
+        cut_off(&text, self.max_steps).or_else(|| shortened(self.max_steps, payload, || self.encode(&text).len() + 1))
     }
 
     fn shape(&self) -> Shape {

@@ -70,8 +70,24 @@ impl TextPreprocessing {
     }
 }
 
-pub(super) fn cased(text: String, lowercase: bool) -> String {
-    if lowercase { text.to_lowercase() } else { text }
+/// Bytes that are read of a text for each token that it may have, and at least. English has five or six letters in a word; of a text that
+/// is a whole file, all behind that would be cut off again as tokens.
+const BYTES_OF_TOKEN: usize = 64;
+const MIN_READ: usize = 1 << 20;
+
+/// What of a text is read where at most `max_steps` tokens are wanted.
+pub(super) fn beginning(text: &str, max_steps: usize) -> &str {
+    &text[..text.floor_char_boundary(MIN_READ.max(max_steps * BYTES_OF_TOKEN))]
+}
+
+/// That only the beginning of a text was read.
+pub(super) fn cut_off(text: &str, max_steps: usize) -> Option<Fault> {
+    let n_read = beginning(text, max_steps).len();
+    (n_read < text.len()).then(|| Fault::new(Cause::Shortened, format!("{} bytes, {n_read} of them read", text.len())))
+}
+
+pub(super) fn cased(text: &str, lowercase: bool) -> String {
+    if lowercase { text.to_lowercase() } else { text.to_owned() }
 }
 
 /// That a text's tokens, counted if it may matter, are more than `max_steps`.
@@ -84,6 +100,7 @@ pub(super) fn shortened(max_steps: usize, payload: &Payload, count: impl FnOnce(
 impl Fitter for TextFitter {
     fn observe(&mut self, cell: &Cell, _folder: &Path) {
         if let Ok(text) = text_of(cell) {
+            let text = beginning(&text, self.settings.max_sequence_length);
             self.tokenizer.observe(cased(text, self.settings.lowercase));
         }
     }
@@ -100,14 +117,15 @@ impl Fitter for TextFitter {
 
 impl Preprocess for FittedText {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
-        let mut ids = self.tokenizer.encode(&cased(text_of(cell)?, self.lowercase));
+        let mut ids = self.tokenizer.encode(&cased(beginning(&text_of(cell)?, self.max_steps), self.lowercase));
         ids.truncate(self.max_steps);
         if ids.is_empty() { Err(Fault::new(Cause::Empty, "no tokens")) } else { Ok(Payload::Tokens(ids)) }
     }
 
     fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {
-        let text = cased(text_of(cell).ok()?, self.lowercase);
-        shortened(self.max_steps, payload, || self.tokenizer.n_ids(&text))
+        let text = text_of(cell).ok()?;
+        let count = || self.tokenizer.n_ids(&cased(&text, self.lowercase));
+        cut_off(&text, self.max_steps).or_else(|| shortened(self.max_steps, payload, count))
     }
 
     fn shape(&self) -> Shape {
@@ -117,5 +135,24 @@ impl Preprocess for FittedText {
     fn check(&self) -> Result<(), String> {
         ensure(self.tokenizer.vocab_size() >= 2, "the size of the vocabulary")?;
         ensure((1..=16_384).contains(&self.max_steps), "the length limit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_text_that_is_a_whole_file_the_beginning_is_read_and_that_is_said() {
+        let settings: TextPreprocessing = mbm_config::defaults();
+        let cell = Cell::text(&"a dog barks ".repeat(2_000_000));
+        let mut fitter = settings.fitter();
+        fitter.observe(&cell, Path::new(""));
+        let Ok(Preprocessor::Text(fitted)) = fitter.finish() else { panic!() };
+        let payload = fitted.payload(&cell, Path::new("")).unwrap();
+        assert_eq!((payload.n_steps(), fitted.tokenizer.vocab_size()), (256, 6), "with padding, unknown and a word that was cut");
+        let fault = fitted.shortened(&cell, &payload).unwrap();
+        assert_eq!(fault.to_string(), "shortened: 24000000 bytes, 1048576 of them read");
+        assert_eq!(beginning("aä", 1), "aä");
     }
 }

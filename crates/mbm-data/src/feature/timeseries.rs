@@ -1,11 +1,15 @@
 //! Series of numbers: `1 2 3`, `[1, 2, 3]`, or several at once as `1 10; 2 20; 3 30` or `[[1, 10], [2, 20]]`, a step each.
 
+use std::fmt;
 use std::path::Path;
 
 use mbm_config::settings;
+use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, text_of};
+use super::{
+    Fitter, LARGEST, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of,
+};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -47,12 +51,13 @@ impl Fitter for TimeseriesFitter {
     fn observe(&mut self, cell: &Cell, _folder: &Path) {
         let Ok(steps) = steps_of(cell) else { return };
         if self.moments.is_empty() {
-            self.moments = vec![Moments::default(); steps[0].len()];
+            self.moments = vec![Moments::default(); steps.width];
         }
         self.longest = self.longest.max(steps.len());
-        let width = self.moments.len();
-        for step in steps.iter().filter(|step| step.len() == width) {
-            self.moments.iter_mut().zip(step).for_each(|(moments, value)| moments.add(*value));
+        if steps.width == self.moments.len() {
+            for step in steps.values.chunks(steps.width) {
+                self.moments.iter_mut().zip(step).for_each(|(moments, value)| moments.add(*value));
+            }
         }
     }
 
@@ -72,13 +77,12 @@ impl Preprocess for FittedTimeseries {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let steps = steps_of(cell)?;
         let width = self.mean.len();
-        if let Some(step) = steps.iter().find(|step| step.len() != width) {
-            return Err(Fault::new(Cause::Malformed, format!("a step of {} values where training had {width}", step.len())));
+        if steps.width != width {
+            return Err(Fault::new(Cause::Malformed, format!("steps of {} values where training had {width}", steps.width)));
         }
-        let kept = &steps[steps.len().saturating_sub(self.max_steps)..];
-        let scaled =
-            |step: &Vec<f64>| -> Vec<f32> { (0..width).map(|i| (step[i] as f32 - self.mean[i]) / self.deviation[i]).collect() };
-        Ok(Payload::Frames(Frames { width, data: kept.iter().flat_map(scaled).collect() }))
+        let last = &steps.values[steps.len().saturating_sub(self.max_steps) * width..];
+        let scaled = |(at, value): (usize, &f64)| (*value as f32 - self.mean[at % width]) / self.deviation[at % width];
+        Ok(Payload::Frames(Frames { width, data: last.iter().enumerate().map(scaled).collect() }))
     }
 
     fn shape(&self) -> Shape {
@@ -91,29 +95,128 @@ impl Preprocess for FittedTimeseries {
     }
 }
 
+/// Steps of one width, one behind the other: a step by itself would take ten times the room.
+#[derive(Debug, Default, PartialEq)]
+struct Steps {
+    width: usize,
+    values: Vec<f64>,
+}
+
+impl Steps {
+    fn len(&self) -> usize {
+        self.values.len() / self.width.max(1)
+    }
+
+    /// Ends a step of the values that were added since `start`; whether it is as wide as those before it.
+    fn end_step(&mut self, start: usize) -> bool {
+        let width = self.values.len() - start;
+        if start == 0 {
+            self.width = width;
+        }
+        width > 0 && width == self.width
+    }
+}
+
 /// The steps of a cell, at least one, each of one value at least.
-fn steps_of(cell: &Cell) -> Result<Vec<Vec<f64>>, Fault> {
-    let malformed =
-        || Fault::new(Cause::Malformed, format!("'{}' is not a series", cell.to_text().chars().take(60).collect::<String>()));
-    let steps: Vec<Vec<f64>> = match cell {
-        Cell::Numbers(values) => values.iter().map(|value| vec![*value]).collect(),
-        Cell::Number(value) => vec![vec![*value]],
-        Cell::Json(json) => serde_json::from_str(json).map_err(|_| malformed())?,
+fn steps_of(cell: &Cell) -> Result<Steps, Fault> {
+    let malformed = || {
+        let shown = match cell {
+            Cell::Numbers(values) => format!("a list of {} numbers", values.len()),
+            other => format!("'{}'", shown(&text_of(other).unwrap_or_default())),
+        };
+        Fault::new(Cause::Malformed, format!("{shown} is not a series"))
+    };
+    let steps = match cell {
+        Cell::Numbers(values) => Some(Steps { width: 1, values: values.clone() }),
+        Cell::Number(value) => Some(Steps { width: 1, values: vec![*value] }),
+        Cell::Json(json) => serde_json::from_str(json).ok(),
         other => {
             let text = text_of(other)?;
-            if text.trim_start().starts_with('[') {
-                return steps_of(&Cell::json(serde_json::from_str(&text).map_err(|_| malformed())?));
-            }
-            let split = |part: &str| {
-                part.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::parse).collect::<Result<Vec<f64>, _>>()
-            };
-            let parts: Vec<&str> = text.split(';').filter(|part| !part.trim().is_empty()).collect();
-            let parsed = parts.iter().map(|part| split(part)).collect::<Result<Vec<_>, _>>().map_err(|_| malformed())?;
-            if parsed.len() == 1 { parsed[0].iter().map(|value| vec![*value]).collect() } else { parsed }
+            if text.trim_start().starts_with('[') { of_list(&text) } else { of_words(&text) }
         }
     };
-    let usable = !steps.is_empty() && steps.iter().all(|step| !step.is_empty() && step.iter().all(|value| value.is_finite()));
-    if usable { Ok(steps) } else { Err(malformed()) }
+    let is_usable =
+        |steps: &Steps| !steps.values.is_empty() && steps.values.iter().all(|value| value.abs() <= f64::from(LARGEST));
+    steps.filter(is_usable).ok_or_else(malformed)
+}
+
+/// `[1, 2]` or `[[1, 10], [2, 20]]`.
+fn of_list(text: &str) -> Option<Steps> {
+    let numbers = serde_json::from_str(text).ok().map(|values| Steps { width: 1, values });
+    numbers.or_else(|| serde_json::from_str(text).ok())
+}
+
+/// `1 2 3`, or `1 10; 2 20`.
+fn of_words(text: &str) -> Option<Steps> {
+    let mut steps = Steps::default();
+    let mut n_parts = 0;
+    for part in text.split(';').filter(|part| !part.trim().is_empty()) {
+        let start = steps.values.len();
+        for word in part.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
+            steps.values.push(word.parse().ok()?);
+        }
+        steps.end_step(start).then_some(())?;
+        n_parts += 1;
+    }
+    if n_parts == 1 {
+        steps.width = 1;
+    }
+    Some(steps)
+}
+
+impl<'de> Deserialize<'de> for Steps {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(ListOfSteps)
+    }
+}
+
+struct ListOfSteps;
+
+impl<'de> Visitor<'de> for ListOfSteps {
+    type Value = Steps;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of steps of one width")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Steps, A::Error> {
+        let mut steps = Steps::default();
+        loop {
+            let start = steps.values.len();
+            if items.next_element_seed(Step(&mut steps.values))?.is_none() {
+                return Ok(steps);
+            }
+            if !steps.end_step(start) {
+                return Err(A::Error::custom("steps of different widths"));
+            }
+        }
+    }
+}
+
+/// Appends the values of a step.
+struct Step<'a>(&'a mut Vec<f64>);
+
+impl<'de> DeserializeSeed<'de> for Step<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Step<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(value) = items.next_element()? {
+            self.0.push(value);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -122,11 +225,22 @@ mod tests {
 
     #[test]
     fn series_are_read_in_every_spelling() {
-        let steps = |text: &str| steps_of(&Cell::text(text));
-        assert_eq!(steps("1 2.5 -3").unwrap(), [[1.0], [2.5], [-3.0]]);
-        assert_eq!(steps("1 10; 2 20").unwrap(), [[1.0, 10.0], [2.0, 20.0]]);
-        assert_eq!(steps("[[1, 10], [2, 20]]").unwrap(), [[1.0, 10.0], [2.0, 20.0]]);
-        assert_eq!(steps("1 x").unwrap_err().cause, Cause::Malformed);
-        assert_eq!(steps("1 nan").unwrap_err().cause, Cause::Malformed);
+        let steps = |text: &str| steps_of(&Cell::text(text)).map(|steps| (steps.width, steps.values));
+        assert_eq!(steps("1 2.5 -3").unwrap(), (1, vec![1.0, 2.5, -3.0]));
+        assert_eq!(steps("1 10; 2 20").unwrap(), (2, vec![1.0, 10.0, 2.0, 20.0]));
+        assert_eq!(steps("[[1, 10], [2, 20]]").unwrap(), (2, vec![1.0, 10.0, 2.0, 20.0]));
+        assert_eq!(steps("[1, 2.5]").unwrap(), (1, vec![1.0, 2.5]));
+        for text in ["1 x", "1 nan", "1 2; 3", "[[1, 2], [3]]", "[[]]", "[]", "1 1e100", "[[1], 2]"] {
+            assert_eq!(steps(text).unwrap_err().cause, Cause::Malformed, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_enormous_value_leaves_the_other_series_as_they_are() {
+        let mut fitter = mbm_config::defaults::<TimeseriesPreprocessing>().fitter();
+        ["1 2 3", "2 3 4", "1 1e100 3"].iter().for_each(|text| fitter.observe(&Cell::text(text), Path::new("")));
+        let Ok(Preprocessor::Timeseries(fitted)) = fitter.finish() else { panic!() };
+        fitted.check().unwrap();
+        assert_eq!(fitted.mean, [2.5]);
     }
 }

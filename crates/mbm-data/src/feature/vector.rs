@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
+use super::{Fitter, LARGEST, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -35,8 +35,7 @@ impl VectorPreprocessing {
 }
 
 fn numbers_of(cell: &Cell) -> Result<Vec<f32>, Fault> {
-    let malformed =
-        |text: &str| Fault::new(Cause::Malformed, format!("'{}' is not a vector", text.chars().take(60).collect::<String>()));
+    let malformed = |text: &str| Fault::new(Cause::Malformed, format!("'{}' is not a vector", shown(text)));
     let values: Vec<f32> = match cell {
         Cell::Numbers(values) => values.iter().map(|value| *value as f32).collect(),
         other => {
@@ -45,7 +44,7 @@ fn numbers_of(cell: &Cell) -> Result<Vec<f32>, Fault> {
             words.map(str::parse).collect::<Result<_, _>>().map_err(|_| malformed(&text))?
         }
     };
-    if values.iter().all(|value| value.is_finite()) { Ok(values) } else { Err(malformed(&cell.to_text())) }
+    if values.iter().all(|value| value.abs() <= LARGEST) { Ok(values) } else { Err(malformed(&cell.to_text())) }
 }
 
 impl Fitter for VectorFitter {
