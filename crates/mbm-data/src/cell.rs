@@ -1,5 +1,7 @@
 //! What one place of a table holds, and its bytes in the row store.
 
+use std::fmt::Write;
+
 use sha2::{Digest, Sha256};
 
 /// A cell as the source gave it, not yet read as any feature.
@@ -31,6 +33,11 @@ impl Cell {
         if value.trim().is_empty() { Cell::Empty } else { Cell::Text(value.to_owned()) }
     }
 
+    /// As [`Cell::text`], without another copy of the text.
+    pub(crate) fn of_text(value: String) -> Self {
+        if value.trim().is_empty() { Cell::Empty } else { Cell::Text(value) }
+    }
+
     /// A text field of unknown encoding.
     pub fn field(bytes: &[u8]) -> Self {
         std::str::from_utf8(bytes).map_or_else(|_| Cell::NotUtf8(bytes.to_vec()), Cell::text)
@@ -43,7 +50,7 @@ impl Cell {
             Value::Null => Cell::Empty,
             Value::Bool(value) => Cell::Bool(value),
             Value::Number(number) => number.as_f64().map_or(Cell::Empty, Cell::Number),
-            Value::String(text) => Cell::text(&text),
+            Value::String(text) => Cell::of_text(text),
             Value::Array(items) => Cell::list(items),
             Value::Object(_) => Cell::Json(value.to_string()),
         }
@@ -64,7 +71,7 @@ impl Cell {
             Cell::Text(text) | Cell::Json(text) => text.clone(),
             Cell::Number(value) => value.to_string(),
             Cell::Bool(value) => value.to_string(),
-            Cell::Numbers(values) => values.iter().map(f64::to_string).collect::<Vec<_>>().join(" "),
+            Cell::Numbers(values) => joined(values),
             Cell::Words(words) => words.join(" "),
             Cell::Bytes(bytes) | Cell::NotUtf8(bytes) => format!("<{} bytes>", bytes.len()),
         }
@@ -80,28 +87,39 @@ impl Cell {
         Sha256::digest(&bytes).iter().take(8).fold(0, |item, byte| item << 8 | u64::from(*byte)).max(1)
     }
 
+    /// Appends a tag, the length in four bytes, and the content; see [`crate::Table`] for the limit that the length sets.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let joined;
-        let (tag, bytes): (u8, &[u8]) = match self {
-            Cell::Empty => (0, &[]),
-            Cell::Text(text) => (1, text.as_bytes()),
-            Cell::Number(value) => (2, &value.to_le_bytes()),
-            Cell::Bool(value) => (3, if *value { &[1] } else { &[0] }),
-            Cell::Bytes(bytes) => (4, bytes),
+        out.push(self.tag());
+        let start = out.len();
+        out.extend([0; 4]);
+        match self {
+            Cell::Empty => {}
+            Cell::Text(text) | Cell::Json(text) => out.extend(text.as_bytes()),
+            Cell::Number(value) => out.extend(value.to_le_bytes()),
+            Cell::Bool(value) => out.push(u8::from(*value)),
+            Cell::Bytes(bytes) | Cell::NotUtf8(bytes) => out.extend(bytes),
             Cell::Numbers(values) => {
-                joined = values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-                (5, &joined)
+                out.reserve(8 * values.len());
+                out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             }
-            Cell::Json(text) => (6, text.as_bytes()),
-            Cell::Words(words) => {
-                joined = words.join("\0").into_bytes();
-                (7, &joined)
-            }
-            Cell::NotUtf8(bytes) => (8, bytes),
-        };
-        out.push(tag);
-        out.extend((bytes.len() as u32).to_le_bytes());
-        out.extend(bytes);
+            Cell::Words(words) => out.extend(words.join("\0").as_bytes()),
+        }
+        let n_bytes = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&n_bytes.to_le_bytes());
+    }
+
+    fn tag(&self) -> u8 {
+        match self {
+            Cell::Empty => 0,
+            Cell::Text(_) => 1,
+            Cell::Number(_) => 2,
+            Cell::Bool(_) => 3,
+            Cell::Bytes(_) => 4,
+            Cell::Numbers(_) => 5,
+            Cell::Json(_) => 6,
+            Cell::Words(_) => 7,
+            Cell::NotUtf8(_) => 8,
+        }
     }
 
     /// Reads what [`Cell::write`] wrote, and the rest behind it.
@@ -124,6 +142,17 @@ impl Cell {
         };
         (cell, rest)
     }
+}
+
+/// Numbers with spaces between them.
+fn joined(values: &[f64]) -> String {
+    let mut text = String::new();
+    for (at, value) in values.iter().enumerate() {
+        let space = if at == 0 { "" } else { " " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{space}{value}");
+    }
+    text
 }
 
 #[cfg(test)]

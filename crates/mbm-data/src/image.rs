@@ -4,13 +4,24 @@ use std::io::Cursor;
 
 use fast_image_resize::images::Image as Buffer;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
 use crate::payload::Pixels;
 use crate::random::Rng;
 use crate::{Cause, Fault};
+
+/// Bytes that a header may unfold to before the number of pixels is known: colour profiles have up to a few megabytes, and a compressed
+/// one can say a thousand bytes with one.
+const MAX_HEADER: u64 = 1 << 24;
+
+/// Limits of what a decoder may take beside the file.
+fn room(n_bytes: u64) -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(n_bytes);
+    limits
+}
 
 /// Decodes PNG, JPEG, WebP, GIF (first frame), BMP, TIFF or PNM, upright as its EXIF says.
 ///
@@ -24,12 +35,15 @@ pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fau
     if is_truncated_jpeg(bytes) {
         return Err(Fault::new(Cause::Unreadable, "truncated JPEG: it has no end marker"));
     }
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| unreadable(error.into()))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| unreadable(error.into()))?;
+    reader.limits(room(MAX_HEADER));
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > max_pixels as u64 {
         return Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels, the limit is {max_pixels} in all")));
     }
+    let n_bytes = decoder.total_bytes();
+    decoder.set_limits(room(2 * n_bytes + MAX_HEADER)).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
@@ -76,16 +90,18 @@ pub(crate) struct Framing {
 impl Framing {
     /// The picture at this size, channels first: as Pillow's `resize`, or torchvision's `Resize` and `CenterCrop`.
     pub fn pixels(&self, picture: &DynamicImage, channels: usize) -> Result<Pixels, Fault> {
+        let from = (picture.height() as usize, picture.width() as usize);
+        let size = self.shorter_side.map_or((self.height, self.width), |side| scaled(from, side));
+        // On its way a picture has the width that is asked for and its own height.
+        if size.0 * size.1 > MAX_SCALED || from.0 * size.1 > MAX_SCALED.max(from.0 * from.1) {
+            let message =
+                format!("{} x {} pixels on the way from {} x {}, the limit is {MAX_SCALED}", size.1, size.0, from.1, from.0);
+            return Err(Fault::new(Cause::TooLarge, message));
+        }
         let (bytes, pixel_type) = match channels {
             1 => (picture.to_luma8().into_raw(), PixelType::U8),
             _ => (picture.to_rgb8().into_raw(), PixelType::U8x3),
         };
-        let from = (picture.height() as usize, picture.width() as usize);
-        let size = self.shorter_side.map_or((self.height, self.width), |side| scaled(from, side));
-        if size.0 * size.1 > MAX_SCALED {
-            let message = format!("{} x {} pixels once its shorter side is as asked, the limit is {MAX_SCALED}", size.1, size.0);
-            return Err(Fault::new(Cause::TooLarge, message));
-        }
         let bytes = if from == size { bytes } else { self.resized(bytes, from, size, pixel_type)? };
         let planes = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
         let whole = Pixels { channels, height: size.0, width: size.1, data: planes };

@@ -1,6 +1,7 @@
 //! Feature types guessed from a table, for a run without a config.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::feature::{as_bool, parse_date};
 use crate::{Cell, DataError, Table};
@@ -18,8 +19,16 @@ pub enum Inferred {
     Ignored(&'static str),
 }
 
-/// Rows that are looked at.
+/// Rows that are looked at, and cells in all: a wide table shows its types in fewer rows, and memory holds a number for each cell.
 const N_LOOKED_AT: usize = 2000;
+const MIN_LOOKED_AT: usize = 200;
+const N_CELLS: usize = 1 << 22;
+
+/// Bytes of a text that are looked at; where it goes on, the last word is left out.
+const N_BYTES: usize = 1 << 16;
+
+/// The longest list of numbers that is looked at as text.
+const N_WRITTEN: usize = 64;
 
 /// Whole numbers that may be the codes of classes, at most.
 const N_CODES: usize = 20;
@@ -29,55 +38,110 @@ const N_CODES: usize = 20;
 /// # Errors
 /// A temporary file that fails.
 pub fn infer_types(table: &Table) -> Result<Vec<Inferred>, DataError> {
-    let n_rows = table.n_rows().min(N_LOOKED_AT);
-    let mut columns: Vec<Vec<Cell>> = vec![Vec::with_capacity(n_rows); table.columns.len()];
+    let n_columns = table.columns.len();
+    let n_rows = table.n_rows().min((N_CELLS / n_columns.max(1)).clamp(MIN_LOOKED_AT, N_LOOKED_AT));
+    let mut columns = vec![Seen::default(); n_columns];
     for row_idx in 0..n_rows {
-        columns.iter_mut().zip(table.row(row_idx)?).for_each(|(column, cell)| column.push(cell));
+        columns.iter_mut().zip(table.row(row_idx)?).for_each(|(column, cell)| column.add(&cell));
     }
-    Ok(columns.iter().zip(&table.columns).map(|(cells, name)| infer(name, cells)).collect())
+    Ok(columns.iter().zip(&table.columns).map(|(seen, name)| seen.inferred(name)).collect())
 }
 
-fn infer(name: &str, cells: &[Cell]) -> Inferred {
-    let filled: Vec<&Cell> = cells.iter().filter(|cell| **cell != Cell::Empty).collect();
-    let mostly = |test: &dyn Fn(&Cell) -> bool| filled.iter().filter(|cell| test(cell)).count() * 20 >= filled.len() * 19;
-    if filled.is_empty() {
-        return Inferred::Ignored("it is empty");
-    }
-    if mostly(&|cell| matches!(cell, Cell::Bytes(bytes) if image::guess_format(bytes).is_ok())) {
-        return Inferred::Feature("image");
-    }
-    if mostly(&|cell| matches!(cell, Cell::Bytes(_))) {
-        return Inferred::Feature("audio");
-    }
-    if mostly(&|cell| matches!(cell, Cell::Words(_))) {
-        return Inferred::Feature("set");
-    }
-    let texts: Vec<String> = filled.iter().map(|cell| cell.to_text().trim().to_owned()).collect();
-    let distinct: HashSet<&String> = texts.iter().collect();
-    let all = |test: &dyn Fn(&str) -> bool| texts.iter().filter(|text| test(text)).count() * 20 >= texts.len() * 19;
-    let is_split = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "train" | "val" | "validation" | "test");
-    let n_words = texts.iter().map(|text| text.split_whitespace().count()).sum::<usize>() as f64 / texts.len() as f64;
-    match () {
-        () if name.to_ascii_lowercase().contains("split") && all(&is_split) => Inferred::Split,
-        () if all(&|text| has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"])) => {
-            Inferred::Feature("image")
+/// What was seen of a column: how many of its cells pass each test, and hashes of the different texts.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    n_filled: usize,
+    n_pictures: usize,
+    n_bytes: usize,
+    n_word_lists: usize,
+    n_splits: usize,
+    n_picture_names: usize,
+    n_sound_names: usize,
+    n_truths: usize,
+    n_integers: usize,
+    n_numbers: usize,
+    n_dates: usize,
+    n_number_lists: usize,
+    n_words: usize,
+    distinct: HashSet<u64>,
+}
+
+impl Seen {
+    fn add(&mut self, cell: &Cell) {
+        if *cell == Cell::Empty {
+            return;
         }
-        () if all(&|text| extension(text).is_some_and(crate::audio::is_sound)) => Inferred::Feature("audio"),
-        () if distinct.len() < 2 => Inferred::Ignored("it has one value only"),
-        () if distinct.len() == 2 && all(&|text| as_bool(text).is_some()) => Inferred::Feature("binary"),
-        () if distinct.len() <= N_CODES.min(texts.len() / 2) && distinct.iter().all(|text| text.parse::<i64>().is_ok()) => {
-            Inferred::Codes
+        self.n_filled += 1;
+        self.n_pictures += usize::from(matches!(cell, Cell::Bytes(bytes) if image::guess_format(bytes).is_ok()));
+        self.n_bytes += usize::from(matches!(cell, Cell::Bytes(_)));
+        self.n_word_lists += usize::from(matches!(cell, Cell::Words(_)));
+        match cell {
+            Cell::Text(text) | Cell::Json(text) => self.add_text(text.trim()),
+            Cell::Numbers(values) if values.len() > N_WRITTEN => self.add_numbers(values),
+            other => self.add_text(other.to_text().trim()),
         }
-        () if all(&|text| text.parse::<f64>().is_ok()) => Inferred::Feature("number"),
-        () if all(&|text| parse_date(text, None).is_some()) => Inferred::Feature("date"),
-        () if all(&is_numbers) => Inferred::Feature(if n_words >= 8.0 { "timeseries" } else { "vector" }),
-        () if distinct.len() <= 20.max(texts.len() / 20) => Inferred::Feature("category"),
-        () if n_words >= 2.0 => Inferred::Feature("text"),
-        () if distinct.len() * 10 >= texts.len() * 9 && texts.len() > 20 => {
-            Inferred::Ignored("nearly every row has another value, as names and numbers of rows do")
-        }
-        () => Inferred::Feature("category"),
     }
+
+    fn add_numbers(&mut self, values: &[f64]) {
+        let mut hasher = DefaultHasher::new();
+        values.iter().for_each(|value| value.to_bits().hash(&mut hasher));
+        self.distinct.insert(hasher.finish());
+        self.n_words += values.len();
+        self.n_number_lists += 1;
+    }
+
+    fn add_text(&mut self, text: &str) {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        self.distinct.insert(hasher.finish());
+        let text = beginning(text);
+        let is_split = matches!(text.to_ascii_lowercase().as_str(), "train" | "val" | "validation" | "test");
+        self.n_splits += usize::from(is_split);
+        self.n_picture_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
+        self.n_sound_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
+        self.n_truths += usize::from(as_bool(text).is_some());
+        self.n_words += text.split_whitespace().count();
+        let is_number = text.parse::<f64>().is_ok();
+        self.n_numbers += usize::from(is_number);
+        self.n_integers += usize::from(is_number && text.parse::<i64>().is_ok());
+        // Of what is a number, only `20241231` may be a date.
+        let may_be_date = !is_number || text.len() == 8;
+        self.n_dates += usize::from(may_be_date && parse_date(text, None).is_some());
+        self.n_number_lists += usize::from(is_number || is_numbers(text));
+    }
+
+    fn inferred(&self, name: &str) -> Inferred {
+        let all = |n_passed: usize| n_passed * 20 >= self.n_filled * 19;
+        let n_distinct = self.distinct.len();
+        let n_words = self.n_words as f64 / self.n_filled.max(1) as f64;
+        match () {
+            () if self.n_filled == 0 => Inferred::Ignored("it is empty"),
+            () if all(self.n_pictures) => Inferred::Feature("image"),
+            () if all(self.n_bytes) => Inferred::Feature("audio"),
+            () if all(self.n_word_lists) => Inferred::Feature("set"),
+            () if name.to_ascii_lowercase().contains("split") && all(self.n_splits) => Inferred::Split,
+            () if all(self.n_picture_names) => Inferred::Feature("image"),
+            () if all(self.n_sound_names) => Inferred::Feature("audio"),
+            () if n_distinct < 2 => Inferred::Ignored("it has one value only"),
+            () if n_distinct == 2 && all(self.n_truths) => Inferred::Feature("binary"),
+            () if n_distinct <= N_CODES.min(self.n_filled / 2) && self.n_integers == self.n_filled => Inferred::Codes,
+            () if all(self.n_numbers) => Inferred::Feature("number"),
+            () if all(self.n_dates) => Inferred::Feature("date"),
+            () if all(self.n_number_lists) => Inferred::Feature(if n_words >= 8.0 { "timeseries" } else { "vector" }),
+            () if n_distinct <= 20.max(self.n_filled / 20) => Inferred::Feature("category"),
+            () if n_words >= 2.0 => Inferred::Feature("text"),
+            () if n_distinct * 10 >= self.n_filled * 9 && self.n_filled > 20 => {
+                Inferred::Ignored("nearly every row has another value, as names and numbers of rows do")
+            }
+            () => Inferred::Feature("category"),
+        }
+    }
+}
+
+/// The first words of a long text.
+fn beginning(text: &str) -> &str {
+    let start = &text[..text.floor_char_boundary(N_BYTES)];
+    if start.len() == text.len() { text } else { start.rsplit_once([' ', ',', ';', '\n']).map_or(start, |(words, _)| words) }
 }
 
 fn extension(text: &str) -> Option<&str> {
@@ -97,6 +161,12 @@ fn is_numbers(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn infer<'a>(name: &str, texts: impl Iterator<Item = &'a str>) -> Inferred {
+        let mut seen = Seen::default();
+        texts.for_each(|text| seen.add(&Cell::text(text)));
+        seen.inferred(name)
+    }
+
     #[test]
     fn types_are_told_by_the_cells() {
         let cases: [(&str, &[&str], Inferred); 10] = [
@@ -112,12 +182,19 @@ mod tests {
             ("nothing", &["", ""], Inferred::Ignored("it is empty")),
         ];
         for (name, texts, want) in cases {
-            let cells: Vec<Cell> = texts.iter().map(|text| Cell::text(text)).collect();
-            assert_eq!(infer(name, &cells), want, "{name}");
+            assert_eq!(infer(name, texts.iter().copied()), want, "{name}");
         }
-        let notes: Vec<Cell> = (0..50).map(|i| Cell::text(&format!("a note about row {i}"))).collect();
-        assert_eq!(infer("notes", &notes), Inferred::Feature("text"));
-        let ids: Vec<Cell> = (0..50).map(|i| Cell::text(&format!("id{i}"))).collect();
-        assert!(matches!(infer("id", &ids), Inferred::Ignored(_)));
+        let notes: Vec<String> = (0..50).map(|i| format!("a note about row {i}")).collect();
+        assert_eq!(infer("notes", notes.iter().map(String::as_str)), Inferred::Feature("text"));
+        let ids: Vec<String> = (0..50).map(|i| format!("id{i}")).collect();
+        assert!(matches!(infer("id", ids.iter().map(String::as_str)), Inferred::Ignored(_)));
+    }
+
+    #[test]
+    fn long_cells_show_their_type_in_their_beginning() {
+        let series = ["1.5 ", "-2.25,", "3;"].map(|word| word.repeat(1 << 18));
+        assert_eq!(infer("series", series.iter().map(String::as_str)), Inferred::Feature("timeseries"));
+        let texts: Vec<String> = (0..30).map(|i| format!("{i} words ").repeat(1 << 12)).collect();
+        assert_eq!(infer("texts", texts.iter().map(String::as_str)), Inferred::Feature("text"));
     }
 }

@@ -18,6 +18,7 @@ mod fault;
 pub mod feature;
 mod image;
 mod infer;
+mod json;
 mod kept;
 mod loader;
 mod payload;

@@ -31,8 +31,16 @@ impl Spool {
 
     /// Appends a record; its number.
     pub fn push(&mut self, record: &[u8]) -> io::Result<usize> {
+        let start = self.n_bytes();
+        self.ends.push(start + record.len() as u64);
+        if record.len() >= BUFFER {
+            // What is pending ends where the record starts.
+            self.file.write_all_at(&self.pending, start - self.pending.len() as u64)?;
+            self.pending.clear();
+            self.file.write_all_at(record, start)?;
+            return Ok(self.len() - 1);
+        }
         self.pending.extend_from_slice(record);
-        self.ends.push(self.n_bytes() + record.len() as u64);
         if self.pending.len() >= BUFFER {
             self.flush()?;
         }

@@ -1,5 +1,6 @@
 //! A table on disk: columns by name, rows by number, whatever the source was.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -20,6 +21,9 @@ pub struct Table {
     pub folder: PathBuf,
     /// SHA-256 over columns and cells, in hexadecimal.
     pub hash: String,
+    /// The columns by name, the first of equal ones: wide tables are asked for thousands.
+    positions: HashMap<String, usize>,
+    /// A row's cells take up to 4 GiB, the most that a cell's length can say.
     rows: Spool,
 }
 
@@ -53,12 +57,16 @@ impl Table {
         source.read(&mut |row| {
             record.clear();
             row.iter().for_each(|cell| cell.write(&mut record));
+            if record.len() > u32::MAX as usize {
+                return Err(DataError::malformed(&folder, rows.len() + 1, "its cells take more than 4 GiB"));
+            }
             hash.update(&record);
             rows.push(&record).map(drop).map_err(at_temporary())
         })?;
         rows.flush().map_err(at_temporary())?;
         let hash = crate::cache::hexadecimal(&hash.finalize());
-        Ok(Self { columns, folder, hash, rows })
+        let positions = columns.iter().enumerate().rev().map(|(at, column)| (column.clone(), at)).collect();
+        Ok(Self { columns, folder, hash, positions, rows })
     }
 
     /// How many rows.
@@ -84,7 +92,7 @@ impl Table {
 
     /// The position of a column.
     pub fn position(&self, column: &str) -> Option<usize> {
-        self.columns.iter().position(|name| name == column)
+        self.positions.get(column).copied()
     }
 
     /// The position of a column that must be there.

@@ -383,11 +383,8 @@ pub fn table_from_json(text: &str) -> Result<Table, Error> {
     for object in serde_json::Deserializer::from_str(text).into_iter() {
         objects.push(object.map_err(|error| Error::Unfit(format!("row {} is not a JSON object: {error}", objects.len() + 1)))?);
     }
-    let mut names: Vec<String> = Vec::new();
-    for object in &objects {
-        let new: Vec<String> = object.keys().filter(|key| !names.contains(key)).cloned().collect();
-        names.extend(new);
-    }
+    let mut known = std::collections::HashSet::new();
+    let names: Vec<String> = objects.iter().flat_map(|object| object.keys()).filter(|key| known.insert(*key)).cloned().collect();
     let row = |mut object: serde_json::Map<String, serde_json::Value>| {
         names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect()
     };

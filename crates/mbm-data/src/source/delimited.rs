@@ -1,29 +1,36 @@
-//! CSV and TSV with a header line (RFC 4180 quoting).
+//! CSV and TSV with a header line (RFC 4180 quoting, which [`Quotes`] holds the file to).
 
+use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Source, open_file, parent};
+use super::quotes::{Misquoted, Quotes};
+use super::{MAX_COLUMNS, Source, open_file, parent};
 use crate::{Cell, DataError, Row};
 
 pub(super) struct Delimited {
     path: PathBuf,
     folder: PathBuf,
     columns: Vec<String>,
-    reader: csv::Reader<Box<dyn std::io::Read>>,
+    reader: csv::Reader<Quotes<Box<dyn Read>>>,
 }
 
 impl Delimited {
     pub fn open(path: &Path, delimiter: u8) -> Result<Self, DataError> {
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(open_file(path)?);
-        let header = reader.byte_headers().map_err(|error| DataError::malformed(path, None, error))?;
+        let quotes = Quotes::new(open_file(path)?, delimiter);
+        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(quotes);
+        let header = reader.byte_headers().map_err(|error| malformed(path, None, error))?;
+        if header.len() > MAX_COLUMNS {
+            return Err(DataError::malformed(path, None, format!("{} columns, the limit is {MAX_COLUMNS}", header.len())));
+        }
         let name = |field: &[u8]| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned();
         let columns: Vec<String> = header.iter().map(name).collect();
         if columns.iter().all(String::is_empty) {
             return Err(DataError::malformed(path, None, "the file has no header line with column names"));
         }
-        let twice = columns.iter().enumerate().find(|(i, column)| columns[..*i].contains(column));
-        match twice {
-            Some((_, column)) => Err(DataError::malformed(path, None, format!("the column '{column}' occurs twice"))),
+        let mut known = HashSet::with_capacity(columns.len());
+        match columns.iter().find(|column| !known.insert(column.as_str())) {
+            Some(column) => Err(DataError::malformed(path, None, format!("the column '{column}' occurs twice"))),
             None => Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, reader }),
         }
     }
@@ -42,7 +49,7 @@ impl Source for Delimited {
         let mut record = csv::ByteRecord::new();
         for row in 1.. {
             let more = self.reader.read_byte_record(&mut record);
-            if !more.map_err(|error| DataError::malformed(&self.path, row, error))? {
+            if !more.map_err(|error| malformed(&self.path, Some(row), error))? {
                 break;
             }
             if record.len() != self.columns.len() {
@@ -53,4 +60,14 @@ impl Source for Delimited {
         }
         Ok(())
     }
+}
+
+/// An error of the reader, in the row where a quote was opened if that is what is wrong, else in `row`.
+fn malformed(path: &Path, row: Option<usize>, error: csv::Error) -> DataError {
+    if let csv::ErrorKind::Io(cause) = error.kind()
+        && let Some(misquoted) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Misquoted>())
+    {
+        return DataError::malformed(path, Some(misquoted.row).filter(|row| *row > 0), misquoted);
+    }
+    DataError::malformed(path, row, error)
 }

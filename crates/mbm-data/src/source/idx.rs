@@ -1,6 +1,6 @@
 //! MNIST's idx files, plain or gzip: pictures, with the labels beside them if their file is there.
 
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Source, open_file, parent};
@@ -10,12 +10,15 @@ pub(super) struct Idx {
     path: PathBuf,
     folder: PathBuf,
     columns: Vec<String>,
-    labels: Option<Vec<u8>>,
+    labels: Option<PathBuf>,
 }
+
+/// Pixels of the largest image, as large as any that a model reads.
+const MAX_PIXELS: usize = 1 << 24;
 
 impl Idx {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let labels = labels_beside(path).map(|path| read_labels(&path)).transpose()?;
+        let labels = labels_beside(path);
         let columns = ["image"].into_iter().chain(labels.is_some().then_some("label")).map(str::to_owned).collect();
         Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, labels })
     }
@@ -31,23 +34,16 @@ impl Source for Idx {
     }
 
     fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        let mut file = open_file(&self.path)?;
-        let [n_images, height, width] = read_header::<3>(&self.path, &mut file)?;
-        if self.labels.as_ref().is_some_and(|labels| labels.len() != n_images) {
-            return Err(DataError::malformed(
-                &self.path,
-                None,
-                format!("{n_images} images, but the labels' file holds another number"),
-            ));
-        }
-        let n_pixels = height.checked_mul(width).filter(|n| (1..=1 << 24).contains(n));
+        let (mut file, [n_images, height, width]) = open_dimensions::<3>(&self.path)?;
+        let mut labels = self.labels.as_deref().map(|path| Labels::open(path, n_images)).transpose()?;
+        let n_pixels = height.checked_mul(width).filter(|n| (1..=MAX_PIXELS).contains(n));
         let n_pixels =
             n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, format!("images of {height} x {width} pixels")))?;
         let mut pixels = vec![0; n_pixels];
-        for idx in 0..n_images {
+        for _ in 0..n_images {
             read_exact(&self.path, &mut file, &mut pixels)?;
             let picture = [format!("P5 {width} {height} 255\n").as_bytes(), &pixels].concat();
-            let label = self.labels.as_ref().map(|labels| Cell::Text(labels[idx].to_string()));
+            let label = labels.as_mut().map(Labels::next).transpose()?;
             sink(std::iter::once(Cell::Bytes(picture)).chain(label).collect())?;
         }
         Ok(())
@@ -67,19 +63,43 @@ fn labels_beside(path: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
+/// The labels' file, read beside the images: memory holds none of them.
+struct Labels<'a> {
+    path: &'a Path,
+    file: Box<dyn Read>,
+}
+
+impl<'a> Labels<'a> {
+    fn open(path: &'a Path, n_images: usize) -> Result<Self, DataError> {
+        let (file, [n_labels]) = open_dimensions::<1>(path)?;
+        if n_labels != n_images {
+            return Err(DataError::malformed(path, None, format!("{n_labels} labels for {n_images} images")));
+        }
+        Ok(Self { path, file })
+    }
+
+    fn next(&mut self) -> Result<Cell, DataError> {
+        let mut label = [0];
+        read_exact(self.path, &mut self.file, &mut label)?;
+        Ok(Cell::Text(label[0].to_string()))
+    }
+}
+
+/// A file behind its dimensions. One that is not compressed must have a byte for each of its values.
+fn open_dimensions<const RANK: usize>(path: &Path) -> Result<(Box<dyn Read>, [usize; RANK]), DataError> {
     let mut file = open_file(path)?;
-    let [n_labels] = read_header::<1>(path, &mut file)?;
-    let mut labels = Vec::new();
-    file.take(n_labels as u64).read_to_end(&mut labels).map_err(DataError::io(path))?;
-    if labels.len() != n_labels {
+    let dims = read_header::<RANK>(path, &mut file)?;
+    let n_values = dims.iter().fold(1u64, |n_values, dim| n_values.saturating_mul(*dim as u64));
+    let n_bytes = std::fs::metadata(path).map_err(DataError::io(path))?.len();
+    let is_plain = path.extension().is_none_or(|extension| extension != "gz");
+    if is_plain && n_values > n_bytes {
         return Err(DataError::malformed(
             path,
             None,
-            format!("the file ends early: {n_labels} labels promised, {} there", labels.len()),
+            format!("the file ends early: {n_values} values promised in {n_bytes} bytes"),
         ));
     }
-    Ok(labels)
+    Ok((Box::new(BufReader::new(file)), dims))
 }
 
 /// Checks the magic number (unsigned bytes, `RANK` dimensions) and reads the dimensions.

@@ -1,28 +1,58 @@
 //! One JSON object a line; a key that a line lacks is an empty cell. The file is read twice, first for its keys.
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::{Source, open_file, parent};
-use crate::{Cell, DataError, Row};
+use super::{MAX_COLUMNS, MAX_RECORD, Source, open_file, parent};
+use crate::{Cell, DataError, Row, json};
 
 pub(super) struct JsonLines {
     path: PathBuf,
     folder: PathBuf,
     columns: Vec<String>,
+    positions: HashMap<String, usize>,
 }
+
+/// The most cells for a byte of the file, and cells that every file may have. A cell that is there takes six bytes at least (`"a":1,`), so
+/// with more, one cell in hundreds is filled: the keys are data, and rows of all of them would fill the disk.
+const MAX_CELLS_OF_BYTE: usize = 64;
+const FREE_CELLS: usize = 1 << 24;
 
 impl JsonLines {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let mut columns: Vec<String> = Vec::new();
-        for_each_object(path, &mut |object| {
-            let new = object.keys().filter(|key| !columns.contains(key)).cloned().collect::<Vec<_>>();
-            columns.extend(new);
-            Ok(())
+        let mut source = Self { path: path.to_path_buf(), folder: parent(path), columns: Vec::new(), positions: HashMap::new() };
+        let (mut n_lines, mut n_bytes) = (0, 0);
+        for_each_line(path, |line_idx, line| {
+            (n_lines, n_bytes) = (n_lines + 1, n_bytes + line.len());
+            let new = deserialize(path, line_idx, line, NewKeys(&source.positions))?;
+            source.add(new).map_err(|message| DataError::malformed(path, line_idx + 1, message))
         })?;
-        Ok(Self { path: path.to_path_buf(), folder: parent(path), columns })
+        let most = FREE_CELLS.max(n_bytes.saturating_mul(MAX_CELLS_OF_BYTE));
+        if source.columns.len().saturating_mul(n_lines) > most {
+            let message = format!(
+                "{} different keys in {n_lines} lines, nearly all of them in few lines: such keys are values; put them into a list under one key",
+                source.columns.len()
+            );
+            return Err(DataError::malformed(path, None, message));
+        }
+        Ok(source)
+    }
+
+    fn add(&mut self, new: Vec<String>) -> Result<(), String> {
+        for key in new {
+            if self.columns.len() == MAX_COLUMNS {
+                return Err(format!("more than {MAX_COLUMNS} different keys, the limit"));
+            }
+            if self.positions.insert(key.clone(), self.columns.len()).is_none() {
+                self.columns.push(key);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -36,22 +66,120 @@ impl Source for JsonLines {
     }
 
     fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        let columns = &self.columns;
-        for_each_object(&self.path, &mut |mut object| {
-            sink(columns.iter().map(|column| object.remove(column).map_or(Cell::Empty, Cell::json)).collect())
-        })
+        for_each_line(&self.path, |line_idx, line| sink(deserialize(&self.path, line_idx, line, Cells(&self.positions))?))
     }
 }
 
-fn for_each_object(path: &Path, sink: &mut dyn FnMut(Map<String, Value>) -> Result<(), DataError>) -> Result<(), DataError> {
-    for (line_idx, line) in BufReader::new(open_file(path)?).split(b'\n').enumerate() {
-        let line = line.map_err(DataError::io(path))?;
-        if line.trim_ascii().is_empty() {
-            continue;
+/// Gives every line that is not blank, with its number from 0.
+fn for_each_line(path: &Path, mut sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>) -> Result<(), DataError> {
+    let mut reader = BufReader::new(open_file(path)?);
+    let mut line = Vec::new();
+    for line_idx in 0.. {
+        line.clear();
+        let n_bytes = reader.by_ref().take(MAX_RECORD + 1).read_until(b'\n', &mut line).map_err(DataError::io(path))?;
+        if n_bytes as u64 > MAX_RECORD {
+            return Err(DataError::malformed(path, line_idx + 1, format!("the line has more than {MAX_RECORD} bytes")));
         }
-        let object = serde_json::from_slice(&line)
-            .map_err(|error| DataError::malformed(path, line_idx + 1, format!("not a JSON object: {error}")))?;
-        sink(object)?;
+        if n_bytes == 0 {
+            break;
+        }
+        if !line.trim_ascii().is_empty() {
+            sink(line_idx, &line)?;
+        }
     }
     Ok(())
+}
+
+fn deserialize<'de, S: DeserializeSeed<'de>>(
+    path: &Path,
+    line_idx: usize,
+    line: &'de [u8],
+    seed: S,
+) -> Result<S::Value, DataError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
+    value.map_err(|error| DataError::malformed(path, line_idx + 1, format!("not a JSON object: {error}")))
+}
+
+/// Keys of an object that are not known yet, sorted.
+struct NewKeys<'a>(&'a HashMap<String, usize>);
+
+/// The cells of an object, in the columns' order.
+struct Cells<'a>(&'a HashMap<String, usize>);
+
+/// A key: its position, or itself where it is new.
+struct Key<'a>(&'a HashMap<String, usize>);
+
+impl<'de> DeserializeSeed<'de> for NewKeys<'_> {
+    type Value = Vec<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<String>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NewKeys<'_> {
+    type Value = Vec<String>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<String>, A::Error> {
+        let mut new = Vec::new();
+        while let Some(key) = entries.next_key_seed(Key(self.0))? {
+            new.extend(key.err());
+            entries.next_value::<IgnoredAny>()?;
+        }
+        new.sort();
+        new.dedup();
+        Ok(new)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Cells<'_> {
+    type Value = Row;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Cells<'_> {
+    type Value = Row;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Row, A::Error> {
+        let mut row = vec![Cell::Empty; self.0.len()];
+        while let Some(key) = entries.next_key_seed(Key(self.0))? {
+            let text: &RawValue = entries.next_value()?;
+            if let Ok(at) = key {
+                row[at] = json::cell(text).map_err(A::Error::custom)?;
+            }
+        }
+        Ok(row)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Result<usize, String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Result<usize, String>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.get(key).copied().ok_or_else(|| key.to_owned()))
+    }
 }

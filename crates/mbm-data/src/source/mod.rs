@@ -5,11 +5,20 @@ mod coco;
 mod delimited;
 mod idx;
 mod json_lines;
+mod pages;
 mod parquet;
+mod quotes;
+mod unfolding;
 
 use std::path::{Path, PathBuf};
 
 use crate::{DataError, Row};
+
+/// The most columns, as many as a vector in a single cell may have values.
+const MAX_COLUMNS: usize = 1_000_000;
+
+/// The largest record of a text file, as large as a media file may be: memory holds a record at a time.
+const MAX_RECORD: u64 = 1 << 29;
 
 /// A stream of rows with named columns.
 pub trait Source {
@@ -78,7 +87,11 @@ fn parent(path: &Path) -> PathBuf {
 fn open_file(path: &Path) -> Result<Box<dyn std::io::Read>, DataError> {
     let file = std::fs::File::open(path).map_err(DataError::io(path))?;
     let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    Ok(if is_gzip { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) })
+    if !is_gzip {
+        return Ok(Box::new(file));
+    }
+    let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
+    Ok(Box::new(unfolding::Unfolding::new(flate2::read::MultiGzDecoder::new(file), n_bytes)))
 }
 
 #[cfg(test)]
@@ -100,6 +113,24 @@ mod tests {
         assert_eq!(table.columns, ["a", "b"]);
         assert_eq!(table.row(0).unwrap(), [Cell::Text("x, \"y\"\nz".into()), Cell::Text("1".into())]);
         assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::NotUtf8(vec![0xff])]);
+    }
+
+    #[test]
+    fn a_missing_quote_is_an_error_in_the_row_where_it_was_opened() {
+        let row = |row_idx: usize| format!("{row_idx},\"a note\"\n");
+        let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
+        let unclosed = format!("id,note\n{}300,\"a note\n301,another\n{}", rows(1..300), "302,plain\n".repeat(300));
+        let error = table("t.csv", unclosed.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("t.csv, row 300: the quote that opens field 2 in line 301 is never closed"), "{error}");
+        let closed_by_luck = format!("id,note\n{}300,\"a note\n{}", rows(1..300), rows(301..601));
+        let error = table("t.csv", closed_by_luck.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("row 300: the quote that opens field 2 in line 301 is closed before 'a' in line 302"), "{error}");
+        let error = table("t.tsv", b"a\tb\n1\t\"x\n").unwrap_err().to_string();
+        assert!(error.contains("t.tsv, row 1: the quote that opens field 2 in line 2"), "{error}");
+        let error = table("t.csv", b"\"a,b\n1,2\n").unwrap_err().to_string();
+        assert!(error.contains("t.csv: the quote that opens field 1 in line 1 is never closed"), "{error}");
+        let error = table("t.jsonl", b"{\"a\": \"x\"}\n{\"a\": \"x}\n{\"a\": \"x\"}\n").unwrap_err().to_string();
+        assert!(error.contains("t.jsonl, row 2: not a JSON object"), "{error}");
     }
 
     #[test]
@@ -129,6 +160,99 @@ mod tests {
         let table = Table::read(&path).unwrap();
         assert_eq!(table.columns, ["image", "label"]);
         assert_eq!(table.row(1).unwrap(), [Cell::Bytes(b"P5 2 1 255\n\x03\x04".to_vec()), Cell::Text("9".into())]);
+    }
+
+    #[test]
+    fn idx_files_are_read_side_by_side_and_must_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x-images-idx3-ubyte");
+        std::fs::write(&path, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9]).unwrap();
+        let labels = folder.path().join("x-labels-idx1-ubyte");
+        std::fs::write(&labels, [0, 0, 8, 1, 255, 255, 255, 255, 3]).unwrap();
+        let error = Table::read(&path).unwrap_err().to_string();
+        assert!(error.contains("4294967295 values promised in 9 bytes"), "{error}");
+        std::fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 2, 3, 4]).unwrap();
+        assert!(Table::read(&path).unwrap_err().to_string().contains("2 labels for 1 images"));
+    }
+
+    /// One row of each column: whole numbers, words, and lists of numbers.
+    fn parquet(compression: parquet::basic::Compression, n_rows: usize) -> Vec<u8> {
+        use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
+        use parquet::file::properties::{WriterProperties, WriterVersion};
+        let schema = "message m { required int64 a; optional binary b (UTF8); optional group c (LIST) { repeated group list { optional double element; } } }";
+        let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+        let properties = WriterProperties::builder()
+            .set_compression(compression)
+            .set_writer_version(if n_rows.is_multiple_of(2) { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 });
+        let mut bytes = Vec::new();
+        let mut writer = parquet::file::writer::SerializedFileWriter::new(&mut bytes, schema, properties.build().into()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(&vec![7; n_rows], None, None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let words: Vec<ByteArray> = (0..n_rows).map(|row| ByteArray::from(["red", "blue"][row % 2])).collect();
+        column.typed::<ByteArrayType>().write_batch(&words, Some(&vec![1; n_rows]), None).unwrap();
+        column.close().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let starts: Vec<i16> = (0..2 * n_rows).map(|at| (at % 2) as i16).collect();
+        column.typed::<DoubleType>().write_batch(&vec![0.0; 2 * n_rows], Some(&vec![3; 2 * n_rows]), Some(&starts)).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn parquet_files_of_equal_cells_pass_whatever_they_are_compressed_with() {
+        use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+        let ways = [
+            Compression::UNCOMPRESSED,
+            Compression::SNAPPY,
+            Compression::GZIP(GzipLevel::default()),
+            Compression::ZSTD(ZstdLevel::default()),
+            Compression::LZ4_RAW,
+        ];
+        for (compression, n_rows) in ways.into_iter().flat_map(|way| [(way, 1), (way, 30_000), (way, 30_001)]) {
+            let table = table("t.parquet", &parquet(compression, n_rows)).unwrap();
+            let want = [Cell::Number(7.0), Cell::Text("red".into()), Cell::Numbers(vec![0.0, 0.0])];
+            assert_eq!((table.n_rows(), table.row(0).unwrap()), (n_rows, want.to_vec()), "{compression}");
+        }
+    }
+
+    #[test]
+    fn json_lines_with_many_keys_take_time_in_proportion() {
+        // A search through all known keys for each key takes a minute here, and a map a second.
+        let start = std::time::Instant::now();
+        let line: Vec<String> = (0..40_000).map(|key| format!("\"a key with a long name {key}\": {key}")).collect();
+        let content = format!("{{{}}}\n", line.join(",")).repeat(2);
+        let table = table("t.jsonl", content.as_bytes()).unwrap();
+        assert_eq!((table.columns.len(), table.n_rows()), (40_000, 2));
+        let at = table.position("a key with a long name 39999").unwrap();
+        assert_eq!(table.row(1).unwrap()[at], Cell::Number(39_999.0));
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+    }
+
+    #[test]
+    fn json_lines_whose_keys_are_data_are_refused_before_they_fill_the_disk() {
+        let content: String = (0..9000).map(|line| format!("{{\"{line}\":1}}\n")).collect();
+        let error = table("t.jsonl", content.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("9000 different keys in 9000 lines"), "{error}");
+        assert!(table("t.jsonl", content[..content.len() / 3].rsplit_once('\n').unwrap().0.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn json_cells_of_each_kind_are_read_as_before() {
+        let content = b"{\"b\": [1, 2.5], \"a\": [[1, 2.50], [\"x\"]], \"c\": {\"z\": 1, \"y\": [null]}, \"d\": [\"p\", \"q\"], \"b\": [3]}\n";
+        let table = table("t.jsonl", content).unwrap();
+        assert_eq!(table.columns, ["a", "b", "c", "d"]);
+        let want = [
+            Cell::Json("[[1,2.5],[\"x\"]]".into()),
+            Cell::Numbers(vec![3.0]),
+            Cell::Json("{\"y\":[null],\"z\":1}".into()),
+            Cell::Words(vec!["p".into(), "q".into()]),
+        ];
+        assert_eq!(table.row(0).unwrap(), want);
     }
 
     #[test]

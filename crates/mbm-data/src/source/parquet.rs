@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 
-use super::{Source, parent};
+use super::{MAX_COLUMNS, Source, pages, parent};
 use crate::{Cell, DataError, Row};
 
 pub(super) struct Parquet {
@@ -19,8 +19,14 @@ pub(super) struct Parquet {
 impl Parquet {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::io(path))?;
+        let pages = file.try_clone().map_err(DataError::io(path))?;
         let reader = SerializedFileReader::new(file).map_err(|error| DataError::malformed(path, None, error))?;
+        pages::check(&pages, reader.metadata()).map_err(|message| DataError::malformed(path, None, message))?;
         let schema = reader.metadata().file_metadata().schema();
+        if !(1..=MAX_COLUMNS).contains(&schema.get_fields().len()) {
+            let message = format!("{} columns, a table has 1 to {MAX_COLUMNS}", schema.get_fields().len());
+            return Err(DataError::malformed(path, None, message));
+        }
         let columns = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
         Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, reader })
     }

@@ -1,0 +1,269 @@
+//! What the pages of a Parquet file claim to unfold to, held against the file's bytes before any page is read.
+//!
+//! The reader makes room for as many bytes as a page's header says, for as many words as a dictionary's does, and gives as many rows as the
+//! footer says, so a few hundred bytes can ask for gigabytes. Headers are read here in Thrift's compact protocol, as `parquet.thrift` of
+//! Apache Parquet describes them, and what they do not say about sizes is passed over.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use parquet::basic::Compression;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+
+/// The most bytes that a byte of a page may become, and bytes that every page may become. Writers end a page after about a megabyte.
+const MAX_RATIO: u64 = 200;
+const FREE_BYTES: u64 = 1 << 26;
+
+/// Rows, and values in lists, for a byte of the file, and those that every file may have. Runs of equal cells take nearly no bytes;
+/// a list is in memory at once.
+const ROWS_OF_BYTE: u64 = 8192;
+const FREE_ROWS: u64 = 1 << 24;
+const LISTED_OF_BYTE: u64 = 64;
+const FREE_LISTED: u64 = 1 << 22;
+
+/// Bytes that a header is looked for in; statistics may make it long.
+const HEADER: [usize; 2] = [1 << 12, 1 << 24];
+
+/// Refuses a file that claims too much.
+///
+/// # Errors
+/// What is out of proportion, or a page that is not there.
+pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<(), String> {
+    let n_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+    let groups = metadata.row_groups();
+    let n_rows = groups.iter().try_fold(0, |n_rows: u64, group| n_rows.checked_add(u64::try_from(group.num_rows()).ok()?));
+    let n_rows = n_rows.ok_or("the number of rows is negative or beyond all bounds")?;
+    within("rows", n_rows, FREE_ROWS.max(n_bytes.saturating_mul(ROWS_OF_BYTE)))?;
+    let mut n_listed = 0;
+    for column in groups.iter().flat_map(|group| group.columns()) {
+        let n_values = check_pages(file, column).map_err(|message| format!("column {}: {message}", column.column_path()))?;
+        if column.column_descr().max_rep_level() > 0 {
+            n_listed += n_values;
+        }
+    }
+    within("values in lists", n_listed, FREE_LISTED.max(n_bytes.saturating_mul(LISTED_OF_BYTE)))
+}
+
+fn within(what: &str, n_found: u64, most: u64) -> Result<(), String> {
+    if n_found <= most {
+        return Ok(());
+    }
+    Err(format!(
+        "{n_found} {what}, a file of this size has up to {most}; write it anew without compression if that is as it should be"
+    ))
+}
+
+/// Values, those in lists and missing ones included, of a column in a group of rows.
+fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<u64, String> {
+    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+    let place = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
+    let (mut start, n_bytes) = place.ok_or("its place is negative")?;
+    let end = start.saturating_add(n_bytes);
+    let mut n_values = 0u64;
+    while start < end {
+        let (mut page, n_header) = page_at(file, start, end).ok_or("a page has no header")?;
+        start += n_header;
+        if column.compression() == Compression::UNCOMPRESSED {
+            page.unfolded = page.compressed;
+        }
+        if page.compressed > end - start {
+            return Err(format!("a page of {} bytes goes beyond its column", page.compressed));
+        }
+        page.check()?;
+        if matches!(column.compression(), Compression::GZIP(_)) && page.is_compressed {
+            check_gzip(file, start, &page).map_err(|error| error.to_string())?;
+        }
+        start += page.compressed;
+        n_values = n_values.saturating_add(page.n_values);
+    }
+    Ok(n_values)
+}
+
+/// The reader unfolds gzip whatever size the header says.
+fn check_gzip(file: &File, start: u64, page: &Page) -> io::Result<()> {
+    let mut bytes = vec![0; (page.compressed - page.n_level_bytes) as usize];
+    file.read_exact_at(&mut bytes, start + page.n_level_bytes)?;
+    let limit = page.unfolded - page.n_level_bytes + 1;
+    let n_bytes = io::copy(&mut flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(limit), &mut io::sink())?;
+    if n_bytes < limit { Ok(()) } else { Err(io::Error::other("a page unfolds to more than its header says")) }
+}
+
+/// What a page's header says of sizes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Page {
+    unfolded: u64,
+    compressed: u64,
+    /// Values of a page of data.
+    n_values: u64,
+    /// Words of a dictionary.
+    n_words: u64,
+    /// Bytes before what is compressed.
+    n_level_bytes: u64,
+    is_compressed: bool,
+}
+
+impl Page {
+    fn check(&self) -> Result<(), String> {
+        within("bytes of a page", self.unfolded, FREE_BYTES.max(self.compressed.saturating_mul(MAX_RATIO)))?;
+        within("words of a dictionary", self.n_words, self.unfolded)?;
+        let levels_fit = self.n_level_bytes <= self.compressed.min(self.unfolded);
+        if levels_fit { Ok(()) } else { Err("the levels of a page are longer than the page".to_owned()) }
+    }
+
+    fn read(thrift: &mut Thrift) -> Option<Self> {
+        let mut page = Page { is_compressed: true, ..Self::default() };
+        thrift.fields(|thrift, field, kind| match (field, kind) {
+            (2, INTEGER) => thrift.size().map(|size| page.unfolded = size),
+            (3, INTEGER) => thrift.size().map(|size| page.compressed = size),
+            (5, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_values)]),
+            (7, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_words)]),
+            (8, STRUCT) => {
+                let (mut definitions, mut repetitions, mut is_plain) = (0, 0, 0);
+                let fields = &mut [(1, &mut page.n_values), (5, &mut definitions), (6, &mut repetitions), (7, &mut is_plain)];
+                thrift.sizes(fields)?;
+                page.n_level_bytes = definitions.checked_add(repetitions)?;
+                page.is_compressed = is_plain != u64::from(FALSE);
+                Some(())
+            }
+            _ => thrift.skip(kind, MAX_DEPTH),
+        })?;
+        Some(page)
+    }
+}
+
+/// The header at a place, and its length.
+fn page_at(file: &File, start: u64, end: u64) -> Option<(Page, u64)> {
+    HEADER.iter().find_map(|most| {
+        let mut bytes = vec![0; (end - start).min(*most as u64) as usize];
+        file.read_exact_at(&mut bytes, start).ok()?;
+        let mut thrift = Thrift(&bytes);
+        let page = Page::read(&mut thrift)?;
+        Some((page, (bytes.len() - thrift.0.len()) as u64))
+    })
+}
+
+/// Bytes in Thrift's compact protocol.
+struct Thrift<'a>(&'a [u8]);
+
+const FALSE: u8 = 2;
+const BYTE: u8 = 3;
+const SHORT: u8 = 4;
+const INTEGER: u8 = 5;
+const LONG: u8 = 6;
+const DOUBLE: u8 = 7;
+const BINARY: u8 = 8;
+const LIST: u8 = 9;
+const SET: u8 = 10;
+const STRUCT: u8 = 12;
+
+/// Structures within structures; a header has two levels of them.
+const MAX_DEPTH: usize = 8;
+
+impl Thrift<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A number that must not be negative.
+    fn size(&mut self) -> Option<u64> {
+        let zigzag = self.varint()?;
+        (zigzag & 1 == 0).then_some(zigzag >> 1)
+    }
+
+    /// Gives the number and type of each field of a structure to `read`, which passes over its value.
+    fn fields(&mut self, mut read: impl FnMut(&mut Self, u64, u8) -> Option<()>) -> Option<()> {
+        let mut field = 0u64;
+        loop {
+            let head = self.byte()?;
+            if head == 0 {
+                return Some(());
+            }
+            field = if head >> 4 == 0 { self.size()? } else { field.checked_add(u64::from(head >> 4))? };
+            read(self, field, head & 0xf)?;
+        }
+    }
+
+    /// Fields of a structure by number; a truth is its type's number.
+    fn sizes(&mut self, wanted: &mut [(u64, &mut u64)]) -> Option<()> {
+        self.fields(|thrift, field, kind| match wanted.iter_mut().find(|(number, _)| *number == field) {
+            Some((_, value)) if kind == INTEGER => thrift.size().map(|size| **value = size),
+            Some((_, value)) if kind <= FALSE => {
+                **value = u64::from(kind);
+                Some(())
+            }
+            Some(_) | None => thrift.skip(kind, MAX_DEPTH),
+        })
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> Option<()> {
+        let depth = depth.checked_sub(1)?;
+        match kind {
+            0..=FALSE => Some(()),
+            BYTE => self.byte().map(drop),
+            SHORT | INTEGER | LONG => self.varint().map(drop),
+            DOUBLE => self.0.split_at_checked(8).map(|(_, rest)| self.0 = rest),
+            BINARY => {
+                let n_bytes = usize::try_from(self.varint()?).ok()?;
+                self.0.split_at_checked(n_bytes).map(|(_, rest)| self.0 = rest)
+            }
+            LIST | SET => {
+                let head = self.byte()?;
+                let n_items = if head >> 4 == 0xf { self.varint()? } else { u64::from(head >> 4) };
+                // An item takes a byte at least, truths as well.
+                let fits = n_items <= self.0.len() as u64;
+                fits.then_some(())?;
+                (0..n_items)
+                    .try_for_each(|_| if head & 0xf <= FALSE { self.byte().map(drop) } else { self.skip(head & 0xf, depth) })
+            }
+            STRUCT => self.fields(|thrift, _, kind| thrift.skip(kind, depth)),
+            // Maps stand in no header of a page.
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_its_sizes() {
+        // Type 0, unfolded 100, compressed 60, then a page of data with 7 values and encoding 0.
+        let bytes = [0x15, 0, 0x15, 200, 1, 0x15, 120, 0x2c, 0x15, 14, 0x15, 0, 0, 0, 99];
+        let mut thrift = Thrift(&bytes);
+        let page = Page::read(&mut thrift).unwrap();
+        assert_eq!(page, Page { unfolded: 100, compressed: 60, n_values: 7, is_compressed: true, ..Page::default() });
+        assert_eq!(thrift.0, [99]);
+        assert_eq!(Page::read(&mut Thrift(&bytes[..9])), None);
+    }
+
+    #[test]
+    fn a_dictionary_of_more_words_than_bytes_and_a_page_out_of_proportion_are_refused() {
+        let page = Page { unfolded: 1000, compressed: 900, n_words: 2_000_000_000, ..Page::default() };
+        assert!(page.check().unwrap_err().contains("2000000000 words of a dictionary"));
+        let page = Page { unfolded: 2_000_000_000, compressed: 900, ..Page::default() };
+        assert!(page.check().unwrap_err().contains("2000000000 bytes of a page"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_header_or_none(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
+            let _ = Page::read(&mut Thrift(&bytes));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Holds the quotes of a CSV against RFC 4180 while its bytes pass by to the reader of records.
+//!
+//! The reader of records takes an open quote at the end of the file for a cell, and text behind a closing quote for a part of it, so
+//! that one missing quote swallows hundreds of rows without a word. Here both are errors that say where the quote was opened.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use super::MAX_RECORD;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Passes bytes on and fails where quotes do not fit together.
+pub(super) struct Quotes<R> {
+    inner: R,
+    delimiter: u8,
+    at: At,
+    here: Place,
+    /// Where the quote of this field was opened.
+    opened: Place,
+    n_bytes: u64,
+    record_start: u64,
+    after_return: bool,
+    /// Bytes of a byte order mark that were seen.
+    n_mark: usize,
+}
+
+/// A place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// The row, from 1; the header is 0.
+    row: usize,
+    /// The line, from 1.
+    line: usize,
+    /// The field of the row, from 1.
+    field: usize,
+}
+
+/// What the next byte means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// It begins a record.
+    RecordStart,
+    /// It begins a field.
+    FieldStart,
+    /// It belongs to a field without quotes, where a quote is a character like others.
+    Plain,
+    /// It belongs to a field in quotes.
+    Quoted,
+    /// It follows a quote within quotes: a second one stands for the character.
+    Quote,
+    /// It follows a closed field and blanks.
+    Closed,
+}
+
+/// Quotes that do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Misquoted {
+    /// The row in which the quote was opened, from 1; the header is 0.
+    pub row: usize,
+    message: String,
+}
+
+impl fmt::Display for Misquoted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Misquoted {}
+
+impl<R: Read> Quotes<R> {
+    pub fn new(inner: R, delimiter: u8) -> Self {
+        let here = Place { row: 0, line: 1, field: 1 };
+        Self {
+            inner,
+            delimiter,
+            at: At::RecordStart,
+            here,
+            opened: here,
+            n_bytes: 0,
+            record_start: 0,
+            after_return: false,
+            n_mark: 0,
+        }
+    }
+
+    fn pass(&mut self, byte: u8) -> Result<(), Misquoted> {
+        self.n_bytes += 1;
+        if self.is_mark(byte) {
+            return Ok(());
+        }
+        let ends_line = byte == b'\r' || byte == b'\n' && !self.after_return;
+        self.after_return = byte == b'\r';
+        if self.at != At::Quoted && matches!(byte, b'\r' | b'\n') {
+            self.end_record();
+        } else {
+            self.at = self.next(byte)?;
+        }
+        self.here.line += usize::from(ends_line);
+        Ok(())
+    }
+
+    /// Whether the byte belongs to a byte order mark at the beginning, after which a quote still opens a field.
+    fn is_mark(&mut self, byte: u8) -> bool {
+        let at = self.n_mark;
+        if at == BYTE_ORDER_MARK.len() || self.n_bytes as usize != at + 1 {
+            return false;
+        }
+        let is_mark = BYTE_ORDER_MARK[at] == byte;
+        match is_mark {
+            true => self.n_mark += 1,
+            // A mark that was only begun belongs to the first field.
+            false if at > 0 => self.at = At::Plain,
+            false => {}
+        }
+        is_mark
+    }
+
+    /// What is behind the bytes that change nothing.
+    fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let delimiter = self.delimiter;
+        let n_bytes = match self.at {
+            At::Plain => bytes.iter().position(|byte| *byte == delimiter || matches!(byte, b'\r' | b'\n')),
+            At::Quoted => bytes.iter().position(|byte| matches!(byte, b'"' | b'\r' | b'\n')),
+            At::RecordStart | At::FieldStart | At::Quote | At::Closed => return bytes,
+        };
+        let (skipped, rest) = bytes.split_at(n_bytes.unwrap_or(bytes.len()));
+        self.n_bytes += skipped.len() as u64;
+        self.after_return &= skipped.is_empty();
+        rest
+    }
+
+    fn next(&mut self, byte: u8) -> Result<At, Misquoted> {
+        let is_delimiter = byte == self.delimiter;
+        self.here.field += usize::from(is_delimiter && self.at != At::Quoted);
+        match self.at {
+            At::RecordStart | At::FieldStart if byte == b'"' => {
+                self.opened = self.here;
+                Ok(At::Quoted)
+            }
+            At::Quoted if byte == b'"' => Ok(At::Quote),
+            At::Quoted => Ok(At::Quoted),
+            At::Quote if byte == b'"' => Ok(At::Quoted),
+            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed if is_delimiter => Ok(At::FieldStart),
+            At::RecordStart | At::FieldStart | At::Plain => Ok(At::Plain),
+            At::Quote | At::Closed if byte == b' ' => Ok(At::Closed),
+            At::Quote | At::Closed => Err(self.text_behind(byte)),
+        }
+    }
+
+    fn end_record(&mut self) {
+        // Lines with nothing in them are no records.
+        if self.at != At::RecordStart {
+            self.here = Place { row: self.here.row + 1, field: 1, ..self.here };
+        }
+        self.at = At::RecordStart;
+        self.record_start = self.n_bytes;
+    }
+
+    fn text_behind(&self, byte: u8) -> Misquoted {
+        let (character, line) = (char::from(byte), self.here.line);
+        self.misquoted(format!("closed before '{character}' in line {line}, where a delimiter or the line's end should be"))
+    }
+
+    fn misquoted(&self, what: String) -> Misquoted {
+        let Place { row, line, field } = self.opened;
+        let message = format!(
+            "the quote that opens field {field} in line {line} is {what}; within a cell in quotes, a quote is written as two"
+        );
+        Misquoted { row, message }
+    }
+
+    fn check_size(&self) -> io::Result<()> {
+        if self.n_bytes - self.record_start <= MAX_RECORD {
+            return Ok(());
+        }
+        let misquoted = match self.at {
+            At::Quoted => self.misquoted(format!("not closed within {MAX_RECORD} bytes")),
+            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => {
+                Misquoted { row: self.here.row, message: format!("the row has more than {MAX_RECORD} bytes") }
+            }
+        };
+        Err(io::Error::other(misquoted))
+    }
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n_bytes = self.inner.read(buffer)?;
+        if n_bytes == 0 && !buffer.is_empty() && self.at == At::Quoted {
+            return Err(io::Error::other(self.misquoted("never closed".to_owned())));
+        }
+        let mut rest = &buffer[..n_bytes];
+        while let Some((byte, after)) = rest.split_first() {
+            self.pass(*byte).map_err(io::Error::other)?;
+            rest = self.skip(after);
+        }
+        self.check_size()?;
+        Ok(n_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<usize, String> {
+        // Bytes come one by one, so that every state ends a buffer somewhere.
+        let mut quotes = Quotes::new(text.as_bytes(), b',');
+        let mut n_bytes = 0;
+        loop {
+            match quotes.read(&mut [0]) {
+                Ok(0) => return Ok(n_bytes),
+                Ok(n_read) => n_bytes += n_read,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn quotes_that_fit_together_pass() {
+        for text in [
+            "",
+            "a,b\n1,2\n",
+            "\u{feff}\"a\",b\n\"x, \"\"y\"\"\nz\",1\n",
+            "a\r\n\"two\r\nlines\"\r\n",
+            "height\n5'10\" tall\n6\"\n",
+            "a,b\n\"\",\"\"\"\"\n",
+            "a,b\n\"x\" ,\"y\"  \n",
+            "a,b\n x \"y\", \"z\"\n",
+            "a\n\"closed at the end\"",
+        ] {
+            assert_eq!(read(text), Ok(text.len()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_open_quote_is_an_error_with_its_place() {
+        let rule = "; within a cell in quotes, a quote is written as two";
+        let error = read("a,b\n\n1,x\n2,\"y\n3,z\n").unwrap_err();
+        assert_eq!(error, format!("the quote that opens field 2 in line 4 is never closed{rule}"));
+        let error = read("a\r\n\"x\r\ny\r\n\"z\"\r\n").unwrap_err();
+        let closed = "closed before 'z' in line 4, where a delimiter or the line's end should be";
+        assert_eq!(error, format!("the quote that opens field 1 in line 2 is {closed}{rule}"));
+    }
+
+    #[test]
+    fn a_record_without_end_is_refused_before_memory_holds_it() {
+        let mut quotes = Quotes::new(io::repeat(b'x'), b',');
+        // As if a quote had been opened and half a gigabyte had passed.
+        (quotes.at, quotes.n_bytes) = (At::Quoted, MAX_RECORD);
+        let error = quotes.read(&mut [0; 100]).unwrap_err();
+        assert!(error.to_string().contains("not closed within 536870912 bytes"), "{error}");
+    }
+}
