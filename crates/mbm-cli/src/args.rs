@@ -178,6 +178,9 @@ pub struct Evaluate {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Stop at the first cell that holds something and cannot be read, instead of leaving it out.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Group)]
@@ -194,6 +197,9 @@ pub struct Predict {
     /// Show no counts of unreadable cells.
     #[arg(long)]
     pub quiet: bool,
+    /// Stop at the first cell that holds something and cannot be read, instead of leaving it out.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 #[derive(Group)]
@@ -500,6 +506,15 @@ pub struct Serve {
     /// A site whose pages may read answers, such as https://example.com; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
+    /// How long the cells of a row may be read.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub read_timeout: Duration,
+    /// How long the model may be silent before it is started again [default: --timeout, and 10s at least].
+    #[arg(long, value_parser = duration)]
+    pub model_timeout: Option<Duration>,
+    /// Texts that are sent as they grow, at a time; more wait.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub max_streams: u16,
 }
 
 #[derive(Subcommand)]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
-use mbm::{Experiment, FeatureCache, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer};
+use mbm::{Experiment, FeatureCache, Format, Happening, Outcome, Plan, Predictor, Start, Table, Unreadable, Writer};
 use serde_json::json;
 
 use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
@@ -157,7 +157,8 @@ fn init(args: &Init) -> Result<()> {
 
 fn evaluate(args: &Evaluate) -> Result<()> {
     let predictor = Predictor::open(&args.model_path)?;
-    let evaluation = predictor.evaluate(Table::read(&args.dataset)?)?;
+    let table = Table::read(&args.dataset)?;
+    let evaluation = predictor.evaluate(table, unreadable(args.strict)).map_err(|error| in_dataset(error, &args.dataset))?;
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
     }
@@ -175,12 +176,25 @@ fn predict(args: &Predict) -> Result<()> {
             Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?
         }
     };
-    let faults = predictor.predict(table, &mut writer)?;
+    let faults =
+        predictor.predict(table, unreadable(args.strict), &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
     writer.finish()?;
     if !args.quiet {
         show_faults(&faults);
     }
     Ok(())
+}
+
+/// What becomes of cells that cannot be read.
+fn unreadable(is_strict: bool) -> Unreadable {
+    if is_strict { Unreadable::Error } else { Unreadable::Missing }
+}
+
+/// An error of a cell with the place of its dataset.
+fn in_dataset(error: mbm::Error, dataset: &Path) -> anyhow::Error {
+    let is_of_data = matches!(error, mbm::Error::Data(_));
+    let place = if dataset == Path::new("-") { "standard input".to_owned() } else { dataset.display().to_string() };
+    if is_of_data { anyhow::Error::new(error).context(place) } else { error.into() }
 }
 
 /// JSON objects, one a line, or a single one over several lines.

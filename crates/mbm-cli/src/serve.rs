@@ -31,6 +31,9 @@ pub fn serve(args: Serve) -> Result<()> {
         media_root: args.media_root,
         url_hosts: args.url_host,
         cors_origins: args.cors_origin,
+        read_timeout: args.read_timeout,
+        model_timeout: args.model_timeout,
+        max_streams: args.max_streams.into(),
     })?;
     line(&server.describe())?;
     line(&format!("http://{} (API: /docs; Ctrl-C stops)", server.address()))?;

@@ -80,6 +80,15 @@ fn train_from_a_target_alone_then_predict_from_a_pipe() {
     let prediction: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(prediction["status"], "ok");
     assert!(prediction["price_predictions"].is_number());
+    let bad = folder.path().join("bad.csv").display().to_string();
+    std::fs::write(&bad, "size,colour,price\n4,red,1\nlarge,red,1\n").unwrap();
+    for command in ["predict", "evaluate"] {
+        let args = [command, "--model-path", &run, "--dataset", &bad];
+        assert_eq!(mbm(&args).status.code(), Some(0), "{command}");
+        let strict = mbm(&[&args[..], &["--strict"]].concat());
+        let said = format!("error: {bad}: row 2, column 'size': malformed: 'large' is not a number (strict)\n");
+        assert_eq!((strict.status.code(), stderr(&strict)), (Some(1), said), "{command}");
+    }
     let again = mbm(&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run]);
     assert_eq!(again.status.code(), Some(1));
     assert!(stderr(&again).contains("already holds a run; go on with --resume"), "{}", stderr(&again));

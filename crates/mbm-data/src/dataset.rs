@@ -10,7 +10,8 @@ use crate::cache::Shelf;
 use crate::feature::{Fitter, items};
 use crate::kept::Kept;
 use crate::{
-    Cause, Cell, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload, Preprocessor, Table,
+    Cause, Cell, Consequence, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload,
+    Preprocessor, Shape, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads. Saved in the bundle.
@@ -24,6 +25,37 @@ pub struct Field {
     pub preprocessor: Preprocessor,
     /// What becomes of rows without a readable cell.
     pub missing_value_strategy: MissingValueStrategy,
+}
+
+impl Field {
+    /// What becomes of a row for a fault of this feature.
+    pub fn consequence(&self, fault: &Fault, unreadable: Unreadable) -> Consequence {
+        if fault.cause.is_unreadable() && unreadable == Unreadable::Error {
+            return Consequence::Strict;
+        }
+        if !fault.cause.is_absence() {
+            return Consequence::Stays;
+        }
+        match self.missing_value_strategy {
+            MissingValueStrategy::Absent => Consequence::Stays,
+            MissingValueStrategy::DropRow => Consequence::Dropped,
+            MissingValueStrategy::Error => Consequence::Refused,
+        }
+    }
+
+    /// Whether the row takes part in spite of a fault.
+    ///
+    /// # Errors
+    /// The cell's place and what is wrong with it, if the fault is not accepted.
+    pub fn accept(&self, fault: &Fault, unreadable: Unreadable, row_idx: usize) -> Result<bool, DataError> {
+        let refused = |rule| DataError::BadCell { row: row_idx + 1, column: self.column.clone(), fault: fault.to_string(), rule };
+        match self.consequence(fault, unreadable) {
+            Consequence::Stays => Ok(true),
+            Consequence::Dropped => Ok(false),
+            Consequence::Refused => Err(refused("missing_value_strategy: error")),
+            Consequence::Strict => Err(refused("strict")),
+        }
+    }
 }
 
 /// A feature before fitting.
@@ -61,6 +93,8 @@ pub struct Dataset {
     pub fields: Vec<Field>,
     /// How many of the fields are inputs.
     pub n_inputs: usize,
+    /// What becomes of rows with cells that cannot be read.
+    pub unreadable: Unreadable,
     columns: Vec<Option<usize>>,
     /// Whether each field is not to be read.
     hidden: Vec<bool>,
@@ -170,8 +204,8 @@ impl Dataset {
         let n_inputs = inputs.len();
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
-        let hidden = vec![false; fields.len()];
-        Self { table, fields, n_inputs, columns, hidden, kept: None, lengths: Vec::new() }
+        let (unreadable, hidden) = (Unreadable::Missing, vec![false; fields.len()]);
+        Self { table, fields, n_inputs, unreadable, columns, hidden, kept: None, lengths: Vec::new() }
     }
 
     /// Makes an input absent in every row, whatever the table has, and nobody's fault.
@@ -185,7 +219,7 @@ impl Dataset {
     /// `observe` hears how many rows are done.
     ///
     /// # Errors
-    /// A bad cell of a feature with `missing_value_strategy: error`; a temporary file that fails.
+    /// A bad cell of a feature with `missing_value_strategy: error`, or any where all have to be readable; a temporary file that fails.
     pub fn prepare(
         &mut self,
         rows: &[usize],
@@ -256,16 +290,7 @@ impl Dataset {
         for (field, fault) in self.fields.iter().zip(faults) {
             let Some(fault) = fault else { continue };
             report.add(&field.name, row_idx + 1, fault);
-            if !fault.cause.is_absence() {
-                continue;
-            }
-            match field.missing_value_strategy {
-                MissingValueStrategy::Absent => {}
-                MissingValueStrategy::DropRow => stays = false,
-                MissingValueStrategy::Error => {
-                    return Err(DataError::BadCell { row: row_idx + 1, column: field.column.clone(), fault: fault.to_string() });
-                }
-            }
+            stays &= field.accept(fault, self.unreadable, row_idx)?;
         }
         Ok(stays)
     }

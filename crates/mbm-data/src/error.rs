@@ -36,8 +36,8 @@ pub enum DataError {
         /// The names there are.
         columns: Vec<String>,
     },
-    /// A cell that its feature's `missing_value_strategy: error` does not accept.
-    #[error("row {row}, column '{column}': {fault} (missing_value_strategy: error)")]
+    /// A cell that its feature's `missing_value_strategy: error` does not accept, or that cannot be read where all have to be.
+    #[error("row {row}, column '{column}': {fault} ({rule})")]
     BadCell {
         /// The row, from 1, the header not counted.
         row: usize,
@@ -45,6 +45,8 @@ pub enum DataError {
         column: String,
         /// What is wrong.
         fault: String,
+        /// What does not accept it.
+        rule: &'static str,
     },
     /// A feature that cannot be fitted on the training rows.
     #[error("feature '{feature}': {message}")]

@@ -49,7 +49,46 @@ impl Cause {
     pub fn is_absence(self) -> bool {
         self != Cause::Shortened
     }
+
+    /// Whether there is something in the cell, and it cannot be read.
+    pub fn is_unreadable(self) -> bool {
+        match self {
+            Cause::Empty | Cause::NoColumn | Cause::Shortened => false,
+            Cause::FileNotFound
+            | Cause::Unreadable
+            | Cause::TooLarge
+            | Cause::NotUtf8
+            | Cause::Malformed
+            | Cause::UnknownClass => true,
+        }
+    }
 }
+
+/// What becomes of a row with a cell that holds something and cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unreadable {
+    /// What its feature's `missing_value_strategy` says of cells without a payload.
+    #[default]
+    Missing,
+    /// An error, whatever the feature says.
+    Error,
+}
+
+/// What becomes of a row because of one of its faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consequence {
+    /// The row stays; the feature is absent or shortened in it.
+    Stays,
+    /// The row takes no part in training and gets no prediction.
+    Dropped,
+    /// The feature's `missing_value_strategy: error` does not accept it.
+    Refused,
+    /// [`Unreadable::Error`] does not accept it.
+    Strict,
+}
+
+/// Characters of a cell or of another program's message that a fault repeats, at most: enough to find the cell by, and no more than a line.
+const MAX_DETAIL: usize = 200;
 
 /// One cell's reason and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +100,14 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A reason and its detail.
+    /// A reason and its detail, of which no more than a line is kept.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
-        Self { cause, detail: detail.into() }
+        let mut detail = detail.into();
+        if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
+            detail.truncate(end);
+            detail.push_str("..");
+        }
+        Self { cause, detail }
     }
 }
 
@@ -113,5 +157,17 @@ impl FaultReport {
             )
         };
         self.0.iter().flat_map(|(feature, causes)| causes.iter().map(move |(cause, tally)| line(feature, cause, tally))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_repeats_no_more_of_a_cell_than_a_line() {
+        let fault = Fault::new(Cause::Malformed, "ä".repeat(1 << 20));
+        assert_eq!(fault.detail, "ä".repeat(MAX_DETAIL) + "..");
+        assert_eq!(Fault::new(Cause::Malformed, "ä".repeat(MAX_DETAIL)).detail, "ä".repeat(MAX_DETAIL));
     }
 }

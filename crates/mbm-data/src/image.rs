@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use fast_image_resize::images::Image as Buffer;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
@@ -28,7 +28,6 @@ fn room(n_bytes: u64) -> Limits {
 /// # Errors
 /// [`Cause::TooLarge`] from the header alone, before pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
 pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
-    let unreadable = |error: image::ImageError| Fault::new(Cause::Unreadable, error.to_string());
     if bytes.is_empty() {
         return Err(Fault::new(Cause::Unreadable, "zero bytes"));
     }
@@ -48,6 +47,17 @@ pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fau
     let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     picture.apply_orientation(orientation);
     Ok(picture)
+}
+
+/// What is wrong with a picture, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
+fn unreadable(error: ImageError) -> Fault {
+    let said = match error {
+        ImageError::Unsupported(_) => "of no format that is read here, which are PNG, JPEG, WebP, GIF, BMP, TIFF and PNM",
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated",
+        ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding it needs more memory than a picture may"),
+        ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => "damaged",
+    };
+    Fault::new(Cause::Unreadable, said)
 }
 
 /// The decoder fills what a truncated JPEG lacks with grey and says nothing; a whole one ends its scans with FF D9.
@@ -110,18 +120,18 @@ impl Framing {
 
     /// First across, then down, each rounded to bytes: Pillow's order, which shows where cubic curves overshoot.
     fn resized(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize), kind: PixelType) -> Result<Vec<u8>, Fault> {
-        let unreadable = |error: String| Fault::new(Cause::Unreadable, error);
+        let unreadable = || Fault::new(Cause::Unreadable, "cannot be brought to the size that the model reads");
         let filter = match self.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
-        let mut picture = source.map_err(|error| unreadable(error.to_string()))?;
+        let mut picture = source.map_err(|_| unreadable())?;
         for (height, width) in [(from.0, to.1), to] {
             if (picture.height() as usize, picture.width() as usize) != (height, width) {
                 let mut target = Buffer::new(width as u32, height as u32, kind);
-                Resizer::new().resize(&picture, &mut target, &options).map_err(|error| unreadable(error.to_string()))?;
+                Resizer::new().resize(&picture, &mut target, &options).map_err(|_| unreadable())?;
                 picture = target;
             }
         }

@@ -34,7 +34,7 @@ pub use cache::{CacheInfo, FeatureCache, Key};
 pub use cell::Cell;
 pub use dataset::{Ahead, Dataset, Featurize, Field, Prepared, Sample, SampleWithFaults, Unfitted, fit};
 pub use error::DataError;
-pub use fault::{Cause, Fault, FaultReport};
+pub use fault::{Cause, Consequence, Fault, FaultReport, Unreadable};
 pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};
 pub use image::{ImageAugmentation, decode_image};
 pub use infer::{Inferred, infer_types};

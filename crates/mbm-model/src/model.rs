@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
 
 use crate::combiner::{Combiner, CombinerSettings, Inputs};
-use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss};
+use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss, Observe};
 use crate::encoder::{Encoder, EncoderSettings, Reading};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
@@ -240,15 +240,9 @@ impl Model {
         self.decoders.iter().enumerate().map(decode).collect()
     }
 
-    /// The texts of an output for each row, the best first; none where the output is no text. `observe` hears a row's tokens so far
-    /// where one text is written at a time.
-    pub fn generate(
-        &self,
-        output: usize,
-        fused: &Fused,
-        decoding: &Decoding,
-        observe: &mut dyn FnMut(usize, &[u32]),
-    ) -> Vec<Vec<Hypothesis>> {
+    /// The texts of an output for each row, the best first; none where the output is no text. `observe` hears
+    /// after each step what is there so far, and may end the search.
+    pub fn generate(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let author = self.decoders[output].get().author();
         author.map(|it| it.write(fused, decoding, observe)).unwrap_or_default()
     }

@@ -1,13 +1,13 @@
 //! What a client gives for a row becomes cells. Files of the server and other hosts are only read where the settings allow it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use mbm::Cell;
+use mbm::{Cause, Cell, Fault};
 use serde_json::Value;
 
 use crate::problem::{Problem, ProblemKind};
@@ -20,6 +20,28 @@ pub(crate) enum Given {
     Json(Value),
     /// A file's bytes; rows may share them.
     File(Bytes),
+}
+
+/// The cells of a row, one an input, and why some of them hold nothing that could be read.
+#[derive(Debug, Default)]
+pub(crate) struct Cells {
+    pub cells: Vec<Cell>,
+    pub unread: Vec<(usize, Fault)>,
+}
+
+impl From<Vec<Cell>> for Cells {
+    fn from(cells: Vec<Cell>) -> Self {
+        Self { cells, unread: Vec::new() }
+    }
+}
+
+/// Why there are no bytes.
+#[derive(Debug)]
+pub(crate) enum NoBytes {
+    /// The server does not do what the request asks for.
+    Refused(Problem),
+    /// The cell cannot be read, as it may happen in any table.
+    Unreadable(Fault),
 }
 
 /// A row as a client gave it: names and what is given for them.
@@ -49,13 +71,13 @@ impl Media {
     }
 
     /// The bytes that a text stands for.
-    pub async fn bytes(&self, text: &str) -> Result<Vec<u8>, Problem> {
+    pub async fn bytes(&self, text: &str) -> Result<Vec<u8>, NoBytes> {
         let text = text.trim();
         if let Some(uri) = text.strip_prefix("data:") {
             let content = uri.split_once(";base64,").map(|(_, content)| content);
             return content
                 .and_then(|content| BASE64.decode(content).ok())
-                .ok_or_else(|| Problem::validation("a data URI without base64 content"));
+                .ok_or_else(|| unreadable(Cause::Unreadable, "a data URI without base64 content"));
         }
         if text.starts_with("http://") || text.starts_with("https://") {
             return self.fetch(text).await;
@@ -66,41 +88,47 @@ impl Media {
         }
     }
 
-    async fn read(&self, path: &str) -> Result<Vec<u8>, Problem> {
+    async fn read(&self, path: &str) -> Result<Vec<u8>, NoBytes> {
         let Some(root) = self.root.clone() else {
-            return Err(Problem::validation("not base64, and this server reads no paths: send the file itself"));
+            return Err(unreadable(Cause::Unreadable, "not base64, and this server reads no paths: send the file itself"));
         };
-        let (path, max_bytes) = (path.to_owned(), self.max_bytes as u64);
+        let path = inside(&root, path).ok_or_else(|| {
+            NoBytes::Refused(Problem::new(ProblemKind::Forbidden, "a path out of the folder that this server reads from"))
+        })?;
+        let max_bytes = self.max_bytes as u64;
         let read = move || {
-            // Whether a file outside is there is nobody's business.
-            let outside = || Problem::new(ProblemKind::Forbidden, "no such file in the folder that this server reads from");
-            let found = root.join(&path).canonicalize().map_err(|_| outside())?;
+            // Where a link leads to, and whether a file is there, is nobody's business.
+            let missing = || unreadable(Cause::FileNotFound, "no such file in the folder that this server reads from");
+            let found = path.canonicalize().map_err(|_| missing())?;
             if !found.starts_with(&root) || !found.is_file() {
-                return Err(outside());
+                return Err(missing());
             }
-            let size = found.metadata().map_err(|_| outside())?.len();
+            let size = found.metadata().map_err(|_| missing())?.len();
             if size > max_bytes {
-                return Err(Problem::new(ProblemKind::TooLarge, format!("{path}: {size} bytes, the limit is {max_bytes}")));
+                return Err(unreadable(Cause::TooLarge, format!("{size} bytes, the limit is {max_bytes}")));
             }
-            std::fs::read(&found).map_err(|error| Problem::validation(format!("{path}: {error}")))
+            std::fs::read(&found).map_err(|_| unreadable(Cause::Unreadable, "the file cannot be read"))
         };
         on_a_thread(read).await
     }
 
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, Problem> {
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, NoBytes> {
         let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
         if !authority.is_some_and(|authority| self.hosts.iter().any(|host| authority.as_str().eq_ignore_ascii_case(host))) {
             let message = "this server does not fetch from there: send the file itself";
-            return Err(Problem::new(ProblemKind::Forbidden, message));
+            return Err(NoBytes::Refused(Problem::new(ProblemKind::Forbidden, message)));
         }
         let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
         let fetch = move || {
             // A redirection would lead past the list of hosts.
             let config = ureq::Agent::config_builder().max_redirects(0).timeout_global(Some(timeout)).build();
-            let failed = |error: ureq::Error| Problem::validation(format!("{url}: {error}"));
+            let failed = |error: ureq::Error| match error {
+                ureq::Error::BodyExceedsLimit(_) => unreadable(Cause::TooLarge, format!("the limit is {max_bytes} bytes")),
+                _ => unreadable(Cause::Unreadable, "cannot be fetched"),
+            };
             let mut response = ureq::Agent::new_with_config(config).get(&url).call().map_err(failed)?;
             if response.status() != 200 {
-                return Err(Problem::validation(format!("{url}: answered {}", response.status())));
+                return Err(unreadable(Cause::Unreadable, format!("its host answered {}", response.status().as_u16())));
             }
             response.body_mut().with_config().limit(max_bytes).read_to_vec().map_err(failed)
         };
@@ -108,8 +136,25 @@ impl Media {
     }
 }
 
-async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, Problem> + Send + 'static) -> Result<T, Problem> {
-    let failed = |error| Problem::new(ProblemKind::Failed, format!("{error}"));
+fn unreadable(cause: Cause, detail: impl Into<String>) -> NoBytes {
+    NoBytes::Unreadable(Fault::new(cause, detail))
+}
+
+/// The path in a folder, by its words alone, so that nothing outside is looked at.
+fn inside(root: &Path, path: &str) -> Option<PathBuf> {
+    let mut inside = PathBuf::new();
+    for component in root.join(path).components() {
+        match component {
+            Component::ParentDir => drop(inside.pop()),
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => inside.push(component),
+        }
+    }
+    inside.starts_with(root).then_some(inside)
+}
+
+async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, NoBytes> + Send + 'static) -> Result<T, NoBytes> {
+    let failed = |error| NoBytes::Refused(Problem::new(ProblemKind::Failed, format!("{error}")));
     tokio::task::spawn_blocking(run).await.map_err(failed)?
 }
 
@@ -129,8 +174,9 @@ impl<'a> Reading<'a> {
     }
 
     /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
-    pub async fn cells(&mut self, row: GivenRow) -> Result<Vec<Cell>, Problem> {
+    pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, Problem> {
         let predictor = &self.served.predictor;
+        let mut unread = Vec::new();
         let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
         for (name, given) in row {
             let is_it = |field: &&mbm::Field| field.name == name || field.column == name;
@@ -145,15 +191,18 @@ impl<'a> Reading<'a> {
             if cells[at].is_some() {
                 return Err(Problem::validation(format!("'{name}' is given twice")));
             }
-            cells[at] = Some(self.cell(at, given).await?);
+            cells[at] = Some(self.cell(at, given).await?.unwrap_or_else(|fault| {
+                unread.push((at, fault));
+                Cell::Empty
+            }));
         }
-        Ok(cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect())
+        Ok(Cells { cells: cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect(), unread })
     }
 
-    /// A cell of one input.
-    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Cell, Problem> {
+    /// A cell of one input, or why it cannot be read.
+    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Result<Cell, Fault>, Problem> {
         let name = &self.served.predictor.inputs[input].name;
-        match (given, self.served.is_media(input)) {
+        let cell = match (given, self.served.is_media(input)) {
             (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
             (Given::File(bytes), true) => self.counted(bytes.len()).map(|()| Cell::Bytes(bytes.to_vec())),
             (Given::File(bytes), false) => self.counted(bytes.len()).map(|()| Cell::field(&bytes)),
@@ -161,14 +210,20 @@ impl<'a> Reading<'a> {
             (Given::Json(Value::Null), true) => Ok(Cell::Empty),
             (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
             (Given::Json(Value::String(text)), true) => {
-                let named = |problem: Problem| Problem { message: format!("{name}: {}", problem.message), ..problem };
-                let bytes = self.media.bytes(&text).await.map_err(named)?;
+                let bytes = match self.media.bytes(&text).await {
+                    Ok(bytes) => bytes,
+                    Err(NoBytes::Unreadable(fault)) => return Ok(Err(fault)),
+                    Err(NoBytes::Refused(problem)) => {
+                        return Err(Problem { message: format!("{name}: {}", problem.message), ..problem });
+                    }
+                };
                 self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
             }
             (Given::Json(other), true) => {
-                Err(Problem::validation(format!("{name}: {other} is no text; send the file as base64")))
+                return Ok(Err(Fault::new(Cause::Malformed, format!("{other} is not a text; send the file as base64"))));
             }
-        }
+        };
+        cell.map(Ok)
     }
 
     fn counted(&mut self, n_bytes: usize) -> Result<(), Problem> {

@@ -136,7 +136,8 @@ impl IntoResponse for OpenAiProblem {
 
 /// Turn texts, pictures or sounds into vectors.
 ///
-/// The shape of text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` gives a vector each.
+/// The shape of text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` gives a vector each. There is no vector of what cannot be read: that
+/// is an error, since the answer has no place to say it.
 #[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
     responses((status = 200, description = "A vector each", body = Vec<Vec<f32>>), Refused))]
 pub(crate) async fn embed(
@@ -237,6 +238,7 @@ pub(crate) async fn asked(
         let at = served.predictor.inputs.iter().position(|field| field.name == input);
         let at = at.ok_or_else(|| Problem::validation(format!("'{input}' is no input of the model")))?;
         let cell = reading.cell(at, Given::Json(value)).await?;
+        let cell = cell.map_err(|fault| Problem::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {
             return Err(Problem::validation(format!("{input}: empty")));
         }

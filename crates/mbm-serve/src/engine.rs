@@ -1,134 +1,253 @@
 //! The queue in front of the model: rows of many requests go through it side by side, and each gets an answer of its own.
 //!
-//! A row holds a place in the queue from the moment it is accepted to the moment it is answered; when no place is left, a request is
-//! refused at once instead of waiting. One thread takes rows off, as many as are there up to a batch, reads and predicts them. A model
-//! that panics costs the rows of its batch an error, not the server its life.
+//! ```text
+//! cells --readers--> rows --queue--> batch --model--> each row's answer
+//!                    row whose text is heard of as it grows --writers--> its answer
+//! ```
+//!
+//! A row holds a place from the moment it is accepted to the moment it is answered; when no place is left, a request is refused at once
+//! instead of waiting. Readers turn cells into what the model reads, one thread takes the rows that are there up to a batch and runs the
+//! model on them, and writers each write one text, so that no batch waits for a text that somebody listens to. What panics costs its rows an
+//! error, not the server its life; what does not come back is given up, answered for, and replaced (see [`crate::workers`]).
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Contribution, Payload, Prediction, Predictor, Row, Value, Vectors};
-use rayon::prelude::*;
+use mbm::{Cell, Hear, Preprocessor, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::cells::Cells;
+use crate::line::{Line, Queue, Queued, Replies, Reply, unavailable};
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::served::Served;
+use crate::settings::Settings;
+pub(crate) use crate::stages::{Answer, Done, Task};
+use crate::stages::{FAILED, Job, Stages};
+use crate::workers::{self, Crew, Spec, Worker, lock, watch};
 
-/// What is asked of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Its predictions.
-    Predict,
-    /// Its predictions, its texts heard of as they grow.
-    Stream,
-    /// Its predictions, and what each input did to them.
-    Explain,
-    /// Its vectors.
-    Embed,
-}
-
-/// What became of a row.
-#[derive(Debug)]
-pub(crate) enum Done {
-    /// The values of its predictions' columns, the inputs that it lacks, and what the others did.
-    Predicted { values: Vec<Value>, status: String, contributions: Vec<Contribution> },
-    /// Its vectors and the tokens that were read for them.
-    Embedded { vectors: Vectors, n_tokens: usize },
-}
-
-/// An answer to a row.
-pub(crate) type Answer = Result<Done, Problem>;
-
-/// Hears the number of an output and its text so far.
-pub(crate) type Hear = Box<dyn Fn(usize, &str) + Send + Sync>;
-
-/// A row on its way to the model.
-pub(crate) struct Job {
-    pub served: Arc<Served>,
-    pub task: Task,
-    /// One an input.
-    pub cells: Vec<Cell>,
-    hear: Option<Hear>,
-    reply: oneshot::Sender<Answer>,
-    place: OwnedSemaphorePermit,
-}
-
-/// How rows become batches.
+/// How rows become batches, and how long what is done with them may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batching {
     pub max_size: usize,
     pub max_delay: Duration,
     pub queue_size: usize,
+    /// Texts that are heard of as they grow, at a time.
+    pub max_streams: usize,
+    /// For a row's cells.
+    pub read_limit: Duration,
+    /// For a batch; of texts for each step.
+    pub model_limit: Duration,
 }
 
-/// The queue and the thread behind it.
+impl Batching {
+    /// What a server is told.
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            max_size: settings.max_batch_size,
+            max_delay: settings.max_batch_delay,
+            queue_size: settings.queue_size,
+            max_streams: settings.max_streams,
+            read_limit: settings.read_limit(),
+            model_limit: settings.model_limit(),
+        }
+    }
+}
+
+/// Threads of the model that may hang at a time. Each keeps its cores busy or its memory; if three batches in a row do not come back, the
+/// fourth will not either.
+const MAX_HUNG_MODELS: usize = 3;
+
+/// Readers that may hang at a time, as a multiple of those at work: a few damaged files must not stop the reading of all others.
+const MAX_HUNG_READERS: usize = 4;
+
+/// Bytes of a cell that is read at once instead of by a reader: a number, a class or a date is shorter.
+const LIGHT: usize = 256;
+
+/// The queue and the threads behind it.
 pub(crate) struct Engine {
-    jobs: Sender<Job>,
+    jobs: Sender<Queued>,
+    reads: Sender<workers::Task>,
+    writes: Sender<workers::Task>,
+    stages: Stages,
+    line: Arc<Line>,
+    readers: Arc<Crew>,
+    models: Arc<Crew>,
+    writers: Arc<Crew>,
     places: Arc<Semaphore>,
-    queue_size: usize,
+    streams: Arc<Semaphore>,
+    limits: Batching,
+    metrics: Arc<Metrics>,
+    #[expect(dead_code, reason = "threads are watched until it is dropped")]
+    open: Sender<()>,
 }
-
-const FAILED: &str = "the model failed on this batch; the server's log says more";
 
 impl Engine {
-    /// Starts the thread, which ends when the engine is gone and every row is answered. `model` answers jobs that are served by the same
-    /// model, in their order; [`answers`] but for tests.
-    pub fn start(
-        batching: Batching,
-        metrics: Arc<Metrics>,
-        model: fn(&[Job]) -> Vec<Answer>,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the threads; the one that is returned ends when the engine is gone and every row is answered.
+    pub fn start(limits: Batching, metrics: Arc<Metrics>, stages: Stages) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
-        let work = move || {
-            let mut held = None;
-            while let Some(first) = held.take().or_else(|| queue.recv().ok()) {
-                let batch;
-                (batch, held) = gather(first, &queue, batching);
-                answer(batch, &metrics, model);
-            }
+        let (reads, to_read) = channel();
+        let (writes, to_write) = channel();
+        let n_readers = std::thread::available_parallelism().map_or(2, usize::from);
+        let line = Arc::new(Line {
+            queue: Mutex::new(Queue { jobs: queue, held: None }),
+            unproven: Mutex::new(None),
+            limits,
+            metrics: metrics.clone(),
+            run: stages.run.clone(),
+        });
+        let crew = |name: &'static str, n_threads: usize, limit: Duration, max_hung: usize, source: workers::Source| {
+            Crew::start(Spec { name, n_threads, limit, max_hung }, source, metrics.given_up(name))
         };
-        let thread = std::thread::Builder::new().name("model".to_owned()).spawn(work)?;
-        let queue_size = batching.queue_size;
-        Ok((Self { jobs, places: Arc::new(Semaphore::new(queue_size)), queue_size }, thread))
+        let next = line.clone();
+        let readers = crew("reader", n_readers, limits.read_limit, MAX_HUNG_READERS * n_readers, source(to_read))?;
+        let models = crew("model", 1, limits.model_limit, MAX_HUNG_MODELS, Arc::new(move || next.next()))?;
+        let writers = crew("writer", limits.max_streams, limits.model_limit, limits.max_streams, source(to_write))?;
+        let (open, is_open) = channel();
+        let watched = [readers.clone(), models.clone(), writers.clone()];
+        let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || watch(&watched, &is_open))?;
+        let places = Arc::new(Semaphore::new(limits.queue_size));
+        let streams = Arc::new(Semaphore::new(limits.max_streams));
+        let engine = Self { jobs, reads, writes, stages, line, readers, models, writers, places, streams, limits, metrics, open };
+        Ok((engine, thread))
     }
 
     /// Puts the rows of a request into the queue, all or none, and waits for their answers, in their order.
     ///
     /// # Errors
-    /// A queue without room for them.
-    pub async fn run(&self, served: &Arc<Served>, task: Task, rows: Vec<Vec<Cell>>) -> Result<Vec<Answer>, Problem> {
+    /// A queue without room for them; a model that hangs.
+    pub async fn run<R: Into<Cells>>(&self, served: &Arc<Served>, task: Task, rows: Vec<R>) -> Result<Vec<Answer>, Problem> {
         let mut places = self.places(rows.len())?;
-        let mut waiting = Vec::with_capacity(rows.len());
-        for cells in rows {
-            let (reply, answer) = oneshot::channel();
+        if self.models.is_exhausted() {
+            return Err(unavailable(self.hanging_model()));
+        }
+        let rows = rows.into_iter().map(Into::into).collect();
+        let mut waiting = Vec::new();
+        for row in self.read(served, rows).await {
             let place = places.split(1).expect("a place for each row was acquired");
-            self.send(Job { served: served.clone(), task, cells, hear: None, reply, place })?;
-            waiting.push(answer);
+            let job = row.and_then(|row| Job::new(served, task, row));
+            waiting.push(job.map(|job| {
+                let (answer, answered) = oneshot::channel();
+                // Without a thread that receives them the answers are gone, and that is told below.
+                let _ = self.jobs.send(Queued { job, reply: Reply { answer, place } });
+                answered
+            }));
         }
         let mut answers = Vec::with_capacity(waiting.len());
         for answer in waiting {
-            answers.push(answer.await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Failed, FAILED))));
+            answers.push(match answer {
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Failed, FAILED))),
+                Err(problem) => Err(problem),
+            });
         }
         Ok(answers)
     }
 
-    /// Puts a row into the queue whose texts are heard of as they grow; what the answer will come through.
+    /// Reads a row and waits for its turn to be written about, its texts heard of as they grow; what the answer will come through.
     ///
     /// # Errors
-    /// A queue without room.
-    pub fn stream(&self, served: &Arc<Served>, cells: Vec<Cell>, hear: Hear) -> Result<oneshot::Receiver<Answer>, Problem> {
+    /// A queue without room; a row that cannot be used; writers that hang.
+    pub async fn stream(
+        &self,
+        served: &Arc<Served>,
+        task: Task,
+        cells: Cells,
+        hear: Box<Hear<'static>>,
+    ) -> Result<oneshot::Receiver<Answer>, Problem> {
         let place = self.places(1)?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Job { served: served.clone(), task: Task::Stream, cells, hear: Some(hear), reply, place })?;
-        Ok(answer)
+        if self.writers.is_exhausted() {
+            return Err(unavailable(format!("{} texts hang that were being written; restart the server", self.writers.n_hung())));
+        }
+        let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("not read")))?;
+        let job = Job::new(served, task, row)?;
+        let turn = self.streams.clone().acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
+        let (answer, answered) = oneshot::channel();
+        let _ = self.writes.send(self.writing(job, hear, (Reply { answer, place }, turn)));
+        Ok(answered)
     }
 
-    fn send(&self, job: Job) -> Result<(), Problem> {
-        self.jobs.send(job).map_err(|_| Problem::new(ProblemKind::Unavailable, "the server is about to stop"))
+    fn writing(&self, job: Job, mut hear: Box<Hear<'static>>, reply: (Reply, OwnedSemaphorePermit)) -> workers::Task {
+        let replies = Replies::new(reply);
+        let (left, write, metrics) = (replies.clone(), self.stages.write.clone(), self.metrics.clone());
+        let run = move |worker: &Worker| {
+            let seat = worker.seat.clone();
+            let listener = replies.clone();
+            let mut step = |output: usize, text: Option<&str>| {
+                seat.beat();
+                let is_wanted = listener.is_wanted(|(reply, _)| !reply.answer.is_closed());
+                if is_wanted { hear(output, text) } else { ControlFlow::Break(()) }
+            };
+            let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
+            let answer = written.unwrap_or_else(|_| {
+                metrics.panics.inc();
+                Err(Problem::new(ProblemKind::Failed, FAILED))
+            });
+            answer_text(replies.take(), answer);
+        };
+        let problem = self.line.given_up();
+        let give_up = move || answer_text(left.take(), Err(problem));
+        workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
+    }
+
+    /// Reads rows, those that may take long on threads of their own.
+    async fn read(&self, served: &Arc<Served>, rows: Vec<Cells>) -> Vec<Result<Row, Problem>> {
+        let reading: Vec<_> =
+            rows.into_iter().map(|Cells { cells, unread }| (self.begin_reading(served, cells), unread)).collect();
+        let mut read = Vec::with_capacity(reading.len());
+        for (row, unread) in reading {
+            let row = row.await.unwrap_or_else(|_| {
+                self.metrics.panics.inc();
+                Err(Problem::new(ProblemKind::Failed, "reading a cell failed; the server's log says more"))
+            });
+            read.push(row.map(|mut row| {
+                unread.into_iter().for_each(|(at, fault)| row.faults[at] = Some(fault));
+                row
+            }));
+        }
+        read
+    }
+
+    fn begin_reading(&self, served: &Arc<Served>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Row, Problem>> {
+        let (reply, read) = oneshot::channel();
+        if is_light(served, &cells) {
+            let _ = reply.send(Ok((self.stages.read)(&served.predictor, &cells, &mut |_| true)));
+        } else if self.readers.is_exhausted() {
+            let _ = reply.send(Err(unavailable(self.hanging_readers())));
+        } else {
+            let _ = self.reads.send(self.reading(served.clone(), cells, reply));
+        }
+        read
+    }
+
+    fn reading(&self, served: Arc<Served>, cells: Vec<Cell>, reply: oneshot::Sender<Result<Row, Problem>>) -> workers::Task {
+        let replies = Replies::new(reply);
+        let at = Arc::new(AtomicUsize::new(0));
+        let (left, place, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
+        let (read, metrics, of) = (self.stages.read.clone(), self.metrics.clone(), served.clone());
+        let run = move |_: &Worker| {
+            let started = Instant::now();
+            let mut begin = |input: usize| {
+                at.store(input, Ordering::Relaxed);
+                replies.is_wanted(|reply| !reply.is_closed())
+            };
+            // Nobody waits for a request that was given up.
+            if begin(0) {
+                let row = read(&served.predictor, &cells, &mut begin);
+                let _ = replies.take().map(|reply| reply.send(Ok(row)));
+                metrics.read_seconds.observe(started.elapsed().as_secs_f64());
+            }
+        };
+        let give_up = move || {
+            let name = &of.predictor.inputs[place.load(Ordering::Relaxed)].name;
+            let problem = unavailable(format!("{name}: not read in {} s", limit.as_secs_f64()));
+            let _ = left.take().map(|reply| reply.send(Err(problem)));
+        };
+        workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
 
     /// Looks whether so many rows can ever be in the queue together, before any of them is read.
@@ -136,7 +255,7 @@ impl Engine {
     /// # Errors
     /// More rows than the queue has places.
     pub fn check(&self, n_rows: usize) -> Result<(), Problem> {
-        let size = self.queue_size;
+        let size = self.limits.queue_size;
         if n_rows > size {
             return Err(Problem::new(ProblemKind::TooLarge, format!("{n_rows} rows at once; the queue has room for {size}")));
         }
@@ -152,113 +271,79 @@ impl Engine {
 
     /// Rows that are accepted and not yet answered.
     pub fn n_waiting(&self) -> usize {
-        self.queue_size - self.places.available_permits()
+        self.limits.queue_size - self.places.available_permits()
     }
-}
 
-/// The first row and those behind it that go through the same model, and the first one that does not.
-fn gather(first: Job, queue: &Receiver<Job>, batching: Batching) -> (Vec<Job>, Option<Job>) {
-    let mut batch = vec![first];
-    let end = Instant::now() + batching.max_delay;
-    while batch.len() < batching.max_size {
-        match queue.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(job) if !Arc::ptr_eq(&job.served, &batch[0].served) => return (batch, Some(job)),
-            Ok(job) => batch.push(job),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
+    /// Threads that were given up and have not come back, by what they do.
+    pub fn n_hung(&self) -> [(&'static str, usize); 3] {
+        [("reader", self.readers.n_hung()), ("model", self.models.n_hung()), ("writer", self.writers.n_hung())]
     }
-    (batch, None)
-}
 
-/// Gives every row of a batch its answer, whatever the model does.
-fn answer(mut batch: Vec<Job>, metrics: &Metrics, model: fn(&[Job]) -> Vec<Answer>) {
-    // Nobody waits for a request that was given up.
-    batch.retain(|job| !job.reply.is_closed());
-    if batch.is_empty() {
-        return;
-    }
-    metrics.batch_rows.observe(batch.len() as f64);
-    let started = Instant::now();
-    let answers = catch_unwind(AssertUnwindSafe(|| model(&batch))).unwrap_or_else(|_| {
-        metrics.panics.inc();
-        batch.iter().map(|_| Err(Problem::new(ProblemKind::Failed, FAILED))).collect()
-    });
-    metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
-    for (Job { reply, place, .. }, answer) in batch.into_iter().zip(answers) {
-        // Whoever has an answer may ask again at once and finds the place free.
-        drop(place);
-        // A client that has gone meanwhile misses its answer.
-        let _ = reply.send(answer);
-    }
-}
-
-/// The answers to jobs that are served by the same model.
-pub(crate) fn answers(batch: &[Job]) -> Vec<Answer> {
-    let Some(Job { served, .. }) = batch.first() else { return Vec::new() };
-    let predictor = &served.predictor;
-    let read: Vec<Result<Row, Problem>> = batch.par_iter().map(read).collect();
-    let mut answers: Vec<Option<Answer>> = batch.iter().map(|_| None).collect();
-    for task in [Task::Predict, Task::Explain, Task::Embed] {
-        let is_of_task = |at: &usize| batch[*at].task == task;
-        let rows: Vec<(usize, &Row)> =
-            (0..batch.len()).filter(is_of_task).filter_map(|at| Some((at, read[at].as_ref().ok()?))).collect();
-        for rows in rows.chunks(predictor.batch_size()) {
-            let (places, rows): (Vec<usize>, Vec<&Row>) = rows.iter().copied().unzip();
-            for (at, done) in places.into_iter().zip(run(predictor, task, &rows)) {
-                answers[at] = Some(Ok(done));
+    /// Whether rows can be read and answered.
+    ///
+    /// # Errors
+    /// What hangs.
+    pub fn check_works(&self) -> Result<(), Problem> {
+        match () {
+            () if self.models.is_exhausted() => Err(unavailable(self.hanging_model())),
+            () if lock(&self.line.unproven).is_some() => {
+                Err(unavailable("the model hung over a batch and is being started again"))
             }
+            () if self.readers.is_exhausted() => Err(unavailable(self.hanging_readers())),
+            () if self.writers.is_exhausted() => Err(unavailable("the texts that are being written hang; restart the server")),
+            () => Ok(()),
         }
     }
-    for (at, job) in batch.iter().enumerate() {
-        if let (Some(hear), Ok(row)) = (&job.hear, &read[at]) {
-            let predictions = predictor.predict_row(row, &mut |output, text| hear(output, text));
-            let predictions: Vec<_> = predictions.into_iter().map(|prediction| vec![prediction]).collect();
-            answers[at] = Some(Ok(predicted(predictor, &predictions, 0, row, Vec::new())));
-        }
-    }
-    let unread = |read: Result<Row, Problem>| read.err().unwrap_or_else(|| Problem::new(ProblemKind::Failed, FAILED));
-    answers.into_iter().zip(read).map(|(answer, read)| answer.unwrap_or_else(|| Err(unread(read)))).collect()
-}
 
-fn read(job: &Job) -> Result<Row, Problem> {
-    let predictor = &job.served.predictor;
-    match job.task {
-        Task::Predict | Task::Stream | Task::Explain => predictor.read_row(&job.cells).map_err(Problem::validation),
-        Task::Embed => predictor.read_asked(&job.cells).map_err(Problem::validation),
+    fn hanging_model(&self) -> String {
+        format!("the model hangs over {} batches and is not started again; restart the server", self.models.n_hung())
+    }
+
+    fn hanging_readers(&self) -> String {
+        format!("{} rows hang while they are read, and no more are taken until one of them is done", self.readers.n_hung())
     }
 }
 
-fn run(predictor: &Predictor, task: Task, rows: &[&Row]) -> Vec<Done> {
-    let (predictions, mut contributions) = match task {
-        Task::Embed => {
-            let vectors = predictor.embed_batch(&predictor.collate(rows));
-            let done = |(vectors, row): (Vectors, &&Row)| Done::Embedded { vectors, n_tokens: n_tokens(row) };
-            return vectors.into_iter().zip(rows).map(done).collect();
-        }
-        Task::Explain => predictor.explain_batch(rows),
-        Task::Predict | Task::Stream => {
-            (predictor.predict_batch(&predictor.collate(rows)), rows.iter().map(|_| Vec::new()).collect())
-        }
+/// The answer to a row whose texts were heard of; another may have its turn.
+fn answer_text(reply: Option<(Reply, OwnedSemaphorePermit)>, answer: Answer) {
+    if let Some((reply, turn)) = reply {
+        drop(turn);
+        reply.send(answer);
+    }
+}
+
+/// Work from a queue.
+fn source(queue: Receiver<workers::Task>) -> workers::Source {
+    let queue = Mutex::new(queue);
+    Arc::new(move || lock(&queue).recv().ok())
+}
+
+/// Whether reading a row takes no longer than giving it to a reader would: nothing to decode, no text to split into tokens.
+fn is_light(served: &Served, cells: &[Cell]) -> bool {
+    let is_light = |(field, cell): (&mbm::Field, &Cell)| match cell {
+        Cell::Empty => true,
+        Cell::Number(_) | Cell::Bool(_) => !is_read_as_text_or_media(&field.preprocessor),
+        Cell::Text(text) => text.len() <= LIGHT && !is_read_as_text_or_media(&field.preprocessor),
+        Cell::Bytes(_) | Cell::Numbers(_) | Cell::Json(_) | Cell::Words(_) | Cell::NotUtf8(_) => false,
     };
-    let done = |(at, row): (usize, &&Row)| predicted(predictor, &predictions, at, row, std::mem::take(&mut contributions[at]));
-    rows.iter().enumerate().map(done).collect()
+    served.predictor.inputs.iter().zip(cells).all(is_light)
 }
 
-/// What was predicted, `[outputs][rows]`, of one row.
-fn predicted(
-    predictor: &Predictor,
-    predictions: &[Vec<Prediction>],
-    at: usize,
-    row: &Row,
-    contributions: Vec<Contribution>,
-) -> Done {
-    let outputs = predictor.outputs.iter().zip(&predictor.heads).zip(predictions);
-    let values = outputs.flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head));
-    Done::Predicted { values: values.collect(), status: row.status(), contributions }
-}
-
-fn n_tokens(row: &Row) -> usize {
-    row.payloads.iter().map(|payload| if let Payload::Tokens(ids) = payload { ids.len() } else { 0 }).sum()
+fn is_read_as_text_or_media(preprocessor: &Preprocessor) -> bool {
+    match preprocessor {
+        Preprocessor::Image(_)
+        | Preprocessor::Audio(_)
+        | Preprocessor::Text(_)
+        | Preprocessor::TargetText(_)
+        | Preprocessor::Timeseries(_)
+        | Preprocessor::Vector(_)
+        | Preprocessor::Embedding(_) => true,
+        Preprocessor::Number(_)
+        | Preprocessor::Category(_)
+        | Preprocessor::Binary(_)
+        | Preprocessor::Set(_)
+        | Preprocessor::Date(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -266,32 +351,4 @@ fn n_tokens(row: &Row) -> usize {
 mod fixture;
 
 #[cfg(test)]
-mod tests {
-    use super::fixture::fixture;
-    use super::*;
-
-    fn failing_on_large_rows(batch: &[Job]) -> Vec<Answer> {
-        assert!(batch.iter().all(|job| job.cells != [Cell::Number(13.0)]), "a row that the model cannot take");
-        let done = |_| Ok(Done::Predicted { values: Vec::new(), status: String::new(), contributions: Vec::new() });
-        batch.iter().map(done).collect()
-    }
-
-    #[test]
-    fn a_model_that_panics_costs_its_batch_and_not_the_server() {
-        let batching = Batching { max_size: 2, max_delay: Duration::ZERO, queue_size: 4 };
-        let metrics = Arc::new(Metrics::new());
-        let (engine, thread) = Engine::start(batching, metrics.clone(), failing_on_large_rows).unwrap();
-        let served = Arc::new(Served::open(Some(&fixture().model()), None).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let run = |numbers: &[f64]| {
-            let rows = numbers.iter().map(|x| vec![Cell::Number(*x)]).collect();
-            runtime.block_on(engine.run(&served, Task::Predict, rows)).unwrap()
-        };
-        assert!(run(&[1.0])[0].is_ok());
-        assert_eq!(run(&[13.0])[0].as_ref().unwrap_err().message, FAILED);
-        assert!(run(&[2.0])[0].is_ok());
-        assert_eq!((metrics.panics.get(), engine.n_waiting()), (1, 0));
-        drop(engine);
-        thread.join().unwrap();
-    }
-}
+mod tests;

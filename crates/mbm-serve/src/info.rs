@@ -132,14 +132,14 @@ pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether the server takes requests: not once it is about to stop.
+/// Whether the server takes requests: not once it is about to stop, nor while the model or the readers of cells hang.
 #[utoipa::path(get, path = "/ready", tag = "Server",
     responses((status = 200, description = "It does", body = Health),
-        (status = 503, description = "It is about to stop", body = crate::problem::ProblemBody)))]
+        (status = 503, description = "It is about to stop, or what hangs", body = crate::problem::ProblemBody)))]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
     match app.is_stopping.load(Ordering::Relaxed) {
         true => Err(Problem::new(ProblemKind::Unavailable, "the server is about to stop")),
-        false => Ok(Json(Health { status: "ready" })),
+        false => app.engine.check_works().map(|()| Json(Health { status: "ready" })),
     }
 }
 
@@ -147,6 +147,6 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, P
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     responses((status = 200, description = "Counters and histograms", body = String, content_type = "text/plain"), Refused))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let text = app.metrics.text(app.engine.n_waiting());
+    let text = app.metrics.text(app.engine.n_waiting(), app.engine.n_hung());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

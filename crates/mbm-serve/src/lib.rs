@@ -1,11 +1,11 @@
 //! A model behind HTTP: predictions, embeddings and search, batched, and a page to try them.
 //!
 //! ```text
-//! connection --router--> body --cells--> Engine's queue --batch--> Predictor --> each request's own answer
+//! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> each request's own answer
 //! ```
 //!
-//! Handlers turn what clients send into cells; one thread takes cells of many requests off a bounded queue and runs the model on them
-//! side by side. Only this crate knows HTTP.
+//! Handlers turn what clients send into cells, a few threads read them, and one takes the rows of many requests off a bounded queue and runs
+//! the model on them side by side. Threads that do not come back are given up and replaced. Only this crate knows HTTP.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mbm_serve::Error> {
@@ -25,6 +25,7 @@ mod embed;
 mod engine;
 mod guard;
 mod info;
+mod line;
 mod metrics;
 mod openapi;
 mod page;
@@ -35,7 +36,9 @@ mod search;
 mod served;
 mod server;
 mod settings;
+mod stages;
 mod stream;
+mod workers;
 
 pub use body::rows_of_body;
 pub use server::{Error, Server};

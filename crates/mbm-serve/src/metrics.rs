@@ -17,6 +17,13 @@ pub(crate) struct Of {
     pub status: u16,
 }
 
+/// Which threads are counted together.
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct OfThreads {
+    /// What they do: `reader`, `model`, `writer`.
+    pub work: &'static str,
+}
+
 /// Counters and histograms of one server.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -24,7 +31,10 @@ pub(crate) struct Metrics {
     pub request_seconds: Histogram,
     pub batch_rows: Histogram,
     pub batch_seconds: Histogram,
+    pub read_seconds: Histogram,
     pub panics: Counter,
+    given_up: Family<OfThreads, Counter>,
+    hung: Family<OfThreads, Gauge>,
     waiting: Gauge,
     memory: Gauge,
 }
@@ -36,22 +46,46 @@ impl Metrics {
         registry.register("requests", "Requests answered", requests.clone());
         // 0.1 ms to 13 s.
         let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
-        let (request_seconds, batch_seconds) = (seconds(), seconds());
+        let (request_seconds, batch_seconds, read_seconds) = (seconds(), seconds(), seconds());
         registry.register_with_unit("request", "Time from a request to its answer", Unit::Seconds, request_seconds.clone());
         registry.register_with_unit("batch", "Time of a batch in the model", Unit::Seconds, batch_seconds.clone());
+        registry.register_with_unit("read", "Time of a row with its reader", Unit::Seconds, read_seconds.clone());
         let batch_rows = Histogram::new(exponential_buckets(1.0, 2.0, 10));
         registry.register("batch_rows", "Rows of a batch", batch_rows.clone());
         let panics = Counter::default();
-        registry.register("panics", "Batches in which the model failed", panics.clone());
+        registry.register("panics", "Batches in which the model failed, and rows in which a reader did", panics.clone());
+        let (given_up, hung) = (Family::default(), Family::default());
+        registry.register("given_up_threads", "Threads that did not come back in time and were replaced", given_up.clone());
+        registry.register("hung_threads", "Threads that were given up and have not come back", hung.clone());
         let (waiting, memory) = (Gauge::default(), Gauge::default());
         registry.register("waiting_rows", "Rows accepted and not yet answered", waiting.clone());
         registry.register_with_unit("resident_memory", "Memory of the process", Unit::Bytes, memory.clone());
-        Self { registry, requests, request_seconds, batch_rows, batch_seconds, panics, waiting, memory }
+        Self {
+            registry,
+            requests,
+            request_seconds,
+            batch_rows,
+            batch_seconds,
+            read_seconds,
+            panics,
+            given_up,
+            hung,
+            waiting,
+            memory,
+        }
+    }
+
+    /// What counts threads that were given up.
+    pub fn given_up(&self, work: &'static str) -> Counter {
+        self.given_up.get_or_create(&OfThreads { work }).clone()
     }
 
     /// Everything as text.
-    pub fn text(&self, n_waiting: usize) -> String {
+    pub fn text(&self, n_waiting: usize, n_hung: [(&'static str, usize); 3]) -> String {
         self.waiting.set(n_waiting as i64);
+        for (work, n_hung) in n_hung {
+            self.hung.get_or_create(&OfThreads { work }).set(n_hung as i64);
+        }
         self.memory.set(resident_memory().unwrap_or(0));
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a string takes any text");

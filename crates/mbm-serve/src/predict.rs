@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use mbm::Contribution;
+use mbm::{Contribution, Unreadable};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +25,37 @@ pub(crate) struct PredictQuery {
     /// Whether to say what each input did to the prediction.
     #[serde(default)]
     explain: bool,
+    /// Whether a cell that holds something and cannot be read is an error (400) instead of absent.
+    #[serde(default)]
+    strict: bool,
+}
+
+/// What may stand behind `?`.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StrictQuery {
+    /// Whether a cell that holds something and cannot be read is an error of its row instead of absent.
+    #[serde(default)]
+    strict: bool,
+}
+
+/// A query string, or what is wrong with it.
+pub(crate) type Asking<T> = Result<Query<T>, QueryRejection>;
+
+/// What a query string says.
+fn asked<T>(query: Asking<T>) -> Result<T, Problem> {
+    query.map(|Query(query)| query).map_err(|rejection| Problem::validation(rejection.body_text()))
+}
+
+impl StrictQuery {
+    /// What becomes of cells that cannot be read.
+    pub fn of(query: Asking<Self>) -> Result<Unreadable, Problem> {
+        Ok(unreadable(asked(query)?.strict))
+    }
+}
+
+fn unreadable(is_strict: bool) -> Unreadable {
+    if is_strict { Unreadable::Error } else { Unreadable::Missing }
 }
 
 /// Several rows.
@@ -48,20 +80,21 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
 
 /// Predict one row.
 ///
-/// The body is a row as JSON or as a form. Pictures and sounds are files of a form, or base64 in JSON. Inputs that are left out are absent:
-/// the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent or shortened.
+/// The body is a row as JSON or as a form. Pictures and sounds are files of a form, or base64 in JSON. Inputs that are left out or cannot be
+/// read are absent: the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent or shortened,
+/// and why, such as `absent: photo (unreadable)`. With `strict=true` what cannot be read is an error.
 #[utoipa::path(post, path = "/predict", tag = "Prediction", params(PredictQuery),
     request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
     responses((status = 200, description = "The prediction", body = PredictionBody), Refused))]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
-    query: Result<Query<PredictQuery>, axum::extract::rejection::QueryRejection>,
+    query: Asking<PredictQuery>,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::validation(rejection.body_text()))?;
+    let PredictQuery { explain, strict } = asked(query)?;
     let served = app.served();
     let cells = Reading::new(&app.media, &served).cells(body.into_row()?).await?;
-    let task = if query.explain { Task::Explain } else { Task::Predict };
+    let task = if explain { Task::Explain(unreadable(strict)) } else { Task::Predict(unreadable(strict)) };
     let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
     prediction(&served, answer).map(Value::Object).map(Json)
 }
@@ -69,20 +102,31 @@ pub(crate) async fn predict(
 /// Predict many rows.
 ///
 /// The body is `{"rows": [..]}`, a list of rows, or pandas' `split` form as Ludwig takes it (JSON, or the field `dataset` of a form whose
-/// files are named in it). A row that cannot be used has its own `error`; the others get their predictions.
-#[utoipa::path(post, path = "/batch_predict", tag = "Prediction", request_body = BatchBody,
+/// files are named in it). A row that cannot be used has its own `error`; the others get their predictions. Cells that cannot be read are
+/// absent as in `/predict`, or with `strict=true` their rows' errors.
+#[utoipa::path(post, path = "/batch_predict", tag = "Prediction", params(StrictQuery), request_body = BatchBody,
     responses((status = 200, description = "Predictions in the order of the rows", body = BatchPrediction), Refused))]
-pub(crate) async fn batch_predict(State(app): State<Arc<App>>, body: Body) -> Result<Json<Value>, Problem> {
+pub(crate) async fn batch_predict(
+    State(app): State<Arc<App>>,
+    query: Asking<StrictQuery>,
+    body: Body,
+) -> Result<Json<Value>, Problem> {
+    let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
     let Rows { rows, index } = body.into_rows()?;
-    let predictions = predictions(&app, &served, rows).await?;
+    let predictions = predictions(&app, &served, task, rows).await?;
     Ok(Json(match index {
         None => json!({ "rows": predictions }),
         Some(index) => split(&served, index, predictions),
     }))
 }
 
-async fn predictions(app: &App, served: &Arc<Served>, rows: Vec<GivenRow>) -> Result<Vec<Map<String, Value>>, Problem> {
+async fn predictions(
+    app: &App,
+    served: &Arc<Served>,
+    task: Task,
+    rows: Vec<GivenRow>,
+) -> Result<Vec<Map<String, Value>>, Problem> {
     app.engine.check(rows.len())?;
     let mut reading = Reading::new(&app.media, served);
     let mut read = Vec::with_capacity(rows.len());
@@ -90,7 +134,7 @@ async fn predictions(app: &App, served: &Arc<Served>, rows: Vec<GivenRow>) -> Re
         read.push(reading.cells(row).await);
     }
     let good: Vec<_> = read.iter_mut().filter_map(|row| row.as_mut().ok().map(std::mem::take)).collect();
-    let mut answers = app.engine.run(served, Task::Predict, good).await?.into_iter();
+    let mut answers = app.engine.run(served, task, good).await?.into_iter();
     let answer = |row: Result<_, Problem>| {
         let lost = || Err(Problem::new(ProblemKind::Failed, "no answer"));
         let answer = row.and_then(|_| answers.next().unwrap_or_else(lost));

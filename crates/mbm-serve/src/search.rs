@@ -86,6 +86,8 @@ pub(crate) struct FoundRow {
 }
 
 /// Find the nearest rows of the index.
+///
+/// What is asked with has to be readable: an error says what is not.
 #[utoipa::path(post, path = "/search", tag = "Vectors", request_body = SearchBody,
     responses((status = 200, description = "The nearest first", body = Found), Refused))]
 pub(crate) async fn search(

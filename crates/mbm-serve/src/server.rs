@@ -19,11 +19,12 @@ use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::cells::Media;
-use crate::engine::{Batching, Engine, answers};
+use crate::engine::{Batching, Engine};
 use crate::metrics::Metrics;
 use crate::router::router;
 use crate::served::Served;
 use crate::settings::Settings;
+use crate::stages::Stages;
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +74,8 @@ impl Server {
         let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
         let media = media.map_err(at_root)?;
         let metrics = Arc::new(Metrics::new());
-        let Settings { max_batch_size: max_size, max_batch_delay: max_delay, queue_size, address, .. } = settings;
-        let (engine, model) = Engine::start(Batching { max_size, max_delay, queue_size }, metrics.clone(), answers)?;
+        let address = settings.address;
+        let (engine, model) = Engine::start(Batching::of(&settings), metrics.clone(), Stages::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| Error::Listen { address, source })?;
         let address = listener.local_addr()?;

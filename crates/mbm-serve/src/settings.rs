@@ -35,6 +35,28 @@ pub struct Settings {
     pub url_hosts: Vec<String>,
     /// Origins whose pages may read answers.
     pub cors_origins: Vec<String>,
+    /// How long the cells of a row may be read; a reader that takes longer is given up.
+    pub read_timeout: Duration,
+    /// How long the model may be silent over a batch, or over a step of a text, before it is started again.
+    pub model_timeout: Option<Duration>,
+    /// Texts that are heard of as they grow, at a time; more wait.
+    pub max_streams: usize,
+}
+
+/// The least that the model is given where nothing is said: a first batch may wait for the disk.
+const LEAST_MODEL_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Settings {
+    /// For one row: no longer than the request itself.
+    pub(crate) fn read_limit(&self) -> Duration {
+        self.read_timeout.min(self.timeout)
+    }
+
+    /// For one batch. Where nothing is said it is `timeout`: a row has been accepted before its batch began, so nobody waits for any row of
+    /// it after that, and a search for texts has ended at its next step.
+    pub(crate) fn model_limit(&self) -> Duration {
+        self.model_timeout.unwrap_or(self.timeout.max(LEAST_MODEL_TIMEOUT))
+    }
 }
 
 impl Default for Settings {
@@ -53,6 +75,11 @@ impl Default for Settings {
             media_root: None,
             url_hosts: Vec::new(),
             cors_origins: Vec::new(),
+            // The largest picture that is decoded by default (100 million pixels) takes a second or two of a core.
+            read_timeout: Duration::from_secs(10),
+            model_timeout: None,
+            // As Ollama writes texts side by side (OLLAMA_NUM_PARALLEL).
+            max_streams: 4,
         }
     }
 }

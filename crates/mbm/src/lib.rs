@@ -56,14 +56,14 @@ pub use mbm_model::decoder::{Decoding, DecodingSettings};
 pub use mbm_train::Event;
 pub use plan::Plan;
 pub use prediction::{Prediction, class_names, columns};
-pub use predictor::{Evaluation, Predictor, table_from_json};
+pub use predictor::{Evaluation, GoesOn, Hear, Predictor, table_from_json};
 pub use report::gallery;
 pub use retriever::{Asked, Retriever, parse_filter};
-pub use row::{Contribution, Row};
+pub use row::{Contribution, Row, Verdict};
 pub use store::{Index, Store, remove_from_index};
 pub use write::{Column, Format, Kind, Value, Writer};
 pub use writing::{Writing, Written};
 
 pub use mbm_config::Format as ConfigFormat;
-pub use mbm_data::{Cell, FaultReport, Field, Payload, Preprocessor, Table};
+pub use mbm_data::{Cause, Cell, Fault, FaultReport, Field, Payload, Preprocessor, Table, Unreadable};
 pub use mbm_index::{Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};

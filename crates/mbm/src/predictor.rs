@@ -1,13 +1,12 @@
 //! A trained model at work: batches to predictions, tables to files.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use mbm_algo::metric::Forced;
-use mbm_data::{
-    Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, MissingValueStrategy, Preprocessor, Sample, Shape, Table, load,
-};
+use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, Preprocessor, Sample, Shape, Table, Unreadable, load};
 use mbm_model::decoder::Decoding;
 use mbm_model::{Fused, Model, Sequence, Target, in_pool};
 use rayon::prelude::*;
@@ -49,6 +48,16 @@ pub struct Evaluation {
     /// Cells that could not be read.
     pub faults: FaultReport,
 }
+
+/// Hears of a row's texts in the making after each step of a search: the output, and what is there of its text so far, nothing where
+/// several texts are followed at once. Says whether the search goes on; one that does not leaves texts as far as they came.
+pub type Hear<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
+
+/// Says whether anyone still wants an answer.
+pub type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;
+
+/// As [`Hear`], of rows side by side; what tells the text is asked where there is a listener, since it costs as much as the step itself.
+type Observe<'a> = dyn FnMut(usize, &dyn Fn() -> Option<String>) -> ControlFlow<()> + 'a;
 
 /// The most rows that are predicted at once, and the most numbers in them: more than that leaves the processor's caches.
 const MAX_ROWS: usize = 256;
@@ -95,7 +104,12 @@ impl Predictor {
 
     /// Each output's predictions for a batch: `[outputs][rows]`.
     pub fn predict_batch(&self, batch: &Batch) -> Vec<Vec<Prediction>> {
-        in_pool(|| self.predict_fused(&self.model.fuse(self.encode(batch))))
+        self.predict_while(batch, &|| true)
+    }
+
+    /// As [`Predictor::predict_batch`], texts as far as they came when nobody wanted them any more.
+    pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
+        in_pool(|| self.predict_fused(&self.model.fuse(self.encode(batch)), goes_on))
     }
 
     /// The inputs of a batch, encoded.
@@ -103,27 +117,26 @@ impl Predictor {
         in_pool(|| self.model.encode(batch, &self.device))
     }
 
-    pub(crate) fn predict_fused(&self, fused: &Fused) -> Vec<Vec<Prediction>> {
-        self.predict_hearing(fused, &mut |_, _| ())
+    pub(crate) fn predict_fused(&self, fused: &Fused, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
+        self.predict_observed(fused, &mut |_, _| go_on_while(goes_on))
     }
 
-    /// The predictions of one row, one an output; `observe` hears of each text output what is there so far, where one text is written at
-    /// a time.
-    pub fn predict_row(&self, row: &Row, observe: &mut (dyn FnMut(usize, &str) + Send)) -> Vec<Prediction> {
+    /// The predictions of one row, one an output.
+    pub fn predict_row(&self, row: &Row, hear: &mut Hear) -> Vec<Prediction> {
         let predictions = in_pool(|| {
             let fused = self.model.fuse(self.encode(&self.collate(&[row])));
-            self.predict_hearing(&fused, observe)
+            self.predict_observed(&fused, &mut |output, text| hear(output, text().as_deref()))
         });
         predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
     }
 
-    fn predict_hearing(&self, fused: &Fused, observe: &mut dyn FnMut(usize, &str)) -> Vec<Vec<Prediction>> {
+    fn predict_observed(&self, fused: &Fused, observe: &mut Observe) -> Vec<Vec<Prediction>> {
         let logits = self.model.decode(fused, None).into_iter().enumerate();
-        logits.map(|(output, logits)| self.predictions(output, logits, fused, &mut |text| observe(output, text))).collect()
+        logits.map(|(output, logits)| self.predictions(output, logits, fused, observe)).collect()
     }
 
     /// What the head of an output says of rows.
-    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused, observe: &mut dyn FnMut(&str)) -> Vec<Prediction> {
+    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused, observe: &mut Observe) -> Vec<Prediction> {
         if let Some(decoding) = &self.decodings[output] {
             return self.write_texts(output, fused, decoding, observe).into_iter().map(Prediction::Texts).collect();
         }
@@ -135,16 +148,11 @@ impl Predictor {
     }
 
     /// The texts of each row with their scores, the best first.
-    fn write_texts(
-        &self,
-        output: usize,
-        fused: &Fused,
-        decoding: &Decoding,
-        observe: &mut dyn FnMut(&str),
-    ) -> Vec<Vec<(String, f64)>> {
+    fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<(String, f64)>> {
         let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
         let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
-        let found = self.model.generate(output, fused, decoding, &mut |_, tokens| observe(&text(tokens)));
+        let mut step = |grown: &[(usize, &[u32])]| observe(output, &|| grown.first().map(|(_, tokens)| text(tokens)));
+        let found = self.model.generate(output, fused, decoding, &mut step);
         found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
     }
 
@@ -169,7 +177,7 @@ impl Predictor {
             match scored {
                 Scored::Texts(texts) => self.score_texts(output, texts, (fused, logits), batch, dataset)?,
                 scored => {
-                    let predictions = in_pool(|| self.predictions(output, logits, fused, &mut |_| ()));
+                    let predictions = in_pool(|| self.predictions(output, logits, fused, &mut |_, _| ControlFlow::Continue(())));
                     scored.add(&predictions, &batch.targets[output], &self.outputs[output].preprocessor);
                 }
             }
@@ -198,7 +206,8 @@ impl Predictor {
             }
         }
         if !new.is_empty() {
-            let written = in_pool(|| self.write_texts(output, &fused.select(&new), decoding, &mut |_| ()));
+            let written =
+                in_pool(|| self.write_texts(output, &fused.select(&new), decoding, &mut |_, _| ControlFlow::Continue(())));
             texts
                 .written
                 .hypotheses
@@ -276,9 +285,10 @@ impl Predictor {
     /// Writes a prediction for every row of a table, in its order; a row that is skipped says why.
     ///
     /// # Errors
-    /// A bad cell of a feature with `missing_value_strategy: error`; a disk that is full.
-    pub fn predict(&self, table: Table, writer: &mut Writer) -> Result<FaultReport, Error> {
-        let dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+    /// A bad cell of a feature with `missing_value_strategy: error`, or any that cannot be read where all have to be; a disk that is full.
+    pub fn predict(&self, table: Table, unreadable: Unreadable, writer: &mut Writer) -> Result<FaultReport, Error> {
+        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+        dataset.unreadable = unreadable;
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
         let mut faults = FaultReport::default();
         for chunk in rows.chunks(self.batch_size()) {
@@ -302,27 +312,32 @@ impl Predictor {
         let predictions = self.predict_batch(&Batch::collate(dataset, &samples));
         let mut lines = Vec::with_capacity(rows.len());
         for (at, sample) in samples.iter().enumerate() {
-            let status = status(&dataset.fields[..dataset.n_inputs], &row_faults[at], sample.row_idx, faults)?;
-            let mut line: Vec<Value> = Vec::new();
-            for ((field, head), predictions) in self.outputs.iter().zip(&self.heads).zip(&predictions) {
-                let values = predictions[at].values(&field.preprocessor, head);
-                line.extend(values.into_iter().map(|value| if status.starts_with("skipped") { Value::Null } else { value }));
-            }
-            line.push(Value::Text(status));
+            let fields = &dataset.fields[..dataset.n_inputs];
+            let is_skipped = !accept(fields, &row_faults[at], (sample.row_idx, dataset.unreadable), faults)?;
+            let mut line = self.values(&predictions, at, is_skipped);
+            line.push(Value::Text(row::status(fields, &row_faults[at], is_skipped)));
             lines.push(line);
         }
         Ok(lines)
     }
 
+    /// The values of [`Predictor::columns`] without `status` of one row of predictions, `[outputs][rows]`; nulls if it is skipped.
+    pub fn values(&self, predictions: &[Vec<Prediction>], at: usize, is_skipped: bool) -> Vec<Value> {
+        let outputs = self.outputs.iter().zip(&self.heads).zip(predictions);
+        let values = outputs.flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head));
+        values.map(|value| if is_skipped { Value::Null } else { value }).collect()
+    }
+
     /// The metrics of a table that has the output columns.
     ///
     /// # Errors
-    /// A table without an output column; data that cannot be read.
-    pub fn evaluate(&self, table: Table) -> Result<Evaluation, Error> {
+    /// A table without an output column; data that cannot be read; a cell that cannot be read where all have to be.
+    pub fn evaluate(&self, table: Table, unreadable: Unreadable) -> Result<Evaluation, Error> {
         for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::Items) {
             table.require(&output.column)?;
         }
         let mut dataset = Dataset::new(table, self.inputs.clone(), self.outputs.clone());
+        dataset.unreadable = unreadable;
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
         let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut [], &mut |_| ())?;
         let scored = self.score(&dataset, &prepared.rows)?;
@@ -342,31 +357,24 @@ pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>>
     plan.config.output_features.iter().zip(outputs).map(decoding).collect()
 }
 
-/// `ok`, or what is absent or shortened, or why the row is skipped; counts the faults.
-fn status(fields: &[Field], row_faults: &[Option<Fault>], row_idx: usize, report: &mut FaultReport) -> Result<String, Error> {
-    let (mut absent, mut shortened, mut skipped) = (Vec::new(), Vec::new(), false);
+/// Counts the faults of a row; whether it gets a prediction.
+fn accept(
+    fields: &[Field],
+    row_faults: &[Option<Fault>],
+    (row_idx, unreadable): (usize, Unreadable),
+    report: &mut FaultReport,
+) -> Result<bool, Error> {
+    let mut is_accepted = true;
     for (field, fault) in fields.iter().zip(row_faults) {
         let Some(fault) = fault else { continue };
         report.add(&field.name, row_idx + 1, fault);
-        if !fault.cause.is_absence() {
-            shortened.push(field.name.clone());
-            continue;
-        }
-        absent.push(format!("{} ({})", field.name, fault.cause.word()));
-        match field.missing_value_strategy {
-            MissingValueStrategy::Absent => {}
-            MissingValueStrategy::DropRow => skipped = true,
-            MissingValueStrategy::Error => {
-                return Err(mbm_data::DataError::BadCell {
-                    row: row_idx + 1,
-                    column: field.column.clone(),
-                    fault: fault.to_string(),
-                }
-                .into());
-            }
-        }
+        is_accepted &= field.accept(fault, unreadable, row_idx)?;
     }
-    Ok(row::status([(if skipped { "skipped" } else { "absent" }, &absent), ("shortened", &shortened)]))
+    Ok(is_accepted)
+}
+
+fn go_on_while(goes_on: &GoesOn) -> ControlFlow<()> {
+    if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// The values of a tensor, row-major.

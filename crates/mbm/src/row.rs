@@ -3,21 +3,28 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use mbm_data::{Batch, Cause, Cell, Column, Fault, Field, MissingValueStrategy, Payload};
+use mbm_data::{Batch, Cause, Cell, Column, Consequence, Fault, Field, Payload, Unreadable};
 use mbm_model::{Sequence, in_pool};
 
 use crate::prediction::{Prediction, argmax};
-use crate::predictor::Predictor;
+use crate::predictor::{GoesOn, Predictor};
 
 /// A row whose inputs have been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// One an input.
     pub payloads: Vec<Payload>,
-    /// Inputs that the row does not have.
-    pub absent: Vec<String>,
-    /// Inputs of which only the beginning was read, and how much.
-    pub shortened: Vec<(String, String)>,
+    /// For each input why it has no payload, or not a whole one.
+    pub faults: Vec<Option<Fault>>,
+}
+
+/// What becomes of a row, as a table's `status` column says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// `ok`, or what is absent or shortened and why, or why the row is skipped.
+    pub status: String,
+    /// Whether it gets no prediction.
+    pub is_skipped: bool,
 }
 
 /// How far an input moved a prediction from what the model says without any input: its Shapley value among the inputs (Shapley 1953;
@@ -34,57 +41,81 @@ pub struct Contribution {
 /// With more inputs than this, an input's share is the mean of what it does alone and of what it does beside all others.
 const MAX_EXACT: usize = 6;
 
-impl Row {
-    /// `ok`, or what is absent or shortened.
-    pub fn status(&self) -> String {
-        let shortened: Vec<String> = self.shortened.iter().map(|(input, _)| input.clone()).collect();
-        status([("absent", &self.absent), ("shortened", &shortened)])
-    }
-}
-
-/// `ok`, or what there is of each kind.
-pub(crate) fn status<const N: usize>(found: [(&str, &Vec<String>); N]) -> String {
-    let there = found.iter().filter(|(_, inputs)| !inputs.is_empty());
+/// `ok`, or what is absent or shortened and why; `skipped` in place of `absent` where the row gets no prediction.
+pub(crate) fn status(fields: &[Field], faults: &[Option<Fault>], is_skipped: bool) -> String {
+    let faulty = || fields.iter().zip(faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?.cause)));
+    let absent = faulty().filter(|(_, cause)| cause.is_absence()).map(|(name, cause)| format!("{name} ({})", cause.word()));
+    let shortened = faulty().filter(|(_, cause)| !cause.is_absence()).map(|(name, _)| name.clone());
+    let parts: [(&str, Vec<String>); 2] =
+        [(if is_skipped { "skipped" } else { "absent" }, absent.collect()), ("shortened", shortened.collect())];
+    let there = parts.iter().filter(|(_, inputs)| !inputs.is_empty());
     let words: Vec<String> = there.map(|(kind, inputs)| format!("{kind}: {}", inputs.join(", "))).collect();
     if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
 }
 
 impl Predictor {
-    /// Reads a cell for each input, in their order; an empty one makes its input absent.
-    ///
-    /// # Errors
-    /// Every input whose cell cannot be read, and those that the model cannot do without.
-    pub fn read_row(&self, cells: &[Cell]) -> Result<Row, String> {
-        let row = self.read_asked(cells)?;
-        let needed =
-            |field: &&Field| field.missing_value_strategy != MissingValueStrategy::Absent && row.absent.contains(&field.name);
-        let needed: Vec<&str> = self.inputs.iter().filter(needed).map(|field| field.name.as_str()).collect();
-        if needed.is_empty() { Ok(row) } else { Err(format!("the model needs: {}", needed.join(", "))) }
+    /// Reads a cell for each input, in their order. What cannot be read is absent.
+    pub fn read_row(&self, cells: &[Cell]) -> Row {
+        self.read_row_while(cells, &mut |_| true)
     }
 
-    /// As [`Predictor::read_row`], even if the model cannot predict without what is absent.
-    ///
-    /// # Errors
-    /// Every input whose cell cannot be read.
-    pub fn read_asked(&self, cells: &[Cell]) -> Result<Row, String> {
-        let mut row = Row { payloads: Vec::with_capacity(cells.len()), absent: Vec::new(), shortened: Vec::new() };
-        let mut faults = Vec::new();
-        for (field, cell) in self.inputs.iter().zip(cells) {
-            let payload = match cell {
+    /// As [`Predictor::read_row`]; `begin` hears which input is next, and whether anyone still wants it decides if it is read.
+    pub fn read_row_while(&self, cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool) -> Row {
+        let mut row = Row { payloads: Vec::with_capacity(cells.len()), faults: Vec::with_capacity(cells.len()) };
+        for (at, (field, cell)) in self.inputs.iter().zip(cells).enumerate() {
+            let read = match cell {
                 Cell::Empty => Err(Fault::new(Cause::Empty, "")),
+                _ if !begin(at) => Err(Fault::new(Cause::Empty, "given up")),
                 cell => field.preprocessor.get().payload(cell, Path::new("")),
             };
-            let shortened = payload.as_ref().ok().and_then(|payload| field.preprocessor.get().shortened(cell, payload));
-            row.shortened.extend(shortened.map(|fault| (field.name.clone(), fault.detail)));
-            row.payloads.push(payload.unwrap_or_else(|fault| {
-                match fault.cause {
-                    Cause::Empty => row.absent.push(field.name.clone()),
-                    _ => faults.push(format!("{}: {fault}", field.name)),
-                }
-                Payload::Missing
-            }));
+            let shortened = read.as_ref().ok().and_then(|payload| field.preprocessor.get().shortened(cell, payload));
+            let (payload, fault) = read.map_or_else(|fault| (Payload::Missing, Some(fault)), |payload| (payload, shortened));
+            row.payloads.push(payload);
+            row.faults.push(fault);
         }
-        if faults.is_empty() { Ok(row) } else { Err(faults.join("; ")) }
+        row
+    }
+
+    /// What becomes of a row.
+    ///
+    /// # Errors
+    /// Every cell that is not accepted, with its input.
+    pub fn judge(&self, row: &Row, unreadable: Unreadable) -> Result<Verdict, String> {
+        let (mut refused, mut is_skipped) = (Vec::new(), false);
+        for (field, fault) in self.inputs.iter().zip(&row.faults) {
+            let Some(fault) = fault else { continue };
+            match field.consequence(fault, unreadable) {
+                Consequence::Stays => {}
+                Consequence::Dropped => is_skipped = true,
+                Consequence::Refused => refused.push(format!("{}: {fault} (the model needs it)", field.name)),
+                Consequence::Strict => refused.push(format!("{}: {fault}", field.name)),
+            }
+        }
+        if refused.is_empty() {
+            return Ok(Verdict { status: status(&self.inputs, &row.faults, is_skipped), is_skipped });
+        }
+        Err(refused.join("; "))
+    }
+
+    /// Reads what is asked with: there is no answer without it, even if the model could predict.
+    ///
+    /// # Errors
+    /// Every input whose cell is there and cannot be read.
+    pub fn read_asked(&self, cells: &[Cell]) -> Result<Row, String> {
+        let row = self.read_row(cells);
+        self.check_asked(&row)?;
+        Ok(row)
+    }
+
+    /// Looks whether everything that is asked with was read.
+    ///
+    /// # Errors
+    /// Every input whose cell is there and cannot be read.
+    pub fn check_asked(&self, row: &Row) -> Result<(), String> {
+        let faults = self.inputs.iter().zip(&row.faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?)));
+        let unread = faults.filter(|(_, fault)| fault.cause.is_unreadable());
+        let unread: Vec<String> = unread.map(|(name, fault)| format!("{name}: {fault}")).collect();
+        if unread.is_empty() { Ok(()) } else { Err(unread.join("; ")) }
     }
 
     /// Rows side by side.
@@ -96,8 +127,9 @@ impl Predictor {
         Batch { rows: (0..rows.len()).collect(), inputs: (0..self.inputs.len()).map(column).collect(), targets: Vec::new() }
     }
 
-    /// The predictions of rows, `[outputs][rows]`, and what each of their inputs did to them, `[rows][inputs]`.
-    pub fn explain_batch(&self, rows: &[&Row]) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
+    /// The predictions of rows, `[outputs][rows]`, and what each of their inputs did to them, `[rows][inputs]`; texts are written as
+    /// far as they came when nobody wanted an answer any more.
+    pub fn explain_batch(&self, rows: &[&Row], goes_on: &GoesOn) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));
         let absent: Vec<Sequence> = (0..n_inputs).map(|input| self.model.absent(input, rows.len(), &self.device)).collect();
@@ -109,7 +141,7 @@ impl Predictor {
             known.entry(mask.clone()).or_insert_with(|| {
                 let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
                 let inputs: Vec<Sequence> = inputs.cloned().collect();
-                in_pool(|| self.predict_fused(&self.model.fuse(inputs)))
+                in_pool(|| self.predict_fused(&self.model.fuse(inputs), goes_on))
             });
         }
         let share = |row: usize, input: usize, output: usize| {

@@ -1,6 +1,8 @@
 //! Texts about single cells: translations of sentences, captions of pictures, transcripts of sounds.
 
-use mbm_data::{Cell, Preprocessor};
+use std::ops::ControlFlow;
+
+use mbm_data::{Cause, Cell, Payload, Preprocessor};
 
 use crate::error::Error;
 use crate::prediction::Prediction;
@@ -53,7 +55,8 @@ pub struct Written {
 impl Written {
     /// Nothing yet.
     fn about(row: &Row) -> Self {
-        Self { texts: Vec::new(), shortened: row.shortened.first().map(|(_, how)| how.clone()) }
+        let shortened = row.faults.iter().flatten().find(|fault| fault.cause == Cause::Shortened);
+        Self { texts: Vec::new(), shortened: shortened.map(|fault| fault.detail.clone()) }
     }
 }
 
@@ -92,10 +95,9 @@ impl Writing<'_> {
         if self.is_empty(&row) {
             return Ok(unwritten);
         }
-        let mut hear = |output: usize, text: &str| {
-            if output == self.output {
-                observe(text)
-            }
+        let mut hear = |output: usize, text: Option<&str>| {
+            text.iter().filter(|_| output == self.output).for_each(|text| observe(text));
+            ControlFlow::Continue(())
         };
         match self.predictor.predict_row(&row, &mut hear).swap_remove(self.output) {
             Prediction::Texts(texts) => Ok(Written { texts, ..unwritten }),
@@ -118,6 +120,6 @@ impl Writing<'_> {
     }
 
     fn is_empty(&self, row: &Row) -> bool {
-        row.absent.contains(&self.predictor.inputs[self.input].name)
+        row.payloads[self.input] == Payload::Missing
     }
 }

@@ -51,6 +51,18 @@ const CHUNK: usize = 1024;
 /// The most samples that come out at once; with a ratio of 1 to 3840, [`CHUNK`] would become four million.
 const MAX_CHUNK_OUT: usize = 1 << 18;
 
+/// What is wrong with a sound, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
+fn cause(error: &Error) -> &'static str {
+    match error {
+        Error::Unsupported(_) => "of no format that is read here, which are WAV, FLAC, MP3, Ogg Vorbis and AIFF",
+        Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "truncated, or of no format that is read here"
+        }
+        Error::LimitError(_) => "larger than its decoder takes",
+        _ => "damaged",
+    }
+}
+
 /// Whether a file's extension is that of a sound format that is read here.
 pub(crate) fn is_sound(extension: &str) -> bool {
     matches!(extension.to_ascii_lowercase().as_str(), "wav" | "flac" | "mp3" | "ogg" | "oga" | "aif" | "aiff")
@@ -83,7 +95,7 @@ impl Waveform {
 
     /// Decodes a packet and takes the mean of its channels.
     fn append(&mut self, decoder: &mut dyn AudioDecoder, packet: &Packet, interleaved: &mut Vec<f32>) -> Result<(), Fault> {
-        let decoded = decoder.decode(packet).map_err(unreadable)?;
+        let decoded = decoder.decode(packet).map_err(|error| unreadable(cause(&error)))?;
         let rate = decoded.spec().rate() as usize;
         check_rate(rate)?;
         if self.rate != 0 && self.rate != rate {
@@ -145,14 +157,14 @@ impl Track {
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(cause(&error)))?;
         let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable("no sound track"))?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
         let parameters = parameters.ok_or_else(|| unreadable("no sound track"))?;
         check_parameters(parameters)?;
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(cause(&error)))?;
         Ok(Self { id: track.id, format, decoder })
     }
 
@@ -164,7 +176,7 @@ impl Track {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(Error::IoError(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
-                Err(error) => return Err(unreadable(error)),
+                Err(error) => return Err(unreadable(cause(&error))),
             }
         }
     }

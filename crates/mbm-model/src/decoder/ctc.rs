@@ -12,7 +12,7 @@ use mbm_config::settings;
 use rayon::prelude::*;
 
 use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SPECIAL, costs};
-use super::{Author, Decode};
+use super::{Author, Decode, Observe};
 use crate::combiner::Inputs;
 use crate::layer::linear;
 use crate::{Fused, Target, TargetTokens};
@@ -108,7 +108,7 @@ impl Decode for Ctc {
 }
 
 impl Author for Ctc {
-    fn write(&self, fused: &Fused, decoding: &Decoding, _observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>> {
+    fn write(&self, fused: &Fused, decoding: &Decoding, _observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let (log_p, lengths) = self.log_probabilities(fused);
         let [_, steps, vocabulary] = log_p.dims();
         let log_p: Vec<f32> = log_p.into_data().try_into_vec().unwrap_or_default();
@@ -198,6 +198,8 @@ fn prefixes(log_p: &[f32], vocabulary: usize, width: usize) -> Vec<Hypothesis> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use mbm_data::Shape;
 
     use super::*;
@@ -247,7 +249,7 @@ mod tests {
         for text in ["{}", "{beam_width: 4}"] {
             let settings = read::<DecodingSettings>(text);
             let decoding = Decoding { settings, max_length: 9, prefix: vec![], seed: 0, is_cached: true };
-            let texts = model.generate(0, &fused, &decoding, &mut |_, _| ());
+            let texts = model.generate(0, &fused, &decoding, &mut |_| ControlFlow::Continue(()));
             // Rows 2 and behind have steps enough: right texts are 4 5 of even rows and 5 of odd ones.
             assert_eq!(texts[4][0].tokens, [4, 5], "{text}");
             assert_eq!(texts[5][0].tokens, [5], "{text}");

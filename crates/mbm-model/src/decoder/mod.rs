@@ -9,6 +9,8 @@ mod loss;
 mod regressor;
 mod svm;
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Tensor;
 use mbm_config::tagged;
 
@@ -55,11 +57,14 @@ pub trait Decode {
     }
 }
 
+/// Hears after each step of a search the tokens so far of rows that have no text yet, by the row's place, where one text of a row is followed
+/// at a time; nothing where several are. Says whether the search goes on.
+pub type Observe<'a> = dyn FnMut(&[(usize, &[u32])]) -> ControlFlow<()> + 'a;
+
 /// Writes texts.
 pub trait Author {
-    /// The texts of each row, the best first, as tokens without their end; `observe` hears each row's tokens so far where one text is
-    /// written at a time.
-    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>>;
+    /// The texts of each row, the best first, as tokens without their end, as far as they came where `observe` ended the search.
+    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>>;
 
     /// How much each token of right texts looked at each step: `[batch, tokens, steps]`; none where tokens do not look.
     fn attention(&self, fused: &Fused, target: &TargetTokens) -> Option<Tensor<3>>;

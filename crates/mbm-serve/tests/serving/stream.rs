@@ -69,9 +69,10 @@ fn a_text_is_sent_as_it_grows_and_ends_with_what_predict_answers() {
 
 #[test]
 fn a_row_that_cannot_be_used_is_told_and_other_models_just_predict() {
+    let problem = post(shared(), "/predict/stream?strict=true", &json!({ "size": "large" })).problem();
+    assert_eq!(problem, (400, "size: malformed: 'large' is not a number".to_owned()));
     let heard = events(&post(shared(), "/predict/stream", &json!({ "size": "large" })));
-    assert_eq!((heard.len(), heard[0].0.as_str()), (1, "error"));
-    assert!(heard[0].1["error"].as_str().unwrap().contains("size"), "{heard:?}");
+    assert_eq!(heard[0].1["status"], "absent: photo (empty), caption (empty), size (malformed)");
     let heard = events(&post(shared(), "/predict/stream", &json!({ "size": 3 })));
     assert_eq!((heard.len(), heard[0].0.as_str()), (1, "prediction"));
     let (status, message) = post(shared(), "/predict/stream", &json!({ "sizes": 3 })).problem();

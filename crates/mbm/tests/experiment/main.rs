@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Writer, table_from_json,
+    ConfigFormat, Error, Event, Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Unreadable, Writer,
+    table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -132,7 +133,7 @@ fn predictions_keep_every_row_in_order_and_say_what_is_absent() {
     let predictor = Predictor::open(&results).unwrap();
     let path = folder.path().join("out.csv");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    predictor.predict(Table::read(&dataset).unwrap(), &mut writer).unwrap();
+    predictor.predict(Table::read(&dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
     writer.finish().unwrap();
     let predictions = Table::read(&path).unwrap();
     assert_eq!(predictions.n_rows(), 80);
@@ -146,6 +147,24 @@ fn predictions_keep_every_row_in_order_and_say_what_is_absent() {
 }
 
 #[test]
+fn with_strict_the_first_cell_that_cannot_be_read_is_an_error_and_an_empty_one_is_not() {
+    let (folder, dataset) = dataset();
+    let results = folder.path().join("run");
+    run(&experiment(&dataset, &results, &[]));
+    let predictor = Predictor::open(&results).unwrap();
+    let predict = |rows: &str| {
+        let mut writer = Writer::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
+        predictor.predict(table_from_json(rows).unwrap(), Unreadable::Error, &mut writer).map(drop).map_err(|it| it.to_string())
+    };
+    assert_eq!(predict("{\"size\": 3, \"notes\": null}\n{\"size\": \"\"}"), Ok(()));
+    let said = "row 2, column 'size': malformed: 'large' is not a number (strict)";
+    assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(said.to_owned()));
+    let read = Table::read(&dataset).unwrap();
+    let said = predictor.evaluate(read, Unreadable::Error).map(|it| it.n_rows).unwrap_err().to_string();
+    assert!(said.starts_with("row 11, column 'photo': file_not_found: ") && said.ends_with(" (strict)"), "{said}");
+}
+
+#[test]
 fn any_column_may_be_absent_at_prediction() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
@@ -154,7 +173,7 @@ fn any_column_may_be_absent_at_prediction() {
     let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
     let path = folder.path().join("out.jsonl");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    let faults = predictor.predict(table, &mut writer).unwrap();
+    let faults = predictor.predict(table, Unreadable::Missing, &mut writer).unwrap();
     writer.finish().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(faults.lines().contains(&"photo: 3 no_column (row 1; row 2; row 3)".to_owned()), "{:?}", faults.lines());
@@ -176,7 +195,8 @@ fn every_decoder_trains_and_predicts_from_its_bundle() {
         let outcome = run(&experiment(&dataset, &results, overrides));
         let accuracy = outcome.test_statistics["kind"]["accuracy"];
         assert!(accuracy >= 0.9, "{overrides:?}: {accuracy}");
-        let evaluation = Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap()).unwrap();
+        let evaluation =
+            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
         assert!(evaluation.metrics["kind"]["accuracy"] >= 0.9, "{overrides:?}");
     }
 }
@@ -269,7 +289,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         std::fs::write(&weights, bytes).unwrap();
         if let Ok(predictor) = Predictor::open(results) {
             let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
-            let _ = predictor.predict(table_from_json(row).unwrap(), &mut writer);
+            let _ = predictor.predict(table_from_json(row).unwrap(), Unreadable::Missing, &mut writer);
         }
     });
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use mbm::{
     Asked, Cell, ConfigFormat, Event, Experiment, Happening, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor,
-    Retriever, Start, Store, Table, VectorSource,
+    Retriever, Start, Store, Table, Unreadable, VectorSource,
 };
 use tempfile::TempDir;
 
@@ -63,11 +63,11 @@ fn pictures_and_words_find_each_other_better_than_by_chance() {
     assert!(report.contains("Found among the first k"));
     let predictor = Predictor::open(&results).unwrap();
     assert_eq!(predictor.columns()[0].name, "space_similarity_photo_caption");
-    let evaluation = predictor.evaluate(Table::read(&dataset).unwrap()).unwrap();
+    let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
     assert_eq!(evaluation.metrics["space"]["caption_to_photo.candidates"], 60.0);
     let path = results.join("similar.csv");
     let mut writer = mbm::Writer::create(&path, predictor.columns()).unwrap();
-    predictor.predict(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &mut writer).unwrap();
+    predictor.predict(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), Unreadable::Missing, &mut writer).unwrap();
     writer.finish().unwrap();
     let row = Table::read(&path).unwrap().row(0).unwrap();
     assert_eq!(row[0], Cell::Empty, "a caption alone has no similarity");

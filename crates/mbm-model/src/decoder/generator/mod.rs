@@ -24,7 +24,7 @@ pub use transformer::{PositionKind, TransformerGeneratorSettings};
 
 use self::network::{Memory, Network};
 use self::scorer::{Cached, Uncached};
-use super::{Author, Decode};
+use super::{Author, Decode, Observe};
 use crate::combiner::{Inputs, Offering};
 use crate::layer::{Dropout, learnt, linear};
 use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
@@ -226,7 +226,7 @@ impl Decode for Generator {
 }
 
 impl Author for Generator {
-    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut dyn FnMut(usize, &[u32])) -> Vec<Vec<Hypothesis>> {
+    fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let memory = self.memory(fused);
         let [n_rows, _] = memory.pooled.dims();
         if decoding.is_cached {

@@ -12,6 +12,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 
 use super::{BEGIN, Decoding, END, Hypothesis, N_SPECIAL};
+use crate::decoder::Observe;
 
 /// Texts in the making.
 pub struct Rows<'a> {
@@ -47,13 +48,8 @@ struct Context {
     generators: Vec<Rng>,
 }
 
-/// Finds the texts of contexts 0 to `n_contexts`, each context's best first.
-pub fn search(
-    scorer: &mut dyn Score,
-    n_contexts: usize,
-    decoding: &Decoding,
-    observe: &mut dyn FnMut(usize, &[u32]),
-) -> Vec<Vec<Hypothesis>> {
+/// Finds the texts of contexts 0 to `n_contexts`, each context's best first, as far as they came where `observe` ended the search.
+pub fn search(scorer: &mut dyn Score, n_contexts: usize, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
     let mut found = vec![Vec::new(); n_contexts];
     let mut at_work: Vec<Context> = (0..n_contexts).map(|context| Context::new(context, decoding)).collect();
     for _ in 0..decoding.max_length {
@@ -68,8 +64,11 @@ pub fn search(
         at_work.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
             context.advance(scores, at * decoding.n_rows(), decoding);
         });
-        if decoding.n_rows() == 1 {
-            at_work.iter().filter(|it| it.found.is_empty()).for_each(|it| observe(it.context, &it.texts[0].tokens[1..]));
+        let is_heard = |it: &&Context| decoding.n_rows() == 1 && it.found.is_empty();
+        let grown: Vec<(usize, &[u32])> =
+            at_work.iter().filter(is_heard).map(|it| (it.context, &it.texts[0].tokens[1..])).collect();
+        if observe(&grown).is_break() {
+            break;
         }
         let (done, rest): (Vec<Context>, Vec<Context>) = at_work.into_iter().partition(|it| it.is_done(decoding));
         done.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
@@ -292,6 +291,8 @@ fn sorted(scores: &[f32], allowed: &Allowed) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::decoder::generator::DecodingSettings;
 
@@ -311,7 +312,7 @@ mod tests {
     }
 
     fn texts(language: fn(&[u32], u32) -> f32, decoding: &Decoding) -> Vec<Vec<u32>> {
-        let found = search(&mut Language(language), 2, decoding, &mut |_, _| ());
+        let found = search(&mut Language(language), 2, decoding, &mut |_| ControlFlow::Continue(()));
         assert_eq!(found[0], found[1], "contexts that are alike have the same texts");
         found[0].iter().map(|it| it.tokens.clone()).collect()
     }

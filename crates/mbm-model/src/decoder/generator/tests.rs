@@ -1,5 +1,7 @@
 //! Every network learns, and writes the same texts however they are searched for.
 
+use std::ops::ControlFlow;
+
 use burn::tensor::Device;
 use mbm_data::{Batch, Shape};
 
@@ -54,7 +56,7 @@ fn texts(spec: &ModelSpec, batch: &Batch, decoding: &Decoding) -> Vec<Vec<Hypoth
     let device = crate::device();
     let model = spec.init(&device, 4);
     let fused = model.forward(batch, None, &device).fused;
-    model.generate(0, &fused, decoding, &mut |_, _| ())
+    model.generate(0, &fused, decoding, &mut |_| ControlFlow::Continue(()))
 }
 
 const SEARCHES: [&str; 4] = [
@@ -138,7 +140,7 @@ fn costs_are_those_of_plain_operations_and_attention_adds_up_to_one() {
         let text = &tokens.ids[row * tokens.steps..row * tokens.steps + tokens.lengths[row] - 1];
         let told = Decoding { prefix: text.to_vec(), max_length: text.len() + 1, ..decoding("{length_penalty: 0}", false) };
         let fused = model.forward(&rows(&spec, &[row]), None, &device).fused;
-        let found = model.generate(0, &fused, &told, &mut |_, _| ());
+        let found = model.generate(0, &fused, &told, &mut |_| ControlFlow::Continue(()));
         if found[0][0].tokens == text {
             assert!((f64::from(costs[row * N_SCORES + 1]) + found[0][0].score).abs() < 1e-4, "row {row}");
         }
@@ -156,7 +158,30 @@ fn texts_in_the_making_are_heard_of_as_they_grow() {
     let model = spec.init(&device, 4);
     let fused = model.forward(&rows(&spec, &[2]), None, &device).fused;
     let mut heard: Vec<Vec<u32>> = Vec::new();
-    let found = model.generate(0, &fused, &decoding("{min_length: 4}", true), &mut |_, tokens| heard.push(tokens.to_vec()));
+    let mut hear = |grown: &[(usize, &[u32])]| {
+        heard.extend(grown.iter().map(|(_, tokens)| tokens.to_vec()));
+        ControlFlow::Continue(())
+    };
+    let found = model.generate(0, &fused, &decoding("{min_length: 4}", true), &mut hear);
     assert_eq!(heard.last(), Some(&found[0][0].tokens));
     assert!(heard.iter().enumerate().all(|(at, tokens)| tokens.len() == at + 1 && found[0][0].tokens.starts_with(tokens)));
+}
+
+#[test]
+fn a_search_ends_at_the_step_after_which_nobody_wants_its_texts() {
+    let spec = writing(NETWORKS[0], "concat");
+    let device = crate::device();
+    let model = spec.init(&device, 4);
+    let fused = model.forward(&rows(&spec, &[2, 3]), None, &device).fused;
+    for (settings, n_heard) in [("{min_length: 4}", 2), ("{min_length: 4, beam_width: 3}", 0)] {
+        let mut n_steps = 0;
+        let mut give_up = |grown: &[(usize, &[u32])]| {
+            assert_eq!(grown.len(), n_heard, "{settings}");
+            n_steps += 1;
+            if n_steps == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let found = model.generate(0, &fused, &decoding(settings, true), &mut give_up);
+        assert_eq!(n_steps, 2, "{settings}");
+        assert!(found.iter().all(|texts| texts[0].tokens.len() == 2), "{settings}: {found:?}");
+    }
 }

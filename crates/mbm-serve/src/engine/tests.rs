@@ -1,0 +1,372 @@
+//! What hangs, panics or is not wanted any more costs its own rows an answer, and no others.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use mbm::{Unreadable, Verdict};
+use tokio::runtime::{Builder, Runtime};
+
+use super::fixture::fixture;
+use super::*;
+use crate::stages::{Read, Run, Write};
+
+/// Long enough for a thread that works to be back, and short enough to wait for. Tests hold on a busy machine, too, where a thread that works
+/// may be given up now and then.
+const LIMIT: Duration = Duration::from_millis(100);
+const NEVER: Duration = Duration::from_secs(3600);
+
+const LIMITS: Batching =
+    Batching { max_size: 2, max_delay: Duration::ZERO, queue_size: 1024, max_streams: 1, read_limit: NEVER, model_limit: NEVER };
+
+/// Holds threads up until it is opened.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, std::sync::Condvar)>);
+
+impl Gate {
+    fn wait(&self) {
+        let (is_open, opened) = &*self.0;
+        drop(opened.wait_while(lock(is_open), |is_open| !*is_open).unwrap());
+    }
+
+    fn open(&self) {
+        *lock(&self.0.0) = true;
+        self.0.1.notify_all();
+    }
+}
+
+/// An engine, what it serves, and a runtime to ask it from.
+struct Tested {
+    engine: Arc<Engine>,
+    thread: JoinHandle<()>,
+    served: Arc<Served>,
+    metrics: Arc<Metrics>,
+    runtime: Runtime,
+}
+
+fn done(job: &Job) -> Answer {
+    Ok(Done::Predicted { values: Vec::new(), status: job.verdict.status.clone(), contributions: Vec::new() })
+}
+
+/// Stages that do nothing, but for one.
+fn stages(change: impl FnOnce(&mut Stages)) -> Stages {
+    let mut stages = Stages { run: Arc::new(|jobs, _| jobs.iter().map(done).collect()), ..Stages::default() };
+    stages.write = Arc::new(|job, _| done(job));
+    change(&mut stages);
+    stages
+}
+
+fn with_read(read: impl Fn(&[Cell], &mut dyn FnMut(usize) -> bool) + Send + Sync + 'static) -> Stages {
+    let read: Arc<Read> = Arc::new(move |predictor, cells, begin| {
+        read(cells, begin);
+        predictor.read_row(cells)
+    });
+    stages(|stages| stages.read = read)
+}
+
+fn with_run(run: impl Fn(&Job, &mbm::GoesOn) + Send + Sync + 'static) -> Stages {
+    let run: Arc<Run> = Arc::new(move |jobs, goes_on| {
+        jobs.iter().for_each(|job| run(job, goes_on));
+        jobs.iter().map(done).collect()
+    });
+    stages(|stages| stages.run = run)
+}
+
+fn with_write(write: impl Fn(&mut Hear) + Send + Sync + 'static) -> Stages {
+    let write: Arc<Write> = Arc::new(move |job, hear| {
+        write(hear);
+        done(job)
+    });
+    stages(|stages| stages.write = write)
+}
+
+fn size(size: f64) -> Vec<Cell> {
+    vec![Cell::Empty, Cell::Empty, Cell::Number(size)]
+}
+
+fn caption(text: &str) -> Vec<Cell> {
+    vec![Cell::Empty, Cell::text(text), Cell::Empty]
+}
+
+fn silent() -> Box<Hear<'static>> {
+    Box::new(|_, _| ControlFlow::Continue(()))
+}
+
+const PREDICT: Task = Task::Predict(Unreadable::Missing);
+
+impl Tested {
+    fn new(limits: Batching, stages: Stages) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let (engine, thread) = Engine::start(limits, metrics.clone(), stages).unwrap();
+        let served = Arc::new(Served::open(Some(&fixture().model()), None).unwrap());
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { engine: Arc::new(engine), thread, served, metrics, runtime }
+    }
+
+    /// Asks from another thread.
+    fn ask(&self, rows: Vec<Vec<Cell>>) -> tokio::task::JoinHandle<Result<Vec<Answer>, Problem>> {
+        let (engine, served) = (self.engine.clone(), self.served.clone());
+        self.runtime.spawn(async move { engine.run(&served, PREDICT, rows).await })
+    }
+
+    /// The answer to one row.
+    fn answer(&self, cells: Vec<Cell>) -> Answer {
+        self.runtime.block_on(self.ask(vec![cells])).unwrap()?.swap_remove(0)
+    }
+
+    fn stream(&self, hear: Box<Hear<'static>>) -> tokio::task::JoinHandle<Result<oneshot::Receiver<Answer>, Problem>> {
+        let (engine, served) = (self.engine.clone(), self.served.clone());
+        self.runtime.spawn(async move { engine.stream(&served, PREDICT, size(1.0).into(), hear).await })
+    }
+
+    /// The answer to a row whose texts are heard of.
+    fn written(&self, hear: Box<Hear<'static>>) -> Answer {
+        let answer = self.runtime.block_on(self.stream(hear)).unwrap()?;
+        self.runtime.block_on(answer).unwrap()
+    }
+
+    /// Waits until rows are answered, everything works and no thread hangs.
+    fn recovers(&self) {
+        while self.answer(size(1.0)).is_err()
+            || self.engine.check_works().is_err()
+            || self.engine.n_hung().map(|it| it.1) != [0; 3]
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn end(self) {
+        drop(self.runtime);
+        drop(self.engine);
+        self.thread.join().unwrap();
+    }
+}
+
+fn is_empty(job: &Job) -> bool {
+    job.row.payloads.iter().all(|payload| *payload == mbm::Payload::Missing)
+}
+
+#[test]
+fn a_model_that_panics_costs_its_batch_and_not_the_server() {
+    let tested = Tested::new(LIMITS, with_run(|job, _| assert!(is_empty(job), "a row that the model cannot take")));
+    assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
+    assert_eq!(tested.answer(size(13.0)).unwrap_err().message, FAILED);
+    assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
+    assert_eq!((tested.metrics.panics.get(), tested.engine.n_waiting()), (1, 0));
+    tested.end();
+}
+
+#[test]
+fn a_reader_that_panics_costs_its_row_and_not_the_server() {
+    let tested = Tested::new(LIMITS, with_read(|cells, _| assert!(cells[1] != Cell::text("13"), "a cell that cannot be read")));
+    let problem = tested.answer(caption("13")).unwrap_err();
+    assert_eq!((problem.kind, problem.message.starts_with("reading a cell failed")), (ProblemKind::Failed, true));
+    assert!(tested.answer(caption("12")).is_ok());
+    assert_eq!((tested.metrics.panics.get(), tested.engine.n_waiting()), (1, 0));
+    tested.end();
+}
+
+#[test]
+fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_place() {
+    let (batch, probe) = (Gate::default(), Gate::default());
+    let (of_batch, of_probe, is_first) = (batch.clone(), probe.clone(), AtomicBool::new(true));
+    let hang = move |job: &Job, _: &mbm::GoesOn| match is_empty(job) {
+        true => of_probe.wait(),
+        false if is_first.swap(false, Ordering::Relaxed) => of_batch.wait(),
+        false => {}
+    };
+    let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(hang));
+    let problem = tested.answer(size(13.0)).unwrap_err();
+    assert_eq!(problem, unavailable("the model did not come back within 0.1 s; it is started again"));
+    // Until the new thread has shown that it works the server is not ready; what waits is then answered.
+    assert_eq!(tested.engine.check_works().unwrap_err().kind, ProblemKind::Unavailable);
+    probe.open();
+    while tested.engine.check_works().is_err() {
+        std::thread::yield_now();
+    }
+    while tested.answer(size(1.0)).is_err() {}
+    let text = tested.metrics.text(0, tested.engine.n_hung());
+    assert!(!text.contains("mbm_given_up_threads_total{work=\"model\"} 0"), "{text}");
+    batch.open();
+    tested.recovers();
+    tested.end();
+}
+
+#[test]
+fn a_model_that_hangs_again_and_again_is_not_started_any_more_until_one_comes_back() {
+    let gate = Gate::default();
+    let of_model = gate.clone();
+    let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(move |_, _| of_model.wait()));
+    assert_eq!(tested.answer(size(1.0)).unwrap_err().kind, ProblemKind::Unavailable);
+    while tested.engine.n_hung()[1].1 < MAX_HUNG_MODELS {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let said = "the model hangs over 3 batches and is not started again; restart the server";
+    assert_eq!(tested.engine.check_works(), Err(unavailable(said)));
+    // Nobody waits for what will not come.
+    assert_eq!(tested.answer(size(1.0)).unwrap_err(), unavailable(said));
+    gate.open();
+    tested.recovers();
+    tested.end();
+}
+
+#[test]
+fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
+    let gate = Gate::default();
+    let of_reader = gate.clone();
+    let hang = move |cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool| {
+        if cells[1] == Cell::text("hang") && begin(1) {
+            of_reader.wait();
+        }
+    };
+    let tested = Tested::new(Batching { read_limit: LIMIT, ..LIMITS }, with_read(hang));
+    assert_eq!(tested.answer(caption("hang")).unwrap_err(), unavailable("caption: not read in 0.1 s"));
+    while tested.answer(caption("fine")).is_err() {}
+    assert_eq!(tested.engine.check_works(), Ok(()));
+    let n_left = MAX_HUNG_READERS * std::thread::available_parallelism().map_or(2, usize::from) - 1;
+    let answers = tested.runtime.block_on(tested.ask(vec![caption("hang"); n_left])).unwrap().unwrap();
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().kind == ProblemKind::Unavailable));
+    let problem = tested.engine.check_works().unwrap_err();
+    assert!(problem.message.contains("rows hang while they are read"), "{problem}");
+    // Refused at once; a row of numbers needs no reader.
+    assert_eq!(tested.answer(caption("fine")).unwrap_err(), problem);
+    assert!(tested.answer(size(1.0)).is_ok());
+    gate.open();
+    tested.recovers();
+    assert!(tested.answer(caption("fine")).is_ok());
+    tested.end();
+}
+
+#[test]
+fn rows_that_nobody_waits_for_any_more_are_not_read() {
+    let (gate, seen) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
+    let (of_reader, noted) = (gate.clone(), seen.clone());
+    let read = move |cells: &[Cell], _: &mut dyn FnMut(usize) -> bool| {
+        lock(&noted).push(cells[1].to_text());
+        of_reader.wait();
+    };
+    let tested = Tested::new(LIMITS, with_read(read));
+    let n_readers = std::thread::available_parallelism().map_or(2, usize::from);
+    let first = tested.ask(vec![caption("first"); n_readers]);
+    while lock(&seen).len() < n_readers {
+        std::thread::yield_now();
+    }
+    let unwanted = tested.ask(vec![caption("unwanted")]);
+    while tested.engine.n_waiting() <= n_readers {
+        std::thread::yield_now();
+    }
+    unwanted.abort();
+    while tested.engine.n_waiting() > n_readers {
+        std::thread::yield_now();
+    }
+    gate.open();
+    tested.runtime.block_on(first).unwrap().unwrap();
+    assert!(tested.answer(caption("last")).is_ok());
+    assert!(lock(&seen).contains(&"last".to_owned()) && !lock(&seen).contains(&"unwanted".to_owned()));
+    tested.end();
+}
+
+#[test]
+fn the_model_is_told_when_nobody_waits_for_a_batch_any_more() {
+    let begun = Arc::new(AtomicBool::new(false));
+    let of_model = begun.clone();
+    let work_while_wanted = move |job: &Job, goes_on: &mbm::GoesOn| {
+        while !is_empty(job) && goes_on() {
+            of_model.store(true, Ordering::Relaxed);
+            std::thread::yield_now();
+        }
+    };
+    let tested = Tested::new(LIMITS, with_run(work_while_wanted));
+    let unwanted = tested.ask(vec![size(1.0)]);
+    while !begun.load(Ordering::Relaxed) {
+        std::thread::yield_now();
+    }
+    unwanted.abort();
+    assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
+    tested.end();
+}
+
+#[test]
+fn a_text_that_is_being_written_holds_up_no_batch() {
+    let gate = Gate::default();
+    let of_writer = gate.clone();
+    let tested = Tested::new(LIMITS, with_write(move |_| of_writer.wait()));
+    let text = tested.runtime.block_on(tested.stream(silent())).unwrap().unwrap();
+    assert!(tested.answer(size(1.0)).is_ok());
+    gate.open();
+    assert!(tested.runtime.block_on(text).unwrap().is_ok());
+    tested.end();
+}
+
+#[test]
+fn a_text_whose_turn_has_not_come_waits_and_is_then_written() {
+    let (gate, n_begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
+    let (of_writer, count) = (gate.clone(), n_begun.clone());
+    let tested = Tested::new(
+        LIMITS,
+        with_write(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            of_writer.wait();
+        }),
+    );
+    let first = tested.runtime.block_on(tested.stream(silent())).unwrap().unwrap();
+    let second = tested.stream(silent());
+    while tested.engine.n_waiting() < 2 {
+        std::thread::yield_now();
+    }
+    assert!(n_begun.load(Ordering::Relaxed) <= 1 && !second.is_finished());
+    gate.open();
+    assert!(tested.runtime.block_on(first).unwrap().is_ok());
+    let second = tested.runtime.block_on(second).unwrap().unwrap();
+    assert!(tested.runtime.block_on(second).unwrap().is_ok());
+    assert_eq!((n_begun.load(Ordering::Relaxed), tested.engine.n_waiting()), (2, 0));
+    tested.end();
+}
+
+#[test]
+fn a_client_that_has_gone_ends_its_text() {
+    let (ended, is_ended) = channel();
+    let write = move |hear: &mut Hear| {
+        while hear(0, Some("more")).is_continue() {
+            std::thread::yield_now();
+        }
+        ended.send(()).unwrap();
+    };
+    let tested = Tested::new(LIMITS, with_write(write));
+    let text = tested.runtime.block_on(tested.stream(silent())).unwrap().unwrap();
+    drop(text);
+    is_ended.recv().unwrap();
+    // So does one who says that it hears nothing more.
+    let text = tested.runtime.block_on(tested.stream(Box::new(|_, _| ControlFlow::Break(())))).unwrap().unwrap();
+    is_ended.recv().unwrap();
+    assert!(tested.runtime.block_on(text).unwrap().is_ok());
+    tested.end();
+}
+
+#[test]
+fn a_text_that_hangs_is_answered_and_another_is_written() {
+    let (gate, is_first) = (Gate::default(), AtomicBool::new(true));
+    let of_writer = gate.clone();
+    let hang_once = move |_: &mut Hear| {
+        if is_first.swap(false, Ordering::Relaxed) {
+            of_writer.wait();
+        }
+    };
+    let limits = Batching { model_limit: LIMIT, max_streams: 2, ..LIMITS };
+    let tested = Tested::new(limits, with_write(hang_once));
+    assert_eq!(tested.written(silent()).unwrap_err().kind, ProblemKind::Unavailable);
+    while tested.written(silent()).is_err() {}
+    gate.open();
+    tested.recovers();
+    tested.end();
+}
+
+#[test]
+fn a_row_that_is_skipped_has_no_values_and_says_why() {
+    let job = Job {
+        verdict: Verdict { status: "skipped: size (malformed)".into(), is_skipped: true },
+        ..Job::empty(&Arc::new(Served::open(Some(&fixture().model()), None).unwrap()))
+    };
+    let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
+    assert_eq!((values.len(), status.as_str()), (5, "skipped: size (malformed)"));
+    assert!(values.iter().all(|value| *value == mbm::Value::Null));
+}

@@ -1,0 +1,143 @@
+//! A row is the same row by whatever road it comes: from a table, as JSON, as a form, in a batch, as a stream.
+
+use std::path::Path;
+
+use mbm::{Predictor, Table, Unreadable, Writer};
+use serde_json::{Map, Value, json};
+
+use crate::fixture::{fixture, picture};
+use crate::{Response, base64, form, post, send_with, shared};
+
+/// A table with a fault of every kind, and where its pictures are.
+const ROWS: &str = "photo,caption,size,kind
+good.pgm,a dark picture,3,dark
+,a dark picture,3,dark
+bad.pgm,a dark picture,3,dark
+empty.pgm,a dark picture,3,dark
+cut.png,a dark picture,3,dark
+bomb.pgm,a dark picture,3,dark
+good.pgm,,3,dark
+good.pgm,a dark picture,many,dark
+good.pgm,a dark picture,inf,dark
+good.pgm,a dark picture,,dark
+";
+
+const STATUSES: [&str; 10] = [
+    "ok",
+    "absent: photo (empty)",
+    "absent: photo (unreadable)",
+    "absent: photo (unreadable)",
+    "absent: photo (unreadable)",
+    "absent: photo (too_large)",
+    "absent: caption (empty)",
+    "absent: size (malformed)",
+    "absent: size (malformed)",
+    "absent: size (empty)",
+];
+
+fn files() -> [(&'static str, Vec<u8>); 5] {
+    [
+        ("good.pgm", picture(20)),
+        ("bad.pgm", b"no picture".to_vec()),
+        ("empty.pgm", Vec::new()),
+        ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec()),
+        ("bomb.pgm", [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat()),
+    ]
+}
+
+/// What the table's road says of each row.
+fn by_table(folder: &Path) -> Vec<Value> {
+    files().iter().for_each(|(name, content)| std::fs::write(folder.join(name), content).unwrap());
+    let (dataset, output) = (folder.join("rows.csv"), folder.join("out.jsonl"));
+    std::fs::write(&dataset, ROWS).unwrap();
+    let predictor = Predictor::open(&fixture().model()).unwrap();
+    let mut writer = Writer::create(&output, predictor.columns()).unwrap();
+    predictor.predict(Table::read(&dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    writer.finish().unwrap();
+    std::fs::read_to_string(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The rows as a client sends them, a file's content in place of its name.
+fn rows() -> Vec<Map<String, Value>> {
+    let row = |line: &str| {
+        let [photo, caption, size] = line.splitn(4, ',').take(3).collect::<Vec<_>>().try_into().unwrap();
+        let content = files().into_iter().find(|(name, _)| *name == photo).map(|(_, content)| content);
+        let photo = content.map_or(Value::Null, |content| format!("data:;base64,{}", base64(&content)).into());
+        let row = json!({ "photo": photo, "caption": caption, "size": size });
+        row.as_object().unwrap().clone()
+    };
+    ROWS.lines().skip(1).map(row).collect()
+}
+
+fn last_event(response: &Response) -> Value {
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+#[test]
+fn what_cannot_be_read_is_absent_with_its_cause_on_every_road() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = by_table(folder.path());
+    let statuses: Vec<&str> = told.iter().map(|row| row["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, STATUSES);
+    let batch = post(shared(), "/batch_predict", &json!(rows())).json();
+    for (at, row) in rows().into_iter().enumerate() {
+        let one = post(shared(), "/predict", &row.clone().into());
+        assert_eq!(one.status, 200, "row {at}: {}", one.json());
+        let streamed = last_event(&post(shared(), "/predict/stream", &row.into()));
+        assert_eq!([&batch["rows"][at], &streamed, &one.json()], [&told[at]; 3], "row {at}");
+    }
+}
+
+#[test]
+fn with_strict_what_cannot_be_read_is_the_rows_error_and_what_is_empty_is_not() {
+    let batch = post(shared(), "/batch_predict?strict=true", &json!(rows())).json();
+    for ((at, row), status) in rows().into_iter().enumerate().zip(STATUSES) {
+        let answer = post(shared(), "/predict?strict=true", &row.clone().into());
+        let streamed = post(shared(), "/predict/stream?strict=true", &row.into());
+        if status == "ok" || status.ends_with("(empty)") {
+            assert_eq!((answer.status, streamed.status, &batch["rows"][at]["status"]), (200, 200, &json!(status)), "row {at}");
+            continue;
+        }
+        let (input, cause) = status["absent: ".len()..status.len() - 1].split_once(" (").unwrap();
+        let (code, message) = answer.problem();
+        assert!(code == 400 && message.starts_with(&format!("{input}: {cause}: ")), "row {at}: {message}");
+        assert_eq!((streamed.problem(), &batch["rows"][at]["error"]), ((400, message.clone()), &json!(message)), "row {at}");
+        // Words of our own, and none of a decoder's.
+        assert!(["Format", "header", "IHDR", "decod", "I/O"].iter().all(|it| !message.contains(it)), "row {at}: {message}");
+    }
+}
+
+#[test]
+fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
+    for (photo, said) in [
+        (json!("no base64!"), "photo: unreadable: not base64, and this server reads no paths: send the file itself"),
+        (json!("data:image/png,x"), "photo: unreadable: a data URI without base64 content"),
+        (json!(7), "photo: malformed: 7 is not a text; send the file as base64"),
+    ] {
+        let row = json!({ "photo": photo, "size": 3 });
+        assert_eq!(post(shared(), "/predict?strict=true", &row).problem(), (400, said.to_owned()));
+        let status = post(shared(), "/predict", &row).json()["status"].as_str().unwrap().to_owned();
+        let cause = said.split(": ").nth(1).unwrap();
+        assert_eq!(status, format!("absent: photo ({cause}), caption (empty)"));
+    }
+    let fields: [(&str, Option<&str>, &[u8]); 2] = [("photo", Some("x.pgm"), b"no picture"), ("size", None, b"3")];
+    let headers = [("content-type", "multipart/form-data; boundary=edge")];
+    let answer = |path: &str| send_with(shared(), path, &headers, &form(&fields));
+    assert_eq!(answer("POST /predict").json()["status"], "absent: photo (unreadable), caption (empty)");
+    assert_eq!(answer("POST /predict?strict=true").status, 400);
+}
+
+#[test]
+fn a_query_or_a_vector_is_of_what_can_be_read_alone() {
+    for (path, body) in [
+        ("/search", json!({ "image": base64(b"no picture") })),
+        ("/search", json!({ "image": "no base64!" })),
+        ("/embed", json!({ "inputs": [base64(b"no picture")], "input": "photo" })),
+        ("/embed", json!({ "inputs": { "photo": "no base64!" } })),
+    ] {
+        let (status, message) = post(shared(), path, &body).problem();
+        assert!(status == 400 && message.starts_with("photo: unreadable: "), "{path} {body}: {message}");
+    }
+}
