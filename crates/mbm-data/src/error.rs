@@ -27,7 +27,7 @@ pub enum DataError {
     #[error("{}: not a dataset that mbm reads; it reads .csv, .tsv, .jsonl, .parquet, a folder of one folder a class, MNIST idx files and COCO annotation .json", .0.display())]
     UnknownKind(PathBuf),
     /// A column that the config names and the table lacks.
-    #[error("the dataset has no column '{column}'{}; it has: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), columns.join(", "))]
+    #[error("the dataset has no column '{column}'{}; it has: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), listed(columns))]
     NoColumn {
         /// The name asked for.
         column: String,
@@ -70,4 +70,11 @@ impl DataError {
     pub(crate) fn malformed(path: impl Into<PathBuf>, row: impl Into<Option<usize>>, message: impl ToString) -> Self {
         Self::Malformed { path: path.into(), row: row.into(), message: message.to_string() }
     }
+}
+
+/// Names for a message, not all of a wide table's.
+fn listed(names: &[String]) -> String {
+    const N_SHOWN: usize = 50;
+    let shown = names[..names.len().min(N_SHOWN)].join(", ");
+    if names.len() > N_SHOWN { format!("{shown}, ... ({} in all)", names.len()) } else { shown }
 }

@@ -10,7 +10,7 @@ use rand::RngExt;
 
 use crate::payload::Pixels;
 use crate::random::Rng;
-use crate::{Cause, Fault};
+use crate::{Cause, Fault, webp};
 
 /// Bytes that a header may unfold to before the number of pixels is known: colour profiles have up to a few megabytes, and a compressed
 /// one can say a thousand bytes with one.
@@ -34,6 +34,7 @@ pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fau
     if is_truncated_jpeg(bytes) {
         return Err(Fault::new(Cause::Unreadable, "truncated JPEG: it has no end marker"));
     }
+    webp::check(bytes, max_pixels)?;
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| unreadable(error.into()))?;
     reader.limits(room(MAX_HEADER));
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
@@ -326,6 +327,30 @@ mod tests {
         bytes[29..33].copy_from_slice(&header_crc.to_be_bytes());
         let fault = decode_image(&bytes, 100_000_000).unwrap_err();
         assert_eq!((fault.cause, fault.detail.contains("40000 x 40000")), (Cause::TooLarge, true), "{fault}");
+    }
+
+    #[test]
+    fn a_colour_profile_that_unfolds_to_gigabytes_is_not_unfolded() {
+        let mut profile = flate2::write::ZlibEncoder::new(b"x\0\0".to_vec(), flate2::Compression::best());
+        (0..24).for_each(|_| std::io::Write::write_all(&mut profile, &[0; 1 << 20]).unwrap());
+        let chunk = [b"iCCP".as_slice(), &profile.finish().unwrap()].concat();
+        let chunk = [&(chunk.len() as u32 - 4).to_be_bytes(), chunk.as_slice(), &crc(&chunk).to_be_bytes()].concat();
+        let mut bytes = encoded(image::ImageFormat::Png);
+        bytes.splice(33..33, chunk);
+        // The profile has no part in the pixels; the decoder leaves out what is beyond its limit.
+        let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().unwrap();
+        assert_eq!(reader.into_decoder().unwrap().icc_profile().unwrap().map(|profile| profile.len()), Some(24 << 20));
+        let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().unwrap();
+        reader.limits(room(MAX_HEADER));
+        assert_eq!(reader.into_decoder().unwrap().icc_profile().unwrap(), None);
+        assert_eq!(decode_image(&bytes, 10_000).unwrap().width(), 40);
+    }
+
+    #[test]
+    fn a_thin_picture_is_not_stretched_through_gigabytes() {
+        let picture = DynamicImage::from(image::GrayImage::new(1, 60_000));
+        let framing = Framing { height: 4, width: 4096, shorter_side: None, interpolation: Interpolation::Bilinear };
+        assert_eq!(framing.pixels(&picture, 1).unwrap_err().cause, Cause::TooLarge);
     }
 
     /// CRC-32 as PNG has it.

@@ -27,6 +27,7 @@ pub mod source;
 pub mod split;
 mod spool;
 mod table;
+mod webp;
 
 pub use audio::{AudioAugmentation, Waveform};
 pub use batch::{Batch, Column, Values};

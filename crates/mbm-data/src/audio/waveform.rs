@@ -256,6 +256,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn every_format_gives_the_same_tone() {
+        // 0.1 seconds of 440 Hz at 8 kHz by SoX 14.4.2: `sox -n -r 8000 -c 1 tone.ogg synth 0.1 sine 440`.
+        let files: [(&str, &[u8], usize); 4] = [
+            ("ogg", include_bytes!("../../tests/golden/tone.ogg"), 800),
+            ("flac", include_bytes!("../../tests/golden/tone.flac"), 800),
+            ("aiff", include_bytes!("../../tests/golden/tone.aiff"), 800),
+            ("mp3", include_bytes!("../../tests/golden/tone.mp3"), 2304),
+        ];
+        for (name, bytes, n_samples) in files {
+            let wave = Waveform::decode(bytes.to_vec(), 10.0).unwrap();
+            assert_eq!(wave.rate, 8000, "{name}");
+            assert!(wave.samples.len().abs_diff(n_samples) <= 576, "{name}: {} samples", wave.samples.len());
+            let crossings = wave.samples.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+            // A coder's own delay and ringing add a crossing or two to the 44 periods.
+            assert!((42..=60).contains(&crossings), "{name}: {crossings} periods");
+        }
+    }
+
+    #[test]
     fn zero_bytes_noise_and_a_bare_header_are_unreadable() {
         for bytes in [vec![], vec![7; 500], wav(&[], 8000)] {
             assert_eq!(Waveform::decode(bytes, 1.0).unwrap_err().cause, Cause::Unreadable);

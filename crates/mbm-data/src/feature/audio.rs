@@ -56,6 +56,9 @@ pub struct FittedAudio {
     pub deviation: Vec<f32>,
 }
 
+/// The most values of one sound's frames: a gigabyte, as of the largest picture that a model reads.
+const MAX_VALUES: usize = 1 << 28;
+
 /// Training sounds that mean and deviation are taken from.
 const N_SAMPLED: usize = 256;
 
@@ -94,11 +97,15 @@ impl AudioFitter {
     fn listen(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
         let wave = Waveform::decode(media::bytes_of(cell, folder)?, self.settings.audio_file_length_limit_in_s)?;
         let settings = &self.settings;
-        let (fitted, front_end) = self.fitted.get_or_insert_with(|| {
-            let fitted = settings.at_rate(settings.sampling_rate.unwrap_or(wave.rate));
-            let front_end = fitted.front_end();
-            (fitted, front_end)
-        });
+        let (fitted, front_end) = match &self.fitted {
+            Some(fitted) => fitted,
+            None => {
+                let fitted = settings.at_rate(settings.sampling_rate.unwrap_or(wave.rate));
+                let front_end = fitted.front_end();
+                fitted.check_size(front_end.width()).map_err(|message| Fault::new(Cause::TooLarge, message))?;
+                self.fitted.insert((fitted, front_end))
+            }
+        };
         let frames = front_end.frames(&wave.resampled(fitted.rate)?.samples);
         self.moments.resize(frames.width, Moments::default());
         for frame in frames.data.chunks(frames.width) {
@@ -139,6 +146,22 @@ impl FittedAudio {
         ((self.max_seconds * self.rate as f64).ceil() as usize).max(1)
     }
 
+    /// Steps of the longest sound.
+    fn max_steps(&self) -> usize {
+        1 + self.max_samples().saturating_sub(self.window).div_ceil(self.shift)
+    }
+
+    fn check_size(&self, width: usize) -> Result<(), String> {
+        let n_steps = self.max_steps();
+        if n_steps.saturating_mul(width) <= MAX_VALUES {
+            return Ok(());
+        }
+        let seconds = self.max_seconds;
+        Err(format!(
+            "{seconds} s would be {n_steps} frames of {width} values, in all up to {MAX_VALUES} are read; a larger window_shift_in_s or a smaller audio_file_length_limit_in_s makes them fewer"
+        ))
+    }
+
     fn front_end(&self) -> Arc<FrontEnd> {
         FrontEnd::planned((self.front_end, self.rate, self.window, self.shift, self.n_bands, self.n_coefficients))
     }
@@ -173,8 +196,7 @@ impl Preprocess for FittedAudio {
     }
 
     fn shape(&self) -> Shape {
-        let n_shifts = self.max_samples().saturating_sub(self.window).div_ceil(self.shift);
-        Shape::Frames { width: self.mean.len(), max_steps: 1 + n_shifts }
+        Shape::Frames { width: self.mean.len(), max_steps: self.max_steps() }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -182,6 +204,7 @@ impl Preprocess for FittedAudio {
         ensure((1..=*RATES.end()).contains(&self.window) && (1..=*RATES.end()).contains(&self.shift), "the window")?;
         ensure((0.0..=3600.0).contains(&self.max_seconds), "the length limit")?;
         ensure((2..=512).contains(&self.n_bands) && (1..=self.n_bands).contains(&self.n_coefficients), "the number of bands")?;
+        self.check_size(self.mean.len())?;
         ensure(are_moments(&self.mean, &self.deviation, self.front_end().width()), "the mean or deviation")
     }
 }
@@ -190,6 +213,21 @@ impl Preprocess for FittedAudio {
 mod tests {
     use super::*;
     use crate::audio::tests::{tone, wav};
+
+    #[test]
+    fn settings_that_would_make_terabytes_of_an_hour_are_an_error_that_says_what_to_change() {
+        let settings = AudioPreprocessing {
+            r#type: FrontEndKind::Spectrogram,
+            audio_file_length_limit_in_s: 3600.0,
+            window_length_in_s: 1.0,
+            window_shift_in_s: 0.001,
+            ..mbm_config::defaults()
+        };
+        let mut fitter = settings.fitter();
+        fitter.observe(&Cell::Bytes(wav(&tone(440.0, 8000, 0.1), 8000)), Path::new("."));
+        let error = fitter.finish().unwrap_err();
+        assert!(error.contains("3600 s would be 3599001 frames of 4097 values"), "{error}");
+    }
 
     #[test]
     fn a_sound_that_is_cut_at_its_own_rate_has_no_more_steps_than_its_shape() {
