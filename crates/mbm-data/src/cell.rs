@@ -77,6 +77,19 @@ impl Cell {
         }
     }
 
+    /// Bytes of the content.
+    pub(crate) fn n_bytes(&self) -> usize {
+        match self {
+            Cell::Empty => 0,
+            Cell::Text(text) | Cell::Json(text) => text.len(),
+            Cell::Number(_) => 8,
+            Cell::Bool(_) => 1,
+            Cell::Bytes(bytes) | Cell::NotUtf8(bytes) => bytes.len(),
+            Cell::Numbers(values) => 8 * values.len(),
+            Cell::Words(words) => words.iter().map(|word| word.len() + 1).sum(),
+        }
+    }
+
     /// A number that equal cells share and others do not: the first eight bytes of the content's SHA-256; 0 for an empty cell.
     pub fn item(&self) -> u64 {
         if *self == Cell::Empty {

@@ -95,7 +95,7 @@ impl Seen {
         text.hash(&mut hasher);
         self.distinct.insert(hasher.finish());
         let text = beginning(text);
-        let is_split = matches!(text.to_ascii_lowercase().as_str(), "train" | "val" | "validation" | "test");
+        let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
         self.n_splits += usize::from(is_split);
         self.n_picture_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
         self.n_sound_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));

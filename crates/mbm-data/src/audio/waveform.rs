@@ -268,9 +268,10 @@ pub(crate) mod tests {
             let wave = Waveform::decode(bytes.to_vec(), 10.0).unwrap();
             assert_eq!(wave.rate, 8000, "{name}");
             assert!(wave.samples.len().abs_diff(n_samples) <= 576, "{name}: {} samples", wave.samples.len());
-            let crossings = wave.samples.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
-            // A coder's own delay and ringing add a crossing or two to the 44 periods.
-            assert!((42..=60).contains(&crossings), "{name}: {crossings} periods");
+            // A tone as loud as this rises by a third of its height at each crossing; what a coder adds before and behind it is quiet.
+            let rises = |pair: &&[f32]| pair[0] < 0.0 && pair[1] >= 0.0 && pair[1] - pair[0] > 0.1;
+            let n_periods = wave.samples.windows(2).filter(rises).count();
+            assert!((42..=46).contains(&n_periods), "{name}: {n_periods} periods");
         }
     }
 

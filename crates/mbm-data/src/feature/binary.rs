@@ -40,11 +40,10 @@ impl BinaryPreprocessing {
 
 /// The truth of a usual word or number.
 pub fn as_bool(text: &str) -> Option<bool> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "t" | "yes" | "y" | "1" | "1.0" | "on" => Some(true),
-        "false" | "f" | "no" | "n" | "0" | "0.0" | "off" => Some(false),
-        _ => None,
-    }
+    const TRUE: [&str; 7] = ["true", "t", "yes", "y", "1", "1.0", "on"];
+    const FALSE: [&str; 7] = ["false", "f", "no", "n", "0", "0.0", "off"];
+    let is_one_of = |words: [&str; 7]| words.iter().any(|word| word.eq_ignore_ascii_case(text.trim()));
+    if is_one_of(TRUE) { Some(true) } else { is_one_of(FALSE).then_some(false) }
 }
 
 impl Fitter for BinaryFitter {

@@ -3,6 +3,7 @@
 mod class_folder;
 mod coco;
 mod delimited;
+mod deltas;
 mod idx;
 mod json_lines;
 mod pages;
@@ -176,14 +177,10 @@ mod tests {
     }
 
     /// One row of each column: whole numbers, words, and lists of numbers.
-    fn parquet(compression: parquet::basic::Compression, n_rows: usize) -> Vec<u8> {
+    fn parquet(properties: parquet::file::properties::WriterPropertiesBuilder, n_rows: usize) -> Vec<u8> {
         use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
-        use parquet::file::properties::{WriterProperties, WriterVersion};
         let schema = "message m { required int64 a; optional binary b (UTF8); optional group c (LIST) { repeated group list { optional double element; } } }";
         let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
-        let properties = WriterProperties::builder()
-            .set_compression(compression)
-            .set_writer_version(if n_rows.is_multiple_of(2) { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 });
         let mut bytes = Vec::new();
         let mut writer = parquet::file::writer::SerializedFileWriter::new(&mut bytes, schema, properties.build().into()).unwrap();
         let mut group = writer.next_row_group().unwrap();
@@ -204,19 +201,28 @@ mod tests {
     }
 
     #[test]
-    fn parquet_files_of_equal_cells_pass_whatever_they_are_compressed_with() {
-        use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+    fn parquet_files_of_equal_cells_pass_whatever_they_are_written_with() {
+        use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
+        use parquet::file::properties::{WriterProperties, WriterVersion};
+        let compressed = |compression| WriterProperties::builder().set_compression(compression);
+        let delta =
+            |encoding| WriterProperties::builder().set_dictionary_enabled(false).set_column_encoding("b".into(), encoding);
         let ways = [
-            Compression::UNCOMPRESSED,
-            Compression::SNAPPY,
-            Compression::GZIP(GzipLevel::default()),
-            Compression::ZSTD(ZstdLevel::default()),
-            Compression::LZ4_RAW,
+            compressed(Compression::UNCOMPRESSED),
+            compressed(Compression::SNAPPY),
+            compressed(Compression::GZIP(GzipLevel::default())),
+            compressed(Compression::ZSTD(ZstdLevel::default())),
+            compressed(Compression::LZ4_RAW),
+            delta(Encoding::DELTA_LENGTH_BYTE_ARRAY),
+            delta(Encoding::DELTA_BYTE_ARRAY),
         ];
-        for (compression, n_rows) in ways.into_iter().flat_map(|way| [(way, 1), (way, 30_000), (way, 30_001)]) {
-            let table = table("t.parquet", &parquet(compression, n_rows)).unwrap();
-            let want = [Cell::Number(7.0), Cell::Text("red".into()), Cell::Numbers(vec![0.0, 0.0])];
-            assert_eq!((table.n_rows(), table.row(0).unwrap()), (n_rows, want.to_vec()), "{compression}");
+        let versions = [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0];
+        for (way, version) in ways.iter().flat_map(|way| versions.map(|version| (way, version))) {
+            for n_rows in [1, 20_000] {
+                let table = table("t.parquet", &parquet(way.clone().set_writer_version(version), n_rows)).unwrap();
+                let want = [Cell::Number(7.0), Cell::Text("red".into()), Cell::Numbers(vec![0.0, 0.0])];
+                assert_eq!((table.n_rows(), table.row(0).unwrap()), (n_rows, want.to_vec()), "{way:?} {version:?}");
+            }
         }
     }
 

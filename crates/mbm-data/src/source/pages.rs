@@ -25,24 +25,35 @@ const FREE_LISTED: u64 = 1 << 22;
 /// Bytes that a header is looked for in; statistics may make it long.
 const HEADER: [usize; 2] = [1 << 12, 1 << 24];
 
-/// Refuses a file that claims too much.
+/// A column in a group of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub group_idx: usize,
+    pub column_idx: usize,
+}
+
+/// Refuses a file that claims too much; the columns with pages in delta encodings, whose content claims sizes as well.
 ///
 /// # Errors
 /// What is out of proportion, or a page that is not there.
-pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<(), String> {
+pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, String> {
     let n_bytes = file.metadata().map_err(|error| error.to_string())?.len();
     let groups = metadata.row_groups();
     let n_rows = groups.iter().try_fold(0, |n_rows: u64, group| n_rows.checked_add(u64::try_from(group.num_rows()).ok()?));
     let n_rows = n_rows.ok_or("the number of rows is negative or beyond all bounds")?;
     within("rows", n_rows, FREE_ROWS.max(n_bytes.saturating_mul(ROWS_OF_BYTE)))?;
-    let mut n_listed = 0;
-    for column in groups.iter().flat_map(|group| group.columns()) {
-        let n_values = check_pages(file, column).map_err(|message| format!("column {}: {message}", column.column_path()))?;
-        if column.column_descr().max_rep_level() > 0 {
-            n_listed += n_values;
+    let (mut n_listed, mut deltas) = (0, Vec::new());
+    for (group_idx, group) in groups.iter().enumerate() {
+        for (column_idx, column) in group.columns().iter().enumerate() {
+            let found = check_pages(file, column).map_err(|message| format!("column {}: {message}", column.column_path()))?;
+            if column.column_descr().max_rep_level() > 0 {
+                n_listed += found.n_values;
+            }
+            deltas.extend(found.has_deltas.then_some(Chunk { group_idx, column_idx }));
         }
     }
-    within("values in lists", n_listed, FREE_LISTED.max(n_bytes.saturating_mul(LISTED_OF_BYTE)))
+    within("values in lists", n_listed, FREE_LISTED.max(n_bytes.saturating_mul(LISTED_OF_BYTE)))?;
+    Ok(deltas)
 }
 
 fn within(what: &str, n_found: u64, most: u64) -> Result<(), String> {
@@ -54,13 +65,20 @@ fn within(what: &str, n_found: u64, most: u64) -> Result<(), String> {
     ))
 }
 
-/// Values, those in lists and missing ones included, of a column in a group of rows.
-fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<u64, String> {
+/// What the pages of a column hold.
+#[derive(Default)]
+struct Found {
+    /// Values, those in lists and missing ones included.
+    n_values: u64,
+    has_deltas: bool,
+}
+
+fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, String> {
     let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
     let place = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
     let (mut start, n_bytes) = place.ok_or("its place is negative")?;
     let end = start.saturating_add(n_bytes);
-    let mut n_values = 0u64;
+    let mut found = Found::default();
     while start < end {
         let (mut page, n_header) = page_at(file, start, end).ok_or("a page has no header")?;
         start += n_header;
@@ -75,9 +93,10 @@ fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<u64, String>
             check_gzip(file, start, &page).map_err(|error| error.to_string())?;
         }
         start += page.compressed;
-        n_values = n_values.saturating_add(page.n_values);
+        found.n_values = found.n_values.saturating_add(page.n_values);
+        found.has_deltas |= matches!(page.encoding, DELTA_LENGTHS | DELTA_WORDS);
     }
-    Ok(n_values)
+    Ok(found)
 }
 
 /// The reader unfolds gzip whatever size the header says.
@@ -101,7 +120,12 @@ struct Page {
     /// Bytes before what is compressed.
     n_level_bytes: u64,
     is_compressed: bool,
+    encoding: u64,
 }
+
+/// `DELTA_LENGTH_BYTE_ARRAY` and `DELTA_BYTE_ARRAY`.
+const DELTA_LENGTHS: u64 = 6;
+const DELTA_WORDS: u64 = 7;
 
 impl Page {
     fn check(&self) -> Result<(), String> {
@@ -116,11 +140,17 @@ impl Page {
         thrift.fields(|thrift, field, kind| match (field, kind) {
             (2, INTEGER) => thrift.size().map(|size| page.unfolded = size),
             (3, INTEGER) => thrift.size().map(|size| page.compressed = size),
-            (5, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_values)]),
+            (5, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_values), (2, &mut page.encoding)]),
             (7, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_words)]),
             (8, STRUCT) => {
                 let (mut definitions, mut repetitions, mut is_plain) = (0, 0, 0);
-                let fields = &mut [(1, &mut page.n_values), (5, &mut definitions), (6, &mut repetitions), (7, &mut is_plain)];
+                let fields = &mut [
+                    (1, &mut page.n_values),
+                    (4, &mut page.encoding),
+                    (5, &mut definitions),
+                    (6, &mut repetitions),
+                    (7, &mut is_plain),
+                ];
                 thrift.sizes(fields)?;
                 page.n_level_bytes = definitions.checked_add(repetitions)?;
                 page.is_compressed = is_plain != u64::from(FALSE);

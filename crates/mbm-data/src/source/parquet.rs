@@ -6,8 +6,15 @@ use std::path::{Path, PathBuf};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 
-use super::{MAX_COLUMNS, Source, pages, parent};
+use super::deltas::{self, Levels};
+use super::pages::{self, Chunk};
+use super::{MAX_COLUMNS, Source, parent};
 use crate::{Cell, DataError, Row};
+
+/// The most bytes of cells that a byte of the file may become, and bytes that every file may become: a word of a dictionary stands there
+/// once for all rows that have it.
+const MAX_RATIO: u64 = 200;
+const FREE: u64 = 1 << 32;
 
 pub(super) struct Parquet {
     path: PathBuf,
@@ -21,7 +28,10 @@ impl Parquet {
         let file = File::open(path).map_err(DataError::io(path))?;
         let pages = file.try_clone().map_err(DataError::io(path))?;
         let reader = SerializedFileReader::new(file).map_err(|error| DataError::malformed(path, None, error))?;
-        pages::check(&pages, reader.metadata()).map_err(|message| DataError::malformed(path, None, message))?;
+        let chunks = pages::check(&pages, reader.metadata()).map_err(|message| DataError::malformed(path, None, message))?;
+        for chunk in chunks {
+            check_deltas(&reader, chunk).map_err(|message| DataError::malformed(path, None, message))?;
+        }
         let schema = reader.metadata().file_metadata().schema();
         if !(1..=MAX_COLUMNS).contains(&schema.get_fields().len()) {
             let message = format!("{} columns, a table has 1 to {MAX_COLUMNS}", schema.get_fields().len());
@@ -43,12 +53,35 @@ impl Source for Parquet {
 
     fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
         let rows = self.reader.get_row_iter(None).map_err(|error| DataError::malformed(&self.path, None, error))?;
+        let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
+        let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
         for (row_idx, record) in rows.enumerate() {
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
-            sink(record.into_columns().into_iter().map(|(_, field)| cell(field)).collect())?;
+            let row: Row = record.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
+            let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
+            n_left = n_left.checked_sub(n_cells).ok_or_else(|| {
+                DataError::malformed(
+                    &self.path,
+                    row_idx + 1,
+                    format!("the cells up to here take more than {MAX_RATIO} times the file"),
+                )
+            })?;
+            sink(row)?;
         }
         Ok(())
     }
+}
+
+/// Holds the lengths in pages of delta encodings against the number of values.
+fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(), String> {
+    let Chunk { group_idx, column_idx } = chunk;
+    let description = reader.metadata().row_group(group_idx).column(column_idx).column_descr();
+    let levels = Levels { max_definition: description.max_def_level(), max_repetition: description.max_rep_level() };
+    let pages = reader.get_row_group(group_idx).and_then(|group| group.get_column_page_reader(column_idx));
+    for page in pages.map_err(|error| error.to_string())? {
+        deltas::check(&page.map_err(|error| error.to_string())?, levels)?;
+    }
+    Ok(())
 }
 
 fn cell(field: Field) -> Cell {
