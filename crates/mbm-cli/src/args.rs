@@ -491,9 +491,16 @@ pub struct Serve {
     /// Connections at a time.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
-    /// How long a request may take.
+    /// The most that all requests may hold together; bodies wait a second for their share and are then refused with status 429.
+    #[arg(long, default_value = "1GB", value_parser = bytes)]
+    pub max_memory_for_requests: u64,
+    /// How long a request may take, and a connection stand still.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
+    /// A name that the server is asked by, such as the one that a proxy has, or '*' for any; may be given several times. Beyond
+    /// this machine (--host) one is needed, or an API key.
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
     /// A file with the key that clients must send; the variable MBM_API_KEY does the same.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
@@ -503,7 +510,7 @@ pub struct Serve {
     /// A host (with its port, if it has one) that pictures and sounds may be fetched from; may be given several times.
     #[arg(long, value_name = "HOST")]
     pub url_host: Vec<String>,
-    /// A site whose pages may read answers, such as https://example.com; may be given several times.
+    /// A site whose pages may ask and read answers, such as https://example.com; may be given several times.
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
     /// How long the cells of a row may be read.

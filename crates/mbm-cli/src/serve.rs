@@ -14,7 +14,7 @@ use crate::retrieval::store;
 /// Serves until Ctrl-C or SIGTERM, then answers what was accepted; a second Ctrl-C ends at once.
 pub fn serve(args: Serve) -> Result<()> {
     let api_key = api_key(&args)?;
-    if api_key.is_none() && !args.host.is_loopback() {
+    if api_key.is_none() && !args.host.is_loopback() && !args.allowed_host.is_empty() {
         eprintln!("warning: {} can be reached from elsewhere and there is no API key; set MBM_API_KEY", args.host);
     }
     let server = Server::open(Settings {
@@ -25,8 +25,10 @@ pub fn serve(args: Serve) -> Result<()> {
         max_batch_delay: args.max_batch_delay,
         queue_size: args.queue_size as usize,
         max_body_size: args.max_body_size as usize,
+        max_memory_for_requests: args.max_memory_for_requests as usize,
         max_connections: args.max_connections as usize,
         timeout: args.timeout,
+        allowed_hosts: args.allowed_host,
         api_key,
         media_root: args.media_root,
         url_hosts: args.url_host,

@@ -216,7 +216,7 @@ fn a_model_is_served_until_it_is_told_to_end() {
         let (mut server, address) = start();
         let mut stream = std::net::TcpStream::connect(&address).unwrap();
         let body = "{\"size\": 3, \"colour\": \"red\"}";
-        let head = "POST /predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+        let head = "POST /predict HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json";
         write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
         let answer = std::io::read_to_string(&mut stream).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("price_predictions"), "{answer}");

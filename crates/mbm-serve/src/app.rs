@@ -3,11 +3,13 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::budget::Budget;
 use crate::cells::Media;
 use crate::engine::Engine;
 use crate::metrics::Metrics;
 use crate::served::Served;
 use crate::settings::Settings;
+use crate::site::Sites;
 
 /// A server's state.
 pub(crate) struct App {
@@ -15,15 +17,20 @@ pub(crate) struct App {
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub media: Media,
+    /// The memory of all requests.
+    pub budget: Arc<Budget>,
+    /// Whose pages may ask.
+    pub sites: Sites,
     /// Whether the server is about to stop.
     pub is_stopping: AtomicBool,
     served: RwLock<Arc<Served>>,
 }
 
 impl App {
-    pub fn new(settings: Settings, engine: Engine, metrics: Arc<Metrics>, media: Media, served: Served) -> Self {
+    pub fn new(settings: Settings, sites: Sites, engine: Engine, metrics: Arc<Metrics>, media: Media, served: Served) -> Self {
         let served = RwLock::new(Arc::new(served));
-        Self { settings, engine, metrics, media, is_stopping: AtomicBool::new(false), served }
+        let budget = Arc::new(Budget::new(settings.max_memory_for_requests, settings.max_body_size));
+        Self { settings, engine, metrics, media, budget, sites, is_stopping: AtomicBool::new(false), served }
     }
 
     /// What is served now; a request keeps what it began with.

@@ -1,38 +1,32 @@
-//! Bodies: JSON, or forms with files.
+//! Bodies: JSON, or forms with files. They are read in one piece, within the budget, and then taken apart by threads for such work.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::multipart::{Field, MultipartError};
-use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::{HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::budget::{Held, PER_BODY};
 use crate::cells::{Given, GivenRow};
 use crate::problem::{Problem, ProblemKind};
+use crate::weight::weight;
 
 /// A body of JSON, read as `T`.
 pub(crate) struct Json<T>(pub T);
 
-/// A body of JSON or a form.
+/// A body that is one row: JSON or a form.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Body {
-    /// JSON.
-    Json(Value),
-    /// The fields of a form, files with their names.
-    Form(Vec<FormField>),
-}
+pub(crate) struct Row(pub GivenRow);
 
-/// A field of a form.
-#[derive(Debug, PartialEq)]
-pub(crate) struct FormField {
-    pub name: String,
-    pub file_name: Option<String>,
-    pub content: Bytes,
-}
-
-/// Rows of a request, and the form that they came in.
+/// A body that is several rows, and the form that they came in: a list, `{"rows": [..]}`, pandas' `split` form, or a form whose field
+/// `dataset` holds one of these and whose files are named in it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows {
     pub rows: Vec<GivenRow>,
@@ -40,86 +34,220 @@ pub(crate) struct Rows {
     pub index: Option<Vec<Value>>,
 }
 
-/// Fields of a form, at most.
+/// A body, read but not taken apart.
+struct Content {
+    bytes: Bytes,
+    content_type: HeaderValue,
+    held: Held,
+}
+
+/// A field of a form.
+#[derive(Debug, PartialEq)]
+struct FormField {
+    name: String,
+    file_name: Option<String>,
+    content: Bytes,
+}
+
+/// Fields of a form, at most: a file for each of ten inputs of the thousand rows that the queue has room for by default.
 const MAX_FIELDS: usize = 10_000;
 
-fn kind(request: &Request) -> String {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    value.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase()
-}
+/// Bytes in the names and values of a part's headers, at most. A name and a file's name need a few hundred; nginx lets a whole header
+/// have 8 KiB by default.
+const MAX_PART_HEADERS: usize = 8 << 10;
 
-async fn bytes(request: Request) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemKind::TooLarge, "the body is larger than this server takes"),
-        _ => Problem::validation(rejection.body_text()),
-    })
-}
+/// What a field takes beside its content and its names.
+const PER_FIELD: usize = size_of::<FormField>() + 64;
 
-async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
-    serde_json::from_slice(&bytes(request).await?).map_err(|error| Problem::validation(format!("the body: {error}")))
-}
+const JSON: &str = "application/json";
+const FORM: &str = "multipart/form-data";
+const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        match kind(&request).as_str() {
-            "application/json" => json(request).await.map(Self),
-            other => Err(unsupported(other, "application/json")),
-        }
+        let read = |content: Content| content.json("the body", content.bytes.clone()).map(Self);
+        Content::of(request, &[JSON]).await?.taken_apart(read).await
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Body {
+impl<S: Send + Sync> FromRequest<S> for Row {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        match kind(&request).as_str() {
-            "application/json" => json(request).await.map(Self::Json),
-            "multipart/form-data" => {
-                let form = Multipart::from_request(request, &()).await;
-                fields(form.map_err(|rejection| Problem::validation(rejection.body_text()))?).await.map(Self::Form)
-            }
-            "application/x-www-form-urlencoded" => {
-                let content = bytes(request).await?;
-                let pairs = form_urlencoded::parse(&content).take(MAX_FIELDS);
-                if content.trim_ascii_start().starts_with(b"{") {
-                    return Err(Problem::validation(
-                        "this looks like JSON: say so with the header 'content-type: application/json'",
-                    ));
-                }
-                let field = |(name, value): (Cow<str>, Cow<str>)| FormField {
-                    name: name.into_owned(),
-                    file_name: None,
-                    content: value.into_owned().into(),
-                };
-                Ok(Self::Form(pairs.map(field).collect()))
-            }
-            other => Err(unsupported(other, "application/json, multipart/form-data, application/x-www-form-urlencoded")),
-        }
+        let read = |content: Content| match content.kind().as_str() {
+            JSON => row(content.json("the body", content.bytes.clone())?),
+            _ => content.fields()?.into_iter().map(FormField::given).collect(),
+        };
+        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.taken_apart(read).await.map(Self)
     }
 }
 
-fn unsupported(found: &str, allowed: &str) -> Problem {
-    Problem::new(ProblemKind::UnsupportedMediaType, format!("content type '{found}'; there are: {allowed}"))
+impl<S: Send + Sync> FromRequest<S> for Rows {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let read = |content: Content| match content.kind().as_str() {
+            JSON => rows(content.json("the body", content.bytes.clone())?),
+            _ => rows_of_form(&content),
+        };
+        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.taken_apart(read).await
+    }
 }
 
-async fn fields(mut form: Multipart) -> Result<Vec<FormField>, Problem> {
-    let wrong = |error: MultipartError| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemKind::TooLarge, "the form is larger than this server takes"),
-        _ => Problem::validation(format!("the form: {}", error.body_text())),
-    };
-    let mut fields = Vec::new();
-    while let Some(field) = form.next_field().await.map_err(wrong)? {
+fn unsupported(found: &str, allowed: &[&str]) -> Problem {
+    let message = format!("content type '{found}'; there are: {}", allowed.join(", "));
+    Problem::new(ProblemKind::UnsupportedMediaType, message)
+}
+
+/// What comes before parameters in a content type, in small letters.
+fn kind(content_type: &HeaderValue) -> String {
+    let value = content_type.to_str().unwrap_or("");
+    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(ProblemKind::TooLarge, format!("the body is larger than the {limit} bytes that this server takes"))
+}
+
+impl Content {
+    /// Reads the body of a request, if its kind is allowed and when there is memory for it.
+    async fn of(request: Request, allowed: &[&str]) -> Result<Self, Problem> {
+        let held = Held::current();
+        let (parts, body) = request.into_parts();
+        let content_type = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
+        let kind = kind(&content_type);
+        if !allowed.contains(&kind.as_str()) {
+            return Err(unsupported(&kind, allowed));
+        }
+        let bytes = read(body, &held).await?;
+        held.take(bytes.len())?;
+        Ok(Self { bytes, content_type, held })
+    }
+
+    /// Runs what takes the body apart; the body itself is gone when it is done.
+    async fn taken_apart<T: Send + 'static>(
+        self,
+        read: impl FnOnce(Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (held, n_bytes) = (self.held.clone(), self.bytes.len());
+        let taken_apart = held.work(n_bytes, move || read(self)).await?;
+        held.release(n_bytes);
+        Ok(taken_apart)
+    }
+
+    fn kind(&self) -> String {
+        kind(&self.content_type)
+    }
+
+    /// A text as JSON, if the request may hold its values.
+    fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, Problem> {
+        let placed = |problem: Problem| Problem { message: format!("{what}: {}", problem.message), ..problem };
+        self.held.take(weight(&text, self.held.max_unfolded()).map_err(placed)?)?;
+        serde_json::from_slice(&text).map_err(|error| Problem::validation(format!("{what}: {error}")))
+    }
+
+    fn fields(&self) -> Result<Vec<FormField>, Problem> {
+        match self.kind().as_str() {
+            URL_ENCODED => self.url_encoded(),
+            _ => {
+                // The form is copied once; fields share the copy.
+                self.held.take(self.bytes.len())?;
+                at_once(self.multipart())
+            }
+        }
+    }
+
+    fn url_encoded(&self) -> Result<Vec<FormField>, Problem> {
+        if self.bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Problem::validation("this looks like JSON: say so with the header 'content-type: application/json'"));
+        }
+        self.held.take(self.bytes.len())?;
+        let mut fields = Vec::new();
+        for (name, value) in form_urlencoded::parse(&self.bytes) {
+            let field = FormField { name: name.into_owned(), file_name: None, content: value.into_owned().into() };
+            self.add(&mut fields, field)?;
+        }
+        Ok(fields)
+    }
+
+    async fn multipart(&self) -> Result<Vec<FormField>, Problem> {
+        let mut request = Request::new(Body::from(self.bytes.clone()));
+        request.headers_mut().insert(header::CONTENT_TYPE, self.content_type.clone());
+        // The body is read already, within its limit.
+        DefaultBodyLimit::disable().apply(&mut request);
+        let form = Multipart::from_request(request, &()).await;
+        let mut form = form.map_err(|rejection| Problem::validation(rejection.body_text()))?;
+        let mut fields = Vec::new();
+        while let Some(field) = form.next_field().await.map_err(wrong)? {
+            self.add(&mut fields, form_field(field).await?)?;
+        }
+        Ok(fields)
+    }
+
+    fn add(&self, fields: &mut Vec<FormField>, field: FormField) -> Result<(), Problem> {
         if fields.len() == MAX_FIELDS {
-            return Err(Problem::new(ProblemKind::TooLarge, format!("a form of more than {MAX_FIELDS} fields")));
+            return Err(Problem::new(ProblemKind::TooLarge, format!("a form of more than {MAX_FIELDS} fields; send several")));
         }
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        let (name, file_name) = (owned(Field::name(&field)), owned(field.file_name()));
-        let name = name.ok_or_else(|| Problem::validation("a field of the form has no name"))?;
-        fields.push(FormField { name, file_name, content: field.bytes().await.map_err(wrong)? });
+        self.held.take(PER_FIELD + field.name.len() + field.file_name.as_ref().map_or(0, String::len))?;
+        fields.push(field);
+        Ok(())
     }
-    Ok(fields)
+}
+
+/// The bytes of a body. What it says of its length is reserved before anything is read, else what has come so far.
+async fn read(mut body: Body, held: &Held) -> Result<Bytes, Problem> {
+    let limit = held.max_body();
+    let length = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
+    if length > limit {
+        return Err(too_large(limit));
+    }
+    held.reserve(PER_BODY * length).await?;
+    let mut content = Vec::with_capacity(length);
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| Problem::validation(format!("the body: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > limit - content.len() {
+            return Err(too_large(limit));
+        }
+        held.reserve(PER_BODY * (content.len() + data.len())).await?;
+        content.extend_from_slice(&data);
+    }
+    Ok(content.into())
+}
+
+/// What a future gives that has everything it needs.
+fn at_once<T>(future: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(Problem::validation("the form: it ends too early")),
+    }
+}
+
+fn wrong(error: MultipartError) -> Problem {
+    Problem::validation(format!("the form: {}", error.body_text()))
+}
+
+async fn form_field(mut field: Field<'_>) -> Result<FormField, Problem> {
+    let n_bytes = header_bytes(field.headers());
+    if n_bytes > MAX_PART_HEADERS {
+        let message = format!("the headers of a field have {n_bytes} bytes, the limit is {MAX_PART_HEADERS}");
+        return Err(Problem::new(ProblemKind::TooLarge, message));
+    }
+    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let (name, file_name) = (owned(field.name()), owned(field.file_name()));
+    let name = name.ok_or_else(|| Problem::validation("a field of the form has no name"))?;
+    // The whole form is there, so a field is one piece of it.
+    let mut content = field.chunk().await.map_err(wrong)?.unwrap_or_default();
+    while let Some(more) = field.chunk().await.map_err(wrong)? {
+        content = [content, more].concat().into();
+    }
+    Ok(FormField { name, file_name, content })
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// How many rows a body holds, read as `/batch_predict` reads it: the readers of foreign bytes without a model behind them.
@@ -129,65 +257,54 @@ async fn fields(mut form: Multipart) -> Result<Vec<FormField>, Problem> {
 pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize, String> {
     let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(content.into());
     let request = request.map_err(|error| error.to_string())?;
-    let rows = Body::from_request(request, &()).await.and_then(Body::into_rows);
+    let rows = Rows::from_request(request, &()).await;
     rows.map(|rows| rows.rows.len()).map_err(|problem| problem.message)
 }
 
 impl FormField {
-    fn given(self) -> Result<(String, Given), Problem> {
-        match self.file_name {
-            Some(_) => Ok((self.name, Given::File(self.content))),
-            None => text(&self.name, &self.content).map(|text| (self.name, Given::Json(Value::String(text)))),
-        }
+    fn given(self) -> Result<(Arc<str>, Given), Problem> {
+        let given = match self.file_name {
+            Some(_) => Given::File(self.content),
+            None => Given::Json(Value::String(text(&self.name, self.content)?)),
+        };
+        Ok((self.name.into(), given))
     }
 }
 
-fn text(name: &str, content: &[u8]) -> Result<String, Problem> {
-    String::from_utf8(content.to_vec()).map_err(|_| Problem::validation(format!("'{name}' is not UTF-8")))
+fn text(name: &str, content: Bytes) -> Result<String, Problem> {
+    String::from_utf8(content.into()).map_err(|_| Problem::validation(format!("'{name}' is not UTF-8")))
 }
 
-impl Body {
-    /// One row.
-    pub fn into_row(self) -> Result<GivenRow, Problem> {
-        match self {
-            Self::Json(value) => row(value),
-            Self::Form(fields) => fields.into_iter().map(FormField::given).collect(),
-        }
+/// The rows of a form's field `dataset`, with the form's files in place of their names.
+fn rows_of_form(content: &Content) -> Result<Rows, Problem> {
+    let (dataset, files): (Vec<_>, Vec<_>) = content.fields()?.into_iter().partition(|field| field.file_name.is_none());
+    let [dataset] = <[FormField; 1]>::try_from(dataset)
+        .map_err(|_| Problem::validation("the form needs one field 'dataset' beside its files"))?;
+    if dataset.name != "dataset" {
+        return Err(Problem::validation(format!("the form has a field '{}' and no 'dataset'", dataset.name)));
     }
-
-    /// Several rows: a list, `{"rows": [..]}`, pandas' `split` form, or a form whose field `dataset` holds one of these and whose files
-    /// are named in it.
-    pub fn into_rows(self) -> Result<Rows, Problem> {
-        match self {
-            Self::Json(value) => rows(value),
-            Self::Form(fields) => {
-                let (dataset, files): (Vec<_>, Vec<_>) = fields.into_iter().partition(|field| field.file_name.is_none());
-                let [dataset] = <[FormField; 1]>::try_from(dataset)
-                    .map_err(|_| Problem::validation("the form needs one field 'dataset' beside its files"))?;
-                if dataset.name != "dataset" {
-                    return Err(Problem::validation(format!("the form has a field '{}' and no 'dataset'", dataset.name)));
-                }
-                let value = serde_json::from_slice(&dataset.content);
-                let mut rows = rows(value.map_err(|error| Problem::validation(format!("dataset: {error}")))?)?;
-                rows.rows.iter_mut().flatten().for_each(|(_, given)| put_file(given, &files));
-                Ok(rows)
-            }
-        }
+    let mut rows = rows(content.json("dataset", dataset.content)?)?;
+    let mut by_name: HashMap<String, Bytes> = HashMap::with_capacity(files.len());
+    for FormField { file_name, content, .. } in files {
+        // The first of a name counts.
+        file_name.map(|name| by_name.entry(name).or_insert(content));
     }
+    rows.rows.iter_mut().flatten().for_each(|(_, given)| put_file(given, &by_name));
+    Ok(rows)
 }
 
 /// Puts a file's content in place of its name.
-fn put_file(given: &mut Given, files: &[FormField]) {
+fn put_file(given: &mut Given, files: &HashMap<String, Bytes>) {
     let Given::Json(Value::String(name)) = given else { return };
-    if let Some(file) = files.iter().find(|file| file.file_name.as_ref() == Some(name)) {
-        *given = Given::File(file.content.clone());
+    if let Some(content) = files.get(name) {
+        *given = Given::File(content.clone());
     }
 }
 
 /// A JSON object as a row.
 pub(crate) fn row(value: Value) -> Result<GivenRow, Problem> {
     match value {
-        Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name, Given::Json(value))).collect()),
+        Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name.into(), Given::Json(value))).collect()),
         _ => Err(Problem::validation("a row is a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
     }
 }
@@ -206,8 +323,8 @@ fn rows(value: Value) -> Result<Rows, Problem> {
 }
 
 fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> Result<Rows, Problem> {
-    let name = |column: &Value| column.as_str().map(str::to_owned);
-    let names = columns.iter().map(name).collect::<Option<Vec<_>>>();
+    // Rows share the names: a long one beside many rows is still there once.
+    let names = columns.iter().map(|column| column.as_str().map(Arc::from)).collect::<Option<Vec<Arc<str>>>>();
     let names = names.ok_or_else(|| Problem::validation("'columns' holds something that is no text"))?;
     let index = match rest.remove("index") {
         None => (0..data.len()).map(Value::from).collect(),
@@ -221,4 +338,91 @@ fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> 
         _ => Err(Problem::validation(format!("row {at} of 'data' is no list of {} values", names.len()))),
     };
     Ok(Rows { rows: data.into_iter().enumerate().map(row).collect::<Result<_, _>>()?, index: Some(index) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::budget::Budget;
+
+    const MULTIPART: &str = "multipart/form-data; boundary=edge";
+
+    fn part(name: &str, file_name: &str, content: &str) -> String {
+        let file_name = if file_name.is_empty() { String::new() } else { format!("; filename=\"{file_name}\"") };
+        format!("--edge\r\ncontent-disposition: form-data; name=\"{name}\"{file_name}\r\n\r\n{content}\r\n")
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    fn request(content_type: &str, content: String) -> Request {
+        Request::builder().header(header::CONTENT_TYPE, content_type).body(content.into()).unwrap()
+    }
+
+    #[test]
+    fn a_form_is_read_in_a_time_that_grows_with_its_length() {
+        let files: String = (0..9_990).map(|file| part("f", &format!("{file}.png"), "x")).collect();
+        // None of them is a file's name, so each would be compared with all.
+        let texts = vec!["\"none.png\""; 400_000].join(",");
+        let dataset = format!("{{\"columns\": [\"photo\"], \"data\": [[{}]]}}", texts.replace(',', "],["));
+        let content = format!("{}{files}--edge--\r\n", part("dataset", "", &dataset));
+        let started = Instant::now();
+        assert_eq!(block_on(rows_of_body(MULTIPART, content.into_bytes())), Ok(400_000));
+        // About 0.4 s; 4e9 comparisons of names take more than ten times the limit.
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_large_body_is_taken_apart_beside_other_requests() {
+        let budget = Arc::new(Budget::new(64 << 20, 16 << 20));
+        let ask = |content: String| {
+            let held = Held::of(&budget);
+            let read = async move {
+                let mut n_turns = 0;
+                let others = async {
+                    loop {
+                        n_turns += 1;
+                        tokio::task::yield_now().await;
+                    }
+                };
+                // The body is asked first, and others only while it is not there.
+                tokio::select! { biased; rows = Rows::from_request(request(JSON, content), &()) => assert!(rows.is_ok()), () = others => () }
+                axum::response::Response::new(n_turns.to_string().into())
+            };
+            let response = block_on(held.during(read));
+            let body = block_on(axum::body::to_bytes(response.into_body(), 100)).unwrap();
+            String::from_utf8(body.into()).unwrap().parse::<usize>().unwrap()
+        };
+        assert_eq!(ask("[{\"size\": 1}]".to_owned()), 0);
+        assert!(ask(format!("[{}]", vec!["{\"size\": 1}"; 10_000].join(","))) > 0);
+        assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn rows_share_the_names_of_their_columns() {
+        let long = "n".repeat(1000);
+        let content = format!("{{\"columns\": [\"{long}\"], \"data\": [[1], [2]]}}");
+        let rows = block_on(Rows::from_request(request(JSON, content), &())).unwrap().rows;
+        assert!(Arc::ptr_eq(&rows[0][0].0, &rows[1][0].0));
+    }
+
+    #[test]
+    fn files_take_the_place_of_their_names_and_the_first_of_a_name_counts() {
+        let dataset = part("dataset", "", "[{\"a\": \"x\"}, {\"a\": \"y\"}]");
+        let content = format!("{dataset}{}{}--edge--\r\n", part("f", "x", "first"), part("f", "x", "second"));
+        let rows = block_on(Rows::from_request(request(MULTIPART, content), &())).unwrap().rows;
+        assert_eq!(rows[0], [("a".into(), Given::File(Bytes::from_static(b"first")))]);
+        assert_eq!(rows[1], [("a".into(), Given::Json("y".into()))]);
+    }
+
+    #[test]
+    fn a_form_that_ends_too_early_is_told() {
+        for content in ["", "--edge", "--edge\r\n", "--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nabc"] {
+            let problem = block_on(Row::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
+            assert!(problem.message.starts_with("the form: "), "{}", problem.message);
+        }
+    }
 }

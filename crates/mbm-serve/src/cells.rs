@@ -1,6 +1,7 @@
 //! What a client gives for a row becomes cells. Files of the server and other hosts are only read where the settings allow it.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,8 +11,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mbm::{Cause, Cell, Fault};
 use serde_json::Value;
 
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
+use crate::budget::{Held, MAX_BODIES};
+use crate::problem::{Problem, ProblemKind, listed, shortened};
+use crate::served::{Named, Served};
 
 /// What a client gave for an input.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +47,7 @@ pub(crate) enum NoBytes {
 }
 
 /// A row as a client gave it: names and what is given for them.
-pub(crate) type GivenRow = Vec<(String, Given)>;
+pub(crate) type GivenRow = Vec<(Arc<str>, Given)>;
 
 /// Where the bytes of pictures and sounds may come from.
 #[derive(Debug, Clone)]
@@ -70,22 +72,34 @@ impl Media {
         Ok(Self { root, hosts: hosts.to_vec(), max_bytes, timeout })
     }
 
-    /// The bytes that a text stands for.
-    pub async fn bytes(&self, text: &str) -> Result<Vec<u8>, NoBytes> {
-        let text = text.trim();
-        if let Some(uri) = text.strip_prefix("data:") {
-            let content = uri.split_once(";base64,").map(|(_, content)| content);
-            return content
-                .and_then(|content| BASE64.decode(content).ok())
-                .ok_or_else(|| unreadable(Cause::Unreadable, "a data URI without base64 content"));
+    /// The bytes that a text stands for: `data:` and base64, `http:` or `https:` and a URL, `file:` and a path; without one of these the
+    /// path of a file that is there, else base64. Base64 has no colon, so what begins with one of these stands for one thing only.
+    pub async fn bytes(&self, text: String) -> Result<Vec<u8>, NoBytes> {
+        let given = text.trim();
+        if given.starts_with("data:") {
+            return decode(text).await?.ok_or_else(|| unreadable(Cause::Unreadable, "a data URI without base64 content"));
         }
-        if text.starts_with("http://") || text.starts_with("https://") {
-            return self.fetch(text).await;
+        if given.starts_with("http://") || given.starts_with("https://") {
+            return self.fetch(given).await;
         }
-        match BASE64.decode(text) {
-            Ok(bytes) => Ok(bytes),
-            Err(_) => self.read(text).await,
+        if let Some(path) = given.strip_prefix("file:") {
+            return self.read(path).await;
         }
+        if self.is_file(given).await? {
+            return self.read(given).await;
+        }
+        let path = given.get(..MAX_PATH.min(given.len())).unwrap_or_default().to_owned();
+        match decode(text).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.read(&path).await,
+        }
+    }
+
+    /// Whether a text is the path of a file that may be read.
+    async fn is_file(&self, path: &str) -> Result<bool, NoBytes> {
+        let Some(root) = self.root.clone().filter(|_| path.len() <= MAX_PATH) else { return Ok(false) };
+        let Some(path) = inside(&root, path) else { return Ok(false) };
+        on_a_thread(move || Ok(path.canonicalize().is_ok_and(|found| found.starts_with(&root) && found.is_file()))).await
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>, NoBytes> {
@@ -136,6 +150,23 @@ impl Media {
     }
 }
 
+/// The longest path that Linux takes; base64 of a picture is longer, and the disk is not asked for it.
+const MAX_PATH: usize = 4096;
+
+/// The bytes of base64, or of a data URI with it; none where it is neither.
+async fn decode(text: String) -> Result<Option<Vec<u8>>, NoBytes> {
+    let n_bytes = text.len();
+    let decode = move || {
+        let text = text.trim();
+        let content = match text.strip_prefix("data:") {
+            Some(uri) => uri.split_once(";base64,").map(|(_, content)| content),
+            None => Some(text),
+        };
+        Ok(content.and_then(|content| BASE64.decode(content).ok()))
+    };
+    Held::current().work(n_bytes, decode).await.map_err(NoBytes::Refused)
+}
+
 fn unreadable(cause: Cause, detail: impl Into<String>) -> NoBytes {
     NoBytes::Unreadable(Fault::new(cause, detail))
 }
@@ -162,31 +193,27 @@ async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, NoBytes>
 pub(crate) struct Reading<'a> {
     media: &'a Media,
     served: &'a Served,
+    held: Held,
     n_bytes: usize,
 }
 
-/// What the media of a request may hold together, as a multiple of what its body may.
-const MAX_BODIES: usize = 8;
-
 impl<'a> Reading<'a> {
     pub fn new(media: &'a Media, served: &'a Served) -> Self {
-        Self { media, served, n_bytes: 0 }
+        Self { media, served, held: Held::current(), n_bytes: 0 }
     }
 
     /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
     pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, Problem> {
         let predictor = &self.served.predictor;
         let mut unread = Vec::new();
+        // Others have a turn between rows.
+        tokio::task::yield_now().await;
         let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
         for (name, given) in row {
-            let is_it = |field: &&mbm::Field| field.name == name || field.column == name;
-            let Some(at) = predictor.inputs.iter().position(|field| is_it(&field)) else {
-                if predictor.outputs.iter().any(|field| is_it(&field)) {
-                    continue;
-                }
-                let names: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-                let message = format!("'{name}' is no input of the model; there are: {}", names.join(", "));
-                return Err(Problem::validation(message));
+            let at = match self.served.named(&name) {
+                Some(Named::Input(at)) => at,
+                Some(Named::Output) => continue,
+                None => return Err(self.unknown(&name)),
             };
             if cells[at].is_some() {
                 return Err(Problem::validation(format!("'{name}' is given twice")));
@@ -210,7 +237,7 @@ impl<'a> Reading<'a> {
             (Given::Json(Value::Null), true) => Ok(Cell::Empty),
             (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
             (Given::Json(Value::String(text)), true) => {
-                let bytes = match self.media.bytes(&text).await {
+                let bytes = match self.media.bytes(text).await {
                     Ok(bytes) => bytes,
                     Err(NoBytes::Unreadable(fault)) => return Ok(Err(fault)),
                     Err(NoBytes::Refused(problem)) => {
@@ -220,7 +247,7 @@ impl<'a> Reading<'a> {
                 self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
             }
             (Given::Json(other), true) => {
-                return Ok(Err(Fault::new(Cause::Malformed, format!("{other} is not a text; send the file as base64"))));
+                return Ok(Err(Fault::new(Cause::Malformed, format!("{} is not a text; send the file as base64", kind(&other)))));
             }
         };
         cell.map(Ok)
@@ -231,7 +258,25 @@ impl<'a> Reading<'a> {
         if self.n_bytes + n_bytes > limit {
             return Err(Problem::new(ProblemKind::TooLarge, format!("the files of this request hold more than {limit} bytes")));
         }
+        self.held.take(n_bytes)?;
         self.n_bytes += n_bytes;
         Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> Problem {
+        let names: Vec<&str> = self.served.predictor.inputs.iter().map(|field| field.name.as_str()).collect();
+        Problem::validation(format!("'{}' is no input of the model; there are: {}", shortened(name), listed(&names)))
+    }
+}
+
+/// What a value is.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }

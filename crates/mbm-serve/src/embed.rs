@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -14,10 +13,11 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::body;
-use crate::cells::{Given, Reading};
+use crate::cells::{Given, Reading, kind};
 use crate::engine::{Done, Task};
 use crate::openapi::{self, OpenAiRefused, Refused};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::{Problem, ProblemKind, listed, shortened};
+use crate::reply::{self, NUMBER};
 use crate::served::Served;
 
 /// What is to become vectors.
@@ -140,12 +140,14 @@ impl IntoResponse for OpenAiProblem {
 /// is an error, since the answer has no place to say it.
 #[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
     responses((status = 200, description = "A vector each", body = Vec<Vec<f32>>), Refused))]
-pub(crate) async fn embed(
-    State(app): State<Arc<App>>,
-    body::Json(body): body::Json<EmbedBody>,
-) -> Result<Json<Vec<Vec<f32>>>, Problem> {
+pub(crate) async fn embed(State(app): State<Arc<App>>, body::Json(body): body::Json<EmbedBody>) -> Result<Response, Problem> {
     let vectors = vectors(&app, body.inputs, body.input.as_deref(), body.normalize).await?;
-    Ok(Json(vectors.into_iter().map(|(vector, _)| vector).collect()))
+    let n_bytes = n_numbers(&vectors) * NUMBER;
+    reply::json(n_bytes, move || Ok(vectors.into_iter().map(|(vector, _)| vector).collect::<Vec<_>>())).await
+}
+
+fn n_numbers(vectors: &[(Vec<f32>, usize)]) -> usize {
+    vectors.iter().map(|(vector, _)| vector.len()).sum()
 }
 
 /// Turn texts into vectors, in OpenAI's shape.
@@ -154,7 +156,7 @@ pub(crate) async fn embed(
 pub(crate) async fn v1_embeddings(
     State(app): State<Arc<App>>,
     body: Result<body::Json<OpenAiBody>, Problem>,
-) -> Result<Json<OpenAiEmbeddings>, OpenAiProblem> {
+) -> Result<Response, OpenAiProblem> {
     let body::Json(body) = body?;
     let vectors = vectors(&app, body.input, None, true).await?;
     let width = vectors.first().map(|(vector, _)| vector.len());
@@ -162,21 +164,28 @@ pub(crate) async fn v1_embeddings(
         return Err(Problem::validation(format!("dimensions: the model's vectors have {} values", width.unwrap_or(0))).into());
     }
     let n_tokens = vectors.iter().map(|(_, n_tokens)| n_tokens).sum();
-    let data = vectors.into_iter().enumerate().map(|(index, (vector, _))| OpenAiEmbedding {
-        object: "embedding",
-        index,
-        embedding: match body.encoding_format {
-            EncodingFormat::Float => json!(vector),
-            EncodingFormat::Base64 => STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into(),
-        },
-    });
-    Ok(Json(OpenAiEmbeddings {
-        object: "list",
-        data: data.collect(),
-        model: body.model.unwrap_or_else(|| app.served().name.clone()),
-        usage: Usage { prompt_tokens: n_tokens, total_tokens: n_tokens },
-    }))
+    let n_bytes = n_numbers(&vectors) * OPENAI_NUMBER;
+    let model = body.model.unwrap_or_else(|| app.served().name.clone());
+    let format = body.encoding_format;
+    let make = move || {
+        let data = vectors.into_iter().enumerate().map(|(index, (vector, _))| OpenAiEmbedding {
+            object: "embedding",
+            index,
+            embedding: match format {
+                EncodingFormat::Float => json!(vector),
+                EncodingFormat::Base64 => {
+                    STANDARD.encode(vector.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).into()
+                }
+            },
+        });
+        let usage = Usage { prompt_tokens: n_tokens, total_tokens: n_tokens };
+        Ok(OpenAiEmbeddings { object: "list", data: data.collect(), model, usage })
+    };
+    Ok(reply::json(n_bytes, make).await?)
 }
+
+/// A number in OpenAI's form is a value of JSON before it is written.
+const OPENAI_NUMBER: usize = NUMBER + size_of::<Value>();
 
 /// The vectors of items, each with the tokens that were read for it.
 async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool) -> Result<Vec<(Vec<f32>, usize)>, Problem> {
@@ -197,7 +206,7 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
         let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == asked[0].input));
         if place.is_none() || (asked.len() > 1 && towers[0].input.is_some()) {
             let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
-            return Err(Problem::validation(format!("a vector is made from one of: {}", names.join(", "))));
+            return Err(Problem::validation(format!("a vector is made from one of: {}", listed(&names))));
         }
         places.extend(place);
         rows.push(served.predictor.asked_cells(&asked)?);
@@ -231,12 +240,14 @@ pub(crate) async fn asked(
             let name = input.map_or_else(|| served.predictor.input_of("text"), |input| Ok(input.to_owned()))?;
             vec![(name, text)]
         }
-        other => return Err(Problem::validation(format!("{other} is neither a text nor a row"))),
+        other => return Err(Problem::validation(format!("{} is neither a text nor a row", kind(&other)))),
     };
+    // Others have a turn between rows.
+    tokio::task::yield_now().await;
     let mut asked = Vec::with_capacity(pairs.len());
     for (input, value) in pairs {
-        let at = served.predictor.inputs.iter().position(|field| field.name == input);
-        let at = at.ok_or_else(|| Problem::validation(format!("'{input}' is no input of the model")))?;
+        let no_input = || Problem::validation(format!("'{}' is no input of the model", shortened(&input)));
+        let at = served.input(&input).ok_or_else(no_input)?;
         let cell = reading.cell(at, Given::Json(value)).await?;
         let cell = cell.map_err(|fault| Problem::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {

@@ -1,4 +1,4 @@
-//! What stands before every handler: the key, the clock, and the count.
+//! What stands before every handler: the names, the key, the clock, the count, and the share of the memory.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::app::App;
+use crate::budget::Held;
 use crate::metrics::Of;
 use crate::problem::{Problem, ProblemKind};
 
@@ -40,14 +41,38 @@ fn is_same(a: &str, b: &str) -> bool {
 /// Ends what takes too long, its body's arrival included, and counts.
 pub(crate) async fn clock(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let path = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let path = place(&request);
     let limit = app.settings.timeout;
     let response = tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
         Problem::new(ProblemKind::Unavailable, format!("not done in {} s", limit.as_secs_f64())).into_response()
     });
-    app.metrics.requests.get_or_create(&Of { path, status: response.status().as_u16() }).inc();
+    count(&app, path, &response);
     app.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
     response
+}
+
+/// Answers whom the server is for: see [`Sites`](crate::site::Sites).
+pub(crate) async fn site(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let checked = app.sites.check(&parts);
+    let request = Request::from_parts(parts, body);
+    let Err(problem) = checked else { return next.run(request).await };
+    let response = problem.into_response();
+    count(&app, place(&request), &response);
+    response
+}
+
+/// Keeps the request's share of the memory from here until its answer is written.
+pub(crate) async fn memory(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    Held::of(&app.budget).during(next.run(request)).await
+}
+
+fn place(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned()
+}
+
+fn count(app: &App, path: String, response: &Response) {
+    app.metrics.requests.get_or_create(&Of { path, status: response.status().as_u16() }).inc();
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::openapi::Refused;
 use crate::problem::{Problem, ProblemKind};
+use crate::reply::Written;
 use crate::served::Served;
+use crate::settings::Settings;
 
 /// What is served.
 #[derive(Serialize, ToSchema)]
@@ -74,6 +76,7 @@ pub(crate) struct Limits {
     max_batch_size: usize,
     queue_size: usize,
     max_body_size: usize,
+    max_memory_for_requests: usize,
     timeout_seconds: f64,
 }
 
@@ -85,8 +88,12 @@ pub(crate) struct Health {
 
 /// Say what is served.
 #[utoipa::path(get, path = "/info", tag = "Server", responses((status = 200, description = "What is served", body = Info), Refused))]
-pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
-    let served = app.served();
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Written, Problem> {
+    let settings = app.settings.clone();
+    app.served().kept(|served| &served.info, move |served| described(served, &settings)).await
+}
+
+fn described(served: &Served, settings: &Settings) -> Info {
     let predictor = &served.predictor;
     let input = |field: &mbm::Field| Input {
         name: field.name.clone(),
@@ -99,21 +106,22 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Info> {
         classes: mbm::class_names(&field.preprocessor),
     };
     let towers = predictor.towers().into_iter();
-    Json(Info {
+    Info {
         version: env!("CARGO_PKG_VERSION"),
         model: served.name.clone(),
         model_hash: served.model_hash.clone(),
         inputs: predictor.inputs.iter().map(input).collect(),
         outputs: predictor.outputs.iter().map(output).collect(),
         vectors: towers.map(|tower| Vectors { input: tower.input, width: tower.width }).collect(),
-        index: served.index().map(|_| index(&served)).unwrap_or_default(),
+        index: served.index().map(|_| index(served)).unwrap_or_default(),
         limits: Limits {
-            max_batch_size: app.settings.max_batch_size,
-            queue_size: app.settings.queue_size,
-            max_body_size: app.settings.max_body_size,
-            timeout_seconds: app.settings.timeout.as_secs_f64(),
+            max_batch_size: settings.max_batch_size,
+            queue_size: settings.queue_size,
+            max_body_size: settings.max_body_size,
+            max_memory_for_requests: settings.max_memory_for_requests,
+            timeout_seconds: settings.timeout.as_secs_f64(),
         },
-    })
+    }
 }
 
 fn index(served: &Served) -> Option<IndexInfo> {
@@ -147,6 +155,6 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, P
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     responses((status = 200, description = "Counters and histograms", body = String, content_type = "text/plain"), Refused))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let text = app.metrics.text(app.engine.n_waiting(), app.engine.n_hung());
+    let text = app.metrics.text(app.engine.n_waiting(), app.engine.n_hung(), app.budget.taken());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> each request's own answer
+//!            `--------------- Held: its share of the memory for requests ---------------------------------------------'
 //! ```
 //!
 //! Handlers turn what clients send into cells, a few threads read them, and one takes the rows of many requests off a bounded queue and runs
@@ -20,7 +21,9 @@
 mod admin;
 mod app;
 mod body;
+mod budget;
 mod cells;
+mod connection;
 mod embed;
 mod engine;
 mod guard;
@@ -31,13 +34,16 @@ mod openapi;
 mod page;
 mod predict;
 mod problem;
+mod reply;
 mod router;
 mod search;
 mod served;
 mod server;
 mod settings;
+mod site;
 mod stages;
 mod stream;
+mod weight;
 mod workers;
 
 pub use body::rows_of_body;

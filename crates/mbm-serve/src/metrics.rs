@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     given_up: Family<OfThreads, Counter>,
     hung: Family<OfThreads, Gauge>,
     waiting: Gauge,
+    held: Gauge,
     memory: Gauge,
 }
 
@@ -57,8 +58,10 @@ impl Metrics {
         let (given_up, hung) = (Family::default(), Family::default());
         registry.register("given_up_threads", "Threads that did not come back in time and were replaced", given_up.clone());
         registry.register("hung_threads", "Threads that were given up and have not come back", hung.clone());
-        let (waiting, memory) = (Gauge::default(), Gauge::default());
+        let (waiting, held, memory) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("waiting_rows", "Rows accepted and not yet answered", waiting.clone());
+        let help = "Memory taken for requests, of --max-memory-for-requests";
+        registry.register_with_unit("request_memory", help, Unit::Bytes, held.clone());
         registry.register_with_unit("resident_memory", "Memory of the process", Unit::Bytes, memory.clone());
         Self {
             registry,
@@ -71,6 +74,7 @@ impl Metrics {
             given_up,
             hung,
             waiting,
+            held,
             memory,
         }
     }
@@ -81,8 +85,9 @@ impl Metrics {
     }
 
     /// Everything as text.
-    pub fn text(&self, n_waiting: usize, n_hung: [(&'static str, usize); 3]) -> String {
+    pub fn text(&self, n_waiting: usize, n_hung: [(&'static str, usize); 3], n_held: usize) -> String {
         self.waiting.set(n_waiting as i64);
+        self.held.set(n_held as i64);
         for (work, n_hung) in n_hung {
             self.hung.get_or_create(&OfThreads { work }).set(n_hung as i64);
         }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::response::Response;
 use mbm::{Contribution, Unreadable};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::body::{Body, Rows};
+use crate::body::{self, Rows};
 use crate::cells::{GivenRow, Reading};
 use crate::engine::{Answer, Done, Task};
 use crate::openapi::{Refused, RowBody};
 use crate::problem::{Problem, ProblemKind};
+use crate::reply::{self, NAMED_VALUE};
 use crate::served::Served;
 
 /// What may stand behind `?`.
@@ -60,7 +62,7 @@ fn unreadable(is_strict: bool) -> Unreadable {
 
 /// Several rows.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes what `Body::into_rows` reads")]
+#[expect(dead_code, reason = "it describes what `Rows` reads")]
 pub(crate) struct BatchBody {
     /// The rows.
     rows: Vec<RowBody>,
@@ -89,11 +91,11 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     query: Asking<PredictQuery>,
-    body: Body,
+    body::Row(row): body::Row,
 ) -> Result<Json<Value>, Problem> {
     let PredictQuery { explain, strict } = asked(query)?;
     let served = app.served();
-    let cells = Reading::new(&app.media, &served).cells(body.into_row()?).await?;
+    let cells = Reading::new(&app.media, &served).cells(row).await?;
     let task = if explain { Task::Explain(unreadable(strict)) } else { Task::Predict(unreadable(strict)) };
     let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
     prediction(&served, answer).map(Value::Object).map(Json)
@@ -109,38 +111,45 @@ pub(crate) async fn predict(
 pub(crate) async fn batch_predict(
     State(app): State<Arc<App>>,
     query: Asking<StrictQuery>,
-    body: Body,
-) -> Result<Json<Value>, Problem> {
+    Rows { rows, index }: Rows,
+) -> Result<Response, Problem> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
-    let Rows { rows, index } = body.into_rows()?;
-    let predictions = predictions(&app, &served, task, rows).await?;
-    Ok(Json(match index {
-        None => json!({ "rows": predictions }),
-        Some(index) => split(&served, index, predictions),
-    }))
+    app.engine.check(rows.len())?;
+    let n_bytes = rows.len() * (served.columns.len() + 1) * NAMED_VALUE;
+    let (read, answers) = answers(&app, &served, task, rows).await?;
+    let make = move || {
+        let predictions = predictions(&served, read, answers);
+        Ok(match index {
+            None => json!({ "rows": predictions }),
+            Some(index) => split(&served, index, predictions),
+        })
+    };
+    reply::json(n_bytes, make).await
 }
 
-async fn predictions(
-    app: &App,
-    served: &Arc<Served>,
-    task: Task,
-    rows: Vec<GivenRow>,
-) -> Result<Vec<Map<String, Value>>, Problem> {
-    app.engine.check(rows.len())?;
+/// Why rows could not be read, and the answers to those that could.
+type Answers = (Vec<Result<(), Problem>>, Vec<Answer>);
+
+async fn answers(app: &App, served: &Arc<Served>, task: Task, rows: Vec<GivenRow>) -> Result<Answers, Problem> {
     let mut reading = Reading::new(&app.media, served);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
         read.push(reading.cells(row).await);
     }
     let good: Vec<_> = read.iter_mut().filter_map(|row| row.as_mut().ok().map(std::mem::take)).collect();
-    let mut answers = app.engine.run(served, task, good).await?.into_iter();
-    let answer = |row: Result<_, Problem>| {
+    let answers = app.engine.run(served, task, good).await?;
+    Ok((read.into_iter().map(|row| row.map(|_| ())).collect(), answers))
+}
+
+fn predictions(served: &Served, read: Vec<Result<(), Problem>>, answers: Vec<Answer>) -> Vec<Map<String, Value>> {
+    let mut answers = answers.into_iter();
+    let answer = |row: Result<(), Problem>| {
         let lost = || Err(Problem::new(ProblemKind::Failed, "no answer"));
-        let answer = row.and_then(|_| answers.next().unwrap_or_else(lost));
+        let answer = row.and_then(|()| answers.next().unwrap_or_else(lost));
         prediction(served, answer).unwrap_or_else(|problem| object(json!(problem.body())))
     };
-    Ok(read.into_iter().map(answer).collect())
+    read.into_iter().map(answer).collect()
 }
 
 /// Columns, names of rows, and values, as pandas writes them.

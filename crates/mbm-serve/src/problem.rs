@@ -93,6 +93,27 @@ impl Problem {
     }
 }
 
+/// Names in a message, at most: an error of each of a thousand rows would else list ten thousand columns.
+const MAX_LISTED: usize = 20;
+
+/// Characters of what a client sent in a message, at most.
+const MAX_SHOWN: usize = 100;
+
+/// Names for a message, the first of many.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let (first, more) = names.split_at(names.len().min(MAX_LISTED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    first.join(", ") + &more
+}
+
+/// What a client sent, for a message: its beginning where it is long.
+pub(crate) fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl From<mbm::Error> for Problem {
     fn from(error: mbm::Error) -> Self {
         Self::validation(error.to_string())

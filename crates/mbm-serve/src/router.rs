@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 use utoipa::OpenApi;
@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::embed::OpenAiProblemBody;
 use crate::problem::{Problem, ProblemBody, ProblemKind};
+use crate::served::Served;
 use crate::{admin, embed, guard, info, openapi, page, predict, search, stream};
 
 #[derive(OpenApi)]
@@ -47,7 +48,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         components.add_security_scheme("key", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         described.security = Some(vec![utoipa::openapi::SecurityRequirement::new("key", Vec::<String>::new())]);
     }
-    let document = move |State(app): State<Arc<App>>| async move { Json(openapi::document(&described, &app.served())) };
+    let described = Arc::new(described);
+    let document = move |State(app): State<Arc<App>>| async move {
+        let served = app.served();
+        let make = move |served: &Served| openapi::document(&described, served);
+        served.clone().kept(|served| &served.document, make).await
+    };
     router
         .route("/openapi.json", get(document))
         .merge(page::router())
@@ -55,12 +61,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(ProblemKind::MethodNotAllowed, "not with this method; /docs says which")
         })
-        .layer(DefaultBodyLimit::max(app.settings.max_body_size))
+        .layer(from_fn_with_state(app.clone(), guard::memory))
         .layer(CatchPanicLayer::custom(|_| {
             Problem::new(ProblemKind::Failed, "the server failed on this request").into_response()
         }))
         .layer(from_fn_with_state(app.clone(), guard::clock))
-        .layer(cors(&app.settings.cors_origins))
+        .layer(cors(app.sites.origins()))
+        .layer(from_fn_with_state(app.clone(), guard::site))
         .layer(map_response(headed))
         .with_state(app)
 }
@@ -75,11 +82,12 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new().allow_origin(origins).allow_methods([Method::GET, Method::POST]).allow_headers(headers)
 }
 
-/// What browsers are told with every answer: run nothing but the page's own scripts, and guess no types.
+/// What browsers are told with every answer: run nothing but the page's own scripts, guess no types, and show no part of it in other pages.
 async fn headed(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; frame-ancestors 'none'";
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin"));
     response
 }

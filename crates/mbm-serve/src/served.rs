@@ -1,9 +1,14 @@
 //! The model and the index that are served now; a reload puts others in their place.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mbm::{IndexInfo, Predictor, Preprocessor, Retriever, Store};
+use serde::Serialize;
+
+use crate::problem::Problem;
+use crate::reply::{self, Written};
 
 /// What answers requests.
 pub(crate) struct Served {
@@ -19,7 +24,27 @@ pub(crate) struct Served {
     pub model_hash: String,
     /// Its folder's name.
     pub name: String,
+    /// What names in rows stand for.
+    names: HashMap<String, Named>,
+    /// Inputs by their names alone.
+    inputs: HashMap<String, usize>,
+    /// The description of the server.
+    pub document: OnceLock<Written>,
+    /// What is said of the model.
+    pub info: OnceLock<Written>,
 }
+
+/// What a name in a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// The input at this place.
+    Input(usize),
+    /// An output, which is not read.
+    Output,
+}
+
+/// A model may have any number of inputs and classes.
+const HOWEVER_LARGE: usize = usize::MAX;
 
 impl Served {
     /// Opens a model, an index, or both.
@@ -42,6 +67,10 @@ impl Served {
             columns,
             model_hash: mbm::model_hash(&path)?,
             name: name.unwrap_or_default(),
+            names: names(&predictor),
+            inputs: predictor.inputs.iter().enumerate().map(|(at, field)| (field.name.clone(), at)).collect(),
+            document: OnceLock::new(),
+            info: OnceLock::new(),
             predictor,
             retriever,
         })
@@ -52,8 +81,44 @@ impl Served {
         self.retriever.as_ref()
     }
 
+    /// What a name in a row stands for: an input or an output by its name or its column.
+    pub fn named(&self, name: &str) -> Option<Named> {
+        self.names.get(name).copied()
+    }
+
+    /// The input of a name.
+    pub fn input(&self, name: &str) -> Option<usize> {
+        self.inputs.get(name).copied()
+    }
+
+    /// What is the same for all who ask: made once, by a thread for such work.
+    pub async fn kept<T: Serialize>(
+        self: Arc<Self>,
+        place: fn(&Self) -> &OnceLock<Written>,
+        make: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<Written, Problem> {
+        if let Some(written) = place(&self).get() {
+            return Ok(written.clone());
+        }
+        let served = self.clone();
+        let written = reply::written(HOWEVER_LARGE, move || Ok(make(&served))).await?;
+        Ok(place(&self).get_or_init(|| written).clone())
+    }
+
     /// Whether an input is read from a file's bytes.
     pub fn is_media(&self, input: usize) -> bool {
         matches!(self.predictor.inputs[input].preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
     }
+}
+
+fn names(predictor: &Predictor) -> HashMap<String, Named> {
+    let inputs = predictor.inputs.iter().enumerate().map(|(at, field)| (field, Named::Input(at)));
+    let outputs = predictor.outputs.iter().map(|field| (field, Named::Output));
+    let mut names = HashMap::new();
+    for (field, named) in inputs.chain(outputs) {
+        // The first that has a name counts.
+        names.entry(field.name.clone()).or_insert(named);
+        names.entry(field.column.clone()).or_insert(named);
+    }
+    names
 }

@@ -23,17 +23,22 @@ pub struct Settings {
     pub queue_size: usize,
     /// Bytes of a request, at most.
     pub max_body_size: usize,
+    /// Bytes that all requests may hold together, from the arrival of a body to the end of its answer; bodies wait briefly for their share.
+    pub max_memory_for_requests: usize,
     /// Connections at a time; more wait.
     pub max_connections: usize,
-    /// How long a request may take, its body's arrival included.
+    /// How long a request may take, its body's arrival included; and how long a connection may stand still, between requests or because
+    /// its client does not read.
     pub timeout: Duration,
+    /// Names that the server is asked by beside those of the machine itself; `*` is any. A server that others reach needs one, or a key.
+    pub allowed_hosts: Vec<String>,
     /// What clients have to send as a bearer token or in `X-API-Key`.
     pub api_key: Option<String>,
     /// The folder that paths in requests may lead into; none may where there is none.
     pub media_root: Option<PathBuf>,
     /// Hosts that pictures and sounds may be fetched from.
     pub url_hosts: Vec<String>,
-    /// Origins whose pages may read answers.
+    /// Origins whose pages may ask and read answers.
     pub cors_origins: Vec<String>,
     /// How long the cells of a row may be read; a reader that takes longer is given up.
     pub read_timeout: Duration,
@@ -69,8 +74,11 @@ impl Default for Settings {
             max_batch_delay: Duration::ZERO,
             queue_size: 1024,
             max_body_size: 32 << 20,
+            // Sixteen of the largest bodies at once; a quarter of a machine with 4 GiB.
+            max_memory_for_requests: 1 << 30,
             max_connections: 1024,
             timeout: Duration::from_secs(30),
+            allowed_hosts: Vec::new(),
             api_key: None,
             media_root: None,
             url_hosts: Vec::new(),

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::body::Body;
+use crate::body;
 use crate::cells::Reading;
 use crate::engine::{Answer, Task};
 use crate::openapi::{Refused, RowBody};
@@ -103,10 +103,14 @@ impl Sending {
 #[utoipa::path(post, path = "/predict/stream", tag = "Prediction", params(StrictQuery),
     request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
     responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refused))]
-pub(crate) async fn stream(State(app): State<Arc<App>>, query: Asking<StrictQuery>, body: Body) -> Result<Sse<Events>, Problem> {
+pub(crate) async fn stream(
+    State(app): State<Arc<App>>,
+    query: Asking<StrictQuery>,
+    body::Row(row): body::Row,
+) -> Result<Sse<Events>, Problem> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
-    let cells = Reading::new(&app.media, &served).cells(body.into_row()?).await?;
+    let cells = Reading::new(&app.media, &served).cells(row).await?;
     let (events, texts) = channel(MAX_EVENTS);
     let names = served.predictor.outputs.iter().map(|field| format!("{}_predictions", field.name)).collect();
     let mut sending = Sending { events, names, patience: app.settings.timeout, full_since: None };

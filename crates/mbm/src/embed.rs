@@ -1,5 +1,6 @@
 //! Rows as vectors: those of an embedding's inputs, or the fused vector of a model that has no embedding.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -71,9 +72,11 @@ impl Predictor {
     pub fn asked_cells(&self, parts: &[Asked]) -> Result<Vec<Cell>, Error> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
+        let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        let places = self.inputs.iter().enumerate().map(|(at, field)| (field.name.as_str(), at));
+        let places: HashMap<&str, usize> = places.filter(|(name, _)| embedded.contains(name)).collect();
         for part in parts {
-            let at = self.inputs.iter().position(|field| field.name == part.input);
-            let Some(at) = at.filter(|_| inputs.iter().any(|(name, _)| *name == part.input)) else {
+            let Some(&at) = places.get(part.input.as_str()) else {
                 let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
                 return Err(Error::Unfit(format!("'{}' cannot be asked with; there are: {}", part.input, names.join(", "))));
             };

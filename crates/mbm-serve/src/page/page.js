@@ -86,12 +86,17 @@ function buildInputs(info) {
   const button = make("button", { className: "main", textContent: "Predict" });
   const clear = make("button", { type: "reset", textContent: "Clear" });
   form.append(...info.inputs.map((input, at) => field(input, `input-${at}`)), make("div", { className: "buttons" }, button, clear));
-  form.addEventListener("reset", () => setTimeout(() => form.querySelectorAll(".drop").forEach((zone) => zone.show())));
+  form.addEventListener("reset", () => setTimeout(() => {
+    form.querySelectorAll(".drop").forEach((zone) => zone.show());
+    showNothing(ASK);
+    complain(null);
+  }));
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    if (button.disabled) return;
     button.disabled = true;
     try {
       const body = new FormData();
@@ -103,6 +108,8 @@ function buildInputs(info) {
       complain(null);
       if (info.index) fill(info);
     } catch (error) {
+      // A prediction of other inputs would pass for that of these.
+      showNothing("There is no prediction of these inputs.");
       complain(error);
     } finally {
       button.disabled = false;
@@ -111,6 +118,13 @@ function buildInputs(info) {
 }
 
 // Predictions
+
+const ASK = $("outputs").textContent;
+
+/** Words in place of a prediction. */
+function showNothing(words) {
+  $("outputs").replaceChildren(make("p", { className: "dim", textContent: words }));
+}
 
 /** Rows of a name, a bar and a value; `pull` bars start in the middle. */
 function bars(rows, pull) {
@@ -235,6 +249,11 @@ async function search(info, asked, signal) {
     $("found").replaceChildren(...hits.map(card));
     complain(null);
   } catch (error) {
+    // What is typed on meanwhile is looked for by itself.
+    if (error.name !== "AbortError") {
+      $("found").replaceChildren();
+      $("found-count").textContent = "Nothing was looked for.";
+    }
     complain(error);
   }
 }

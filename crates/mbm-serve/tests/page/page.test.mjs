@@ -128,12 +128,37 @@ test("an error is shown in words, and goes when it is mended", async () => {
   await alert.waitFor();
   assert.match(await alert.innerText(), /^photo: unreadable/);
   await page.getByRole("button", { name: "Clear" }).click();
+  await alert.waitFor({ state: "hidden" });
   await page.locator("#inputs").getByLabel("size").fill("3");
   await page.getByRole("button", { name: "Predict" }).click();
   await alert.waitFor({ state: "hidden" });
   await page.getByLabel("Only rows where").fill("size <");
   await page.locator("#query").getByLabel("caption").fill("dark");
   await alert.waitFor();
+});
+
+test("an error leaves no prediction of other inputs beside it, and says nothing of decoders", async () => {
+  const page = await open();
+  await page.locator("#inputs").getByLabel("size").fill("3");
+  await page.getByRole("button", { name: "Predict" }).click();
+  await page.locator(".said").waitFor();
+  const broken = Buffer.concat([png(20).subarray(0, 50), Buffer.alloc(200)]);
+  for (const buffer of [broken, Buffer.from("no picture")]) {
+    await page.locator("#inputs input[type=file]").setInputFiles({ name: "note.png", mimeType: "image/png", buffer });
+    await page.getByRole("button", { name: "Predict" }).click();
+    const alert = page.getByRole("alert");
+    await alert.waitFor();
+    assert.equal(await page.locator(".said").count(), 0);
+    assert.match(await page.locator("#outputs").innerText(), /no prediction of these inputs/);
+    assert.doesNotMatch(await alert.innerText(), /decod|format error|CRC|ImageFormat|unexpected end of file|chunk/i);
+    await page.locator("#inputs").getByLabel("size").fill("4");
+    await page.locator("#inputs input[type=file]").setInputFiles([]);
+    await page.getByRole("button", { name: "Predict" }).click();
+    await page.locator(".said").waitFor();
+    assert.ok(await alert.isHidden());
+  }
+  await page.getByRole("button", { name: "Clear" }).click();
+  await page.waitForFunction(() => !document.querySelector(".said"));
 });
 
 test("everything is reached by keyboard", async () => {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod fixture;
+mod limits;
 mod roads;
 mod security;
 mod stream;
@@ -75,7 +76,7 @@ impl Response {
 
 fn send(address: SocketAddr, head: &str, body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
-    let head = format!("{head} HTTP/1.1\r\nhost: mbm\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!("{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     receive(stream)
 }
@@ -84,7 +85,8 @@ fn send(address: SocketAddr, head: &str, body: &[u8]) -> Response {
 fn send_with(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let head = format!("{head} HTTP/1.1\r\nhost: mbm\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+    let head =
+        format!("{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     // A server that refuses a body may close before it is sent.
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
     receive(stream)
@@ -326,7 +328,7 @@ fn a_client_that_is_slow_does_not_hold_the_server() {
     let server = start(Settings { timeout: Duration::from_millis(300), ..settings() });
     let mut slow_body = TcpStream::connect(server.address).unwrap();
     slow_body
-        .write_all(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
+        .write_all(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .unwrap();
     assert_eq!(receive(slow_body).problem(), (503, "not done in 0.3 s".to_owned()));
     let mut slow_head = TcpStream::connect(server.address).unwrap();
@@ -373,6 +375,11 @@ fn mistakes_of_whoever_starts_it_are_told() {
     let error = |settings: Settings| Server::open(settings).err().unwrap().to_string();
     assert!(error(Settings { model_path: None, ..settings() }).contains("--model-path"));
     assert!(error(Settings { model_path: Some("nowhere".into()), ..settings() }).contains("nowhere"));
+    let open = error(Settings { address: ([0, 0, 0, 0], 0).into(), ..settings() });
+    assert!(open.starts_with("0.0.0.0 can be reached from elsewhere") && open.contains("--allowed-host"), "{open}");
+    let little = error(Settings { max_memory_for_requests: 1 << 20, ..settings() });
+    assert!(little.contains("needs 67108864 bytes"), "{little}");
+    assert!(error(Settings { cors_origins: vec!["*".into()], ..settings() }).contains("--cors-origin *"));
     assert!(error(Settings { media_root: Some("nowhere".into()), ..settings() }).contains("--media-root nowhere"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert!(error(Settings { address: taken.local_addr().unwrap(), ..settings() }).contains("cannot listen on"));

@@ -60,6 +60,66 @@ fn paths_are_read_from_the_media_root_alone() {
     server.stop();
 }
 
+#[test]
+fn a_text_that_could_be_a_path_or_base64_is_the_file_that_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    // Both are base64, too.
+    std::fs::create_dir(root.path().join("pictures")).unwrap();
+    std::fs::write(root.path().join("pictures/one"), picture(20)).unwrap();
+    std::fs::write(root.path().join("AAAA"), picture(220)).unwrap();
+    let server = start(Settings { media_root: Some(root.path().to_path_buf()), ..settings() });
+    let ask = |photo: &str| post(server.address, "/predict", &json!({ "photo": photo }));
+    let [dark, bright] = [20, 220].map(|level| ask(&crate::base64(&picture(level))).json());
+    assert_eq!(ask("pictures/one").json(), dark);
+    assert_eq!(ask("file:pictures/one").json(), dark);
+    assert_eq!(ask("AAAA").json(), bright);
+    // What says what it is, is nothing else.
+    assert!(ask("data:;base64,AAAA").problem().1.starts_with("photo: unreadable"));
+    assert_eq!(ask("file:pictures/two").status, 403);
+    assert_eq!(ask("file:../AAAA").status, 403);
+    server.stop();
+    let (status, message) = post(shared(), "/predict", &json!({ "photo": "file:AAAA" })).problem();
+    assert!(status == 400 && message.contains("reads no paths"), "{message}");
+}
+
+/// The status of a request as it is written here.
+fn raw(head: &str) -> u16 {
+    let mut stream = std::net::TcpStream::connect(shared()).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    crate::receive(stream).status
+}
+
+#[test]
+fn names_that_lead_here_from_elsewhere_are_not_answered() {
+    let get = |line: &str, headers: &str| raw(&format!("{line}\r\n{headers}connection: close\r\n\r\n"));
+    let address = shared();
+    assert_eq!(get("GET /info HTTP/1.1", "host: localhost\r\n"), 200);
+    assert_eq!(get("GET /info HTTP/1.1", &format!("host: {address}\r\n")), 200);
+    assert_eq!(get("GET / HTTP/1.1", "host: evil.example\r\n"), 403);
+    assert_eq!(get("GET /health HTTP/1.1", "host: evil.example:8000\r\n"), 403);
+    assert_eq!(get("GET /nowhere HTTP/1.1", "host: evil.example\r\n"), 403);
+    assert_eq!(get("OPTIONS /predict HTTP/1.1", "host: evil.example\r\n"), 403);
+    assert_eq!(get("GET http://evil.example/info HTTP/1.1", "host: localhost\r\n"), 403);
+    assert_eq!(get("GET /info HTTP/1.1", ""), 400);
+    assert_eq!(get("GET /info HTTP/1.1", "host: localhost\r\nhost: localhost\r\n"), 400);
+    assert_eq!(get("GET /info HTTP/1.0", ""), 200);
+}
+
+#[test]
+fn forms_of_other_sites_are_not_processed() {
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let post = |headers: &[(&str, &str)]| send_with(shared(), "POST /predict", &[&[form], headers].concat(), b"size=3").status;
+    assert_eq!(post(&[]), 200);
+    assert_eq!(post(&[("origin", "http://localhost")]), 200);
+    assert_eq!(post(&[("origin", "https://evil.example")]), 403);
+    assert_eq!(post(&[("origin", "null")]), 403);
+    assert_eq!(post(&[("sec-fetch-site", "cross-site")]), 403);
+    let server = start(Settings { cors_origins: vec!["https://friend.example".into()], ..settings() });
+    let from_friend = [form, ("origin", "https://friend.example"), ("sec-fetch-site", "cross-site")];
+    assert_eq!(send_with(server.address, "POST /predict", &from_friend, b"size=3").status, 200);
+    server.stop();
+}
+
 /// A site that answers one request with a picture, or by pointing elsewhere.
 fn site(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

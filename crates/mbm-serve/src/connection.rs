@@ -1,0 +1,186 @@
+//! A connection that does not wait for ever for a client that does not read.
+//!
+//! hyper bounds how long a head may take to arrive, and the clock in front of the handlers how long a body may; nothing there bounds how
+//! long an answer may take to be read. This stands between hyper and the socket.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+
+/// Bytes a second that a client reads at least, once it lets the server wait: Kestrel's `MinResponseDataRate`.
+const MIN_BYTES_A_SECOND: u64 = 240;
+
+/// How long what a client still sends is thrown away after the last answer, so that it can read why its body was refused before the
+/// system resets the connection. A client that has understood ends earlier; two seconds are many round trips.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A stream whose writes end with an error when the other side stops reading.
+pub(crate) struct Connection<S> {
+    stream: S,
+    patience: Duration,
+    stalled: Option<Stalled>,
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+/// Since the system first took no more bytes, until everything has been written.
+struct Stalled {
+    since: Instant,
+    n_written: u64,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl<S> Connection<S> {
+    /// A stream that may stand still for so long.
+    pub fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, patience, stalled: None, closing: None }
+    }
+
+    /// What a write gave, or that it has waited too long.
+    fn in_time(&mut self, context: &mut Context, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Poll::Ready(Ok(n_bytes)), Some(stalled)) = (&written, &mut self.stalled) {
+            stalled.n_written += *n_bytes as u64;
+        }
+        if written.is_ready() {
+            return written;
+        }
+        let begin = || {
+            let since = Instant::now();
+            Stalled { since, n_written: 0, alarm: Box::pin(sleep_until(since)) }
+        };
+        let stalled = self.stalled.get_or_insert_with(begin);
+        let earned = Duration::from_secs(stalled.n_written / MIN_BYTES_A_SECOND);
+        stalled.alarm.as_mut().reset(stalled.since + self.patience + earned);
+        ready!(stalled.alarm.as_mut().poll(context));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context, buffer: &mut ReadBuf) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.in_time(context, written)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context, slices: &[io::IoSlice]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.in_time(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes when all that it has is written, so the client has caught up.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        self.stalled = None;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        }
+        let mut thrown_away = [0; 16 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut thrown_away);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    let end = self.closing.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+                    if end.as_mut().poll(context).is_ready() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                // The client is done, too, or has gone.
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                // Only who is still sending is listened to.
+                Poll::Pending => match &mut self.closing {
+                    Some(end) => return end.as_mut().poll(context).map(Ok),
+                    None => return Poll::Ready(Ok(())),
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    #[test]
+    fn a_client_that_does_not_read_is_given_up() {
+        let (ours, _theirs) = duplex(64);
+        let mut connection = Connection::new(ours, PATIENCE);
+        let error = block_on(connection.write_all(&[0; 1000])).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_client_that_reads_a_byte_at_a_time_does_not_earn_more_than_its_bytes() {
+        let (ours, mut theirs) = duplex(64);
+        let mut connection = Connection::new(ours, PATIENCE);
+        let trickle = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                if theirs.read_u8().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let written = block_on(async {
+            tokio::select! { written = connection.write_all(&[0; 100_000]) => written, () = trickle => unreachable!() }
+        });
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_slow_client_that_reads_on_gets_everything() {
+        let (ours, mut theirs) = duplex(64);
+        let mut connection = Connection::new(ours, Duration::from_secs(10));
+        let read = async {
+            let mut n_read = 0;
+            while n_read < 10_000 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                n_read += theirs.read(&mut [0; 640]).await.unwrap();
+            }
+        };
+        block_on(async { tokio::join!(read, async { connection.write_all(&[7; 10_000]).await.unwrap() }) });
+    }
+
+    #[test]
+    fn what_a_client_still_sends_is_thrown_away_until_it_has_read_the_answer() {
+        let (ours, mut theirs) = duplex(64);
+        let mut connection = Connection::new(ours, PATIENCE);
+        let client = async {
+            theirs.write_all(&[1; 10_000]).await.unwrap();
+            let mut answer = Vec::new();
+            theirs.read_to_end(&mut answer).await.unwrap();
+            drop(theirs);
+            answer
+        };
+        let server = async {
+            let _ = connection.read(&mut [0; 10]).await.unwrap();
+            connection.write_all(b"no").await.unwrap();
+            connection.shutdown().await.unwrap();
+        };
+        let (answer, ()) = block_on(async { tokio::join!(client, server) });
+        assert_eq!(answer, b"no");
+    }
+}

@@ -1,0 +1,306 @@
+//! Whose pages may ask: by which names the server is asked, and which sites' pages may send what costs something.
+//!
+//! A page of any site can have its own name lead to this machine and ask as if it were one of ours (DNS rebinding); what gives it away
+//! is the name in `Host`. And a page can send forms to any address without a name of its own; what gives it away is `Origin` or
+//! `Sec-Fetch-Site`, which browsers set and scripts cannot. The second check is that of Go's `net/http.CrossOriginProtection`.
+
+use std::net::IpAddr;
+
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Method, Uri, Version, header};
+
+use crate::problem::{Problem, ProblemKind};
+use crate::settings::Settings;
+
+/// Names that the server is asked by, and origins whose pages may ask it.
+#[derive(Debug, Clone)]
+pub(crate) struct Sites {
+    /// None where any name will do.
+    hosts: Option<Hosts>,
+    /// Names that were given to the server, without `*`.
+    named: Vec<String>,
+    origins: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hosts {
+    /// Names of the machine itself, and those that were given.
+    Loopback,
+    /// Those that were given.
+    Named,
+}
+
+/// Why a server does not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsafe {
+    #[error(
+        "{0} can be reached from elsewhere: name the hosts that it is asked by with --allowed-host ('*' allows any), or set an API key \
+         (MBM_API_KEY or --api-key-file)"
+    )]
+    Open(IpAddr),
+    #[error("--allowed-host {0}: expected a name or an address such as example.com, without a scheme, a port or a path, or '*'")]
+    Host(String),
+    #[error("--cors-origin {0}: expected a scheme and a host such as https://example.com, without a path")]
+    Origin(String),
+}
+
+impl Sites {
+    /// # Errors
+    /// An address that others reach without a name or a key, and names that are none.
+    pub fn new(settings: &Settings) -> Result<Self, Unsafe> {
+        let address = settings.address.ip();
+        let is_any = settings.allowed_hosts.iter().any(|host| host == "*");
+        let named = settings.allowed_hosts.iter().filter(|host| *host != "*");
+        let named = named.map(|host| host_name(host).ok_or_else(|| Unsafe::Host(host.clone()))).collect::<Result<Vec<_>, _>>()?;
+        let origins = settings.cors_origins.iter();
+        let origins = origins.map(|it| origin(it).ok_or_else(|| Unsafe::Origin(it.clone()))).collect::<Result<Vec<_>, _>>()?;
+        let hosts = match (is_any, address.to_canonical().is_loopback()) {
+            (true, _) => None,
+            (false, true) => Some(Hosts::Loopback),
+            (false, false) if !named.is_empty() => Some(Hosts::Named),
+            (false, false) if settings.api_key.is_some() => None,
+            (false, false) => return Err(Unsafe::Open(address)),
+        };
+        Ok(Self { hosts, named, origins })
+    }
+
+    /// Origins whose pages may read answers.
+    pub fn origins(&self) -> &[String] {
+        &self.origins
+    }
+
+    /// Whether a request may be answered.
+    ///
+    /// # Errors
+    /// Another name than the server's, none or several of them, and pages of other sites.
+    pub fn check(&self, request: &Parts) -> Result<(), Problem> {
+        let asked = asked(request)?;
+        for host in asked.iter().flatten() {
+            self.check_host(host, request.uri.path())?;
+        }
+        self.check_origin(request, asked.iter().flatten().next())
+    }
+
+    fn check_host(&self, host: &Authority, path: &str) -> Result<(), Problem> {
+        let Some(hosts) = self.hosts else { return Ok(()) };
+        let name = name_of(host);
+        let is_named = self.named.contains(&name);
+        let is_ours = match hosts {
+            Hosts::Loopback => is_named || is_loopback(&name),
+            // Probes ask for the state by the address of a pod, which nobody knows before; other sites come with a name.
+            Hosts::Named => is_named || (matches!(path, "/health" | "/ready") && name.parse::<IpAddr>().is_ok()),
+        };
+        if is_ours {
+            return Ok(());
+        }
+        let message = format!("this server is not asked as '{name}'; start it with --allowed-host {name} if it should be");
+        Err(Problem::new(ProblemKind::Forbidden, message))
+    }
+
+    /// Lets through what only reads, what no browser sends, and what pages of ours or of named origins send.
+    fn check_origin(&self, request: &Parts, host: Option<&Authority>) -> Result<(), Problem> {
+        if [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method) {
+            return Ok(());
+        }
+        let text = |name: HeaderName| Some(last(&request.headers, name)?.to_str().unwrap_or("").to_ascii_lowercase());
+        let (origin, fetched) = (text(header::ORIGIN), text(HeaderName::from_static("sec-fetch-site")));
+        let is_named = origin.as_ref().is_some_and(|origin| self.origins.contains(origin));
+        let is_ours = match (&origin, fetched.as_deref()) {
+            (None, None) | (_, Some("same-origin" | "none")) => true,
+            (_, Some(_)) => false,
+            (Some(origin), None) => self.is_own(origin, host),
+        };
+        if is_named || is_ours {
+            return Ok(());
+        }
+        let from = origin.unwrap_or_else(|| "another site".to_owned());
+        let message = format!("pages of {from} may not ask this server; start it with --cors-origin {from} if they should");
+        Err(Problem::new(ProblemKind::Forbidden, message))
+    }
+
+    /// Whether an origin is what the server is asked as, or one of its names (a proxy may ask by another).
+    fn is_own(&self, origin: &str, host: Option<&Authority>) -> bool {
+        let Some(authority) = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned()) else { return false };
+        host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority.as_str()))
+            || self.named.contains(&name_of(&authority))
+    }
+}
+
+fn last(headers: &HeaderMap, name: HeaderName) -> Option<&axum::http::HeaderValue> {
+    headers.get_all(name).iter().next_back()
+}
+
+/// What a request asks for: the host of an absolute target, and of the header `Host` (RFC 9112, 3.2).
+fn asked(request: &Parts) -> Result<[Option<Authority>; 2], Problem> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version < Version::HTTP_11 => None,
+        (None, _) => return Err(Problem::validation("the header 'Host' is missing")),
+        (Some(_), Some(_)) => return Err(Problem::validation("there is more than one header 'Host'")),
+        (Some(host), None) => Some(host.to_str().ok().and_then(authority).ok_or_else(no_host)?),
+    };
+    let target = request.uri.authority().map(|target| authority(target.as_str()).ok_or_else(no_host)).transpose()?;
+    Ok([target, host])
+}
+
+fn no_host() -> Problem {
+    Problem::validation("the header 'Host' holds no name of a host")
+}
+
+/// A host with or without a port, and nobody's name before it.
+fn authority(text: &str) -> Option<Authority> {
+    text.parse::<Authority>().ok().filter(|authority| !text.contains('@') && !authority.host().is_empty())
+}
+
+/// A host's name in small letters, an address without brackets.
+fn name_of(authority: &Authority) -> String {
+    let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
+    host.to_ascii_lowercase()
+}
+
+fn is_loopback(name: &str) -> bool {
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// A name as it is compared, from what was given for one.
+fn host_name(text: &str) -> Option<String> {
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Some(address.to_string());
+    }
+    let is_part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = text.trim_end_matches('.');
+    (!name.is_empty() && name.chars().all(is_part_of_name)).then(|| name.to_ascii_lowercase())
+}
+
+/// An origin as browsers write it; `null` is that of pages without one.
+fn origin(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/').to_ascii_lowercase();
+    let is_origin = |uri: Uri| uri.scheme().is_some() && uri.path() == "/" && uri.query().is_none();
+    (text == "null" || text.parse::<Uri>().is_ok_and(is_origin)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    fn settings(address: [u8; 4], allowed_hosts: &[&str]) -> Settings {
+        let allowed_hosts = allowed_hosts.iter().map(|it| (*it).to_owned()).collect();
+        Settings { address: (address, 8000).into(), allowed_hosts, ..Settings::default() }
+    }
+
+    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
+        let request = Request::builder().method(method).uri(target);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn host(sites: &Sites, host: &str) -> bool {
+        sites.check(&request("GET", "/info", &[("host", host)])).is_ok()
+    }
+
+    const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
+
+    #[test]
+    fn a_server_of_this_machine_answers_to_this_machines_names_alone() {
+        let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
+        for ours in [
+            "localhost",
+            "LOCALHOST:8000",
+            "localhost.",
+            "127.0.0.1",
+            "127.8.9.1:80",
+            "[::1]",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(host(&sites, ours), "{ours}");
+        }
+        for foreign in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "xlocalhost",
+            "127.1",
+        ] {
+            assert!(!host(&sites, foreign), "{foreign}");
+            assert!(sites.check(&request("GET", "/health", &[("host", foreign)])).is_err(), "{foreign}");
+        }
+        let sites = Sites::new(&settings(LOOPBACK, &["model.example"])).unwrap();
+        assert!(host(&sites, "Model.Example:443") && host(&sites, "localhost") && !host(&sites, "example"));
+        assert!(host(&Sites::new(&settings(LOOPBACK, &["*"])).unwrap(), "evil.example"));
+    }
+
+    #[test]
+    fn a_server_that_others_reach_needs_a_name_or_a_key() {
+        let everywhere = [0, 0, 0, 0];
+        let refused = Sites::new(&settings(everywhere, &[])).unwrap_err();
+        assert!(refused.to_string().contains("--allowed-host") && refused.to_string().contains("MBM_API_KEY"), "{refused}");
+        let with_key = Settings { api_key: Some("secret".to_owned()), ..settings(everywhere, &[]) };
+        assert!(host(&Sites::new(&with_key).unwrap(), "any.example"));
+        let sites = Sites::new(&settings(everywhere, &["model.example", "192.168.1.5"])).unwrap();
+        assert!(host(&sites, "model.example") && host(&sites, "192.168.1.5:8000"));
+        assert!(!host(&sites, "localhost") && !host(&sites, "10.1.2.3"));
+        // Probes ask by the address of the pod.
+        assert!(sites.check(&request("GET", "/ready", &[("host", "10.1.2.3:8000")])).is_ok());
+        assert!(sites.check(&request("GET", "/ready", &[("host", "evil.example")])).is_err());
+    }
+
+    #[test]
+    fn names_that_are_none_are_mistakes_of_whoever_starts_it() {
+        for wrong in ["http://model.example", "model.example:80", "model.example/x", "", "*.example"] {
+            assert_eq!(Sites::new(&settings(LOOPBACK, &[wrong])).unwrap_err(), Unsafe::Host(wrong.to_owned()));
+        }
+        for wrong in ["*", "model.example", "https://model.example/page", ""] {
+            let settings = Settings { cors_origins: vec![wrong.to_owned()], ..settings(LOOPBACK, &[]) };
+            assert_eq!(Sites::new(&settings).unwrap_err(), Unsafe::Origin(wrong.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
+        let kind = |request: &Parts| sites.check(request).map_err(|problem| problem.kind);
+        assert_eq!(kind(&request("GET", "/", &[])), Err(ProblemKind::Validation));
+        assert_eq!(kind(&request("GET", "/", &[("host", "localhost"), ("host", "localhost")])), Err(ProblemKind::Validation));
+        for none in ["", "a b", "me@localhost", "localhost/x", ":80"] {
+            assert_eq!(kind(&request("GET", "/", &[("host", none)])), Err(ProblemKind::Validation), "{none}");
+        }
+        let mut old = request("GET", "/", &[]);
+        old.version = Version::HTTP_10;
+        assert_eq!(kind(&old), Ok(()));
+        // A target with a host counts beside the header.
+        assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "localhost")])), Ok(()));
+        assert_eq!(kind(&request("GET", "http://evil.example/", &[("host", "localhost")])), Err(ProblemKind::Forbidden));
+        assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "evil.example")])), Err(ProblemKind::Forbidden));
+    }
+
+    #[test]
+    fn pages_of_other_sites_may_not_send_what_costs_something() {
+        let settings =
+            Settings { cors_origins: vec!["https://friend.example/".to_owned()], ..settings(LOOPBACK, &["model.example"]) };
+        let sites = Sites::new(&settings).unwrap();
+        let is_answered = |method: &str, host: &str, headers: &[(&str, &str)]| {
+            sites.check(&request(method, "/predict", &[&[("host", host)], headers].concat())).is_ok()
+        };
+        let post = |headers: &[(&str, &str)]| is_answered("POST", "localhost:8000", headers);
+        assert!(post(&[]), "no browser");
+        assert!(post(&[("origin", "http://localhost:8000"), ("sec-fetch-site", "same-origin")]), "the page");
+        assert!(post(&[("origin", "http://localhost:8000")]), "the page over plain HTTP");
+        assert!(post(&[("origin", "https://friend.example"), ("sec-fetch-site", "cross-site")]));
+        assert!(is_answered("POST", "model.example", &[("origin", "https://model.example")]), "behind a proxy");
+        assert!(post(&[("origin", "https://model.example")]), "behind a proxy that asks by another name");
+        for foreign in ["https://evil.example", "null", "http://localhost:9000", "http://[", ""] {
+            assert!(!post(&[("origin", foreign)]), "{foreign}");
+            assert!(is_answered("GET", "localhost:8000", &[("origin", foreign)]), "{foreign}");
+        }
+        assert!(!post(&[("sec-fetch-site", "cross-site")]));
+        assert!(!post(&[("sec-fetch-site", "same-site"), ("origin", "http://localhost:8000")]));
+        assert!(!is_answered("DELETE", "localhost", &[("origin", "https://evil.example")]));
+    }
+}

@@ -1,0 +1,136 @@
+//! What a JSON text takes in memory as values, found before any of them is made: `[{"":0},{"":0},..]` takes a hundred times its length.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use crate::problem::{Problem, ProblemKind};
+
+/// A value in a list that has grown to twice its length.
+const VALUE: usize = 2 * size_of::<serde_json::Value>();
+
+/// An object's first node: a B-tree's leaf with eleven places for keys and values.
+const NODE: usize = 11 * (size_of::<String>() + size_of::<serde_json::Value>()) + 16;
+
+/// A further entry of an object; the nodes of a B-tree are at least half full.
+const ENTRY: usize = NODE / 5;
+
+/// A text beside its bytes: what the allocator rounds up.
+const TEXT: usize = 16;
+
+/// Bytes that a JSON text takes as values.
+///
+/// # Errors
+/// A text that is not JSON, or takes more than `limit`.
+pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, Problem> {
+    let mut scale = Scale { total: 0, limit };
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    match scale.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
+        Ok(()) => Ok(scale.total),
+        Err(_) if scale.total > limit => Err(Problem::new(
+            ProblemKind::TooLarge,
+            format!("the values of this JSON take more than {limit} bytes; send less at once, or numbers as a file"),
+        )),
+        Err(error) => Err(Problem::validation(error.to_string())),
+    }
+}
+
+struct Scale {
+    total: usize,
+    limit: usize,
+}
+
+impl Scale {
+    fn add<E: Error>(&mut self, n_bytes: usize) -> Result<(), E> {
+        self.total += n_bytes;
+        if self.total > self.limit { Err(E::custom("too large")) } else { Ok(()) }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Scale {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Scale {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.add(VALUE)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.add(VALUE)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.add(VALUE)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.add(VALUE)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.add(VALUE)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.add(VALUE + TEXT + text.len())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        self.add(VALUE)?;
+        while values.next_element_seed(&mut *self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        self.add(VALUE)?;
+        let mut size = NODE;
+        while entries.next_key_seed(&mut *self)?.is_some() {
+            self.add(size)?;
+            size = ENTRY;
+            entries.next_value_seed(&mut *self)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> usize {
+        weight(text.as_bytes(), usize::MAX).unwrap()
+    }
+
+    #[test]
+    fn values_weigh_what_they_take_and_not_what_they_are_written_with() {
+        assert_eq!([of("1"), of("null"), of("\"abc\"")], [64, 64, 64 + 16 + 3]);
+        assert_eq!(of("[1,1,1]"), 4 * 64);
+        let objects = format!("[{}]", vec!["{\"\":0}"; 1000].join(","));
+        // Seven bytes each, which become a node of a B-tree.
+        assert!(of(&objects) > 90 * objects.len(), "{}", of(&objects));
+        let picture = format!("{{\"photo\":\"{}\"}}", "A".repeat(100_000));
+        assert!(of(&picture) < picture.len() + 2000);
+    }
+
+    #[test]
+    fn what_weighs_too_much_is_refused_before_it_is_made() {
+        let problem = weight(b"[[],[],[],[],[],[]]", 300).unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::TooLarge);
+        assert!(problem.message.contains("300 bytes"), "{}", problem.message);
+        assert_eq!(weight(b"[1, 2", 300).unwrap_err().kind, ProblemKind::Validation);
+        assert!(weight(b"[1] 2", 300).unwrap_err().message.contains("line 1 column 5"));
+        let deep = "[".repeat(100_000);
+        assert!(weight(deep.as_bytes(), usize::MAX).unwrap_err().message.contains("recursion"));
+    }
+}
