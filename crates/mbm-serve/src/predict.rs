@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -92,13 +91,14 @@ pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     query: Asking<PredictQuery>,
     body::Row(row): body::Row,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let PredictQuery { explain, strict } = asked(query)?;
     let served = app.served();
     let cells = Reading::new(&app.media, &served).cells(row).await?;
     let task = if explain { Task::Explain(unreadable(strict)) } else { Task::Predict(unreadable(strict)) };
     let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
-    prediction(&served, answer).map(Value::Object).map(Json)
+    let n_bytes = (served.columns.len() + 1) * NAMED_VALUE;
+    reply::json(n_bytes, move || prediction(&served, answer)).await
 }
 
 /// Predict many rows.
