@@ -167,7 +167,8 @@ pub fn search(args: &Search) -> Result<()> {
     let asked = asked(args, &retriever)?;
     let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
-    let hits = retriever.search(&asked, mbm::Search { k: args.k as usize, width, filter: filter.as_ref() })?;
+    let hits =
+        retriever.search(&asked, mbm::Search { k: args.k as usize, width, filter: filter.as_ref(), cancellation: None })?;
     if let Some(path) = &args.html {
         std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)?).with_context(|| path.display().to_string())?;
         return line(&format!("{}: {} rows", path.display(), hits.len()));

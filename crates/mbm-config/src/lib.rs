@@ -27,6 +27,7 @@
 // The macros name this crate by its name, also from within.
 extern crate self as mbm_config;
 
+mod limits;
 mod ludwig;
 mod macros;
 mod node;
@@ -35,6 +36,7 @@ mod problem;
 mod setting;
 mod yaml;
 
+pub use limits::{MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
 pub use node::{Entry, Node, Value};
 pub use parse::Format;
 pub use problem::{Problem, Problems, closest};

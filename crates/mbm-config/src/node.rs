@@ -1,5 +1,7 @@
 //! A value of a config file together with the line that it stands on.
 
+use crate::limits::{MAX_DEPTH, shortened};
+
 /// One value and its line (from 1; 0 for a value that no file holds).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -54,13 +56,26 @@ impl Node {
     /// Sets the value at a dotted path (`trainer.epochs`, `input_features.0.encoder`), making maps on the way.
     ///
     /// # Errors
-    /// The part of the path that names no map key and no list position.
+    /// The part of the path that names no map key and no list position; a path that leads deeper than [`MAX_DEPTH`].
     pub fn set(&mut self, path: &str, node: Node) -> Result<(), String> {
-        let Some((first, rest)) = path.split_once('.') else {
-            *self.slot(path)? = node;
-            return Ok(());
-        };
-        self.slot(first)?.set(rest, node)
+        if path.split('.').count() + node.depth() > MAX_DEPTH {
+            return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", shortened(path)));
+        }
+        let mut slot = self;
+        for key in path.split('.') {
+            slot = slot.slot(key)?;
+        }
+        *slot = node;
+        Ok(())
+    }
+
+    /// Levels below this one.
+    fn depth(&self) -> usize {
+        match &self.value {
+            Value::List(items) => items.iter().map(|item| item.depth() + 1).max().unwrap_or(1),
+            Value::Map(entries) => entries.iter().map(|entry| entry.node.depth() + 1).max().unwrap_or(1),
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => 0,
+        }
     }
 
     fn slot(&mut self, key: &str) -> Result<&mut Node, String> {
@@ -98,7 +113,7 @@ impl Value {
             Value::Bool(value) => format!("'{value}' (true or false)"),
             Value::Int(value) => format!("{value}"),
             Value::Float(value) => format!("{value}"),
-            Value::Text(value) => format!("the text '{value}'"),
+            Value::Text(value) => format!("the text '{}'", shortened(value)),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map of keys".to_owned(),
         }
@@ -121,5 +136,23 @@ mod tests {
             "input_features:\n  - {name: image}\n  - {name: notes, type: text}\ntrainer: {epochs: 3}\n"
         );
         assert!(node.set("input_features.9.type", Node::bare(Value::Null)).unwrap_err().contains("position below 2"));
+    }
+
+    #[test]
+    fn a_path_or_a_value_that_leads_too_deep_is_refused() {
+        let set = |path: &str, value: &str| {
+            let mut node = Node::bare(Value::Null);
+            node.set(path, Node::parse(value, Format::Yaml).unwrap()).map(|()| node)
+        };
+        assert!(set(&"a.".repeat(100_000), "1").unwrap_err().ends_with("…' would be nested deeper than 64 levels"));
+        let (path, value) = (vec!["a"; 32].join("."), format!("{}{}", "[".repeat(32), "]".repeat(32)));
+        let deepest = set(&path, &value).unwrap();
+        assert!(Node::parse(&crate::to_yaml(&deepest), Format::Yaml).is_ok());
+        assert!(set(&format!("{path}.a"), &value).is_err());
+    }
+
+    #[test]
+    fn an_error_names_the_beginning_of_a_long_text() {
+        assert_eq!(Value::Text("x".repeat(1000)).name(), format!("the text '{}…'", "x".repeat(60)));
     }
 }

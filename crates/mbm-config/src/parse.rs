@@ -1,11 +1,15 @@
 //! YAML, JSON and TOML text to [`Node`]s.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::{Event, Parser};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH};
 use crate::{Entry, Node, Problem, Value};
 
 /// The language of a config file.
@@ -16,9 +20,6 @@ pub enum Format {
     /// TOML 1.1.
     Toml,
 }
-
-/// Deeper nesting than any config has; a bound on recursion.
-const DEPTH: usize = 64;
 
 impl Format {
     /// The format that a file's name says: `.toml` is TOML, everything else YAML or JSON.
@@ -31,8 +32,11 @@ impl Node {
     /// Reads one document.
     ///
     /// # Errors
-    /// A syntax error, a duplicate key or nesting deeper than 64, with its line.
+    /// A syntax error, a duplicate key, more than [`MAX_CONFIG_BYTES`] or nesting deeper than [`MAX_DEPTH`], with its line.
     pub fn parse(text: &str, format: Format) -> Result<Node, Problem> {
+        if text.len() > MAX_CONFIG_BYTES {
+            return Err(Problem::at(0, "", format!("{} bytes; a config has at most {MAX_CONFIG_BYTES}", text.len())));
+        }
         match format {
             Format::Yaml => parse_yaml(text),
             Format::Toml => parse_toml(text),
@@ -41,7 +45,7 @@ impl Node {
 }
 
 fn parse_yaml(text: &str) -> Result<Node, Problem> {
-    check_depth(text)?;
+    check_yaml(text)?;
     let documents = MarkedYaml::load_from_str(text)
         .map_err(|error| Problem::at(error.marker().line(), "", format!("not valid YAML: {}", error.info())))?;
     match documents.as_slice() {
@@ -51,20 +55,65 @@ fn parse_yaml(text: &str) -> Result<Node, Problem> {
     }
 }
 
-/// Refuses nesting that a recursive reader could not survive, before the parser sees it.
-fn check_depth(text: &str) -> Result<(), Problem> {
-    let mut depth = 0usize;
-    for (line_idx, line) in text.lines().enumerate() {
-        let indent = line.len() - line.trim_start_matches([' ', '-', '?']).len();
-        for byte in line.bytes() {
-            match byte {
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                _ => {}
+/// How deep a node is and how large it is where an alias repeats it.
+#[derive(Default, Clone, Copy)]
+struct Extent {
+    depth: usize,
+    n_bytes: usize,
+}
+
+impl Extent {
+    /// Of a node without any below it.
+    fn of(text: &str) -> Self {
+        Self { depth: 0, n_bytes: text.len() + 64 }
+    }
+
+    fn hold(&mut self, other: Self) {
+        self.depth = self.depth.max(other.depth + 1);
+        self.n_bytes = self.n_bytes.saturating_add(other.n_bytes);
+    }
+}
+
+/// Refuses nesting that a recursive reader could not survive, and aliases that unfold to far more than the text, before a tree is built.
+fn check_yaml(text: &str) -> Result<(), Problem> {
+    let mut open: Vec<(usize, Extent)> = Vec::new();
+    let (mut anchors, mut n_aliased) = (HashMap::new(), 0usize);
+    let too_deep = || format!("nested deeper than {MAX_DEPTH} levels");
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) if error.info() == "recursion limit exceeded" => {
+                return Err(Problem::at(error.marker().line(), "", too_deep()));
+            }
+            // What is no YAML is told by its loader.
+            Err(_) => break,
+        };
+        let refused = |message: String| Err(Problem::at(span.start.line(), "", message));
+        let closed = match event {
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                open.push((anchor, Extent::of("")));
+                None
+            }
+            Event::SequenceEnd | Event::MappingEnd => open.pop(),
+            Event::Scalar(text, _, anchor, _) => Some((anchor, Extent::of(&text))),
+            Event::Alias(anchor) => {
+                let extent: Extent = anchors.get(&anchor).copied().unwrap_or_default();
+                n_aliased = extent.n_bytes.saturating_add(n_aliased);
+                Some((0, extent))
+            }
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => None,
+        };
+        if let Some((anchor, extent)) = closed {
+            anchors.insert(anchor, extent);
+            if let Some((_, parent)) = open.last_mut() {
+                parent.hold(extent);
             }
         }
-        if depth > DEPTH || indent > 8 * DEPTH {
-            return Err(Problem::at(line_idx + 1, "", format!("nested deeper than {DEPTH} levels")));
+        if open.len() + closed.map_or(0, |(_, extent)| extent.depth) > MAX_DEPTH {
+            return refused(too_deep());
+        }
+        if n_aliased > MAX_ALIASED_BYTES {
+            return refused(format!("aliases repeat more than {MAX_ALIASED_BYTES} bytes"));
         }
     }
     Ok(())
@@ -111,23 +160,25 @@ fn parse_toml(text: &str) -> Result<Node, Problem> {
         let line = error.span().map_or(1, |span| lines.at(span.start));
         Problem::at(line, "", format!("not valid TOML: {}", error.message()))
     })?;
-    Ok(Node { value: toml_map(table.get_ref(), &lines), line: 1 })
+    Ok(Node { value: toml_map(table.get_ref(), &lines, MAX_DEPTH)?, line: 1 })
 }
 
-fn toml_map(table: &DeTable, lines: &Lines) -> Value {
-    let mut entries: Vec<(usize, Entry)> = table
-        .iter()
-        .map(|(key, value)| {
-            let start = key.span().start;
-            let entry = Entry { key: key.get_ref().to_string(), line: lines.at(start), node: toml_node(value, lines) };
-            (start, entry)
-        })
-        .collect();
+/// `levels` are those that may still lie in it.
+fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Problem> {
+    let entry = |(key, value): (&Spanned<_>, _)| {
+        let start = key.span().start;
+        let name: &Cow<str> = key.get_ref();
+        Ok((start, Entry { key: name.to_string(), line: lines.at(start), node: toml_node(value, lines, levels)? }))
+    };
+    let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Problem>>()?;
     entries.sort_by_key(|(start, _)| *start);
-    Value::Map(entries.into_iter().map(|(_, entry)| entry).collect())
+    Ok(Value::Map(entries.into_iter().map(|(_, entry)| entry).collect()))
 }
 
-fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines) -> Node {
+fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines, levels: usize) -> Result<Node, Problem> {
+    let line = lines.at(spanned.span().start);
+    let too_deep = || Problem::at(line, "", format!("nested deeper than {MAX_DEPTH} levels"));
+    let below = || levels.checked_sub(1).ok_or_else(too_deep);
     let value = match spanned.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => {
@@ -136,10 +187,13 @@ fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines) -> Node {
         DeValue::Float(number) => number.as_str().parse().map_or_else(|_| Value::Text(number.to_string()), Value::Float),
         DeValue::Boolean(value) => Value::Bool(*value),
         DeValue::Datetime(date) => Value::Text(date.to_string()),
-        DeValue::Array(items) => Value::List(items.iter().map(|item| toml_node(item, lines)).collect()),
-        DeValue::Table(table) => toml_map(table, lines),
+        DeValue::Array(items) => {
+            let levels = below()?;
+            Value::List(items.iter().map(|item| toml_node(item, lines, levels)).collect::<Result<_, _>>()?)
+        }
+        DeValue::Table(table) => toml_map(table, lines, below()?)?,
     };
-    Node { value, line: lines.at(spanned.span().start) }
+    Ok(Node { value, line })
 }
 
 /// Byte offsets of line starts.
@@ -190,10 +244,90 @@ mod tests {
         assert_eq!(Node::parse("a = 1\na = 2\n", Format::Toml).unwrap_err().line, 2);
     }
 
+    /// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+    fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+    }
+
+    /// A text for each way of nesting, `n` levels deep.
+    fn nested(n: usize) -> Vec<(String, Format)> {
+        let indented = |key: &str| (0..n).map(|level| format!("{}{key}\n", " ".repeat(level))).collect::<String>();
+        let anchored: String = (1..n).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
+        let yaml = [
+            format!("{}{}", "[".repeat(n), "]".repeat(n)),
+            format!("{}x{}", "{a: ".repeat(n), "}".repeat(n)),
+            format!("{}x", "- ".repeat(n)),
+            format!("{}x", "? ".repeat(n)),
+            format!("{}x", "? - ".repeat(n / 2)),
+            indented("a:"),
+            indented("-"),
+            format!("a0: &a0 [x]\n{anchored}"),
+        ];
+        let toml = [
+            format!("a = {}{}", "[".repeat(n), "]".repeat(n)),
+            format!("a = {}{}", "{a = ".repeat(n), "1".to_owned() + &"}".repeat(n)),
+            format!("{}a = 1", "a.".repeat(n)),
+            format!("[{}a]", "a.".repeat(n)),
+            format!(
+                "[{}a]\n{}a = {}{}",
+                "a.".repeat(n.min(79)),
+                "a.".repeat(n.min(79)),
+                "[".repeat(n.min(79)),
+                "]".repeat(n.min(79))
+            ),
+        ];
+        yaml.map(|text| (text, Format::Yaml)).into_iter().chain(toml.map(|text| (text, Format::Toml))).collect()
+    }
+
     #[test]
-    fn nesting_without_end_is_refused() {
+    fn nesting_without_end_is_refused_on_a_small_stack() {
+        for n in [70, 1000, 3000] {
+            for (text, format) in nested(n) {
+                let start: String = text.chars().take(40).collect();
+                let result = on_a_small_stack(move || Node::parse(&text, format).map(|_| ()));
+                let problem = result.expect_err(&start);
+                assert!(problem.message.contains("nested deeper") || problem.message.contains("not valid"), "{start}: {problem}");
+            }
+        }
         let problem = Node::parse(&"[".repeat(100_000), Format::Yaml).unwrap_err();
         assert!(problem.message.contains("nested deeper"), "{}", problem.message);
+    }
+
+    #[test]
+    fn the_deepest_config_is_read_written_copied_and_dropped_on_a_small_stack() {
+        for (text, format) in nested(62) {
+            on_a_small_stack(move || {
+                // 62 levels are refused where a text has two or three of them at each step.
+                let Ok(node) = Node::parse(&text, format) else { return };
+                let written = crate::to_yaml(&node.clone());
+                assert_eq!(crate::to_yaml(&Node::parse(&written, Format::Yaml).unwrap()), written);
+            });
+        }
+    }
+
+    #[test]
+    fn brackets_in_a_text_are_no_nesting() {
+        let text = format!("a: '{}'", "[{".repeat(100));
+        assert_eq!(Node::parse(&text, Format::Yaml).unwrap().at("a").unwrap().value, Value::Text("[{".repeat(100)));
+    }
+
+    #[test]
+    fn aliases_may_repeat_little_and_not_without_end() {
+        let node = Node::parse("a: &x {b: 1}\nc: *x\n", Format::Yaml).unwrap();
+        assert_eq!(node.at("c").unwrap().at("b").unwrap().value, Value::Int(1));
+        let long = format!("a: &x {}\nb: [{}]", "x".repeat(10_000), "*x, ".repeat(1000));
+        let mut laughs = "a0: &a0 [x, x, x, x]\n".to_owned();
+        (1..12).for_each(|at| laughs += &format!("a{at}: &a{at} [{}]\n", vec![format!("*a{}", at - 1); 10].join(", ")));
+        for text in [long, laughs] {
+            let problem = Node::parse(&text, Format::Yaml).unwrap_err();
+            assert!(problem.message.contains("aliases repeat more than 1048576 bytes"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_config_is_refused_by_its_length() {
+        let problem = Node::parse(&"x".repeat(MAX_CONFIG_BYTES + 1), Format::Toml).unwrap_err();
+        assert_eq!(problem.to_string(), "16777217 bytes; a config has at most 16777216");
     }
 
     proptest::proptest! {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::limits::MAX_PROBLEMS;
+
 /// One mistake and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -37,9 +39,16 @@ impl fmt::Display for Problem {
 pub struct Problems(pub Vec<Problem>);
 
 impl Problems {
-    /// Adds one.
+    /// Adds one, while there are fewer than 1,000.
     pub fn add(&mut self, line: usize, path: &str, message: impl Into<String>) {
-        self.0.push(Problem::at(line, path, message));
+        if !self.is_full() {
+            self.0.push(Problem::at(line, path, message));
+        }
+    }
+
+    /// Whether no more are taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MAX_PROBLEMS
     }
 
     /// The value, if nothing was found wrong.
@@ -73,6 +82,11 @@ impl fmt::Display for Problems {
 
 /// The candidate nearest to `found`, if it is near enough to be what was meant.
 pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Longer than any key or word that could be meant; the distance takes time and memory by the product of lengths.
+    const LONGEST: usize = 60;
+    if found.chars().count() > LONGEST {
+        return None;
+    }
     let limit = (found.chars().count() / 3).max(1);
     let scored = candidates.into_iter().map(|candidate| (edit_distance(found, candidate), candidate));
     scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
@@ -106,5 +120,6 @@ mod tests {
         assert_eq!(closest("bacth_size", keys), Some("batch_size"));
         assert_eq!(closest("learningrate", keys), Some("learning_rate"));
         assert_eq!(closest("momentum", keys), None);
+        assert_eq!(closest(&"e".repeat(10_000_000), keys), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::limits::shortened;
 use crate::{Node, Problems, Value, closest, ludwig};
 
 /// A type that a config value can be read into.
@@ -100,8 +101,11 @@ impl<'a> Fields<'a> {
         let Value::Map(entries) = &self.node.value else { return Some(()) };
         let n_before = self.problems.0.len();
         for entry in entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
+            if self.problems.is_full() {
+                return None;
+            }
             let message = unknown(&entry.key, "key", &self.known);
-            self.problems.add(entry.line, &join(self.path, &entry.key), message);
+            self.problems.add(entry.line, &join(self.path, &shortened(&entry.key)), message);
         }
         (self.problems.0.len() == n_before).then_some(())
     }
@@ -143,7 +147,7 @@ pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
     let meant = closest(found, known.clone()).map(|key| format!(", did you mean '{key}'?")).unwrap_or_default();
     let ludwig = if ludwig::knows(found) { " (Ludwig has it, mbm does not yet)" } else { "" };
     let allowed: Vec<&str> = known.collect();
-    format!("unknown {noun} '{found}'{ludwig}{meant}; allowed: {}", allowed.join(", "))
+    format!("unknown {noun} '{}'{ludwig}{meant}; allowed: {}", shortened(found), allowed.join(", "))
 }
 
 /// Reads the text of a closed list of words.
@@ -309,6 +313,15 @@ mod tests {
             problems.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"),
             "{problems}"
         );
+    }
+
+    #[test]
+    fn of_many_mistakes_the_first_thousand_are_told() {
+        let text: String = (0..20_000).map(|at| format!("key{at}: 1\n")).collect();
+        let problems = read(&text).unwrap_err();
+        assert_eq!(problems.0.len(), 1000);
+        let long = read(&format!("{}: 1", "x".repeat(500))).unwrap_err().to_string();
+        assert!(long.len() < 600, "{long}");
     }
 
     #[test]

@@ -30,7 +30,9 @@ fn write_map(entries: &[Entry], indent: usize, out: &mut String) {
 fn write_value(node: &Node, indent: usize, out: &mut String) {
     let line = flow(node);
     let holds_maps = matches!(&node.value, Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))));
-    if !holds_maps && indent + line.len() <= WIDTH {
+    // Nothing in a map or a list is nothing to go on with on other lines.
+    let is_empty = line == "{}" || line == "[]";
+    if is_empty || !holds_maps && indent + line.len() <= WIDTH {
         out.push_str(&format!(" {line}\n"));
         return;
     }
@@ -114,6 +116,17 @@ mod tests {
             Value::List(items) => items.iter().map(without_lines).collect(),
             Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), without_lines(&entry.node))).collect(),
         }
+    }
+
+    #[test]
+    fn the_deepest_json_becomes_nodes_and_yaml_on_a_small_stack() {
+        // serde_json reads 127 levels.
+        let json = format!("{}1{}", "{\"a\": [".repeat(63), "]}".repeat(63));
+        let work = move || {
+            let node = Node::from(&serde_json::from_str::<serde_json::Value>(&json).unwrap());
+            assert_eq!(to_yaml(&node.clone()).matches('a').count(), 63);
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap();
     }
 
     proptest::proptest! {

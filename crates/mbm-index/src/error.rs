@@ -61,6 +61,9 @@ pub enum IndexError {
         /// Found.
         found: Vec<String>,
     },
+    /// Work that nobody waits for any more, or whose time is over.
+    #[error("given up: nobody waits for the answer any more, or its time is over")]
+    Cancelled,
     /// A filter that cannot be read.
     #[error("filter, character {at}: {message}")]
     Filter {

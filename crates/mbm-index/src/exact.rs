@@ -3,18 +3,22 @@
 use mbm_kernels::{Query, products, products_from};
 use rayon::prelude::*;
 
-use crate::near::{Near, Nearest};
+use crate::near::{Near, Nearest, Wanted};
 use crate::vectors::Vectors;
 
 /// Bytes of vectors that all queries go over while they are in the cache.
 const BLOCK: usize = 1 << 18;
 
 /// For each query the `k` nearest of the rows that are allowed.
-pub(crate) fn search(vectors: &Vectors, queries: &[Query], k: usize, allowed: Option<&[bool]>) -> Vec<Vec<Near>> {
+pub(crate) fn search(vectors: &Vectors, queries: &[Query], wanted: Wanted) -> Vec<Vec<Near>> {
+    let Wanted { k, allowed, cancellation } = wanted;
     let height = (BLOCK / (vectors.width * 4)).clamp(16, 4096);
     let blocks = vectors.n_rows.div_ceil(height);
     let none = || vec![Nearest::new(k); queries.len()];
     let block = |mut nearest: Vec<Nearest>, block: usize| {
+        if cancellation.check().is_err() {
+            return nearest;
+        }
         let first = block * height;
         let n = height.min(vectors.n_rows - first);
         match allowed.map(|allowed| &allowed[first..first + n]) {

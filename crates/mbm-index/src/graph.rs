@@ -11,10 +11,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::IndexError;
-use crate::near::{Near, Nearest};
+use crate::near::{Near, Nearest, Wanted};
 use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::Vectors;
+use crate::{Cancellation, IndexError};
 
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,7 @@ struct Search<'a> {
     links: &'a dyn Links,
     vectors: &'a Vectors,
     query: &'a Query,
+    cancellation: &'a Cancellation,
 }
 
 impl Search<'_> {
@@ -126,7 +127,7 @@ impl Search<'_> {
         }
         let (mut rows, mut similarities) = (Vec::new(), Vec::new());
         while let Some(candidate) = candidates.pop() {
-            if nearest.least().is_some_and(|least| candidate.similarity < least) {
+            if nearest.least().is_some_and(|least| candidate.similarity < least) || self.cancellation.check().is_err() {
                 break;
             }
             self.links.links(candidate.row, layer, &mut rows);
@@ -156,6 +157,8 @@ struct Growing<'a> {
     rows: Vec<Mutex<Vec<Vec<u32>>>>,
     entry: RwLock<Entry>,
     seen: Mutex<Vec<Seen>>,
+    /// Building is not given up.
+    never: Cancellation,
 }
 
 impl Links for Growing<'_> {
@@ -185,7 +188,7 @@ impl Growing<'_> {
             highest = Some(held).filter(|held| own > held.layer);
         }
         let query = self.vectors.stored().row(row as usize, self.vectors.width);
-        let search = Search { links: self, vectors: self.vectors, query: &query };
+        let search = Search { links: self, vectors: self.vectors, query: &query, cancellation: &self.never };
         let mut from = vec![search.descend(entry, own)];
         for layer in (0..=own.min(entry.layer)).rev() {
             from = search.layer(&from, layer, self.settings.candidates, None);
@@ -285,7 +288,7 @@ impl Graph {
         let layers: Vec<u8> = (0..vectors.n_rows).map(|_| layer()).collect();
         let rows = layers.iter().map(|layer| Mutex::new(vec![Vec::new(); usize::from(*layer) + 1])).collect();
         let entry = RwLock::new(Entry { row: 0, layer: layers.first().map_or(0, |layer| usize::from(*layer)) });
-        let growing = Growing { vectors, settings, layers, rows, entry, seen: Mutex::default() };
+        let growing = Growing { vectors, settings, layers, rows, entry, seen: Mutex::default(), never: Cancellation::default() };
         let n_done = AtomicUsize::new(1);
         (1..vectors.n_rows as u32).into_par_iter().with_max_len(256).for_each(|row| {
             growing.insert(row);
@@ -345,9 +348,10 @@ impl Graph {
         links.get(..*length as usize)
     }
 
-    /// The `k` nearest of the rows that are allowed, as far as the graph shows them; `width` candidates are kept on the way.
-    pub fn search(&self, vectors: &Vectors, query: &Query, k: usize, width: usize, allowed: Option<&[bool]>) -> Vec<Near> {
-        let search = Search { links: self, vectors, query };
+    /// The nearest of the rows that are allowed, as far as the graph shows them; `width` candidates are kept on the way.
+    pub fn search(&self, vectors: &Vectors, query: &Query, width: usize, wanted: Wanted) -> Vec<Near> {
+        let Wanted { k, allowed, cancellation } = wanted;
+        let search = Search { links: self, vectors, query, cancellation };
         let from = search.descend(self.footer.entry, 0);
         let mut nearest = search.layer(&[from], 0, width.max(k), allowed);
         nearest.truncate(k);
@@ -410,9 +414,10 @@ mod tests {
             let queries: Vec<Query> = clustered(50, 24, 2).iter().map(|query| vectors.stored().query(query)).collect();
             let thirds: Vec<bool> = (0..3000).map(|row| row % 3 == 0).collect();
             for allowed in [None, Some(&thirds[..])] {
-                let exact = exact::search(&vectors, &queries, 10, allowed);
+                let wanted = Wanted { k: 10, allowed, cancellation: &Cancellation::default() };
+                let exact = exact::search(&vectors, &queries, wanted);
                 let found = |(query, exact): (&Query, &Vec<Near>)| {
-                    let found = graph.search(&vectors, query, 10, 100, allowed);
+                    let found = graph.search(&vectors, query, 100, wanted);
                     assert!(found.is_sorted_by(|a, b| a >= b) && found.len() == 10);
                     assert!(allowed.is_none() || found.iter().all(|near| near.row % 3 == 0));
                     exact.iter().filter(|near| found.iter().any(|found| found.row == near.row)).count()
@@ -433,7 +438,8 @@ mod tests {
         let vectors = Vectors::open(&path).unwrap();
         Graph::build(&graph_path, &vectors, GraphSettings::default(), &|_| ()).unwrap();
         let graph = Graph::open(&graph_path, 1).unwrap();
-        assert_eq!(graph.search(&vectors, &vectors.stored().query(&[1.0, 0.0]), 5, 10, None).len(), 1);
+        let wanted = Wanted { k: 5, allowed: None, cancellation: &Cancellation::default() };
+        assert_eq!(graph.search(&vectors, &vectors.stored().query(&[1.0, 0.0]), 10, wanted).len(), 1);
         assert!(Graph::open(&graph_path, 2).is_err());
     }
 }

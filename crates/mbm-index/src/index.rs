@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{Column, Value};
 use crate::segment::{Looking, Segment, SegmentEntry};
 use crate::vectors::unit;
-use crate::{Filter, GraphSettings, IndexError, Precision};
+use crate::{Cancellation, Filter, GraphSettings, IndexError, Precision};
 
 /// What an index is made of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ pub struct Index {
     pub(crate) segments: Vec<Segment>,
 }
 
-/// What a search looks for.
+/// What a search looks for, and how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
     /// How many rows.
@@ -57,6 +57,8 @@ pub struct Search<'a> {
     pub width: Option<usize>,
     /// Which rows may be found.
     pub filter: Option<&'a Filter>,
+    /// When it gives up; never where nothing is named.
+    pub cancellation: Option<&'a Cancellation>,
 }
 
 /// A row that was found.
@@ -168,7 +170,7 @@ impl Index {
     /// For each query the rows whose vectors have the largest cosines with it, nearest first.
     ///
     /// # Errors
-    /// A query of another width or without a direction; a filter that does not fit the columns.
+    /// A query of another width or without a direction; a filter that does not fit the columns; [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, IndexError> {
         search.filter.map_or(Ok(()), |filter| filter.check(&self.spec.columns))?;
         let direction = |(row, query): (usize, &Vec<f32>)| {
@@ -178,7 +180,9 @@ impl Index {
             unit(query).ok_or(IndexError::NoDirection { row: row + 1 })
         };
         let queries = queries.iter().enumerate().map(direction).collect::<Result<Vec<_>, _>>()?;
-        let looking = Looking { k: search.k, width: search.width, filter: search.filter };
+        let never = Cancellation::default();
+        let cancellation = search.cancellation.unwrap_or(&never);
+        let looking = Looking { k: search.k, width: search.width, filter: search.filter, cancellation };
         let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
             let of_segment = |(at, nears): (usize, &Vec<Vec<crate::near::Near>>)| {

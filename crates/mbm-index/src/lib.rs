@@ -7,6 +7,7 @@
 //! An index is a folder. Its files are written once and never changed; `index.json` names those that belong to it and is replaced in one
 //! step, so that readers, writers and a kill at any moment do not disturb each other.
 
+mod cancellation;
 mod columns;
 mod error;
 mod exact;
@@ -19,6 +20,7 @@ mod segment;
 mod vectors;
 mod write;
 
+pub use cancellation::{CancelOnDrop, Cancellation};
 pub use columns::{Column, Value};
 pub use error::IndexError;
 pub use filter::{Filter, quoted_name, quoted_text};

@@ -3,6 +3,16 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use crate::Cancellation;
+
+/// Which rows a search may find, and how many. One that is cancelled ends with those that it has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub k: usize,
+    pub allowed: Option<&'a [bool]>,
+    pub cancellation: &'a Cancellation,
+}
+
 /// A row and how similar it is to what is looked for. Greater is nearer; of equals the earlier row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Near {

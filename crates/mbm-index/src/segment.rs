@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::columns::{Columns, Value};
 use crate::graph::Graph;
-use crate::near::Near;
+use crate::near::{Near, Wanted};
 use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::Vectors;
-use crate::{Filter, IndexError};
+use crate::{Cancellation, Filter, IndexError};
 
 /// What the list of an index says of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,7 @@ pub(crate) struct Looking<'a> {
     /// Candidates that a search of a graph keeps; exact where there are none.
     pub width: Option<usize>,
     pub filter: Option<&'a Filter>,
+    pub cancellation: &'a Cancellation,
 }
 
 pub(crate) fn file(folder: &Path, number: u64, kind: &str) -> PathBuf {
@@ -116,7 +117,7 @@ impl Segment {
         let allowed = match looking.filter {
             None => self.alive.clone(),
             Some(filter) => {
-                let mut rows = filter.rows(&self.columns)?;
+                let mut rows = filter.rows(&self.columns, looking.cancellation)?;
                 rows.iter_mut().enumerate().for_each(|(row, allowed)| *allowed &= self.is_alive(row));
                 Some(rows)
             }
@@ -124,12 +125,15 @@ impl Segment {
         let n_allowed = allowed.as_ref().map_or(self.vectors.n_rows, |allowed| allowed.iter().filter(|is| **is).count());
         let queries: Vec<Query> = queries.iter().map(|query| self.vectors.stored().query(query)).collect();
         let (allowed, k) = (allowed.as_deref(), looking.k.min(n_allowed));
-        Ok(match (&self.graph, looking.width) {
+        let wanted = Wanted { k, allowed, cancellation: looking.cancellation };
+        let found = match (&self.graph, looking.width) {
             (Some(graph), Some(width)) if !is_quicker_exactly(n_allowed, self.vectors.n_rows, width) => {
-                queries.par_iter().map(|query| graph.search(&self.vectors, query, k, width, allowed)).collect()
+                queries.par_iter().map(|query| graph.search(&self.vectors, query, width, wanted)).collect()
             }
-            _ => crate::exact::search(&self.vectors, &queries, k, allowed),
-        })
+            _ => crate::exact::search(&self.vectors, &queries, wanted),
+        };
+        // One that is cancelled has found only some.
+        looking.cancellation.check().map(|()| found)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::graph::Graph;
 use crate::index::{FORM, Index, IndexSpec, Manifest};
 use crate::segment::{Segment, SegmentEntry, file, removed_file, write_removed};
 use crate::vectors::{Vectors, VectorsWriter};
-use crate::{Filter, IndexError};
+use crate::{Cancellation, Filter, IndexError};
 
 /// With more parts than this, all but the largest are put together.
 const MAX_SEGMENTS: usize = 8;
@@ -194,7 +194,7 @@ pub fn remove(folder: &Path, filter: &Filter) -> Result<usize, IndexError> {
     let index = Index::open(folder)?;
     let mut n_removed = 0;
     for (entry, segment) in manifest.segments.iter_mut().zip(&index.segments) {
-        let goes = filter.rows(&segment.columns)?;
+        let goes = filter.rows(&segment.columns, &Cancellation::default())?;
         let alive: Vec<bool> = (0..entry.n_rows).map(|row| segment.is_alive(row) && !goes[row]).collect();
         let n_alive = alive.iter().filter(|is| **is).count();
         if n_alive == segment.n_alive() {
@@ -240,7 +240,7 @@ mod tests {
 
     fn nearest(folder: &Path, id: usize, filter: Option<&str>) -> Vec<usize> {
         let filter = filter.map(|text| Filter::parse(text).unwrap());
-        let search = Search { k: 3, width: Some(64), filter: filter.as_ref() };
+        let search = Search { k: 3, width: Some(64), filter: filter.as_ref(), cancellation: None };
         ids(&Index::open(folder).unwrap().search(&[vector(id)], search).unwrap()[0])
     }
 
@@ -263,7 +263,10 @@ mod tests {
             addition.finish(&|_| ()).unwrap();
             assert_eq!(nearest(&path, 50 * part + 7, None)[0], 50 * part + 7);
         }
-        assert!(reader.search(&[vector(3)], Search { k: 1, width: None, filter: None }).is_ok(), "a reader keeps what it opened");
+        assert!(
+            reader.search(&[vector(3)], Search { k: 1, width: None, filter: None, cancellation: None }).is_ok(),
+            "a reader keeps what it opened"
+        );
         assert_eq!(remove(&path, &Filter::parse("id = 7 OR id >= 600").unwrap()).unwrap(), 51);
         assert_ne!(nearest(&path, 7, None)[0], 7);
         let info = Index::open(&path).unwrap().info();
@@ -302,8 +305,24 @@ mod tests {
         addition.finish(&|_| ()).unwrap();
         let index = Index::open(folder.path()).unwrap();
         assert_eq!(index.info().n_graphs, 1);
-        let find = |width| ids(&index.search(&[vector(1234)], Search { k: 10, width, filter: None }).unwrap()[0]);
+        let find =
+            |width| ids(&index.search(&[vector(1234)], Search { k: 10, width, filter: None, cancellation: None }).unwrap()[0]);
         assert_eq!(find(Some(100)), find(None));
+    }
+
+    #[test]
+    fn a_search_is_given_up_when_nobody_waits_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
+        push(&mut addition, 0..MIN_GRAPH);
+        addition.finish(&|_| ()).unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        let (filter, cancellation) = (Filter::parse("id >= 0").unwrap(), Cancellation::default());
+        cancellation.cancel();
+        for (width, filter) in [(None, None), (None, Some(&filter)), (Some(64), None), (Some(64), Some(&filter))] {
+            let search = Search { k: 3, width, filter, cancellation: Some(&cancellation) };
+            assert!(matches!(index.search(&[vector(3)], search), Err(IndexError::Cancelled)), "{search:?}");
+        }
     }
 
     #[test]

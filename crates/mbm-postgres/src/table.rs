@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mbm_index::{Column, Hit, IndexError, IndexInfo, IndexSpec, Precision, Search, Value, quoted_name, unit};
+use mbm_index::{Cancellation, Column, Hit, IndexError, IndexInfo, IndexSpec, Precision, Search, Value, quoted_name, unit};
 use postgres::config::SslMode;
+use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls, Row, Transaction};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -38,7 +39,10 @@ pub(crate) fn connect(url: &str) -> Result<Client, PostgresError> {
 
 pub(crate) fn refused(table: &str) -> impl Fn(postgres::Error) -> PostgresError {
     let table = table.to_owned();
-    move |source| PostgresError::Refused { table: table.clone(), source }
+    move |source| match source.code() {
+        Some(&SqlState::QUERY_CANCELED) => IndexError::Cancelled.into(),
+        _ => PostgresError::Refused { table: table.clone(), source },
+    }
 }
 
 /// The type of the vectors' column.
@@ -92,19 +96,26 @@ impl PostgresIndex {
         Ok(client)
     }
 
-    /// For each query the rows whose vectors have the largest cosines with it, nearest first. Searches take turns.
+    /// For each query the rows whose vectors have the largest cosines with it, nearest first. Searches take turns; one whose time is over
+    /// is ended by the database, also amid a statement.
     ///
     /// # Errors
-    /// A query of another width or without a direction; a filter that does not fit the columns; a database that fails.
+    /// A query of another width or without a direction; a filter that does not fit the columns; a database that fails;
+    /// [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, PostgresError> {
         let condition = search.filter.map(|filter| filter.to_sql(&self.spec.columns)).transpose()?;
         let mut client = self.client()?;
+        let never = Cancellation::default();
+        let cancellation = search.cancellation.unwrap_or(&never);
+        cancellation.check()?;
         let mut transaction = client.transaction().map_err(refused(&self.table))?;
+        self.limit(&mut transaction, cancellation)?;
         self.prepare(&mut transaction, search, condition.as_deref())?;
         let sql = self.nearest(condition.as_deref())?;
         let statement = transaction.prepare(&sql).map_err(refused(&self.table))?;
         let mut found = Vec::with_capacity(queries.len());
         for (at, query) in queries.iter().enumerate() {
+            cancellation.check()?;
             if query.len() != self.spec.width {
                 return Err(IndexError::Width { expected: self.spec.width, found: query.len() }.into());
             }
@@ -114,6 +125,14 @@ impl PostgresIndex {
             found.push(rows.iter().map(|row| self.hit(row)).collect());
         }
         Ok(found)
+    }
+
+    /// Gives each statement the time that is left.
+    fn limit(&self, transaction: &mut Transaction, cancellation: &Cancellation) -> Result<(), PostgresError> {
+        let Some(remaining) = cancellation.remaining() else { return Ok(()) };
+        // Zero would be no limit; the largest is that of the setting.
+        let milliseconds = remaining.as_millis().clamp(1, i32::MAX as u128);
+        transaction.batch_execute(&format!("SET LOCAL statement_timeout = {milliseconds}")).map_err(refused(&self.table))
     }
 
     /// Says how the table is to be looked through: by its graph, or row by row.

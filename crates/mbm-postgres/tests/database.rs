@@ -1,8 +1,12 @@
 //! A table against an index in a folder, on a real server: `with-postgres` beside this file starts one.
 #![allow(clippy::unwrap_used)]
 
-use mbm_index::{Addition, Column, Filter, GraphSettings, Hit, Index, IndexSpec, Precision, Search, Value};
-use mbm_postgres::{PostgresAddition, PostgresIndex, remove};
+use std::time::{Duration, Instant};
+
+use mbm_index::{
+    Addition, Cancellation, Column, Filter, GraphSettings, Hit, Index, IndexError, IndexSpec, Precision, Search, Value,
+};
+use mbm_postgres::{PostgresAddition, PostgresError, PostgresIndex, remove};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -87,7 +91,7 @@ fn a_table_finds_the_rows_that_a_folder_finds() {
     assert_eq!(table.info().unwrap().n_rows, N_ROWS);
     let filters = FILTERS.map(|text| Some(Filter::parse(text).unwrap()));
     for filter in filters.iter().chain([&None]) {
-        let exact = Search { k: 10, width: None, filter: filter.as_ref() };
+        let exact = Search { k: 10, width: None, filter: filter.as_ref(), cancellation: None };
         let (found, want) = (table.search(&queries(), exact).unwrap(), embedded.search(&queries(), exact).unwrap());
         found.iter().zip(&want).for_each(|(found, want)| assert_same(found, want, 1e-5, &format!("{filter:?}")));
         let by_graph = Search { width: Some(400), ..exact };
@@ -108,7 +112,7 @@ fn a_table_finds_the_rows_that_a_folder_finds() {
 fn halves_find_nearly_the_same_and_bytes_are_refused() {
     let table = write("halves", spec(Precision::F16, Some(GraphSettings { links: 16, candidates: 100 })));
     let own = rows().swap_remove(123);
-    let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None }).unwrap();
+    let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None, cancellation: None }).unwrap();
     // A half has eleven bits.
     assert!((hits[0][0].similarity - 1.0).abs() < 1e-3 && hits[0][0].values[1] == own.1[1]);
     let refused = PostgresAddition::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
@@ -143,10 +147,32 @@ fn a_connection_that_the_database_has_ended_is_made_anew() {
     let mut client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'";
     assert_eq!(client.execute(end, &[]).unwrap(), 1);
-    let search = Search { k: 1, width: None, filter: None };
+    let search = Search { k: 1, width: None, filter: None, cancellation: None };
     // The first search may be the one that finds the connection ended.
     let found = (0..2).filter_map(|_| table.search(&[vec![1.0; WIDTH]], search).ok()).last().unwrap();
     assert_eq!(found[0].len(), 1);
+}
+
+#[test]
+#[ignore = "needs a server: tests/with-postgres"]
+fn a_search_whose_time_is_over_is_ended_by_the_database() {
+    let spec = IndexSpec { columns: vec![Column { name: "text".into(), is_number: false }], ..spec(Precision::F32, None) };
+    let mut addition = PostgresAddition::create(&url(), "slow", spec).unwrap();
+    for _ in 0..200 {
+        addition.push(&[1.0; WIDTH], &[Value::Text("a".repeat(2000))]).unwrap();
+    }
+    addition.finish().unwrap();
+    let table = PostgresIndex::open(&url(), "slow").unwrap();
+    // PostgreSQL goes back in each text for each of the signs.
+    let filter = Filter::parse(&format!("text LIKE '{}b'", "%a".repeat(12))).unwrap();
+    let cancellation = Cancellation::after(Duration::from_millis(500));
+    let search = Search { k: 1, width: None, filter: Some(&filter), cancellation: Some(&cancellation) };
+    let started = Instant::now();
+    let error = table.search(&[vec![1.0; WIDTH]], search).unwrap_err();
+    assert!(matches!(error, PostgresError::Index(IndexError::Cancelled)), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    let search = Search { filter: None, cancellation: None, ..search };
+    assert_eq!(table.search(&[vec![1.0; WIDTH]], search).unwrap()[0].len(), 1, "the connection can still be used");
 }
 
 #[test]
@@ -177,6 +203,6 @@ fn mistakes_are_told() {
     assert!(PostgresAddition::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));
     let table = PostgresIndex::open(&url(), name).unwrap();
     let unknown = Filter::parse("colour = 1").unwrap();
-    let search = Search { k: 1, width: None, filter: Some(&unknown) };
+    let search = Search { k: 1, width: None, filter: Some(&unknown), cancellation: None };
     assert!(table.search(&queries(), search).unwrap_err().to_string().contains("no column 'colour'"));
 }

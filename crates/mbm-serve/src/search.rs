@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mbm::{Asked, Filter, Hit, IndexValue, Retriever, Search};
+use mbm::{Asked, Cancellation, Filter, Hit, IndexValue, Retriever, Search};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -18,6 +18,9 @@ use crate::engine::{Done, Task};
 use crate::openapi::Refused;
 use crate::problem::{Problem, ProblemKind};
 use crate::served::Served;
+
+/// Bytes of a filter, at most: as many as web servers take of a request's line, where such conditions stand elsewhere.
+const MAX_FILTER: usize = 8 << 10;
 
 /// What is looked for.
 #[derive(Deserialize, ToSchema)]
@@ -42,7 +45,7 @@ pub(crate) struct SearchBody {
     #[serde(default = "ten")]
     #[schema(minimum = 1, maximum = 1000, default = 10)]
     k: usize,
-    /// Which rows may be found, such as `split = 'train' AND year >= 2010`.
+    /// Which rows may be found, such as `split = 'train' AND year >= 2010`; up to 8 KiB.
     #[serde(default)]
     filter: Option<String>,
     /// Whether all rows are looked at.
@@ -100,7 +103,8 @@ pub(crate) async fn search(
     if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
         return Err(Problem::validation("k is 1 to 1000, width 1 to 100000"));
     }
-    let filter = body.filter.as_deref().map(mbm::parse_filter).transpose()?;
+    let filter =
+        body.filter.as_deref().map(|text| Filter::parse_within(text, MAX_FILTER)).transpose().map_err(mbm::Error::from)?;
     let width = (!body.exact).then_some(body.width);
     let (k, thumbnails) = (body.k, body.thumbnails);
     let parts = parts(&app, &served, body).await?;
@@ -111,7 +115,13 @@ pub(crate) async fn search(
     });
     let query = retriever.query(&parts, vectors.collect::<Result<_, Problem>>()?)?;
     let served = served.clone();
-    let look = move || look(&served, &query, k, width, filter.as_ref(), thumbnails);
+    // This future is dropped when the client has gone or the time is over; the search on its thread then gives up.
+    let cancellation = Cancellation::after(app.settings.timeout);
+    let _guard = cancellation.on_drop();
+    let look = move || {
+        let search = Search { k, width, filter: filter.as_ref(), cancellation: Some(&cancellation) };
+        look(&served, &query, search, thumbnails)
+    };
     tokio::task::spawn_blocking(look).await.map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?.map(Json)
 }
 
@@ -139,23 +149,24 @@ async fn parts(app: &App, served: &Served, body: SearchBody) -> Result<Vec<Asked
     Ok(parts)
 }
 
-fn look(
-    served: &Served,
-    query: &[f32],
-    k: usize,
-    width: Option<usize>,
-    filter: Option<&Filter>,
-    thumbnails: bool,
-) -> Result<Found, Problem> {
+fn look(served: &Served, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, Problem> {
     let gone = || Problem::new(ProblemKind::Failed, "the index is gone");
     let retriever = served.index().ok_or_else(gone)?;
-    let hits = retriever.nearest(query, Search { k, width, filter })?;
-    let row = |hit: Hit| {
+    let hits = retriever.nearest(query, search).map_err(failed)?;
+    let row = |hit: Hit| -> Result<FoundRow, Problem> {
+        search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
         let thumbnails = if thumbnails { pictures(retriever, &hit) } else { Map::new() };
         let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
-        FoundRow { similarity: hit.similarity, row: names.zip(hit.values.into_iter().map(value)).collect(), thumbnails }
+        let row = names.zip(hit.values.into_iter().map(value)).collect();
+        Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
     };
-    Ok(Found { hits: hits.into_iter().map(row).collect(), n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
+    let hits = hits.into_iter().map(row).collect::<Result<_, Problem>>()?;
+    Ok(Found { hits, n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
+}
+
+/// A search that was given up is no mistake of the client's.
+fn failed(error: mbm::Error) -> Problem {
+    if error.is_cancelled() { Problem::new(ProblemKind::Unavailable, error.to_string()) } else { error.into() }
 }
 
 fn pictures(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {

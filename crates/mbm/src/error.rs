@@ -72,6 +72,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a search was given up because nobody waits for it any more or its time is over.
+    pub fn is_cancelled(&self) -> bool {
+        use mbm_index::IndexError::Cancelled;
+        matches!(self, Self::Index(Cancelled) | Self::Postgres(mbm_postgres::PostgresError::Index(Cancelled)))
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }

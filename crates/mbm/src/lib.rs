@@ -66,4 +66,4 @@ pub use writing::{Writing, Written};
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{Cause, Cell, Fault, FaultReport, Field, Payload, Preprocessor, Table, Unreadable};
-pub use mbm_index::{Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};
+pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};

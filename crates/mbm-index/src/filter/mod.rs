@@ -1,14 +1,24 @@
 //! Conditions on columns, as in the `WHERE` of SQL: `split = 'train' AND (year >= 2010 OR name LIKE '%dog%') AND note IS NOT NULL`.
 
 mod parse;
+mod pattern;
 mod sql;
 
 pub use sql::{quoted_name, quoted_text};
 
+use std::cmp::Ordering;
+
 use rayon::prelude::*;
 
-use crate::IndexError;
+use self::pattern::Pattern;
 use crate::columns::{Column, Columns, Value};
+use crate::{Cancellation, IndexError};
+
+/// Bytes of a condition, at most: 100,000 numbers behind an IN. Linux gives an argument of a command 128 KiB, so only programs come near.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Rows that are tested between two looks at whether anybody still waits.
+const CHUNK: usize = 1024;
 
 /// A condition, its columns still by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,21 +58,44 @@ enum Comparison {
 }
 
 impl Filter {
-    /// Reads a condition.
+    /// Reads a condition of up to a mebibyte, with up to 1,000 tests that lie up to 64 deep in parentheses and NOTs.
     ///
     /// # Errors
     /// What is wrong, with its place.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
+        Self::parse_within(text, MAX_BYTES)
+    }
+
+    /// Reads a condition of up to `max_bytes`, such as one that comes from anybody on a network.
+    ///
+    /// # Errors
+    /// As [`Filter::parse`].
+    pub fn parse_within(text: &str, max_bytes: usize) -> Result<Self, IndexError> {
+        if text.len() > max_bytes {
+            let message = format!("{} bytes, at most {max_bytes} are allowed; a shorter list, or several searches", text.len());
+            return Err(wrong(1, message));
+        }
         parse::condition(text).map(Self)
     }
 
     /// For each row whether the condition holds.
     ///
     /// # Errors
-    /// A column that is not there, or whose kind does not fit.
-    pub(crate) fn rows(&self, columns: &Columns) -> Result<Vec<bool>, IndexError> {
+    /// A column that is not there, or whose kind does not fit; [`IndexError::Cancelled`].
+    pub(crate) fn rows(&self, columns: &Columns, cancellation: &Cancellation) -> Result<Vec<bool>, IndexError> {
         let bound = self.0.bind(&columns.schema().cloned().collect::<Vec<_>>())?;
-        Ok((0..columns.n_rows()).into_par_iter().with_min_len(1024).map(|row| bound.holds(columns, row)).collect())
+        let mut rows = vec![false; columns.n_rows()];
+        rows.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, rows)| {
+            for (at, holds) in rows.iter_mut().enumerate() {
+                // Texts may be long; the clock takes longer than a short one.
+                if cancellation.is_cancelled() || at.is_multiple_of(64) {
+                    cancellation.check()?;
+                }
+                *holds = bound.holds(columns, chunk * CHUNK + at);
+            }
+            Ok(())
+        })?;
+        Ok(rows)
     }
 
     /// Looks whether the columns are there.
@@ -74,14 +107,18 @@ impl Filter {
     }
 }
 
-/// A condition on columns by number.
+/// A condition on columns by number. A test costs what its cell's length costs, times the words of a pattern or the logarithm of a list.
 enum Bound {
     All(Vec<Bound>),
     Any(Vec<Bound>),
     Not(Box<Bound>),
-    Number(usize, Vec<f64>, Option<Comparison>),
-    Text(usize, Vec<String>, Option<Comparison>),
-    Like(usize, String),
+    Number(usize, Comparison, f64),
+    Text(usize, Comparison, String),
+    /// Sorted.
+    NumberIn(usize, Vec<f64>),
+    /// Sorted by their bytes.
+    TextIn(usize, Vec<String>),
+    Like(usize, Pattern),
     IsNull(usize, bool),
 }
 
@@ -96,7 +133,7 @@ impl Condition {
                 let position = columns.iter().position(|column| column.name == named.name);
                 let position = position.ok_or_else(|| {
                     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                    wrong(named.at, format!("no column '{}'; there are: {}", named.name, names.join(", ")))
+                    wrong(named.at, format!("no column '{}'; there are: {}", shortened(&named.name), names.join(", ")))
                 })?;
                 test.bind(position, &columns[position], named.at)?
             }
@@ -108,7 +145,8 @@ impl Test {
     fn bind(&self, position: usize, column: &Column, at: usize) -> Result<Bound, IndexError> {
         let number = |value: &Value| match value {
             Value::Number(number) => Ok(*number),
-            other => Err(wrong(at, format!("'{}' holds numbers, and {other:?} is none", column.name))),
+            Value::Text(text) => Err(wrong(at, format!("'{}' holds numbers, and '{}' is none", column.name, shortened(text)))),
+            Value::Null => Err(wrong(at, format!("'{}' holds numbers, and nothing is none", column.name))),
         };
         let text = |value: &Value| match value {
             Value::Text(text) => text.clone(),
@@ -120,13 +158,19 @@ impl Test {
             Self::Like(_) if column.is_number => {
                 return Err(wrong(at, format!("'{}' holds numbers; LIKE is for texts", column.name)));
             }
-            Self::Like(pattern) => Bound::Like(position, pattern.clone()),
+            Self::Like(pattern) => Bound::Like(position, Pattern::new(pattern)),
             Self::In(values) if column.is_number => {
-                Bound::Number(position, values.iter().map(number).collect::<Result<_, _>>()?, None)
+                let mut numbers = values.iter().map(number).collect::<Result<Vec<_>, _>>()?;
+                numbers.sort_by(f64::total_cmp);
+                Bound::NumberIn(position, numbers)
             }
-            Self::In(values) => Bound::Text(position, values.iter().map(text).collect(), None),
-            Self::Compare(how, value) if column.is_number => Bound::Number(position, vec![number(value)?], Some(*how)),
-            Self::Compare(how, value) => Bound::Text(position, vec![text(value)], Some(*how)),
+            Self::In(values) => {
+                let mut texts: Vec<String> = values.iter().map(text).collect();
+                texts.sort();
+                Bound::TextIn(position, texts)
+            }
+            Self::Compare(how, value) if column.is_number => Bound::Number(position, *how, number(value)?),
+            Self::Compare(how, value) => Bound::Text(position, *how, text(value)),
         })
     }
 }
@@ -153,42 +197,34 @@ impl Bound {
             Self::Not(condition) => !condition.holds(columns, row),
             Self::IsNull(column, true) => columns.number(*column, row).is_nan(),
             Self::IsNull(column, false) => columns.text(*column, row).is_empty(),
-            Self::Number(column, values, how) => {
+            Self::Number(column, how, value) => {
                 let number = columns.number(*column, row);
-                !number.is_nan() && values.iter().any(|value| how.unwrap_or(Comparison::Equal).holds(&number, value))
+                !number.is_nan() && how.holds(&number, value)
             }
-            Self::Text(column, values, how) => {
+            Self::NumberIn(column, values) => {
+                let number = columns.number(*column, row);
+                values.binary_search_by(|value| value.partial_cmp(&number).unwrap_or(Ordering::Less)).is_ok()
+            }
+            Self::Text(column, how, value) => {
                 let text = columns.text(*column, row);
-                !text.is_empty() && values.iter().any(|value| how.unwrap_or(Comparison::Equal).holds(text, value.as_bytes()))
+                !text.is_empty() && how.holds(text, value.as_bytes())
+            }
+            Self::TextIn(column, values) => {
+                let text = columns.text(*column, row);
+                !text.is_empty() && values.binary_search_by(|value| value.as_bytes().cmp(text)).is_ok()
             }
             Self::Like(column, pattern) => {
-                let text = String::from_utf8_lossy(columns.text(*column, row)).to_lowercase();
-                !text.is_empty() && like(&text, &pattern.to_lowercase())
+                let text = columns.text(*column, row);
+                !text.is_empty() && pattern.fits(&String::from_utf8_lossy(text).to_lowercase())
             }
         }
     }
 }
 
-/// Whether a text fits a pattern in which `%` stands for any characters and `_` for one.
-fn like(text: &str, pattern: &str) -> bool {
-    let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
-    let (mut at, mut next) = (0, 0);
-    // Where the last % was, and how far the text had come then.
-    let mut back: Option<(usize, usize)> = None;
-    while at < text.len() {
-        if pattern.get(next) == Some(&'%') {
-            back = Some((next, at));
-            next += 1;
-        } else if pattern.get(next).is_some_and(|it| *it == '_' || *it == text[at]) {
-            (at, next) = (at + 1, next + 1);
-        } else if let Some((percent, start)) = back {
-            back = Some((percent, start + 1));
-            (at, next) = (start + 1, percent + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[next..].iter().all(|it| *it == '%')
+/// The beginning of what may be long, for an error.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    if text.chars().count() <= LONGEST { text.to_owned() } else { text.chars().take(LONGEST).chain(['…']).collect() }
 }
 
 fn wrong(at: usize, message: String) -> IndexError {
@@ -197,6 +233,8 @@ fn wrong(at: usize, message: String) -> IndexError {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Add;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -222,7 +260,7 @@ mod tests {
     fn conditions_hold_where_they_say() {
         let (_folder, columns) = columns();
         let check = |text: &str, want: &[usize]| {
-            let rows = Filter::parse(text).unwrap().rows(&columns).unwrap();
+            let rows = Filter::parse(text).unwrap().rows(&columns, &Cancellation::default()).unwrap();
             let found: Vec<usize> = (0..4).filter(|row| rows[*row]).collect();
             assert_eq!(found, want, "{text}");
         };
@@ -246,39 +284,91 @@ mod tests {
     fn mistakes_are_named_with_their_place() {
         let (_folder, columns) = columns();
         let check = |text: &str, want: &str| {
-            let found = Filter::parse(text).and_then(|filter| filter.rows(&columns)).unwrap_err().to_string();
+            let found =
+                Filter::parse(text).and_then(|filter| filter.rows(&columns, &Cancellation::default())).unwrap_err().to_string();
             assert_eq!(found, want, "{text}");
         };
         check("", "filter, character 1: expected a column, found the end");
         check("name = dog", "filter, character 8: expected a number or a text in 'quotes', found 'dog'");
         check("name = 'dog", "filter, character 8: the quote ' is not closed");
         check("colour = 'red'", "filter, character 1: no column 'colour'; there are: name, year, new");
-        check("year = 'x'", "filter, character 1: 'year' holds numbers, and Text(\"x\") is none");
+        check("year = 'x'", "filter, character 1: 'year' holds numbers, and 'x' is none");
         check("year ~ 3", "filter, character 6: '~' means nothing here");
         check("(year = 3", "filter, character 10: expected ), found the end");
         check("year = 3 name", "filter, character 10: expected AND, OR or the end, found 'name'");
         check("year", "filter, character 5: expected =, !=, <, <=, >, >=, IN, LIKE or IS behind 'year', found the end");
-        assert!(Filter::parse(&"(".repeat(10_000)).unwrap_err().to_string().contains("nested too deeply"));
-        assert!(Filter::parse(&"NOT ".repeat(10_000)).unwrap_err().to_string().contains("nested too deeply"));
+        check("year NOT = 3", "filter, character 10: expected IN or LIKE behind NOT, found '='");
+        check("year = -nan", "filter, character 8: '-nan' is not a number");
+    }
+
+    /// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+    fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn conditions_nested_without_end_are_refused_on_a_small_stack() {
+        for (start, middle, end) in
+            [("t ", "NOT ", "LIKE 'x'"), ("", "NOT ", "t = 1"), ("", "(", "t = 1"), ("", "NOT (", "t = 1"), ("t IN ", "(", "1")]
+        {
+            let text = format!("{start}{}{end}", middle.repeat(200_000));
+            let message = on_a_small_stack(move || Filter::parse(&text).unwrap_err().to_string());
+            assert!(message.starts_with("filter, character "), "{message}");
+            assert!(message.contains("nested too deeply") || message.contains("expected "), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_condition_is_bound_held_written_and_dropped_on_a_small_stack() {
+        let (folder, columns) = columns();
+        let text = format!("{}year >= 2010 AND name != ''{}", "NOT (name = 'x' OR ".repeat(32), ")".repeat(32));
+        let (rows, sql) = on_a_small_stack(move || {
+            let filter = Filter::parse(&text).unwrap();
+            let schema: Vec<Column> = columns.schema().cloned().collect();
+            (filter.clone().rows(&columns, &Cancellation::default()).unwrap(), filter.to_sql(&schema).unwrap())
+        });
+        assert_eq!(rows, [false, true, false, false]);
+        assert_eq!(sql.matches("NOT ").count(), 32);
+        drop(folder);
+    }
+
+    #[test]
+    fn lengths_have_limits_that_errors_name() {
+        let refused = |text: &str| Filter::parse(text).unwrap_err().to_string();
+        assert!(Filter::parse(&"t = 1 OR ".repeat(999).add("t = 1")).is_ok());
+        assert!(refused(&"t = 1 OR ".repeat(1000).add("t = 1")).contains("more than 1000 tests; IN (..) takes a list as one"));
+        assert!(Filter::parse(&format!("t LIKE '{}'", "ß".repeat(1000))).is_ok());
+        assert!(refused(&format!("t LIKE '{}'", "ß".repeat(1001))).contains("a pattern of more than 1000 characters"));
+        assert!(refused(&format!("t = '{}'", "x".repeat(1 << 20))).contains("1048582 bytes, at most 1048576 are allowed"));
+        assert!(Filter::parse_within("t = 1", 4).unwrap_err().to_string().contains("5 bytes, at most 4 are allowed"));
+        assert!(refused(&format!("t = 1 {}", "x".repeat(1 << 19))).len() < 200, "an error does not repeat all that was sent");
+    }
+
+    #[test]
+    fn long_lists_are_searched_by_halves() {
+        let (_folder, columns) = columns();
+        let names: Vec<String> = (0..50_000).map(|at| format!("'name {at}'")).collect();
+        for (text, want) in [
+            (format!("name IN ({}, 'a dog', 'Dogs')", names.join(",")), [true, false, true, false]),
+            (format!("name NOT IN ({}, 'a dog')", names.join(",")), [false, true, true, false]),
+            ("year IN (1e9, 2020.5, -5, 2010, 0)".to_owned(), [false, true, false, true]),
+        ] {
+            assert_eq!(Filter::parse(&text).unwrap().rows(&columns, &Cancellation::default()).unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn a_filter_gives_up_when_nobody_waits_any_more() {
+        let (_folder, columns) = columns();
+        let (filter, cancellation) = (Filter::parse("year > 3").unwrap(), Cancellation::default());
+        cancellation.cancel();
+        assert!(matches!(filter.rows(&columns, &cancellation), Err(IndexError::Cancelled)));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_reader_panic(text in "[a-z0-9'\"()<>=!,.% _NOTANDORLIKEIS-]{0,40}") {
             let _ = Filter::parse(&text);
-        }
-
-        #[test]
-        fn like_is_what_a_regular_expression_says(text in "[ab]{0,6}", pattern in "[ab%_]{0,5}") {
-            // By the definition: % takes any number of characters.
-            fn fits(text: &[u8], pattern: &[u8]) -> bool {
-                match pattern.split_first() {
-                    None => text.is_empty(),
-                    Some((b'%', rest)) => (0..=text.len()).any(|skip| fits(&text[skip..], rest)),
-                    Some((it, rest)) => text.split_first().is_some_and(|(c, tail)| (*it == b'_' || it == c) && fits(tail, rest)),
-                }
-            }
-            prop_assert_eq!(like(&text, &pattern), fits(text.as_bytes(), pattern.as_bytes()));
         }
     }
 }

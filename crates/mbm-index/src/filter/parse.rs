@@ -1,15 +1,21 @@
 //! The text of a condition to its tree.
 
-use super::{Comparison, Condition, Named, Test, wrong};
+use super::{Comparison, Condition, Named, Test, shortened, wrong};
 use crate::IndexError;
 use crate::columns::Value;
 
-/// Parts of a condition in parentheses, at most.
+/// How deep parentheses and NOTs may lie in each other: three frames a level, which a thread with a stack of 256 KiB survives.
 const MAX_DEPTH: usize = 64;
+
+/// Tests of a condition, at most; each is made for every row. SQLite, whose expressions are trees as well, has the same limit.
+const MAX_TESTS: usize = 1000;
+
+/// Characters of a pattern, at most: its table then takes at most 128 KiB, and a character of a text at most 16 steps.
+const MAX_PATTERN: usize = 1000;
 
 /// Reads a whole condition.
 pub(super) fn condition(text: &str) -> Result<Condition, IndexError> {
-    let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1 };
+    let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1, n_tests: 0 };
     let condition = parser.any(0)?;
     match parser.peek() {
         None => Ok(condition),
@@ -29,8 +35,8 @@ enum Token {
 impl Token {
     fn shown(&self) -> String {
         match self {
-            Self::Name(name) | Self::Quoted(name) => format!("'{name}'"),
-            Self::Value(Value::Text(text)) => format!("the text '{text}'"),
+            Self::Name(name) | Self::Quoted(name) => format!("'{}'", shortened(name)),
+            Self::Value(Value::Text(text)) => format!("the text '{}'", shortened(text)),
             Self::Value(value) => format!("{value:?}"),
             Self::Sign(sign) => format!("'{sign}'"),
         }
@@ -89,7 +95,8 @@ fn number(chars: &[char], at: &mut usize) -> Result<f64, IndexError> {
         *at += 1;
     }
     let word: String = chars[start..*at].iter().collect();
-    word.parse().map_err(|_| wrong(start + 1, format!("'{word}' is not a number")))
+    let number = word.parse().ok().filter(|number: &f64| !number.is_nan());
+    number.ok_or_else(|| wrong(start + 1, format!("'{}' is not a number", shortened(&word))))
 }
 
 fn name(chars: &[char], at: &mut usize) -> String {
@@ -111,6 +118,7 @@ struct Parser {
     tokens: Vec<(usize, Token)>,
     next: usize,
     end: usize,
+    n_tests: usize,
 }
 
 impl Parser {
@@ -161,7 +169,8 @@ impl Parser {
 
     fn one(&mut self, depth: usize) -> Result<Condition, IndexError> {
         if depth > MAX_DEPTH {
-            return Err(wrong(self.peek().map_or(self.end, |(at, _)| at), "nested too deeply".to_owned()));
+            let message = format!("nested too deeply: at most {MAX_DEPTH} parentheses and NOTs may lie in each other");
+            return Err(wrong(self.found().0, message));
         }
         if self.takes("NOT") {
             return Ok(Condition::Not(Box::new(self.one(depth + 1)?)));
@@ -179,6 +188,10 @@ impl Parser {
 
     /// What is said of a column.
     fn test(&mut self, named: Named) -> Result<Condition, IndexError> {
+        self.n_tests += 1;
+        if self.n_tests > MAX_TESTS {
+            return Err(wrong(named.at, format!("more than {MAX_TESTS} tests; IN (..) takes a list as one")));
+        }
         if self.takes("IS") {
             let is_not = self.takes("NOT");
             self.must("NULL")?;
@@ -188,22 +201,33 @@ impl Parser {
         if self.takes("NOT") {
             // `a NOT IN (1)` and `a NOT LIKE 'x'` hold where there is a value.
             let is_null = Condition::Test(named.clone(), Test::IsNull);
-            let test = self.test(named)?;
-            return Ok(Condition::Not(Box::new(Condition::Any(vec![is_null, test]))));
+            let test = self.in_or_like()?;
+            let (at, found) = self.found();
+            let test = test.ok_or_else(|| wrong(at, format!("expected IN or LIKE behind NOT, found {found}")))?;
+            return Ok(Condition::Not(Box::new(Condition::Any(vec![is_null, Condition::Test(named, test)]))));
         }
-        let test = if self.takes("LIKE") {
-            self.pattern()?
-        } else if self.takes("IN") {
-            self.list()?
-        } else {
-            let how = self.comparison(&named.name)?;
-            Test::Compare(how, self.value()?)
+        let test = match self.in_or_like()? {
+            Some(test) => test,
+            None => Test::Compare(self.comparison(&named.name)?, self.value()?),
         };
         Ok(Condition::Test(named, test))
     }
 
+    fn in_or_like(&mut self) -> Result<Option<Test>, IndexError> {
+        Ok(if self.takes("LIKE") {
+            Some(self.pattern()?)
+        } else if self.takes("IN") {
+            Some(self.list()?)
+        } else {
+            None
+        })
+    }
+
     fn pattern(&mut self) -> Result<Test, IndexError> {
         match self.take("a pattern in quotes")? {
+            (at, Token::Value(Value::Text(pattern))) if pattern.chars().count() > MAX_PATTERN => {
+                Err(wrong(at, format!("a pattern of more than {MAX_PATTERN} characters")))
+            }
             (_, Token::Value(Value::Text(pattern))) => Ok(Test::Like(pattern)),
             (at, other) => Err(wrong(at, format!("expected a pattern in quotes, found {}", other.shown()))),
         }
@@ -233,7 +257,7 @@ impl Parser {
             return Ok(how);
         }
         let (at, found) = self.found();
-        Err(wrong(at, format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS behind '{name}', found {found}")))
+        Err(wrong(at, format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS behind '{}', found {found}", shortened(name))))
     }
 
     /// What comes next, and where.

@@ -35,30 +35,36 @@ fn sql(condition: &Bound, columns: &[Column]) -> String {
         Bound::Any(conditions) => joined(conditions, " OR ", "false"),
         Bound::Not(condition) => format!("NOT {}", sql(condition, columns)),
         Bound::IsNull(column, _) => format!("({} IS NULL)", name(column)),
-        Bound::Number(column, values, how) => {
-            let values: Vec<String> = values.iter().map(|value| format!("'{value}'::float8")).collect();
-            tests(&name(column), *how, &values)
-        }
+        Bound::Number(column, how, value) => known(&format!("{} {} {}", name(column), sign(*how), quoted_number(value))),
+        Bound::NumberIn(column, values) => known(&format!("{} IN ({})", name(column), listed(values, quoted_number))),
         // Bytes are compared, whatever the language of the database.
-        Bound::Text(column, values, how) => {
-            let values: Vec<String> = values.iter().map(|value| quoted_text(value)).collect();
-            tests(&format!("{} COLLATE \"C\"", name(column)), *how, &values)
+        Bound::Text(column, how, value) => {
+            known(&format!("{} COLLATE \"C\" {} {}", name(column), sign(*how), quoted_text(value)))
         }
-        Bound::Like(column, pattern) => known(&format!("{} ILIKE {} ESCAPE ''", name(column), quoted_text(pattern))),
+        Bound::TextIn(column, values) => {
+            known(&format!("{} COLLATE \"C\" IN ({})", name(column), listed(values, |value| quoted_text(value))))
+        }
+        Bound::Like(column, pattern) => known(&format!("{} ILIKE {} ESCAPE ''", name(column), quoted_text(&pattern.text))),
     }
 }
 
-fn tests(place: &str, how: Option<Comparison>, values: &[String]) -> String {
-    let sign = match how.unwrap_or(Comparison::Equal) {
+fn quoted_number(number: &f64) -> String {
+    format!("'{number}'::float8")
+}
+
+fn listed<T>(values: &[T], quoted: impl Fn(&T) -> String) -> String {
+    values.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+fn sign(how: Comparison) -> &'static str {
+    match how {
         Comparison::Equal => "=",
         Comparison::NotEqual => "<>",
         Comparison::Less => "<",
         Comparison::LessOrEqual => "<=",
         Comparison::Greater => ">",
         Comparison::GreaterOrEqual => ">=",
-    };
-    let tests: Vec<String> = values.iter().map(|value| format!("{place} {sign} {value}")).collect();
-    known(&tests.join(" OR "))
+    }
 }
 
 /// A cell that is nothing passes no test, and NOT then holds for it.
@@ -76,7 +82,7 @@ mod tests {
         let columns = [column("na\"me", false), column("year", true)];
         let check = |text: &str, want: &str| assert_eq!(Filter::parse(text).unwrap().to_sql(&columns).unwrap(), want);
         check("year >= 2e3", "coalesce(\"year\" >= '2000'::float8, false)");
-        check("NOT year IN (1, 2)", "NOT coalesce(\"year\" = '1'::float8 OR \"year\" = '2'::float8, false)");
+        check("NOT year IN (1, 2)", "NOT coalesce(\"year\" IN ('1'::float8, '2'::float8), false)");
         check(
             "\"na\"\"me\" = 'x''; DROP TABLE t; --' OR year IS NULL",
             "(coalesce(\"na\"\"me\" COLLATE \"C\" = 'x''; DROP TABLE t; --', false) OR (\"year\" IS NULL))",

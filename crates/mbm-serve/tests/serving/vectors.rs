@@ -86,6 +86,9 @@ fn what_cannot_be_searched_for_says_why() {
         (json!({ "audio": "AAAA" }), "cannot be asked with audio"),
         (json!({ "text": "x", "k": 0 }), "k is 1 to 1000"),
         (json!({ "text": "x", "filter": "size <" }), "filter"),
+        (json!({ "text": "x", "filter": format!("kind {}LIKE 'x'", "NOT ".repeat(2000)) }), "expected IN or LIKE behind NOT"),
+        (json!({ "text": "x", "filter": format!("{}kind = 'x'", "NOT ".repeat(2000)) }), "nested too deeply"),
+        (json!({ "text": "x", "filter": format!("kind LIKE '{}'", "%a".repeat(1 << 19)) }), "at most 8192 are allowed"),
         (json!({ "text": "x", "weights": { "image": 1 } }), "'image' is not asked with"),
         (json!({ "text": "x", "weights": { "text": 1e300 } }), "weights"),
     ] {
@@ -95,4 +98,19 @@ fn what_cannot_be_searched_for_says_why() {
     let server = start(settings());
     assert_eq!(post(server.address, "/search", &json!({ "text": "x" })).problem().0, 404);
     server.stop();
+}
+
+#[test]
+fn json_nested_without_end_is_refused_on_a_small_stack() {
+    // A worker of the server has eight times the stack.
+    let n_rows = |n: usize| {
+        let body = format!("[{{\"x\": {}{}}}]", "[".repeat(n), "]".repeat(n)).into_bytes();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let work = move || runtime.block_on(mbm_serve::rows_of_body("application/json", body));
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+    };
+    assert_eq!(n_rows(125), Ok(1), "serde_json reads 127 levels");
+    for n in [126, 1_000_000] {
+        assert!(n_rows(n).unwrap_err().contains("recursion limit exceeded"));
+    }
 }

@@ -168,7 +168,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
     let find = |asked: &[Asked], filter: Option<&str>| {
         let filter = filter.map(|text| mbm::parse_filter(text).unwrap());
-        retriever.search(asked, mbm::Search { k: 5, width: Some(64), filter: filter.as_ref() }).unwrap()
+        retriever.search(asked, mbm::Search { k: 5, width: Some(64), filter: filter.as_ref(), cancellation: None }).unwrap()
     };
     let level = |hit: &mbm::Hit| match &hit.values[0] {
         IndexValue::Text(name) => name.trim_end_matches(".png").parse::<usize>().unwrap() % 4,
@@ -184,7 +184,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let page = mbm::gallery(&retriever, "a <search>", &bright).unwrap();
     assert!(page.contains("a &lt;search&gt;") && page.contains("data:image/png;base64,"));
     let missing = retriever
-        .search(&[asked("photo", "nowhere.png", 1.0)], mbm::Search { k: 1, width: None, filter: None })
+        .search(&[asked("photo", "nowhere.png", 1.0)], mbm::Search { k: 1, width: None, filter: None, cancellation: None })
         .unwrap_err()
         .to_string();
     assert!(missing.contains("photo: file_not_found"), "{missing}");

@@ -1,0 +1,47 @@
+//! How deep and how long what is read may be. Readers, what walks over trees, and what drops them call themselves once a level, so depth
+//! is what keeps hostile input from overflowing a stack; length bounds time and memory.
+
+/// How deep lists, maps, parentheses and the like may lie in each other. Configs are about 6 deep, tokenizers and indexes of weights 8; a
+/// reader of any of our formats stays below 256 KiB of stack at this depth, also without optimisation.
+pub const MAX_DEPTH: usize = 64;
+
+/// Bytes of a config, at most. One with 10,000 features takes about 1 MiB.
+pub const MAX_CONFIG_BYTES: usize = 16 << 20;
+
+/// Bytes that the aliases of a YAML document may repeat; a node counts as 64 besides its text.
+pub(crate) const MAX_ALIASED_BYTES: usize = 1 << 20;
+
+/// Problems that are listed; nobody reads more.
+pub(crate) const MAX_PROBLEMS: usize = 1000;
+
+/// Looks whether JSON is nested no deeper than [`MAX_DEPTH`], without reading it: brackets outside of strings are counted.
+///
+/// # Errors
+/// The byte at which it is deeper, from 1.
+///
+/// ```
+/// assert_eq!(mbm_config::check_json_depth(br#"{"a": ["[[[", []]}"#), Ok(()));
+/// assert_eq!(mbm_config::check_json_depth("[".repeat(65).as_bytes()), Err(65));
+/// ```
+pub fn check_json_depth(json: &[u8]) -> Result<(), usize> {
+    let (mut depth, mut is_text, mut is_escaped) = (0usize, false, false);
+    for (at, byte) in json.iter().enumerate() {
+        match (is_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => is_text = !is_text,
+            (false, b'[' | b'{') if depth == MAX_DEPTH => return Err(at + 1),
+            (false, b'[' | b'{') => depth += 1,
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            (true | false, _) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The beginning of a text that may be long, for an error.
+pub(crate) fn shortened(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let end = text.char_indices().nth(LONGEST).map(|(at, _)| at);
+    end.map_or_else(|| text.to_owned(), |end| format!("{}…", &text[..end]))
+}
