@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
 use crate::interrupt::stop_flag;
-use crate::output::{columns, line};
+use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
 use crate::retrieval;
 use crate::serve::serve;
@@ -36,8 +36,10 @@ pub fn run(command: Command) -> Result<()> {
         Command::Weights(args) => weights(&args),
         Command::Cache(args) => cache(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "mbm", &mut std::io::stdout());
-            Ok(())
+            // Into memory first: `generate` panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "mbm", &mut script);
+            bytes(&script)
         }
     }
 }
@@ -62,7 +64,7 @@ fn train(args: Train) -> Result<()> {
     let path = folder.join("config.yaml");
     std::fs::write(&path, yaml).with_context(|| path.display().to_string())?;
     if inferred && !args.show.quiet && !args.show.json {
-        eprintln!("the config that was chosen: {}", path.display());
+        note(&format!("the config that was chosen: {}", path.display()));
     }
     show_outcome(&outcome, args.show)?;
     if stop.load(Ordering::Relaxed) && outcome.test_statistics.is_empty() {
@@ -103,7 +105,7 @@ fn default_folder(dataset: &Path) -> PathBuf {
 fn inferred_plan(dataset: &Path, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
     let (plan, notes) = mbm::infer_config(&Table::read(dataset)?, targets)?;
     if !show.quiet && !show.json {
-        notes.iter().for_each(|note| eprintln!("{note}"));
+        notes.iter().for_each(|text| note(text));
     }
     Ok(Plan::read(&plan.to_json().to_string(), mbm::ConfigFormat::Yaml, overrides, "the inferred config")?)
 }
@@ -140,14 +142,14 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
 pub fn show_faults(faults: &mbm::FaultReport) {
     let lines = faults.lines();
     if !lines.is_empty() {
-        eprintln!("cells without a value, or not read whole:");
-        lines.iter().for_each(|text| eprintln!("  {text}"));
+        note("cells without a value, or not read whole:");
+        lines.iter().for_each(|text| note(&format!("  {text}")));
     }
 }
 
 fn init(args: &Init) -> Result<()> {
     let (plan, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
-    notes.iter().for_each(|note| eprintln!("{note}"));
+    notes.iter().for_each(|text| note(text));
     match &args.output {
         Some(path) if path.exists() => bail!("{} exists; name another file", path.display()),
         Some(path) => std::fs::write(path, plan.to_yaml()).with_context(|| path.display().to_string()),

@@ -1,4 +1,4 @@
-//! Lines to standard output, which may be a pipe that closes early.
+//! Lines to standard output and standard error, either of which may be a pipe that closes early.
 
 use std::io::Write;
 
@@ -10,6 +10,21 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(())
+}
+
+/// Writes bytes as they are.
+///
+/// # Errors
+/// A pipe that is closed, a disk that is full.
+pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+/// Writes a line to standard error. Where nobody reads it there is nobody to tell: `eprintln!` would panic.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Whether an error says only that the reader of a pipe has gone.

@@ -50,7 +50,7 @@ impl Progress {
             Self::Json => output::line(&event(happening).to_string()).unwrap_or(()),
             Self::Plain => {
                 if let Some(line) = line(happening) {
-                    eprintln!("{line}");
+                    output::note(&line);
                 }
             }
             Self::Live { bar, validation } => {

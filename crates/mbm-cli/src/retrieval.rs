@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
 use crate::command::{kept_features, show_faults};
 use crate::interrupt::stop_flag;
-use crate::output::{columns, line};
+use crate::output::{columns, line, note};
 
 impl IndexPlace {
     fn store(&self) -> Store {
@@ -98,7 +98,7 @@ pub fn index(args: IndexCommand) -> Result<()> {
 }
 
 fn show_cache_fault(fault: Option<&str>) {
-    fault.iter().for_each(|fault| eprintln!("features are not kept for later runs: {fault}"));
+    fault.iter().for_each(|fault| note(&format!("features are not kept for later runs: {fault}")));
 }
 
 type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;

@@ -8,14 +8,14 @@ use mbm_serve::{Server, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
-use crate::output::line;
+use crate::output::{line, note};
 use crate::retrieval::store;
 
 /// Serves until Ctrl-C or SIGTERM, then answers what was accepted; a second Ctrl-C ends at once.
 pub fn serve(args: Serve) -> Result<()> {
     let api_key = api_key(&args)?;
     if api_key.is_none() && !args.host.is_loopback() && !args.allowed_host.is_empty() {
-        eprintln!("warning: {} can be reached from elsewhere and there is no API key; set MBM_API_KEY", args.host);
+        note(&format!("warning: {} can be reached from elsewhere and there is no API key; set MBM_API_KEY", args.host));
     }
     let server = Server::open(Settings {
         model_path: args.model_path,

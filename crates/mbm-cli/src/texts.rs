@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use mbm::{Cell, Predictor, Writing, Written};
 
 use crate::args::{Caption, Decoding, Translate};
-use crate::output::line;
+use crate::output::{line, note};
 
 /// Lines that are translated at once, where nobody waits for the first.
 const LINES: usize = 256;
@@ -22,7 +22,7 @@ pub fn translate(args: &Translate) -> Result<()> {
             return stream(&writing, text);
         }
         let written = writing.texts(vec![text]).swap_remove(0).map_err(anyhow::Error::msg)?;
-        written.shortened.iter().for_each(|how| eprintln!("a long text: {how}"));
+        written.shortened.iter().for_each(|how| note(&format!("a long text: {how}")));
         return print(&written.texts, &args.decoding);
     }
     let n_lines = if stdin().is_terminal() { 1 } else { LINES };
@@ -37,7 +37,7 @@ pub fn translate(args: &Translate) -> Result<()> {
         for (at, written) in writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()).into_iter().enumerate() {
             let number = n_done + at + 1;
             let written = written.map_err(|message| anyhow::anyhow!("line {number}: {message}"))?;
-            written.shortened.iter().for_each(|how| eprintln!("line {number}: a long text: {how}"));
+            written.shortened.iter().for_each(|how| note(&format!("line {number}: a long text: {how}")));
             print(&written.texts, &args.decoding)?;
         }
         n_done += chunk.len();
@@ -62,7 +62,7 @@ pub fn caption(args: &Caption) -> Result<()> {
                     texts.iter().try_for_each(|(text, _)| line(&format!("{}\t{text}", path.display())))?
                 }
                 Err(message) => {
-                    eprintln!("{}: {message}", path.display());
+                    note(&format!("{}: {message}", path.display()));
                     n_unreadable += 1;
                 }
             }
@@ -117,6 +117,6 @@ fn stream(writing: &Writing, cell: Cell) -> Result<()> {
     let written = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
     written.texts.iter().take(1).for_each(|(text, _)| show(text));
     line("")?;
-    written.shortened.iter().for_each(|how| eprintln!("a long text: {how}"));
+    written.shortened.iter().for_each(|how| note(&format!("a long text: {how}")));
     Ok(())
 }

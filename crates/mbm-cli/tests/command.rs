@@ -44,6 +44,86 @@ fn a_mistake_in_the_config_is_shown_with_its_line() {
 }
 
 #[test]
+fn a_table_given_as_a_config_is_named_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = table(folder.path());
+    let refused = |config: &str| {
+        let output = mbm(&["train", "--config", config, "--dataset", &dataset]);
+        assert_eq!(output.status.code(), Some(1));
+        stderr(&output)
+    };
+    let named = refused(&dataset);
+    assert!(named.ends_with("this is a table; did you mean --dataset?\n"), "{named}");
+    let renamed = folder.path().join("rows.yaml");
+    std::fs::copy(&dataset, &renamed).unwrap();
+    let unnamed = refused(renamed.to_str().unwrap());
+    assert!(unnamed.contains("found the text 'size,colour,price 0,red,0") && unnamed.contains("--dataset"), "{unnamed}");
+    assert!(unnamed.len() < 400, "{unnamed}");
+    std::fs::write(&renamed, [0xff, 0xfe, 0]).unwrap();
+    assert!(refused(renamed.to_str().unwrap()).contains("not UTF-8 text, so no config"));
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = folder.path().join("rows.csv").display().to_string();
+    let rows: String = (0..60).map(|row| format!("{row},same,{}\n", row * 2)).collect();
+    std::fs::write(&dataset, format!("size,constant,price\n{rows}")).unwrap();
+    let init = ["init", "--dataset", &dataset, "--target", "price"];
+    let commands: [&[&str]; 6] =
+        [&["completions", "bash"], &["completions", "zsh"], &["--help"], &["--version"], &["inspect", &dataset], &init];
+    for args in commands {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mbm"));
+        let status = command.args(args).stdout(closed.try_clone().unwrap()).stderr(closed).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{args:?}");
+    }
+}
+
+#[test]
+fn a_table_without_any_column_of_the_model_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (dataset, run) = (table(folder.path()), path("run"));
+    let trained = mbm(&[
+        "train",
+        "--dataset",
+        &dataset,
+        "--target",
+        "price",
+        "--output-directory",
+        &run,
+        "--quiet",
+        "--set",
+        "trainer.epochs=1",
+    ]);
+    assert_eq!(trained.status.code(), Some(0), "{}", stderr(&trained));
+    let (foreign, out, index) = (path("foreign.csv"), path("out.parquet"), path("index"));
+    std::fs::write(&foreign, "Size,price\n1,2\n3,4\n").unwrap();
+    let model = ["--model-path", &run, "--dataset", &foreign];
+    let commands: [&[&str]; 4] =
+        [&["predict"], &["evaluate"], &["embed", "--output", &out], &["index", "build", "--index", &index]];
+    for command in commands {
+        let output = mbm(&[command, &model].concat());
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{command:?}");
+        let want = "the dataset has none of the columns that the model reads: size, colour; it has: Size, price. \
+                    Did you mean 'size' by 'Size'?";
+        assert!(stderr(&output).contains(want), "{command:?}: {}", stderr(&output));
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
+        .args(["predict", "--model-path", &run, "--dataset", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"{\"sise\": 4}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("Did you mean 'size' by 'sise'?"), "{}", stderr(&output));
+}
+
+#[test]
 fn train_from_a_target_alone_then_predict_from_a_pipe() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run").display().to_string();

@@ -39,7 +39,7 @@ mod yaml;
 pub use limits::{MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
 pub use node::{Entry, Node, Value};
 pub use parse::Format;
-pub use problem::{Problem, Problems, closest};
+pub use problem::{Problem, Problems, closest, excerpt, some_of};
 #[doc(hidden)]
 pub use setting::word;
 pub use setting::{Fields, Range, Section, Setting, defaults};

@@ -38,10 +38,3 @@ pub fn check_json_depth(json: &[u8]) -> Result<(), usize> {
     }
     Ok(())
 }
-
-/// The beginning of a text that may be long, for an error.
-pub(crate) fn shortened(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let end = text.char_indices().nth(LONGEST).map(|(at, _)| at);
-    end.map_or_else(|| text.to_owned(), |end| format!("{}…", &text[..end]))
-}

@@ -1,6 +1,7 @@
 //! A value of a config file together with the line that it stands on.
 
-use crate::limits::{MAX_DEPTH, shortened};
+use crate::excerpt;
+use crate::limits::MAX_DEPTH;
 
 /// One value and its line (from 1; 0 for a value that no file holds).
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +60,7 @@ impl Node {
     /// The part of the path that names no map key and no list position; a path that leads deeper than [`MAX_DEPTH`].
     pub fn set(&mut self, path: &str, node: Node) -> Result<(), String> {
         if path.split('.').count() + node.depth() > MAX_DEPTH {
-            return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", shortened(path)));
+            return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", excerpt(path)));
         }
         let mut slot = self;
         for key in path.split('.') {
@@ -96,10 +97,10 @@ impl Node {
                 let named = |item: &Node| matches!(item.at("name"), Some(Node { value: Value::Text(name), .. }) if name == key);
                 let at = key.parse().ok().or_else(|| items.iter().position(named));
                 at.and_then(|at: usize| items.get_mut(at))
-                    .ok_or_else(|| format!("'{key}' is neither a position below {n_items} nor a feature's name"))
+                    .ok_or_else(|| format!("'{}' is neither a position below {n_items} nor a feature's name", excerpt(key)))
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
-                Err(format!("'{key}' stands below {found}, which has no keys"))
+                Err(format!("'{}' stands below {found}, which has no keys", excerpt(key)))
             }
         }
     }
@@ -113,7 +114,7 @@ impl Value {
             Value::Bool(value) => format!("'{value}' (true or false)"),
             Value::Int(value) => format!("{value}"),
             Value::Float(value) => format!("{value}"),
-            Value::Text(value) => format!("the text '{}'", shortened(value)),
+            Value::Text(value) => format!("the text '{}'", excerpt(value)),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a map of keys".to_owned(),
         }

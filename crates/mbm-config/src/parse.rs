@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH};
+use crate::problem::beginning;
 use crate::{Entry, Node, Problem, Value};
 
 /// The language of a config file.
@@ -20,6 +21,9 @@ pub enum Format {
     /// TOML 1.1.
     Toml,
 }
+
+/// Characters of what a parser says: a sentence or two, which may hold a key of the file.
+const SAID: usize = 200;
 
 impl Format {
     /// The format that a file's name says: `.toml` is TOML, everything else YAML or JSON.
@@ -47,7 +51,7 @@ impl Node {
 fn parse_yaml(text: &str) -> Result<Node, Problem> {
     check_yaml(text)?;
     let documents = MarkedYaml::load_from_str(text)
-        .map_err(|error| Problem::at(error.marker().line(), "", format!("not valid YAML: {}", error.info())))?;
+        .map_err(|error| Problem::at(error.marker().line(), "", format!("not valid YAML: {}", beginning(error.info(), SAID))))?;
     match documents.as_slice() {
         [] => Ok(Node { value: Value::Map(Vec::new()), line: 1 }),
         [document] => yaml_node(document),
@@ -158,7 +162,7 @@ fn parse_toml(text: &str) -> Result<Node, Problem> {
     let lines = Lines::of(text);
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.at(span.start));
-        Problem::at(line, "", format!("not valid TOML: {}", error.message()))
+        Problem::at(line, "", format!("not valid TOML: {}", beginning(error.message(), SAID)))
     })?;
     Ok(Node { value: toml_map(table.get_ref(), &lines, MAX_DEPTH)?, line: 1 })
 }

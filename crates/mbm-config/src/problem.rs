@@ -76,21 +76,62 @@ impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.0.len() == 1 { "problem" } else { "problems" };
         write!(out, "{} {noun} in the config", self.0.len())?;
-        self.0.iter().try_for_each(|problem| write!(out, "\n  {problem}"))
+        self.0.iter().take(N_SHOWN).try_for_each(|problem| write!(out, "\n  {problem}"))?;
+        match self.0.len().saturating_sub(N_SHOWN) {
+            0 => Ok(()),
+            n_more => write!(out, "\n  and {n_more} more"),
+        }
+    }
+}
+
+/// Problems that are shown, about as many as a terminal has lines: a file that is no config may have one for each of its lines.
+const N_SHOWN: usize = 40;
+
+/// Characters of a foreign text that an error repeats.
+const EXCERPT: usize = 60;
+
+/// Names that an error lists; there may be thousands of columns.
+const N_NAMES: usize = 20;
+
+/// The beginning of a text from a file, on one line, for an error to repeat.
+pub fn excerpt(text: &str) -> String {
+    beginning(text, EXCERPT)
+}
+
+/// At most so many characters of a text, on one line.
+pub(crate) fn beginning(text: &str, n_chars: usize) -> String {
+    let mut start: String = text.chars().take(n_chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(n_chars).is_some() {
+        start.push('…');
+    }
+    start
+}
+
+/// The first of some names, and how many more there are.
+pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
+    let shown: Vec<String> = names.iter().take(N_NAMES).map(|name| excerpt(name.as_ref())).collect();
+    match names.len().saturating_sub(N_NAMES) {
+        0 => shown.join(", "),
+        n_more => format!("{} and {n_more} more", shown.join(", ")),
     }
 }
 
 /// The candidate nearest to `found`, if it is near enough to be what was meant.
 pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Longer than any key or word that could be meant; the distance takes time and memory by the product of lengths.
-    const LONGEST: usize = 60;
-    if found.chars().count() > LONGEST {
+    let n_chars = found.chars().count();
+    // Comparing takes as long as both names together are long times each other; a name as long as this is no slip of the fingers.
+    if n_chars > LONGEST_NAME {
         return None;
     }
-    let limit = (found.chars().count() / 3).max(1);
-    let scored = candidates.into_iter().map(|candidate| (edit_distance(found, candidate), candidate));
+    let limit = (n_chars / 3).max(1);
+    // A name whose length differs by more has a larger distance.
+    let is_alike = |candidate: &&str| candidate.chars().take(2 * LONGEST_NAME).count().abs_diff(n_chars) <= limit;
+    let scored = candidates.into_iter().filter(is_alike).map(|candidate| (edit_distance(found, candidate), candidate));
     scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
 }
+
+/// The longest name, in characters, that a near one is looked for.
+const LONGEST_NAME: usize = 100;
 
 /// Damerau-Levenshtein distance (optimal string alignment) in characters.
 fn edit_distance(a: &str, b: &str) -> usize {
@@ -121,5 +162,25 @@ mod tests {
         assert_eq!(closest("learningrate", keys), Some("learning_rate"));
         assert_eq!(closest("momentum", keys), None);
         assert_eq!(closest(&"e".repeat(10_000_000), keys), None);
+    }
+
+    #[test]
+    fn no_name_is_near_to_a_text_of_a_megabyte() {
+        let text = "x".repeat(1 << 20);
+        assert_eq!(closest(&text, ["x", text.as_str()]), None);
+        assert_eq!(closest("x", [text.as_str(), "y"]), Some("y"));
+    }
+
+    #[test]
+    fn an_error_repeats_only_the_beginning_of_what_a_file_holds() {
+        assert_eq!(excerpt("a\nb"), "a b");
+        let long = excerpt(&"ä".repeat(1000));
+        assert_eq!((long.chars().count(), long.chars().last()), (61, Some('…')));
+        let names: Vec<String> = (0..10_000).map(|at| format!("column{at}")).collect();
+        assert!(some_of(&names).ends_with("column19 and 9980 more"), "{}", some_of(&names));
+        assert_eq!(some_of(&["a", "b"]), "a, b");
+        let many = Problems((0..10_000).map(|line| Problem::at(line, "", "no")).collect()).to_string();
+        assert_eq!(many.lines().count(), 42);
+        assert!(many.ends_with("and 9960 more"), "{many}");
     }
 }

@@ -2,8 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::limits::shortened;
-use crate::{Node, Problems, Value, closest, ludwig};
+use crate::{Node, Problems, Value, closest, excerpt, ludwig};
 
 /// A type that a config value can be read into.
 pub trait Setting: Sized {
@@ -105,7 +104,7 @@ impl<'a> Fields<'a> {
                 return None;
             }
             let message = unknown(&entry.key, "key", &self.known);
-            self.problems.add(entry.line, &join(self.path, &shortened(&entry.key)), message);
+            self.problems.add(entry.line, &join(self.path, &excerpt(&entry.key)), message);
         }
         (self.problems.0.len() == n_before).then_some(())
     }
@@ -147,7 +146,7 @@ pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
     let meant = closest(found, known.clone()).map(|key| format!(", did you mean '{key}'?")).unwrap_or_default();
     let ludwig = if ludwig::knows(found) { " (Ludwig has it, mbm does not yet)" } else { "" };
     let allowed: Vec<&str> = known.collect();
-    format!("unknown {noun} '{}'{ludwig}{meant}; allowed: {}", shortened(found), allowed.join(", "))
+    format!("unknown {noun} '{}'{ludwig}{meant}; allowed: {}", excerpt(found), allowed.join(", "))
 }
 
 /// Reads the text of a closed list of words.
@@ -170,7 +169,7 @@ pub fn word(node: &Node, path: &str, problems: &mut Problems, noun: &str, words:
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() { excerpt(key) } else { format!("{path}.{}", excerpt(key)) }
 }
 
 fn mismatch<T>(node: &Node, path: &str, problems: &mut Problems, expected: &str) -> Option<T> {

@@ -42,8 +42,8 @@ impl FrozenEncoder {
 
     /// The encoder of an input of a trained model, if training has not changed it.
     pub fn of_model(model: &Model, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Option<Self> {
-        let is_known = spec.inputs[input].encoder.is_computed_once();
-        is_known.then(|| Self::new(model.encoder(input).clone(), spec, input, preprocessor, device))
+        let encoder = model.encoder(input).filter(|_| spec.inputs[input].encoder.is_computed_once())?;
+        Some(Self::new(encoder.clone(), spec, input, preprocessor, device))
     }
 
     fn new(encoder: Encoder, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Self {

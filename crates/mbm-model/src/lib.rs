@@ -24,6 +24,7 @@ macro_rules! components {
     };
 }
 
+mod block;
 pub mod combiner;
 pub mod decoder;
 pub mod encoder;

@@ -1,15 +1,16 @@
 //! Late to early in one page: inputs through their encoders, joined by the combiner, read by the decoders.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
 
+use crate::block::{Block, Piece, Place, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Inputs};
 use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss, Observe};
-use crate::encoder::{Encoder, EncoderSettings, Reading};
+use crate::encoder::{Encoder, EncoderSettings, Passthrough, Reading};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
@@ -70,9 +71,18 @@ pub struct OutputSpec {
 /// The trainable whole.
 #[derive(Module, Debug)]
 pub struct Model {
+    /// Inputs that have an encoder of their own.
     inputs: Vec<Input>,
+    /// All others.
+    block: Option<Block>,
     combiner: Combiner,
     decoders: Vec<Decoder>,
+    /// One an input, in the config's order.
+    #[module(skip)]
+    places: Arc<[Place]>,
+    /// The same, neighbours in the block as one.
+    #[module(skip)]
+    pieces: Arc<[Piece]>,
 }
 
 /// An encoder, perhaps a projection, and what stands for an absent cell.
@@ -113,23 +123,49 @@ impl ModelSpec {
         let _alone = alone();
         device.seed(seed);
         let reading = self.reading();
-        let input = |spec: &InputSpec| {
+        let (mut inputs, mut places, mut absences) = (Vec::new(), Vec::new(), Vec::new());
+        for spec in &self.inputs {
             let encoder = spec.encoder.init(&spec.shape, reading, device);
             let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
             let width = projection.as_ref().map_or(encoder.get().width(), Dense::width);
-            Input { encoder, projection, absence: learnt([width], device) }
-        };
-        let inputs: Vec<Input> = self.inputs.iter().map(input).collect();
+            let absence = learnt([width], device);
+            if self.is_in_block(spec) {
+                let start = absences.len();
+                absences.extend(values_of(&absence));
+                places.push(Place::Columns(start..absences.len()));
+            } else {
+                places.push(Place::Encoder(inputs.len()));
+                inputs.push(Input { encoder, projection, absence });
+            }
+        }
+        let block = (!absences.is_empty()).then(|| Block::new(absences, device));
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
-        let widths: Vec<usize> = inputs.iter().map(Input::width).collect();
+        let width = |place: &Place| match place {
+            Place::Columns(columns) => columns.len(),
+            Place::Encoder(at) => inputs[*at].width(),
+        };
+        let widths: Vec<usize> = places.iter().map(width).collect();
         let joined = Inputs { names: &names, widths: &widths, offering: self.combiner.offering(), device };
         let combiner = self.combiner.init(&joined);
         let from = [combiner.get().width(), combiner.get().steps_width()];
         let decoders = self.outputs.iter().map(|output| output.decoder.init(from, output.width, &joined)).collect();
+        let pieces = pieces(&places).into();
         // Parameters are drawn when first used; drawing them now keeps their order that of the model.
-        let model = Model { inputs, combiner, decoders };
+        let model = Model { inputs, block, combiner, decoders, places: places.into(), pieces };
         model.visit(&mut Drawing);
         model
+    }
+
+    /// Whether an input is one of the block: nothing of it is learnt but what stands for an absent cell, and nobody asks for it alone.
+    fn is_in_block(&self, input: &InputSpec) -> bool {
+        let is_joined = matches!(self.combiner, CombinerSettings::Concat(_));
+        let is_plain = input.encoder.has_no_parameters() && input.projection.is_none();
+        is_plain && is_joined && !self.outputs.iter().any(|output| output.decoder.reads_inputs())
+    }
+
+    /// The inputs that have an encoder of their own.
+    fn encoded(&self) -> impl Iterator<Item = &InputSpec> {
+        self.inputs.iter().filter(|input| !self.is_in_block(input))
     }
 
     /// What encoders should give: every step where a combiner or a generator attends to them.
@@ -143,7 +179,7 @@ impl ModelSpec {
     /// # Errors
     /// A file that cannot be read or does not fit the part.
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
-        let Model { inputs, combiner, decoders } = model;
+        let Model { inputs, block, combiner, decoders, places, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
             Some(path) => fill_encoder(input.encoder, path, &spec.vocabulary).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
@@ -152,9 +188,9 @@ impl ModelSpec {
             Some(path) => fill_decoder(decoder, path),
             None => Ok(decoder),
         };
-        let inputs = self.inputs.iter().zip(inputs).map(input).collect::<Result<_, _>>()?;
+        let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, _>>()?;
         let decoders = self.outputs.iter().zip(decoders).map(decoder).collect::<Result<_, _>>()?;
-        Ok(Model { inputs, combiner, decoders })
+        Ok(Model { inputs, block, combiner, decoders, places, pieces })
     }
 
     /// Takes what is not to be trained out of training; adapters are drawn from `seed` alone.
@@ -164,7 +200,7 @@ impl ModelSpec {
     pub fn freeze(&self, model: Model, device: &Device, seed: u64) -> Result<Model, PretrainedError> {
         let _alone = alone();
         device.seed(seed);
-        let Model { inputs, combiner, decoders } = model;
+        let Model { inputs, block, combiner, decoders, places, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
             let encoder = match spec.encoder.origin() {
                 Origin { trainable: false, .. } => input.encoder.freeze(),
@@ -176,8 +212,9 @@ impl ModelSpec {
         let decoder = |(spec, decoder): (&OutputSpec, Decoder)| {
             if spec.decoder.origin().trainable { decoder } else { decoder.freeze() }
         };
-        let inputs = self.inputs.iter().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
-        Ok(Model { inputs, combiner, decoders: self.outputs.iter().zip(decoders).map(decoder).collect() })
+        let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
+        let decoders = self.outputs.iter().zip(decoders).map(decoder).collect();
+        Ok(Model { inputs, block, combiner, decoders, places, pieces })
     }
 
     /// Parameters with what their learning rate is times the trainer's, where that is not 1.
@@ -185,7 +222,7 @@ impl ModelSpec {
         let factors = |(spec, input): (&InputSpec, &Input)| {
             spec.encoder.origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
         };
-        self.inputs.iter().zip(&model.inputs).flat_map(factors).collect()
+        self.encoded().zip(&model.inputs).flat_map(factors).collect()
     }
 
     /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.
@@ -204,24 +241,54 @@ impl ModelSpec {
 impl Model {
     /// All outputs of a batch; `targets` are its right texts, where outputs are texts.
     pub fn forward(&self, batch: &Batch, targets: Option<&[Target]>, device: &Device) -> Forward {
-        let fused = self.fuse(self.encode(batch, device));
+        let fused = self.fused(batch, device);
         let logits = self.decode(&fused, targets);
         Forward { fused, logits }
     }
 
-    /// Each input's sequence.
-    pub fn encode(&self, batch: &Batch, device: &Device) -> Vec<Sequence> {
-        self.inputs.iter().zip(&batch.inputs).map(|(input, column)| input.encode(column, device)).collect()
+    /// The inputs of a batch, encoded and joined. Those of the block are not taken apart for it, so [`Fused::inputs`] is empty where there
+    /// is one.
+    pub fn fused(&self, batch: &Batch, device: &Device) -> Fused {
+        let (Some(block), Combiner::Concat(concat)) = (&self.block, &self.combiner) else {
+            return self.fuse(self.encode(batch, device));
+        };
+        let values = block.values(&self.places, &batch.inputs, device);
+        let piece = |piece: &Piece| match piece {
+            Piece::Columns(columns) if columns.len() == values.dims()[1] => values.clone(),
+            Piece::Columns(columns) => values.clone().narrow(1, columns.start, columns.len()),
+            Piece::Input(input) => self.encode_input(*input, &batch.inputs[*input], device).pooled(),
+        };
+        concat.join(self.pieces.iter().map(piece).collect())
     }
 
-    /// The encoder of an input.
-    pub(crate) fn encoder(&self, input: usize) -> &Encoder {
-        &self.inputs[input].encoder
+    /// Each input's sequence.
+    pub fn encode(&self, batch: &Batch, device: &Device) -> Vec<Sequence> {
+        batch.inputs.iter().enumerate().map(|(input, column)| self.encode_input(input, column, device)).collect()
+    }
+
+    fn encode_input(&self, input: usize, column: &Column, device: &Device) -> Sequence {
+        match (&self.places[input], &self.block) {
+            (Place::Columns(columns), Some(block)) => block.sequence(columns, column, device),
+            (Place::Encoder(at), _) => self.inputs[*at].encode(column, device),
+            (Place::Columns(_), None) => unreachable!("columns are those of a block"),
+        }
+    }
+
+    /// The encoder of an input that has one of its own.
+    pub(crate) fn encoder(&self, input: usize) -> Option<&Encoder> {
+        match &self.places[input] {
+            Place::Encoder(at) => Some(&self.inputs[*at].encoder),
+            Place::Columns(_) => None,
+        }
     }
 
     /// The sequence of an input that no row has.
     pub fn absent(&self, input: usize, n_rows: usize, device: &Device) -> Sequence {
-        self.inputs[input].absent(n_rows, device)
+        match (&self.places[input], &self.block) {
+            (Place::Columns(columns), Some(block)) => block.absent(columns, n_rows, device),
+            (Place::Encoder(at), _) => self.inputs[*at].absent(n_rows, device),
+            (Place::Columns(_), None) => unreachable!("columns are those of a block"),
+        }
     }
 
     /// The inputs joined.
@@ -251,6 +318,48 @@ impl Model {
     pub fn attention(&self, output: usize, fused: &Fused, target: &Target) -> Option<Tensor<3>> {
         self.decoders[output].get().author()?.attention(fused, target.tokens.as_ref()?)
     }
+}
+
+impl Model {
+    /// The same model as it was before there were blocks: each input has an encoder and an absence of its own.
+    pub(crate) fn without_block(self) -> Self {
+        let Some(block) = &self.block else { return self };
+        let (learnt, device) = (block.learnt(), block.device());
+        let mut encoded = self.inputs.into_iter();
+        let input = |place: &Place| match place {
+            Place::Columns(columns) => {
+                let absence = Tensor::from_data(TensorData::new(learnt[columns.clone()].to_vec(), [columns.len()]), &device);
+                let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
+                Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })
+            }
+            Place::Encoder(_) => encoded.next(),
+        };
+        let inputs = self.places.iter().filter_map(input).collect();
+        Self { inputs, block: None, ..self }
+    }
+
+    /// The opposite of [`Model::without_block`].
+    pub(crate) fn with_block(self) -> Self {
+        let Some(device) = self.inputs.first().map(|input| input.absence.val().device()) else { return self };
+        let (mut inputs, mut absences) = (Vec::new(), Vec::new());
+        for (place, input) in self.places.iter().zip(self.inputs) {
+            match place {
+                Place::Columns(_) => absences.extend(values_of(&input.absence)),
+                Place::Encoder(_) => inputs.push(input),
+            }
+        }
+        let block = (!absences.is_empty()).then(|| Block::new(absences, &device));
+        Self { inputs, block, ..self }
+    }
+
+    /// Whether some inputs are encoded as one.
+    pub(crate) fn has_block(&self) -> bool {
+        self.block.is_some()
+    }
+}
+
+fn values_of(param: &Param<Tensor<1>>) -> Vec<f32> {
+    param.val().into_data().try_into_vec::<f32>().unwrap_or_default()
 }
 
 /// A walk that draws every parameter.

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use burn::store::{ModuleSnapshot, SafetensorsStore};
+use burn::store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
 
 use crate::Model;
+
+/// The parameter that stands for the absent cells of all inputs without a learnt encoder.
+const BLOCK: &str = "block.absence";
 
 /// What can go wrong with a file of weights.
 #[derive(Debug, thiserror::Error)]
@@ -37,16 +40,21 @@ pub fn save_weights(model: &Model, path: &Path) -> Result<(), WeightsError> {
     model.save_into(&mut store).map_err(|problem| error(problem.to_string()))
 }
 
-/// Reads the parameters of a model of the same kind.
+/// Reads the parameters of a model of the same kind, also from a file in which every input has an absence of its own.
 ///
 /// # Errors
 /// A file that cannot be read, or whose tensors are not the model's.
-pub fn load_weights(mut model: Model, path: &Path) -> Result<Model, WeightsError> {
+pub fn load_weights(model: Model, path: &Path) -> Result<Model, WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
     let mut store = SafetensorsStore::from_file(path);
+    let is_split = model.has_block() && {
+        let names = store.keys().map_err(|problem| error(problem.to_string()))?;
+        !names.iter().any(|name| name == BLOCK)
+    };
+    let mut model = if is_split { model.without_block() } else { model };
     let result = model.load_from(&mut store).map_err(|problem| error(problem.to_string()))?;
     if result.is_success() && result.missing.is_empty() && result.unused.is_empty() {
-        return Ok(model);
+        return Ok(if is_split { model.with_block() } else { model });
     }
     let message = format!("missing: {:?}, left over: {:?}, wrong: {:?}", result.missing, result.unused, result.errors);
     Err(WeightsError::Mismatch { path: path.display().to_string(), message })

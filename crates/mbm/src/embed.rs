@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mbm_data::{Ahead, Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Prepared, Sample, Table};
-use mbm_model::{FrozenEncoder, in_pool};
+use mbm_model::FrozenEncoder;
 
 use crate::error::Error;
 use crate::head::Head;
+use crate::matching::check_columns;
 use crate::prediction::Prediction;
 use crate::predictor::{Predictor, to_vec};
 use crate::retriever::Asked;
@@ -100,7 +101,7 @@ impl Predictor {
     /// Vectors of a batch: `[rows][towers]`.
     pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
         let Some((output, ..)) = self.embedding() else {
-            let fused = in_pool(|| self.model.fuse(self.encode(batch)).pooled);
+            let fused = self.fused_batch(batch).pooled;
             let [_, width] = fused.dims();
             return to_vec(fused).chunks(width).map(|row| vec![Some(row.to_vec())]).collect();
         };
@@ -120,6 +121,7 @@ impl Predictor {
         if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
             return Err(Error::Unfit(format!("'{unknown}' is no input of the model; there are: {}", names.join(", "))));
         }
+        check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
         for (at, field) in self.inputs.iter().enumerate().filter(|_| !inputs.is_empty()) {
             if inputs.contains(&field.name) {

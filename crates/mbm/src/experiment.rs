@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use mbm_data::split::split;
-use mbm_data::{Ahead, Augmentation, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load};
+use mbm_data::{
+    Ahead, Augmentation, Batch, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load,
+};
 use mbm_model::decoder::Decoding;
-use mbm_model::{FrozenEncoder, Model, ModelSpec, in_pool};
+use mbm_model::{FrozenEncoder, Fused, Model, ModelSpec, in_pool};
 use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
@@ -20,7 +22,8 @@ use crate::head::{Examples, FittedOn, Head, sampled};
 use crate::plan::Plan;
 use crate::predictor::{Predictor, decodings, to_vec};
 use crate::report::{Measured, write_report};
-use crate::subsets::{Subset, subsets};
+use crate::subsets::{Subset, parts, subsets};
+use crate::suspect::explained;
 use crate::write::{Value, Writer};
 
 /// A plan, a dataset and where the run goes.
@@ -213,17 +216,24 @@ impl Experiment {
             checkpoints: &checkpoints,
             stop,
         };
+        // Made once: the fitted features of ten thousand columns take longer to copy than to use.
+        let mut predictor: Option<Predictor> = None;
         let mut validate = |model: &Model| {
             if rows.validation.is_empty() {
                 return Ok(None);
             }
-            let mut predictor = self.predictor(spec, dataset, model.clone(), device.clone());
-            predictor.set_decoding(&Decoding::make_greedy);
-            self.validate(&predictor, spec, dataset, &rows.validation)
+            let predictor = predictor.get_or_insert_with(|| {
+                let mut predictor = self.predictor(spec, dataset, model.clone(), device.clone());
+                predictor.set_decoding(&Decoding::make_greedy);
+                predictor
+            });
+            predictor.model = model.clone();
+            self.validate(predictor, spec, dataset, &rows.validation)
                 .map(Some)
                 .map_err(|error| TrainError::Validation(error.to_string()))
         };
-        Ok(train(&training, &mut validate, &mut |event| observe(Happening::Training(event)))?)
+        train(&training, &mut validate, &mut |event| observe(Happening::Training(event)))
+            .map_err(|error| explained(error, dataset, &rows.train))
     }
 
     fn predictor(&self, spec: &ModelSpec, dataset: &Dataset, model: Model, device: Device) -> Predictor {
@@ -241,8 +251,13 @@ impl Experiment {
 
     /// Loss and metrics of the validation rows, and the one number that decides.
     fn validate(&self, predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<Validation, Error> {
-        let scored = predictor.score(dataset, rows)?;
-        let loss = mean_loss(predictor, spec, dataset, rows)?;
+        let (mut scored, mut loss) = (predictor.unscored(), 0.0);
+        load::<Error>(&Loading::plain(dataset, &predictor.in_order(dataset, rows), predictor.batch_size()), |_, batch| {
+            let fused = predictor.fused_batch(&batch);
+            loss += mean_loss(predictor, spec, &fused, &batch) * batch.len() as f64;
+            predictor.score_fused(&mut scored, &fused, &batch, dataset)
+        })?;
+        loss /= rows.len().max(1) as f64;
         let mut values = BTreeMap::from([("loss".to_owned(), loss)]);
         let trainer = &self.plan.config.trainer;
         let mut score = -loss;
@@ -277,7 +292,8 @@ impl Experiment {
         let statistics: BTreeMap<String, BTreeMap<String, f64>> =
             predictor.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
         self.write_json("test_statistics.json", &serde_json::to_value(&statistics).unwrap_or_default())?;
-        let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows)?;
+        let parts = parts(&predictor.inputs);
+        let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows, &parts)?;
         observe(Happening::Stage("writing predictions and report"));
         self.write_predictions(predictor, dataset, measured_rows)?;
         let measured = Measured {
@@ -285,6 +301,7 @@ impl Experiment {
             rows: measured_rows,
             scored: &scored,
             statistics: &statistics,
+            parts: &parts,
             subsets: &subsets,
             history: &progress.history,
         };
@@ -350,19 +367,11 @@ fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Er
     Ok(counts)
 }
 
-/// The mean loss of rows, without dropout.
-fn mean_loss(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<f64, Error> {
-    let (mut sum, mut n_rows) = (0.0, 0usize);
-    let loading = Loading::plain(dataset, rows, predictor.batch_size());
-    load::<Error>(&loading, |_, batch| {
-        let targets = predictor.targets(&batch);
-        let logits = in_pool(|| predictor.model.forward(&batch, Some(&targets), &predictor.device)).logits;
-        let loss: Tensor<1> = spec.loss(&predictor.model, &logits, &targets);
-        sum += f64::from(loss.into_scalar::<f32>()) * batch.len() as f64;
-        n_rows += batch.len();
-        Ok(())
-    })?;
-    Ok(sum / n_rows.max(1) as f64)
+/// The mean loss of a batch, without dropout.
+fn mean_loss(predictor: &Predictor, spec: &ModelSpec, fused: &Fused, batch: &Batch) -> f64 {
+    let targets = predictor.targets(batch);
+    let loss = in_pool(|| spec.loss(&predictor.model, &predictor.model.decode(fused, Some(&targets)), &targets));
+    f64::from(loss.into_scalar::<f32>())
 }
 
 /// The heads that are fitted after training, on the fused vectors of rows that have the target.

@@ -1,9 +1,11 @@
 //! A config that is valid: everything that can be checked without data is checked here, once, with every mistake at once.
 
+use std::collections::HashSet;
+use std::io::Read;
 use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
-use mbm_config::{Format, Node, Problems, Setting, Value, closest};
+use mbm_config::{Format, Node, Problem, Problems, Setting, Value, closest, excerpt, some_of};
 use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
@@ -29,8 +31,19 @@ impl Plan {
     /// # Errors
     /// A file that cannot be read; every mistake in it, with its line.
     pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Self::read(&text, Format::of(path), overrides, &path.display().to_string())
+        let file = path.display().to_string();
+        let refused = |message: String| Error::Config { file: file.clone(), problems: Problem::at(0, "", message).into() };
+        if is_table(path) {
+            return Err(refused("this is a table; did you mean --dataset?".to_owned()));
+        }
+        let (mut text, opened) = (Vec::new(), std::fs::File::open(path).map_err(Error::io(path))?);
+        opened.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io(path))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(refused(format!("more than {} MB, which is no config; is it the --dataset?", MAX_BYTES >> 20)));
+        }
+        let text =
+            String::from_utf8(text).map_err(|_| refused("not UTF-8 text, so no config; is it the --dataset?".to_owned()))?;
+        Self::read(&text, Format::of(path), overrides, &file)
     }
 
     /// Reads text; `file` is how errors name it.
@@ -40,8 +53,14 @@ impl Plan {
     pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
         let located = |problems: Problems| Error::Config { file: file.to_owned(), problems };
         let mut node = Node::parse(text, format).map_err(|problem| located(problem.into()))?;
+        if !matches!(node.value, Value::Map(_)) {
+            let found = node.value.name();
+            let message =
+                format!("a config is a map of keys such as input_features, found {found}; a table is named by --dataset");
+            return Err(located(Problem::at(node.line, "", message).into()));
+        }
         for pair in overrides {
-            set(&mut node, pair).map_err(|message| located(mbm_config::Problem::at(0, pair, message).into()))?;
+            set(&mut node, pair).map_err(|message| located(Problem::at(0, &excerpt(pair), message).into()))?;
         }
         let mut problems = Problems::default();
         adopt(&mut node, &mut problems);
@@ -130,6 +149,16 @@ fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
     }
 }
 
+/// The largest config: one of 10,000 features with every default written out has 3 MB.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Whether a file's name is that of a table.
+fn is_table(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npy", ".idx", "-ubyte"].iter().any(|ending| name.ends_with(ending))
+}
+
 /// Sets `path=value`, the value read as YAML.
 fn set(node: &mut Node, pair: &str) -> Result<(), String> {
     let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
@@ -186,17 +215,17 @@ impl Check<'_> {
                 self.add(list, "at least one feature is needed".to_owned());
             }
         }
-        let names: Vec<(&str, String)> =
-            inputs.iter().enumerate().map(|(at, it)| (it.name(), format!("input_features.{at}.name"))).collect();
-        let outs = outputs.iter().enumerate().map(|(at, it)| (it.name(), format!("output_features.{at}.name")));
-        let names: Vec<(&str, String)> = names.into_iter().chain(outs).collect();
-        for (at, (name, path)) in names.iter().enumerate() {
-            if names[..at].iter().any(|(other, _)| other == name) {
-                self.add(path, format!("the name '{name}' is taken by another feature"));
+        let ins = inputs.iter().enumerate().map(|(at, it)| (it.name(), "input_features", at));
+        let outs = outputs.iter().enumerate().map(|(at, it)| (it.name(), "output_features", at));
+        let mut taken = HashSet::new();
+        for (name, list, at) in ins.chain(outs) {
+            if !taken.insert(name) {
+                self.add(&format!("{list}.{at}.name"), format!("the name '{name}' is taken by another feature"));
             }
         }
+        let read: HashSet<&str> = inputs.iter().map(InputFeature::column).collect();
         for (at, output) in outputs.iter().enumerate() {
-            if inputs.iter().any(|input| input.column() == output.column()) {
+            if read.contains(output.column()) {
                 let message = format!("the column '{}' is an input too: the model would read the answer", output.column());
                 self.add(&format!("output_features.{at}.name"), message);
             }
@@ -213,7 +242,7 @@ impl Check<'_> {
                 let (path, others) = (format!("{path}.align.{tower}"), &it.align[..tower]);
                 if !names.contains(&name.as_str()) {
                     let meant = meant(name, &names);
-                    self.add(&path, format!("'{name}' is no input{meant}; there are: {}", names.join(", ")));
+                    self.add(&path, format!("'{name}' is no input{meant}; there are: {}", some_of(&names)));
                 } else if others.contains(name) {
                     self.add(&path, format!("'{name}' is there twice"));
                 }
@@ -281,7 +310,7 @@ impl Check<'_> {
             |input: &&InputFeature| matches!(input, InputFeature::Audio(_) | InputFeature::Timeseries(_) | InputFeature::Text(_));
         let inputs = &self.config.input_features;
         let names: Vec<&str> = inputs.iter().filter(has_steps).map(InputFeature::name).collect();
-        let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", some_of(&names)) };
         match name {
             Some(name) if !names.contains(&name) => {
                 self.add(
@@ -307,7 +336,7 @@ impl Check<'_> {
         let texts: Vec<_> = texts.collect();
         let Some(text) = texts.iter().find(|text| text.name == *name) else {
             let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
-            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", some_of(&names)) };
             return self.add(path, format!("'{name}' is no text input{}; {there}", meant(name, &names)));
         };
         let (own, other) = (&output.preprocessing, &text.preprocessing);
@@ -426,7 +455,7 @@ impl Check<'_> {
             CombinerSettings::Film(it) => {
                 let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
                 if let Some(condition) = it.condition.as_ref().filter(|condition| !names.contains(&condition.as_str())) {
-                    self.add("combiner.condition", format!("'{condition}' is no input; there are: {}", names.join(", ")));
+                    self.add("combiner.condition", format!("'{condition}' is no input; there are: {}", some_of(&names)));
                 }
             }
             _ => {}
@@ -456,7 +485,7 @@ impl Check<'_> {
         let field = trainer.validation_field.as_deref();
         if let Some(field) = field.filter(|field| !names.contains(field)) {
             let meant = meant(field, &names);
-            self.add("trainer.validation_field", format!("'{field}' is no output{meant}; there are: {}", names.join(", ")));
+            self.add("trainer.validation_field", format!("'{field}' is no output{meant}; there are: {}", some_of(&names)));
             return;
         }
         let output = config.output_features.iter().find(|output| field.is_none_or(|field| output.name() == field));

@@ -1,6 +1,6 @@
 //! A trained model at work: batches to predictions, tables to files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use crate::bundle::Bundle;
 use crate::config::OutputFeature;
 use crate::error::Error;
 use crate::head::Head;
+use crate::matching::check_columns;
 use crate::plan::Plan;
 use crate::prediction::{Prediction, columns};
 use crate::row::{self, Row};
@@ -109,10 +110,15 @@ impl Predictor {
 
     /// As [`Predictor::predict_batch`], texts as far as they came when nobody wanted them any more.
     pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
-        in_pool(|| self.predict_fused(&self.model.fuse(self.encode(batch)), goes_on))
+        in_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
     }
 
-    /// The inputs of a batch, encoded.
+    /// The inputs of a batch, encoded and joined.
+    pub(crate) fn fused_batch(&self, batch: &Batch) -> Fused {
+        in_pool(|| self.model.fused(batch, &self.device))
+    }
+
+    /// The inputs of a batch, encoded one by one.
     pub(crate) fn encode(&self, batch: &Batch) -> Vec<Sequence> {
         in_pool(|| self.model.encode(batch, &self.device))
     }
@@ -124,7 +130,7 @@ impl Predictor {
     /// The predictions of one row, one an output.
     pub fn predict_row(&self, row: &Row, hear: &mut Hear) -> Vec<Prediction> {
         let predictions = in_pool(|| {
-            let fused = self.model.fuse(self.encode(&self.collate(&[row])));
+            let fused = self.fused_batch(&self.collate(&[row]));
             self.predict_observed(&fused, &mut |output, text| hear(output, text().as_deref()))
         });
         predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
@@ -248,16 +254,20 @@ impl Predictor {
     /// A temporary file that fails.
     pub fn score(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Scored>, Error> {
         let mut scored = self.unscored();
-        let mut rows = rows.to_vec();
-        if self.writes() {
-            // Texts that are alike in length are done together.
-            rows.sort_by_key(|row_idx| dataset.length(*row_idx));
-        }
-        load::<Error>(&Loading::plain(dataset, &rows, self.batch_size()), |_, batch| {
-            let fused = in_pool(|| self.model.fuse(self.encode(&batch)));
+        load::<Error>(&Loading::plain(dataset, &self.in_order(dataset, rows), self.batch_size()), |_, batch| {
+            let fused = self.fused_batch(&batch);
             self.score_fused(&mut scored, &fused, &batch, dataset)
         })?;
         Ok(scored)
+    }
+
+    /// The order in which rows are scored: of texts, those that are alike in length are done together.
+    pub(crate) fn in_order(&self, dataset: &Dataset, rows: &[usize]) -> Vec<usize> {
+        let mut rows = rows.to_vec();
+        if self.writes() {
+            rows.sort_by_key(|row_idx| dataset.length(*row_idx));
+        }
+        rows
     }
 
     /// The fused vectors of some rows, `[rows, width]`, and their width.
@@ -267,7 +277,7 @@ impl Predictor {
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
         load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
-            let fused = in_pool(|| self.model.fuse(self.encode(&batch)).pooled);
+            let fused = self.fused_batch(&batch).pooled;
             width = fused.dims()[1];
             vectors.extend(to_vec(fused));
             Ok(())
@@ -285,8 +295,9 @@ impl Predictor {
     /// Writes a prediction for every row of a table, in its order; a row that is skipped says why.
     ///
     /// # Errors
-    /// A bad cell of a feature with `missing_value_strategy: error`, or any that cannot be read where all have to be; a disk that is full.
+    /// A table without any input's column; a bad cell of a feature with `missing_value_strategy: error`, or any that cannot be read where all have to be; a disk that is full.
     pub fn predict(&self, table: Table, unreadable: Unreadable, writer: &mut Writer) -> Result<FaultReport, Error> {
+        check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
         dataset.unreadable = unreadable;
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
@@ -331,8 +342,9 @@ impl Predictor {
     /// The metrics of a table that has the output columns.
     ///
     /// # Errors
-    /// A table without an output column; data that cannot be read; a cell that cannot be read where all have to be.
+    /// A table without an output column, or without any input's; data that cannot be read; a cell that cannot be read where all have to be.
     pub fn evaluate(&self, table: Table, unreadable: Unreadable) -> Result<Evaluation, Error> {
+        check_columns(&self.inputs, &table)?;
         for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::Items) {
             table.require(&output.column)?;
         }
@@ -391,8 +403,12 @@ pub fn table_from_json(text: &str) -> Result<Table, Error> {
     for object in serde_json::Deserializer::from_str(text).into_iter() {
         objects.push(object.map_err(|error| Error::Unfit(format!("row {} is not a JSON object: {error}", objects.len() + 1)))?);
     }
-    let mut known = std::collections::HashSet::new();
-    let names: Vec<String> = objects.iter().flat_map(|object| object.keys()).filter(|key| known.insert(*key)).cloned().collect();
+    let (mut names, mut known): (Vec<String>, HashSet<&str>) = (Vec::new(), HashSet::new());
+    for key in objects.iter().flat_map(|object| object.keys()) {
+        if known.insert(key) {
+            names.push(key.clone());
+        }
+    }
     let row = |mut object: serde_json::Map<String, serde_json::Value>| {
         names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect()
     };

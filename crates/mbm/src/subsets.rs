@@ -1,70 +1,130 @@
-//! What each modality adds: the metrics with every subset of the inputs, the others made absent.
+//! What each modality adds: the metrics with subsets of the inputs, the others made absent.
 
 use std::collections::BTreeMap;
 
-use mbm_data::{Dataset, Loading, load};
+use mbm_data::{Dataset, Field, Loading, load};
 use mbm_model::Sequence;
 
 use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::score::Scored;
 
-/// The metrics with some of the inputs.
+/// Inputs that are made absent together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The input's name, or what several of them are.
+    pub name: String,
+    /// Their positions.
+    inputs: Vec<usize>,
+}
+
+/// The metrics with some of the parts.
 #[derive(Debug, Clone)]
 pub struct Subset {
-    /// Which inputs are there.
-    pub inputs: Vec<bool>,
+    /// Which parts are there.
+    pub parts: Vec<bool>,
     /// For each output, name and metrics.
     pub metrics: Vec<(String, BTreeMap<String, f64>)>,
 }
 
-/// With more inputs than this only all, all but one, and single ones are measured.
-const MAX_INPUTS: usize = 4;
+/// With more parts than this only all, all but one, and single ones are measured.
+const MAX_PARTS: usize = 4;
 
-/// The subsets that are measured: every one of up to four inputs, largest first.
-fn masks(n_inputs: usize) -> Vec<Vec<bool>> {
-    let mask = |bits: usize| (0..n_inputs).map(|input| bits >> input & 1 == 1).collect::<Vec<bool>>();
-    let mut masks: Vec<Vec<bool>> = if n_inputs <= MAX_INPUTS {
-        (1..1usize << n_inputs).map(mask).collect()
+/// With more inputs than this, all inputs of a type are one part: a subset is a pass over the rows and a line of the report, and what a
+/// single one of so many columns adds is within the noise of the metrics.
+const MAX_INPUTS: usize = 64;
+
+/// Each input by itself, or of many inputs those of each type.
+pub(crate) fn parts(fields: &[Field]) -> Vec<Part> {
+    if fields.len() <= MAX_INPUTS {
+        return fields.iter().enumerate().map(|(at, field)| Part { name: field.name.clone(), inputs: vec![at] }).collect();
+    }
+    let mut types: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, field) in fields.iter().enumerate() {
+        types.entry(field.preprocessor.type_name()).or_default().push(at);
+    }
+    types.into_iter().map(|(name, inputs)| Part { name: format!("{} {name} inputs", inputs.len()), inputs }).collect()
+}
+
+/// The subsets that are measured: every one of up to four parts, largest first.
+fn masks(n_parts: usize) -> Vec<Vec<bool>> {
+    let mask = |bits: usize| (0..n_parts).map(|part| bits >> part & 1 == 1).collect::<Vec<bool>>();
+    let mut masks: Vec<Vec<bool>> = if n_parts <= MAX_PARTS {
+        (1..1usize << n_parts).map(mask).collect()
     } else {
-        let single = |input: usize| (0..n_inputs).map(|it| it == input).collect();
-        let without = |input: usize| (0..n_inputs).map(|it| it != input).collect();
-        std::iter::once(vec![true; n_inputs]).chain((0..n_inputs).map(without)).chain((0..n_inputs).map(single)).collect()
+        let single = |part: usize| (0..n_parts).map(|it| it == part).collect();
+        let without = |part: usize| (0..n_parts).map(|it| it != part).collect();
+        std::iter::once(vec![true; n_parts]).chain((0..n_parts).map(without)).chain((0..n_parts).map(single)).collect()
     };
     masks.sort_by_key(|mask| std::cmp::Reverse(mask.iter().filter(|is| **is).count()));
     masks
 }
 
-/// Measures every subset; each input of a batch is encoded once.
-pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Subset>, Error> {
-    let masks = masks(dataset.n_inputs);
+/// Measures every subset of the parts; each input of a batch is encoded once.
+pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize], parts: &[Part]) -> Result<Vec<Subset>, Error> {
+    let masks = masks(parts.len());
     let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
     let loading = Loading::plain(dataset, rows, predictor.batch_size());
     load::<Error>(&loading, |_, batch| {
-        let encoded = predictor.encode(&batch);
+        let encoded = if parts.len() > 1 { predictor.encode(&batch) } else { Vec::new() };
         for (mask, scored) in masks.iter().zip(&mut scored) {
-            let absent = |input: usize| predictor.model.absent(input, batch.len(), &predictor.device);
-            let inputs: Vec<Sequence> =
-                mask.iter().enumerate().map(|(input, is)| if *is { encoded[input].clone() } else { absent(input) }).collect();
-            predictor.score_fused(scored, &predictor.model.fuse(inputs), &batch, dataset)?;
+            let fused = if mask.iter().all(|is| *is) {
+                predictor.fused_batch(&batch)
+            } else {
+                predictor.model.fuse(some(predictor, &encoded, batch.len(), parts.iter().zip(mask)))
+            };
+            predictor.score_fused(scored, &fused, &batch, dataset)?;
         }
         Ok(())
     })?;
     let subset = |(mask, scored): (Vec<bool>, Vec<Scored>)| Subset {
-        inputs: mask,
+        parts: mask,
         metrics: predictor.outputs.iter().zip(scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect(),
     };
     Ok(masks.into_iter().zip(scored).map(subset).collect())
 }
 
+/// The inputs of a batch, those of some parts absent.
+fn some<'a>(
+    predictor: &Predictor,
+    encoded: &[Sequence],
+    n_rows: usize,
+    parts: impl Iterator<Item = (&'a Part, &'a bool)>,
+) -> Vec<Sequence> {
+    let mut inputs = encoded.to_vec();
+    for input in parts.filter(|(_, is_there)| !**is_there).flat_map(|(part, _)| &part.inputs) {
+        inputs[*input] = predictor.model.absent(*input, n_rows, &predictor.device);
+    }
+    inputs
+}
+
 #[cfg(test)]
 mod tests {
+    use mbm_data::feature::{FittedBinary, FittedVector};
+    use mbm_data::{MissingValueStrategy, Preprocessor};
+
     use super::*;
 
     #[test]
-    fn few_inputs_give_every_subset_and_many_give_the_telling_ones() {
+    fn few_parts_give_every_subset_and_many_give_the_telling_ones() {
         assert_eq!(masks(2), [vec![true, true], vec![true, false], vec![false, true]]);
         assert_eq!(masks(4).len(), 15);
         assert_eq!(masks(6).len(), 13);
+    }
+
+    #[test]
+    fn thousands_of_inputs_are_as_many_parts_as_they_have_types() {
+        let vector = Preprocessor::Vector(FittedVector { width: 2 });
+        let binary = Preprocessor::Binary(FittedBinary { labels: None });
+        let field = |at: usize| Field {
+            name: format!("x{at}"),
+            column: format!("x{at}"),
+            preprocessor: if at % 4 == 0 { vector.clone() } else { binary.clone() },
+            missing_value_strategy: MissingValueStrategy::Absent,
+        };
+        let fields: Vec<Field> = (0..10_000).map(field).collect();
+        let names = |n: usize| parts(&fields[..n]).into_iter().map(|part| part.name).collect::<Vec<_>>();
+        assert_eq!(names(3), ["x0", "x1", "x2"]);
+        assert_eq!(names(10_000), ["7500 binary inputs", "2500 vector inputs"]);
     }
 }

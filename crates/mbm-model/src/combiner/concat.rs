@@ -40,13 +40,20 @@ impl ConcatSettings {
     }
 }
 
+impl Concat {
+    /// Vectors of the inputs, or of several neighbours as one, in the config's order: `[batch, width]` each.
+    pub(crate) fn join(&self, mut vectors: Vec<Tensor<2>>) -> Fused {
+        let joined = if vectors.len() == 1 { vectors.remove(0) } else { Tensor::cat(vectors, 1) }; // [batch, sum of widths]
+        Fused::pooled(self.dense.forward(joined))
+    }
+}
+
 impl Combine for Concat {
     fn width(&self) -> usize {
         self.dense.width()
     }
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
-        let joined = Tensor::cat(inputs.iter().map(Sequence::pooled).collect(), 1); // [batch, sum of widths]
-        Fused::pooled(self.dense.forward(joined))
+        self.join(inputs.iter().map(Sequence::pooled).collect())
     }
 }

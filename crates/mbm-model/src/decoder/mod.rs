@@ -168,6 +168,14 @@ pub enum DecoderSettings {
 }
 
 impl DecoderSettings {
+    /// Whether it reads the inputs beside the fused vector.
+    pub(crate) fn reads_inputs(&self) -> bool {
+        match self {
+            Self::Embedding(_) | Self::Generator(_) | Self::Ctc(_) => true,
+            Self::Category(_) | Self::Binary(_) | Self::Set(_) | Self::Number(_) | Self::Vector(_) => false,
+        }
+    }
+
     /// The decoder for a fused vector of `input` columns beside steps of `steps`, or for the inputs themselves, and `output` scores or numbers.
     pub fn init(&self, [input, steps]: [usize; 2], output: usize, inputs: &Inputs) -> Decoder {
         let device = inputs.device;

@@ -210,6 +210,19 @@ impl EncoderSettings {
         }
     }
 
+    /// Whether nothing of it is learnt: it only lays out the values of a row.
+    pub(crate) fn has_no_parameters(&self) -> bool {
+        match self {
+            Self::Number(NumberEncoder::Passthrough(_))
+            | Self::Vector(VectorEncoder::Passthrough(_))
+            | Self::Category(CategoryEncoder::OneHot(_)) => true,
+            Self::Number(NumberEncoder::Dense(_) | NumberEncoder::PiecewiseLinear(_))
+            | Self::Vector(VectorEncoder::Dense(_))
+            | Self::Category(CategoryEncoder::Dense(_)) => false,
+            Self::Image(_) | Self::Text(_) | Self::Audio(_) | Self::Timeseries(_) | Self::Date(_) => false,
+        }
+    }
+
     /// Whether its features can be computed once for all: training changes nothing of it and its weights are given. Word vectors are
     /// left out: looking them up is as quick as reading features, and tokens without one are drawn with the model.
     pub fn is_computed_once(&self) -> bool {

@@ -67,6 +67,10 @@ pub struct PiecewiseLinear {
     edges: Vec<f32>,
 }
 
+/// Bins that a value can lie beyond the training range, at most: a bin between two values that are nearly equal is so narrow that a value
+/// outside would otherwise be infinite, and its loss not a number.
+const FARTHEST: f32 = 1e6;
+
 fn vector_width(shape: &Shape) -> usize {
     match shape {
         Shape::Vector { width } => *width,
@@ -76,7 +80,14 @@ fn vector_width(shape: &Shape) -> usize {
 }
 
 pub(super) fn passthrough(shape: &Shape) -> Passthrough {
-    Passthrough { width: vector_width(shape) }
+    Passthrough::new(vector_width(shape))
+}
+
+impl Passthrough {
+    /// For vectors of a width.
+    pub(crate) fn new(width: usize) -> Self {
+        Self { width }
+    }
 }
 
 impl DenseSettings {
@@ -107,7 +118,7 @@ impl CyclicSettings {
 impl PiecewiseLinearSettings {
     pub(super) fn init(&self, shape: &Shape, device: &Device) -> PiecewiseLinear {
         let Shape::Number { quantiles } = shape else { panic!("ple was given {shape:?}") };
-        // A constant column has one quantile; one bin of width 1 keeps the encoding defined.
+        // A column of one value has one quantile; one bin of width 1 keeps the encoding defined.
         let edges = if quantiles.len() > 1 { quantiles.clone() } else { vec![quantiles[0], quantiles[0] + 1.0] };
         PiecewiseLinear { dense: one_layer(self.output_size).init(edges.len() - 1, device), edges }
     }
@@ -154,17 +165,49 @@ impl Encode for PiecewiseLinear {
 
     fn encode(&self, input: Tensors) -> Steps {
         let x = expect_input!(input, Vectors(vectors) => vectors); // [batch, 1]
-        let n_bins = self.edges.len() - 1;
-        let row = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, n_bins]), &x.device());
+        let (n_bins, dims) = (self.edges.len() - 1, [x.dims()[0], self.edges.len() - 1]);
+        let row = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, n_bins]), &x.device()).expand(dims);
         let starts = row(self.edges[..n_bins].to_vec());
         let widths = row(self.edges.windows(2).map(|edge| edge[1] - edge[0]).collect());
-        let mut come = (x.clone() - starts) / widths; // [batch, bins]
         // The outer bins are open, so that values beyond the training range are still told apart.
-        let first = come.clone().narrow(1, 0, 1);
-        let last = come.clone().narrow(1, n_bins - 1, 1);
-        come = come.clamp(0.0, 1.0);
-        let open = Tensor::cat(vec![first.clamp_max(0.0), come.zeros_like().narrow(1, 0, n_bins - 1)], 1)
-            + Tensor::cat(vec![come.zeros_like().narrow(1, 0, n_bins - 1), last.clamp_min(1.0) - 1.0], 1);
-        Steps::single(self.dense.forward(come + open))
+        let lowest = row((0..n_bins).map(|bin| if bin == 0 { -FARTHEST } else { 0.0 }).collect());
+        let highest = row((0..n_bins).map(|bin| if bin + 1 == n_bins { FARTHEST } else { 1.0 }).collect());
+        let come = ((x - starts) / widths).max_pair(lowest).min_pair(highest); // [batch, bins]
+        Steps::single(self.dense.forward(come))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::close;
+
+    fn encoded(quantiles: &[f32], values: &[f32]) -> Tensor<2> {
+        let device = Device::flex();
+        device.seed(1);
+        let shape = Shape::Number { quantiles: quantiles.to_vec() };
+        let mut encoder = mbm_config::defaults::<PiecewiseLinearSettings>().init(&shape, &device);
+        // Without layers what comes out is the encoding itself.
+        encoder.dense = DenseSpec { n_layers: 0, output_size: 1, activation: Activation::Relu, dropout: 0.0 }.init(1, &device);
+        let values = Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), &device);
+        encoder.encode(Tensors::Vectors(values)).values.squeeze_dim(1)
+    }
+
+    #[test]
+    fn a_number_is_how_far_it_has_come_through_each_bin() {
+        let want = [[0.5f32, 0.0, 0.0], [1.0, 0.25, 0.0], [-1.0, 0.0, 0.0], [1.0, 1.0, 3.0]];
+        close(encoded(&[0.0, 2.0, 6.0, 7.0], &[1.0, 3.0, -2.0, 9.0]).into_data(), TensorData::from(want));
+    }
+
+    #[test]
+    fn a_column_of_one_value_or_of_two_has_one_open_bin() {
+        close(encoded(&[0.5], &[0.5, 2.5]).into_data(), TensorData::from([[0.0f32], [2.0]]));
+        close(encoded(&[0.0, 2.0], &[-2.0, 1.0, 4.0]).into_data(), TensorData::from([[-1.0f32], [0.5], [2.0]]));
+    }
+
+    #[test]
+    fn bins_too_narrow_to_divide_by_give_finite_numbers() {
+        let said = encoded(&[0.0, f32::from_bits(1), 1.0], &[-3e38, 0.0, 3e38]).into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(said, [-1e6, 0.0, 0.0, 0.0, 1.0, 1e6]);
     }
 }

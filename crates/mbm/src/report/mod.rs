@@ -24,7 +24,7 @@ use crate::prediction::class_names;
 use crate::predictor::Predictor;
 use crate::retrieval::{EmbeddedRows, directions};
 use crate::score::Scored;
-use crate::subsets::Subset;
+use crate::subsets::{Part, Subset};
 
 /// Everything that a report shows.
 pub(crate) struct Measured<'a> {
@@ -36,7 +36,9 @@ pub(crate) struct Measured<'a> {
     pub scored: &'a [Scored],
     /// Metrics by output.
     pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
-    /// With every subset of the inputs.
+    /// What subsets are made of.
+    pub parts: &'a [Part],
+    /// With subsets of the inputs.
     pub subsets: &'a [Subset],
     /// Every epoch.
     pub history: &'a [EpochRecord],
@@ -97,10 +99,10 @@ fn metrics(measured: &Measured) -> String {
 
 fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mains: Vec<&str> = measured.scored.iter().map(Scored::main_metric).collect();
-    let mut head: Vec<String> = predictor.inputs.iter().map(|field| escape(&field.name)).collect();
+    let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Subset| {
-        let marks = subset.inputs.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
+        let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
         let values = subset
             .metrics
             .iter()

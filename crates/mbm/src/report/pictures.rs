@@ -17,6 +17,8 @@ use crate::write::Value;
 
 /// Rows that are shown.
 const N_SHOWN: usize = 12;
+/// Inputs that are shown of a row, the first ones: a card of thousands is no card.
+const N_INPUTS: usize = 24;
 /// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 224;
 
@@ -84,7 +86,7 @@ fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor)
 pub(super) fn inputs(predictor: &Predictor, dataset: &Dataset, row_idx: usize) -> Result<String, Error> {
     let row = dataset.table.row(row_idx)?;
     let mut content = String::new();
-    for field in &predictor.inputs {
+    for field in predictor.inputs.iter().take(N_INPUTS) {
         let cell = dataset.table.position(&field.column).map_or(&Cell::Empty, |at| &row[at]);
         content.push_str(&match (&field.preprocessor, cell) {
             (_, Cell::Empty) => format!("<div class=dim>{}: empty</div>", escape(&field.name)),
@@ -93,6 +95,9 @@ pub(super) fn inputs(predictor: &Predictor, dataset: &Dataset, row_idx: usize) -
                 format!("<div>{}: {}</div>", escape(&field.name), escape(&cell.to_text().chars().take(160).collect::<String>()))
             }
         });
+    }
+    if let n_more @ 1.. = predictor.inputs.len().saturating_sub(N_INPUTS) {
+        content.push_str(&format!("<div class=dim>and {n_more} more inputs</div>"));
     }
     Ok(content)
 }

@@ -1,6 +1,7 @@
 //! Whole runs on a small table of pictures, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
+mod degenerate;
 mod pretrained;
 mod retrieval;
 mod texts;

@@ -1,0 +1,227 @@
+//! Inputs whose encoders have no parameters, side by side in one tensor: a table of ten thousand numbers is then one operation and one
+//! parameter, not ten thousand.
+//!
+//! Where an input is in the block, its values are those that its encoder would give, and an absent cell has the learnt values of its input.
+
+use std::ops::Range;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use mbm_data::{Column, Values};
+
+use crate::{Sequence, Steps};
+
+/// What stands for the absent cells of the inputs in the block: `[width]`, those of one input after those of another.
+#[derive(Module, Debug)]
+pub struct Block {
+    absence: Param<Tensor<1>>,
+}
+
+/// Where an input is encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In these columns of the block.
+    Columns(Range<usize>),
+    /// By an encoder of its own, which has this number among the model's.
+    Encoder(usize),
+}
+
+/// A part of the joined inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Neighbouring columns of the block.
+    Columns(Range<usize>),
+    /// An input with an encoder of its own: its number among all inputs.
+    Input(usize),
+}
+
+/// The inputs in their order, neighbours in the block as one.
+pub(crate) fn pieces(places: &[Place]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (input, place) in places.iter().enumerate() {
+        match (place, pieces.last_mut()) {
+            (Place::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => before.end = columns.end,
+            (Place::Columns(columns), _) => pieces.push(Piece::Columns(columns.clone())),
+            (Place::Encoder(_), _) => pieces.push(Piece::Input(input)),
+        }
+    }
+    pieces
+}
+
+impl Block {
+    /// A block with what stands for absent cells.
+    pub(crate) fn new(absence: Vec<f32>, device: &Device) -> Self {
+        let width = absence.len();
+        Self { absence: Param::from_tensor(Tensor::from_data(TensorData::new(absence, [width]), device)) }
+    }
+
+    /// The learnt values of absent cells, as plain numbers.
+    pub(crate) fn learnt(&self) -> Vec<f32> {
+        self.absence.val().into_data().try_into_vec::<f32>().unwrap_or_default()
+    }
+
+    /// Where it is computed.
+    pub(crate) fn device(&self) -> Device {
+        self.absence.val().device()
+    }
+
+    /// The values of all inputs in the block: `[batch, width]`.
+    pub(crate) fn values(&self, places: &[Place], columns: &[Column], device: &Device) -> Tensor<2> {
+        let of_block = places.iter().zip(columns).filter_map(|(place, column)| match place {
+            Place::Columns(at) => Some((at.clone(), column)),
+            Place::Encoder(_) => None,
+        });
+        filled(of_block, self.absence.val(), device)
+    }
+
+    /// One input of the block.
+    pub(crate) fn sequence(&self, at: &Range<usize>, column: &Column, device: &Device) -> Sequence {
+        let absence = self.absence.val().narrow(0, at.start, at.len());
+        let Steps { values, mask } = Steps::single(filled(std::iter::once((0..at.len(), column)), absence, device));
+        let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
+        let present = Tensor::from_data(TensorData::new(present, [column.present.len(), 1]), device);
+        Sequence { values, mask, present }
+    }
+
+    /// One input of the block that no row has.
+    pub(crate) fn absent(&self, at: &Range<usize>, n_rows: usize, device: &Device) -> Sequence {
+        let column = Column { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
+        self.sequence(at, &column, device)
+    }
+}
+
+/// Inputs side by side, each in its columns, `[batch, width]`; `absence` is `[width]`.
+fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a Column)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
+    let [width] = absence.dims();
+    let (mut n_rows, mut values, mut absent, mut is_whole) = (0, Vec::new(), Vec::new(), true);
+    for (at, column) in inputs {
+        n_rows = column.present.len();
+        values.resize(n_rows * width, 0.0);
+        absent.resize(n_rows * width, 0.0);
+        let mut next = 0;
+        for (row, is_present) in column.present.iter().enumerate() {
+            let cells = row * width + at.start..row * width + at.end;
+            if *is_present {
+                write(&column.values, next, &mut values[cells]);
+                next += 1;
+            } else {
+                absent[cells].fill(1.0);
+                is_whole = false;
+            }
+        }
+    }
+    let tensor = |data: Vec<f32>| Tensor::<2>::from_data(TensorData::new(data, [n_rows, width]), device);
+    if is_whole { tensor(values) } else { tensor(values) + tensor(absent) * absence.unsqueeze_dim(0) }
+}
+
+/// Writes a present row, number `next` of them, as an encoder without parameters gives it.
+fn write(values: &Values, next: usize, into: &mut [f32]) {
+    match values {
+        Values::Vectors { width, data } => into.copy_from_slice(&data[next * width..(next + 1) * width]),
+        Values::Classes(classes) => into[classes[next] as usize] = 1.0,
+        Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } | Values::Encoded { .. } | Values::Items(_) => {
+            unreachable!("such inputs have encoders with parameters")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use super::*;
+    use crate::combiner::CombinerSettings;
+    use crate::encoder::{CategoryEncoder, EncoderSettings, NumberEncoder, VectorEncoder};
+    use crate::testing::{batch, check, read, spec};
+    use crate::{ModelSpec, load_weights, save_weights};
+
+    /// A number, a class and a vector as they are, and between them a vector with an encoder.
+    fn mixed() -> ModelSpec {
+        let number = EncoderSettings::Number(NumberEncoder::Passthrough(mbm_config::defaults()));
+        let class = EncoderSettings::Category(CategoryEncoder::OneHot(mbm_config::defaults()));
+        let vector = |text: &str| EncoderSettings::Vector(read::<VectorEncoder>(text));
+        let inputs = vec![
+            (number, Shape::Number { quantiles: vec![0.0] }),
+            (class, Shape::Class { n_classes: 3 }),
+            (vector("{type: dense, output_size: 4}"), Shape::Vector { width: 5 }),
+            (vector("passthrough"), Shape::Vector { width: 2 }),
+        ];
+        spec(inputs, CombinerSettings::Concat(mbm_config::defaults()))
+    }
+
+    fn numbers(tensor: Tensor<2>) -> Vec<f32> {
+        tensor.into_data().try_into_vec::<f32>().unwrap()
+    }
+
+    #[test]
+    fn inputs_of_a_block_learn_beside_others() {
+        check("block", &mixed());
+    }
+
+    #[test]
+    fn a_block_gives_what_its_inputs_give_one_by_one() {
+        let (spec, device) = (mixed(), Device::flex());
+        let (model, batch) = (spec.init(&device, 1), batch(&spec));
+        let together = model.fused(&batch, &device).pooled;
+        assert_eq!(together.dims(), [8, 1 + 3 + 4 + 2]);
+        assert_eq!(numbers(together), numbers(model.fuse(model.encode(&batch, &device)).pooled));
+    }
+
+    #[test]
+    fn a_file_in_which_each_input_has_an_absence_of_its_own_is_read() {
+        let (spec, device) = (mixed(), Device::flex());
+        let (model, batch, folder) = (spec.init(&device, 1), batch(&spec), tempfile::tempdir().unwrap());
+        let path = folder.path().join("weights.safetensors");
+        save_weights(&model.clone().without_block(), &path).unwrap();
+        let loaded = load_weights(spec.init(&device, 2), &path).unwrap();
+        assert_eq!(numbers(loaded.fused(&batch, &device).pooled), numbers(model.fused(&batch, &device).pooled));
+        save_weights(&model, &path).unwrap();
+        let loaded = load_weights(spec.init(&device, 2), &path).unwrap();
+        assert_eq!(numbers(loaded.fused(&batch, &device).pooled), numbers(model.fused(&batch, &device).pooled));
+    }
+
+    #[test]
+    fn ten_thousand_numbers_are_one_parameter() {
+        use burn::module::{Module, ModuleVisitor};
+        struct Count(usize);
+        impl ModuleVisitor for Count {
+            fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+                self.0 += 1;
+            }
+        }
+        let number = EncoderSettings::Number(NumberEncoder::Passthrough(mbm_config::defaults()));
+        let inputs = vec![(number, Shape::Number { quantiles: vec![0.0] }); 10_000];
+        let model = spec(inputs, CombinerSettings::Concat(mbm_config::defaults())).init(&Device::flex(), 1);
+        let mut count = Count(0);
+        model.visit(&mut count);
+        // The block's, and the decoder's weights and bias.
+        assert_eq!((count.0, model.num_params()), (3, 10_000 + 2 * 10_000 + 2));
+    }
+
+    fn column(present: &[bool], data: &[f32]) -> Column {
+        Column { present: present.to_vec(), values: Values::Vectors { width: 1, data: data.to_vec() } }
+    }
+
+    #[test]
+    fn neighbours_are_one_piece_and_others_stand_between() {
+        let places = [Place::Columns(0..1), Place::Columns(1..3), Place::Encoder(0), Place::Columns(3..4)];
+        assert_eq!(pieces(&places), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
+    }
+
+    #[test]
+    fn absent_cells_have_the_learnt_values_of_their_input() {
+        let device = Device::flex();
+        let block = Block::new(vec![10.0, 20.0, 30.0], &device);
+        let places = [Place::Columns(0..1), Place::Encoder(0), Place::Columns(1..3)];
+        let number = column(&[true, false], &[0.5]);
+        let class = Column { present: vec![false, true], values: Values::Classes(vec![1]) };
+        let columns = [number.clone(), number.clone(), class.clone()];
+        let values = block.values(&places, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);
+        let alone = block.sequence(&(1..3), &class, &device);
+        assert_eq!(alone.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
+        let absent = block.absent(&(0..1), 2, &device);
+        assert_eq!(absent.pooled().into_data().try_into_vec::<f32>().unwrap(), [10.0, 10.0]);
+        assert_eq!(absent.present.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0]);
+    }
+}

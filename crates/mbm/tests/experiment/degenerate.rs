@@ -1,0 +1,182 @@
+//! Columns in which there is nothing to learn, or what no float holds: every encoder trains on them and says numbers, or the error names
+//! the column before the first step.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, Start, Table, Writer};
+
+/// Rows of a table; the first ones train.
+const N_ROWS: usize = 12;
+
+/// Cells by what is degenerate about them.
+fn numbers() -> Vec<(&'static str, Vec<String>)> {
+    let cells = |cell: &dyn Fn(usize) -> &'static str| (0..N_ROWS).map(|row| cell(row).to_owned()).collect::<Vec<_>>();
+    vec![
+        ("constant", cells(&|_| "7")),
+        ("two values", cells(&|row| if row % 2 == 0 { "0" } else { "1" })),
+        ("one row has it", cells(&|row| if row == 1 { "3" } else { "" })),
+        ("no row has it", cells(&|_| "")),
+        ("huge", cells(&|row| if row % 2 == 0 { "1e100" } else { "-1e100" })),
+        ("one huge", cells(&|row| if row == 3 { "1e100" } else { "1" })),
+        ("one huge and unseen", cells(&|row| if row + 1 == N_ROWS { "1e100" } else { "1" })),
+        ("denormal", cells(&|row| if row % 2 == 0 { "1e-310" } else { "1e-45" })),
+        ("negative zero", cells(&|row| if row % 2 == 0 { "-0.0" } else { "0.0" })),
+        ("nearly equal", cells(&|row| if row % 2 == 0 { "1" } else { "1.0000000000000002" })),
+    ]
+}
+
+/// The cells of another type in the same pattern.
+fn as_type(kind: &str, number: &str) -> String {
+    match (kind, number) {
+        (_, "") => String::new(),
+        ("number", _) => number.to_owned(),
+        ("vector", _) => format!("{number} {number}"),
+        ("timeseries", _) => format!("{number} 1 {number}"),
+        ("date", _) => if number.starts_with('-') { "0001-01-01" } else { "2024-02-29" }.to_owned(),
+        ("binary", _) => if number.contains('1') { "yes" } else { "no" }.to_owned(),
+        (_, _) => format!("w{}", number.replace(['-', '.'], "_")),
+    }
+}
+
+/// Every encoder of inputs that are read from text cells, small.
+fn inputs() -> Vec<(&'static str, &'static str)> {
+    let recurrent = "encoder: {type: rnn, state_size: 4}";
+    vec![
+        ("number", "encoder: {type: passthrough}"),
+        ("number", "encoder: {type: passthrough}, preprocessing: {normalization: minmax}"),
+        ("number", "encoder: {type: passthrough}, preprocessing: {normalization: log1p}"),
+        ("number", "encoder: {type: dense, output_size: 4}"),
+        ("number", "encoder: {type: ple, output_size: 4}"),
+        ("number", "encoder: {type: ple, output_size: 4}, preprocessing: {normalization: minmax}"),
+        ("category", "encoder: {type: dense, embedding_size: 4}"),
+        ("category", "encoder: {type: onehot}"),
+        ("binary", "encoder: {type: dense, embedding_size: 4}"),
+        ("binary", "encoder: {type: onehot}"),
+        ("set", "encoder: {type: dense, output_size: 4}"),
+        ("set", "encoder: {type: passthrough}"),
+        ("vector", "encoder: {type: dense, output_size: 4}"),
+        ("vector", "encoder: {type: passthrough}"),
+        ("date", "encoder: {type: cyclic, output_size: 4}"),
+        ("timeseries", "encoder: {type: dense, output_size: 4}"),
+        ("timeseries", "encoder: {type: parallel_cnn, num_filters: 4}"),
+        ("timeseries", "encoder: {type: stacked_cnn, num_filters: 4}"),
+        ("timeseries", recurrent),
+        ("timeseries", "encoder: {type: cnnrnn, num_filters: 4, state_size: 4}"),
+        ("timeseries", "encoder: {type: transformer, hidden_size: 8, num_heads: 2, transformer_output_size: 8}"),
+        ("text", "encoder: {type: embed, embedding_size: 4}"),
+        ("text", "encoder: {type: parallel_cnn, embedding_size: 4, num_filters: 4}"),
+        ("text", "encoder: {type: stacked_cnn, embedding_size: 4, num_filters: 4}"),
+        ("text", "encoder: {type: rnn, embedding_size: 4, state_size: 4}"),
+        ("text", "encoder: {type: cnnrnn, embedding_size: 4, num_filters: 4, state_size: 4}"),
+        ("text", "encoder: {type: transformer, hidden_size: 8, num_heads: 2, transformer_output_size: 8}"),
+    ]
+}
+
+/// A table with a column for each type of input, and a target.
+fn write(path: &Path, cells: &[String], target: &dyn Fn(usize) -> String) {
+    const TYPES: [&str; 8] = ["number", "category", "binary", "set", "vector", "date", "timeseries", "text"];
+    let mut table = format!("{},y,split\n", TYPES.join(","));
+    for (row, cell) in cells.iter().enumerate() {
+        let typed: Vec<String> = TYPES.iter().map(|kind| as_type(kind, cell)).collect();
+        let split = if row + 4 < cells.len() || cells.len() == 1 { "train" } else { "test" };
+        table.push_str(&format!("{},{},{split}\n", typed.join(","), target(row)));
+    }
+    std::fs::write(path, table).unwrap();
+}
+
+/// Trains for an epoch and predicts every row; the numbers that were said.
+fn numbers_said(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Result<Vec<f64>, Error> {
+    let features: Vec<String> = inputs
+        .iter()
+        .enumerate()
+        .map(|(at, (kind, more))| format!("  - {{name: {kind}{at}, column: {kind}, type: {kind}, {more}}}\n"))
+        .collect();
+    let text = format!(
+        "input_features:\n{}output_features:\n  - {{name: y, {output}}}\npreprocessing: {{split: {{type: fixed, column: split}}}}\n\
+         trainer: {{epochs: 1, batch_size: 8}}\n",
+        features.concat()
+    );
+    let plan = Plan::read(&text, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
+    let (dataset, run) = (folder.join("rows.csv"), tempfile::tempdir_in(folder).unwrap());
+    let experiment =
+        Experiment { plan, dataset: dataset.clone(), folder: run.path().to_path_buf(), start: Start::New, cache: None };
+    experiment.run(&AtomicBool::new(false), &mut |_| {})?;
+    let predictor = Predictor::open(run.path())?;
+    let path = run.path().join("said.jsonl");
+    let mut writer = Writer::create(&path, predictor.columns())?;
+    predictor.predict(Table::read(&dataset)?, &mut writer)?;
+    writer.finish()?;
+    let said = std::fs::read_to_string(path).unwrap();
+    let mut numbers = Vec::new();
+    for line in said.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let cells = line.as_object().unwrap().values();
+        // What is not finite is written as null.
+        numbers.extend(cells.filter(|cell| !cell.is_string()).map(|cell| cell.as_f64().unwrap_or(f64::NAN)));
+    }
+    Ok(numbers)
+}
+
+/// Holds that inputs side by side give finite numbers; where an error stops them, that each one alone does or is named by its error.
+fn hold(what: &str, folder: &Path, inputs: &[(&str, &str)], output: &str) {
+    match numbers_said(folder, inputs, output) {
+        Ok(said) => assert!(!said.is_empty() && said.iter().all(|number| number.is_finite()), "{what}: {output}: {said:?}"),
+        Err(error) if inputs.len() == 1 => {
+            let (kind, message) = (inputs[0].0, error.to_string());
+            let names = [format!("'{kind}0'"), format!("'{kind}'"), "'y'".to_owned(), "preprocessing.split".to_owned()];
+            assert!(names.iter().any(|name| message.contains(name)), "{what}: {inputs:?}: {message}");
+        }
+        Err(_) => inputs.iter().for_each(|input| hold(what, folder, std::slice::from_ref(input), output)),
+    }
+}
+
+fn number_target(row: usize) -> String {
+    (row % 3).to_string()
+}
+
+#[test]
+fn every_encoder_bears_every_degenerate_column() {
+    let folder = tempfile::tempdir().unwrap();
+    for (what, cells) in numbers() {
+        write(&folder.path().join("rows.csv"), &cells, &number_target);
+        hold(what, folder.path(), &inputs(), "type: number");
+    }
+    write(&folder.path().join("rows.csv"), &["1".to_owned()], &number_target);
+    hold("one row", folder.path(), &inputs(), "type: number");
+}
+
+#[test]
+fn every_decoder_bears_degenerate_targets() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells: Vec<String> = (0..N_ROWS).map(|row| (row % 5).to_string()).collect();
+    let input = [("number", "encoder: {type: passthrough}")];
+    for (what, targets) in numbers() {
+        for (kind, decoders) in [
+            ("number", &["regressor", "svr", "ridge"][..]),
+            ("category", &["classifier", "svm"]),
+            ("binary", &["regressor", "svm"]),
+            ("set", &["classifier"]),
+            ("vector", &["projector"]),
+        ] {
+            write(&folder.path().join("rows.csv"), &cells, &|row| as_type(kind, &targets[row]));
+            for decoder in decoders {
+                hold(&format!("{what} as {kind}"), folder.path(), &input, &format!("type: {kind}, decoder: {decoder}"));
+            }
+        }
+    }
+    write(&folder.path().join("rows.csv"), &cells, &|row| format!("class{row}"));
+    for decoder in ["classifier", "svm"] {
+        hold("a class a row", folder.path(), &input, &format!("type: category, decoder: {decoder}"));
+    }
+}
+
+#[test]
+fn a_loss_that_ends_in_nothing_names_the_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let cells: Vec<String> = (0..N_ROWS).map(|row| if row == 5 { "1e30" } else { "1" }.to_owned()).collect();
+    write(&folder.path().join("rows.csv"), &cells, &number_target);
+    let input = [("vector", "encoder: {type: passthrough}")];
+    let error = numbers_said(folder.path(), &input, "type: number").unwrap_err().to_string();
+    assert!(error.contains("column 'vector', row 6, holds '1e30 1e30', which the model reads as 1e30"), "{error}");
+}
