@@ -106,7 +106,40 @@ def bodies():
     yield b"\x03" + files.replace(b"--edge", b'----a b')
 
 
-SEEDS = {"source": sources, "media": lambda: [*images(), *sounds()], "config": configs, "weights": weights, "implied": implied, "body": bodies}
+def filters():
+    yield b"split = 'train' AND (n >= 2010 OR t LIKE '%dog%') AND \"a b\" IS NOT NULL"
+    yield b"NOT (t IN ('a dog', 'It''s') OR n NOT IN (1, -2.5, 3e2)) AND t NOT LIKE '_b%a_'"
+    yield b"n = 1 OR n <> 2 OR n < 3 AND n <= 4 OR t != 'x' OR t > '_%'"
+
+
+def tokenizers():
+    """A kind in the first byte: a whole file, a model, or a part of a tokenizer with one of four models."""
+    word_piece = {"type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
+                  "vocab": {"u": 0, "a": 1, "##a": 2, "b": 3}}
+    token = {"id": 4, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    yield b"\x00" + json.dumps({"version": "1.0", "added_tokens": [token], "model": word_piece}).encode()
+    yield b"\x04" + json.dumps(word_piece).encode()
+    bert = {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
+    replace = {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "}
+    parts = [{"type": "Sequence", "normalizers": [bert, {"type": "NFKC"}, replace, {"type": "Prepend", "prepend": "_"}]},
+             {"type": "Sequence", "pretokenizers": [{"type": "BertPreTokenizer"}, {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"},
+                                                    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}]},
+             {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "u", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+              "pair": [{"Sequence": {"id": "A", "type_id": 0}}], "special_tokens": {"u": {"id": "u", "ids": [0], "tokens": ["u"]}}},
+             {"type": "WordPiece", "prefix": "##", "cleanup": True}, [token]]
+    for part, content in enumerate(parts):
+        for model in range(4):
+            yield bytes([(part + 2) * 4 + model]) + json.dumps(content).encode()
+
+
+def forms():
+    yield b"\x02\x40" + b'{"p": "a.png"}' + b"\xff" + b"p\xfea.png\xfe\x89PNG"
+    yield b"\x01\x03a=1&b=%7B%7D&"
+    yield b"\x00\x00" + list(bodies())[2][1:]
+
+
+SEEDS = {"source": sources, "media": lambda: [*images(), *sounds()], "config": configs, "weights": weights, "implied": implied, "body": bodies,
+         "sound": sounds, "filter": filters, "tokenizer": tokenizers, "form": forms}
 
 if __name__ == "__main__":
     for target, seeds in SEEDS.items():

@@ -1,4 +1,5 @@
-//! Any text as YAML or TOML: a tree or a problem, never a panic; and what is written reads back.
+//! Any text as YAML or TOML: a tree or a problem, never a panic; and what is written reads back. The first line also as the path of a
+//! setting (`--set`) whose value is the rest.
 
 use mbm_config::{Format, Node, to_yaml};
 
@@ -7,6 +8,14 @@ pub fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for format in [Format::Yaml, Format::Toml] {
         if let Ok(node) = Node::parse(text, format) {
+            assert!(Node::parse(&to_yaml(&node), Format::Yaml).is_ok(), "{}", to_yaml(&node));
+        }
+    }
+    if let Some((path, value)) = text.split_once('\n') {
+        let mut node = Node::bare(mbm_config::Value::Null);
+        if let Ok(value) = Node::parse(value, Format::Yaml)
+            && node.set(path, value).is_ok()
+        {
             assert!(Node::parse(&to_yaml(&node), Format::Yaml).is_ok(), "{}", to_yaml(&node));
         }
     }

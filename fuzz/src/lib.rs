@@ -6,10 +6,14 @@
 
 pub mod body;
 pub mod config;
+pub mod filter;
+pub mod form;
 pub mod implied;
 pub mod index;
 pub mod media;
+pub mod sound;
 pub mod source;
+pub mod tokenizer;
 pub mod weights;
 
 /// A function that takes any bytes.
@@ -19,9 +23,13 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body::run),
     ("config", config::run),
+    ("filter", filter::run),
+    ("form", form::run),
     ("implied", implied::run),
     ("index", index::run),
     ("media", media::run),
+    ("sound", sound::run),
     ("source", source::run),
+    ("tokenizer", tokenizer::run),
     ("weights", weights::run),
 ];
