@@ -485,8 +485,8 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_columns_are_read_fitted_and_prepared_in_seconds() {
-        let n_columns = 10_000;
+    fn sixty_thousand_columns_are_read_fitted_and_prepared_in_seconds() {
+        let n_columns = 60_000;
         let names: Vec<String> = (0..n_columns).map(|at| format!("a column with a long name {at}")).collect();
         let row = |row_idx: usize| (0..n_columns).map(|at| Cell::Number((at * row_idx) as f64)).collect();
         let start = std::time::Instant::now();
@@ -504,7 +504,7 @@ mod tests {
         (0..n_columns).step_by(2).for_each(|input| dataset.hide(input));
         let prepared = dataset.prepare(&[0, 1, 2], 1 << 30, &mut [], &mut |_| ()).unwrap();
         assert!(prepared.rows == [0, 1, 2] && prepared.faults.0.is_empty());
-        // What is in proportion takes half a second, a search by name for each column and each hidden cell ten times as long.
+        // What is in proportion takes two seconds, a search by name for each column and each hidden cell minutes.
         assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
