@@ -25,6 +25,21 @@ impl TensorInfo {
     }
 }
 
+/// Bytes that a file may unfold to for each of its own: tensors may share their values or repeat one along an extent, and an archive may be
+/// compressed, but what `torch.save` writes is stored as it is.
+const UNFOLDING: u64 = 16;
+
+/// Bytes that any file may unfold to, however short it is.
+const UNFOLDING_FREE: u64 = 1 << 20;
+
+/// The most extents of a tensor, as in PyTorch and NumPy.
+const MAX_RANK: usize = 64;
+
+/// Bytes that a file of so many may unfold to.
+pub(crate) fn may_unfold_to(n_bytes: u64) -> u64 {
+    n_bytes.saturating_mul(UNFOLDING).saturating_add(UNFOLDING_FREE)
+}
+
 /// Weights whose names and shapes are known.
 pub struct WeightFile {
     path: PathBuf,
@@ -57,6 +72,7 @@ impl WeightFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = &hub::locate(path)?;
         let Opened { format, files, tensors, values } = open(path)?;
+        check_unfolding(path, &files, &tensors)?;
         Ok(Self { path: path.to_path_buf(), format, files, tensors, values })
     }
 
@@ -113,6 +129,31 @@ impl WeightFile {
         }
         Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// Refuses tensors that are far larger together than the files that they are read from.
+fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, TensorInfo>) -> Result<(), Error> {
+    let sizes = files.iter().map(|file| std::fs::metadata(file).map(|it| it.len()).map_err(Error::io(file)));
+    let n_bytes = sizes.sum::<Result<u64, _>>()?;
+    let mut n_unfolded = 0u64;
+    for (name, TensorInfo { element, shape }) in tensors {
+        if shape.len() > MAX_RANK {
+            return Err(Error::damaged(
+                path,
+                format!("tensor '{name}' has {} extents, at most {MAX_RANK} are read", shape.len()),
+            ));
+        }
+        let size = shape.iter().fold(element.size() as u64, |size, extent| size.saturating_mul(*extent as u64));
+        n_unfolded = n_unfolded.saturating_add(size);
+        if n_unfolded > may_unfold_to(n_bytes) {
+            let message = format!(
+                "with tensor '{name}' of shape {shape:?} its tensors take {n_unfolded} bytes; a file of {n_bytes} may unfold to {}",
+                may_unfold_to(n_bytes)
+            );
+            return Err(Error::damaged(path, message));
+        }
+    }
+    Ok(())
 }
 
 /// By what the path is, never by its name alone: a `.bin` may be either of two formats.

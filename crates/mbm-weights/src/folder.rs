@@ -1,6 +1,8 @@
 //! A Hugging Face folder: `model.safetensors`, its shards, or `pytorch_model.bin`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -24,6 +26,9 @@ struct Shards {
 /// The most shards of a model.
 const MAX_SHARDS: usize = 1000;
 
+/// The longest description.
+const MAX_JSON: u64 = 100_000_000;
+
 pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     if let Some(path) = file("model.safetensors") {
@@ -42,8 +47,19 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
     Err(Error::Unknown { path: folder.to_path_buf(), found })
 }
 
+/// The text of a description, whose length has the limit of a safetensors header.
+pub(crate) fn read_json(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(Error::io(path))?;
+    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(Error::io(path))?;
+    if text.len() as u64 > MAX_JSON {
+        return Err(Error::damaged(path, format!("longer than {MAX_JSON} bytes")));
+    }
+    Ok(text)
+}
+
 fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
-    let text = std::fs::read(index).map_err(Error::io(index))?;
+    let text = read_json(index)?;
     let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| Error::damaged(index, error))?;
     let mut names: Vec<&String> = weight_map.values().collect();
     names.sort();

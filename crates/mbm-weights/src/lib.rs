@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Opening reads names and shapes alone, and checks every length that a file declares against what the file holds; values are read
-//! one tensor at a time. Which layer a tensor belongs to is for others to say.
+//! one tensor at a time. A file whose tensors would take more than 16 times its own bytes is refused. Which layer a tensor belongs to is for others to say.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mbm_weights::Error> {
@@ -24,6 +24,7 @@ mod error;
 mod file;
 mod folder;
 mod hub;
+mod pickle;
 mod pytorch;
 mod safetensors;
 mod tfjs;

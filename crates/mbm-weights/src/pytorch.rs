@@ -3,11 +3,15 @@
 //! The pickle is interpreted by an allow-list of operations and types; nothing that it names is run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use pytorch_reader::{DType, PytorchReader, Tensor};
+use pytorch_reader::{DType, MAX_PICKLE_SIZE, PytorchReader, Tensor};
+use zip::ZipArchive;
 
-use crate::file::{Opened, TensorInfo, Values};
+use crate::file::{Opened, TensorInfo, Values, may_unfold_to};
+use crate::pickle::{Unfolding, unfolding};
 use crate::{Element, Error};
 
 struct Tensors {
@@ -18,7 +22,11 @@ struct Tensors {
 /// Where checkpoints keep the weights that are meant, in this order; tensors at the top where none of them is there.
 const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
+/// Pickles before the values of PyTorch 0.1.10 to 1.5: a magic number, a version, the machine, the tensors, the names of storages.
+const LEGACY_PICKLES: usize = 5;
+
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+    check(path)?;
     let reader = PytorchReader::new(path).map_err(|error| Error::damaged(path, error))?;
     let all = reader.into_tensors();
     let is_below = |key: &&str| all.keys().any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.')));
@@ -32,6 +40,116 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
     let values = Box::new(Tensors { path: path.to_path_buf(), by_name });
     Ok(Opened { format: "pytorch", files: vec![path.to_path_buf()], tensors, values })
+}
+
+/// Refuses what would unfold to far more than the file holds. A file that is broken is left to its reader, which says how.
+fn check(path: &Path) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let n_bytes = file.metadata().map_err(Error::io(path))?.len();
+    let mut file = BufReader::new(file);
+    let mut start = [0; 262];
+    let n_read = read_up_to(&mut file, &mut start).map_err(Error::io(path))?;
+    file.seek(SeekFrom::Start(0)).map_err(Error::io(path))?;
+    let refusal = match &start[..n_read] {
+        [b'P', b'K', ..] => zip_refusal(file, n_bytes),
+        [.., b'u', b's', b't', b'a', b'r'] => tar_refusal(file),
+        _ => Ok((0..LEGACY_PICKLES).find_map(|_| pickle_refusal(&mut file).transpose()).transpose().unwrap_or_default()),
+    };
+    match refusal {
+        Ok(Some(message)) => Err(Error::damaged(path, message)),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n_read = 0;
+    loop {
+        match file.read(&mut buffer[n_read..])? {
+            0 => return Ok(n_read),
+            n => n_read += n,
+        }
+    }
+}
+
+fn pickle_refusal(input: &mut impl BufRead) -> io::Result<Option<String>> {
+    unfolding(input).map(|unfolding| unfolding.refusal())
+}
+
+fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>> {
+    let mut archive = ZipArchive::new(file)?;
+    let (mut n_unpacked, mut pickles) = (0u64, Vec::new());
+    for at in 0..archive.len() {
+        let entry = archive.by_index_raw(at)?;
+        n_unpacked = n_unpacked.saturating_add(entry.size());
+        let is_pickle = entry.name().is_ok_and(|name| name == "data.pkl" || name.ends_with("/data.pkl"));
+        if is_pickle && entry.size() <= MAX_PICKLE_SIZE {
+            pickles.push(at);
+        }
+    }
+    if n_unpacked > may_unfold_to(n_bytes) {
+        return Ok(Some(format!("{n_bytes} bytes that unpack to {n_unpacked}; at most {} are read", may_unfold_to(n_bytes))));
+    }
+    for at in pickles {
+        let size = archive.by_index(at)?.size();
+        let refusal = pickle_refusal(&mut BufReader::new(archive.by_index(at)?.take(size)))?;
+        if refusal.is_some() {
+            return Ok(refusal);
+        }
+    }
+    Ok(None)
+}
+
+/// The pickles of the tar: each of its parts is some, with numbers and values between them.
+fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
+        let mut entry = BufReader::new(entry);
+        let refusal = match name.as_str() {
+            "sys_info" | "pickle" => pickle_refusal(&mut entry),
+            "storages" => walk(&mut entry, storage_size),
+            "tensors" => walk(&mut entry, tensor_size),
+            _ => Ok(None),
+        };
+        // A part that is broken is left to its reader, too, and the next ones are looked at.
+        if let Ok(Some(message)) = refusal {
+            return Ok(Some(message));
+        }
+    }
+    Ok(None)
+}
+
+/// Goes over pickles with bytes behind each but the first; `size` reads how many.
+fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) -> io::Result<Option<String>> {
+    let mut is_first = true;
+    loop {
+        let unfolding = unfolding(input)?;
+        let Unfolding::Bounded { class } = &unfolding else { return Ok(unfolding.refusal()) };
+        let n_bytes = if std::mem::take(&mut is_first) { 0 } else { size(input, class)? };
+        io::copy(&mut input.by_ref().take(n_bytes), &mut io::sink())?;
+    }
+}
+
+/// Bytes of a storage's values, behind their number.
+fn storage_size(input: &mut impl BufRead, class: &str) -> io::Result<u64> {
+    let mut n_values = [0; 8];
+    input.read_exact(&mut n_values)?;
+    let size = match class {
+        "DoubleStorage" | "LongStorage" => 8,
+        "FloatStorage" | "IntStorage" => 4,
+        "HalfStorage" | "BFloat16Storage" | "ShortStorage" => 2,
+        _ => 1,
+    };
+    Ok(u64::from_le_bytes(n_values).saturating_mul(size))
+}
+
+/// Bytes of a tensor's extents and strides and of where it begins, behind its rank.
+fn tensor_size(input: &mut impl BufRead, _class: &str) -> io::Result<u64> {
+    let mut rank = [0; 8];
+    input.read_exact(&mut rank)?;
+    let [a, b, c, d, ..] = rank;
+    Ok(u64::from(u32::from_le_bytes([a, b, c, d])) * 16 + 8)
 }
 
 fn element(dtype: DType) -> Element {

@@ -1,6 +1,6 @@
 //! TensorFlow.js: `model.json` names tensors in the order in which they lie, back to back, in shards beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::file::{Opened, TensorInfo, Values};
-use crate::folder::beside;
+use crate::folder::{beside, read_json};
 use crate::{Element, Error};
 
 #[derive(Deserialize)]
@@ -38,25 +38,20 @@ struct Places {
     by_name: BTreeMap<String, (usize, u64, u64)>,
 }
 
-/// The longest `model.json`.
-const MAX_JSON: u64 = 100_000_000;
-
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let damaged = |message: String| Error::damaged(path, message);
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(Error::io(path))?;
-    if text.len() as u64 > MAX_JSON {
-        return Err(damaged(format!("longer than {MAX_JSON} bytes")));
-    }
+    let text = read_json(path)?;
     let model: Model = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a TensorFlow.js model: {error}")))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut places = Places { path: path.to_path_buf(), groups: Vec::new(), by_name: BTreeMap::new() };
-    let mut tensors = BTreeMap::new();
+    let (mut tensors, mut named) = (BTreeMap::new(), HashSet::new());
     for group in model.groups {
         let mut shards = Vec::with_capacity(group.paths.len());
         for name in &group.paths {
             let shard = beside(folder, path, name)?;
+            if !named.insert(shard.clone()) {
+                return Err(damaged(format!("shard '{name}' is named twice")));
+            }
             let n_bytes = std::fs::metadata(&shard).map_err(Error::io(&shard))?.len();
             shards.push((shard, n_bytes));
         }

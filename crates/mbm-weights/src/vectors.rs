@@ -17,7 +17,8 @@ const MAX_LINE: u64 = 1 << 20;
 pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
     let mut width = None;
     each_line(path, |line| {
-        width = Some(line.width);
+        // What a header says counts only if a line has as many numbers.
+        width = line.split(line.width).map(|_| line.width);
         false
     })?;
     width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, "no word vectors: a line is a word and its numbers"))

@@ -133,6 +133,92 @@ fn tensorflow_shards_are_read_across_their_seams() {
     }
 }
 
+/// A checkpoint in the old form with one tensor `t` of a shape and strides over a storage of four numbers.
+fn view(shape: &[u32], strides: &[u32]) -> Vec<u8> {
+    let number = |n: &u32| [b"J".as_slice(), &n.to_le_bytes()].concat();
+    let tuple = |numbers: &[u32]| [b"(".to_vec(), numbers.iter().flat_map(number).collect(), b"t".to_vec()].concat();
+    let text = |text: &str| [b"X".as_slice(), &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
+    let mut bytes = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.".to_vec();
+    bytes.extend([b"\x80\x02}".to_vec(), text("little_endian"), b"\x88s.".to_vec()].concat());
+    let storage =
+        [b"(".to_vec(), text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text("0"), text("cpu"), b"K\x04NtQ".to_vec()];
+    let arguments = [b"(".to_vec(), storage.concat(), b"K\0".to_vec(), tuple(shape), tuple(strides), b"\x89}t".to_vec()].concat();
+    bytes.extend([b"\x80\x02}".to_vec(), text("t"), b"ctorch._utils\n_rebuild_tensor_v2\n".to_vec(), arguments].concat());
+    bytes.extend([b"Rs.\x80\x02](".to_vec(), text("0"), b"e.".to_vec(), 4u64.to_le_bytes().to_vec()].concat());
+    bytes.extend([1f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()));
+    bytes
+}
+
+#[test]
+fn what_a_file_unfolds_to_is_bounded_by_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let repeated = WeightFile::open(&written(folder.path(), "small.pth", &view(&[3, 2], &[0, 1]))).unwrap();
+    assert_eq!(repeated.read("t").unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
+    for (shape, strides, want) in [
+        (vec![1_000_000_000], vec![0], "with tensor 't' of shape [1000000000] its tensors take 4000000000 bytes; a file of"),
+        (vec![1000, 1000, 4], vec![0, 0, 1], "its tensors take 16000000 bytes"),
+        (vec![1; 65], vec![0; 65], "tensor 't' has 65 extents, at most 64 are read"),
+    ] {
+        let path = written(folder.path(), "large.pth", &view(&shape, &strides));
+        let message = WeightFile::open(&path).err().expect("an error").to_string();
+        assert!(message.contains(want), "{want}: {message}");
+    }
+}
+
+#[test]
+fn a_shard_that_is_named_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = r#"{"weightsManifest": [{"paths": ["g", "g"], "weights": [{"name": "a", "shape": [2], "dtype": "float32"}]}]}"#;
+    let path = written(folder.path(), "model.json", model.as_bytes());
+    written(folder.path(), "g", &[0; 4]);
+    assert!(problem(&path).contains("shard 'g' is named twice"));
+}
+
+/// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+}
+
+#[test]
+fn descriptions_and_pickles_nested_without_end_are_refused_on_a_small_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    let nested = "[".repeat(100_000);
+    let pickle = [b"\x80\x02".as_slice(), &b"]".repeat(100_000), &b"a".repeat(99_999), b"."].concat();
+    let deepest = [b"\x80\x02}K\0".as_slice(), &b"]".repeat(190), &b"a".repeat(189), b"s."].concat();
+    let json = |start: &str| format!("{start}{nested}").into_bytes();
+    for (name, bytes) in [
+        ("x.pt", pickle),
+        ("x.pt", deepest),
+        ("model.json", json(r#"{"weightsManifest": [{"paths": [], "weights": [{"name": "a", "quantization": "#)),
+        ("x.safetensors", safetensors(&format!(r#"{{"__metadata__": {nested}"#), 0)),
+        ("model.safetensors.index.json", json(r#"{"metadata": "#)),
+    ] {
+        let path = written(folder.path(), name, &bytes);
+        let path = if name.contains("index") { folder.path().to_owned() } else { path };
+        let message = on_a_small_stack(move || problem(&path));
+        assert!(message.contains("damaged or refused"), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_pickle_that_copies_a_long_name_without_end_is_refused_in_every_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = [b"X".as_slice(), &(1u32 << 18).to_le_bytes(), &vec![b'k'; 1 << 18]].concat();
+    let pickle = [b"\x80\x02}".as_slice(), &key, b"Nsq\x01(", &b"h\x01".repeat(4000), b"t."].concat();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("archive/data.pkl", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(&pickle).unwrap();
+    let zip = zip.finish().unwrap().into_inner();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(pickle.len() as u64);
+    tar.append_data(&mut header, "tensors", pickle.as_slice()).unwrap();
+    for (name, bytes) in [("x.bin", pickle.clone()), ("x.pt", zip), ("x.tar", tar.into_inner().unwrap())] {
+        let message = problem(&written(folder.path(), name, &bytes));
+        assert!(message.contains("copies what it remembers"), "{name}: {message}");
+    }
+}
+
 #[test]
 fn truncated_archives_and_other_files_are_errors_at_every_length() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,6 +282,8 @@ fn word_vectors_are_read_with_and_without_a_header_and_refused_by_the_line() {
     assert!(problem("the 1 inf\n").contains("no number"));
     assert!(problem("").contains("no word vectors"));
     assert!(problem("word\n").contains("no word vectors"));
+    let path = written(folder.path(), "vectors.txt", b"3 1000000000000\nthe 1 2\n");
+    assert!(mbm_weights::word_vector_width(&path).unwrap_err().to_string().contains("no word vectors"));
 }
 
 /// Bytes that a small file promises to unpack to.

@@ -1,0 +1,343 @@
+//! How much a pickle unfolds to, before anything of it is built.
+//!
+//! A pickle may fetch what it has remembered as often as it likes, and a reader without Python's references copies it each time: a few
+//! thousand bytes can ask for terabytes ("billion laughs"). `pytorch-reader` bounds how many nodes and values are copied, but not keys of
+//! dicts and names of classes, nor the names of tensors, which are all keys above them. So the sizes go over the same stack machine first.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+
+/// Bytes that a pickle may copy, and bytes that the names of its tensors may have. Those of a model with 100,000 tensors take a tenth.
+const MAX_UNFOLDED: u64 = 128 << 20;
+
+/// How deep values may lie in each other. A module in a module takes four levels; the reader, which itself goes to 1,000, overflows a stack
+/// of 256 KiB there.
+const MAX_DEPTH: u32 = 200;
+
+/// Bytes that a node counts besides its text.
+const NODE: u64 = 64;
+
+/// What became of a pickle.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unfolding {
+    /// It ends, and unfolds to little.
+    Bounded {
+        /// The class that it named last.
+        class: String,
+    },
+    /// It copies too much.
+    TooLarge,
+    /// Its values lie too deep in each other.
+    TooDeep,
+}
+
+impl Unfolding {
+    /// Why the pickle is not read, if it is not.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Bounded { .. } => None,
+            Self::TooLarge => Some("its pickle copies what it remembers until that is far larger than the file".to_owned()),
+            Self::TooDeep => Some(format!("its pickle is nested deeper than {MAX_DEPTH} levels")),
+        }
+    }
+}
+
+/// A value by its size.
+#[derive(Debug, Clone, Copy, Default)]
+struct Size {
+    nodes: u64,
+    bytes: u64,
+    /// Bytes of the paths to all that lies in it.
+    names: u64,
+    depth: u32,
+}
+
+impl Size {
+    fn of(n_bytes: u64) -> Self {
+        Self { nodes: 1, bytes: NODE.saturating_add(n_bytes), names: 0, depth: 0 }
+    }
+
+    /// Takes another in, under a name.
+    fn hold(&mut self, other: Self, n_name: u64) {
+        self.depth = self.depth.max(other.depth + 1);
+        self.nodes = self.nodes.saturating_add(other.nodes);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.names = self.names.saturating_add(other.names).saturating_add(n_name.saturating_mul(other.nodes));
+    }
+
+    fn hold_pairs(&mut self, items: &[Self]) {
+        for pair in items.chunks(2) {
+            let [key, values @ ..] = pair else { continue };
+            self.bytes = self.bytes.saturating_add(key.bytes);
+            values.iter().for_each(|value| self.hold(*value, key.bytes));
+        }
+    }
+
+    /// Items have their numbers for names; the two of a pair may become key and value.
+    fn hold_items(&mut self, items: &[Self]) {
+        const NUMBER: u64 = 8;
+        match items {
+            [_, _] => self.hold_pairs(items),
+            items => items.iter().for_each(|item| self.hold(*item, NUMBER)),
+        }
+    }
+}
+
+/// Reads one pickle.
+///
+/// # Errors
+/// A pickle that ends early or does what no pickle of tensors does; its reader says what.
+pub(crate) fn unfolding(input: &mut impl BufRead) -> io::Result<Unfolding> {
+    let mut machine =
+        Machine { input, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), copied: 0, class: String::new() };
+    loop {
+        let operation = machine.number::<1>()? as u8;
+        if operation == b'.' {
+            return Ok(Unfolding::Bounded { class: machine.class });
+        }
+        machine.step(operation)?;
+        let top = machine.stack.last().copied().unwrap_or_default();
+        if machine.copied.max(top.names) > MAX_UNFOLDED {
+            return Ok(Unfolding::TooLarge);
+        }
+        if top.depth > MAX_DEPTH {
+            return Ok(Unfolding::TooDeep);
+        }
+    }
+}
+
+struct Machine<'a, R> {
+    input: &'a mut R,
+    stack: Vec<Size>,
+    marks: Vec<usize>,
+    memo: HashMap<u64, Size>,
+    copied: u64,
+    class: String,
+}
+
+impl<R: BufRead> Machine<'_, R> {
+    fn step(&mut self, operation: u8) -> io::Result<()> {
+        match operation {
+            // PROTO, FRAME
+            0x80 => self.skip(1),
+            0x95 => self.skip(8),
+            // Values without bytes: None, True, False, (), [], {}, set()
+            b'N' | 0x88 | 0x89 | b')' | b']' | b'}' | 0x8f => self.push(0),
+            // Numbers
+            b'K' => self.value(1),
+            b'M' => self.value(2),
+            b'J' => self.value(4),
+            b'G' => self.value(8),
+            b'I' | b'L' | b'F' | b'V' | b'P' => {
+                let n_bytes = self.line()?.len() as u64;
+                self.push(n_bytes)
+            }
+            // Texts, bytes and long numbers behind their lengths
+            b'U' | b'C' | 0x8a | 0x8c => self.counted::<1>(),
+            b'T' | b'X' | b'B' | 0x8b => self.counted::<4>(),
+            0x8d | 0x8e | 0x96 => self.counted::<8>(),
+            // GLOBAL, STACK_GLOBAL
+            b'c' => {
+                let module = self.line()?.len();
+                self.class = self.line()?;
+                self.push((module + self.class.len()) as u64)
+            }
+            0x93 => self.join(2),
+            // BINPERSID, REDUCE, NEWOBJ, NEWOBJ_EX, BUILD, which is remembered in the place of what was there
+            b'Q' => self.join(1),
+            b'R' | 0x81 => self.join(2),
+            0x92 => self.join(3),
+            b'b' => {
+                self.join(2)?;
+                self.charge(self.top()?.bytes)
+            }
+            _ => self.collect_or_remember(operation),
+        }
+    }
+
+    fn collect_or_remember(&mut self, operation: u8) -> io::Result<()> {
+        match operation {
+            b'(' => {
+                self.marks.push(self.stack.len());
+                Ok(())
+            }
+            b'0' => self.pop(1).map(|_| ()),
+            b'1' => self.pop_to_mark().map(|_| ()),
+            // DUP, GET, PUT
+            b'2' => self.copy(self.top()?),
+            b'g' => {
+                let at = self.line()?.parse().map_err(|_| broken())?;
+                self.fetch(at)
+            }
+            b'h' => self.number::<1>().and_then(|at| self.fetch(at)),
+            b'j' => self.number::<4>().and_then(|at| self.fetch(at)),
+            b'p' => {
+                let at = self.line()?.parse().map_err(|_| broken())?;
+                self.remember(at)
+            }
+            b'q' => self.number::<1>().and_then(|at| self.remember(at)),
+            b'r' => self.number::<4>().and_then(|at| self.remember(at)),
+            0x94 => self.remember(self.memo.len() as u64),
+            // Lists, tuples, sets, dicts
+            b'l' | b't' | 0x91 => self.pop_to_mark().and_then(|items| self.collect(&items)),
+            0x85..=0x87 => self.pop(usize::from(operation - 0x84)).and_then(|items| self.collect(&items)),
+            b'd' => {
+                let items = self.pop_to_mark()?;
+                self.push(0)?;
+                self.top_mut()?.hold_pairs(&items);
+                Ok(())
+            }
+            b'a' => self.pop(1).and_then(|items| self.top_mut().map(|top| items.iter().for_each(|it| top.hold_items(&[*it])))),
+            b'e' | 0x90 => {
+                self.pop_to_mark().and_then(|items| self.top_mut().map(|top| items.iter().for_each(|it| top.hold_items(&[*it]))))
+            }
+            b's' => self.pop(2).and_then(|items| self.top_mut().map(|top| top.hold_pairs(&items))),
+            b'u' => self.pop_to_mark().and_then(|items| self.top_mut().map(|top| top.hold_pairs(&items))),
+            _ => Err(broken()),
+        }
+    }
+
+    fn push(&mut self, n_bytes: u64) -> io::Result<()> {
+        self.stack.push(Size::of(n_bytes));
+        Ok(())
+    }
+
+    fn value(&mut self, n_bytes: u64) -> io::Result<()> {
+        self.skip(n_bytes)?;
+        self.push(0)
+    }
+
+    fn counted<const N: usize>(&mut self) -> io::Result<()> {
+        let n_bytes = self.number::<N>()?;
+        self.skip(n_bytes)?;
+        self.push(n_bytes)
+    }
+
+    fn top(&self) -> io::Result<Size> {
+        self.stack.last().copied().ok_or_else(broken)
+    }
+
+    fn top_mut(&mut self) -> io::Result<&mut Size> {
+        self.stack.last_mut().ok_or_else(broken)
+    }
+
+    fn pop(&mut self, n: usize) -> io::Result<Vec<Size>> {
+        let start = self.stack.len().checked_sub(n).ok_or_else(broken)?;
+        Ok(self.stack.split_off(start))
+    }
+
+    fn pop_to_mark(&mut self) -> io::Result<Vec<Size>> {
+        let start = self.marks.pop().filter(|start| *start <= self.stack.len()).ok_or_else(broken)?;
+        Ok(self.stack.split_off(start))
+    }
+
+    /// Makes one value of the `n` on top, whose parts keep their names.
+    fn join(&mut self, n: usize) -> io::Result<()> {
+        let mut joined = Size::default();
+        self.pop(n)?.into_iter().for_each(|it| joined.hold(it, 0));
+        self.stack.push(joined);
+        Ok(())
+    }
+
+    fn collect(&mut self, items: &[Size]) -> io::Result<()> {
+        self.push(0)?;
+        self.top_mut()?.hold_items(items);
+        Ok(())
+    }
+
+    fn charge(&mut self, n_bytes: u64) -> io::Result<()> {
+        self.copied = self.copied.saturating_add(n_bytes);
+        Ok(())
+    }
+
+    fn copy(&mut self, size: Size) -> io::Result<()> {
+        self.stack.push(size);
+        self.charge(size.bytes)
+    }
+
+    fn fetch(&mut self, at: u64) -> io::Result<()> {
+        let size = self.memo.get(&at).copied().ok_or_else(broken)?;
+        self.copy(size)
+    }
+
+    fn remember(&mut self, at: u64) -> io::Result<()> {
+        let top = self.top()?;
+        self.memo.insert(at, top);
+        self.charge(top.bytes)
+    }
+
+    fn number<const N: usize>(&mut self) -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        self.input.read_exact(&mut bytes[..N])?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn skip(&mut self, n_bytes: u64) -> io::Result<()> {
+        let n_skipped = io::copy(&mut self.input.by_ref().take(n_bytes), &mut io::sink())?;
+        if n_skipped == n_bytes { Ok(()) } else { Err(broken()) }
+    }
+
+    /// A line without its end.
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        self.input.read_until(b'\n', &mut line)?;
+        if line.pop() == Some(b'\n') { Ok(String::from_utf8_lossy(&line).into_owned()) } else { Err(broken()) }
+    }
+}
+
+fn broken() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn too_large(pickle: &[u8]) -> bool {
+        unfolding(&mut &*pickle).unwrap() == Unfolding::TooLarge
+    }
+
+    fn text(n: usize) -> Vec<u8> {
+        [b"X".as_slice(), &(n as u32).to_le_bytes(), &vec![b'k'; n]].concat()
+    }
+
+    #[test]
+    fn the_class_that_was_named_last_is_told() {
+        let pickle = b"\x80\x02(K\x01X\x03\0\0\0cpuctorch\nFloatStorage\ntq\0.";
+        assert_eq!(unfolding(&mut pickle.as_slice()).unwrap(), Unfolding::Bounded { class: "FloatStorage".to_owned() });
+        assert!(unfolding(&mut &pickle[..20]).is_err());
+    }
+
+    #[test]
+    fn a_long_key_or_class_that_is_fetched_again_and_again_is_too_large() {
+        let fetched = |start: &[u8], n: usize| [b"\x80\x02".as_slice(), start, b"q\x010(", &b"h\x01".repeat(n), b"t."].concat();
+        let dict = [b"}".as_slice(), &text(1 << 20), b"Ns"].concat();
+        let class = [b"c".as_slice(), &vec![b'c'; 1 << 20], b"\nName\n"].concat();
+        for start in [dict, class] {
+            assert!(too_large(&fetched(&start, 1000)));
+            assert!(!too_large(&fetched(&start, 10)));
+        }
+    }
+
+    #[test]
+    fn values_that_lie_too_deep_in_each_other_are_told() {
+        let nested = |n: usize| [b"\x80\x02".as_slice(), &b"]".repeat(n + 1), &b"a".repeat(n), b"."].concat();
+        assert!(unfolding(&mut nested(200).as_slice()).unwrap().refusal().is_none());
+        assert_eq!(unfolding(&mut nested(201).as_slice()).unwrap(), Unfolding::TooDeep);
+    }
+
+    #[test]
+    fn a_long_name_above_many_tensors_is_too_large() {
+        // {"kk..": [0, 0, ..]}: each of the numbers might be a tensor, whose name begins with the key.
+        let pickle = |n_key: usize| [b"\x80\x02}".as_slice(), &text(n_key), b"](", &b"K\0".repeat(1000), b"es."].concat();
+        assert!(too_large(&pickle(1 << 20)));
+        assert!(!too_large(&pickle(100)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_gone_through_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = unfolding(&mut bytes.as_slice());
+        }
+    }
+}
