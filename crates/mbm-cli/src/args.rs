@@ -20,7 +20,7 @@ use crate::serve::duration;
   mbm predict --model-path results/digits --dataset new.csv --output predictions.csv
   echo '{\"image\": \"7.png\"}' | mbm predict --model-path results/digits --dataset -
 
-Exit status: 0 done, 1 failed, 2 wrong usage."
+Exit status: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal stopped it (130: Ctrl-C)."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -113,15 +113,18 @@ pub struct Train {
     /// Predict this column and choose the config from the data; may be given several times.
     #[arg(long)]
     pub target: Vec<String>,
-    /// The run folder [default: results/<dataset's name>].
+    /// The run folder; it must hold no run [default: results/<dataset's name>, with -2, -3 and so on behind it].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
     /// Set a key of the config, such as trainer.epochs=3; may be given several times.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Go on from the last checkpoint in the run folder.
+    /// Go on from the last checkpoint in the run folder; the last numbered one where none is named.
     #[arg(long)]
     pub resume: bool,
+    /// Replace the run in the run folder; files that are not of a run stay.
+    #[arg(long, conflicts_with = "resume", requires = "output_directory")]
+    pub overwrite: bool,
     /// The seed of everything random.
     #[arg(long)]
     pub random_seed: Option<u64>,
@@ -559,9 +562,15 @@ pub struct Compare {
     /// Combiners separated by commas, or all.
     #[arg(long, default_value = "all")]
     pub combiners: String,
-    /// The folder of the runs [default: results/compare].
+    /// The folder of the runs; it must hold none [default: results/compare, with -2, -3 and so on behind it].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
+    /// Go on with a comparison that was stopped; the last numbered one where no folder is named.
+    #[arg(long)]
+    pub resume: bool,
+    /// Replace the runs in the folder; other files stay.
+    #[arg(long, conflicts_with = "resume", requires = "output_directory")]
+    pub overwrite: bool,
     /// Set a key of the config; may be given several times.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,

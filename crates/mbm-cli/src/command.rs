@@ -1,7 +1,7 @@
 //! What each command does.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, stdin};
+use std::io::{BufRead, ErrorKind, Write, stdin};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use mbm::{Experiment, FeatureCache, Format, Happening, Outcome, Plan, Predictor,
 use serde_json::json;
 
 use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
-use crate::interrupt::stop_flag;
+use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
 use crate::retrieval;
@@ -47,30 +47,39 @@ pub fn run(command: Command) -> Result<()> {
 fn train(args: Train) -> Result<()> {
     let mut overrides = args.overrides;
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
+    let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
     let (plan, inferred) = match &args.config {
         Some(config) => (Plan::read_file(config, &overrides)?, false),
         None => (inferred_plan(&args.dataset, &args.target, &overrides, args.show)?, true),
     };
-    let yaml = plan.to_yaml();
-    let start = if args.resume { Start::Resume } else { Start::New };
     let cache = kept_features(args.cache);
-    let experiment = Experiment { plan, dataset: args.dataset, folder: folder.clone(), start, cache };
+    let experiment = Experiment { plan, dataset: args.dataset, folder, start, cache };
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let outcome = experiment.run(&stop, &mut |happening| progress.show(&happening));
     progress.finish();
     let outcome = outcome?;
-    let path = folder.join("config.yaml");
-    std::fs::write(&path, yaml).with_context(|| path.display().to_string())?;
     if inferred && !args.show.quiet && !args.show.json {
-        note(&format!("the config that was chosen: {}", path.display()));
+        note(&format!("the config that was chosen: {}", outcome.folder.join("config.yaml").display()));
     }
     show_outcome(&outcome, args.show)?;
     if stop.load(Ordering::Relaxed) && outcome.test_statistics.is_empty() {
-        bail!("stopped before the end; {} holds the model so far, --resume goes on", folder.display());
+        let folder = outcome.folder.display();
+        bail!(Interrupted(format!("stopped before the end; {folder} holds the model so far, --resume goes on")));
     }
     Ok(())
+}
+
+/// How the run folder is entered; one that is not named is a numbered one.
+fn start(resume: bool, overwrite: bool, is_named: bool) -> Start {
+    match (resume, overwrite, is_named) {
+        (true, _, true) => Start::Resume,
+        (true, _, false) => Start::ResumeLatest,
+        (false, true, _) => Start::Overwrite,
+        (false, false, true) => Start::New,
+        (false, false, false) => Start::Numbered,
+    }
 }
 
 /// The user's cache of features, unless it may hold nothing.
@@ -151,9 +160,16 @@ fn init(args: &Init) -> Result<()> {
     let (plan, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
     notes.iter().for_each(|text| note(text));
     match &args.output {
-        Some(path) if path.exists() => bail!("{} exists; name another file", path.display()),
-        Some(path) => std::fs::write(path, plan.to_yaml()).with_context(|| path.display().to_string()),
+        Some(path) => write_new(path, &plan.to_yaml()),
         None => line(plan.to_yaml().trim_end()),
+    }
+}
+
+/// Writes a file that is not there yet, not even as a link.
+fn write_new(path: &Path, text: &str) -> Result<()> {
+    match std::fs::File::create_new(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!("{} exists; name another file", path.display()),
+        file => file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| path.display().to_string()),
     }
 }
 
@@ -238,9 +254,12 @@ fn compare(args: &Compare) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
         bail!("unknown combiner '{unknown}'; there are: {}", all.join(", "));
     }
+    let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
+    let comparing = mbm::ComparisonFolder::enter(&folder, start)?;
     let cache = kept_features(args.cache);
-    let experiment = Experiment { plan, dataset: args.dataset.clone(), folder, start: Start::Resume, cache };
+    let experiment =
+        Experiment { plan, dataset: args.dataset.clone(), folder: comparing.path.clone(), start: Start::Resume, cache };
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];
@@ -250,7 +269,7 @@ fn compare(args: &Compare) -> Result<()> {
         show(Happening::Stage("next combiner"));
         let result = mbm::compare(&experiment, name, &stop, &mut show)?;
         if stop.load(Ordering::Relaxed) {
-            bail!("stopped at combiner {name}; the same command goes on");
+            bail!(Interrupted(format!("stopped at combiner {name}; --resume goes on in {}", comparing.path.display())));
         }
         rows.push(vec![
             result.combiner.clone(),

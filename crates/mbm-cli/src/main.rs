@@ -19,12 +19,12 @@ static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
 fn main() -> ExitCode {
     mbm_kernels::keep_freed_memory();
     let args = args::Args::parse_from(args::with_dashes(std::env::args()));
-    match command::run(args.command) {
+    match interrupt::outlive_file_limits().and_then(|()| command::run(args.command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", output::message(&error));
-            ExitCode::FAILURE
+            output::note(&format!("error: {}", output::message(&error)));
+            if error.is::<interrupt::Interrupted>() { interrupt::exit_status().into() } else { ExitCode::FAILURE }
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Writes a line to standard error. Where nobody reads it there is nobody to tell: `eprintln!` would panic.
+/// Writes a line to standard error. Where that cannot be written to, such as a file on a full disk, the work goes on without it.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

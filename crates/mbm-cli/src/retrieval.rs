@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
 use crate::command::{kept_features, show_faults};
-use crate::interrupt::stop_flag;
+use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line, note};
 
 impl IndexPlace {
@@ -55,7 +55,7 @@ pub fn embed(args: &Embed) -> Result<()> {
         bar.set_position(n_done as u64);
     })?;
     bar.finish_and_clear();
-    let Some(embedded) = embedded else { bail!("stopped before the end; the same command goes on") };
+    let Some(embedded) = embedded else { bail!(Interrupted("stopped before the end; the same command goes on".to_owned())) };
     if !args.quiet {
         show_faults(&embedded.faults);
         show_cache_fault(embedded.cache_fault.as_deref());

@@ -1,6 +1,9 @@
 //! The command as a user meets it: exit codes, messages, pipes.
 #![allow(clippy::unwrap_used)]
 
+mod kill;
+mod runs;
+
 use std::io::{BufRead, Write};
 use std::process::{Command, Output, Stdio};
 
@@ -225,7 +228,7 @@ fn ctrl_c_stops_with_a_usable_model_and_resume_ends_in_the_bytes_of_a_whole_run(
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let rest: Vec<String> = events.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{rest:?}");
+    assert_eq!(output.status.code(), Some(130), "{rest:?}");
     assert!(stderr(&output).contains("holds the model so far, --resume goes on"), "{}", stderr(&output));
     assert_eq!(mbm(&["predict", "--model-path", &stopped, "--dataset", &dataset]).status.code(), Some(0));
     let resumed = train(&stopped).args(["--resume", "--quiet"]).output().unwrap();

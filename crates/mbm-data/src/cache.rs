@@ -4,17 +4,19 @@
 //! through memory maps. Processes share a cache without locks: each adds segments of its own, and a killed one leaves only the rows that
 //! it had not written yet. The segments that were longest unused go first when the cache is full.
 //!
-//! A segment is `mbmfeat1`, the number of rows, for each row its key, the place of its first value, steps and width, and all values, in
-//! little-endian order.
+//! A segment is `mbmfeat2`, the number of rows, for each row its key, the place of its first value, steps, width and a hash of all this
+//! and its values, and all values, in little-endian order. A row whose bytes are not those that were written is computed again.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::Frames;
 
@@ -59,12 +61,13 @@ struct Place {
     start: usize,
     steps: usize,
     width: usize,
+    hash: u64,
 }
 
-const MAGIC: &[u8; 8] = b"mbmfeat1";
+const MAGIC: &[u8; 8] = b"mbmfeat2";
 /// Bytes before the rows' places, and of each place.
 const HEAD: usize = 16;
-const ENTRY: usize = 48;
+const ENTRY: usize = 56;
 /// Bytes and time after which computed rows are written.
 const MAX_PENDING: usize = 64 << 20;
 const FLUSH_AFTER: Duration = Duration::from_secs(20);
@@ -164,6 +167,9 @@ impl Shelf {
         let place = self.places.get(key)?;
         let n_values = place.steps * place.width;
         let bytes = self.segments[place.segment].get(place.start..place.start + 4 * n_values)?;
+        if hash(key, place.steps, place.width, bytes) != place.hash {
+            return None;
+        }
         let data = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
         Some(Frames { width: place.width, data })
     }
@@ -189,7 +195,9 @@ impl Shelf {
     fn add_segment(&self, rows: &[(Key, Frames)]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         remove_stale(&self.folder)?;
-        let aside = tempfile::Builder::new().prefix(".writing-").tempfile_in(&self.folder)?;
+        // As the user's mask says, like every file of ours; temporary files are private.
+        let permissions = fs::Permissions::from_mode(0o666);
+        let aside = tempfile::Builder::new().prefix(".writing-").permissions(permissions).tempfile_in(&self.folder)?;
         let name = write(aside.as_file(), rows)?;
         aside.as_file().sync_all()?;
         aside.persist(self.folder.join(format!("{name}.{ENDING}"))).map_err(|error| error.error)?;
@@ -211,6 +219,8 @@ fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
         out.write_all(&start.to_le_bytes())?;
         out.write_all(&(steps as u32).to_le_bytes())?;
         out.write_all(&(features.width as u32).to_le_bytes())?;
+        let values: Vec<u8> = features.data.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&hash(key, steps, features.width, &values).to_le_bytes())?;
         start += features.data.len() as u64;
     }
     for value in rows.iter().flat_map(|(_, features)| &features.data) {
@@ -218,6 +228,16 @@ fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
     }
     out.flush()?;
     Ok(hexadecimal(&hasher.finalize()[..16]))
+}
+
+/// Of a row: what it was computed from, its shape and its values.
+fn hash(key: &Key, steps: usize, width: usize, values: &[u8]) -> u64 {
+    let mut hash = Xxh3Default::new();
+    hash.update(key);
+    hash.update(&(steps as u32).to_le_bytes());
+    hash.update(&(width as u32).to_le_bytes());
+    hash.update(values);
+    hash.digest()
 }
 
 /// Paths, sizes and when they were last used; nothing where the folder is not there.
@@ -256,12 +276,14 @@ fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
     let row = |entry: &[u8; ENTRY]| {
         let (key, rest) = entry.split_first_chunk::<32>()?;
         let (start, sizes) = rest.split_first_chunk::<8>()?;
-        let (steps, width) = sizes.split_first_chunk::<4>()?;
+        let (steps, rest) = sizes.split_first_chunk::<4>()?;
+        let (width, hash) = rest.split_first_chunk::<4>()?;
         let steps = u32::from_le_bytes(*steps) as usize;
-        let width = u32::from_le_bytes(width.try_into().ok()?) as usize;
+        let width = u32::from_le_bytes(*width) as usize;
+        let hash = u64::from_le_bytes(hash.try_into().ok()?);
         let start = usize::try_from(u64::from_le_bytes(*start)).ok()?.checked_mul(4)?.checked_add(values)?;
         let end = steps.checked_mul(width)?.checked_mul(4)?.checked_add(start)?;
-        (end <= bytes.len()).then_some((*key, Place { segment: 0, start, steps, width }))
+        (end <= bytes.len()).then_some((*key, Place { segment: 0, start, steps, width, hash }))
     };
     entries.as_chunks::<ENTRY>().0.iter().map(row).collect()
 }
@@ -342,7 +364,7 @@ mod tests {
         let mut shelf = cache.shelf(&[0; 32]);
         shelf.put([1; 32], features(1.0)).unwrap();
         shelf.flush().unwrap();
-        fs::write(shelf.folder.join("damaged.features"), b"mbmfeat1\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
+        fs::write(shelf.folder.join("damaged.features"), b"mbmfeat2\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
         fs::write(shelf.folder.join("empty.features"), b"").unwrap();
         let abandoned = shelf.folder.join(".writing-x");
         fs::write(&abandoned, b"mbm").unwrap();
@@ -354,9 +376,35 @@ mod tests {
         assert!(!abandoned.exists());
     }
 
+    #[test]
+    fn a_row_whose_bytes_have_changed_is_passed_over_and_the_others_are_found() {
+        let (_folder, cache) = cache(1 << 20);
+        let mut shelf = cache.shelf(&[0; 32]);
+        shelf.put([1; 32], features(1.0)).unwrap();
+        shelf.put([2; 32], features(2.0)).unwrap();
+        shelf.flush().unwrap();
+        let path = segments(&shelf.folder).unwrap().remove(0).0;
+        let whole = fs::read(&path).unwrap();
+        let values = HEAD + 2 * ENTRY;
+        for at in [HEAD, HEAD + 45, HEAD + 50, values, values + 15] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let shelf = cache.shelf(&[0; 32]);
+            assert_eq!((shelf.get(&[1; 32]), shelf.get(&[2; 32])), (None, Some(features(2.0))), "byte {at}");
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode_of_a_new_file());
+    }
+
+    fn mode_of_a_new_file() -> u32 {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a"), "").unwrap();
+        fs::metadata(folder.path().join("a")).unwrap().permissions().mode() & 0o777
+    }
+
     proptest! {
         #[test]
-        fn changed_segments_never_panic(at in 0usize..160, byte in 0u8..=255, length in 0usize..200) {
+        fn changed_segments_never_panic(at in 0usize..176, byte in 0u8..=255, length in 0usize..200) {
             let file = tempfile::NamedTempFile::new().unwrap();
             write(file.as_file(), &[([1; 32], features(1.0)), ([2; 32], features(2.0))]).unwrap();
             let mut bytes = fs::read(file.path()).unwrap();

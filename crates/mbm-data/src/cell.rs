@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_json_is_the_number_that_it_is_in_a_csv() {
+        // A reader that rounds twice makes it one unit in the last place smaller.
+        for text in ["0.9333333333333333", "0.11764705882352941", "1.7976931348623157e308", "5e-324"] {
+            let json = Cell::json(serde_json::from_str(text).unwrap());
+            assert_eq!(json, Cell::Number(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
     fn json_lists_become_numbers_words_or_stay_json() {
         let cell = |text: &str| Cell::json(serde_json::from_str(text).unwrap());
         assert_eq!(cell("[1, 2.5]"), Cell::Numbers(vec![1.0, 2.5]));

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Shelf;
-use crate::feature::{Fitter, items};
+use crate::feature::{Fitter, items, named};
 use crate::kept::Kept;
+use crate::media_files::{FileHash, MediaFiles};
 use crate::{
     Cause, Cell, Consequence, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload,
     Preprocessor, Shape, Table, Unreadable,
@@ -116,6 +117,8 @@ pub struct Prepared {
     pub n_cached: usize,
     /// Why features are not kept for later runs, if they are not.
     pub cache_fault: Option<String>,
+    /// The files that cells named.
+    pub media: MediaFiles,
 }
 
 /// An encoder that training does not change: its features are computed once.
@@ -267,6 +270,7 @@ impl Dataset {
         prepared: &mut Prepared,
     ) -> Result<Vec<SampleWithFaults>, DataError> {
         let read = rows.par_iter().map(|row_idx| self.read_known(*row_idx, ahead)).collect::<Result<Vec<_>, _>>()?;
+        read.iter().for_each(|row| prepared.media.set(row.sample.row_idx, &row.files));
         Ok(encode(read, ahead, prepared))
     }
 
@@ -350,17 +354,28 @@ impl Dataset {
             sample: Sample { row_idx, payloads: Vec::with_capacity(self.fields.len()) },
             faults: Vec::with_capacity(self.fields.len()),
             keys: vec![None; ahead.len()],
+            files: Vec::new(),
         };
         for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
             let cell = column.map(|at| &row[at]);
+            // A file is read once: what is hashed is what is decoded.
+            let file = cell.filter(|_| is_media(field)).and_then(|cell| self.file(field, cell));
+            if is_media(field) {
+                let hash = |file: &Result<Cell, Fault>| match file {
+                    Ok(Cell::Bytes(content)) => FileHash::of(content),
+                    _ => FileHash::default(),
+                };
+                read.files.push(file.as_ref().map_or(FileHash::default(), hash));
+            }
             let known = ahead.iter().position(|ahead| ahead.input == at).and_then(|which| {
-                let content = field.preprocessor.get().content(cell?, &self.table.folder).ok()?;
-                let key: Key = Sha256::digest(content).into();
+                let key = self.key(field, file.as_ref().and_then(|file| file.as_ref().ok()).or(cell)?)?;
                 read.keys[which] = Some(key);
                 ahead[which].shelf.as_ref()?.get(&key)
             });
-            let payload = || match &field.preprocessor {
-                Preprocessor::Embedding(_) => items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at]))),
+            let payload = || match (&field.preprocessor, &file, cell) {
+                (Preprocessor::Embedding(_), ..) => items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at]))),
+                (_, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
+                (_, Some(Err(fault)), _) => Err(fault.clone()),
                 _ => self.payload(field, cell),
             };
             match known.map_or_else(payload, |features| Ok(Payload::Encoded(features))) {
@@ -373,6 +388,57 @@ impl Dataset {
             };
         }
         Ok(read)
+    }
+
+    /// Reads the files that the cells of rows name, and decodes none.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn media_files(&self, rows: &[usize]) -> Result<MediaFiles, DataError> {
+        let of_row = |row_idx: &usize| {
+            let row = self.table.row(*row_idx)?;
+            let media = self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field));
+            let hash = |(field, column): (&Field, &Option<usize>)| match column.and_then(|at| self.file(field, &row[at])) {
+                Some(Ok(Cell::Bytes(content))) => FileHash::of(&content),
+                _ => FileHash::default(),
+            };
+            Ok(media.map(hash).collect::<Vec<_>>())
+        };
+        let each = rows.par_iter().map(of_row).collect::<Result<Vec<_>, DataError>>()?;
+        let mut files = MediaFiles::default();
+        rows.iter().zip(each).for_each(|(row_idx, of_row)| files.set(*row_idx, &of_row));
+        Ok(files)
+    }
+
+    /// The content of the file that a cell names; none where it holds its content itself, or nothing.
+    fn file(&self, field: &Field, cell: &Cell) -> Option<Result<Cell, Fault>> {
+        match cell {
+            Cell::Empty | Cell::Bytes(_) => None,
+            cell => Some(field.preprocessor.get().content(cell, &self.table.folder).map(Cell::Bytes)),
+        }
+    }
+
+    /// What the features of a cell are found by: the hash of its content.
+    fn key(&self, field: &Field, cell: &Cell) -> Option<Key> {
+        match cell {
+            Cell::Bytes(content) => Some(Sha256::digest(content).into()),
+            cell => Some(Sha256::digest(field.preprocessor.get().content(cell, &self.table.folder).ok()?).into()),
+        }
+    }
+
+    /// The columns of features that are read from files; none where the table lacks one.
+    pub(crate) fn media_columns(&self) -> Vec<Option<usize>> {
+        self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field)).map(|(_, at)| *at).collect()
+    }
+
+    /// What a row's cell of the media feature number `feature` names, with its row.
+    pub(crate) fn media_cell(&self, row_idx: usize, feature: usize) -> Result<String, DataError> {
+        let column = self.media_columns().get(feature).copied().flatten();
+        let name = match column {
+            Some(at) if row_idx < self.table.n_rows() => self.table.row(row_idx)?[at].to_text(),
+            _ => "a file".to_owned(),
+        };
+        Ok(format!("row {}: {name}", row_idx + 1))
     }
 
     fn payload(&self, field: &Field, cell: Option<&Cell>) -> Result<Payload, Fault> {
@@ -390,6 +456,13 @@ struct ReadRow {
     faults: Vec<Option<Fault>>,
     /// For each input that is encoded ahead, the hash of its cell's bytes.
     keys: Vec<Option<Key>>,
+    /// For each feature that is read from files, the file.
+    files: Vec<FileHash>,
+}
+
+/// Whether cells of a feature name files.
+fn is_media(field: &Field) -> bool {
+    matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
 }
 
 /// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.

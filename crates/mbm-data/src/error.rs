@@ -13,6 +13,20 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file that is not what was written.
+    #[error("{}: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// A folder that another process writes to.
+    #[error("{}: another process is writing here; wait until it has ended, or name another place", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file that is not of the form its name says.
     #[error("{}{}: {message}", path.display(), row.map(|row| format!(", row {row}")).unwrap_or_default())]
     Malformed {
@@ -65,6 +79,10 @@ impl DataError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn damaged(path: impl Into<PathBuf>, message: impl ToString) -> Self {
+        Self::Damaged { path: path.into(), message: message.to_string() }
     }
 
     pub(crate) fn malformed(path: impl Into<PathBuf>, row: impl Into<Option<usize>>, message: impl ToString) -> Self {

@@ -1,20 +1,20 @@
-//! Checkpoints: folders that are complete or absent.
+//! Checkpoints: folders that are complete or absent, and hashed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
-use burn::store::ModuleRecord;
+use mbm_data::{DataError, MANIFEST, Manifest, recover, standing, write_folder};
 use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
 use crate::average::Recent;
+use crate::{TrainError, exact};
 
 /// Where training stands; with model and optimizer it is everything that going on needs.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The epoch, from 0.
     pub epoch: usize,
@@ -23,21 +23,24 @@ pub struct Progress {
     /// Optimizer steps since the start.
     pub step: usize,
     /// Sum of the losses of the epoch's rows so far.
+    #[serde(with = "exact")]
     pub loss_sum: f64,
     /// Rows of the epoch so far.
     pub n_rows: usize,
     /// The best validation score so far, larger is better.
+    #[serde(with = "exact::option")]
     pub best_score: Option<f64>,
     /// Epochs since then.
     pub epochs_since_best: usize,
     /// Every epoch that is done.
+    #[serde(with = "exact::history")]
     pub history: Vec<EpochRecord>,
     /// Whether training has ended.
     pub is_finished: bool,
 }
 
-/// One epoch in `training_statistics.json`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// One epoch in `training_statistics.json`, where a value that is no number is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EpochRecord {
     /// Mean training loss.
     pub loss: f64,
@@ -47,11 +50,56 @@ pub struct EpochRecord {
     pub validation: BTreeMap<String, f64>,
 }
 
-/// The checkpoints of a run: `last/` to go on from, `best.safetensors` to keep.
+/// What training runs through, from which it follows where it can stand.
+pub(crate) struct Course {
+    pub epochs: usize,
+    /// Batches of an epoch, and of a step.
+    pub n_batches: usize,
+    pub batches_per_step: usize,
+    pub n_rows: usize,
+}
+
+impl Progress {
+    /// Whether training of this course can stand here.
+    fn check(&self, course: &Course) -> Result<(), String> {
+        let Course { epochs, n_batches, batches_per_step, n_rows } = *course;
+        let step = |epoch: usize, batch: usize| epoch * n_batches.div_ceil(batches_per_step) + batch.div_ceil(batches_per_step);
+        match () {
+            () if self.epoch > epochs || self.history.len() != self.epoch => {
+                Err(format!("{} epochs done and {} in its history, of {epochs}", self.epoch, self.history.len()))
+            }
+            () if self.batch > n_batches => Err(format!("batch {} of {n_batches}", self.batch)),
+            () if self.n_rows > n_rows => Err(format!("{} rows of {n_rows}", self.n_rows)),
+            () if self.step != step(self.epoch, self.batch) => {
+                Err(format!("step {}, where {} belongs to its epoch and batch", self.step, step(self.epoch, self.batch)))
+            }
+            () => Ok(()),
+        }
+    }
+}
+
+/// The checkpoints of a run: `last/` has everything that going on needs, the best model included.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     /// Their folder.
     pub folder: PathBuf,
+}
+
+/// Files of a checkpoint.
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.bpk";
+const PROGRESS: &str = "progress.json";
+const BEST: &str = "best.safetensors";
+
+/// What a checkpoint holds.
+pub(crate) struct State<'a> {
+    pub model: &'a Model,
+    pub optimizer: &'a ModuleOptimizer,
+    pub progress: &'a Progress,
+    /// The models of the last epochs, where these are averaged.
+    pub recent: &'a Recent,
+    /// The best model, where it is another than that of the checkpoint before.
+    pub best: Option<&'a Model>,
 }
 
 impl Checkpoints {
@@ -59,72 +107,79 @@ impl Checkpoints {
         self.folder.join("last")
     }
 
-    /// The weights of the best epoch, if one was validated.
-    pub fn best(&self) -> PathBuf {
-        self.folder.join("best.safetensors")
-    }
-
     /// Whether there is something to go on from.
     pub fn exist(&self) -> bool {
-        self.last().is_dir() || self.previous().is_dir()
+        standing(&self.last()).is_dir()
     }
 
-    fn previous(&self) -> PathBuf {
-        self.folder.join("last.old")
+    /// Tidies up after a process that was killed while it wrote; only for the one process that writes here.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn recover(&self) -> Result<(), TrainError> {
+        Ok(recover(&self.last())?)
     }
 
-    /// Writes model, optimizer, progress and the models of the last epochs, where these are averaged, as one.
+    /// Writes model, optimizer, progress, the best model and those of the last epochs as one.
     ///
     /// # Errors
     /// A disk that is full or cannot be written; the checkpoint before stays.
-    pub(crate) fn save(
-        &self,
-        model: &Model,
-        optimizer: &ModuleOptimizer,
-        progress: &Progress,
-        recent: &Recent,
-    ) -> Result<(), TrainError> {
+    pub(crate) fn save(&self, state: &State) -> Result<(), TrainError> {
         write_folder(&self.last(), |folder| {
-            let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
-                path: folder.join(what),
-                message: error.to_string(),
-            };
-            // A record of the training model would miss the last batch: `valid` is what brings running statistics up to date.
-            let record = model.valid().into_record();
-            record.save(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
-            for (at, model) in recent.models.iter().enumerate() {
+            // The training model itself would miss the last batch: `valid` is what brings running statistics up to date.
+            save_weights(&state.model.valid(), &folder.join(MODEL))?;
+            for (at, model) in state.recent.models.iter().enumerate() {
                 save_weights(model, &folder.join(recent_name(at)))?;
             }
-            optimizer.save(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;
-            let state = serde_json::to_vec(progress).map_err(|error| failed("progress.json", &error))?;
-            fs::write(folder.join("progress.json"), state).map_err(|error| failed("progress.json", &error))
+            match state.best {
+                Some(model) => save_weights(model, &folder.join(BEST))?,
+                None => self.keep_best(folder)?,
+            }
+            state.optimizer.save(folder.join(OPTIMIZER)).map_err(failed(folder, OPTIMIZER))?;
+            let progress = serde_json::to_vec(state.progress).map_err(failed(folder, PROGRESS))?;
+            fs::write(folder.join(PROGRESS), progress).map_err(failed(folder, PROGRESS))
         })
     }
 
-    /// Keeps the model as the best.
+    /// Brings the best model of the checkpoint before into the next one, if there is one, as it was written.
+    fn keep_best(&self, folder: &Path) -> Result<(), TrainError> {
+        let last = standing(&self.last());
+        let Some(manifest) = Manifest::read(&last)?.filter(|manifest| manifest.names(BEST)) else { return Ok(()) };
+        manifest.verify_file(&last, BEST)?;
+        let (from, to) = (last.join(BEST), folder.join(BEST));
+        // A second name costs nothing where the file system has such; the file is never written to again.
+        fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(failed(folder, BEST))
+    }
+
+    /// The folder of the last checkpoint, if every byte of it is as it was written.
+    fn verified(&self) -> Result<PathBuf, TrainError> {
+        let folder = standing(&self.last());
+        let Some(manifest) = Manifest::read(&folder)? else {
+            let message =
+                "there are no hashes of its files: damaged, or of an earlier version; begin the run anew with --overwrite";
+            return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
+        };
+        manifest.verify(&folder, &[MODEL, OPTIMIZER, PROGRESS])?;
+        Ok(folder)
+    }
+
+    /// The model of the best epoch, if one was validated; `fresh` makes one of its kind.
     ///
     /// # Errors
-    /// A disk that is full or cannot be written; the best before stays.
-    pub fn save_best(&self, model: &Model) -> Result<(), TrainError> {
-        let failed = |error: std::io::Error| TrainError::Checkpoint { path: self.best(), message: error.to_string() };
-        fs::create_dir_all(&self.folder).map_err(failed)?;
-        let aside = self.folder.join("best.tmp.safetensors");
-        save_weights(model, &aside)?;
-        sync(&aside).and_then(|()| fs::rename(&aside, self.best())).map_err(failed)
+    /// A checkpoint that is damaged or of another model.
+    pub fn load_best(&self, fresh: impl FnOnce() -> Model) -> Result<Option<Model>, TrainError> {
+        let path = self.verified()?.join(BEST);
+        Ok(if path.is_file() { Some(load_weights(fresh(), &path)?) } else { None })
     }
 
     /// The models of the last epochs; `fresh` makes one of their kind.
     ///
     /// # Errors
     /// A checkpoint that is damaged or of another model.
-    pub(crate) fn load_recent(&self, fresh: impl Fn() -> Model) -> Result<Recent, TrainError> {
-        let paths = (0..).map(|at| self.readable().join(recent_name(at))).take_while(|path| path.is_file());
-        let models = paths.map(|path| load_weights(fresh(), &path)).collect::<Result<_, _>>()?;
-        Ok(Recent { models })
-    }
-
-    fn readable(&self) -> PathBuf {
-        if self.last().is_dir() { self.last() } else { self.previous() }
+    pub fn load_recent(&self, fresh: impl Fn() -> Model) -> Result<VecDeque<Model>, TrainError> {
+        let folder = standing(&self.last());
+        let paths = (0..).map(|at| folder.join(recent_name(at))).take_while(|path| path.is_file());
+        Ok(paths.map(|path| load_weights(fresh(), &path)).collect::<Result<_, _>>()?)
     }
 
     /// Reads the last checkpoint into a model and an optimizer of the same kind.
@@ -132,60 +187,92 @@ impl Checkpoints {
     /// # Errors
     /// A checkpoint that is damaged or of another model.
     pub fn load(&self, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer, Progress), TrainError> {
-        let folder = self.readable();
-        let failed = |what: &str, error: &dyn std::fmt::Display| TrainError::Checkpoint {
-            path: folder.join(what),
-            message: error.to_string(),
-        };
-        let record = ModuleRecord::load(folder.join("model.bpk")).map_err(|error| failed("model.bpk", &error))?;
+        let folder = self.verified()?;
         let _alone = mbm_model::alone();
-        let model = model.try_load_record(record).map_err(|error| failed("model.bpk", &error))?;
-        let optimizer = optimizer.load(folder.join("optimizer.bpk")).map_err(|error| failed("optimizer.bpk", &error))?;
-        let state = fs::read(folder.join("progress.json")).map_err(|error| failed("progress.json", &error))?;
-        let progress = serde_json::from_slice(&state).map_err(|error| failed("progress.json", &error))?;
+        let model = load_weights(model, &folder.join(MODEL))?;
+        let optimizer = optimizer.load(folder.join(OPTIMIZER)).map_err(failed(&folder, OPTIMIZER))?;
+        let state = fs::read(folder.join(PROGRESS)).map_err(failed(&folder, PROGRESS))?;
+        let progress = serde_json::from_slice(&state).map_err(failed(&folder, PROGRESS))?;
         Ok((model, optimizer, progress))
     }
+}
+
+impl Checkpoints {
+    /// Whether what a checkpoint says of its place fits the training that goes on from it.
+    pub(crate) fn check(&self, progress: &Progress, course: &Course) -> Result<(), TrainError> {
+        progress.check(course).map_err(failed(&standing(&self.last()), PROGRESS))
+    }
+}
+
+fn failed<E: std::fmt::Display>(folder: &Path, what: &str) -> impl FnOnce(E) -> TrainError {
+    let path = folder.join(what);
+    move |error| TrainError::Checkpoint { path, message: error.to_string() }
 }
 
 fn recent_name(at: usize) -> String {
     format!("recent-{at}.safetensors")
 }
 
-/// Makes a folder that is complete or absent: written aside, synced, renamed over the one before.
-///
-/// # Errors
-/// What `fill` answers, or the file system; the folder before stays.
-pub fn write_folder(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), TrainError>) -> Result<(), TrainError> {
-    let failed = |error: std::io::Error| TrainError::Checkpoint { path: folder.to_path_buf(), message: error.to_string() };
-    let (aside, old) = (with_ending(folder, ".tmp"), with_ending(folder, ".old"));
-    remove(&aside).map_err(failed)?;
-    fs::create_dir_all(&aside).map_err(failed)?;
-    fill(&aside)?;
-    let replace = || {
-        for entry in fs::read_dir(&aside)? {
-            sync(&entry?.path())?;
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn progress(values: &[f64]) -> Progress {
+        let value = |at: usize| values[at % values.len()];
+        let validation = BTreeMap::from([("loss".to_owned(), value(0)), ("kind.r2".to_owned(), value(1))]);
+        let record = EpochRecord { loss: value(2), learning_rate: value(3), validation };
+        Progress { loss_sum: value(4), best_score: Some(value(5)), history: vec![record], ..Progress::default() }
+    }
+
+    /// The bits of every float, of `NaN` that it is one.
+    fn bits(progress: &Progress) -> Vec<u64> {
+        let EpochRecord { loss, learning_rate, validation } = &progress.history[0];
+        let floats = [progress.loss_sum, *loss, *learning_rate].into_iter().chain(progress.best_score);
+        let each = floats.chain(validation.values().copied());
+        each.map(|value| if value.is_nan() { u64::MAX } else { value.to_bits() }).collect()
+    }
+
+    fn read_back(progress: &Progress) -> Progress {
+        serde_json::from_slice(&serde_json::to_vec(progress).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_score_comes_back_to_the_last_bit() {
+        // 14 of 15: a reader that rounds twice makes it one unit in the last place smaller.
+        let score = 14.0 / 15.0;
+        assert_eq!(read_back(&progress(&[score])).best_score.map(f64::to_bits), Some(f64::to_bits(score)));
+        let none = Progress { best_score: None, ..Progress::default() };
+        assert_eq!(read_back(&none), none);
+    }
+
+    #[test]
+    fn a_place_that_training_cannot_stand_at_is_an_error() {
+        let course = Course { epochs: 3, n_batches: 5, batches_per_step: 2, n_rows: 10 };
+        let record = EpochRecord { loss: 0.0, learning_rate: 0.0, validation: BTreeMap::new() };
+        let there = Progress { epoch: 1, batch: 2, step: 4, n_rows: 4, history: vec![record], ..Progress::default() };
+        assert_eq!(there.check(&course), Ok(()));
+        assert_eq!(Progress { batch: 5, step: 6, ..there.clone() }.check(&course), Ok(()), "an epoch's last step is shorter");
+        let wrong = [
+            Progress { epoch: usize::MAX, ..there.clone() },
+            Progress { epoch: 0, ..there.clone() },
+            Progress { batch: 6, ..there.clone() },
+            Progress { step: usize::MAX, ..there.clone() },
+            Progress { n_rows: 11, ..there.clone() },
+        ];
+        assert!(wrong.iter().all(|progress| progress.check(&course).is_err()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_floats_come_back_and_so_do_those_that_json_has_no_numbers_for(values in prop::collection::vec(any::<u64>(), 1..7)) {
+            let specials = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
+            let values: Vec<f64> = values.into_iter().map(f64::from_bits).chain(specials).collect();
+            for rotation in 0..values.len() {
+                let progress = progress(&[&values[rotation..], &values[..rotation]].concat());
+                prop_assert_eq!(bits(&read_back(&progress)), bits(&progress));
+            }
         }
-        if folder.exists() {
-            remove(&old)?;
-            fs::rename(folder, &old)?;
-        }
-        fs::rename(&aside, folder)?;
-        folder.parent().map_or(Ok(()), sync)?;
-        remove(&old)
-    };
-    replace().map_err(failed)
-}
-
-fn with_ending(folder: &Path, ending: &str) -> PathBuf {
-    let mut name = folder.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-fn remove(folder: &Path) -> std::io::Result<()> {
-    if folder.exists() { fs::remove_dir_all(folder) } else { Ok(()) }
-}
-
-fn sync(path: &Path) -> std::io::Result<()> {
-    fs::File::open(path)?.sync_all()
+    }
 }

@@ -13,15 +13,17 @@ mod average;
 mod checkpoint;
 mod error;
 mod event;
+mod exact;
 mod gradient_cache;
 mod gradients;
+mod numbering;
 mod optimizer;
 mod rates;
 mod run;
 mod schedule;
 mod settings;
 
-pub use checkpoint::{Checkpoints, EpochRecord, Progress, write_folder};
+pub use checkpoint::{Checkpoints, EpochRecord, Progress};
 pub use error::TrainError;
 pub use event::Event;
 pub use optimizer::{AdamSettings, AdamWSettings, LionSettings, MuonSettings, OptimizerSettings, SgdSettings};

@@ -14,9 +14,10 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::average::Recent;
-use crate::checkpoint::{Checkpoints, EpochRecord, Progress};
+use crate::checkpoint::{Checkpoints, Course, EpochRecord, Progress, State};
 use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
+use crate::numbering::numbered;
 use crate::rates::Rates;
 use crate::{Event, TrainError, TrainerSettings};
 
@@ -90,9 +91,9 @@ pub fn train(
             run.checkpoint()?;
         }
     }
-    let best = training.checkpoints.best();
-    let model = if best.is_file() {
-        mbm_model::load_weights(training.fresh_model(training.device), &best)?
+    let best = training.checkpoints.load_best(|| training.fresh_model(training.device))?;
+    let model = if let Some(best) = best {
+        best
     } else {
         // Of models that are averaged, the last mean; the newest of them is in it already.
         let newest = run.recent.models.pop_back().unwrap_or_else(|| run.model.valid().materialize());
@@ -208,22 +209,25 @@ impl<'a> Run<'a> {
     fn start(training: &'a Training<'a>) -> Result<Self, TrainError> {
         let device = training.device.clone().autodiff();
         let model = training.fresh_model(&device);
-        let optimizer = training.settings.optimizer.init(&model);
         let resumes = training.checkpoints.exist();
         let model = if resumes { model } else { training.spec.pretrained(model)? };
         // Adapters are parts of the checkpoint, so they are there before it is read.
         let model = training.spec.freeze(model, &device, seed(training.run_seed, "adapters", 0, 0))?;
-        let (model, optimizer, progress) = if resumes {
-            let (model, _, _) = training.checkpoints.load(model, optimizer)?;
-            // The optimizer knows parameters by their ids, which the checkpoint has just given back to the model.
-            let optimizer = training.settings.optimizer.init(&model);
-            training.checkpoints.load(model, optimizer)?
-        } else {
-            (model, optimizer, Progress::default())
-        };
+        // The optimizer knows parameters by their ids.
+        let model = numbered(model);
+        let optimizer = training.settings.optimizer.init(&model);
+        let (model, optimizer, progress) =
+            if resumes { training.checkpoints.load(model, optimizer)? } else { (model, optimizer, Progress::default()) };
         let rates = Rates::new(&training.spec.learning_rate_factors(&model));
-        let recent = training.checkpoints.load_recent(|| training.fresh_model(training.device))?;
+        let recent = match resumes {
+            true => Recent { models: training.checkpoints.load_recent(|| training.fresh_model(training.device))? },
+            false => Recent::default(),
+        };
         let n_chunks = training.loading(&training.batches(0), &Progress::default()).batches.len();
+        let batches_per_step = training.chunks_per_step();
+        let course =
+            Course { epochs: training.settings.epochs, n_batches: n_chunks, batches_per_step, n_rows: training.rows.len() };
+        training.checkpoints.check(&progress, &course)?;
         Ok(Self {
             training,
             device,
@@ -387,7 +391,8 @@ impl<'a> Run<'a> {
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
         let (score, values) =
             validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
-        let is_best = score.is_some_and(|score| progress.best_score.is_none_or(|best| score > best));
+        // A score that is no number is no better than none.
+        let is_best = score.is_some_and(|score| progress.best_score.map_or(!score.is_nan(), |best| score > best));
         progress.epochs_since_best = if is_best { 0 } else { progress.epochs_since_best + 1 };
         if is_best {
             progress.best_score = score;
@@ -404,13 +409,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The best model first: a run that is killed in between does the epochs since the checkpoint again and finds the same best.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        if let Some(best) = self.best.take() {
-            self.training.checkpoints.save_best(&best)?;
-        }
+        let best = self.best.take();
         self.saved = Instant::now();
-        self.training.checkpoints.save(&self.model, &self.optimizer, &self.progress, &self.recent)
+        let Self { model, optimizer, progress, recent, .. } = self;
+        self.training.checkpoints.save(&State { model, optimizer, progress, recent, best: best.as_ref() })
     }
 }
 

@@ -1,14 +1,17 @@
 //! The same run with each combiner.
 
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm_config::{Entry, Node, Value};
+use mbm_data::Lock;
 use mbm_model::combiner::CombinerSettings;
 
 use crate::describe::reset_peak_memory;
 use crate::error::Error;
-use crate::experiment::{Experiment, Happening, Start};
+use crate::experiment::{Experiment, Happening};
 use crate::plan::Plan;
+use crate::run_folder::{RunFolder, Start, choose, holds_run};
 
 /// One combiner's run.
 #[derive(Debug, Clone)]
@@ -25,6 +28,37 @@ pub struct Comparison {
     pub seconds: f64,
     /// The most memory that the process had in the run, in bytes, where the system tells.
     pub peak_memory: Option<u64>,
+}
+
+/// The folder of a comparison, which has a run folder for each combiner, and which no other process writes to.
+#[derive(Debug)]
+pub struct ComparisonFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    _lock: Lock,
+}
+
+impl ComparisonFolder {
+    /// Takes the folder that `start` means, as for a run.
+    ///
+    /// # Errors
+    /// A folder that holds a comparison, or that another process writes to; nothing to go on with.
+    pub fn enter(folder: &Path, start: Start) -> Result<Self, Error> {
+        let holds_runs = |path: &Path| combiner_names().iter().any(|name| holds_run(&path.join(name)));
+        choose(folder, start, holds_runs, |path, start| {
+            std::fs::create_dir_all(path).map_err(Error::io(path))?;
+            let lock = Lock::of(path)?;
+            match start {
+                Start::New | Start::Numbered if holds_runs(path) => return Err(Error::RunExists(path.to_path_buf())),
+                Start::Overwrite => {
+                    let runs = combiner_names().iter().map(|name| path.join(name)).filter(|run| run.is_dir());
+                    runs.map(|run| RunFolder::enter(&run, Start::Overwrite)?.make_room()).collect::<Result<Vec<()>, Error>>()?;
+                }
+                Start::New | Start::Numbered | Start::Resume | Start::ResumeLatest => {}
+            }
+            Ok(Self { path: path.to_path_buf(), _lock: lock })
+        })
+    }
 }
 
 /// Every combiner there is.

@@ -1,13 +1,16 @@
 //! `description.json`: what a run was made from.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use mbm_data::Table;
+use mbm_data::{Dataset, MediaFiles, Table};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::experiment::write_json;
+use crate::experiment::{hexadecimal, write_json};
 use crate::plan::Plan;
+use crate::run_folder::{DESCRIPTION, MEDIA};
 
 /// What a run was made from; a resumed run must be made from the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,8 +27,21 @@ pub(crate) struct Description {
     pub dataset_hash: String,
     /// Its rows.
     pub n_rows: usize,
+    /// What was read beside the table.
+    pub sources: Option<Sources>,
     /// The machine.
     pub machine: Machine,
+}
+
+/// What files beside the table came to: vocabularies and tokenizers, and weights of encoders that are not trained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sources {
+    /// SHA-256 of the fitted features.
+    pub features: String,
+    /// For each input that is encoded before training, SHA-256 of what does it.
+    pub encoders: BTreeMap<String, String>,
+    /// XXH3 of the files that cells name; `media.hashes` has one for each.
+    pub media: String,
 }
 
 /// Where the run was made.
@@ -48,27 +64,70 @@ impl Description {
             dataset: dataset.display().to_string(),
             dataset_hash: table.hash.clone(),
             n_rows: table.n_rows(),
+            sources: None,
             machine: Machine::here(),
         }
     }
 
-    /// Writes the description of a new run; compares that of a run that goes on.
-    pub fn check_or_write(&self, folder: &Path, holds_run: bool) -> Result<(), Error> {
-        let path = folder.join("description.json");
-        if holds_run {
-            let text = std::fs::read(&path).map_err(Error::io(&path))?;
-            let before: Self =
-                serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })?;
-            let differs = |reason: &str| Err(Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() });
-            return match () {
-                () if before.config != self.config => differs("the config is not that of the run"),
-                () if before.dataset_hash != self.dataset_hash => differs("the dataset's content is not that of the run"),
-                () if before.version != self.version => differs("the run was begun by another version of mbm"),
-                () => Ok(()),
-            };
-        }
-        write_json(&path, &serde_json::to_value(self).unwrap_or_default())
+    /// The description of the run in a folder.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(DESCRIPTION);
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })
     }
+
+    /// Whether a run can go on with this config and this table.
+    pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
+        match () {
+            () if before.config != self.config => Err(differs(folder, "the config is not that of the run")),
+            () if before.dataset_hash != self.dataset_hash => {
+                Err(differs(folder, "the dataset's content is not that of the run"))
+            }
+            () if before.version != self.version => Err(differs(folder, "the run was begun by another version of mbm")),
+            () => Ok(()),
+        }
+    }
+
+    /// Writes the description of a run that begins, and the list of its media files.
+    pub fn write(&self, folder: &Path, media: &MediaFiles) -> Result<(), Error> {
+        if !media.is_empty() {
+            media.write(&folder.join(MEDIA))?;
+        }
+        write_json(&folder.join(DESCRIPTION), &serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+impl Sources {
+    pub fn new(dataset: &Dataset, encoders: BTreeMap<String, String>, media: &MediaFiles) -> Self {
+        let features = Sha256::digest(serde_json::to_vec(&dataset.fields).unwrap_or_default());
+        Self { features: hexadecimal(&features), encoders, media: format!("{:016x}", media.hash()) }
+    }
+
+    /// Whether a run can go on with what was read beside its table.
+    pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
+        if let Some(name) = self.encoders.keys().find(|name| before.encoders.get(*name) != self.encoders.get(*name)) {
+            return Err(differs(folder, &format!("the weights of input '{name}' are not those of the run")));
+        }
+        match self == before {
+            true => Ok(()),
+            false => Err(differs(folder, "a vocabulary, a tokenizer or another file beside the dataset is not that of the run")),
+        }
+    }
+}
+
+/// The files that the cells of a run named; nothing where none did.
+pub(crate) fn media_of(folder: &Path) -> Result<MediaFiles, Error> {
+    let path = folder.join(MEDIA);
+    Ok(if path.exists() { MediaFiles::read(&path)? } else { MediaFiles::default() })
+}
+
+/// A file that a cell names is another one than when the run was begun.
+pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
+    differs(folder, &format!("{file} is not the file that the run was begun with; bring it back, or begin anew with --overwrite"))
+}
+
+fn differs(folder: &Path, reason: &str) -> Error {
+    Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() }
 }
 
 impl Machine {

@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Ahead, Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Prepared, Sample, Table};
+use mbm_data::{Ahead, Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Prepared, Sample, Table, write_file};
 use mbm_model::FrozenEncoder;
 
 use crate::error::Error;
@@ -209,10 +209,10 @@ impl Embedding<'_> {
         let dataset = self.predictor.reading(table, self.inputs)?;
         let towers = self.shown();
         let n_rows = dataset.table.n_rows();
+        let (parts, _lock) = self.parts(&dataset)?;
         // A name that cannot be written is better known now.
         let aside = aside(self.output, ".tmp");
         let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
-        let parts = self.parts(&dataset)?;
         let frozen = self.predictor.frozen_encoders()?;
         let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
         let mut prepared = Prepared::default();
@@ -220,7 +220,7 @@ impl Embedding<'_> {
         for start in (0..n_rows).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let rows: Vec<usize> = (start..(start + PART).min(n_rows)).collect();
-            if path.is_file() {
+            if self.is_found(&path, &dataset, &rows, &towers)? {
                 n_found += rows.len();
             } else {
                 let mut vectors = Vec::with_capacity(rows.len());
@@ -232,7 +232,7 @@ impl Embedding<'_> {
                     vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
                     observe(start + vectors.len(), n_rows);
                 }
-                write_part(&path, &vectors, &towers).map_err(Error::io(&path))?;
+                write_part(&path, &vectors, &towers, prepared.media.hash_of(&rows)).map_err(Error::io(&path))?;
             }
             observe(start + rows.len(), n_rows);
         }
@@ -260,21 +260,35 @@ impl Embedding<'_> {
         }
     }
 
-    /// The folder of parts: what an earlier run left, if it was of the same model, table and inputs; else a new one.
-    fn parts(&self, dataset: &Dataset) -> Result<PathBuf, Error> {
+    /// Whether an earlier run left the vectors of rows, and the files that these name are the same ones still.
+    fn is_found(&self, path: &Path, dataset: &Dataset, rows: &[usize], towers: &[(usize, Tower)]) -> Result<bool, Error> {
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let media = dataset.media_files(rows)?.hash_of(rows);
+        Ok(read_part(path, rows.len(), towers, Some(media))?.is_some())
+    }
+
+    /// The folder of parts: what an earlier run left, if it was of the same model, table and inputs; else a new one. Nobody else writes
+    /// there.
+    fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
         let folder = aside(self.output, ".parts");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let lock = Lock::of(&folder)?;
         let path = folder.join("parts.json");
         let of =
             serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
         if std::fs::read_to_string(&path).is_ok_and(|found| found == of) {
-            return Ok(folder);
+            return Ok((folder, lock));
         }
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(Error::io(&folder))?;
+        for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let part = entry.map_err(Error::io(&folder))?.path();
+            if part.extension().is_some_and(|ending| ending == "f32") {
+                std::fs::remove_file(&part).map_err(Error::io(&part))?;
+            }
         }
-        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        std::fs::write(&path, of).map_err(Error::io(&path))?;
-        Ok(folder)
+        write_file(&path, of.as_bytes())?;
+        Ok((folder, lock))
     }
 
     fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
@@ -282,7 +296,11 @@ impl Embedding<'_> {
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);
-            for (at, vectors) in read_part(&path, n_rows, towers)?.into_iter().enumerate() {
+            let part = read_part(&path, n_rows, towers, None)?.ok_or_else(|| Error::Damaged {
+                path: path.clone(),
+                message: "its bytes are not those that were written; run the same command again".to_owned(),
+            })?;
+            for (at, vectors) in part.into_iter().enumerate() {
                 let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
                 let vectors = vectors.into_iter().map(|it| it.map_or(Value::Null, Value::Vector));
                 writer.write(row.iter().map(text_value).chain(vectors).collect())?;
@@ -319,35 +337,40 @@ fn aside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// For each row and tower, 1 and its values, or 0 and as many zeros.
-fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)]) -> std::io::Result<()> {
+/// For each row and tower, 1 and its values, or 0 and as many zeros; then a hash of the media files that these were made from, and one
+/// of all that.
+fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
     let aside = aside(path, ".tmp");
-    let mut out = BufWriter::new(File::create(&aside)?);
+    let mut out = Vec::new();
     for row in vectors {
         for (at, tower) in towers {
             let absent = vec![0.0; tower.width];
             let values = row[*at].as_ref().unwrap_or(&absent);
             let there = f32::from(u8::from(row[*at].is_some()));
             for value in [&there].into_iter().chain(values) {
-                out.write_all(&value.to_le_bytes())?;
+                out.extend(value.to_le_bytes());
             }
         }
     }
-    out.flush()?;
-    out.get_ref().sync_all()?;
+    out.extend(media.to_le_bytes());
+    out.extend(mbm_data::hash(&out).to_le_bytes());
+    let mut file = File::create(&aside)?;
+    file.write_all(&out)?;
+    file.sync_all()?;
     std::fs::rename(&aside, path)
 }
 
-fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)]) -> Result<Vec<Vectors>, Error> {
+/// The vectors of a part; none where it is not as it was written, or was made from other media files than `media` says.
+fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Option<u64>) -> Result<Option<Vec<Vectors>>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let values: Vec<f32> = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
-    if values.len() != n_rows * width {
-        return Err(Error::Damaged {
-            path: path.to_path_buf(),
-            message: "not as long as it should be; remove it and go on".to_owned(),
-        });
+    let Some((hashed, hash)) = bytes.split_last_chunk::<8>() else { return Ok(None) };
+    let Some((values, of_media)) = hashed.split_last_chunk::<8>() else { return Ok(None) };
+    let is_whole = mbm_data::hash(hashed).to_le_bytes() == *hash && values.len() == 4 * n_rows * width;
+    if !is_whole || media.is_some_and(|media| media.to_le_bytes() != *of_media) {
+        return Ok(None);
     }
+    let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let row = |values: &[f32]| {
         let mut rest = values;
         let tower = |(_, tower): &(usize, Tower)| {
@@ -357,5 +380,30 @@ fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)]) -> Result<Ve
         };
         towers.iter().map(tower).collect()
     };
-    Ok(values.chunks(width).map(row).collect())
+    Ok(Some(values.chunks(width).map(row).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_damaged_or_was_made_from_other_files_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.f32");
+        let towers = [(0, Tower { input: None, width: 2 })];
+        let vectors = vec![vec![Some(vec![0.5, -1.0])], vec![None]];
+        write_part(&path, &vectors, &towers, 7).unwrap();
+        let read = |media| read_part(&path, 2, &towers, media).unwrap();
+        assert_eq!((read(Some(7)), read(None), read(Some(8))), (Some(vectors.clone()), Some(vectors), None));
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read(Some(7)), None, "byte {at}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(read(None), None, "{at} bytes");
+        }
+    }
 }

@@ -42,8 +42,11 @@ pub enum Error {
         message: String,
     },
     /// A run folder that holds a run.
-    #[error("{} already holds a run; go on with --resume, or name another --output-directory", .0.display())]
+    #[error("{} already holds a run; go on with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
     RunExists(PathBuf),
+    /// No folder holds a run that could go on.
+    #[error("{}: no run to go on with; name its folder with --output-directory", .0.display())]
+    NothingToResume(PathBuf),
     /// Going on with another config or dataset.
     #[error("{} cannot go on: {reason}", folder.display())]
     CannotResume {

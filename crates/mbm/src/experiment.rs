@@ -8,23 +8,27 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Ahead, Augmentation, Batch, Dataset, FaultReport, FeatureCache, Field, Loading, Payload, Split, Table, fit, load,
+    Ahead, Augmentation, Batch, Dataset, FaultReport, FeatureCache, Featurize, Field, Loading, MediaFiles, Payload, Split, Table,
+    fit, load, put_in_place, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Fused, Model, ModelSpec, in_pool};
-use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
+use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::OutputFeature;
-use crate::describe::{Description, peak_memory};
+use crate::describe::{Description, Sources, media_of, peak_memory, replaced};
 use crate::error::Error;
 use crate::head::{Examples, FittedOn, Head, sampled};
 use crate::plan::Plan;
 use crate::predictor::{Predictor, decodings, to_vec};
 use crate::report::{Measured, write_report};
+use crate::run_folder::{
+    CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
+};
 use crate::subsets::{Subset, parts, subsets};
 use crate::suspect::explained;
-use crate::write::{Value, Writer};
+use crate::write::{Format, Value, Writer};
 
 /// A plan, a dataset and where the run goes.
 #[derive(Debug, Clone)]
@@ -33,21 +37,12 @@ pub struct Experiment {
     pub plan: Plan,
     /// A file or folder that mbm reads.
     pub dataset: PathBuf,
-    /// The run folder.
+    /// The run folder, or what the names of numbered ones begin with.
     pub folder: PathBuf,
     /// Whether a run may be there already.
     pub start: Start,
     /// Where features of encoders that are not trained are kept for later runs.
     pub cache: Option<FeatureCache>,
-}
-
-/// How a run folder is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// It must hold no run.
-    New,
-    /// A run that is there goes on from its last checkpoint.
-    Resume,
 }
 
 /// What happens in a run, for whoever shows it.
@@ -86,6 +81,16 @@ pub struct Outcome {
     pub peak_memory: Option<u64>,
 }
 
+/// What there is before training.
+struct Ready {
+    dataset: Dataset,
+    rows: Rows,
+    faults: FaultReport,
+    media: MediaFiles,
+    /// For each input that is encoded ahead, what its features depend on.
+    encoders: BTreeMap<String, String>,
+}
+
 /// Rows by role.
 pub(crate) struct Rows {
     pub train: Vec<usize>,
@@ -99,14 +104,22 @@ impl Experiment {
     /// # Errors
     /// Data, settings that do not fit them, a run folder that is taken, a disk that is full.
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
+        let entered = RunFolder::enter(&self.folder, self.start)?;
+        let here = Self { folder: entered.path.clone(), ..self.clone() };
+        here.run_in(&entered, stop, observe)
+    }
+
+    fn run_in(&self, entered: &RunFolder, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
-        let holds_run = self.enter()?;
         observe(Happening::Stage("reading the dataset"));
         let table = Table::read(&self.dataset)?;
         let description = Description::new(&self.plan, &self.dataset, &table);
-        description.check_or_write(&self.folder, holds_run)?;
-        let (dataset, rows, faults) = self.prepare(table, &device, observe)?;
+        let before = if entered.resumes { Some(Description::read(&self.folder)?) } else { None };
+        before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
+        let ready = self.prepare(table, &device, entered.resumes, observe)?;
+        self.begin(entered, description, before.as_ref(), &ready)?;
+        let Ready { dataset, rows, faults, .. } = ready;
         observe(Happening::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
         let spec = self.spec(&dataset, &rows.train)?;
         let (model, progress, ending) = self.train(&spec, &dataset, &rows, &device, stop, observe)?;
@@ -114,8 +127,8 @@ impl Experiment {
         let mut predictor = self.predictor(&spec, &dataset, model, device);
         observe(Happening::Stage("fitting the heads"));
         predictor.heads = fit_heads(&predictor, &spec, &dataset, &rows)?;
-        Bundle::write(&predictor, &self.folder.join("model"))?;
-        self.write_json("training_statistics.json", &serde_json::json!({ "epochs": progress.history }))?;
+        Bundle::write(&predictor, &self.folder.join(MODEL))?;
+        self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
         let mut outcome = Outcome {
             folder: self.folder.clone(),
             ending,
@@ -133,24 +146,32 @@ impl Experiment {
         Ok(outcome)
     }
 
-    /// Makes the folder; whether a run is there to go on with. A run that failed before its first checkpoint is none.
-    fn enter(&self) -> Result<bool, Error> {
-        let holds_run = self.checkpoints().exist() || self.folder.join("model").exists();
-        if holds_run && self.start == Start::New {
-            return Err(Error::RunExists(self.folder.clone()));
+    /// Says in the folder what a new run is made from; of one that goes on, compares it.
+    fn begin(
+        &self,
+        entered: &RunFolder,
+        description: Description,
+        before: Option<&Description>,
+        ready: &Ready,
+    ) -> Result<(), Error> {
+        let sources = Sources::new(&ready.dataset, ready.encoders.clone(), &ready.media);
+        if let Some(before) = before {
+            if let Some(file) = ready.media.first_change(&media_of(&self.folder)?, &ready.dataset)? {
+                return Err(replaced(&self.folder, &file));
+            }
+            return before.sources.as_ref().map_or(Ok(()), |before| sources.check(before, &self.folder));
         }
-        std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
-        Ok(holds_run)
+        entered.make_room()?;
+        Description { sources: Some(sources), ..description }.write(&self.folder, &ready.media)?;
+        Ok(write_file(&self.folder.join(CONFIG), self.plan.to_yaml().as_bytes())?)
     }
 
     /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded on the way.
-    fn prepare(
-        &self,
-        table: Table,
-        device: &Device,
-        observe: &mut dyn FnMut(Happening),
-    ) -> Result<(Dataset, Rows, FaultReport), Error> {
+    fn prepare(&self, table: Table, device: &Device, resumes: bool, observe: &mut dyn FnMut(Happening)) -> Result<Ready, Error> {
         let (mut dataset, roles) = fitted(&self.plan, table)?;
+        if resumes && let Some(file) = media_of(&self.folder)?.first_of_other_size(&dataset)? {
+            return Err(replaced(&self.folder, &file));
+        }
         let frozen = self.frozen_encoders(&dataset, device)?;
         let cache = self.cache.as_ref();
         let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, cache)).collect();
@@ -171,7 +192,9 @@ impl Experiment {
         if rows.train.is_empty() {
             return Err(Error::Unfit("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
         }
-        Ok((dataset, rows, prepared.faults))
+        let name = |input: usize| self.plan.config.input_features[input].name().to_owned();
+        let encoders = frozen.iter().map(|(input, encoder)| (name(*input), hexadecimal(&encoder.key()))).collect();
+        Ok(Ready { dataset, rows, faults: prepared.faults, media: prepared.media, encoders })
     }
 
     /// The encoders that training does not change, by input.
@@ -182,10 +205,6 @@ impl Experiment {
             |(at, field): (usize, &Field)| FrozenEncoder::of(&spec, at, &field.preprocessor, device).map(|it| Some((at, it?)));
         let found = inputs.iter().enumerate().map(frozen).collect::<Result<Vec<_>, _>>().map_err(TrainError::from)?;
         Ok(found.into_iter().flatten().collect())
-    }
-
-    fn checkpoints(&self) -> Checkpoints {
-        Checkpoints { folder: self.folder.join("checkpoints") }
     }
 
     fn spec(&self, dataset: &Dataset, train_rows: &[usize]) -> Result<ModelSpec, Error> {
@@ -204,7 +223,7 @@ impl Experiment {
     ) -> Result<(Model, Progress, Ending), Error> {
         let config = &self.plan.config;
         let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
-        let checkpoints = self.checkpoints();
+        let checkpoints = checkpoints(&self.folder);
         let training = Training {
             spec,
             dataset,
@@ -291,7 +310,7 @@ impl Experiment {
         let scored = predictor.score(dataset, measured_rows)?;
         let statistics: BTreeMap<String, BTreeMap<String, f64>> =
             predictor.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
-        self.write_json("test_statistics.json", &serde_json::to_value(&statistics).unwrap_or_default())?;
+        self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
         let parts = parts(&predictor.inputs);
         let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows, &parts)?;
         observe(Happening::Stage("writing predictions and report"));
@@ -305,14 +324,15 @@ impl Experiment {
             subsets: &subsets,
             history: &progress.history,
         };
-        write_report(&self.folder.join("report.html"), self, predictor, dataset, &measured, outcome)?;
+        write_report(&self.folder.join(REPORT), self, predictor, dataset, &measured, outcome)?;
         Ok(statistics)
     }
 
     fn write_predictions(&self, predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<(), Error> {
         let mut columns = vec![crate::write::Column::number("row")];
         columns.extend(predictor.columns());
-        let mut writer = Writer::create(&self.folder.join("predictions.parquet"), columns)?;
+        let (path, aside) = (self.folder.join(PREDICTIONS), self.folder.join(format!("{PREDICTIONS}.tmp")));
+        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
         for chunk in rows.chunks(predictor.batch_size()) {
             let predicted = predictor.predict_rows(dataset, chunk, &mut FaultReport::default())?;
             for (row_idx, mut values) in chunk.iter().zip(predicted) {
@@ -320,7 +340,8 @@ impl Experiment {
                 writer.write(values)?;
             }
         }
-        writer.finish()
+        writer.finish()?;
+        Ok(put_in_place(&aside, &path)?)
     }
 
     fn write_json(&self, name: &str, value: &serde_json::Value) -> Result<(), Error> {
@@ -329,8 +350,11 @@ impl Experiment {
 }
 
 pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Error> {
-    let text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    std::fs::write(path, text).map_err(Error::io(path))
+    Ok(write_file(path, &serde_json::to_vec_pretty(value).unwrap_or_default())?)
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The dataset with its features fitted on the training rows, and each row's role.

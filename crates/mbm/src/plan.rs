@@ -102,12 +102,10 @@ impl Plan {
 
     /// The model for fitted features; `class_counts` has the training rows of each class for each output, or is empty where
     /// nothing will be trained.
-    pub(crate) fn model_spec(
-        &self,
-        inputs: &[Field],
-        outputs: &[Field],
-        class_counts: &[Vec<usize>],
-    ) -> Result<ModelSpec, Error> {
+    ///
+    /// # Errors
+    /// Settings that do not fit the features.
+    pub fn model_spec(&self, inputs: &[Field], outputs: &[Field], class_counts: &[Vec<usize>]) -> Result<ModelSpec, Error> {
         let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
             name: feature.name().to_owned(),
             encoder: feature.encoder(),

@@ -100,7 +100,7 @@ impl Predictor {
     /// # Errors
     /// A folder that is no bundle, or a damaged one.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Bundle::read(path)?.into_predictor(mbm_model::device())
+        Bundle::open(path, &mbm_model::device())
     }
 
     /// Each output's predictions for a batch: `[outputs][rows]`.

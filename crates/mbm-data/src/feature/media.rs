@@ -33,7 +33,7 @@ fn cannot_read(name: &str, error: &std::io::Error) -> Fault {
 }
 
 /// Puts the file's name before what its decoder said.
-pub(super) fn named(cell: &Cell, fault: Fault) -> Fault {
+pub(crate) fn named(cell: &Cell, fault: Fault) -> Fault {
     match cell {
         Cell::Text(name) => Fault::new(fault.cause, format!("{name}: {}", fault.detail)),
         _ => fault,

@@ -30,6 +30,7 @@ pub use date::{DatePreprocessing, FittedDate, parse_date};
 pub(crate) use embedding::items;
 pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
 pub use image::{FittedImage, ImagePreprocessing, Standardization};
+pub(crate) use media::named;
 pub use number::{FittedNumber, Normalization, NumberPreprocessing};
 pub use set::{FittedSet, SetPreprocessing};
 pub use target_text::{FittedTargetText, TargetTextPreprocessing};

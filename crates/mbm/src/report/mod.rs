@@ -86,7 +86,7 @@ pub(crate) fn write_report(
     }
     page.section("Cells that could not be read", &faults(outcome));
     page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
-    std::fs::write(path, page.finish()).map_err(Error::io(path))
+    Ok(mbm_data::write_file(path, page.finish().as_bytes())?)
 }
 
 fn metrics(measured: &Measured) -> String {

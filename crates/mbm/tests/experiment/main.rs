@@ -4,6 +4,7 @@
 mod degenerate;
 mod pretrained;
 mod retrieval;
+mod runs;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -227,7 +228,9 @@ fn a_damaged_bundle_is_an_error_that_names_the_file() {
         let error = Predictor::open(&results).err().unwrap().to_string();
         assert!(error.contains("weights.safetensors"), "{n_bytes} bytes: {error}");
     }
+    std::fs::write(&weights, &whole).unwrap();
     std::fs::write(results.join("model/bundle.json"), "{").unwrap();
+    runs::seal(&results);
     assert!(Predictor::open(&results).err().unwrap().to_string().contains("bundle.json: not a bundle"));
     assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("name a run folder"));
 }
@@ -288,6 +291,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         }
         std::fs::write(&bundle, tree.to_string()).unwrap();
         std::fs::write(&weights, bytes).unwrap();
+        runs::seal(results);
         if let Ok(predictor) = Predictor::open(results) {
             let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
             let _ = predictor.predict(table_from_json(row).unwrap(), Unreadable::Missing, &mut writer);

@@ -184,6 +184,21 @@ fn a_stopped_run_with_adapters_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn weights_of_a_frozen_encoder_that_were_replaced_are_named_when_a_run_is_to_go_on() {
+    let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
+    let stopped = experiment(&table, weights.path(), &results.path().join("run"), "trainable: false");
+    let stop = AtomicBool::new(true);
+    stopped.run(&stop, &mut |_| ()).unwrap();
+    let path = weights.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = Experiment { start: Start::Resume, ..stopped }.run(&AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
+    assert!(error.contains("the weights of input 'notes' are not those of the run"), "{error}");
+}
+
+#[test]
 fn random_changes_before_a_frozen_encoder_are_refused() {
     let text = "
 input_features:

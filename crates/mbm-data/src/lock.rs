@@ -1,0 +1,52 @@
+//! The right to write to a place, for one process at a time. The system gives it back when the process ends, however it ends.
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::DataError;
+
+/// A place that no other process writes to until this is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of a folder, a file in it that is made where there is none.
+    ///
+    /// # Errors
+    /// [`DataError::Busy`] where another process has it; a folder that cannot be written to.
+    pub fn of(folder: &Path) -> Result<Self, DataError> {
+        let path = folder.join("lock");
+        loop {
+            let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(DataError::io(&path))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(DataError::Busy { path: folder.to_path_buf() }),
+                Err(TryLockError::Error(source)) => return Err(DataError::Io { path, source }),
+            }
+            // The holder before may have removed the folder meanwhile, and this file with it.
+            let is_there = std::fs::metadata(&path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
+            if is_there.unwrap_or(false) {
+                return Ok(Self { _file: file });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_of_a_folder_is_refused_until_the_first_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Lock::of(folder.path()).unwrap();
+        let error = Lock::of(folder.path()).unwrap_err();
+        assert!(matches!(error, DataError::Busy { .. }), "{error}");
+        assert!(error.to_string().contains("another process is writing here"), "{error}");
+        drop(first);
+        Lock::of(folder.path()).unwrap();
+    }
+}

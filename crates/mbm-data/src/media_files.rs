@@ -1,0 +1,174 @@
+//! What the pictures and sounds were that a table names: size and hash of each file, as it was read. A run that goes on compares.
+//!
+//! A cell's text names the file, so a number for each row and feature is enough to name the first that has changed; a million files take
+//! 16 MB. Times are not kept: a copy of the same files is as good.
+//!
+//! `mbmmedi1`, rows, features, for each row and feature size and XXH3 (zeros where the cell names no file that can be read), XXH3 of all
+//! that: numbers of 64 bits, little-endian.
+
+use std::path::Path;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Cell, DataError, Dataset};
+
+const MAGIC: &[u8; 8] = b"mbmmedi1";
+/// Bytes before the files and behind them.
+const HEAD: usize = 24;
+const TAIL: usize = 8;
+
+/// Sizes and hashes of the files that a table names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MediaFiles {
+    /// Features that are read from files.
+    n_features: usize,
+    /// By row, and in it by feature.
+    files: Vec<FileHash>,
+}
+
+/// A file's content; zeros where there was none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct FileHash {
+    n_bytes: u64,
+    hash: u64,
+}
+
+impl FileHash {
+    pub fn of(content: &[u8]) -> Self {
+        Self { n_bytes: content.len() as u64, hash: xxh3_64(content) }
+    }
+}
+
+impl MediaFiles {
+    /// Whether no cell names a file.
+    pub fn is_empty(&self) -> bool {
+        self.files.iter().all(|file| *file == FileHash::default())
+    }
+
+    /// Keeps the files of a row, one a feature that is read from files.
+    pub(crate) fn set(&mut self, row_idx: usize, files: &[FileHash]) {
+        self.n_features = files.len();
+        let start = row_idx * files.len();
+        self.files.resize(self.files.len().max(start + files.len()), FileHash::default());
+        self.files[start..start + files.len()].copy_from_slice(files);
+    }
+
+    /// One number that changes with any of the files.
+    pub fn hash(&self) -> u64 {
+        xxh3_64(&self.body())
+    }
+
+    /// One number for the files of some rows.
+    pub fn hash_of(&self, rows: &[usize]) -> u64 {
+        let files = rows.iter().flat_map(|row_idx| {
+            let start = row_idx * self.n_features;
+            self.files.get(start..start + self.n_features).unwrap_or_default()
+        });
+        xxh3_64(&files.flat_map(|file| [file.n_bytes, file.hash]).flat_map(u64::to_le_bytes).collect::<Vec<u8>>())
+    }
+
+    fn body(&self) -> Vec<u8> {
+        let n_rows = self.files.len() / self.n_features.max(1);
+        let numbers = [n_rows as u64, self.n_features as u64].into_iter();
+        let numbers = numbers.chain(self.files.iter().flat_map(|file| [file.n_bytes, file.hash]));
+        MAGIC.iter().copied().chain(numbers.flat_map(u64::to_le_bytes)).collect()
+    }
+
+    /// Writes them as one file.
+    ///
+    /// # Errors
+    /// A disk that is full.
+    pub fn write(&self, path: &Path) -> Result<(), DataError> {
+        let mut bytes = self.body();
+        bytes.extend(xxh3_64(&bytes).to_le_bytes());
+        crate::write_file(path, &bytes)
+    }
+
+    /// Reads what [`MediaFiles::write`] wrote.
+    ///
+    /// # Errors
+    /// A file that is not there, or not as it was written.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+        parse(&bytes).ok_or_else(|| {
+            DataError::damaged(path, "its bytes are not those that were written; begin the run anew with --overwrite")
+        })
+    }
+
+    /// The first file that is not the one of a run before, as `row 17: photos/3.png`.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn first_change(&self, before: &Self, dataset: &Dataset) -> Result<Option<String>, DataError> {
+        let n_features = before.n_features.max(self.n_features);
+        let at = |files: &Self, at: usize| files.files.get(at).copied().unwrap_or_default();
+        let changed = (0..before.files.len().max(self.files.len())).find(|idx| at(self, *idx) != at(before, *idx));
+        changed.map(|idx| dataset.media_cell(idx / n_features, idx % n_features)).transpose()
+    }
+
+    /// The first file that has another size now, or is gone; none of them is opened.
+    ///
+    /// # Errors
+    /// A temporary file that fails.
+    pub fn first_of_other_size(&self, dataset: &Dataset) -> Result<Option<String>, DataError> {
+        let columns = dataset.media_columns();
+        if columns.len() != self.n_features {
+            return Ok(None);
+        }
+        for (row_idx, files) in self.files.chunks(self.n_features.max(1)).enumerate().take(dataset.table.n_rows()) {
+            let row = dataset.table.row(row_idx)?;
+            for (feature, (column, file)) in columns.iter().zip(files).enumerate() {
+                let Some(Cell::Text(name)) = column.map(|at| &row[at]).filter(|_| *file != FileHash::default()) else { continue };
+                let metadata = std::fs::metadata(dataset.table.folder.join(name.trim()));
+                if metadata.map_or(true, |metadata| metadata.len() != file.n_bytes) {
+                    return dataset.media_cell(row_idx, feature).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<MediaFiles> {
+    let word = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (body, tail) = bytes.split_at_checked(bytes.len().checked_sub(TAIL)?)?;
+    if !body.starts_with(MAGIC) || xxh3_64(body).to_le_bytes() != *tail {
+        return None;
+    }
+    let (n_rows, n_features) = (usize::try_from(word(8)?).ok()?, usize::try_from(word(16)?).ok()?);
+    let files = body.get(HEAD..)?;
+    if n_rows.checked_mul(n_features)?.checked_mul(16)? != files.len() {
+        return None;
+    }
+    let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let file = |pair: &[[u8; 8]]| FileHash { n_bytes: number(&pair[0]), hash: number(&pair[1]) };
+    Some(MediaFiles { n_features, files: files.as_chunks::<8>().0.chunks(2).map(file).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files() -> MediaFiles {
+        let mut files = MediaFiles::default();
+        files.set(0, &[FileHash::of(b"a"), FileHash::default()]);
+        files.set(2, &[FileHash::of(b"b"), FileHash::of(b"c")]);
+        files
+    }
+
+    #[test]
+    fn files_come_back_and_any_byte_that_changes_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("media.hashes");
+        files().write(&path).unwrap();
+        assert_eq!(MediaFiles::read(&path).unwrap(), files());
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            assert_eq!(parse(&bytes), None, "byte {at}");
+            assert_eq!(parse(&whole[..at]), None, "{at} bytes");
+        }
+        assert!(!files().is_empty() && MediaFiles::default().is_empty());
+    }
+}

@@ -1,0 +1,238 @@
+//! The folder of a run: who may write there, what a run leaves there, and which folder a run gets that was given none.
+
+use std::path::{Path, PathBuf};
+
+use mbm_data::{DataError, Lock, recover, remove};
+use mbm_train::Checkpoints;
+
+use crate::error::Error;
+
+/// How a run folder is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It must hold no run.
+    New,
+    /// The first free one of the folder, the folder with `-2` behind its name, `-3` and so on.
+    Numbered,
+    /// What a run left there goes; other files stay.
+    Overwrite,
+    /// A run that is there goes on from its last checkpoint.
+    Resume,
+    /// The last one of the numbered folders goes on.
+    ResumeLatest,
+}
+
+/// A run folder that no other process writes to.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    pub path: PathBuf,
+    /// Whether a run is there to go on with.
+    pub resumes: bool,
+    _lock: Lock,
+}
+
+/// What a run was made from, there before it has begun.
+pub(crate) const DESCRIPTION: &str = "description.json";
+pub(crate) const CONFIG: &str = "config.yaml";
+pub(crate) const MEDIA: &str = "media.hashes";
+
+/// What a run ends in.
+pub(crate) const MODEL: &str = "model";
+pub(crate) const TRAINING_STATISTICS: &str = "training_statistics.json";
+pub(crate) const TEST_STATISTICS: &str = "test_statistics.json";
+pub(crate) const PREDICTIONS: &str = "predictions.parquet";
+pub(crate) const REPORT: &str = "report.html";
+const RESULTS: [&str; 5] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT];
+
+/// What lies in the folder of checkpoints; versions before kept the best model beside the last checkpoint.
+const CHECKPOINTS: &str = "checkpoints";
+const IN_CHECKPOINTS: [&str; 3] = ["last", "best.safetensors", "best.tmp.safetensors"];
+
+/// Endings of what is on its way into its place, and out of it.
+const ENDINGS: [&str; 3] = ["", ".tmp", ".old"];
+
+impl RunFolder {
+    /// Takes the folder that `start` means, or says why it cannot be had.
+    pub fn enter(folder: &Path, start: Start) -> Result<Self, Error> {
+        choose(folder, start, holds_run, Self::take)
+    }
+
+    fn take(folder: &Path, start: Start) -> Result<Self, Error> {
+        std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        let lock = Lock::of(folder)?;
+        let holds_run = holds_run(folder);
+        if holds_run && matches!(start, Start::New | Start::Numbered) {
+            return Err(Error::RunExists(folder.to_path_buf()));
+        }
+        let checkpoints = checkpoints(folder);
+        let resumes = matches!(start, Start::Resume | Start::ResumeLatest) && holds_run;
+        if resumes && !checkpoints.exist() {
+            let reason = "it holds no checkpoint; begin anew with --overwrite".to_owned();
+            return Err(Error::CannotResume { folder: folder.to_path_buf(), reason });
+        }
+        if resumes {
+            checkpoints.recover()?;
+            recover(&folder.join(MODEL))?;
+        }
+        Ok(Self { path: folder.to_path_buf(), resumes, _lock: lock })
+    }
+
+    /// Makes room for a run that is about to begin: once what it is made from has been read, so that a mistake costs no earlier run.
+    pub fn make_room(&self) -> Result<(), Error> {
+        let leftovers = |folder: &Path, names: &[&str]| {
+            let paths = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}{ending}"))));
+            paths.map(|path| remove(&path).map_err(Error::io(path))).collect::<Result<Vec<()>, Error>>()
+        };
+        if self.resumes {
+            return Ok(());
+        }
+        let checkpoints = self.path.join(CHECKPOINTS);
+        if checkpoints.is_symlink() {
+            // The link is the run's, what it leads to may not be.
+            remove(&checkpoints).map_err(Error::io(&checkpoints))?;
+        } else {
+            leftovers(&checkpoints, &IN_CHECKPOINTS)?;
+        }
+        leftovers(&self.path, &RESULTS)?;
+        leftovers(&self.path, &[DESCRIPTION, CONFIG, MEDIA])?;
+        Ok(())
+    }
+}
+
+/// Takes the folder that `start` means: by `take`, which has the last word on whether it is free.
+pub(crate) fn choose<T>(
+    folder: &Path,
+    start: Start,
+    holds_run: impl Fn(&Path) -> bool,
+    take: impl Fn(&Path, Start) -> Result<T, Error>,
+) -> Result<T, Error> {
+    match start {
+        Start::New | Start::Overwrite | Start::Resume => take(folder, start),
+        Start::ResumeLatest => {
+            let latest = numbers(folder).into_iter().rev().map(|number| numbered(folder, number)).find(|path| holds_run(path));
+            take(&latest.ok_or_else(|| Error::NothingToResume(folder.to_path_buf()))?, Start::Resume)
+        }
+        Start::Numbered => {
+            let mut number = numbers(folder).last().copied().unwrap_or(1);
+            loop {
+                match take(&numbered(folder, number), start) {
+                    Err(Error::RunExists(_) | Error::Data(DataError::Busy { .. })) => number += 1,
+                    taken => return taken,
+                }
+            }
+        }
+    }
+}
+
+/// The checkpoints of the run in a folder.
+pub(crate) fn checkpoints(folder: &Path) -> Checkpoints {
+    Checkpoints { folder: folder.join(CHECKPOINTS) }
+}
+
+/// Whether a run left anything but what it was to be made from.
+pub(crate) fn holds_run(folder: &Path) -> bool {
+    let is_there = |path: PathBuf| std::fs::symlink_metadata(path).is_ok();
+    let in_checkpoints = IN_CHECKPOINTS.map(|name| folder.join(CHECKPOINTS).join(name));
+    let results = RESULTS.map(|name| folder.join(name));
+    let mut places = in_checkpoints.into_iter().chain(results).flat_map(|path| {
+        let mut old = path.clone().into_os_string();
+        old.push(".old");
+        [path, PathBuf::from(old)]
+    });
+    places.any(is_there)
+}
+
+fn numbered(folder: &Path, number: u64) -> PathBuf {
+    if number == 1 {
+        return folder.to_path_buf();
+    }
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    folder.with_file_name(name)
+}
+
+/// The numbers of the folders that are there, rising; the folder itself is number 1.
+fn numbers(folder: &Path) -> Vec<u64> {
+    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let number = |entry: std::fs::DirEntry| {
+        let rest = entry.file_name().to_str()?.strip_prefix(name)?.to_owned();
+        if rest.is_empty() { Some(1) } else { rest.strip_prefix('-')?.parse::<u64>().ok().filter(|it| *it > 1) }
+    };
+    // A parent that is not there, or cannot be read, has no folders to choose from.
+    let mut found: Vec<u64> = std::fs::read_dir(parent).into_iter().flatten().flatten().filter_map(number).collect();
+    found.sort_unstable();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finish(folder: &Path) {
+        std::fs::write(folder.join(REPORT), "").unwrap();
+    }
+
+    #[test]
+    fn runs_without_a_folder_get_one_after_the_other_and_the_last_goes_on() {
+        let results = tempfile::tempdir().unwrap();
+        let base = results.path().join("deep/houses");
+        let name = |entered: &RunFolder| entered.path.file_name().unwrap().to_str().unwrap().to_owned();
+        let first = RunFolder::enter(&base, Start::Numbered).unwrap();
+        let second = RunFolder::enter(&base, Start::Numbered).unwrap();
+        assert_eq!([name(&first), name(&second)], ["houses", "houses-2"], "one that is in use is passed over");
+        finish(&second.path);
+        drop((first, second));
+        let third = RunFolder::enter(&base, Start::Numbered).unwrap();
+        assert_eq!(name(&third), "houses-3");
+        drop(third);
+        assert_eq!(name(&RunFolder::enter(&base, Start::Numbered).unwrap()), "houses-3", "it holds no run yet");
+        let error = RunFolder::enter(&base, Start::ResumeLatest).unwrap_err().to_string();
+        assert!(error.contains("houses-2 cannot go on: it holds no checkpoint"), "{error}");
+        let error = RunFolder::enter(&results.path().join("tips"), Start::ResumeLatest).unwrap_err().to_string();
+        assert!(error.contains("no run to go on with"), "{error}");
+    }
+
+    #[test]
+    fn two_processes_never_have_one_folder() {
+        let results = tempfile::tempdir().unwrap();
+        let first = RunFolder::enter(results.path(), Start::New).unwrap();
+        for start in [Start::New, Start::Overwrite, Start::Resume] {
+            let error = RunFolder::enter(results.path(), start).unwrap_err();
+            assert!(matches!(error, Error::Data(DataError::Busy { .. })), "{error}");
+        }
+        drop(first);
+        RunFolder::enter(results.path(), Start::New).unwrap();
+    }
+
+    #[test]
+    fn a_stale_best_model_is_a_run_that_is_not_overwritten_unasked() {
+        let results = tempfile::tempdir().unwrap();
+        let checkpoints = results.path().join(CHECKPOINTS);
+        std::fs::create_dir(&checkpoints).unwrap();
+        std::fs::write(checkpoints.join("best.safetensors"), "stale").unwrap();
+        assert!(matches!(RunFolder::enter(results.path(), Start::New), Err(Error::RunExists(_))));
+        assert!(matches!(RunFolder::enter(results.path(), Start::Resume), Err(Error::CannotResume { .. })));
+        RunFolder::enter(results.path(), Start::Overwrite).unwrap().make_room().unwrap();
+        assert!(!holds_run(results.path()));
+    }
+
+    #[test]
+    fn making_room_removes_what_runs_leave_and_nothing_else() {
+        let (results, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let own =
+            ["model/bundle.json", "checkpoints/last/model.bpk", "checkpoints/last.old/x", "report.html", "config.yaml", MEDIA];
+        let foreign = ["notes.txt", "checkpoints/mine", "model-of-others/a", "report.html.bak"];
+        for name in own.iter().chain(&foreign) {
+            let path = results.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::fs::write(elsewhere.path().join("kept"), "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), results.path().join("model.old")).unwrap();
+        RunFolder::enter(results.path(), Start::Overwrite).unwrap().make_room().unwrap();
+        assert!(own.iter().all(|name| !results.path().join(name).exists()));
+        assert!(foreign.iter().all(|name| results.path().join(name).exists()));
+        assert!(elsewhere.path().join("kept").exists() && !results.path().join("model.old").is_symlink());
+    }
+}
