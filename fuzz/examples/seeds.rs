@@ -5,7 +5,12 @@ use std::path::PathBuf;
 
 fn main() -> std::io::Result<()> {
     let corpus = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "fuzz/corpus".to_owned()));
-    for (name, seeds) in [("index", mbm_fuzz::index::seeds())] {
+    let targets = [
+        ("bundle", mbm_fuzz::bundle::seeds()),
+        ("checkpoint", mbm_fuzz::checkpoint::seeds()),
+        ("index", mbm_fuzz::index::seeds()),
+    ];
+    for (name, seeds) in targets {
         let folder = corpus.join(name);
         std::fs::create_dir_all(&folder)?;
         for (number, seed) in seeds.iter().enumerate() {

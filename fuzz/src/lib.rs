@@ -5,6 +5,8 @@
 //! recomputes it.
 
 pub mod body;
+pub mod bundle;
+pub mod checkpoint;
 pub mod config;
 pub mod filter;
 pub mod form;
@@ -22,6 +24,8 @@ pub type Target = fn(&[u8]);
 /// All targets by name; each has a folder of inputs in `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body::run),
+    ("bundle", bundle::run),
+    ("checkpoint", checkpoint::run),
     ("config", config::run),
     ("filter", filter::run),
     ("form", form::run),

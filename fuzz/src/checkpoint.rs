@@ -1,0 +1,75 @@
+//! Any bytes in place of a file of a checkpoint, with hashes that fit them: an error or a state to go on from, never a panic.
+
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mbm::{Event, Experiment, Happening, Plan, Predictor, Start};
+use mbm_data::Manifest;
+use mbm_train::Checkpoints;
+
+const CONFIG: &str = "
+input_features: [{name: size, type: number}]
+output_features: [{name: kind, type: category}]
+combiner: {type: concat, num_fc_layers: 1, output_size: 4}
+trainer: {epochs: 3, batch_size: 8, average_epochs: 2, steps_per_checkpoint: 1}
+";
+
+/// A run that was stopped in its second epoch.
+fn template() -> &'static Path {
+    static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let make = || {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let rows: String = (0..40).map(|at| format!("{at},{}\n", ["a", "b"][at % 2])).collect();
+        let dataset = folder.path().join("rows.csv");
+        std::fs::write(&dataset, format!("size,kind\n{rows}")).expect("a table");
+        let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
+        let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
+        let stop = AtomicBool::new(false);
+        let mut observe = |happening: Happening| {
+            if let Happening::Training(Event::Step { epoch: 1, .. }) = happening {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        experiment.run(&stop, &mut observe).expect("a run");
+        folder
+    };
+    FOLDER.get_or_init(make).path()
+}
+
+const FILES: [&str; 6] =
+    ["model.safetensors", "optimizer.bpk", "progress.json", "best.safetensors", "recent-0.safetensors", "manifest.json"];
+
+/// The files of the template as [`run`] takes them.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let seed = |(kind, name): (usize, &&str)| {
+        Some([&[kind as u8], &*std::fs::read(template().join("run/checkpoints/last").join(name)).ok()?].concat())
+    };
+    FILES.iter().enumerate().filter_map(seed).collect()
+}
+
+/// Reads the bytes.
+pub fn run(bytes: &[u8]) {
+    static PREDICTOR: OnceLock<Predictor> = OnceLock::new();
+    let predictor = PREDICTOR.get_or_init(|| Predictor::open(&template().join("run")).expect("a model"));
+    let Some((kind, content)) = bytes.split_first() else { return };
+    let name = FILES[usize::from(*kind) % FILES.len()];
+    let Ok(folder) = tempfile::tempdir() else { return };
+    let last = folder.path().join("last");
+    let _ = std::fs::create_dir(&last);
+    for file in FILES {
+        let _ = std::fs::copy(template().join("run/checkpoints/last").join(file), last.join(file));
+    }
+    let _ = std::fs::write(last.join(name), content);
+    if name != "manifest.json" && Manifest::seal(&last).is_err() {
+        return;
+    }
+    let Ok(spec) = predictor.plan.model_spec(&predictor.inputs, &predictor.outputs, &[]) else { return };
+    let checkpoints = Checkpoints { folder: folder.path().to_path_buf() };
+    let device = mbm_model::device();
+    let model = spec.init(&device.clone().autodiff(), 0);
+    let optimizer = predictor.plan.config.trainer.optimizer.init(&model);
+    let _ = checkpoints.load(model, optimizer);
+    let _ = checkpoints.load_best(|| spec.init(&device, 0));
+    let _ = checkpoints.load_recent(|| spec.init(&device, 0));
+}
