@@ -7,6 +7,7 @@ mod binary;
 mod category;
 mod date;
 mod embedding;
+mod foreign;
 mod image;
 mod media;
 mod number;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
@@ -13,9 +12,10 @@ use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NFC, Replace, Sequence as NormalizerSequence, Strip};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
-use tokenizers::{AddedToken, Encoding, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer, TruncationParams};
+use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer};
 
 use super::TokenizerKind;
+use super::foreign::Pieces;
 
 /// Padding, id 0.
 pub const PAD: &str = "<PAD>";
@@ -42,7 +42,7 @@ pub enum Tokenizer {
         ids: HashMap<String, u32>,
     },
     /// Sub-words.
-    Pieces(Box<HfTokenizer>),
+    Pieces(Box<Pieces>),
 }
 
 /// How a tokenizer stands in the bundle.
@@ -68,7 +68,7 @@ impl Tokenizer {
                 units(&tidy(text), *characters).iter().map(|unit| ids.get(*unit).copied().unwrap_or(1)).collect()
             }
             // Our own vocabularies and loaded ones map every text; a model that refuses one knows none of it.
-            Self::Pieces(pieces) => pieces.encode(text, true).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
+            Self::Pieces(pieces) => pieces.encode(text).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
         }
     }
 
@@ -76,10 +76,7 @@ impl Tokenizer {
     pub fn n_ids(&self, text: &str) -> usize {
         match self {
             Self::Units { .. } => self.encode(text).len(),
-            Self::Pieces(pieces) => pieces.encode(text, true).map_or(0, |encoding| {
-                let own = |more: &Encoding| more.get_special_tokens_mask().iter().filter(|is_special| **is_special == 0).count();
-                encoding.len() + encoding.get_overflowing().iter().map(own).sum::<usize>()
-            }),
+            Self::Pieces(pieces) => pieces.n_ids(text),
         }
     }
 
@@ -91,7 +88,7 @@ impl Tokenizer {
                 if *characters { units.concat() } else { joined(&units) }
             }
             // What is left of a character whose other bytes were not written is no text.
-            Self::Pieces(pieces) => pieces.decode(ids, false).unwrap_or_default().replace(char::REPLACEMENT_CHARACTER, ""),
+            Self::Pieces(pieces) => pieces.decode(ids).replace(char::REPLACEMENT_CHARACTER, ""),
         };
         text.trim().to_owned()
     }
@@ -101,7 +98,7 @@ impl Tokenizer {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.len(),
             // A loaded vocabulary may have gaps: what counts is the highest id.
-            Self::Pieces(pieces) => pieces.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
+            Self::Pieces(pieces) => pieces.inner().get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
         }
     }
 
@@ -114,7 +111,7 @@ impl Tokenizer {
     pub fn token(&self, id: u32) -> Option<String> {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.get(id as usize).cloned(),
-            Self::Pieces(pieces) => pieces.id_to_token(id),
+            Self::Pieces(pieces) => pieces.inner().id_to_token(id),
         }
     }
 }
@@ -125,7 +122,7 @@ impl Serialize for Tokenizer {
         let saved = match self {
             Self::Units { characters: true, vocabulary, .. } => Saved::Characters(vocabulary.clone()),
             Self::Units { characters: false, vocabulary, .. } => Saved::Words(vocabulary.clone()),
-            Self::Pieces(pieces) => Saved::Pieces(Box::new(serde_json::to_value(&**pieces).map_err(S::Error::custom)?)),
+            Self::Pieces(pieces) => Saved::Pieces(Box::new(serde_json::to_value(pieces.inner()).map_err(S::Error::custom)?)),
         };
         saved.serialize(serializer)
     }
@@ -137,7 +134,7 @@ impl<'de> Deserialize<'de> for Tokenizer {
         Ok(match Saved::deserialize(deserializer)? {
             Saved::Words(vocabulary) => Self::units(false, vocabulary),
             Saved::Characters(vocabulary) => Self::units(true, vocabulary),
-            Saved::Pieces(json) => Self::Pieces(Box::new(HfTokenizer::from_str(&json.to_string()).map_err(D::Error::custom)?)),
+            Saved::Pieces(json) => Self::Pieces(Box::new(Pieces::read(&json.to_string()).map_err(D::Error::custom)?)),
         })
     }
 }
@@ -291,7 +288,7 @@ fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -
     let mut pieces = pieces(model)?;
     pieces.train(&mut trainer, texts.into_iter())?;
     // The trained model in a tokenizer of its own: the first tokens are no longer special, "##a" in a text is text.
-    Ok(Tokenizer::Pieces(Box::new(self::pieces(pieces.get_model().clone())?)))
+    Ok(Tokenizer::Pieces(Box::new(Pieces::own(self::pieces(pieces.get_model().clone())?)?)))
 }
 
 fn pieces(model: ModelWrapper) -> tokenizers::Result<HfTokenizer> {
@@ -317,14 +314,11 @@ fn tidying() -> tokenizers::Result<NormalizerSequence> {
     Ok(NormalizerSequence::new(vec![NFC.into(), without.into(), single.into(), Strip::new(true, true).into()]))
 }
 
-/// Texts are cut so that a closing token stays, and never padded, whatever the file says.
 fn load(file: Option<PathBuf>, max_steps: usize) -> Result<Tokenizer, String> {
     let file = file.ok_or("preprocessing.vocab_file must name a tokenizer.json for tokenizer: hf_tokenizer")?;
-    let failed = |error: tokenizers::Error| format!("{}: {error}", file.display());
-    let mut pieces = HfTokenizer::from_file(&file).map_err(failed)?;
-    let truncation = TruncationParams { max_length: max_steps, ..TruncationParams::default() };
-    pieces.with_truncation(Some(truncation)).map_err(failed)?;
-    pieces.with_padding(None);
+    let failed = |message: String| format!("{}: {message}", file.display());
+    let json = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
+    let pieces = Pieces::read(&json).and_then(|pieces| pieces.cut_at(max_steps)).map_err(failed)?;
     Ok(Tokenizer::Pieces(Box::new(pieces)))
 }
 

@@ -11,13 +11,16 @@ pub(super) struct ClassFolder {
     splits: Vec<String>,
 }
 
+/// Folders in folders, at most: `train/class` is 2.
+const MAX_DEPTH: usize = 8;
+
 const SPLITS: [&str; 4] = ["train", "val", "validation", "test"];
 
 impl ClassFolder {
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let names = entries(folder)?;
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
-        let media = if holds_sounds(folder)? { "audio" } else { "image" };
+        let media = if holds_sounds(folder, MAX_DEPTH)? { "audio" } else { "image" };
         let columns = [media, "label"].into_iter().chain((!splits.is_empty()).then_some("split"));
         Ok(Self { folder: folder.to_path_buf(), columns: columns.map(str::to_owned).collect(), splits })
     }
@@ -62,12 +65,12 @@ fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// Whether the first file found lies in a sound format.
-fn holds_sounds(folder: &Path) -> Result<bool, DataError> {
+/// Whether the first file found lies in a sound format; folders are gone into so many levels.
+fn holds_sounds(folder: &Path, levels: usize) -> Result<bool, DataError> {
     for name in entries(folder)? {
         let path = folder.join(&name);
         if path.is_dir() {
-            return holds_sounds(&path);
+            return if levels == 0 { Ok(false) } else { holds_sounds(&path, levels - 1) };
         }
         if let Some(extension) = path.extension() {
             return Ok(crate::audio::is_sound(&extension.to_string_lossy()));

@@ -101,3 +101,29 @@ fn pictures_folder(path: &Path, annotations: &Annotations) -> PathBuf {
     let first = annotations.images.first().map(|picture| picture.file_name.clone()).unwrap_or_default();
     candidates.into_iter().find(|folder| folder.join(&first).is_file()).unwrap_or(here)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Table;
+
+    /// Rows of a file that is read on a thread with a stack of 256 KiB, an eighth of what threads have.
+    fn n_rows(name: &'static str, content: String) -> Result<usize, String> {
+        let work = move || {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            Table::read(&path).map(|table| table.n_rows()).map_err(|error| error.to_string())
+        };
+        std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+    }
+
+    #[test]
+    fn json_nested_without_end_is_refused_on_a_small_stack() {
+        let coco = |value: &str| format!(r#"{{"images": [{{"id": 1, "file_name": "x", "x": {value}}}], "annotations": []}}"#);
+        let lists = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(n_rows("t.json", coco(&"[".repeat(1_000_000))).unwrap_err().contains("not COCO annotations"));
+        assert_eq!(n_rows("t.json", coco(&lists(100))), Ok(1));
+        assert!(n_rows("t.jsonl", format!("{{\"a\": {}}}", lists(1_000_000))).unwrap_err().contains("row 1: not a JSON object"));
+        assert_eq!(n_rows("t.jsonl", format!("{{\"a\": {}}}", lists(100))), Ok(1));
+    }
+}

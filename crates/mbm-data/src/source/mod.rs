@@ -8,6 +8,7 @@ mod idx;
 mod json_lines;
 mod pages;
 mod parquet;
+mod parquet_schema;
 mod quotes;
 mod unfolding;
 

@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use mbm_config::MAX_DEPTH;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 
 use super::deltas::{self, Levels};
 use super::pages::{self, Chunk};
+use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
 use crate::{Cell, DataError, Row};
 
@@ -25,7 +27,10 @@ pub(super) struct Parquet {
 
 impl Parquet {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
+        let mut file = File::open(path).map_err(DataError::io(path))?;
+        if !is_shallow(&mut file).map_err(DataError::io(path))? {
+            return Err(DataError::malformed(path, None, format!("groups nested deeper than {MAX_DEPTH} levels")));
+        }
         let pages = file.try_clone().map_err(DataError::io(path))?;
         let reader = SerializedFileReader::new(file).map_err(|error| DataError::malformed(path, None, error))?;
         let chunks = pages::check(&pages, reader.metadata()).map_err(|message| DataError::malformed(path, None, message))?;
