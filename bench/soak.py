@@ -104,7 +104,7 @@ class Soak:
         body = await asyncio.wait_for(reader.readexactly(int(length[1])), 4 * TIMEOUT) if length else b""
         self.statuses[status] += 1
         if status not in allowed and len(self.wrong) < 20:
-            self.wrong.append(f"{kind}: {status} {body[:200].decode(errors='replace')}")
+            self.wrong.append(f"{kind}: {status} {' '.join(body[:120].decode(errors='replace').split())}")
         return b"connection: close" not in head.lower()
 
     def good_request(self, rng):
@@ -150,7 +150,7 @@ class Soak:
             b"GET / HTTP/1.1\r\n\r\n",
             b"nonsense\r\n\r\n",
             bytes(rng.randrange(256) for _ in range(100)) + b"\r\n\r\n",
-            request("GET", "/", x="y" * 100_000),
+            request("GET", "/", x="y" * 300_000),
             b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{",
         ])
 
