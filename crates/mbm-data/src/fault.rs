@@ -95,7 +95,7 @@ const MAX_DETAIL: usize = 200;
 pub struct Fault {
     /// The kind of reason.
     pub cause: Cause,
-    /// The path, the text, or the decoder's words.
+    /// The path, the text, or what is wrong with it; a line at most.
     pub detail: String,
 }
 

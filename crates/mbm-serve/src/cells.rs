@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mbm::{Cause, Cell, Fault};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::budget::{Held, MAX_BODIES};
 use crate::problem::{Problem, ProblemKind, listed, shortened};
@@ -57,7 +58,13 @@ pub(crate) struct Media {
     hosts: Vec<String>,
     max_bytes: usize,
     timeout: Duration,
+    /// For files and hosts that are read at a time.
+    turns: Arc<Semaphore>,
 }
+
+/// Files and hosts that are read at a time, at most: a disk or a host that hangs must not take all threads that the runtime has for what
+/// blocks (512), since searches need some.
+const MAX_READS: usize = 64;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -69,7 +76,7 @@ impl Media {
     /// A root that is not there.
     pub fn new(root: Option<&Path>, hosts: &[String], max_bytes: usize, timeout: Duration) -> std::io::Result<Self> {
         let root = root.map(Path::canonicalize).transpose()?;
-        Ok(Self { root, hosts: hosts.to_vec(), max_bytes, timeout })
+        Ok(Self { root, hosts: hosts.to_vec(), max_bytes, timeout, turns: Arc::new(Semaphore::new(MAX_READS)) })
     }
 
     /// The bytes that a text stands for: `data:` and base64, `http:` or `https:` and a URL, `file:` and a path; without one of these the
@@ -123,7 +130,7 @@ impl Media {
             }
             std::fs::read(&found).map_err(|_| unreadable(Cause::Unreadable, "the file cannot be read"))
         };
-        on_a_thread(read).await
+        self.on_a_thread(read).await
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, NoBytes> {
@@ -146,7 +153,20 @@ impl Media {
             }
             response.body_mut().with_config().limit(max_bytes).read_to_vec().map_err(failed)
         };
-        on_a_thread(fetch).await
+        self.on_a_thread(fetch).await
+    }
+
+    async fn on_a_thread<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> Result<T, NoBytes> + Send + 'static,
+    ) -> Result<T, NoBytes> {
+        let failed = |error: String| NoBytes::Refused(Problem::new(ProblemKind::Failed, error));
+        let turn = self.turns.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
+        let run = move || {
+            let _turn = turn;
+            run()
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|error| failed(error.to_string()))?
     }
 }
 
@@ -182,11 +202,6 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
         }
     }
     inside.starts_with(root).then_some(inside)
-}
-
-async fn on_a_thread<T: Send + 'static>(run: impl FnOnce() -> Result<T, NoBytes> + Send + 'static) -> Result<T, NoBytes> {
-    let failed = |error| NoBytes::Refused(Problem::new(ProblemKind::Failed, format!("{error}")));
-    tokio::task::spawn_blocking(run).await.map_err(failed)?
 }
 
 /// The cells of one request on their way: what they hold together is bounded, however often a form's file or a path is named.

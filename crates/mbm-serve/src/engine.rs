@@ -69,6 +69,8 @@ const MAX_HUNG_READERS: usize = 4;
 /// Bytes of a cell that is read at once instead of by a reader: a number, a class or a date is shorter.
 const LIGHT: usize = 256;
 
+const HANGING_WRITERS: &str = "the texts that are being written hang; restart the server";
+
 /// The queue and the threads behind it.
 pub(crate) struct Engine {
     jobs: Sender<Queued>,
@@ -160,12 +162,12 @@ impl Engine {
         hear: Box<Hear<'static>>,
     ) -> Result<oneshot::Receiver<Answer>, Problem> {
         let place = self.places(1)?;
-        if self.writers.is_exhausted() {
-            return Err(unavailable(format!("{} texts hang that were being written; restart the server", self.writers.n_hung())));
-        }
         let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("not read")))?;
         let job = Job::new(served, task, row)?;
         let turn = self.streams.clone().acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
+        if self.writers.is_exhausted() {
+            return Err(unavailable(HANGING_WRITERS));
+        }
         let (answer, answered) = oneshot::channel();
         let _ = self.writes.send(self.writing(job, hear, (Reply { answer, place }, turn)));
         Ok(answered)
@@ -290,7 +292,7 @@ impl Engine {
                 Err(unavailable("the model hung over a batch and is being started again"))
             }
             () if self.readers.is_exhausted() => Err(unavailable(self.hanging_readers())),
-            () if self.writers.is_exhausted() => Err(unavailable("the texts that are being written hang; restart the server")),
+            () if self.writers.is_exhausted() => Err(unavailable(HANGING_WRITERS)),
             () => Ok(()),
         }
     }

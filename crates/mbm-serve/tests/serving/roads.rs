@@ -75,6 +75,15 @@ fn last_event(response: &Response) -> Value {
     serde_json::from_str(data).unwrap()
 }
 
+/// Whether two predictions agree; rows side by side are summed in another order than one alone (32 bits).
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a.as_object(), b.as_object(), a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b), ..) => a.len() == b.len() && a.iter().all(|(name, value)| is_same(value, &b[name])),
+        (.., Some(a), Some(b)) => (a - b).abs() < 1e-5,
+        (..) => a == b,
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_absent_with_its_cause_on_every_road() {
     let folder = tempfile::tempdir().unwrap();
@@ -86,7 +95,9 @@ fn what_cannot_be_read_is_absent_with_its_cause_on_every_road() {
         let one = post(shared(), "/predict", &row.clone().into());
         assert_eq!(one.status, 200, "row {at}: {}", one.json());
         let streamed = last_event(&post(shared(), "/predict/stream", &row.into()));
-        assert_eq!([&batch["rows"][at], &streamed, &one.json()], [&told[at]; 3], "row {at}");
+        for answer in [&batch["rows"][at], &streamed, &one.json()] {
+            assert!(is_same(answer, &told[at]), "row {at}: {answer} and {}", told[at]);
+        }
     }
 }
 
