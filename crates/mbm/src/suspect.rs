@@ -1,6 +1,6 @@
 //! The cell that makes a loss infinite, where one does.
 
-use mbm_data::{Cell, DataError, Dataset, Field, Payload, Preprocessor};
+use mbm_data::{Cell, DataError, Dataset, Payload, Preprocessor};
 use mbm_train::TrainError;
 
 use crate::error::Error;
@@ -36,18 +36,20 @@ pub(crate) fn explained(error: TrainError, dataset: &Dataset, rows: &[usize]) ->
 
 /// The largest value of each field that has one out of reach, the most striking first.
 fn suspects(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Suspect>, DataError> {
+    let columns: Vec<Option<usize>> = dataset.fields.iter().map(|field| dataset.table.position(&field.column)).collect();
     let mut found: Vec<Option<Suspect>> = vec![None; dataset.fields.len()];
     for row_idx in rows {
         let sample = dataset.sample(*row_idx)?;
-        for (field, (payload, worst)) in sample.payloads.iter().zip(&mut found).enumerate() {
-            let Some(read) = farthest(payload) else { continue };
-            let size = match &dataset.fields[field].preprocessor {
-                Preprocessor::Number(_) => cell(dataset, &dataset.fields[field], *row_idx)?.and_then(|cell| number_of(&cell)),
-                _ => None,
-            };
-            let size = size.unwrap_or(f64::from(read)).abs();
-            if worst.as_ref().is_none_or(|worst| size > worst.size) {
-                *worst = Some(Suspect { field, row_idx: *row_idx, read, size });
+        let far = sample.payloads.iter().enumerate().filter_map(|(field, payload)| Some((field, farthest(payload)?)));
+        let far: Vec<(usize, f32)> = far.collect();
+        // The cells are read only where something is found.
+        let cells = if far.is_empty() { Vec::new() } else { dataset.table.row(*row_idx)? };
+        for (field, read) in far {
+            let is_number = matches!(dataset.fields[field].preprocessor, Preprocessor::Number(_));
+            let cell = columns[field].filter(|_| is_number).and_then(|at| cells.get(at));
+            let size = cell.and_then(number_of).unwrap_or(f64::from(read)).abs();
+            if found[field].as_ref().is_none_or(|worst| size > worst.size) {
+                found[field] = Some(Suspect { field, row_idx: *row_idx, read, size });
             }
         }
     }
@@ -66,11 +68,6 @@ fn farthest(payload: &Payload) -> Option<f32> {
     values.iter().copied().filter(|value| !value.is_finite() || value.abs() > FAR).max_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
 
-fn cell(dataset: &Dataset, field: &Field, row_idx: usize) -> Result<Option<Cell>, DataError> {
-    let Some(at) = dataset.table.position(&field.column) else { return Ok(None) };
-    Ok(Some(dataset.table.row(row_idx)?.swap_remove(at)))
-}
-
 fn number_of(cell: &Cell) -> Option<f64> {
     cell.to_text().trim().parse().ok()
 }
@@ -79,7 +76,8 @@ fn number_of(cell: &Cell) -> Option<f64> {
 fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> {
     let Suspect { field, row_idx, read, .. } = &found[0];
     let field = &dataset.fields[*field];
-    let text = cell(dataset, field, *row_idx)?.map(|cell| mbm_config::excerpt(&cell.to_text())).unwrap_or_default();
+    let cell = dataset.table.position(&field.column).map(|at| Ok::<_, DataError>(dataset.table.row(*row_idx)?.swap_remove(at)));
+    let text = cell.transpose()?.map(|cell| mbm_config::excerpt(&cell.to_text())).unwrap_or_default();
     let others = match found.len() - 1 {
         0 => String::new(),
         n => format!(" ({n} more columns have such cells)"),
@@ -99,7 +97,7 @@ fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> 
 #[cfg(test)]
 mod tests {
     use mbm_data::feature::FittedVector;
-    use mbm_data::{MissingValueStrategy, Table};
+    use mbm_data::{Field, MissingValueStrategy, Table};
 
     use super::*;
 

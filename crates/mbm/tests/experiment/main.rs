@@ -6,6 +6,7 @@ mod pretrained;
 mod retrieval;
 mod runs;
 mod texts;
+mod wide;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
