@@ -71,7 +71,7 @@ fn rows() -> Vec<Map<String, Value>> {
 
 fn last_event(response: &Response) -> Value {
     let text = String::from_utf8_lossy(&response.body).into_owned();
-    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
     serde_json::from_str(data).unwrap()
 }
 
