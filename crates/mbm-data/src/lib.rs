@@ -17,6 +17,7 @@ mod error;
 mod fault;
 pub mod feature;
 mod folder;
+mod guard;
 mod image;
 mod infer;
 mod json;

@@ -228,6 +228,13 @@ mod tests {
     }
 
     #[test]
+    fn a_parquet_file_that_its_reader_does_not_expect_is_an_error() {
+        // A page of deltas that claims to hold none: where overflow is checked, as in this build, parquet 60 panics.
+        let error = table("t.parquet", include_bytes!("../../tests/golden/damaged_deltas.parquet")).unwrap_err();
+        assert!(error.to_string().contains("t.parquet"), "{error}");
+    }
+
+    #[test]
     fn json_lines_with_many_keys_take_time_in_proportion() {
         // A search through all known keys for each key takes minutes here, and a map a second.
         let start = std::time::Instant::now();

@@ -11,6 +11,7 @@ use super::deltas::{self, Levels};
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
+use crate::guard::guarded;
 use crate::{Cell, DataError, Row};
 
 /// The most bytes of cells that a byte of the file may become, and bytes that every file may become: a word of a dictionary stands there
@@ -57,10 +58,14 @@ impl Source for Parquet {
     }
 
     fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        let rows = self.reader.get_row_iter(None).map_err(|error| DataError::malformed(&self.path, None, error))?;
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
-        for (row_idx, record) in rows.enumerate() {
+        let mut rows = guarded(|| self.reader.get_row_iter(None))
+            .map_err(|message| DataError::malformed(&self.path, None, message))?
+            .map_err(|error| DataError::malformed(&self.path, None, error))?;
+        for row_idx in 0.. {
+            let record = guarded(|| rows.next()).map_err(|message| DataError::malformed(&self.path, row_idx + 1, message))?;
+            let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
             let row: Row = record.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
             let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
