@@ -176,7 +176,7 @@ fn a_shard_that_is_named_twice_is_refused() {
 
 /// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
 fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
+    std::thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread").join().expect("no panic")
 }
 
 #[test]

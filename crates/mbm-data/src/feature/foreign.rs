@@ -460,7 +460,7 @@ mod tests {
         let decoder = format!(r#""decoder": {}"#, sequence(DOUBLING, 7));
         assert!(refused(&decoder).contains("128 times as long a text by its decoder, at most 64"));
         let template = r#"{"Sequence": {"id": "A", "type_id": 0}}"#;
-        let single = vec![template; 9].join(",");
+        let single = [template; 9].join(",");
         let post = format!(
             r#""post_processor": {{"type": "TemplateProcessing", "single": [{single}], "pair": [], "special_tokens": {{}}}}"#
         );

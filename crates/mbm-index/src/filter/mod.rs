@@ -118,7 +118,7 @@ enum Bound {
     NumberIn(usize, Vec<f64>),
     /// Sorted by their bytes.
     TextIn(usize, Vec<String>),
-    Like(usize, Pattern),
+    Like(usize, Box<Pattern>),
     IsNull(usize, bool),
 }
 
@@ -158,7 +158,7 @@ impl Test {
             Self::Like(_) if column.is_number => {
                 return Err(wrong(at, format!("'{}' holds numbers; LIKE is for texts", column.name)));
             }
-            Self::Like(pattern) => Bound::Like(position, Pattern::new(pattern)),
+            Self::Like(pattern) => Bound::Like(position, Box::new(Pattern::new(pattern))),
             Self::In(values) if column.is_number => {
                 let mut numbers = values.iter().map(number).collect::<Result<Vec<_>, _>>()?;
                 numbers.sort_by(f64::total_cmp);
