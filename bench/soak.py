@@ -168,19 +168,19 @@ class Soak:
         reader, writer = await self.open()
         whole = self.good_request(rng)
         at = rng.choice([5, whole.index(b"\r\n\r\n") + 4, max(0, len(whole) - 3)])
+        answer = asyncio.ensure_future(self.answer(reader, "slow", (200, 400, 408, 429, 503)))
         try:
             writer.write(whole[:at])
             for byte in whole[at:]:
-                if not self.goes_on():
-                    return
+                if answer.done() or not self.goes_on():
+                    break
                 await asyncio.sleep(rng.uniform(0.2, 1))
-                if reader.at_eof() or writer.is_closing():
-                    break
                 writer.write(bytes([byte]))
-                if reader._buffer:
-                    break
-            await self.answer(reader, "slow", (200, 400, 408, 429, 503))
+            if self.goes_on():
+                await answer
         finally:
+            answer.cancel()
+            await asyncio.gather(answer, return_exceptions=True)
             writer.close()
 
     async def deaf(self, rng):

@@ -287,7 +287,9 @@ fn rows_of_form(content: &Content) -> Result<Rows, Problem> {
     let mut by_name: HashMap<String, Bytes> = HashMap::with_capacity(files.len());
     for FormField { file_name, content, .. } in files {
         // The first of a name counts.
-        file_name.map(|name| by_name.entry(name).or_insert(content));
+        if let Some(name) = file_name {
+            by_name.entry(name).or_insert(content);
+        }
     }
     rows.rows.iter_mut().flatten().for_each(|(_, given)| put_file(given, &by_name));
     Ok(rows)
