@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use mbm_data::{DataError, MANIFEST, Manifest, recover, standing, write_folder};
 use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
@@ -85,6 +85,15 @@ pub struct Checkpoints {
     pub folder: PathBuf,
 }
 
+/// Writes the state of an optimizer, which keeps it in no order: once read back, it is sorted by name, and equal states are equal bytes.
+fn save_optimizer(optimizer: &ModuleOptimizer, folder: &Path) -> Result<(), TrainError> {
+    let unsorted = folder.join("unsorted.bpk");
+    optimizer.save(&unsorted).map_err(failed(folder, OPTIMIZER))?;
+    let sorted = OptimizerRecord::load(&unsorted).map_err(failed(folder, OPTIMIZER))?;
+    sorted.save(folder.join(OPTIMIZER)).map_err(failed(folder, OPTIMIZER))?;
+    fs::remove_file(&unsorted).map_err(failed(folder, OPTIMIZER))
+}
+
 /// Files of a checkpoint.
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
@@ -135,7 +144,7 @@ impl Checkpoints {
                 Some(model) => save_weights(model, &folder.join(BEST))?,
                 None => self.keep_best(folder)?,
             }
-            state.optimizer.save(folder.join(OPTIMIZER)).map_err(failed(folder, OPTIMIZER))?;
+            save_optimizer(state.optimizer, folder)?;
             let progress = serde_json::to_vec(state.progress).map_err(failed(folder, PROGRESS))?;
             fs::write(folder.join(PROGRESS), progress).map_err(failed(folder, PROGRESS))
         })
