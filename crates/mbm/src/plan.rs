@@ -16,6 +16,7 @@ use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 use crate::adopt::adopt;
 use crate::config::{Config, InputFeature, OutputFeature, TextOutput};
 use crate::error::Error;
+use crate::prediction::class_names;
 use crate::retrieval::directions;
 
 /// A checked config.
@@ -120,6 +121,12 @@ impl Plan {
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
                 Shape::Items => feature.n_embedded(),
+                Shape::Class { n_classes: 0 | 1 } => {
+                    let there = some_of(&class_names(&field.preprocessor));
+                    let message =
+                        format!("output '{}': the training rows have one class only ({there}); two are needed", feature.name());
+                    return Err(Error::Unfit(message));
+                }
                 Shape::Class { n_classes } => n_classes,
                 Shape::Vector { width } => width,
                 Shape::Number { .. } => 1,
@@ -147,7 +154,7 @@ fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
     }
 }
 
-/// The largest config: one of 10,000 features with every default written out has 3 MB.
+/// The largest config: one of 10,000 features with every default written out has 2 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Whether a file's name is that of a table.

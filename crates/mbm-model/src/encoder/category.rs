@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
@@ -74,6 +74,11 @@ impl Encode for OneHot {
 
     fn encode(&self, input: Tensors) -> Steps {
         let classes = expect_input!(input, Classes(classes) => classes);
-        Steps::single(classes.one_hot::<2>(self.n_classes).float())
+        // Burn makes no column of a single class.
+        let columns = match self.n_classes {
+            1 => Tensor::ones([classes.dims()[0], 1], &classes.device()),
+            n_classes => classes.one_hot::<2>(n_classes).float(),
+        };
+        Steps::single(columns)
     }
 }
