@@ -106,7 +106,7 @@ impl Media {
     async fn is_file(&self, path: &str) -> Result<bool, NoBytes> {
         let Some(root) = self.root.clone().filter(|_| path.len() <= MAX_PATH) else { return Ok(false) };
         let Some(path) = inside(&root, path) else { return Ok(false) };
-        on_a_thread(move || Ok(path.canonicalize().is_ok_and(|found| found.starts_with(&root) && found.is_file()))).await
+        self.on_a_thread(move || Ok(path.canonicalize().is_ok_and(|found| found.starts_with(&root) && found.is_file()))).await
     }
 
     async fn read(&self, path: &str) -> Result<Vec<u8>, NoBytes> {
@@ -220,9 +220,9 @@ impl<'a> Reading<'a> {
     /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
     pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, Problem> {
         let predictor = &self.served.predictor;
-        let mut unread = Vec::new();
         // Others have a turn between rows.
         tokio::task::yield_now().await;
+        let mut unread = Vec::new();
         let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
         for (name, given) in row {
             let at = match self.served.named(&name) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> each request's own answer
-//!            `--------------- Held: its share of the memory for requests ---------------------------------------------'
+//!            `----------------- Held: its share of the memory for requests -----------------------------------'
 //! ```
 //!
 //! Handlers turn what clients send into cells, a few threads read them, and one takes the rows of many requests off a bounded queue and runs

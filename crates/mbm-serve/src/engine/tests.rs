@@ -184,7 +184,7 @@ fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_plac
         std::thread::yield_now();
     }
     while tested.answer(size(1.0)).is_err() {}
-    let text = tested.metrics.text(0, tested.engine.n_hung());
+    let text = tested.metrics.text(0, tested.engine.n_hung(), 0);
     assert!(!text.contains("mbm_given_up_threads_total{work=\"model\"} 0"), "{text}");
     batch.open();
     tested.recovers();
