@@ -37,3 +37,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("tokenizer", tokenizer::run),
     ("weights", weights::run),
 ];
+
+/// Lets panics unwind, as they do outside of a fuzzer: decoders of others stand behind `catch_unwind`, and what comes out of a target still
+/// ends the process.
+pub fn begin() {
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
+}
