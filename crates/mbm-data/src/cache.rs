@@ -386,7 +386,7 @@ mod tests {
         let path = segments(&shelf.folder).unwrap().remove(0).0;
         let whole = fs::read(&path).unwrap();
         let values = HEAD + 2 * ENTRY;
-        for at in [HEAD, HEAD + 45, HEAD + 50, values, values + 15] {
+        for at in [HEAD, HEAD + 32, HEAD + 50, values, values + 15] {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             fs::write(&path, &bytes).unwrap();
