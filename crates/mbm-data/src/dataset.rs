@@ -12,7 +12,7 @@ use crate::kept::Kept;
 use crate::media_files::{FileHash, MediaFiles};
 use crate::{
     Cause, Cell, Consequence, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload,
-    Preprocessor, Shape, Table, Unreadable,
+    Preprocessor, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads. Saved in the bundle.
