@@ -125,7 +125,7 @@ fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
     for (photo, said) in [
         (json!("no base64!"), "photo: unreadable: not base64, and this server reads no paths: send the file itself"),
         (json!("data:image/png,x"), "photo: unreadable: a data URI without base64 content"),
-        (json!(7), "photo: malformed: 7 is not a text; send the file as base64"),
+        (json!(7), "photo: malformed: a number is not a text; send the file as base64"),
     ] {
         let row = json!({ "photo": photo, "size": 3 });
         assert_eq!(post(shared(), "/predict?strict=true", &row).problem(), (400, said.to_owned()));
