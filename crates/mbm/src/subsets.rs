@@ -119,7 +119,7 @@ mod tests {
         let field = |at: usize| Field {
             name: format!("x{at}"),
             column: format!("x{at}"),
-            preprocessor: if at % 4 == 0 { vector.clone() } else { binary.clone() },
+            preprocessor: if at.is_multiple_of(4) { vector.clone() } else { binary.clone() },
             missing_value_strategy: MissingValueStrategy::Absent,
         };
         let fields: Vec<Field> = (0..10_000).map(field).collect();
