@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
-use crate::guard::guarded;
+use crate::guard::{GAVE_UP, guarded};
 use crate::payload::Pixels;
 use crate::random::Rng;
 use crate::{Cause, Fault, webp};
@@ -29,7 +29,7 @@ fn room(n_bytes: u64) -> Limits {
 /// # Errors
 /// [`Cause::TooLarge`] from the header alone, before pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
 pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
-    guarded(|| decoded(bytes, max_pixels)).unwrap_or_else(|message| Err(Fault::new(Cause::Unreadable, message)))
+    guarded(|| decoded(bytes, max_pixels)).unwrap_or_else(|| Err(Fault::new(Cause::Unreadable, GAVE_UP)))
 }
 
 fn decoded(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {

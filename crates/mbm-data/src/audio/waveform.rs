@@ -16,7 +16,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::vorbis;
-use crate::guard::guarded;
+use crate::guard::{GAVE_UP, guarded};
 use crate::{Cause, Fault};
 
 /// One channel of samples between -1 and 1.
@@ -80,7 +80,7 @@ impl Waveform {
     /// [`Cause::Unreadable`] for data of no known format, with a rate outside 100 to 384,000 Hz, without samples, or damaged before the
     /// limit; [`Cause::TooLarge`] where `max_seconds` of it are more than an hour at 48 kHz.
     pub fn decode(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {
-        guarded(|| Self::decoded(bytes, max_seconds)).unwrap_or_else(|message| Err(unreadable(message)))
+        guarded(|| Self::decoded(bytes, max_seconds)).unwrap_or_else(|| Err(unreadable(GAVE_UP)))
     }
 
     fn decoded(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {

@@ -3,9 +3,8 @@
 //! Its normalizers, pre-tokenizers and decoders are steps that each may lengthen a text, so that a dozen of them can make gigabytes of a
 //! word; its regular expressions may go back without end; and where its parts contradict each other, the `tokenizers` crate panics. So the
 //! parts are looked at before they are built: how many there are, and how much longer they may make a text, multiplied. What is left is
-//! tried on short texts, and every later call stands behind `catch_unwind`.
+//! tried on short texts, and every later call is guarded against panics.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +17,8 @@ use tokenizers::{
     Encoding, Model, ModelWrapper, OffsetReferential, OffsetType, PostProcessor, PreTokenizedString, PreTokenizer,
     Tokenizer as HfTokenizer, TruncationParams,
 };
+
+use crate::guard::guarded;
 
 /// Bytes of a `tokenizer.json`, at most; that of Gemma, among the largest, has 33 MiB.
 const MAX_BYTES: usize = 256 << 20;
@@ -241,12 +242,6 @@ impl Pieces {
         }
         Ok(())
     }
-}
-
-/// What `work` gives, unless it panics.
-fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
-    // The tokenizer is only read; its caches hold whole entries or none.
-    catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
 fn at_most(found: usize, allowed: usize, what: &str) -> Result<(), String> {

@@ -11,7 +11,7 @@ use super::deltas::{self, Levels};
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::guard::guarded;
+use crate::guard::{GAVE_UP, guarded};
 use crate::{Cell, DataError, Row};
 
 /// The most bytes of cells that a byte of the file may become, and bytes that every file may become: a word of a dictionary stands there
@@ -61,10 +61,10 @@ impl Source for Parquet {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
         let mut rows = guarded(|| self.reader.get_row_iter(None))
-            .map_err(|message| DataError::malformed(&self.path, None, message))?
+            .ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))?
             .map_err(|error| DataError::malformed(&self.path, None, error))?;
         for row_idx in 0.. {
-            let record = guarded(|| rows.next()).map_err(|message| DataError::malformed(&self.path, row_idx + 1, message))?;
+            let record = guarded(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, GAVE_UP))?;
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
             let row: Row = record.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
