@@ -78,7 +78,7 @@ impl<S: Send + Sync> FromRequest<S> for Row {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let read = |content: Content| match content.kind().as_str() {
             JSON => row(content.json("the body", content.bytes.clone())?),
-            _ => content.fields()?.into_iter().map(FormField::given).collect(),
+            _ => Ok(content.fields()?.into_iter().map(FormField::given).collect()),
         };
         Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.taken_apart(read).await.map(Self)
     }
@@ -262,17 +262,15 @@ pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize,
 }
 
 impl FormField {
-    fn given(self) -> Result<(Arc<str>, Given), Problem> {
+    fn given(self) -> (Arc<str>, Given) {
         let given = match self.file_name {
             Some(_) => Given::File(self.content),
-            None => Given::Json(Value::String(text(&self.name, self.content)?)),
+            // What is no text is a cell that cannot be read, as in a table.
+            None => String::from_utf8(self.content.into())
+                .map_or_else(|error| Given::File(error.into_bytes().into()), |text| Given::Json(Value::String(text))),
         };
-        Ok((self.name.into(), given))
+        (self.name.into(), given)
     }
-}
-
-fn text(name: &str, content: Bytes) -> Result<String, Problem> {
-    String::from_utf8(content.into()).map_err(|_| Problem::validation(format!("'{name}' is not UTF-8")))
 }
 
 /// The rows of a form's field `dataset`, with the form's files in place of their names.

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use mbm::{Cell, Hear, Preprocessor, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::budget::Held;
 use crate::cells::Cells;
 use crate::line::{Line, Queue, Queued, Replies, Reply, unavailable};
 use crate::metrics::Metrics;
@@ -231,7 +232,10 @@ impl Engine {
         let at = Arc::new(AtomicUsize::new(0));
         let (left, place, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
         let (read, metrics, of) = (self.stages.read.clone(), self.metrics.clone(), served.clone());
+        let held = Held::current();
         let run = move |_: &Worker| {
+            // As long as there are cells, their memory is taken.
+            let _held = held;
             let started = Instant::now();
             let mut begin = |input: usize| {
                 at.store(input, Ordering::Relaxed);

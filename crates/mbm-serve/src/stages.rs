@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mbm::{Cell, Contribution, GoesOn, Hear, Payload, Prediction, Predictor, Row, Unreadable, Value, Vectors, Verdict};
 
+use crate::budget::Held;
 use crate::problem::{Problem, ProblemKind};
 use crate::served::Served;
 
@@ -24,6 +25,8 @@ pub(crate) struct Job {
     pub task: Task,
     pub row: Row,
     pub verdict: Verdict,
+    /// The memory that its request may take, which is not given back while the row is here, even where nobody waits any more.
+    pub _held: Held,
 }
 
 /// What became of a row.
@@ -78,7 +81,8 @@ impl Job {
             Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.judge(&row, unreadable),
             Task::Embed => served.predictor.check_asked(&row).map(|()| Verdict { status: String::new(), is_skipped: false }),
         };
-        Ok(Self { served: served.clone(), task, row, verdict: verdict.map_err(Problem::validation)? })
+        let verdict = verdict.map_err(Problem::validation)?;
+        Ok(Self { served: served.clone(), task, row, verdict, _held: Held::current() })
     }
 
     /// A row without any input.
@@ -86,7 +90,7 @@ impl Job {
         let cells = vec![Cell::Empty; served.predictor.inputs.len()];
         let row = served.predictor.read_row(&cells);
         let verdict = Verdict { status: String::new(), is_skipped: false };
-        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, verdict }
+        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, verdict, _held: Held::default() }
     }
 
     /// The predictions of its row, `[outputs][rows]`.

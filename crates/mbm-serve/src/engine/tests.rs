@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::fixture::fixture;
 use super::*;
+use crate::budget::Budget;
 use crate::stages::{Read, Run, Write};
 
 /// Long enough for a thread that works to be back, and short enough to wait for. Tests hold on a busy machine, too, where a thread that works
@@ -369,4 +370,37 @@ fn a_row_that_is_skipped_has_no_values_and_says_why() {
     let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
     assert_eq!((values.len(), status.as_str()), (5, "skipped: size (malformed)"));
     assert!(values.iter().all(|value| *value == mbm::Value::Null));
+}
+
+#[test]
+fn the_memory_of_a_request_that_was_given_up_stays_taken_while_the_model_has_its_row() {
+    let (gate, begun) = (Gate::default(), Gate::default());
+    let (opened, began) = (gate.clone(), begun.clone());
+    let hold = move |job: &Job, _: &mbm::GoesOn| {
+        if !is_empty(job) {
+            began.open();
+            opened.wait();
+        }
+    };
+    let tested = Tested::new(LIMITS, with_run(hold));
+    let budget = Arc::new(Budget::new(1 << 30, 1 << 20));
+    let held = Held::of(&budget);
+    held.take(1 << 20).unwrap();
+    let n_bytes = budget.taken();
+    let (engine, served) = (tested.engine.clone(), tested.served.clone());
+    let answer = async move {
+        let _ = engine.run(&served, PREDICT, vec![size(1.0)]).await;
+        axum::response::Response::default()
+    };
+    let request = tested.runtime.spawn(held.during(answer));
+    begun.wait();
+    request.abort();
+    assert!(tested.runtime.block_on(request).unwrap_err().is_cancelled());
+    assert!(n_bytes > 0 && budget.taken() == n_bytes);
+    gate.open();
+    tested.recovers();
+    while budget.taken() > 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    tested.end();
 }

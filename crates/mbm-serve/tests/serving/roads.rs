@@ -6,7 +6,7 @@ use mbm::{Predictor, Table, Unreadable, Writer};
 use serde_json::{Map, Value, json};
 
 use crate::fixture::{fixture, picture};
-use crate::{Response, base64, form, post, send_with, shared};
+use crate::{Response, base64, form, post, post_form, send_with, shared};
 
 /// A table with a fault of every kind, and where its pictures are.
 const ROWS: &str = "photo,caption,size,kind
@@ -138,6 +138,8 @@ fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
     let answer = |path: &str| send_with(shared(), path, &headers, &form(&fields));
     assert_eq!(answer("POST /predict").json()["status"], "absent: photo (unreadable), caption (empty)");
     assert_eq!(answer("POST /predict?strict=true").status, 400);
+    let fields: [(&str, Option<&str>, &[u8]); 2] = [("caption", None, b"\xff\xfe"), ("size", None, b"3")];
+    assert_eq!(post_form(shared(), "/predict", &fields).json()["status"], "absent: photo (empty), caption (not_utf8)");
 }
 
 #[test]
