@@ -1,7 +1,7 @@
 //! A value of a config file together with the line that it stands on.
 
 use crate::excerpt;
-use crate::limits::MAX_DEPTH;
+use crate::limits::{MAX_DEPTH, check_key};
 
 /// One value and its line (from 1; 0 for a value that no file holds).
 #[derive(Debug, Clone, PartialEq)]
@@ -57,11 +57,13 @@ impl Node {
     /// Sets the value at a dotted path (`trainer.epochs`, `input_features.0.encoder`), making maps on the way.
     ///
     /// # Errors
-    /// The part of the path that names no map key and no list position; a path that leads deeper than [`MAX_DEPTH`].
+    /// The part of the path that names no map key and no list position; a path that leads deeper than [`MAX_DEPTH`] or has a part
+    /// longer than a key may be.
     pub fn set(&mut self, path: &str, node: Node) -> Result<(), String> {
         if path.split('.').count() + node.depth() > MAX_DEPTH {
             return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", excerpt(path)));
         }
+        path.split('.').try_for_each(check_key)?;
         let mut slot = self;
         for key in path.split('.') {
             slot = slot.slot(key)?;
@@ -150,6 +152,20 @@ mod tests {
         let deepest = set(&path, &value).unwrap();
         assert!(Node::parse(&crate::to_yaml(&deepest), Format::Yaml).is_ok());
         assert!(set(&format!("{path}.a"), &value).is_err());
+    }
+
+    #[test]
+    fn a_key_longer_than_yaml_reads_is_refused() {
+        let mut node = Node::bare(Value::Null);
+        assert!(node.set(&format!("a.{}", "\0".repeat(128)), Node::bare(Value::Null)).is_ok());
+        assert!(Node::parse(&crate::to_yaml(&node), Format::Yaml).is_ok());
+        let message = node.set(&"ä".repeat(129), Node::bare(Value::Null)).unwrap_err();
+        assert!(message.starts_with("a key of 129 characters, 'ä") && message.ends_with("; at most 128 are read"), "{message}");
+        for (text, format) in
+            [(format!("? {}\n: 1", "k".repeat(129)), Format::Yaml), (format!("{} = 1", "k".repeat(129)), Format::Toml)]
+        {
+            assert!(Node::parse(&text, format).unwrap_err().message.contains("a key of 129 characters"));
+        }
     }
 
     #[test]

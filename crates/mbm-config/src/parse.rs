@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH};
+use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH, check_key};
 use crate::problem::beginning;
 use crate::{Entry, Node, Problem, Value};
 
@@ -155,6 +155,7 @@ fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Problem> {
         Value::Bool(value) => value.to_string(),
         other => return Err(Problem::at(line, "", format!("a key must be text, found {}", other.name()))),
     };
+    check_key(&key).map_err(|message| Problem::at(line, "", message))?;
     Ok(Entry { key, line, node: yaml_node(node)? })
 }
 
@@ -172,6 +173,7 @@ fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Prob
     let entry = |(key, value): (&Spanned<_>, _)| {
         let start = key.span().start;
         let name: &Cow<str> = key.get_ref();
+        check_key(name).map_err(|message| Problem::at(lines.at(start), "", message))?;
         Ok((start, Entry { key: name.to_string(), line: lines.at(start), node: toml_node(value, lines, levels)? }))
     };
     let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Problem>>()?;

@@ -43,6 +43,7 @@ pub use error::DataError;
 pub use fault::{Cause, Consequence, Fault, FaultReport, Unreadable};
 pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};
 pub use folder::{put_in_place, recover, remove, standing, write_file, write_folder};
+pub use guard::guarded;
 pub use image::{ImageAugmentation, decode_image};
 pub use infer::{Inferred, infer_types};
 pub use loader::{Augmentation, Chance, Loading, load};

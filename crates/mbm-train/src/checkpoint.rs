@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use mbm_data::{DataError, MANIFEST, Manifest, recover, standing, write_folder};
+use mbm_data::{DataError, MANIFEST, Manifest, guarded, recover, standing, write_folder};
 use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 
@@ -199,7 +199,10 @@ impl Checkpoints {
         let folder = self.verified()?;
         let _alone = mbm_model::alone();
         let model = load_weights(model, &folder.join(MODEL))?;
-        let optimizer = optimizer.load(folder.join(OPTIMIZER)).map_err(failed(&folder, OPTIMIZER))?;
+        // Burn panics on a state that is none of an optimizer's.
+        let optimizer = guarded(|| optimizer.load(folder.join(OPTIMIZER)))
+            .ok_or_else(|| failed(&folder, OPTIMIZER)("not the state of an optimizer"))?
+            .map_err(failed(&folder, OPTIMIZER))?;
         let state = fs::read(folder.join(PROGRESS)).map_err(failed(&folder, PROGRESS))?;
         let progress = serde_json::from_slice(&state).map_err(failed(&folder, PROGRESS))?;
         Ok((model, optimizer, progress))
