@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::Tensor;
 use mbm::{Event, Experiment, Happening, Plan, Predictor, Start};
 use mbm_data::Manifest;
 use mbm_train::Checkpoints;
@@ -72,4 +73,11 @@ pub fn run(bytes: &[u8]) {
     let _ = checkpoints.load(model, optimizer);
     let _ = checkpoints.load_best(|| spec.init(&device, 0));
     let _ = checkpoints.load_recent(|| spec.init(&device, 0));
+    forget_gradients();
+}
+
+/// Burn keeps a record of each parameter that asks for gradients until the next backward pass, wherever it is: without any the
+/// memory of thousands of models that are never trained adds up.
+fn forget_gradients() {
+    Tensor::<1>::zeros([1], &mbm_model::device().autodiff()).require_grad().backward();
 }

@@ -103,9 +103,10 @@ pub struct Show {
 }
 
 #[derive(Group)]
+#[command(group(clap::ArgGroup::new("plan").required(true).args(["config", "target"])))]
 pub struct Train {
     /// The config, YAML, JSON or TOML.
-    #[arg(long, short, required_unless_present = "target", conflicts_with = "target")]
+    #[arg(long, short)]
     pub config: Option<PathBuf>,
     /// The dataset: .csv, .tsv, .jsonl, .parquet, a class folder, MNIST idx or COCO JSON.
     #[arg(long, short)]
@@ -353,7 +354,11 @@ pub enum IndexCommand {
     /// Say what an index holds.
     Info {
         /// The index: a folder, or with --store a table.
-        index: String,
+        #[arg(value_name = "INDEX", required_unless_present = "index")]
+        place: Option<String>,
+        /// The same, as the other commands name it.
+        #[arg(long, short, conflicts_with = "place")]
+        index: Option<String>,
         /// A PostgreSQL database with pgvector that holds the index.
         #[arg(long, value_name = "URL")]
         store: Option<String>,

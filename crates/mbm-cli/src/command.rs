@@ -188,6 +188,9 @@ fn evaluate(args: &Evaluate) -> Result<()> {
 fn predict(args: &Predict) -> Result<()> {
     let predictor = Predictor::open(&args.model_path)?;
     let table = if args.dataset == Path::new("-") { rows_from_stdin()? } else { Table::read(&args.dataset)? };
+    if let Some(output) = &args.output {
+        check_output(output, &args.dataset)?;
+    }
     let mut writer = match &args.output {
         Some(path) => Writer::create(path, predictor.columns())?,
         None => {
@@ -201,6 +204,12 @@ fn predict(args: &Predict) -> Result<()> {
         show_faults(&faults);
     }
     Ok(())
+}
+
+/// Refuses to write over the table that is read.
+pub fn check_output(output: &Path, dataset: &Path) -> Result<()> {
+    let is_same = std::fs::canonicalize(output).is_ok_and(|output| std::fs::canonicalize(dataset).is_ok_and(|it| it == output));
+    if is_same { bail!("{} is the dataset itself; name another file", output.display()) } else { Ok(()) }
 }
 
 /// What becomes of cells that cannot be read.

@@ -11,7 +11,7 @@ use mbm::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
-use crate::command::{kept_features, show_faults};
+use crate::command::{check_output, kept_features, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line, note};
 
@@ -41,6 +41,7 @@ fn bar(what: &'static str, quiet: bool) -> ProgressBar {
 
 /// Writes every row of a table as vectors.
 pub fn embed(args: &Embed) -> Result<()> {
+    check_output(&args.output, &args.dataset)?;
     let predictor = Predictor::open(&args.model_path)?;
     let model_hash = mbm::model_hash(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
@@ -93,7 +94,7 @@ pub fn index(args: IndexCommand) -> Result<()> {
             let n_removed = mbm::remove_from_index(&store, &mbm::parse_filter(&filter)?)?;
             line(&format!("{store}: {n_removed} rows removed"))
         }
-        IndexCommand::Info { index, store: url, json } => info(&store(index, url), json),
+        IndexCommand::Info { place, index, store: url, json } => info(&store(place.or(index).unwrap_or_default(), url), json),
     }
 }
 

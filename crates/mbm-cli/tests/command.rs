@@ -23,6 +23,12 @@ fn table(folder: &std::path::Path) -> String {
 }
 
 #[test]
+fn training_asks_for_a_config_or_a_target() {
+    let text = stderr(&mbm(&["train", "--dataset", "d.csv"]));
+    assert!(text.contains("<--config <CONFIG>|--target <TARGET>>"), "{text}");
+}
+
+#[test]
 fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
     assert_eq!(mbm(&["--help"]).status.code(), Some(0));
     assert_eq!(mbm(&["train"]).status.code(), Some(2));
@@ -105,6 +111,14 @@ fn a_table_without_any_column_of_the_model_is_an_error() {
     let (foreign, out, index) = (path("foreign.csv"), path("out.parquet"), path("index"));
     std::fs::write(&foreign, "Size,price\n1,2\n3,4\n").unwrap();
     let model = ["--model-path", &run, "--dataset", &foreign];
+    let over = std::fs::read(&foreign).unwrap();
+    for output in [
+        mbm(&["predict", "-m", &run, "-d", &foreign, "--output", &foreign]),
+        mbm(&["embed", "-m", &run, "-d", &foreign, "-o", &foreign]),
+    ] {
+        assert_eq!(stderr(&output), format!("error: {foreign} is the dataset itself; name another file\n"));
+        assert_eq!(std::fs::read(&foreign).unwrap(), over);
+    }
     let commands: [&[&str]; 4] =
         [&["predict"], &["evaluate"], &["embed", "--output", &out], &["index", "build", "--index", &index]];
     for command in commands {
@@ -360,6 +374,7 @@ fn an_index_is_built_changed_and_described() {
     assert_eq!(n_rows(&index), 390);
     let asked = mbm(&["search", "--index", &index, "--text", "x"]);
     assert!(stderr(&asked).contains("its vectors came from a file; name the model that made them with --model-path"));
+    assert_eq!(stderr(&mbm(&["index", "info", "--index", "nowhere"])), stderr(&mbm(&["index", "info", "nowhere"])));
     assert_eq!(stderr(&mbm(&["index", "info", "nowhere"])), "error: nowhere: no index here; 'mbm index build' makes one\n");
 }
 

@@ -1,7 +1,7 @@
 //! YAML, JSON and TOML text to [`Node`]s.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
@@ -128,7 +128,11 @@ fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Problem> {
     let value = match &yaml.data {
         YamlData::Value(scalar) => yaml_scalar(scalar),
         YamlData::Sequence(items) => Value::List(items.iter().map(yaml_node).collect::<Result<_, _>>()?),
-        YamlData::Mapping(pairs) => Value::Map(pairs.iter().map(|(key, node)| yaml_entry(key, node)).collect::<Result<_, _>>()?),
+        YamlData::Mapping(pairs) => {
+            let entries = pairs.iter().map(|(key, node)| yaml_entry(key, node)).collect::<Result<Vec<_>, _>>()?;
+            check_unique(&entries)?;
+            Value::Map(entries)
+        }
         YamlData::Tagged(_, inner) => return yaml_node(inner),
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
             return Err(Problem::at(line, "", "a value that cannot be read (an alias or a bad tag)"));
@@ -157,6 +161,13 @@ fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Problem> {
     };
     check_key(&key).map_err(|message| Problem::at(line, "", message))?;
     Ok(Entry { key, line, node: yaml_node(node)? })
+}
+
+/// Refuses keys that are one once they are text, which the loader holds for different: `1` and `"1"`, `a` and `!tag a`.
+fn check_unique(entries: &[Entry]) -> Result<(), Problem> {
+    let mut keys = HashSet::new();
+    let second = entries.iter().find(|entry| !keys.insert(entry.key.as_str()));
+    second.map_or(Ok(()), |entry| Err(Problem::at(entry.line, "", format!("duplicated key '{}'", beginning(&entry.key, SAID)))))
 }
 
 fn parse_toml(text: &str) -> Result<Node, Problem> {
@@ -247,6 +258,10 @@ mod tests {
         let problem = Node::parse("a: 1\nb: 2\na: 3\n", Format::Yaml).unwrap_err();
         assert_eq!(problem.line, 3);
         assert!(problem.message.contains("duplicated key"), "{}", problem.message);
+        for text in ["1: a\n'1': b\n", "a: 1\n!tag a: 2\n", "a: 1\n!&x a: 2\n", "true: 1\n'true': 2\n"] {
+            let problem = Node::parse(text, Format::Yaml).unwrap_err();
+            assert_eq!((problem.line, problem.message.contains("duplicated key")), (2, true), "{text}: {problem}");
+        }
         assert_eq!(Node::parse("a = 1\na = 2\n", Format::Toml).unwrap_err().line, 2);
     }
 

@@ -145,7 +145,10 @@ impl Content {
     fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, Problem> {
         let placed = |problem: Problem| Problem { message: format!("{what}: {}", problem.message), ..problem };
         self.held.take(weight(&text, self.held.max_unfolded()).map_err(placed)?)?;
-        serde_json::from_slice(&text).map_err(|error| Problem::validation(format!("{what}: {error}")))
+        serde_json::from_slice(&text).map_err(|error| {
+            let is_syntax = error.is_syntax() || error.is_eof();
+            Problem::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))
+        })
     }
 
     fn fields(&self) -> Result<Vec<FormField>, Problem> {

@@ -1,6 +1,6 @@
 //! `description.json`: what a run was made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use mbm_data::{Dataset, MediaFiles, Table};
@@ -79,7 +79,9 @@ impl Description {
     /// Whether a run can go on with this config and this table.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         match () {
-            () if before.config != self.config => Err(differs(folder, "the config is not that of the run")),
+            () if before.config != self.config => {
+                Err(differs(folder, &format!("the config is not that of the run: {}", difference(&before.config, &self.config))))
+            }
             () if before.dataset_hash != self.dataset_hash => {
                 Err(differs(folder, "the dataset's content is not that of the run"))
             }
@@ -126,6 +128,33 @@ pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
     differs(folder, &format!("{file} is not the file that the run was begun with; bring it back, or begin anew with --overwrite"))
 }
 
+/// The first key in which two configs differ, and its values.
+fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
+    fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+        use serde_json::Value::{Array, Null, Object};
+        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        match (before, now) {
+            (Object(a), Object(b)) => {
+                let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+                keys.into_iter().find_map(|key| find(&join(key), a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null)))
+            }
+            (Array(a), Array(b)) if a.len() == b.len() => {
+                a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
+            }
+            _ if before == now => None,
+            _ => Some(format!("{path} was {}, and is {}", shortened(before), shortened(now))),
+        }
+    }
+    find("", before, now).unwrap_or_default()
+}
+
+/// A value as JSON, its beginning where it is long.
+fn shortened(value: &serde_json::Value) -> String {
+    const LONGEST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
+}
+
 fn differs(folder: &Path, reason: &str) -> Error {
     Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() }
 }
@@ -153,4 +182,23 @@ pub(crate) fn peak_memory() -> Option<u64> {
 pub(crate) fn reset_peak_memory() {
     // Where this file cannot be written the count goes on, and is still an upper bound.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::difference;
+
+    #[test]
+    fn the_first_key_that_differs_is_named_with_both_values() {
+        let before = json!({"trainer": {"epochs": 3, "learning_rate": 0.001}, "inputs": [{"name": "a"}, {"name": "b"}]});
+        let mut now = before.clone();
+        now["trainer"]["learning_rate"] = json!(0.01);
+        assert_eq!(difference(&before, &now), "trainer.learning_rate was 0.001, and is 0.01");
+        now["inputs"][1]["name"] = json!("c");
+        assert_eq!(difference(&before, &now), "inputs[1].name was \"b\", and is \"c\"");
+        now["inputs"] = json!([]);
+        assert_eq!(difference(&before, &now), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], and is []");
+    }
 }

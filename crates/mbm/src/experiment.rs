@@ -112,6 +112,9 @@ impl Experiment {
     fn run_in(&self, entered: &RunFolder, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
+        if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
+            observe(Happening::Note(format!("{} holds no checkpoint: the run begins at its first epoch", self.folder.display())));
+        }
         observe(Happening::Stage("reading the dataset"));
         let table = Table::read(&self.dataset)?;
         let description = Description::new(&self.plan, &self.dataset, &table);

@@ -112,6 +112,21 @@ pub struct Writer {
     columns: Vec<Column>,
     path: PathBuf,
     out: Out,
+    /// Where the table is until it is complete, if not in its place.
+    aside: Option<Aside>,
+}
+
+/// A file that gets its name when it is complete, and is removed where it never is.
+struct Aside {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // It is gone where it was put in place.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 enum Out {
@@ -123,12 +138,22 @@ enum Out {
 }
 
 impl Writer {
-    /// A file of the form that its name says.
+    /// A file of the form that its name says. It is there when [`finish`](Self::finish) returns; until then what was there stays.
     ///
     /// # Errors
     /// A file that cannot be made.
     pub fn create(path: &Path, columns: Vec<Column>) -> Result<Self, Error> {
-        Self::create_as(path, Format::of(path)?, columns)
+        let format = Format::of(path)?;
+        if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
+            return Self::create_as(path, format, columns);
+        }
+        // A link stays one.
+        let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let mut name = target.clone().into_os_string();
+        name.push(".tmp");
+        let aside = Aside { path: name.into(), target };
+        let writer = Self::create_as(&aside.path, format, columns)?;
+        Ok(Self { path: path.to_path_buf(), aside: Some(aside), ..writer })
     }
 
     /// A file of a form, whatever its name.
@@ -142,7 +167,7 @@ impl Writer {
                 let schema = schema(&columns).map_err(|error| damaged(path, &error))?;
                 let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
                     .map_err(|error| damaged(path, &error))?;
-                Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()) })
+                Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()), aside: None })
             }
             Format::Npy => {
                 let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
@@ -151,7 +176,7 @@ impl Writer {
                 };
                 let mut out = BufWriter::new(file);
                 out.write_all(&npy_header(0, width)).map_err(Error::io(path))?;
-                Ok(Self { columns, path: path.to_path_buf(), out: Out::Npy(out, width, 0) })
+                Ok(Self { columns, path: path.to_path_buf(), out: Out::Npy(out, width, 0), aside: None })
             }
         }
     }
@@ -172,7 +197,7 @@ impl Writer {
                 return Err(Error::Unfit(format!("{format:?} cannot be written to a pipe; name a file")));
             }
         };
-        Ok(Self { columns, path: path.to_path_buf(), out })
+        Ok(Self { columns, path: path.to_path_buf(), out, aside: None })
     }
 
     /// Writes one row, a value a column.
@@ -230,18 +255,21 @@ impl Writer {
             self.write_group()?;
         }
         match self.out {
-            Out::Csv(mut writer) => writer.flush().map_err(Error::io(&self.path)),
-            Out::JsonLines(mut sink) => sink.flush().map_err(Error::io(&self.path)),
+            Out::Csv(mut writer) => writer.flush().map_err(Error::io(&self.path))?,
+            Out::JsonLines(mut sink) => sink.flush().map_err(Error::io(&self.path))?,
             Out::Npy(mut out, width, n_rows) => {
                 let mut end = || {
                     out.rewind()?;
                     out.write_all(&npy_header(n_rows, width))?;
                     out.flush()
                 };
-                end().map_err(Error::io(&self.path))
+                end().map_err(Error::io(&self.path))?;
             }
-            Out::Parquet(writer, _) => writer.close().map(|_| ()).map_err(|error| damaged(&self.path, &error)),
+            Out::Parquet(writer, _) => {
+                writer.close().map_err(|error| damaged(&self.path, &error))?;
+            }
         }
+        self.aside.map_or(Ok(()), |aside| Ok(mbm_data::put_in_place(&aside.path, &aside.target)?))
     }
 }
 
@@ -354,6 +382,32 @@ mod tests {
             );
             assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::Empty, Cell::Empty], "{name}");
         }
+    }
+
+    #[test]
+    fn a_table_that_is_never_complete_leaves_what_was_there() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["t.csv", "t.jsonl", "t.parquet"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "before").unwrap();
+            let mut writer = Writer::create(&path, vec![Column::number("p")]).unwrap();
+            writer.write(vec![Value::Number(1.0)]).unwrap();
+            drop(writer);
+            assert_eq!(std::fs::read(&path).unwrap(), b"before", "{name}");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_its_file_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let [link, file] = ["link.csv", "file.csv"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "before").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        Writer::create(&link, vec![Column::number("p")]).unwrap().finish().unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read(&file).unwrap(), b"p\n");
     }
 
     #[test]

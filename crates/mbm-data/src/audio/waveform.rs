@@ -88,7 +88,10 @@ impl Waveform {
         let mut wave = Waveform { samples: Vec::new(), rate: 0 };
         let mut interleaved = Vec::new();
         while wave.rate == 0 || (wave.samples.len() as f64) < max_seconds * wave.rate as f64 {
-            let Some(packet) = track.next_packet()? else { break };
+            let Some(packet) = track.next_packet()? else {
+                track.check_whole(wave.samples.len())?;
+                break;
+            };
             wave.append(track.decoder.as_mut(), &packet, &mut interleaved)?;
         }
         if wave.samples.is_empty() || wave.rate == 0 {
@@ -152,13 +155,16 @@ struct Track {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
     id: u32,
+    /// Samples of a channel that its header promises, and how many of them may be missing; none where the format only estimates them.
+    promised: Option<(u64, u64)>,
 }
 
 impl Track {
-    fn open(bytes: Vec<u8>) -> Result<Self, Fault> {
+    fn open(mut bytes: Vec<u8>) -> Result<Self, Fault> {
         if bytes.is_empty() {
             return Err(unreadable("zero bytes"));
         }
+        leave_length_open(&mut bytes);
         let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
@@ -167,10 +173,23 @@ impl Track {
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
         let parameters = parameters.ok_or_else(|| unreadable("no sound track"))?;
         check_parameters(parameters)?;
+        // A block that is cut short ends with its last whole sample, or not at all.
+        let is_exact = EXACT.contains(&format.format_info().short_name);
+        let promised = track.num_frames.filter(|_| is_exact).map(|n| (n, parameters.frames_per_block.unwrap_or(1)));
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
             .map_err(|error| unreadable(cause(&error)))?;
-        Ok(Self { id: track.id, format, decoder })
+        Ok(Self { id: track.id, format, decoder, promised })
+    }
+
+    /// Whether a sound that ended after so many samples is all that its header promises.
+    fn check_whole(&self, n_samples: usize) -> Result<(), Fault> {
+        match self.promised {
+            Some((promised, slack)) if (n_samples as u64).saturating_add(slack) <= promised => {
+                Err(unreadable(format!("truncated: {n_samples} of {promised} samples")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The next packet of this track; `None` where the file ends, in the middle of a packet or not.
@@ -184,6 +203,32 @@ impl Track {
                 Err(error) => return Err(unreadable(cause(&error))),
             }
         }
+    }
+}
+
+/// Formats whose headers count the samples, by symphonia's names for them.
+const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
+
+/// Lengths from which on a WAV file's are placeholders: programs that write to a pipe put the largest number that they think of (SoX
+/// `0x7FFFFFFF` less the header, arecord `0x80000000`, FFmpeg `0xFFFFFFFF`), and never come back to it.
+const PLACEHOLDER: u32 = 0x7FFF_0000;
+
+/// Gives a WAV file that was written to a pipe the lengths of FFmpeg's, which mean: to the end.
+fn leave_length_open(bytes: &mut [u8]) {
+    if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
+        return;
+    }
+    let mut at = 12;
+    while let Some([name @ .., a, b, c, d]) = bytes.get(at..at + 8) {
+        let length = u32::from_le_bytes([*a, *b, *c, *d]);
+        if name == b"data" {
+            if length >= PLACEHOLDER {
+                bytes[at + 4..at + 8].fill(0xFF);
+                bytes[4..8].fill(0xFF);
+            }
+            return;
+        }
+        at += 8 + length as usize + (length & 1) as usize;
     }
 }
 
@@ -288,6 +333,33 @@ pub(crate) mod tests {
         for bytes in files {
             let decoded = Waveform::decode(bytes.to_vec(), 2.0);
             assert!(decoded.is_ok() || decoded.is_err_and(|fault| fault.cause == Cause::Unreadable));
+        }
+    }
+
+    #[test]
+    fn a_file_with_fewer_samples_than_its_header_says_is_unreadable() {
+        let whole = wav(&tone(440.0, 8000, 0.5), 8000);
+        for n_bytes in [whole.len() / 2, whole.len() - 2] {
+            let fault = Waveform::decode(whole[..n_bytes].to_vec(), 10.0).unwrap_err();
+            assert_eq!(fault.to_string(), format!("unreadable: truncated: {} of 4000 samples", (n_bytes - 44) / 2));
+        }
+        assert_eq!(Waveform::decode(whole[..whole.len() / 2].to_vec(), 0.1).unwrap().samples.len(), 800, "all that is asked for");
+        let files: [&[u8]; 2] = [include_bytes!("../../tests/golden/tone.flac"), include_bytes!("../../tests/golden/tone.aiff")];
+        for bytes in files {
+            let fault = Waveform::decode(bytes[..bytes.len() * 2 / 3].to_vec(), 10.0).unwrap_err();
+            assert_eq!(fault.cause, Cause::Unreadable, "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_wav_that_was_written_to_a_pipe_is_read_to_its_end() {
+        let samples = tone(440.0, 8000, 0.1);
+        for (riff, data) in [(u32::MAX, u32::MAX), (0x7FFF_FFFF, 0x7FFF_FFDB), (0x8000_0024, 0x8000_0000), (36 + 1600, u32::MAX)]
+        {
+            let mut file = wav(&samples, 8000);
+            file[4..8].copy_from_slice(&riff.to_le_bytes());
+            file[40..44].copy_from_slice(&data.to_le_bytes());
+            assert_eq!(Waveform::decode(file, 10.0).unwrap().samples.len(), 800, "{riff:x} {data:x}");
         }
     }
 
