@@ -48,7 +48,7 @@ def table_of(images):
 
 
 def features(images):
-    """What a frozen ResNet-50 says of pictures: the fused vectors of a model that has nothing else."""
+    """What a frozen ResNet-50 says of images: the fused vectors of a model that has nothing else."""
     config = {
         "input_features": [{"name": "image", "type": "image", "preprocessing": {"height": 112, "width": 112},
                             "encoder": {"type": "resnet", "model_variant": 50, "use_pretrained": True, "weights": resnet, "trainable": False}}],

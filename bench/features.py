@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""From files to features, in turn: pictures through published networks against torchvision's DataLoader and model, texts through MiniLM
+"""From files to features, in turn: images through published networks against torchvision's DataLoader and model, texts through MiniLM
 against transformers.
 
 usage: bench/features.py MBM EMBED WEIGHTS_FOLDER PICTURES_FOLDER TEXTS [ROUNDS]     needs torch, torchvision, transformers, pillow
-As for bench/published.py. Pictures are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600 rows, and rows a second are
+As for bench/published.py. Images are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600 rows, and rows a second are
 counted without the time in which a program starts and opens its model.
 """
 import csv
@@ -23,7 +23,7 @@ ROWS, BATCH, THREADS = 600, 16, 2
 PEER = "--peer"
 
 
-class Pictures(torch.utils.data.Dataset):
+class Images(torch.utils.data.Dataset):
     def __init__(self, paths, normal):
         square = [transforms.Resize(256), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(*normal)]
         self.paths, self.read = paths, transforms.Compose(square)
@@ -50,7 +50,7 @@ def peer(name, weights, rows):
     else:
         model = {"resnet50": torchvision.models.resnet50, "mobilenet": torchvision.models.mobilenet_v2}[name]().eval()
         normal = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-        loader = torch.utils.data.DataLoader(Pictures(rows, normal), batch_size=BATCH, num_workers=THREADS)
+        loader = torch.utils.data.DataLoader(Images(rows, normal), batch_size=BATCH, num_workers=THREADS)
 
         def features():
             for batch in loader:
@@ -66,11 +66,11 @@ if sys.argv[1] == PEER:
     print(peer(name, weights, rows))
     sys.exit()
 
-mbm, embed, weights, pictures, texts = sys.argv[1], sys.argv[2], *map(pathlib.Path, sys.argv[3:6])
+mbm, embed, weights, images, texts = sys.argv[1], sys.argv[2], *map(pathlib.Path, sys.argv[3:6])
 rounds = int(sys.argv[6]) if len(sys.argv) > 6 else 3
 work = pathlib.Path("results/features")
 work.mkdir(parents=True, exist_ok=True)
-paths, lines = sorted(str(path.resolve()) for path in pictures.rglob("*.jpg")), json.loads(texts.read_text())
+paths, lines = sorted(str(path.resolve()) for path in images.rglob("*.jpg")), json.loads(texts.read_text())
 repeated = lambda rows: [rows[at % len(rows)] for at in range(ROWS)]
 jobs = {
     "resnet50": ("JPEG to feature, ResNet-50", "image", f"type: resnet, model_variant: 50, weights: {weights}/resnet50/model.json", repeated(paths)),

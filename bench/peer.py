@@ -21,7 +21,7 @@ def inference(module, *inputs):
     return work
 
 
-def picture(network, batch):
+def image(network, batch):
     network.fc = network.classifier = nn.Identity()
     return inference(network, torch.randn(batch, 3, 224, 224))
 
@@ -79,9 +79,9 @@ def matmul():
 
 WORK = {
     "matmul": matmul,
-    "resnet50-1": lambda: picture(torchvision.models.resnet50(), 1),
-    "resnet50-8": lambda: picture(torchvision.models.resnet50(), 8),
-    "mobilenet-8": lambda: picture(torchvision.models.mobilenet_v2(), 8),
+    "resnet50-1": lambda: image(torchvision.models.resnet50(), 1),
+    "resnet50-8": lambda: image(torchvision.models.resnet50(), 8),
+    "mobilenet-8": lambda: image(torchvision.models.mobilenet_v2(), 8),
     "lstm": lambda: inference(nn.LSTM(256, 256, 2, batch_first=True), torch.randn(32, 64, 256)),
     "transformer": lambda: inference(Stack(), torch.randn(16, 64, 384)),
     "transformer-backward": transformer_backward,

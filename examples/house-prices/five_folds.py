@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""R2 over five fixed folds: fused, numbers only, pictures only, and scikit-learn's HistGradientBoostingRegressor on the numbers.
+"""R2 over five fixed folds: fused, numbers only, images only, and scikit-learn's HistGradientBoostingRegressor on the numbers.
 
 usage: five_folds.py MBM DATASET_FOLDER [CONFIG]      needs scikit-learn and pyarrow
 Each fold is tested once; the fold after it validates; nothing is chosen by the tested fold. Three seeds; R2 is their mean.
@@ -20,7 +20,7 @@ work = pathlib.Path("results/house-prices").resolve() / config.stem
 work.mkdir(parents=True, exist_ok=True)
 NUMBERS, PICTURES = ["bedrooms", "bathrooms", "area", "zipcode"], ["frontal", "bedroom", "bathroom", "kitchen"]
 SEEN = [name for name in PICTURES if name in config.read_text()]
-INPUTS = {"fused": None, "numbers only": NUMBERS, "pictures only": SEEN}
+INPUTS = {"fused": None, "numbers only": NUMBERS, "images only": SEEN}
 SEEDS = (1, 2, 3)
 
 rows = list(csv.DictReader(open(data / "houses.csv")))

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Tensor;
-use mbm::{Event, Experiment, Happening, Plan, Predictor, Start};
+use mbm::{Event, Experiment, Plan, Predictor, RunEvent, Start};
 use mbm_data::Manifest;
 use mbm_train::Checkpoints;
 
@@ -27,8 +27,8 @@ fn template() -> &'static Path {
         let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
         let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
         let stop = AtomicBool::new(false);
-        let mut observe = |happening: Happening| {
-            if let Happening::Training(Event::Step { epoch: 1, .. }) = happening {
+        let mut observe = |happening: RunEvent| {
+            if let RunEvent::Training(Event::Step { epoch: 1, .. }) = happening {
                 stop.store(true, Ordering::Relaxed);
             }
         };

@@ -1,4 +1,4 @@
-//! Any bytes as a picture, framed for a model, or as a sound: pixels or samples or a fault, never a panic.
+//! Any bytes as an image, framed for a model, or as a sound: pixels or samples or a fault, never a panic.
 
 use std::path::Path;
 

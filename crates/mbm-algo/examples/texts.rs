@@ -3,16 +3,16 @@
 use std::error::Error;
 use std::time::Instant;
 
-use mbm_algo::metric::{TEXTS, Written};
+use mbm_algo::metric::{TEXTS, TextSamples};
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args().nth(1).ok_or("usage: texts TEXTS.json")?;
     let texts: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
-    let written = Written {
+    let written = TextSamples {
         hypotheses: serde_json::from_value(texts["hypotheses"].clone())?,
         references: serde_json::from_value(texts["references"].clone())?,
-        ..Written::default()
+        ..TextSamples::default()
     };
     for metric in TEXTS {
         let started = Instant::now();

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use mbm_algo::metric::{
-    CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, Regressed, SETS, TEXTS, WordCut, Written, bleu,
+    CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, Regressed, SETS, TEXTS, TextSamples, WordCut, bleu,
 };
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge};
@@ -54,14 +54,14 @@ fn metrics_of_numbers_are_those_of_scikit_learn() {
 fn metrics_of_texts_are_those_of_their_reference_implementations() {
     for case in stored("texts.json")["cases"].as_array().unwrap() {
         let words = [WordCut::Mteval13a, WordCut::Zh, WordCut::Char].into_iter().find(|it| it.name() == case["words"]).unwrap();
-        let written = Written {
+        let written = TextSamples {
             hypotheses: serde_json::from_value(case["hypotheses"].clone()).unwrap(),
             references: serde_json::from_value(case["references"].clone()).unwrap(),
             words,
-            ..Written::default()
+            ..TextSamples::default()
         };
         // Token accuracy and perplexity are the model's own; nobody else can count them.
-        let metrics: Vec<&Metric<Written>> =
+        let metrics: Vec<&Metric<TextSamples>> =
             TEXTS.iter().filter(|it| !["token_accuracy", "perplexity"].contains(&it.name)).collect();
         assert_eq!(metrics.len(), case["want"].as_object().unwrap().len());
         for metric in metrics {

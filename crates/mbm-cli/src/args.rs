@@ -49,7 +49,7 @@ pub enum Command {
   mbm translate --model-path results/run 'Ein Hund läuft.'
   mbm translate --model-path results/run --beam-width 5 < sentences.de > sentences.en")]
     Translate(Translate),
-    /// Write a caption for each picture.
+    /// Write a caption for each image.
     #[command(after_help = "Example:
   mbm caption --model-path results/run photo.jpg")]
     Caption(Caption),
@@ -63,7 +63,7 @@ pub enum Command {
     /// Make, change and look at an index of vectors.
     #[command(subcommand)]
     Index(IndexCommand),
-    /// Find the rows of an index that are nearest to a text, a picture, a sound, or several at once.
+    /// Find the rows of an index that are nearest to a text, an image, a sound, or several at once.
     #[command(after_help = "Examples:
   mbm search --index photos.index --text 'a dog in the snow' --k 10 --html found.html
   mbm search --index photos.index --image cat.jpg --text 'at night' --text-weight 0.5 --filter \"split = 'train'\"")]
@@ -219,9 +219,9 @@ pub struct Translate {
 
 #[derive(Group)]
 pub struct Caption {
-    /// The pictures.
+    /// The images.
     #[arg(required = true)]
-    pub pictures: Vec<PathBuf>,
+    pub images: Vec<PathBuf>,
     /// The run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
@@ -426,7 +426,7 @@ pub struct Search {
     /// A text.
     #[arg(long)]
     pub text: Option<String>,
-    /// A picture's file.
+    /// An image's file.
     #[arg(long)]
     pub image: Option<PathBuf>,
     /// A sound's file.
@@ -438,7 +438,7 @@ pub struct Search {
     /// How much the text counts.
     #[arg(long, default_value_t = 1.0)]
     pub text_weight: f32,
-    /// How much the picture counts.
+    /// How much the image counts.
     #[arg(long, default_value_t = 1.0)]
     pub image_weight: f32,
     /// How much the sound counts.
@@ -462,7 +462,7 @@ pub struct Search {
     /// Print JSON lines.
     #[arg(long, conflicts_with = "html")]
     pub json: bool,
-    /// Write a page with the pictures instead.
+    /// Write a page with the images instead.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
@@ -515,7 +515,7 @@ pub struct Serve {
     /// A folder that paths in requests may lead into; without it none are read.
     #[arg(long, value_name = "FOLDER")]
     pub media_root: Option<PathBuf>,
-    /// A host (with its port, if it has one) that pictures and sounds may be fetched from; may be given several times.
+    /// A host (with its port, if it has one) that images and sounds may be fetched from; may be given several times.
     #[arg(long, value_name = "HOST")]
     pub url_host: Vec<String>,
     /// A site whose pages may ask and read answers, such as https://example.com; may be given several times.

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
-use mbm::{Experiment, FeatureCache, Format, Happening, Outcome, Plan, Predictor, Start, Table, Unreadable, Writer};
+use mbm::{Experiment, FeatureCache, Format, Outcome, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer};
 use serde_json::json;
 
 use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
@@ -274,8 +274,8 @@ fn compare(args: &Compare) -> Result<()> {
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];
     let mut found = Vec::new();
     for name in names {
-        let mut show = |happening: Happening| progress.show(&happening);
-        show(Happening::Stage("next combiner"));
+        let mut show = |happening: RunEvent| progress.show(&happening);
+        show(RunEvent::Stage("next combiner"));
         let result = mbm::compare(&experiment, name, &stop, &mut show)?;
         if stop.load(Ordering::Relaxed) {
             bail!(Interrupted(format!("stopped at combiner {name}; --resume goes on in {}", comparing.path.display())));

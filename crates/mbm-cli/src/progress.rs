@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use mbm::{Event, Happening};
+use mbm::{Event, RunEvent};
 use serde_json::{Value, json};
 
 use crate::args::Show;
@@ -43,7 +43,7 @@ impl Progress {
     }
 
     /// Shows one happening.
-    pub fn show(&mut self, happening: &Happening) {
+    pub fn show(&mut self, happening: &RunEvent) {
         match self {
             Self::Quiet => {}
             // A closed pipe ends no training; the run folder is what counts.
@@ -54,17 +54,17 @@ impl Progress {
                 }
             }
             Self::Live { bar, validation } => {
-                if let Happening::Training(Event::Epoch { validation: values, .. }) = happening {
+                if let RunEvent::Training(Event::Epoch { validation: values, .. }) = happening {
                     *validation = main_value(values);
                 }
                 match happening {
-                    Happening::Training(Event::Step { .. }) => bar.set_message(step(happening, validation)),
-                    Happening::Stage(stage) => bar.set_message((*stage).to_owned()),
-                    Happening::Encoding(n_done, n_rows) => bar.set_message(format!("encoding: {n_done} of {n_rows} rows")),
-                    Happening::Rows(_) | Happening::Training(_) | Happening::Encoded(..) | Happening::Note(_) => {}
+                    RunEvent::Training(Event::Step { .. }) => bar.set_message(step(happening, validation)),
+                    RunEvent::Stage(stage) => bar.set_message((*stage).to_owned()),
+                    RunEvent::Encoding(n_done, n_rows) => bar.set_message(format!("encoding: {n_done} of {n_rows} rows")),
+                    RunEvent::Rows(_) | RunEvent::Training(_) | RunEvent::Encoded(..) | RunEvent::Note(_) => {}
                 }
                 bar.tick();
-                if let (Some(line), false) = (line(happening), matches!(happening, Happening::Stage(_))) {
+                if let (Some(line), false) = (line(happening), matches!(happening, RunEvent::Stage(_))) {
                     bar.println(line);
                 }
             }
@@ -79,22 +79,20 @@ impl Progress {
     }
 }
 
-fn line(happening: &Happening) -> Option<String> {
+fn line(happening: &RunEvent) -> Option<String> {
     match happening {
-        Happening::Stage(stage) => Some((*stage).to_owned()),
-        Happening::Rows([train, validation, test]) => {
-            Some(format!("{train} training, {validation} validation, {test} test rows"))
-        }
-        Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
+        RunEvent::Stage(stage) => Some((*stage).to_owned()),
+        RunEvent::Rows([train, validation, test]) => Some(format!("{train} training, {validation} validation, {test} test rows")),
+        RunEvent::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
             let resumed = if *epoch > 0 { format!(", going on with epoch {}", epoch + 1) } else { String::new() };
             Some(format!("{n_params} parameters, {epochs} epochs of {steps_per_epoch} steps at most{resumed}"))
         }
-        Happening::Encoded(n_encoded, n_cached) => {
+        RunEvent::Encoded(n_encoded, n_cached) => {
             Some(format!("{n_encoded} cells encoded ahead, {n_cached} of them from the cache"))
         }
-        Happening::Note(note) => Some(note.clone()),
-        Happening::Encoding(..) | Happening::Training(Event::Step { .. }) => None,
-        Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
+        RunEvent::Note(note) => Some(note.clone()),
+        RunEvent::Encoding(..) | RunEvent::Training(Event::Step { .. }) => None,
+        RunEvent::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             let best = if *is_best { "  *" } else { "" };
             let validated = validation
                 .get("loss")
@@ -104,8 +102,8 @@ fn line(happening: &Happening) -> Option<String> {
     }
 }
 
-fn step(happening: &Happening, validation: &str) -> String {
-    let Happening::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else {
+fn step(happening: &RunEvent, validation: &str) -> String {
+    let RunEvent::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else {
         return String::new();
     };
     format!(
@@ -130,23 +128,23 @@ fn duration(time: Duration) -> String {
     }
 }
 
-fn event(happening: &Happening) -> Value {
+fn event(happening: &RunEvent) -> Value {
     match happening {
-        Happening::Stage(stage) => json!({"event": "stage", "stage": stage}),
-        Happening::Encoding(n_done, n_rows) => json!({"event": "encoding", "done": n_done, "rows": n_rows}),
-        Happening::Encoded(n_encoded, n_cached) => json!({"event": "encoded", "cells": n_encoded, "from_cache": n_cached}),
-        Happening::Note(note) => json!({"event": "note", "note": note}),
-        Happening::Rows([train, validation, test]) => {
+        RunEvent::Stage(stage) => json!({"event": "stage", "stage": stage}),
+        RunEvent::Encoding(n_done, n_rows) => json!({"event": "encoding", "done": n_done, "rows": n_rows}),
+        RunEvent::Encoded(n_encoded, n_cached) => json!({"event": "encoded", "cells": n_encoded, "from_cache": n_cached}),
+        RunEvent::Note(note) => json!({"event": "note", "note": note}),
+        RunEvent::Rows([train, validation, test]) => {
             json!({"event": "rows", "train": train, "validation": validation, "test": test})
         }
-        Happening::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
+        RunEvent::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
             json!({"event": "started", "parameters": n_params, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": epoch + 1})
         }
-        Happening::Training(Event::Step { epoch, step, loss, learning_rate, samples_per_second, time_left }) => json!({
+        RunEvent::Training(Event::Step { epoch, step, loss, learning_rate, samples_per_second, time_left }) => json!({
             "event": "step", "epoch": epoch + 1, "step": step, "loss": loss, "learning_rate": learning_rate,
             "samples_per_second": samples_per_second, "seconds_left": time_left.as_secs_f64(),
         }),
-        Happening::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
+        RunEvent::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             json!({"event": "epoch", "epoch": epoch + 1, "loss": loss, "validation": validation, "is_best": is_best})
         }
     }

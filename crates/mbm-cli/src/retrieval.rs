@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mbm::{
-    Asked, Cell, Embedding, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Predictor,
+    Cell, Embedding, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Predictor, QueryPart,
     Retriever, Store, Table, VectorSource,
 };
 use serde_json::{Map, Value, json};
@@ -193,20 +193,20 @@ fn title(args: &Search) -> String {
     parts.join(" + ")
 }
 
-fn asked(args: &Search, retriever: &Retriever) -> Result<Vec<Asked>> {
+fn asked(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
     let mut asked = Vec::new();
     if let Some(text) = &args.text {
-        asked.push(Asked { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
+        asked.push(QueryPart { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
     }
     let files = [("image", &args.image, args.image_weight), ("audio", &args.audio, args.audio_weight)];
     for (kind, path, weight) in files {
         let Some(path) = path else { continue };
         let cell = Cell::text(&path.display().to_string());
-        asked.push(Asked { input: retriever.predictor.input_of(kind)?, cell, weight });
+        asked.push(QueryPart { input: retriever.predictor.input_of(kind)?, cell, weight });
     }
     if let Some(row) = &args.row {
         let row: Map<String, Value> = serde_json::from_str(row).context("--row is not a JSON object")?;
-        asked.extend(row.into_iter().map(|(input, value)| Asked { input, cell: Cell::json(value), weight: 1.0 }));
+        asked.extend(row.into_iter().map(|(input, value)| QueryPart { input, cell: Cell::json(value), weight: 1.0 }));
     }
     if asked.is_empty() {
         bail!("nothing to look for: give --text, --image, --audio or --row");

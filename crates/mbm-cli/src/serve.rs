@@ -37,7 +37,7 @@ pub fn serve(args: Serve) -> Result<()> {
         model_timeout: args.model_timeout,
         max_streams: args.max_streams.into(),
     })?;
-    line(&server.describe())?;
+    line(&server.summary())?;
     line(&format!("http://{} (API: /docs; Ctrl-C stops)", server.address()))?;
     Ok(server.run(interrupted())?)
 }

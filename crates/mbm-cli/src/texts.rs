@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mbm::{Cell, Predictor, Writing, Written};
+use mbm::{Cell, GeneratedText, GenerationSession, Predictor};
 
 use crate::args::{Caption, Decoding, Translate};
 use crate::output::{line, note};
@@ -44,21 +44,21 @@ pub fn translate(args: &Translate) -> Result<()> {
     }
 }
 
-/// Writes a caption for each picture.
+/// Writes a caption for each image.
 pub fn caption(args: &Caption) -> Result<()> {
     let predictor = open(&args.model_path, "image", &args.decoding)?;
     let writing = predictor.writing("image")?;
     let cells =
         |paths: &[std::path::PathBuf]| paths.iter().map(|path| Cell::text(&path.display().to_string())).collect::<Vec<_>>();
-    if let ([picture], true) = (&cells(&args.pictures)[..], args.decoding.stream) {
-        return stream(&writing, picture.clone());
+    if let ([image], true) = (&cells(&args.images)[..], args.decoding.stream) {
+        return stream(&writing, image.clone());
     }
     let mut n_unreadable = 0;
-    for chunk in args.pictures.chunks(LINES) {
+    for chunk in args.images.chunks(LINES) {
         for (path, written) in chunk.iter().zip(writing.texts(cells(chunk))) {
             match written {
-                Ok(Written { texts, .. }) if args.pictures.len() == 1 => print(&texts, &args.decoding)?,
-                Ok(Written { texts, .. }) => {
+                Ok(GeneratedText { texts, .. }) if args.images.len() == 1 => print(&texts, &args.decoding)?,
+                Ok(GeneratedText { texts, .. }) => {
                     texts.iter().try_for_each(|(text, _)| line(&format!("{}\t{text}", path.display())))?
                 }
                 Err(message) => {
@@ -69,7 +69,7 @@ pub fn caption(args: &Caption) -> Result<()> {
         }
     }
     if n_unreadable > 0 {
-        bail!("{n_unreadable} of {} pictures cannot be read", args.pictures.len());
+        bail!("{n_unreadable} of {} images cannot be read", args.images.len());
     }
     Ok(())
 }
@@ -106,7 +106,7 @@ fn print(texts: &[(String, f64)], asked: &Decoding) -> Result<()> {
 
 /// A text as it grows. What was shown is not taken back: a token may change how the one before is written, so the last is held until the
 /// next is there.
-fn stream(writing: &Writing, cell: Cell) -> Result<()> {
+fn stream(writing: &GenerationSession, cell: Cell) -> Result<()> {
     let mut shown = String::new();
     let mut show = |text: &str| {
         if let Some(more) = text.strip_prefix(shown.as_str()) {

@@ -27,21 +27,21 @@
 // The macros name this crate by its name, also from within.
 extern crate self as mbm_config;
 
+mod diagnostic;
 mod limits;
 mod ludwig;
 mod macros;
 mod node;
 mod parse;
-mod problem;
 mod setting;
 mod yaml;
 
+pub use diagnostic::{Diagnostic, Diagnostics, closest, excerpt, some_of};
 pub use limits::{MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
 pub use node::{Entry, Node, Value};
 pub use parse::Format;
-pub use problem::{Problem, Problems, closest, excerpt, some_of};
 #[doc(hidden)]
-pub use setting::word;
+pub use setting::as_str;
 pub use setting::{Fields, Range, Section, Setting, defaults};
 pub use yaml::to_yaml;
 

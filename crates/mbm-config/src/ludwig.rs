@@ -93,6 +93,6 @@ const WORDS: &[&str] = &[
 ];
 
 /// Whether Ludwig's documentation of version 0.11 has this word.
-pub(crate) fn knows(word: &str) -> bool {
-    WORDS.contains(&word)
+pub(crate) fn knows(as_str: &str) -> bool {
+    WORDS.contains(&as_str)
 }

@@ -25,8 +25,8 @@ macro_rules! settings {
         }
 
         impl $crate::Setting for $name {
-            fn read(node: &$crate::Node, path: &str, problems: &mut $crate::Problems) -> Option<Self> {
-                let mut fields = $crate::Fields::of(node, path, problems)?;
+            fn read(node: &$crate::Node, path: &str, diagnostics: &mut $crate::Diagnostics) -> Option<Self> {
+                let mut fields = $crate::Fields::of(node, path, diagnostics)?;
                 let section = <Self as $crate::Section>::read_fields(&mut fields);
                 fields.finish().and(section)
             }
@@ -38,7 +38,7 @@ macro_rules! settings {
 
 /// Declares a choice among sections by their key `type`; `enum Encoder: Rnn` names the default, without it `type` must be written.
 ///
-/// The bare word is short for `{type: word}`.
+/// The bare word is short for `{type: as_str}`.
 #[macro_export]
 macro_rules! tagged {
     ($(#[$meta:meta])* pub enum $name:ident : $default:ident { $($variants:tt)+ }) => {
@@ -47,33 +47,33 @@ macro_rules! tagged {
     ($(#[$meta:meta])* pub enum $name:ident { $($variants:tt)+ }) => {
         $crate::tagged!(@declare [$(#[$meta])*] $name [None] $($variants)+);
     };
-    (@declare [$(#[$meta:meta])*] $name:ident [$default:expr] $( $variant:ident($section:ty) = $word:literal ),+ $(,)?) => {
+    (@declare [$(#[$meta:meta])*] $name:ident [$default:expr] $( $variant:ident($section:ty) = $as_str:literal ),+ $(,)?) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, $crate::serde::Serialize)]
         #[serde(crate = "mbm_config::serde", tag = "type")]
         pub enum $name { $(
-            #[doc = concat!("`type: ", $word, "`")]
-            #[serde(rename = $word)]
+            #[doc = concat!("`type: ", $as_str, "`")]
+            #[serde(rename = $as_str)]
             $variant($section),
         )+ }
 
         impl $name {
             /// Every `type` there is.
-            pub const TYPES: &'static [&'static str] = &[$($word),+];
+            pub const TYPES: &'static [&'static str] = &[$($as_str),+];
 
             /// The `type` of this one.
             pub fn type_name(&self) -> &'static str {
-                match self { $( Self::$variant(_) => $word, )+ }
+                match self { $( Self::$variant(_) => $as_str, )+ }
             }
 
             fn default_type() -> Option<&'static str> {
                 let default: Option<&str> = $default;
-                [$( (stringify!($variant), $word) ),+].into_iter().find(|(variant, _)| default == Some(variant)).map(|(_, word)| word)
+                [$( (stringify!($variant), $as_str) ),+].into_iter().find(|(variant, _)| default == Some(variant)).map(|(_, as_str)| as_str)
             }
         }
 
         impl $crate::Setting for $name {
-            fn read(node: &$crate::Node, path: &str, problems: &mut $crate::Problems) -> Option<Self> {
+            fn read(node: &$crate::Node, path: &str, diagnostics: &mut $crate::Diagnostics) -> Option<Self> {
                 let short;
                 let node = if let $crate::Value::Text(_) = &node.value {
                     let entry = $crate::Entry { key: "type".to_owned(), line: node.line, node: node.clone() };
@@ -82,10 +82,10 @@ macro_rules! tagged {
                 } else {
                     node
                 };
-                let mut fields = $crate::Fields::of(node, path, problems)?;
+                let mut fields = $crate::Fields::of(node, path, diagnostics)?;
                 let tag = fields.tag(Self::TYPES, Self::default_type())?;
                 let section = match tag {
-                    $( $word => <$section as $crate::Section>::read_fields(&mut fields).map(Self::$variant), )+
+                    $( $as_str => <$section as $crate::Section>::read_fields(&mut fields).map(Self::$variant), )+
                     _ => None,
                 };
                 fields.finish().and(section)
@@ -97,28 +97,28 @@ macro_rules! tagged {
 /// Declares a closed list of words.
 #[macro_export]
 macro_rules! choices {
-    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal ),+ $(,)? }) => {
+    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $as_str:literal ),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, $crate::serde::Serialize, $crate::serde::Deserialize)]
         #[serde(crate = "mbm_config::serde")]
         pub enum $name { $(
-            #[doc = concat!("`", $word, "`")]
+            #[doc = concat!("`", $as_str, "`")]
             $(#[$variant_meta])*
-            #[serde(rename = $word)]
+            #[serde(rename = $as_str)]
             $variant,
         )+ }
 
         impl $name {
             /// The word that the config has for it.
-            pub fn word(self) -> &'static str {
-                match self { $( Self::$variant => $word, )+ }
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $as_str, )+ }
             }
         }
 
         impl $crate::Setting for $name {
-            fn read(node: &$crate::Node, path: &str, problems: &mut $crate::Problems) -> Option<Self> {
-                match $crate::word(node, path, problems, "value", &[$($word),+])? {
-                    $( $word => Some(Self::$variant), )+
+            fn read(node: &$crate::Node, path: &str, diagnostics: &mut $crate::Diagnostics) -> Option<Self> {
+                match $crate::as_str(node, path, diagnostics, "value", &[$($as_str),+])? {
+                    $( $as_str => Some(Self::$variant), )+
                     _ => None,
                 }
             }

@@ -9,9 +9,9 @@ use saphyr_parser::{Event, Parser};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::diagnostic::beginning;
 use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH, check_key};
-use crate::problem::beginning;
-use crate::{Entry, Node, Problem, Value};
+use crate::{Diagnostic, Entry, Node, Value};
 
 /// The language of a config file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,9 +37,9 @@ impl Node {
     ///
     /// # Errors
     /// A syntax error, a duplicate key, more than [`MAX_CONFIG_BYTES`] or nesting deeper than [`MAX_DEPTH`], with its line.
-    pub fn parse(text: &str, format: Format) -> Result<Node, Problem> {
+    pub fn parse(text: &str, format: Format) -> Result<Node, Diagnostic> {
         if text.len() > MAX_CONFIG_BYTES {
-            return Err(Problem::at(0, "", format!("{} bytes; a config has at most {MAX_CONFIG_BYTES}", text.len())));
+            return Err(Diagnostic::at(0, "", format!("{} bytes; a config has at most {MAX_CONFIG_BYTES}", text.len())));
         }
         match format {
             Format::Yaml => parse_yaml(text),
@@ -48,14 +48,17 @@ impl Node {
     }
 }
 
-fn parse_yaml(text: &str) -> Result<Node, Problem> {
+fn parse_yaml(text: &str) -> Result<Node, Diagnostic> {
     check_yaml(text)?;
-    let documents = MarkedYaml::load_from_str(text)
-        .map_err(|error| Problem::at(error.marker().line(), "", format!("not valid YAML: {}", beginning(error.info(), SAID))))?;
+    let documents = MarkedYaml::load_from_str(text).map_err(|error| {
+        Diagnostic::at(error.marker().line(), "", format!("not valid YAML: {}", beginning(error.info(), SAID)))
+    })?;
     match documents.as_slice() {
         [] => Ok(Node { value: Value::Map(Vec::new()), line: 1 }),
         [document] => yaml_node(document),
-        [_, second, ..] => Err(Problem::at(second.span.start.line(), "", "a config file holds one document, this is a second")),
+        [_, second, ..] => {
+            Err(Diagnostic::at(second.span.start.line(), "", "a config file holds one document, this is a second"))
+        }
     }
 }
 
@@ -79,7 +82,7 @@ impl Extent {
 }
 
 /// Refuses nesting that a recursive reader could not survive, and aliases that unfold to far more than the text, before a tree is built.
-fn check_yaml(text: &str) -> Result<(), Problem> {
+fn check_yaml(text: &str) -> Result<(), Diagnostic> {
     let mut open: Vec<(usize, Extent)> = Vec::new();
     let (mut anchors, mut n_aliased) = (HashMap::new(), 0usize);
     let too_deep = || format!("nested deeper than {MAX_DEPTH} levels");
@@ -87,12 +90,12 @@ fn check_yaml(text: &str) -> Result<(), Problem> {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) if error.info() == "recursion limit exceeded" => {
-                return Err(Problem::at(error.marker().line(), "", too_deep()));
+                return Err(Diagnostic::at(error.marker().line(), "", too_deep()));
             }
             // What is no YAML is told by its loader.
             Err(_) => break,
         };
-        let refused = |message: String| Err(Problem::at(span.start.line(), "", message));
+        let refused = |message: String| Err(Diagnostic::at(span.start.line(), "", message));
         let closed = match event {
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 open.push((anchor, Extent::of("")));
@@ -123,7 +126,7 @@ fn check_yaml(text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Problem> {
+fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Diagnostic> {
     let line = yaml.span.start.line();
     let value = match &yaml.data {
         YamlData::Value(scalar) => yaml_scalar(scalar),
@@ -135,7 +138,7 @@ fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Problem> {
         }
         YamlData::Tagged(_, inner) => return yaml_node(inner),
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
-            return Err(Problem::at(line, "", "a value that cannot be read (an alias or a bad tag)"));
+            return Err(Diagnostic::at(line, "", "a value that cannot be read (an alias or a bad tag)"));
         }
     };
     Ok(Node { value, line })
@@ -151,50 +154,51 @@ fn yaml_scalar(scalar: &Scalar) -> Value {
     }
 }
 
-fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Problem> {
+fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Diagnostic> {
     let line = key.span.start.line();
     let key = match yaml_node(key)?.value {
         Value::Text(text) => text,
         Value::Int(value) => value.to_string(),
         Value::Bool(value) => value.to_string(),
-        other => return Err(Problem::at(line, "", format!("a key must be text, found {}", other.name()))),
+        other => return Err(Diagnostic::at(line, "", format!("a key must be text, found {}", other.name()))),
     };
-    check_key(&key).map_err(|message| Problem::at(line, "", message))?;
+    check_key(&key).map_err(|message| Diagnostic::at(line, "", message))?;
     Ok(Entry { key, line, node: yaml_node(node)? })
 }
 
 /// Refuses keys that are one once they are text, which the loader holds for different: `1` and `"1"`, `a` and `!tag a`.
-fn check_unique(entries: &[Entry]) -> Result<(), Problem> {
+fn check_unique(entries: &[Entry]) -> Result<(), Diagnostic> {
     let mut keys = HashSet::new();
     let second = entries.iter().find(|entry| !keys.insert(entry.key.as_str()));
-    second.map_or(Ok(()), |entry| Err(Problem::at(entry.line, "", format!("duplicated key '{}'", beginning(&entry.key, SAID)))))
+    second
+        .map_or(Ok(()), |entry| Err(Diagnostic::at(entry.line, "", format!("duplicated key '{}'", beginning(&entry.key, SAID)))))
 }
 
-fn parse_toml(text: &str) -> Result<Node, Problem> {
+fn parse_toml(text: &str) -> Result<Node, Diagnostic> {
     let lines = Lines::of(text);
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.at(span.start));
-        Problem::at(line, "", format!("not valid TOML: {}", beginning(error.message(), SAID)))
+        Diagnostic::at(line, "", format!("not valid TOML: {}", beginning(error.message(), SAID)))
     })?;
     Ok(Node { value: toml_map(table.get_ref(), &lines, MAX_DEPTH)?, line: 1 })
 }
 
 /// `levels` are those that may still lie in it.
-fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Problem> {
+fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Diagnostic> {
     let entry = |(key, value): (&Spanned<_>, _)| {
         let start = key.span().start;
         let name: &Cow<str> = key.get_ref();
-        check_key(name).map_err(|message| Problem::at(lines.at(start), "", message))?;
+        check_key(name).map_err(|message| Diagnostic::at(lines.at(start), "", message))?;
         Ok((start, Entry { key: name.to_string(), line: lines.at(start), node: toml_node(value, lines, levels)? }))
     };
-    let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Problem>>()?;
+    let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Diagnostic>>()?;
     entries.sort_by_key(|(start, _)| *start);
     Ok(Value::Map(entries.into_iter().map(|(_, entry)| entry).collect()))
 }
 
-fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines, levels: usize) -> Result<Node, Problem> {
+fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines, levels: usize) -> Result<Node, Diagnostic> {
     let line = lines.at(spanned.span().start);
-    let too_deep = || Problem::at(line, "", format!("nested deeper than {MAX_DEPTH} levels"));
+    let too_deep = || Diagnostic::at(line, "", format!("nested deeper than {MAX_DEPTH} levels"));
     let below = || levels.checked_sub(1).ok_or_else(too_deep);
     let value = match spanned.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
@@ -255,12 +259,12 @@ mod tests {
 
     #[test]
     fn a_duplicate_key_is_an_error_with_its_line() {
-        let problem = Node::parse("a: 1\nb: 2\na: 3\n", Format::Yaml).unwrap_err();
-        assert_eq!(problem.line, 3);
-        assert!(problem.message.contains("duplicated key"), "{}", problem.message);
+        let diagnostic = Node::parse("a: 1\nb: 2\na: 3\n", Format::Yaml).unwrap_err();
+        assert_eq!(diagnostic.line, 3);
+        assert!(diagnostic.message.contains("duplicated key"), "{}", diagnostic.message);
         for text in ["1: a\n'1': b\n", "a: 1\n!tag a: 2\n", "a: 1\n!&x a: 2\n", "true: 1\n'true': 2\n"] {
-            let problem = Node::parse(text, Format::Yaml).unwrap_err();
-            assert_eq!((problem.line, problem.message.contains("duplicated key")), (2, true), "{text}: {problem}");
+            let diagnostic = Node::parse(text, Format::Yaml).unwrap_err();
+            assert_eq!((diagnostic.line, diagnostic.message.contains("duplicated key")), (2, true), "{text}: {diagnostic}");
         }
         assert_eq!(Node::parse("a = 1\na = 2\n", Format::Toml).unwrap_err().line, 2);
     }
@@ -306,12 +310,15 @@ mod tests {
             for (text, format) in nested(n) {
                 let start: String = text.chars().take(40).collect();
                 let result = on_a_small_stack(move || Node::parse(&text, format).map(|_| ()));
-                let problem = result.expect_err(&start);
-                assert!(problem.message.contains("nested deeper") || problem.message.contains("not valid"), "{start}: {problem}");
+                let diagnostic = result.expect_err(&start);
+                assert!(
+                    diagnostic.message.contains("nested deeper") || diagnostic.message.contains("not valid"),
+                    "{start}: {diagnostic}"
+                );
             }
         }
-        let problem = Node::parse(&"[".repeat(100_000), Format::Yaml).unwrap_err();
-        assert!(problem.message.contains("nested deeper"), "{}", problem.message);
+        let diagnostic = Node::parse(&"[".repeat(100_000), Format::Yaml).unwrap_err();
+        assert!(diagnostic.message.contains("nested deeper"), "{}", diagnostic.message);
     }
 
     #[test]
@@ -340,15 +347,15 @@ mod tests {
         let mut laughs = "a0: &a0 [x, x, x, x]\n".to_owned();
         (1..12).for_each(|at| laughs += &format!("a{at}: &a{at} [{}]\n", vec![format!("*a{}", at - 1); 10].join(", ")));
         for text in [long, laughs] {
-            let problem = Node::parse(&text, Format::Yaml).unwrap_err();
-            assert!(problem.message.contains("aliases repeat more than 1048576 bytes"), "{problem}");
+            let diagnostic = Node::parse(&text, Format::Yaml).unwrap_err();
+            assert!(diagnostic.message.contains("aliases repeat more than 1048576 bytes"), "{diagnostic}");
         }
     }
 
     #[test]
     fn a_file_that_is_no_config_is_refused_by_its_length() {
-        let problem = Node::parse(&"x".repeat(MAX_CONFIG_BYTES + 1), Format::Toml).unwrap_err();
-        assert_eq!(problem.to_string(), "16777217 bytes; a config has at most 16777216");
+        let diagnostic = Node::parse(&"x".repeat(MAX_CONFIG_BYTES + 1), Format::Toml).unwrap_err();
+        assert_eq!(diagnostic.to_string(), "16777217 bytes; a config has at most 16777216");
     }
 
     proptest::proptest! {

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
-use crate::{Node, Problems, Value, closest, excerpt, ludwig};
+use crate::{Diagnostics, Node, Value, closest, excerpt, ludwig};
 
 /// A type that a config value can be read into.
 pub trait Setting: Sized {
-    /// Reads the value at `path`; what is wrong goes to `problems` and gives `None`.
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self>;
+    /// Reads the value at `path`; what is wrong goes to `diagnostics` and gives `None`.
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
 }
 
 /// A map of known keys; declared by [`crate::settings!`].
@@ -23,8 +23,8 @@ pub trait Section: Sized {
 #[allow(clippy::expect_used)]
 pub fn defaults<T: Section>() -> T {
     let empty = Node::bare(Value::Map(Vec::new()));
-    let mut problems = Problems::default();
-    let section = Fields::of(&empty, "", &mut problems).and_then(|mut fields| T::read_fields(&mut fields));
+    let mut diagnostics = Diagnostics::default();
+    let section = Fields::of(&empty, "", &mut diagnostics).and_then(|mut fields| T::read_fields(&mut fields));
     section.expect("every key of this section has a default")
 }
 
@@ -32,17 +32,17 @@ pub fn defaults<T: Section>() -> T {
 pub struct Fields<'a> {
     node: &'a Node,
     path: &'a str,
-    problems: &'a mut Problems,
+    diagnostics: &'a mut Diagnostics,
     known: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
     /// The keys of a map; a problem if the node is none.
-    pub fn of(node: &'a Node, path: &'a str, problems: &'a mut Problems) -> Option<Self> {
+    pub fn of(node: &'a Node, path: &'a str, diagnostics: &'a mut Diagnostics) -> Option<Self> {
         match node.value {
-            Value::Map(_) => Some(Self { node, path, problems, known: Vec::new() }),
+            Value::Map(_) => Some(Self { node, path, diagnostics, known: Vec::new() }),
             _ => {
-                problems.add(node.line, path, format!("expected a map of keys, found {}", node.value.name()));
+                diagnostics.add(node.line, path, format!("expected a map of keys, found {}", node.value.name()));
                 None
             }
         }
@@ -52,21 +52,21 @@ impl<'a> Fields<'a> {
     pub fn required<T: Setting>(&mut self, key: &'static str) -> Option<T> {
         self.known.push(key);
         let Some(node) = self.node.at(key) else {
-            self.problems.add(self.node.line, self.path, format!("the key '{key}' is missing"));
+            self.diagnostics.add(self.node.line, self.path, format!("the key '{key}' is missing"));
             return None;
         };
-        T::read(node, &join(self.path, key), self.problems)
+        T::read(node, &join(self.path, key), self.diagnostics)
     }
 
     /// Reads the key `type`: one of `types`, or `default` where it is not written.
     pub fn tag(&mut self, types: &[&'static str], default: Option<&'static str>) -> Option<&'static str> {
         self.known.push("type");
         match self.node.at("type") {
-            Some(node) => word(node, &join(self.path, "type"), self.problems, "type", types),
+            Some(node) => as_str(node, &join(self.path, "type"), self.diagnostics, "type", types),
             None if default.is_some() => default,
             None => {
                 let message = format!("the key 'type' is missing; allowed: {}", types.join(", "));
-                self.problems.add(self.node.line, self.path, message);
+                self.diagnostics.add(self.node.line, self.path, message);
                 None
             }
         }
@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
     pub fn optional<T: Setting>(&mut self, key: &'static str, default: impl FnOnce() -> T) -> Option<T> {
         self.known.push(key);
         match self.node.at(key) {
-            Some(node) => T::read(node, &join(self.path, key), self.problems),
+            Some(node) => T::read(node, &join(self.path, key), self.diagnostics),
             None => Some(default()),
         }
     }
@@ -91,22 +91,22 @@ impl<'a> Fields<'a> {
         let Some(outside) = value.outside(&allowed) else { return Some(value) };
         let line = self.node.at(key).map_or(self.node.line, |node| node.line);
         let message = format!("{outside} is out of range: allowed is {} to {}", allowed.start(), allowed.end());
-        self.problems.add(line, &join(self.path, key), message);
+        self.diagnostics.add(line, &join(self.path, key), message);
         None
     }
 
     /// Reports every key that no one asked for.
     pub fn finish(self) -> Option<()> {
         let Value::Map(entries) = &self.node.value else { return Some(()) };
-        let n_before = self.problems.0.len();
+        let n_before = self.diagnostics.0.len();
         for entry in entries.iter().filter(|entry| !self.known.contains(&entry.key.as_str())) {
-            if self.problems.is_full() {
+            if self.diagnostics.is_full() {
                 return None;
             }
             let message = unknown(&entry.key, "key", &self.known);
-            self.problems.add(entry.line, &join(self.path, &excerpt(&entry.key)), message);
+            self.diagnostics.add(entry.line, &join(self.path, &excerpt(&entry.key)), message);
         }
-        (self.problems.0.len() == n_before).then_some(())
+        (self.diagnostics.0.len() == n_before).then_some(())
     }
 }
 
@@ -151,54 +151,60 @@ pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
 
 /// Reads the text of a closed list of words.
 #[doc(hidden)]
-pub fn word(node: &Node, path: &str, problems: &mut Problems, noun: &str, words: &[&'static str]) -> Option<&'static str> {
+pub fn as_str(
+    node: &Node,
+    path: &str,
+    diagnostics: &mut Diagnostics,
+    noun: &str,
+    words: &[&'static str],
+) -> Option<&'static str> {
     let found = match &node.value {
         Value::Text(text) => text.clone(),
         Value::Null => "none".to_owned(),
         Value::Bool(value) => value.to_string(),
         other => {
-            problems.add(node.line, path, format!("expected one of {}, found {}", words.join(", "), other.name()));
+            diagnostics.add(node.line, path, format!("expected one of {}, found {}", words.join(", "), other.name()));
             return None;
         }
     };
-    let word = words.iter().find(|word| **word == found).copied();
-    if word.is_none() {
-        problems.add(node.line, path, unknown(&found, noun, words));
+    let as_str = words.iter().find(|as_str| **as_str == found).copied();
+    if as_str.is_none() {
+        diagnostics.add(node.line, path, unknown(&found, noun, words));
     }
-    word
+    as_str
 }
 
 fn join(path: &str, key: &str) -> String {
     if path.is_empty() { excerpt(key) } else { format!("{path}.{}", excerpt(key)) }
 }
 
-fn mismatch<T>(node: &Node, path: &str, problems: &mut Problems, expected: &str) -> Option<T> {
-    problems.add(node.line, path, format!("expected {expected}, found {}", node.value.name()));
+fn mismatch<T>(node: &Node, path: &str, diagnostics: &mut Diagnostics, expected: &str) -> Option<T> {
+    diagnostics.add(node.line, path, format!("expected {expected}, found {}", node.value.name()));
     None
 }
 
 impl Setting for bool {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let Value::Bool(value) = node.value else { return mismatch(node, path, problems, "true or false") };
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let Value::Bool(value) = node.value else { return mismatch(node, path, diagnostics, "true or false") };
         Some(value)
     }
 }
 
 impl Setting for usize {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let Value::Int(value) = node.value else { return mismatch(node, path, problems, "a whole number") };
-        usize::try_from(value).ok().or_else(|| mismatch(node, path, problems, "a whole number, not below 0"))
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let Value::Int(value) = node.value else { return mismatch(node, path, diagnostics, "a whole number") };
+        usize::try_from(value).ok().or_else(|| mismatch(node, path, diagnostics, "a whole number, not below 0"))
     }
 }
 
 impl Setting for u64 {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        usize::read(node, path, problems).map(|value| value as u64)
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        usize::read(node, path, diagnostics).map(|value| value as u64)
     }
 }
 
 impl Setting for f64 {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         match node.value {
             Value::Float(value) if value.is_finite() => Some(value),
             Value::Int(value) => Some(value as f64),
@@ -206,44 +212,44 @@ impl Setting for f64 {
             Value::Text(ref text) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok_and(f64::is_finite) => {
                 text.parse().ok()
             }
-            _ => mismatch(node, path, problems, "a number"),
+            _ => mismatch(node, path, diagnostics, "a number"),
         }
     }
 }
 
 impl Setting for String {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         match &node.value {
             Value::Text(text) => Some(text.clone()),
             Value::Int(value) => Some(value.to_string()),
             Value::Float(value) => Some(value.to_string()),
             Value::Bool(value) => Some(value.to_string()),
-            Value::Null | Value::List(_) | Value::Map(_) => mismatch(node, path, problems, "text"),
+            Value::Null | Value::List(_) | Value::Map(_) => mismatch(node, path, diagnostics, "text"),
         }
     }
 }
 
 impl<T: Setting> Setting for Option<T> {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         if node.value == Value::Null {
             return Some(None);
         }
-        T::read(node, path, problems).map(Some)
+        T::read(node, path, diagnostics).map(Some)
     }
 }
 
 impl<T: Setting> Setting for Vec<T> {
-    fn read(node: &Node, path: &str, problems: &mut Problems) -> Option<Self> {
-        let Value::List(items) = &node.value else { return mismatch(node, path, problems, "a list") };
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        let Value::List(items) = &node.value else { return mismatch(node, path, diagnostics, "a list") };
         let read: Vec<Option<T>> =
-            items.iter().enumerate().map(|(i, item)| T::read(item, &format!("{path}[{i}]"), problems)).collect();
+            items.iter().enumerate().map(|(i, item)| T::read(item, &format!("{path}[{i}]"), diagnostics)).collect();
         read.into_iter().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Format, Node, Problems, Setting, choices, settings, tagged};
+    use crate::{Diagnostics, Format, Node, Setting, choices, settings, tagged};
 
     choices! {
         /// A cell.
@@ -275,11 +281,11 @@ mod tests {
         pub enum Encoder: Rnn { Rnn(Rnn) = "rnn", Embed(Embed) = "embed" }
     }
 
-    fn read(text: &str) -> Result<Feature, Problems> {
+    fn read(text: &str) -> Result<Feature, Diagnostics> {
         let node = Node::parse(text, Format::Yaml).unwrap();
-        let mut problems = Problems::default();
-        let feature = Feature::read(&node, "", &mut problems);
-        problems.unless_any(feature)
+        let mut diagnostics = Diagnostics::default();
+        let feature = Feature::read(&node, "", &mut diagnostics);
+        diagnostics.unless_any(feature)
     }
 
     #[test]
@@ -296,36 +302,36 @@ mod tests {
     #[test]
     fn every_mistake_is_reported_at_once_with_its_line_and_path() {
         let text = "encoder:\n  type: rnn\n  cell_type: lstn\n  dropout: 2\n  droput: 1\n";
-        let problems = read(text).unwrap_err().to_string();
+        let diagnostics = read(text).unwrap_err().to_string();
         let expected = "4 problems in the config
   line 1: the key 'name' is missing
   line 3: encoder.cell_type: unknown value 'lstn', did you mean 'lstm'?; allowed: lstm, gru
   line 4: encoder.dropout: 2 is out of range: allowed is 0 to 0.9
   line 5: encoder.droput: unknown key 'droput', did you mean 'dropout'?; allowed: type, cell_type, dropout";
-        assert_eq!(problems, expected);
+        assert_eq!(diagnostics, expected);
     }
 
     #[test]
     fn an_unknown_type_lists_the_types_and_a_ludwig_name_is_named() {
-        let problems = read("{name: x, encoder: {type: stacked_transformer}}").unwrap_err().to_string();
+        let diagnostics = read("{name: x, encoder: {type: stacked_transformer}}").unwrap_err().to_string();
         assert!(
-            problems.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"),
-            "{problems}"
+            diagnostics.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"),
+            "{diagnostics}"
         );
     }
 
     #[test]
     fn of_many_mistakes_the_first_thousand_are_told() {
         let text: String = (0..20_000).map(|at| format!("key{at}: 1\n")).collect();
-        let problems = read(&text).unwrap_err();
-        assert_eq!(problems.0.len(), 1000);
+        let diagnostics = read(&text).unwrap_err();
+        assert_eq!(diagnostics.0.len(), 1000);
         let long = read(&format!("{}: 1", "x".repeat(128))).unwrap_err().to_string();
         assert!(long.len() < 600, "{long}");
     }
 
     #[test]
     fn values_name_themselves_as_the_config_does() {
-        assert_eq!(Cell::Gru.word(), "gru");
+        assert_eq!(Cell::Gru.as_str(), "gru");
         assert_eq!((Encoder::TYPES, Encoder::Rnn(crate::defaults()).type_name()), (&["rnn", "embed"][..], "rnn"));
     }
 
@@ -339,6 +345,6 @@ mod tests {
     #[test]
     fn an_exponent_without_a_point_is_a_number() {
         let node = Node::parse("1e-3", Format::Yaml).unwrap();
-        assert_eq!(f64::read(&node, "", &mut Problems::default()), Some(0.001));
+        assert_eq!(f64::read(&node, "", &mut Diagnostics::default()), Some(0.001));
     }
 }

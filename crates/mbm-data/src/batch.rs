@@ -72,7 +72,7 @@ pub enum Values {
         data: Vec<f32>,
     },
     /// `[rows][inputs]`: numbers of the inputs' cells, 0 for an empty one.
-    Items(
+    ContentIds(
         /// One list a row.
         Vec<Vec<u64>>,
     ),
@@ -120,8 +120,8 @@ impl Column {
                 for payload in payloads {
                     let Payload::Image(image) = payload else { continue };
                     for (channel, pixels) in image.data.chunks(plane).enumerate() {
-                        let (mean, deviation) = (fitted.mean[channel], fitted.deviation[channel]);
-                        data.extend(pixels.iter().map(|value| (f32::from(*value) / 255.0 - mean) / deviation));
+                        let (mean, std) = (fitted.mean[channel], fitted.std[channel]);
+                        data.extend(pixels.iter().map(|value| (f32::from(*value) / 255.0 - mean) / std));
                     }
                 }
                 Values::Images { dims: [fitted.channels, fitted.height, fitted.width], data }
@@ -131,7 +131,7 @@ impl Column {
             Preprocessor::Category(_) | Preprocessor::Binary(_) => {
                 Values::Classes(payloads.iter().filter_map(|payload| class(payload)).collect())
             }
-            Preprocessor::Embedding(_) => Values::Items(payloads.iter().filter_map(|payload| items(payload)).collect()),
+            Preprocessor::Embedding(_) => Values::ContentIds(payloads.iter().filter_map(|payload| items(payload)).collect()),
             Preprocessor::Number(_) | Preprocessor::Set(_) | Preprocessor::Vector(_) | Preprocessor::Date(_) => vectors(payloads),
         };
         Self { present, values }
@@ -150,7 +150,7 @@ impl Column {
             Values::Images { dims, .. } => Values::Images { dims: *dims, data: Vec::new() },
             Values::Encoded { width, .. } => Values::Encoded { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
             Values::Tokens { .. } => Values::Tokens { steps: 0, lengths: Vec::new(), ids: Vec::new() },
-            Values::Items(_) => Values::Items(Vec::new()),
+            Values::ContentIds(_) => Values::ContentIds(Vec::new()),
             Values::Classes(_) => Values::Classes(Vec::new()),
         };
         Self { present: vec![false; self.present.len()], values }
@@ -162,7 +162,7 @@ fn class(payload: &Payload) -> Option<u32> {
 }
 
 fn items(payload: &Payload) -> Option<Vec<u64>> {
-    if let Payload::Items(items) = payload { Some(items.clone()) } else { None }
+    if let Payload::ContentIds(items) = payload { Some(items.clone()) } else { None }
 }
 
 fn vectors(payloads: &[&Payload]) -> Values {

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::Shelf;
 use crate::feature::{Fitter, items, named};
-use crate::kept::Kept;
 use crate::media_files::{FileHash, MediaFiles};
+use crate::sample_store::SampleStore;
 use crate::{
     Cause, Cell, Consequence, DataError, Fault, FaultReport, FeatureCache, Frames, Key, MissingValueStrategy, Payload,
     Preprocessor, Table, Unreadable,
@@ -99,7 +99,7 @@ pub struct Dataset {
     columns: Vec<Option<usize>>,
     /// Whether each field is not to be read.
     hidden: Vec<bool>,
-    kept: Option<Kept>,
+    kept: Option<SampleStore>,
     /// Steps of the longest feature of each prepared row.
     lengths: Vec<u32>,
 }
@@ -131,7 +131,7 @@ pub trait Featurize: Sync {
 }
 
 /// An input that is encoded ahead of training.
-pub struct Ahead<'a> {
+pub struct Precomputed<'a> {
     /// The input's position.
     input: usize,
     encoder: &'a dyn Featurize,
@@ -143,7 +143,7 @@ const CHUNK: usize = 512;
 const ENCODED_CHUNK: usize = 64;
 const CHUNK_CELLS: usize = 1 << 19;
 
-impl<'a> Ahead<'a> {
+impl<'a> Precomputed<'a> {
     /// Encodes input number `input`; features come from the cache where it has them, and go into it where not.
     pub fn new(input: usize, encoder: &'a dyn Featurize, cache: Option<&FeatureCache>) -> Self {
         Self { input, encoder, shelf: cache.map(|cache| cache.shelf(&encoder.key())) }
@@ -212,7 +212,7 @@ impl Dataset {
     }
 
     /// Makes an input absent in every row, whatever the table has, and nobody's fault.
-    pub fn hide(&mut self, input: usize) {
+    pub fn mask_input(&mut self, input: usize) {
         self.columns[input] = None;
         self.hidden[input] = true;
     }
@@ -227,18 +227,18 @@ impl Dataset {
         &mut self,
         rows: &[usize],
         max_bytes: u64,
-        ahead: &mut [Ahead],
+        ahead: &mut [Precomputed],
         observe: &mut dyn FnMut(usize),
     ) -> Result<Prepared, DataError> {
         let at_temporary = || DataError::io(std::env::temp_dir());
-        let mut kept = Kept::new(self.table.n_rows()).map_err(at_temporary())?;
+        let mut kept = SampleStore::new(self.table.n_rows()).map_err(at_temporary())?;
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
         let mut n_done = 0;
         let n_fitting = CHUNK_CELLS / self.fields.len().max(1);
         for chunk in rows.chunks(n_fitting.clamp(1, if ahead.is_empty() { CHUNK } else { ENCODED_CHUNK })) {
             for (sample, faults) in self.read_ahead(chunk, ahead, &mut prepared)? {
-                if self.judge(sample.row_idx, &faults, &mut prepared.faults)? {
+                if self.takes_part(sample.row_idx, &faults, &mut prepared.faults)? {
                     prepared.rows.push(sample.row_idx);
                 }
                 let steps = sample.payloads.iter().map(Payload::n_steps).max();
@@ -266,7 +266,7 @@ impl Dataset {
     pub fn read_ahead(
         &self,
         rows: &[usize],
-        ahead: &mut [Ahead],
+        ahead: &mut [Precomputed],
         prepared: &mut Prepared,
     ) -> Result<Vec<SampleWithFaults>, DataError> {
         let read = rows.par_iter().map(|row_idx| self.read_known(*row_idx, ahead)).collect::<Result<Vec<_>, _>>()?;
@@ -289,7 +289,7 @@ impl Dataset {
     }
 
     /// Counts a row's faults; whether it takes part.
-    fn judge(&self, row_idx: usize, faults: &[Option<Fault>], report: &mut FaultReport) -> Result<bool, DataError> {
+    fn takes_part(&self, row_idx: usize, faults: &[Option<Fault>], report: &mut FaultReport) -> Result<bool, DataError> {
         let mut stays = true;
         for (field, fault) in self.fields.iter().zip(faults) {
             let Some(fault) = fault else { continue };
@@ -348,7 +348,7 @@ impl Dataset {
     }
 
     /// Reads a row; an input whose features the cache has is not decoded.
-    fn read_known(&self, row_idx: usize, ahead: &[Ahead]) -> Result<ReadRow, DataError> {
+    fn read_known(&self, row_idx: usize, ahead: &[Precomputed]) -> Result<ReadRow, DataError> {
         let row = self.table.row(row_idx)?;
         let mut read = ReadRow {
             sample: Sample { row_idx, payloads: Vec::with_capacity(self.fields.len()) },
@@ -466,8 +466,8 @@ fn is_media(field: &Field) -> bool {
 }
 
 /// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.
-fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) -> Vec<SampleWithFaults> {
-    for (which, Ahead { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
+fn encode(mut read: Vec<ReadRow>, ahead: &mut [Precomputed], prepared: &mut Prepared) -> Vec<SampleWithFaults> {
+    for (which, Precomputed { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
         let payloads = || read.iter().map(|row| &row.sample.payloads[*input]);
         prepared.n_encoded += payloads().filter(|payload| **payload != Payload::Missing).count();
         prepared.n_cached += payloads().filter(|payload| matches!(payload, Payload::Encoded(_))).count();
@@ -476,7 +476,7 @@ fn encode(mut read: Vec<ReadRow>, ahead: &mut [Ahead], prepared: &mut Prepared) 
         if new.is_empty() {
             continue;
         }
-        // Of cells with the same content, such as a picture with several captions, one is encoded.
+        // Of cells with the same content, such as an image with several captions, one is encoded.
         let mut first: HashMap<Key, usize> = HashMap::new();
         let mut distinct: Vec<usize> = Vec::new();
         let mut place = |(at, row): (usize, &&mut ReadRow)| {
@@ -574,7 +574,7 @@ mod tests {
         };
         let fields = fit(&table, &[0, 1, 2], names.into_iter().map(unfitted).collect()).unwrap();
         let mut dataset = Dataset::new(table, fields, Vec::new());
-        (0..n_columns).step_by(2).for_each(|input| dataset.hide(input));
+        (0..n_columns).step_by(2).for_each(|input| dataset.mask_input(input));
         let prepared = dataset.prepare(&[0, 1, 2], 1 << 30, &mut [], &mut |_| ()).unwrap();
         assert!(prepared.rows == [0, 1, 2] && prepared.faults.0.is_empty());
         // What is in proportion takes two seconds, a search by name for each column and each hidden cell minutes.
@@ -616,7 +616,7 @@ mod tests {
         let mut samples = Vec::new();
         for (n_cached, n_calls) in [(0, 2), (2, 2)] {
             let mut dataset = dataset(MissingValueStrategy::Absent);
-            let mut ahead = [Ahead::new(0, &encoder, Some(&cache))];
+            let mut ahead = [Precomputed::new(0, &encoder, Some(&cache))];
             let mut seen = 0;
             let prepared = dataset.prepare(&[0, 1, 2, 3], 0, &mut ahead, &mut |n_done| seen = n_done).unwrap();
             assert_eq!((prepared.n_encoded, prepared.n_cached, seen), (2, n_cached, 4));
@@ -634,7 +634,7 @@ mod tests {
     fn equal_cells_are_encoded_once() {
         let encoder = Halves::default();
         let mut dataset = of(["1", "2", "1", "1"], MissingValueStrategy::Absent);
-        let prepared = dataset.prepare(&[0, 1, 2, 3], 0, &mut [Ahead::new(0, &encoder, None)], &mut |_| ()).unwrap();
+        let prepared = dataset.prepare(&[0, 1, 2, 3], 0, &mut [Precomputed::new(0, &encoder, None)], &mut |_| ()).unwrap();
         assert_eq!((prepared.n_encoded, encoder.0.load(std::sync::atomic::Ordering::Relaxed)), (4, 2));
         let first = |row_idx: usize| match &dataset.sample(row_idx).unwrap().payloads[0] {
             Payload::Encoded(frames) => frames.data[0],
@@ -649,7 +649,7 @@ mod tests {
         let cache = FeatureCache { folder: file.path().to_owned(), max_bytes: 1 << 20 };
         let encoder = Halves::default();
         let mut dataset = dataset(MissingValueStrategy::Absent);
-        let prepared = dataset.prepare(&[0, 3], 0, &mut [Ahead::new(0, &encoder, Some(&cache))], &mut |_| ()).unwrap();
+        let prepared = dataset.prepare(&[0, 3], 0, &mut [Precomputed::new(0, &encoder, Some(&cache))], &mut |_| ()).unwrap();
         assert_eq!(prepared.rows, [0, 3]);
         let fault = prepared.cache_fault.unwrap();
         assert!(fault.contains(&file.path().display().to_string()), "{fault}");

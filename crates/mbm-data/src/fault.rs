@@ -31,7 +31,7 @@ pub enum Cause {
 
 impl Cause {
     /// The word in reports and in the `status` column.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Cause::Empty => "empty",
             Cause::NoColumn => "no_column",
@@ -114,9 +114,9 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.detail.is_empty() {
-            out.write_str(self.cause.word())
+            out.write_str(self.cause.as_str())
         } else {
-            write!(out, "{}: {}", self.cause.word(), self.detail)
+            write!(out, "{}: {}", self.cause.as_str(), self.detail)
         }
     }
 }
@@ -151,7 +151,7 @@ impl FaultReport {
             format!(
                 "{feature}: {} {} ({}{})",
                 tally.count,
-                cause.word(),
+                cause.as_str(),
                 tally.first.join("; "),
                 if tally.count > tally.first.len() { "; ..." } else { "" }
             )

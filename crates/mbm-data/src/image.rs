@@ -1,4 +1,4 @@
-//! Pictures: bytes to pixels with limits, resizing, and the random changes of augmentation.
+//! Images: bytes to pixels with limits, resizing, and the random changes of augmentation.
 
 use std::io::Cursor;
 
@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
-use crate::guard::{GAVE_UP, guarded};
+use crate::catch_panic::{GAVE_UP, guarded};
 use crate::payload::Pixels;
 use crate::random::Rng;
 use crate::{Cause, Fault, webp};
@@ -50,17 +50,17 @@ fn decoded(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
     let n_bytes = decoder.total_bytes();
     decoder.set_limits(room(2 * n_bytes + MAX_HEADER)).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
-    picture.apply_orientation(orientation);
-    Ok(picture)
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    image.apply_orientation(orientation);
+    Ok(image)
 }
 
-/// What is wrong with a picture, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
+/// What is wrong with an image, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
 fn unreadable(error: ImageError) -> Fault {
     let said = match error {
         ImageError::Unsupported(_) => "of no format that is read here, which are PNG, JPEG, WebP, GIF, BMP, TIFF and PNM",
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated",
-        ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding it needs more memory than a picture may"),
+        ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding it needs more memory than an image may"),
         ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => "damaged",
     };
     Fault::new(Cause::Unreadable, said)
@@ -83,7 +83,7 @@ fn is_truncated_jpeg(bytes: &[u8]) -> bool {
 }
 
 choices! {
-    /// How pixels are mixed when a picture's size changes, with anti-aliasing as Pillow has it.
+    /// How pixels are mixed when an image's size changes, with anti-aliasing as Pillow has it.
     pub enum Interpolation {
         /// Of the nearest in two directions.
         Bilinear = "bilinear",
@@ -92,10 +92,10 @@ choices! {
     }
 }
 
-/// Pixels of the largest picture on its way to the middle that is cut out.
+/// Pixels of the largest image on its way to the middle that is cut out.
 const MAX_SCALED: usize = 1 << 26;
 
-/// The size that pictures are brought to, and how.
+/// The size that images are brought to, and how.
 pub(crate) struct Framing {
     pub height: usize,
     pub width: usize,
@@ -104,19 +104,19 @@ pub(crate) struct Framing {
 }
 
 impl Framing {
-    /// The picture at this size, channels first: as Pillow's `resize`, or torchvision's `Resize` and `CenterCrop`.
-    pub fn pixels(&self, picture: &DynamicImage, channels: usize) -> Result<Pixels, Fault> {
-        let from = (picture.height() as usize, picture.width() as usize);
+    /// The image at this size, channels first: as Pillow's `resize`, or torchvision's `Resize` and `CenterCrop`.
+    pub fn pixels(&self, image: &DynamicImage, channels: usize) -> Result<Pixels, Fault> {
+        let from = (image.height() as usize, image.width() as usize);
         let size = self.shorter_side.map_or((self.height, self.width), |side| scaled(from, side));
-        // On its way a picture has the width that is asked for and its own height.
+        // On its way an image has the width that is asked for and its own height.
         if size.0 * size.1 > MAX_SCALED || from.0 * size.1 > MAX_SCALED.max(from.0 * from.1) {
             let message =
                 format!("{} x {} pixels on the way from {} x {}, the limit is {MAX_SCALED}", size.1, size.0, from.1, from.0);
             return Err(Fault::new(Cause::TooLarge, message));
         }
         let (bytes, pixel_type) = match channels {
-            1 => (picture.to_luma8().into_raw(), PixelType::U8),
-            _ => (picture.to_rgb8().into_raw(), PixelType::U8x3),
+            1 => (image.to_luma8().into_raw(), PixelType::U8),
+            _ => (image.to_rgb8().into_raw(), PixelType::U8x3),
         };
         let bytes = if from == size { bytes } else { self.resized(bytes, from, size, pixel_type)? };
         let planes = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
@@ -133,18 +133,18 @@ impl Framing {
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
-        let mut picture = source.map_err(|_| unreadable())?;
+        let mut image = source.map_err(|_| unreadable())?;
         for (height, width) in [(from.0, to.1), to] {
-            if (picture.height() as usize, picture.width() as usize) != (height, width) {
+            if (image.height() as usize, image.width() as usize) != (height, width) {
                 let mut target = Buffer::new(width as u32, height as u32, kind);
-                Resizer::new().resize(&picture, &mut target, &options).map_err(|_| unreadable())?;
-                picture = target;
+                Resizer::new().resize(&image, &mut target, &options).map_err(|_| unreadable())?;
+                image = target;
             }
         }
-        Ok(picture.into_vec())
+        Ok(image.into_vec())
     }
 
-    /// The middle of a picture; black where it is too small.
+    /// The middle of an image; black where it is too small.
     fn middle(&self, whole: &Pixels) -> Pixels {
         // Half a pixel goes to the even side, as Python rounds.
         let start = |from: usize, to: usize| ((from as f64 - to as f64) / 2.0).round_ties_even() as i64;
@@ -184,7 +184,7 @@ settings! {
         pixels: usize = 4 => 1..=1024;
     }
 
-    /// A part of the picture, brought to its size (Szegedy et al. 2015).
+    /// A part of the image, brought to its size (Szegedy et al. 2015).
     pub struct ResizedCrop {
         /// The smallest part, as a share of the area.
         min_area: f64 = 0.35 => 0.01..=1.0;
@@ -200,13 +200,13 @@ settings! {
 
     /// A rectangle of noise-free grey (Zhong et al. 2020, random erasing).
     pub struct Erase {
-        /// The largest side, as a share of the picture's.
+        /// The largest side, as a share of the image's.
         share: f64 = 0.3 => 0.01..=0.9;
     }
 }
 
 tagged! {
-    /// One random change of a training picture.
+    /// One random change of a training image.
     pub enum ImageAugmentation {
         HorizontalFlip(Plain) = "random_horizontal_flip",
         VerticalFlip(Plain) = "random_vertical_flip",
@@ -220,7 +220,7 @@ tagged! {
 }
 
 impl ImageAugmentation {
-    /// Changes the picture in place, by draws of `rng` alone.
+    /// Changes the image in place, by draws of `rng` alone.
     pub fn apply(&self, image: &mut Pixels, rng: &mut Rng) {
         let (height, width) = (image.height as f64, image.width as f64);
         match self {
@@ -248,7 +248,7 @@ impl ImageAugmentation {
             }
             Self::Erase(erase) => erase_rectangle(image, erase.share, rng),
             Self::ResizedCrop(crop) => {
-                // Sides of a random area and of a random ratio between 3:4 and 4:3, as shares of the picture's.
+                // Sides of a random area and of a random ratio between 3:4 and 4:3, as shares of the image's.
                 let area: f64 = rng.random_range(crop.min_area..=1.0);
                 let stretch = rng.random_range((0.75f64).ln()..=-(0.75f64).ln()).exp().sqrt();
                 let (dy, dx) = ((area.sqrt() * stretch).min(1.0), (area.sqrt() / stretch).min(1.0));
@@ -305,14 +305,14 @@ mod tests {
     use super::*;
 
     fn encoded(format: image::ImageFormat) -> Vec<u8> {
-        let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 100]));
+        let image = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8 * 6, y as u8 * 8, 100]));
         let mut bytes = Cursor::new(Vec::new());
-        DynamicImage::from(picture).write_to(&mut bytes, format).unwrap();
+        DynamicImage::from(image).write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     }
 
-    fn stretched(picture: &DynamicImage, channels: usize, height: usize, width: usize) -> Pixels {
-        Framing { height, width, shorter_side: None, interpolation: Interpolation::Bilinear }.pixels(picture, channels).unwrap()
+    fn stretched(image: &DynamicImage, channels: usize, height: usize, width: usize) -> Pixels {
+        Framing { height, width, shorter_side: None, interpolation: Interpolation::Bilinear }.pixels(image, channels).unwrap()
     }
 
     #[test]
@@ -352,10 +352,10 @@ mod tests {
     }
 
     #[test]
-    fn a_thin_picture_is_not_stretched_through_gigabytes() {
-        let picture = DynamicImage::from(image::GrayImage::new(1, 60_000));
+    fn a_thin_image_is_not_stretched_through_gigabytes() {
+        let image = DynamicImage::from(image::GrayImage::new(1, 60_000));
         let framing = Framing { height: 4, width: 4096, shorter_side: None, interpolation: Interpolation::Bilinear };
-        assert_eq!(framing.pixels(&picture, 1).unwrap_err().cause, Cause::TooLarge);
+        assert_eq!(framing.pixels(&image, 1).unwrap_err().cause, Cause::TooLarge);
     }
 
     /// CRC-32 as PNG has it.
@@ -367,17 +367,17 @@ mod tests {
 
     #[test]
     fn channels_come_first_and_the_size_is_as_asked() {
-        let picture = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
-        let same = stretched(&picture, 3, 30, 40);
+        let image = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
+        let same = stretched(&image, 3, 30, 40);
         assert_eq!((same.data[1], same.data[30 * 40 + 40], same.data[2 * 30 * 40]), (6, 8, 100));
-        assert_eq!(stretched(&picture, 1, 7, 9).data.len(), 63);
+        assert_eq!(stretched(&image, 1, 7, 9).data.len(), 63);
     }
 
     #[test]
     fn the_shorter_side_is_resized_and_the_middle_cut_out() {
         assert_eq!(scaled((480, 640), 256), (256, 341));
         assert_eq!(scaled((640, 480), 256), (341, 256));
-        let picture = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
+        let image = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
         let framing = |shorter_side: usize| Framing {
             height: 10,
             width: 10,
@@ -385,14 +385,14 @@ mod tests {
             interpolation: Interpolation::Bilinear,
         };
         // 30 x 40 stays as it is; rows 10 to 19 and columns 15 to 24 are its middle.
-        let middle = framing(30).pixels(&picture, 3).unwrap();
+        let middle = framing(30).pixels(&image, 3).unwrap();
         assert_eq!((middle.data[0], middle.data[100], middle.data[99]), (15 * 6, 10 * 8, 24 * 6));
-        let bordered = framing(6).pixels(&picture, 3).unwrap();
+        let bordered = framing(6).pixels(&image, 3).unwrap();
         assert_eq!((bordered.data.len(), bordered.data[0]), (300, 0));
     }
 
     #[test]
-    fn pictures_are_framed_as_by_torchvision_to_one_level_of_256() {
+    fn images_are_framed_as_by_torchvision_to_one_level_of_256() {
         #[derive(serde::Deserialize)]
         struct Golden {
             interpolation: String,
@@ -403,12 +403,12 @@ mod tests {
         }
         let all: Vec<Golden> = serde_json::from_str(include_str!("../tests/golden/framing.json")).unwrap();
         let level = |x: u32, y: u32, c: u32| ((7 * x + 13 * y + x * y + 40 * c) % 256) as u8;
-        let picture = image::RgbImage::from_fn(90, 60, |x, y| image::Rgb([0, 1, 2].map(|c| level(x, y, c))));
-        let picture = DynamicImage::from(picture);
+        let image = image::RgbImage::from_fn(90, 60, |x, y| image::Rgb([0, 1, 2].map(|c| level(x, y, c))));
+        let image = DynamicImage::from(image);
         for golden in all {
             let interpolation = if golden.interpolation == "bicubic" { Interpolation::Bicubic } else { Interpolation::Bilinear };
             let Golden { shorter_side, height, width, pixels, .. } = golden;
-            let found = Framing { height, width, shorter_side, interpolation }.pixels(&picture, 3).unwrap();
+            let found = Framing { height, width, shorter_side, interpolation }.pixels(&image, 3).unwrap();
             let n_places = height * width;
             let off = |at: usize| (i32::from(found.data[at % 3 * n_places + at / 3]) - i32::from(pixels[at])).abs();
             let worst = (0..pixels.len()).map(off).max();
@@ -418,15 +418,15 @@ mod tests {
     }
 
     #[test]
-    fn two_flips_give_the_picture_back_and_the_same_seed_the_same_change() {
-        let picture = stretched(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40);
-        let mut flipped = picture.clone();
+    fn two_flips_give_the_image_back_and_the_same_seed_the_same_change() {
+        let image = stretched(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40);
+        let mut flipped = image.clone();
         resample(&mut flipped, |y, x| (y, 39.0 - x));
-        assert_eq!(flipped.data[0], picture.data[39]);
+        assert_eq!(flipped.data[0], image.data[39]);
         resample(&mut flipped, |y, x| (y, 39.0 - x));
-        assert_eq!(flipped, picture);
+        assert_eq!(flipped, image);
         let changed = |seed: u64| {
-            let mut image = picture.clone();
+            let mut image = image.clone();
             let rotate = ImageAugmentation::Rotate(Rotate { degree: 30.0 });
             rotate.apply(&mut image, &mut crate::random::rng(seed));
             image
@@ -437,7 +437,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn damaged_pictures_never_panic(at in 0usize..600, byte in 0u8..=255) {
+        fn damaged_images_never_panic(at in 0usize..600, byte in 0u8..=255) {
             for format in [image::ImageFormat::Png, image::ImageFormat::Jpeg] {
                 let mut bytes = encoded(format);
                 let n_bytes = bytes.len();

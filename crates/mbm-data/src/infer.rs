@@ -51,11 +51,11 @@ pub fn infer_types(table: &Table) -> Result<Vec<Inferred>, DataError> {
 #[derive(Debug, Clone, Default)]
 struct Seen {
     n_filled: usize,
-    n_pictures: usize,
+    n_images: usize,
     n_bytes: usize,
     n_word_lists: usize,
     n_splits: usize,
-    n_picture_names: usize,
+    n_image_names: usize,
     n_sound_names: usize,
     n_truths: usize,
     n_integers: usize,
@@ -72,7 +72,7 @@ impl Seen {
             return;
         }
         self.n_filled += 1;
-        self.n_pictures += usize::from(matches!(cell, Cell::Bytes(bytes) if image::guess_format(bytes).is_ok()));
+        self.n_images += usize::from(matches!(cell, Cell::Bytes(bytes) if image::guess_format(bytes).is_ok()));
         self.n_bytes += usize::from(matches!(cell, Cell::Bytes(_)));
         self.n_word_lists += usize::from(matches!(cell, Cell::Words(_)));
         match cell {
@@ -97,7 +97,7 @@ impl Seen {
         let text = beginning(text);
         let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
         self.n_splits += usize::from(is_split);
-        self.n_picture_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
+        self.n_image_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
         self.n_sound_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
         self.n_truths += usize::from(as_bool(text).is_some());
         self.n_words += text.split_whitespace().count();
@@ -116,11 +116,11 @@ impl Seen {
         let n_words = self.n_words as f64 / self.n_filled.max(1) as f64;
         match () {
             () if self.n_filled == 0 => Inferred::Ignored("it is empty"),
-            () if all(self.n_pictures) => Inferred::Feature("image"),
+            () if all(self.n_images) => Inferred::Feature("image"),
             () if all(self.n_bytes) => Inferred::Feature("audio"),
             () if all(self.n_word_lists) => Inferred::Feature("set"),
             () if name.to_ascii_lowercase().contains("split") && all(self.n_splits) => Inferred::Split,
-            () if all(self.n_picture_names) => Inferred::Feature("image"),
+            () if all(self.n_image_names) => Inferred::Feature("image"),
             () if all(self.n_sound_names) => Inferred::Feature("audio"),
             () if n_distinct < 2 => Inferred::Ignored("it has one value only"),
             () if n_distinct == 2 && all(self.n_truths) => Inferred::Feature("binary"),

@@ -16,12 +16,12 @@ pub struct Loading<'a> {
     /// The first batch that is made.
     pub start: usize,
     /// What chance changes; nothing where `None`.
-    pub chance: Option<Chance<'a>>,
+    pub noise: Option<TrainTimeNoise<'a>>,
 }
 
 /// What chance changes in training rows.
 #[derive(Clone, Copy)]
-pub struct Chance<'a> {
+pub struct TrainTimeNoise<'a> {
     /// The run's seed.
     pub run_seed: u64,
     /// The epoch.
@@ -37,7 +37,7 @@ pub struct Chance<'a> {
 pub enum Augmentation {
     /// None.
     None,
-    /// Of pictures, in order.
+    /// Of images, in order.
     Image(Vec<ImageAugmentation>),
     /// Of sounds, in order.
     Audio(Vec<AudioAugmentation>),
@@ -80,7 +80,7 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
 impl<'a> Loading<'a> {
     /// Rows as they are, `batch_size` a batch; the last may be shorter.
     pub fn plain(dataset: &'a Dataset, rows: &'a [usize], batch_size: usize) -> Self {
-        Self { dataset, batches: rows.chunks(batch_size).collect(), start: 0, chance: None }
+        Self { dataset, batches: rows.chunks(batch_size).collect(), start: 0, noise: None }
     }
 
     /// One batch, made now.
@@ -94,11 +94,11 @@ impl<'a> Loading<'a> {
 
     fn sample(&self, row_idx: usize) -> Result<Sample, DataError> {
         let mut sample = self.dataset.sample(row_idx)?;
-        if let Some(chance) = &self.chance {
-            let mut rng = rng(seed(chance.run_seed, "augment", chance.epoch as u64, row_idx as u64));
+        if let Some(noise) = &self.noise {
+            let mut rng = rng(seed(noise.run_seed, "augment", noise.epoch as u64, row_idx as u64));
             let inputs = &mut sample.payloads[..self.dataset.n_inputs];
-            drop_modalities(inputs, chance.modality_dropout, &mut rng);
-            inputs.iter_mut().zip(chance.augmentations).for_each(|(payload, augmentation)| augmentation.apply(payload, &mut rng));
+            drop_modalities(inputs, noise.modality_dropout, &mut rng);
+            inputs.iter_mut().zip(noise.augmentations).for_each(|(payload, augmentation)| augmentation.apply(payload, &mut rng));
         }
         Ok(sample)
     }

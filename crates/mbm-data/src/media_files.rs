@@ -1,4 +1,4 @@
-//! What the pictures and sounds were that a table names: size and hash of each file, as it was read. A run that goes on compares.
+//! What the images and sounds were that a table names: size and hash of each file, as it was read. A run that goes on compares.
 //!
 //! A cell's text names the file, so a number for each row and feature is enough to name the first that has changed; a million files take
 //! 16 MB. Times are not kept: a copy of the same files is as good.

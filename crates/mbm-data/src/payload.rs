@@ -16,7 +16,7 @@ pub enum Payload {
     /// `[steps, width]`: what an encoder that training does not change has made of the cell.
     Encoded(Frames),
     /// `[inputs]`: a number for each input's cell, equal for equal cells, 0 for an empty one.
-    Items(Vec<u64>),
+    ContentIds(Vec<u64>),
     /// Nothing that could be read.
     Missing,
 }
@@ -30,7 +30,7 @@ pub struct Frames {
     pub data: Vec<f32>,
 }
 
-/// A picture, channels first, not yet scaled.
+/// An image, channels first, not yet scaled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixels {
     /// 1 for grey, 3 for red, green and blue.
@@ -58,7 +58,7 @@ impl Payload {
         match self {
             Payload::Frames(frames) | Payload::Encoded(frames) => frames.data.len() / frames.width.max(1),
             Payload::Tokens(ids) => ids.len(),
-            Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) | Payload::Items(_) => 1,
+            Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) | Payload::ContentIds(_) => 1,
             Payload::Missing => 0,
         }
     }
@@ -89,7 +89,7 @@ impl Payload {
                 words(out, &[6, frames.data.len(), frames.width]);
                 floats(out, &frames.data);
             }
-            Payload::Items(items) => {
+            Payload::ContentIds(items) => {
                 words(out, &[7, items.len()]);
                 items.iter().for_each(|item| out.extend(item.to_le_bytes()));
             }
@@ -124,7 +124,9 @@ impl Payload {
                 Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect())
             }
             5 => Payload::Class(len as u32),
-            7 => Payload::Items(take(bytes, 8 * len).as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect()),
+            7 => Payload::ContentIds(
+                take(bytes, 8 * len).as_chunks::<8>().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect(),
+            ),
             _ => Payload::Missing,
         }
     }
@@ -139,7 +141,7 @@ mod tests {
 
     fn payload() -> impl Strategy<Value = Payload> {
         let frames = (1usize..4, vec(-9f32..9.0, 0..5)).prop_map(|(width, steps)| Frames { width, data: steps.repeat(width) });
-        let picture = (prop_oneof![Just(1usize), Just(3)], 1usize..4, 1usize..4, any::<u8>()).prop_map(
+        let image = (prop_oneof![Just(1usize), Just(3)], 1usize..4, 1usize..4, any::<u8>()).prop_map(
             |(channels, height, width, value)| Pixels {
                 channels,
                 height,
@@ -152,10 +154,10 @@ mod tests {
             vec(-9f32..9.0, 0..5).prop_map(Payload::Vector),
             frames.clone().prop_map(Payload::Frames),
             frames.prop_map(Payload::Encoded),
-            picture.prop_map(Payload::Image),
+            image.prop_map(Payload::Image),
             vec(any::<u32>(), 0..5).prop_map(Payload::Tokens),
             any::<u32>().prop_map(Payload::Class),
-            vec(any::<u64>(), 0..5).prop_map(Payload::Items),
+            vec(any::<u64>(), 0..5).prop_map(Payload::ContentIds),
         ]
     }
 

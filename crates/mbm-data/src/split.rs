@@ -161,8 +161,8 @@ fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>,
 fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
     let (empty, named): (Vec<_>, Vec<_>) = groups(table, &by.column)?.into_iter().partition(|(value, _)| value.is_empty());
-    let alone = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
-    let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(alone).collect();
+    let autodiff_lock = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
+    let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(autodiff_lock).collect();
     let mut roles = vec![Split::Train; table.n_rows()];
     let mut n_before = 0;
     for group_idx in shuffled(0..groups.len(), run_seed) {

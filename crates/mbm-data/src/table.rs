@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::record_file::RecordFile;
 use crate::source::{self, Source};
-use crate::spool::Spool;
 use crate::{Cell, DataError};
 
 /// One row, a cell a column.
@@ -24,7 +24,7 @@ pub struct Table {
     /// The columns by name, the first of equal ones: wide tables are asked for thousands.
     positions: HashMap<String, usize>,
     /// A row's cells take up to 4 GiB, the most that a cell's length can say.
-    rows: Spool,
+    rows: RecordFile,
 }
 
 impl Table {
@@ -49,7 +49,7 @@ impl Table {
 
     fn collect(source: &mut dyn Source, folder: PathBuf) -> Result<Self, DataError> {
         let at_temporary = || DataError::io(std::env::temp_dir());
-        let mut rows = Spool::new().map_err(at_temporary())?;
+        let mut rows = RecordFile::new().map_err(at_temporary())?;
         let mut hash = Sha256::new();
         let columns = source.columns().to_vec();
         hash.update(columns.join("\0"));

@@ -1,6 +1,6 @@
 //! The chunks of a WebP file, held against its bytes and a limit before the decoder makes room for what they claim.
 //!
-//! The size of an extended file stands in its first chunk, and the picture in a later one has another size of its own, which the decoder
+//! The size of an extended file stands in its first chunk, and the image in a later one has another size of its own, which the decoder
 //! believes; a chunk of metadata may claim four gigabytes.
 
 use crate::{Cause, Fault};
@@ -15,7 +15,7 @@ const FRAME_HEAD: usize = 16;
 /// Bytes behind the file's own end in which the decoder may still look for chunks.
 const SLACK: usize = 32;
 
-/// Refuses chunks that go beyond the file and pictures of too many pixels; everything that is not WebP passes.
+/// Refuses chunks that go beyond the file and images of too many pixels; everything that is not WebP passes.
 pub(crate) fn check(bytes: &[u8], max_pixels: usize) -> Result<(), Fault> {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..FILE_HEAD) != Some(b"WEBP") {
         return Ok(());
@@ -31,7 +31,7 @@ fn check_chunks(mut bytes: &[u8], max_pixels: usize) -> Result<(), Fault> {
             let message = format!("the chunk '{}' of {n_bytes} bytes goes beyond the file", name.escape_ascii());
             return Err(Fault::new(Cause::Unreadable, message));
         };
-        check_picture(name, body, max_pixels)?;
+        check_image(name, body, max_pixels)?;
         if name == b"ANMF" {
             check_chunks(body.get(FRAME_HEAD..).unwrap_or_default(), max_pixels)?;
         }
@@ -40,7 +40,7 @@ fn check_chunks(mut bytes: &[u8], max_pixels: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn check_picture(name: &[u8], body: &[u8], max_pixels: usize) -> Result<(), Fault> {
+fn check_image(name: &[u8], body: &[u8], max_pixels: usize) -> Result<(), Fault> {
     const SIDE: usize = 0x3fff;
     let (width, height) = match (name, body) {
         (b"VP8 ", [_, _, _, _, _, _, size @ ..]) if size.len() >= 4 => (number(&size[..2]) & SIDE, number(&size[2..4]) & SIDE),
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_canvas_with_a_huge_picture_and_metadata_without_end_are_refused() {
+    fn a_small_canvas_with_a_huge_image_and_metadata_without_end_are_refused() {
         let canvas: &[u8] = &[0; 10];
         let huge: &[u8] = &[0, 0, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f];
         let fault = check(&file(&[(b"VP8X", 10, canvas), (b"VP8 ", 10, huge)]), 1_000_000).unwrap_err();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes golden/framing.json: pictures as torchvision's Resize and CenterCrop frame them, through Pillow.       needs pillow, torchvision
+"""Makes golden/framing.json: images as torchvision's Resize and CenterCrop frame them, through Pillow.       needs pillow, torchvision
 
-The picture, 90 wide and 60 high, has `(7 x + 13 y + x y + 40 c) mod 256` in channel c: every pixel differs from its neighbours. Values
+The image, 90 wide and 60 high, has `(7 x + 13 y + x y + 40 c) mod 256` in channel c: every pixel differs from its neighbours. Values
 are rows of red, green, blue.
 """
 import json
@@ -12,13 +12,13 @@ from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 y, x, c = np.meshgrid(np.arange(60), np.arange(90), np.arange(3), indexing="ij")
-picture = Image.fromarray(((7 * x + 13 * y + x * y + 40 * c) % 256).astype(np.uint8))
+image = Image.fromarray(((7 * x + 13 * y + x * y + 40 * c) % 256).astype(np.uint8))
 golden = []
 for interpolation in ("bilinear", "bicubic"):
     mode = InterpolationMode(interpolation)
     for side in (25, 133):
-        pixels = np.asarray(Compose([Resize(side, mode), CenterCrop(20)])(picture))
+        pixels = np.asarray(Compose([Resize(side, mode), CenterCrop(20)])(image))
         golden.append(dict(interpolation=interpolation, shorter_side=side, height=20, width=20, pixels=pixels.flatten().tolist()))
-    pixels = np.asarray(Resize((16, 31), mode)(picture))
+    pixels = np.asarray(Resize((16, 31), mode)(image))
     golden.append(dict(interpolation=interpolation, shorter_side=None, height=16, width=31, pixels=pixels.flatten().tolist()))
 (pathlib.Path(__file__).parent / "golden/framing.json").write_text(json.dumps(golden, separators=(",", ":")))

@@ -19,7 +19,7 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str, n_operations: usize) -> B
     group
 }
 
-/// Layers of ResNet-50 at 224 pixels, eight pictures; an element of the throughput is a floating-point operation.
+/// Layers of ResNet-50 at 224 pixels, eight images; an element of the throughput is a floating-point operation.
 fn convolutions(criterion: &mut Criterion) {
     let layer = |channels, size, kernel, stride, padding| ConvShape {
         batch: 8,
@@ -37,15 +37,15 @@ fn convolutions(criterion: &mut Criterion) {
     ];
     for (name, shape) in layers {
         let ([input, output], kernel, [height, width]) = (shape.channels, shape.kernel[0] * shape.kernel[1], shape.out_size());
-        let pictures = numbers(shape.batch * input * shape.size[0] * shape.size[1]);
+        let images = numbers(shape.batch * input * shape.size[0] * shape.size[1]);
         let weight = numbers(output * input * kernel);
         let n_operations = 2 * shape.batch * output * height * width * input * kernel;
         group(criterion, "conv_forward", n_operations).bench_function(name, |bencher| {
-            bencher.iter(|| conv_forward(shape, black_box(&pictures), black_box(&weight), None));
+            bencher.iter(|| conv_forward(shape, black_box(&images), black_box(&weight), None));
         });
         let gradient = numbers(shape.batch * output * height * width);
         group(criterion, "conv_backward", 2 * n_operations).bench_function(name, |bencher| {
-            bencher.iter(|| conv_backward(shape, black_box(&pictures), black_box(&weight), black_box(&gradient), true));
+            bencher.iter(|| conv_backward(shape, black_box(&images), black_box(&weight), black_box(&gradient), true));
         });
     }
 }
@@ -65,21 +65,21 @@ fn recurrence(criterion: &mut Criterion) {
     });
 }
 
-/// Eight pictures of 64 channels at 56 pixels; an element of the throughput is a number.
+/// Eight images of 64 channels at 56 pixels; an element of the throughput is a number.
 fn elementwise(criterion: &mut Criterion) {
     let shape = NormShape { batch: 8, channels: 64, places: 56 * 56 };
     let n = shape.batch * shape.channels * shape.places;
-    let (pictures, ones, bounds) = (numbers(n), vec![1.0; shape.channels], [0.0, f32::MAX]);
-    group(criterion, "norm", n).bench_function("moments", |bencher| bencher.iter(|| moments(shape, black_box(&pictures))));
+    let (images, ones, bounds) = (numbers(n), vec![1.0; shape.channels], [0.0, f32::MAX]);
+    group(criterion, "norm", n).bench_function("moments", |bencher| bencher.iter(|| moments(shape, black_box(&images))));
     let by = Affine { scale: &ones, shift: &ones, bounds };
-    group(criterion, "norm", n).bench_function("affine", |bencher| bencher.iter(|| affine(shape, black_box(&pictures), by)));
-    let out = affine(shape, &pictures, by);
-    let done = Normalized { pictures: &pictures, mean: &ones, inverse: &ones, scale: &ones, out: &out, bounds };
+    group(criterion, "norm", n).bench_function("affine", |bencher| bencher.iter(|| affine(shape, black_box(&images), by)));
+    let out = affine(shape, &images, by);
+    let done = Normalized { images: &images, mean: &ones, inverse: &ones, scale: &ones, out: &out, bounds };
     group(criterion, "norm", n)
-        .bench_function("backward", |bencher| bencher.iter(|| norm_backward(shape, done, black_box(&pictures))));
-    group(criterion, "gelu", n).bench_function("forward", |bencher| bencher.iter(|| gelu(black_box(&pictures))));
+        .bench_function("backward", |bencher| bencher.iter(|| norm_backward(shape, done, black_box(&images))));
+    group(criterion, "gelu", n).bench_function("forward", |bencher| bencher.iter(|| gelu(black_box(&images))));
     group(criterion, "gelu", n)
-        .bench_function("backward", |bencher| bencher.iter(|| gelu_backward(black_box(&pictures), black_box(&out))));
+        .bench_function("backward", |bencher| bencher.iter(|| gelu_backward(black_box(&images), black_box(&out))));
 }
 
 criterion_group!(kernels, convolutions, recurrence, elementwise);

@@ -1,4 +1,4 @@
-//! Convolutions over pictures as products of matrices: what each place sees becomes a column (Chellapilla et al. 2006), some rows of places
+//! Convolutions over images as products of matrices: what each place sees becomes a column (Chellapilla et al. 2006), some rows of places
 //! at a time, so that the columns stay in the cache; kernels of one place need none.
 
 use std::cell::Cell;
@@ -13,35 +13,35 @@ use crate::{Instructions, Kernel, dispatch};
 /// The sizes of a convolution of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
-    /// Pictures.
+    /// Images.
     pub batch: usize,
     /// Channels in and out.
     pub channels: [usize; 2],
-    /// Rows and columns of a picture.
+    /// Rows and columns of an image.
     pub size: [usize; 2],
     /// Rows and columns of the kernel.
     pub kernel: [usize; 2],
     /// From place to place, down and across.
     pub stride: [usize; 2],
-    /// Zeros above and left of a picture, and as many below and right.
+    /// Zeros above and left of an image, and as many below and right.
     pub padding: [usize; 2],
 }
 
 /// Numbers of a block of columns: half of a second-level cache of one megabyte.
 const BLOCK: usize = 1 << 17;
 
-/// Places that a product should have: with fewer, pictures stand side by side in it.
+/// Places that a product should have: with fewer, images stand side by side in it.
 const WIDE: usize = 128;
 
 impl ConvShape {
     /// Rows and columns of what comes out.
     ///
     /// # Panics
-    /// A kernel larger than the padded picture.
+    /// A kernel larger than the padded image.
     pub fn out_size(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
             let padded = self.size[axis] + 2 * self.padding[axis];
-            assert!(self.kernel[axis] <= padded, "a kernel of {:?} is larger than the picture", self.kernel);
+            assert!(self.kernel[axis] <= padded, "a kernel of {:?} is larger than the image", self.kernel);
             (padded - self.kernel[axis]) / self.stride[axis] + 1
         })
     }
@@ -60,7 +60,7 @@ impl ConvShape {
         self.channels[0] * self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether a picture is its own matrix of columns.
+    /// Whether an image is its own matrix of columns.
     fn is_plain(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
@@ -72,31 +72,31 @@ impl ConvShape {
         (0..rows).step_by(height).map(move |first| first..(first + height).min(rows))
     }
 
-    /// Pictures that stand side by side in one product.
+    /// Images that stand side by side in one product.
     fn group(&self) -> usize {
         let n_places = self.out_size().iter().product::<usize>().max(1);
         (WIDE / n_places).min(BLOCK / (self.depth() * n_places).max(1)).max(1)
     }
 
-    /// `[depth, pictures * places]`: what all places of some pictures see.
-    fn columns_of_group(&self, pictures: &[f32], out: &mut Vec<f32>) {
+    /// `[depth, images * places]`: what all places of some images see.
+    fn columns_of_group(&self, images: &[f32], out: &mut Vec<f32>) {
         let [rows, columns] = self.out_size();
-        let (n_places, n_pictures) = (rows * columns, pictures.len() / self.n_in());
-        out.resize(self.depth() * n_pictures * n_places, 0.0);
-        // Row by row: what a run writes too much is written over by the next picture's, or by the next row.
-        for (row, out) in out.chunks_mut(n_pictures * n_places).enumerate() {
-            for (at, picture) in pictures.chunks(self.n_in()).enumerate() {
-                self.fill_columns(picture, &(0..rows), row..row + 1, &mut out[at * n_places..]);
+        let (n_places, n_images) = (rows * columns, images.len() / self.n_in());
+        out.resize(self.depth() * n_images * n_places, 0.0);
+        // Row by row: what a run writes too much is written over by the next image's, or by the next row.
+        for (row, out) in out.chunks_mut(n_images * n_places).enumerate() {
+            for (at, image) in images.chunks(self.n_in()).enumerate() {
+                self.fill_columns(image, &(0..rows), row..row + 1, &mut out[at * n_places..]);
             }
         }
     }
 
-    /// Pictures that each thread takes.
+    /// Images that each thread takes.
     fn share(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 
-    /// Columns of the kernel's place `x` for which the place in the picture is one, and the first of those places.
+    /// Columns of the kernel's place `x` for which the place in the image is one, and the first of those places.
     #[inline(always)]
     fn inside(&self, x: usize, columns: usize) -> (Range<usize>, usize) {
         let (pad, stride, width) = (self.padding[1], self.stride[1], self.size[1]);
@@ -106,7 +106,7 @@ impl ConvShape {
     }
 
     /// Gives each run of places of some rows, for some of the matrix's rows: the row of the matrix, the place in it, and the place in the
-    /// picture, each with how many.
+    /// image, each with how many.
     #[inline(always)]
     fn each_run(&self, seen: Range<usize>, rows: &Range<usize>, mut take: impl FnMut(usize, usize, Range<usize>, Option<usize>)) {
         let [height, width] = self.size;
@@ -123,8 +123,8 @@ impl ConvShape {
         }
     }
 
-    /// `[depth, places]`: what the places of some rows see of a picture; by several threads where `shared`.
-    fn columns_of(&self, picture: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
+    /// `[depth, places]`: what the places of some rows see of an image; by several threads where `shared`.
+    fn columns_of(&self, image: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
         let n_places = rows.len() * self.out_size()[1];
         let size = self.depth() * n_places;
         if out.len() < size {
@@ -133,12 +133,12 @@ impl ConvShape {
         let out = &mut out[..size];
         let share = if shared { self.depth().div_ceil(rayon::current_num_threads()) } else { self.depth() };
         out.par_chunks_mut(share * n_places).enumerate().for_each(|(at, out)| {
-            self.fill_columns(picture, rows, at * share..at * share + out.len() / n_places, out);
+            self.fill_columns(image, rows, at * share..at * share + out.len() / n_places, out);
         });
     }
 
     /// Some rows of that matrix.
-    fn fill_columns(&self, picture: &[f32], rows: &Range<usize>, seen: Range<usize>, out: &mut [f32]) {
+    fn fill_columns(&self, image: &[f32], rows: &Range<usize>, seen: Range<usize>, out: &mut [f32]) {
         let (columns, stride, first) = (self.out_size()[1], self.stride[1], seen.start);
         let n_places = rows.len() * columns;
         self.each_run(seen, rows, |row, place, inside, from| {
@@ -146,30 +146,30 @@ impl ConvShape {
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return run[..columns].fill(0.0) };
             run[..inside.start].fill(0.0);
             if stride == 1 {
-                copy_or_more(&picture[from..], &mut run[inside.start..], inside.len());
+                copy_or_more(&image[from..], &mut run[inside.start..], inside.len());
             } else {
-                copy_every(stride, &picture[from..], &mut run[inside.clone()]);
+                copy_every(stride, &image[from..], &mut run[inside.clone()]);
             }
             run[inside.end..columns].fill(0.0);
         });
     }
 
     /// Adds what the places of some rows saw back to where they saw it; rows of the matrix are `width` apart.
-    fn add_columns(&self, columns: &[f32], width: usize, rows: &Range<usize>, picture: &mut [f32]) {
+    fn add_columns(&self, columns: &[f32], width: usize, rows: &Range<usize>, image: &mut [f32]) {
         let stride = self.stride[1];
         self.each_run(0..self.depth(), rows, |row, place, inside, from| {
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return };
             let run = &columns[row * width + place..][inside];
             if stride == 1 {
-                picture[from..from + run.len()].iter_mut().zip(run).for_each(|(sum, value)| *sum += value);
+                image[from..from + run.len()].iter_mut().zip(run).for_each(|(sum, value)| *sum += value);
             } else {
-                picture[from..].iter_mut().step_by(stride).zip(run).for_each(|(sum, value)| *sum += value);
+                image[from..].iter_mut().step_by(stride).zip(run).for_each(|(sum, value)| *sum += value);
             }
         });
     }
 
-    fn check(&self, pictures: &[f32], weight: &[f32]) {
-        assert_eq!(pictures.len(), self.batch * self.n_in(), "pictures of a convolution of {self:?}");
+    fn check(&self, images: &[f32], weight: &[f32]) {
+        assert_eq!(images.len(), self.batch * self.n_in(), "images of a convolution of {self:?}");
         assert_eq!(weight.len(), self.channels[1] * self.depth(), "the weight of a convolution of {self:?}");
     }
 }
@@ -247,7 +247,7 @@ fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
 thread_local! {
     /// What the columns of a block lie in, from one convolution to the next.
     static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    /// What comes out of pictures side by side, or their gradient.
+    /// What comes out of images side by side, or their gradient.
     static SIDE_BY_SIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
@@ -255,13 +255,13 @@ thread_local! {
 ///
 /// # Panics
 /// Slices of other sizes.
-pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: Option<Finish>) -> Vec<f32> {
-    shape.check(pictures, weight);
+pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], finish: Option<Finish>) -> Vec<f32> {
+    shape.check(images, weight);
     let mut out = vec![0.0; shape.batch * shape.n_out()];
     if out.is_empty() || shape.n_in() == 0 {
         return out;
     }
-    // Fewer pictures than threads: threads share each product instead.
+    // Fewer images than threads: threads share each product instead.
     let shared = shape.batch < rayon::current_num_threads();
     let share = if shared { shape.batch } else { shape.share() };
     let (n_in, n_out) = (shape.n_in(), shape.n_out());
@@ -271,18 +271,18 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: 
         assert!([by.scale.len(), by.shift.len()] == [shape.channels[1]; 2] && (beside.is_empty() || beside.len() == out.len()));
     }
     let group = if shared { 1 } else { shape.group() };
-    out.par_chunks_mut(share * n_out).zip(pictures.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, pictures))| {
+    out.par_chunks_mut(share * n_out).zip(images.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, images))| {
         if group > 1 {
-            return shape.forward_in_groups(group, pictures, weight, out, part * share, finish);
+            return shape.forward_in_groups(group, images, weight, out, part * share, finish);
         }
         let mut buffer = COLUMNS.take();
-        for (at, (out, picture)) in out.chunks_mut(n_out).zip(pictures.chunks(n_in)).enumerate() {
+        for (at, (out, image)) in out.chunks_mut(n_out).zip(images.chunks(n_in)).enumerate() {
             for block in shape.blocks() {
                 let n_places = block.len() * columns;
                 let seen = if shape.is_plain() {
-                    picture
+                    image
                 } else {
-                    shape.columns_of(picture, &block, &mut buffer, shared);
+                    shape.columns_of(image, &block, &mut buffer, shared);
                     &buffer
                 };
                 let seen = Matrix::rows(seen, [shape.depth(), n_places]);
@@ -303,11 +303,11 @@ pub fn conv_forward(shape: ConvShape, pictures: &[f32], weight: &[f32], finish: 
 }
 
 impl ConvShape {
-    /// Small pictures, several in each product; `first` is the number of the first one.
+    /// Small images, several in each product; `first` is the number of the first one.
     fn forward_in_groups(
         &self,
         group: usize,
-        pictures: &[f32],
+        images: &[f32],
         weight: Matrix,
         out: &mut [f32],
         first: usize,
@@ -316,15 +316,15 @@ impl ConvShape {
         let (mut seen, mut made) = (COLUMNS.take(), SIDE_BY_SIDE.take());
         let (n_in, n_out) = (self.n_in(), self.n_out());
         let n_places = n_out / self.channels[1];
-        for (at, (out, pictures)) in out.chunks_mut(group * n_out).zip(pictures.chunks(group * n_in)).enumerate() {
-            self.columns_of_group(pictures, &mut seen);
-            let width = pictures.len() / n_in * n_places;
+        for (at, (out, images)) in out.chunks_mut(group * n_out).zip(images.chunks(group * n_in)).enumerate() {
+            self.columns_of_group(images, &mut seen);
+            let width = images.len() / n_in * n_places;
             made.resize(self.channels[1] * width, 0.0);
             multiply(&mut made, width, weight, Matrix::rows(&seen, [self.depth(), width]), false, false);
             let start = (first + at * group) * n_out;
             for (place, out) in out.chunks_mut(n_places).enumerate() {
-                let (picture, channel) = (place / self.channels[1], place % self.channels[1]);
-                out.copy_from_slice(&made[channel * width + picture * n_places..][..n_places]);
+                let (image, channel) = (place / self.channels[1], place % self.channels[1]);
+                out.copy_from_slice(&made[channel * width + image * n_places..][..n_places]);
                 if let Some(finish) = finish {
                     finish.apply(channel, start + place * n_places, out);
                 }
@@ -335,58 +335,55 @@ impl ConvShape {
     }
 }
 
-/// Gradients of the pictures, where asked for, and of the weight.
+/// Gradients of the images, where asked for, and of the weight.
 ///
 /// # Panics
 /// Slices of other sizes.
 pub fn conv_backward(
     shape: ConvShape,
-    pictures: &[f32],
+    images: &[f32],
     weight: &[f32],
     gradient: &[f32],
-    of_pictures: bool,
+    of_images: bool,
 ) -> (Option<Vec<f32>>, Vec<f32>) {
-    shape.check(pictures, weight);
+    shape.check(images, weight);
     let (n_in, n_out, share) = (shape.n_in(), shape.n_out(), shape.share());
     assert_eq!(gradient.len(), shape.batch * n_out, "the gradient of a convolution of {shape:?}");
     if gradient.is_empty() || n_in == 0 {
-        return (of_pictures.then(|| vec![0.0; pictures.len()]), vec![0.0; weight.len()]);
+        return (of_images.then(|| vec![0.0; images.len()]), vec![0.0; weight.len()]);
     }
-    let mut out = vec![0.0; if of_pictures { pictures.len() } else { 0 }];
-    // Each thread's own pictures; where their gradient is not asked for, there is nothing to write to.
+    let mut out = vec![0.0; if of_images { images.len() } else { 0 }];
+    // Each thread's own images; where their gradient is not asked for, there is nothing to write to.
     let mut parts: Vec<&mut [f32]> = out.chunks_mut(share * n_in).collect();
     parts.resize_with(shape.batch.div_ceil(share), Default::default);
-    let inputs = pictures.par_chunks(share * n_in).zip(gradient.par_chunks(share * n_out));
-    let sums: Vec<Vec<f32>> = parts
-        .into_par_iter()
-        .zip(inputs)
-        .map(|(out, (pictures, gradient))| shape.back(pictures, weight, gradient, out))
-        .collect();
-    // In the order of the pictures: the same sum on every run.
+    let inputs = images.par_chunks(share * n_in).zip(gradient.par_chunks(share * n_out));
+    let sums: Vec<Vec<f32>> =
+        parts.into_par_iter().zip(inputs).map(|(out, (images, gradient))| shape.back(images, weight, gradient, out)).collect();
+    // In the order of the images: the same sum on every run.
     let mut sums = sums.into_iter();
     let mut total = sums.next().unwrap_or_default();
     sums.for_each(|sum| total.iter_mut().zip(sum).for_each(|(total, value)| *total += value));
-    (of_pictures.then_some(out), total)
+    (of_images.then_some(out), total)
 }
 
 impl ConvShape {
-    /// The weight's gradient by some pictures, and theirs into `out` unless it is empty.
-    fn back(&self, pictures: &[f32], weight: &[f32], gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
+    /// The weight's gradient by some images, and theirs into `out` unless it is empty.
+    fn back(&self, images: &[f32], weight: &[f32], gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
         let [rows, columns] = self.out_size();
         let (n_in, n_out, depth) = (self.n_in(), self.n_out(), self.depth());
         let weight = Matrix::rows(weight, [self.channels[1], depth]);
         if self.group() > 1 {
-            return self.back_in_groups(pictures, weight, gradient, out);
+            return self.back_in_groups(images, weight, gradient, out);
         }
         let mut sum = vec![0.0; self.channels[1] * depth];
         let (mut seen, mut of_seen) = (COLUMNS.take(), Vec::new());
-        for (at, (picture, gradient)) in pictures.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
+        for (at, (image, gradient)) in images.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
             for block in self.blocks() {
                 let n_places = block.len() * columns;
                 let seen = if self.is_plain() {
-                    picture
+                    image
                 } else {
-                    self.columns_of(picture, &block, &mut seen, false);
+                    self.columns_of(image, &block, &mut seen, false);
                     &seen
                 };
                 let gradient = Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_places], rows * columns);
@@ -405,19 +402,19 @@ impl ConvShape {
         sum
     }
 
-    /// The same for small pictures, several in each product.
-    fn back_in_groups(&self, pictures: &[f32], weight: Matrix, gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
+    /// The same for small images, several in each product.
+    fn back_in_groups(&self, images: &[f32], weight: Matrix, gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
         let (n_in, n_out, depth, group) = (self.n_in(), self.n_out(), self.depth(), self.group());
         let (rows, n_places) = (self.out_size()[0], n_out / self.channels[1]);
         let (mut seen, mut turned, mut of_seen) = (COLUMNS.take(), SIDE_BY_SIDE.take(), Vec::new());
         let mut sum = vec![0.0; self.channels[1] * depth];
-        for (at, (pictures, gradient)) in pictures.chunks(group * n_in).zip(gradient.chunks(group * n_out)).enumerate() {
-            self.columns_of_group(pictures, &mut seen);
-            let width = pictures.len() / n_in * n_places;
+        for (at, (images, gradient)) in images.chunks(group * n_in).zip(gradient.chunks(group * n_out)).enumerate() {
+            self.columns_of_group(images, &mut seen);
+            let width = images.len() / n_in * n_places;
             turned.resize(self.channels[1] * width, 0.0);
             for (place, gradient) in gradient.chunks(n_places).enumerate() {
-                let (picture, channel) = (place / self.channels[1], place % self.channels[1]);
-                turned[channel * width + picture * n_places..][..n_places].copy_from_slice(gradient);
+                let (image, channel) = (place / self.channels[1], place % self.channels[1]);
+                turned[channel * width + image * n_places..][..n_places].copy_from_slice(gradient);
             }
             let gradient = Matrix::rows(&turned, [self.channels[1], width]);
             multiply(&mut sum, depth, gradient, Matrix::rows(&seen, [depth, width]).transposed(), true, false);
@@ -426,9 +423,9 @@ impl ConvShape {
             }
             of_seen.resize(depth * width, 0.0);
             multiply(&mut of_seen, width, weight.transposed(), gradient, false, false);
-            let out = &mut out[at * group * n_in..][..pictures.len()];
-            for (picture, out) in out.chunks_mut(n_in).enumerate() {
-                self.add_columns(&of_seen[picture * n_places..], width, &(0..rows), out);
+            let out = &mut out[at * group * n_in..][..images.len()];
+            for (image, out) in out.chunks_mut(n_in).enumerate() {
+                self.add_columns(&of_seen[image * n_places..], width, &(0..rows), out);
             }
         }
         COLUMNS.set(seen);
@@ -451,16 +448,16 @@ mod tests {
     fn each_product(shape: ConvShape, mut take: impl FnMut(usize, usize, usize)) {
         let [rows, columns] = shape.out_size();
         let ([n_in, n_out], [height, width], [kh, kw]) = (shape.channels, shape.size, shape.kernel);
-        for (picture, to) in (0..shape.batch).flat_map(|picture| (0..n_out).map(move |to| (picture, to))) {
+        for (image, to) in (0..shape.batch).flat_map(|image| (0..n_out).map(move |to| (image, to))) {
             for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
                 for (from, (ky, kx)) in (0..n_in).flat_map(|from| (0..kh * kw).map(move |place| (from, (place / kw, place % kw))))
                 {
                     let y = (row * shape.stride[0] + ky).wrapping_sub(shape.padding[0]);
                     let x = (column * shape.stride[1] + kx).wrapping_sub(shape.padding[1]);
                     if y < height && x < width {
-                        let seen = ((picture * n_in + from) * height + y) * width + x;
+                        let seen = ((image * n_in + from) * height + y) * width + x;
                         let weight = ((to * n_in + from) * kh + ky) * kw + kx;
-                        take(seen, weight, ((picture * n_out + to) * rows + row) * columns + column);
+                        take(seen, weight, ((image * n_out + to) * rows + row) * columns + column);
                     }
                 }
             }
@@ -481,17 +478,17 @@ mod tests {
                 stride: [stride, stride],
                 padding: [padding, padding],
             };
-            let (pictures, weight) = (wave(batch * shape.n_in(), 0.7), wave(n_out * shape.depth(), 0.3));
+            let (images, weight) = (wave(batch * shape.n_in(), 0.7), wave(n_out * shape.depth(), 0.3));
             let gradient = wave(batch * shape.n_out(), 0.9);
-            let (mut out, mut of_pictures, mut of_weight) =
-                (vec![0.0f64; gradient.len()], vec![0.0f64; pictures.len()], vec![0.0f64; weight.len()]);
+            let (mut out, mut of_images, mut of_weight) =
+                (vec![0.0f64; gradient.len()], vec![0.0f64; images.len()], vec![0.0f64; weight.len()]);
             each_product(shape, |seen, by, to| {
-                out[to] += f64::from(pictures[seen]) * f64::from(weight[by]);
-                of_pictures[seen] += f64::from(gradient[to]) * f64::from(weight[by]);
-                of_weight[by] += f64::from(gradient[to]) * f64::from(pictures[seen]);
+                out[to] += f64::from(images[seen]) * f64::from(weight[by]);
+                of_images[seen] += f64::from(gradient[to]) * f64::from(weight[by]);
+                of_weight[by] += f64::from(gradient[to]) * f64::from(images[seen]);
             });
             let close = |found: &[f32], want: &[f64]| found.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 2e-5);
-            prop_assert!(close(&conv_forward(shape, &pictures, &weight, None), &out));
+            prop_assert!(close(&conv_forward(shape, &images, &weight, None), &out));
             let (scale, shift, beside) = (wave(n_out, 1.1), wave(n_out, 0.2), wave(out.len(), 0.4));
             for beside in [&beside[..], &[]] {
                 let by = Affine { scale: &scale, shift: &shift, bounds: [-0.5, 0.75] };
@@ -501,13 +498,13 @@ mod tests {
                     (x * f64::from(scale[channel(at)]) + f64::from(shift[channel(at)]) + beside).clamp(-0.5, 0.75)
                 };
                 let finished: Vec<f64> = out.iter().enumerate().map(finish).collect();
-                let found = conv_forward(shape, &pictures, &weight, Some(Finish { by, beside }));
+                let found = conv_forward(shape, &images, &weight, Some(Finish { by, beside }));
                 prop_assert!(close(&found, &finished));
             }
-            let (found, of_kernel) = conv_backward(shape, &pictures, &weight, &gradient, true);
-            prop_assert!(close(&found.unwrap(), &of_pictures));
+            let (found, of_kernel) = conv_backward(shape, &images, &weight, &gradient, true);
+            prop_assert!(close(&found.unwrap(), &of_images));
             prop_assert!(close(&of_kernel, &of_weight));
-            prop_assert!(conv_backward(shape, &pictures, &weight, &gradient, false).0.is_none());
+            prop_assert!(conv_backward(shape, &images, &weight, &gradient, false).0.is_none());
         }
     }
 
@@ -516,10 +513,10 @@ mod tests {
         // 600 numbers a place and 40 x 40 places: more than one block.
         let shape = ConvShape { batch: 1, channels: [24, 2], size: [40, 40], kernel: [5, 5], stride: [1, 1], padding: [2, 2] };
         assert!(shape.blocks().count() > 1);
-        let (pictures, weight) = (wave(shape.n_in(), 0.7), wave(2 * shape.depth(), 0.3));
+        let (images, weight) = (wave(shape.n_in(), 0.7), wave(2 * shape.depth(), 0.3));
         let mut out = vec![0.0f64; shape.n_out()];
-        each_product(shape, |seen, by, to| out[to] += f64::from(pictures[seen]) * f64::from(weight[by]));
-        for (found, want) in conv_forward(shape, &pictures, &weight, None).iter().zip(&out) {
+        each_product(shape, |seen, by, to| out[to] += f64::from(images[seen]) * f64::from(weight[by]));
+        for (found, want) in conv_forward(shape, &images, &weight, None).iter().zip(&out) {
             assert!((f64::from(*found) - want).abs() < 1e-4, "{found} is not {want}");
         }
     }

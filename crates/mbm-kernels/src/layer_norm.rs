@@ -13,7 +13,7 @@ const MIN_ROWS: usize = 16;
 pub struct LayerNormed {
     /// `[rows, width]`.
     pub out: Vec<f32>,
-    /// `[rows, 2]`: the mean of each row and the inverse of its deviation.
+    /// `[rows, 2]`: the mean of each row and the inverse of its standard deviation.
     pub moments: Vec<f32>,
 }
 
@@ -179,7 +179,7 @@ mod tests {
         values.chunks(scale.len()).flat_map(row).collect()
     }
 
-    /// How often the deviation of its row fits into the largest value: by so much the rounding of the inputs' mean grows.
+    /// How often the standard deviation of its row fits into the largest value: by so much the rounding of the inputs' mean grows.
     fn conditions(values: &[f64], width: usize) -> Vec<f64> {
         let condition = |row: &[f64]| {
             let mean = row.iter().sum::<f64>() / width as f64;

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use crate::functions::total;
 use crate::{Instructions, Kernel, dispatch};
 
-/// The sizes of some pictures, `[batch, channels, places]`.
+/// The sizes of some images, `[batch, channels, places]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormShape {
-    /// Pictures.
+    /// Images.
     pub batch: usize,
     /// Channels.
     pub channels: usize,
@@ -27,14 +27,14 @@ pub struct Affine<'a> {
     pub bounds: [f32; 2],
 }
 
-/// A normalisation that has been done: by the moments of the pictures themselves, then a scale and a shift.
+/// A normalisation that has been done: by the moments of the images themselves, then a scale and a shift.
 #[derive(Debug, Clone, Copy)]
 pub struct Normalized<'a> {
     /// What came in.
-    pub pictures: &'a [f32],
+    pub images: &'a [f32],
     /// The mean of each channel.
     pub mean: &'a [f32],
-    /// 1 / deviation of each channel.
+    /// 1 / standard deviation of each channel.
     pub inverse: &'a [f32],
     /// The scale of each channel.
     pub scale: &'a [f32],
@@ -47,8 +47,8 @@ pub struct Normalized<'a> {
 /// Gradients of a normalisation by the moments of what it normalises.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormGradients {
-    /// Of the pictures.
-    pub pictures: Vec<f32>,
+    /// Of the images.
+    pub images: Vec<f32>,
     /// Of each channel's scale.
     pub scale: Vec<f32>,
     /// Of each channel's shift.
@@ -56,30 +56,30 @@ pub struct NormGradients {
 }
 
 impl NormShape {
-    fn n_of_picture(&self) -> usize {
+    fn n_of_image(&self) -> usize {
         self.channels * self.places
     }
 
-    /// Pictures that each thread takes.
+    /// Images that each thread takes.
     fn share(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 
-    /// Sums over the pictures of a channel's two sums in each plane, which `of_plane` gives by its number and values; in an order that depends on the number of threads alone.
-    fn sums(&self, pictures: &[f32], of_plane: impl Fn(usize, &[f32]) -> [f32; 2] + Sync) -> Vec<[f64; 2]> {
+    /// Sums over the images of a channel's two sums in each plane, which `of_plane` gives by its number and values; in an order that depends on the number of threads alone.
+    fn sums(&self, images: &[f32], of_plane: impl Fn(usize, &[f32]) -> [f32; 2] + Sync) -> Vec<[f64; 2]> {
         let add = |sums: &mut Vec<[f64; 2]>, channel: usize, [a, b]: [f64; 2]| {
             sums[channel][0] += a;
             sums[channel][1] += b;
         };
-        let part = |first: usize, pictures: &[f32]| {
+        let part = |first: usize, images: &[f32]| {
             let mut sums = vec![[0.0; 2]; self.channels];
-            for (at, plane) in pictures.chunks(self.places).enumerate() {
+            for (at, plane) in images.chunks(self.places).enumerate() {
                 add(&mut sums, at % self.channels, of_plane(first + at, plane).map(f64::from));
             }
             sums
         };
         let n_planes = self.share() * self.channels;
-        let parts = pictures.par_chunks(n_planes * self.places).enumerate().map(|(at, pictures)| part(at * n_planes, pictures));
+        let parts = images.par_chunks(n_planes * self.places).enumerate().map(|(at, images)| part(at * n_planes, images));
         let parts: Vec<_> = parts.collect();
         let mut total = vec![[0.0; 2]; self.channels];
         for part in parts {
@@ -93,15 +93,15 @@ impl NormShape {
 ///
 /// # Panics
 /// A slice of another size.
-pub fn moments(shape: NormShape, pictures: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    assert_eq!(pictures.len(), shape.batch * shape.n_of_picture(), "pictures of {shape:?}");
-    if pictures.is_empty() {
+pub fn moments(shape: NormShape, images: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "images of {shape:?}");
+    if images.is_empty() {
         return (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     }
     let n = (shape.batch * shape.places) as f64;
-    let sums = shape.sums(pictures, |_, plane| dispatch(Sums { plane, centre: 0.0 }));
+    let sums = shape.sums(images, |_, plane| dispatch(Sums { plane, centre: 0.0 }));
     let mean: Vec<f32> = sums.iter().map(|[sum, _]| (sum / n) as f32).collect();
-    let sums = shape.sums(pictures, |at, plane| dispatch(Sums { plane, centre: mean[at % shape.channels] }));
+    let sums = shape.sums(images, |at, plane| dispatch(Sums { plane, centre: mean[at % shape.channels] }));
     let variance = sums.iter().map(|[_, squares]| (squares / n) as f32).collect();
     (mean, variance)
 }
@@ -110,14 +110,14 @@ pub fn moments(shape: NormShape, pictures: &[f32]) -> (Vec<f32>, Vec<f32>) {
 ///
 /// # Panics
 /// Slices of other sizes.
-pub fn affine(shape: NormShape, pictures: &[f32], by: Affine) -> Vec<f32> {
-    assert_eq!(pictures.len(), shape.batch * shape.n_of_picture(), "pictures of {shape:?}");
-    let mut out = vec![0.0; pictures.len()];
-    if pictures.is_empty() {
+pub fn affine(shape: NormShape, images: &[f32], by: Affine) -> Vec<f32> {
+    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "images of {shape:?}");
+    let mut out = vec![0.0; images.len()];
+    if images.is_empty() {
         return out;
     }
     let n = shape.places;
-    out.par_chunks_mut(n).zip(pictures.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (out, plane))| {
+    out.par_chunks_mut(n).zip(images.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (out, plane))| {
         let channel = at % shape.channels;
         dispatch(Scaled { plane, out, scale: by.scale[channel], shift: by.shift[channel], bounds: by.bounds });
     });
@@ -129,12 +129,12 @@ pub fn affine(shape: NormShape, pictures: &[f32], by: Affine) -> Vec<f32> {
 /// # Panics
 /// Slices of other sizes.
 pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> NormGradients {
-    let Normalized { pictures, mean, inverse, scale, out, bounds } = done;
-    let n_values = shape.batch * shape.n_of_picture();
-    assert!([pictures.len(), out.len(), gradient.len()] == [n_values; 3], "gradients of {shape:?}");
+    let Normalized { images, mean, inverse, scale, out, bounds } = done;
+    let n_values = shape.batch * shape.n_of_image();
+    assert!([images.len(), out.len(), gradient.len()] == [n_values; 3], "gradients of {shape:?}");
     let mut within = vec![0.0; n_values];
     if n_values == 0 {
-        return NormGradients { pictures: within, scale: vec![0.0; shape.channels], shift: vec![0.0; shape.channels] };
+        return NormGradients { images: within, scale: vec![0.0; shape.channels], shift: vec![0.0; shape.channels] };
     }
     let n = shape.places;
     let held = out.par_chunks(n).zip(gradient.par_chunks(n));
@@ -145,12 +145,12 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
     let planes = |at: usize, plane: &[f32]| {
         dispatch(Products { plane, gradient: &within[at * n..(at + 1) * n], centre: mean[at % shape.channels] })
     };
-    let sums = shape.sums(pictures, planes);
+    let sums = shape.sums(images, planes);
     let count = (shape.batch * n) as f64;
     let of_shift: Vec<f32> = sums.iter().map(|[sum, _]| *sum as f32).collect();
     let of_scale: Vec<f32> =
         sums.iter().zip(inverse).map(|([_, product], inverse)| (product * f64::from(*inverse)) as f32).collect();
-    within.par_chunks_mut(n).zip(pictures.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (place, plane))| {
+    within.par_chunks_mut(n).zip(images.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (place, plane))| {
         let channel = at % shape.channels;
         let (by, inverse) = (scale[channel] * inverse[channel], inverse[channel]);
         // by * (g - sum / n - (x - mean) * inverse * product / n), as a line in g and x.
@@ -158,7 +158,7 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
         let shift = -by * (sums[channel][0] / count) as f32 - slope * mean[channel];
         dispatch(Line { plane, place, by, slope, shift });
     });
-    NormGradients { pictures: within, scale: of_scale, shift: of_shift }
+    NormGradients { images: within, scale: of_scale, shift: of_shift }
 }
 
 /// The sums of `x - centre` and of its square.
@@ -303,16 +303,16 @@ mod tests {
         (0..n).map(|at| (((at as f64 + 1.0) * step).sin() * 2.0) as f32).collect()
     }
 
-    /// The definition in more digits: what comes out, given pictures, scales and shifts.
-    fn plain(shape: NormShape, pictures: &[f64], scale: &[f64], shift: &[f64], bounds: [f32; 2]) -> Vec<f64> {
-        let mut out = pictures.to_vec();
+    /// The definition in more digits: what comes out, given images, scales and shifts.
+    fn plain(shape: NormShape, images: &[f64], scale: &[f64], shift: &[f64], bounds: [f32; 2]) -> Vec<f64> {
+        let mut out = images.to_vec();
         for channel in 0..shape.channels {
             let places: Vec<usize> = (0..out.len()).filter(|at| at / shape.places % shape.channels == channel).collect();
             let n = places.len() as f64;
-            let mean = places.iter().map(|at| pictures[*at]).sum::<f64>() / n;
-            let variance = places.iter().map(|at| (pictures[*at] - mean).powi(2)).sum::<f64>() / n;
+            let mean = places.iter().map(|at| images[*at]).sum::<f64>() / n;
+            let variance = places.iter().map(|at| (images[*at] - mean).powi(2)).sum::<f64>() / n;
             for at in places {
-                let value = (pictures[at] - mean) / (variance + 1e-5).sqrt() * scale[channel] + shift[channel];
+                let value = (images[at] - mean) / (variance + 1e-5).sqrt() * scale[channel] + shift[channel];
                 out[at] = value.max(f64::from(bounds[0])).min(f64::from(bounds[1]));
             }
         }
@@ -326,30 +326,30 @@ mod tests {
         ) {
             let shape = NormShape { batch, channels, places };
             let bounds = [[f32::NEG_INFINITY, f32::INFINITY], [0.0, f32::INFINITY], [0.0, 1.0]][which];
-            let pictures = wave(batch * channels * places, 0.7 + seed as f64);
+            let images = wave(batch * channels * places, 0.7 + seed as f64);
             let (scale, shift) = (wave(channels, 0.3), wave(channels, 1.1));
-            let gradient = wave(pictures.len(), 0.9);
+            let gradient = wave(images.len(), 0.9);
             let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();
 
-            let (mean, variance) = moments(shape, &pictures);
+            let (mean, variance) = moments(shape, &images);
             let inverse: Vec<f32> = variance.iter().map(|variance| 1.0 / (variance + 1e-5).sqrt()).collect();
             let scales: Vec<f32> = scale.iter().zip(&inverse).map(|(scale, inverse)| scale * inverse).collect();
             let shifts: Vec<f32> = shift.iter().zip(&mean).zip(&scales).map(|((shift, mean), scale)| shift - mean * scale).collect();
-            let out = affine(shape, &pictures, Affine { scale: &scales, shift: &shifts, bounds });
-            let want = plain(shape, &wide(&pictures), &wide(&scale), &wide(&shift), bounds);
+            let out = affine(shape, &images, Affine { scale: &scales, shift: &shifts, bounds });
+            let want = plain(shape, &wide(&images), &wide(&scale), &wide(&shift), bounds);
             prop_assert!(out.iter().zip(&want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4));
 
             let found = {
-                let done = Normalized { pictures: &pictures, mean: &mean, inverse: &inverse, scale: &scale, out: &out, bounds };
+                let done = Normalized { images: &images, mean: &mean, inverse: &inverse, scale: &scale, out: &out, bounds };
                 norm_backward(shape, done, &gradient)
             };
-            let sum = |pictures: &[f64], scale: &[f64], shift: &[f64]| -> f64 {
-                plain(shape, pictures, scale, shift, bounds).iter().zip(&gradient).map(|(out, by)| out * f64::from(*by)).sum()
+            let sum = |images: &[f64], scale: &[f64], shift: &[f64]| -> f64 {
+                plain(shape, images, scale, shift, bounds).iter().zip(&gradient).map(|(out, by)| out * f64::from(*by)).sum()
             };
             // By differences, where no value lies so near a bound that the step crosses it.
             let is_near = want.iter().any(|out| bounds.iter().any(|bound| *out != f64::from(*bound) && (out - f64::from(*bound)).abs() < 1e-3));
             if !is_near {
-                let (x, by, to) = (wide(&pictures), wide(&scale), wide(&shift));
+                let (x, by, to) = (wide(&images), wide(&scale), wide(&shift));
                 let moved = |values: &[f64], at: usize, step: f64| {
                     let mut values = values.to_vec();
                     values[at] += step;
@@ -358,7 +358,7 @@ mod tests {
                 let slope = |of: &dyn Fn(f64) -> f64| (of(1e-5) - of(-1e-5)) / 2e-5;
                 let close = |found: f32, want: f64| (f64::from(found) - want).abs() < 2e-3 * want.abs().max(1.0);
                 for at in (0..x.len()).step_by(1 + x.len() / 5) {
-                    prop_assert!(close(found.pictures[at], slope(&|step| sum(&moved(&x, at, step), &by, &to))));
+                    prop_assert!(close(found.images[at], slope(&|step| sum(&moved(&x, at, step), &by, &to))));
                 }
                 for channel in 0..channels {
                     prop_assert!(close(found.scale[channel], slope(&|step| sum(&x, &moved(&by, channel, step), &to))));

@@ -1,4 +1,4 @@
-//! The largest number of each square window of a picture.
+//! The largest number of each square window of an image.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use crate::{Instructions, Kernel, dispatch};
 /// The sizes of a pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolShape {
-    /// Pictures of one channel.
+    /// Images of one channel.
     pub planes: usize,
-    /// Rows and columns of a picture.
+    /// Rows and columns of an image.
     pub size: [usize; 2],
     /// Rows, and columns, of a window.
     pub kernel: usize,
@@ -25,7 +25,7 @@ impl PoolShape {
     /// Rows and columns of what comes out.
     ///
     /// # Panics
-    /// A window larger than the padded picture, or one that lies in the padding altogether.
+    /// A window larger than the padded image, or one that lies in the padding altogether.
     pub fn out_size(&self) -> [usize; 2] {
         assert!(self.padding < self.kernel, "{self:?}");
         self.size.map(|size| {
@@ -41,8 +41,8 @@ impl PoolShape {
         (at * self.stride).saturating_sub(self.padding).min(end.saturating_sub(1))..end
     }
 
-    fn check(&self, pictures: &[f32]) {
-        assert_eq!(pictures.len(), self.planes * self.size[0] * self.size[1], "pictures of {self:?}");
+    fn check(&self, images: &[f32]) {
+        assert_eq!(images.len(), self.planes * self.size[0] * self.size[1], "images of {self:?}");
     }
 }
 
@@ -50,26 +50,26 @@ impl PoolShape {
 ///
 /// # Panics
 /// A slice of another size.
-pub fn max_pool(shape: PoolShape, pictures: &[f32]) -> Vec<f32> {
-    shape.check(pictures);
+pub fn max_pool(shape: PoolShape, images: &[f32]) -> Vec<f32> {
+    shape.check(images);
     let [rows, columns] = shape.out_size();
     let mut out = vec![0.0; shape.planes * rows * columns];
-    let planes = out.par_chunks_mut(rows * columns).zip(pictures.par_chunks(shape.size[0] * shape.size[1]));
+    let planes = out.par_chunks_mut(rows * columns).zip(images.par_chunks(shape.size[0] * shape.size[1]));
     planes.with_min_len(8).for_each(|(out, plane)| dispatch(Largest { shape, plane, out }));
     out
 }
 
-/// The gradient of the pictures, given what came out and its gradient: that of a window goes to the first of its largest numbers.
+/// The gradient of the images, given what came out and its gradient: that of a window goes to the first of its largest numbers.
 ///
 /// # Panics
 /// Slices of other sizes.
-pub fn max_pool_backward(shape: PoolShape, pictures: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
-    shape.check(pictures);
+pub fn max_pool_backward(shape: PoolShape, images: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
+    shape.check(images);
     let [rows, columns] = shape.out_size();
     assert!([out.len(), gradient.len()] == [shape.planes * rows * columns; 2], "gradients of {shape:?}");
-    let mut found = vec![0.0; pictures.len()];
+    let mut found = vec![0.0; images.len()];
     let n = shape.size[0] * shape.size[1];
-    let held = out.par_chunks(rows * columns).zip(gradient.par_chunks(rows * columns)).zip(pictures.par_chunks(n));
+    let held = out.par_chunks(rows * columns).zip(gradient.par_chunks(rows * columns)).zip(images.par_chunks(n));
     found.par_chunks_mut(n).zip(held).with_min_len(8).for_each(|(found, ((out, gradient), plane))| {
         for (at, (largest, gradient)) in out.iter().zip(gradient).enumerate() {
             let (down, across) = (shape.window(0, at / columns), shape.window(1, at % columns));
@@ -134,25 +134,25 @@ mod tests {
             prop_assume!(padding < kernel);
             let shape = PoolShape { planes, size: [height, width], kernel, stride, padding };
             // Steps of a half, so that some windows have their largest number twice.
-            let pictures: Vec<f32> = (0..planes * height * width).map(|at| ((at as f32 * 0.7).sin() * 4.0).round() / 2.0).collect();
+            let images: Vec<f32> = (0..planes * height * width).map(|at| ((at as f32 * 0.7).sin() * 4.0).round() / 2.0).collect();
             let [rows, columns] = shape.out_size();
             let gradient: Vec<f32> = (0..planes * rows * columns).map(|at| (at as f32 * 0.9).cos()).collect();
-            let (mut out, mut of_pictures) = (Vec::new(), vec![0.0f32; pictures.len()]);
+            let (mut out, mut of_images) = (Vec::new(), vec![0.0f32; images.len()]);
             for (at, gradient) in gradient.iter().enumerate() {
                 let (plane, row, column) = (at / (rows * columns), at / columns % rows, at % columns);
                 let mut best = (f32::NEG_INFINITY, 0);
                 for (ky, kx) in (0..kernel).flat_map(|ky| (0..kernel).map(move |kx| (ky, kx))) {
                     let (y, x) = ((row * stride + ky).wrapping_sub(padding), (column * stride + kx).wrapping_sub(padding));
-                    if y < height && x < width && pictures[(plane * height + y) * width + x] > best.0 {
-                        best = (pictures[(plane * height + y) * width + x], (plane * height + y) * width + x);
+                    if y < height && x < width && images[(plane * height + y) * width + x] > best.0 {
+                        best = (images[(plane * height + y) * width + x], (plane * height + y) * width + x);
                     }
                 }
                 out.push(best.0);
-                of_pictures[best.1] += gradient;
+                of_images[best.1] += gradient;
             }
-            let found = max_pool(shape, &pictures);
+            let found = max_pool(shape, &images);
             prop_assert_eq!(&found, &out);
-            for (found, want) in max_pool_backward(shape, &pictures, &found, &gradient).iter().zip(&of_pictures) {
+            for (found, want) in max_pool_backward(shape, &images, &found, &gradient).iter().zip(&of_images) {
                 prop_assert!((found - want).abs() < 1e-5);
             }
         }

@@ -119,7 +119,11 @@ fn write(values: &Values, next: usize, into: &mut [f32]) {
     match values {
         Values::Vectors { width, data } => into.copy_from_slice(&data[next * width..(next + 1) * width]),
         Values::Classes(classes) => into[classes[next] as usize] = 1.0,
-        Values::Frames { .. } | Values::Images { .. } | Values::Tokens { .. } | Values::Encoded { .. } | Values::Items(_) => {
+        Values::Frames { .. }
+        | Values::Images { .. }
+        | Values::Tokens { .. }
+        | Values::Encoded { .. }
+        | Values::ContentIds(_) => {
             unreachable!("such inputs have encoders with parameters")
         }
     }
@@ -218,8 +222,8 @@ mod tests {
         let columns = [number.clone(), number.clone(), class.clone()];
         let values = block.values(&places, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);
-        let alone = block.sequence(&(1..3), &class, &device);
-        assert_eq!(alone.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
+        let autodiff_lock = block.sequence(&(1..3), &class, &device);
+        assert_eq!(autodiff_lock.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
         let absent = block.absent(&(0..1), 2, &device);
         assert_eq!(absent.pooled().into_data().try_into_vec::<f32>().unwrap(), [10.0, 10.0]);
         assert_eq!(absent.present.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0]);

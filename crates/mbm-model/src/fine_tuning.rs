@@ -169,25 +169,25 @@ impl ModuleMapper for Freezing<'_> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
-    use mbm_config::{Format, Node, Problems, Setting};
+    use mbm_config::{Diagnostics, Format, Node, Setting};
     use mbm_data::Shape;
 
     use super::*;
-    use crate::encoder::{EncoderSettings, ImageEncoder, Reading, TextEncoder};
+    use crate::encoder::{EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
     fn read<T: Setting>(text: &str) -> T {
-        T::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut Problems::default()).unwrap()
+        T::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut Diagnostics::default()).unwrap()
     }
 
     fn resnet() -> Encoder {
         let settings = EncoderSettings::Image(read::<ImageEncoder>("{type: resnet, model_variant: 20}"));
-        settings.init(&Shape::Image { channels: 3, height: 8, width: 8 }, Reading::Summary, &Device::flex().autodiff())
+        settings.init(&Shape::Image { channels: 3, height: 8, width: 8 }, EncoderOutput::Summary, &Device::flex().autodiff())
     }
 
     fn bert() -> Encoder {
         let text = "{type: bert, hidden_size: 16, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 32}";
         let shape = Shape::Tokens { vocab_size: 9, max_steps: 4 };
-        EncoderSettings::Text(read::<TextEncoder>(text)).init(&shape, Reading::Summary, &Device::flex().autodiff())
+        EncoderSettings::Text(read::<TextEncoder>(text)).init(&shape, EncoderOutput::Summary, &Device::flex().autodiff())
     }
 
     /// Paths of trained parameters.

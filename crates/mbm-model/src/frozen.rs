@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
 use crate::pretrained::{PretrainedError, fill_encoder};
-use crate::{Model, ModelSpec, Steps, Tensors, alone, in_pool};
+use crate::{Model, ModelSpec, Steps, Tensors, autodiff_lock, on_worker_pool};
 
 /// A pretrained encoder that is not trained, and the fitted reader before it.
 pub struct FrozenEncoder {
@@ -34,8 +34,8 @@ impl FrozenEncoder {
         let settings = &spec.inputs[input].encoder;
         let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
         // Filling a parameter draws it first.
-        let _alone = alone();
-        let fresh = settings.init(&spec.inputs[input].shape, spec.reading(), device);
+        let _alone = autodiff_lock();
+        let fresh = settings.init(&spec.inputs[input].shape, spec.encoder_output(), device);
         let encoder = fill_encoder(fresh, path, &spec.inputs[input].vocabulary)?;
         Ok(Some(Self::new(encoder, spec, input, preprocessor, device)))
     }
@@ -47,7 +47,7 @@ impl FrozenEncoder {
     }
 
     fn new(encoder: Encoder, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Self {
-        let (settings, reading) = (&spec.inputs[input].encoder, spec.reading());
+        let (settings, encoder_output) = (&spec.inputs[input].encoder, spec.encoder_output());
         let mut parameters = Parameters(Sha256::new());
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;
@@ -56,7 +56,7 @@ impl FrozenEncoder {
         let mut settings = serde_json::to_value(settings).unwrap_or_default();
         settings.as_object_mut().map(|keys| keys.remove("weights"));
         hasher.update(serde_json::to_vec(preprocessor).unwrap_or_default());
-        hasher.update(format!("{settings} {reading:?} {}", env!("CARGO_PKG_VERSION")));
+        hasher.update(format!("{settings} {encoder_output:?} {}", env!("CARGO_PKG_VERSION")));
         let (preprocessor, device, key) = (preprocessor.clone(), device.clone(), hasher.finalize().into());
         Self { encoder, preprocessor, device, key }
     }
@@ -83,7 +83,7 @@ impl Featurize for FrozenEncoder {
         let mut features = vec![Frames { width: 1, data: Vec::new() }; payloads.len()];
         for rows in order.chunks(BATCH) {
             let column = Column::collate(&self.preprocessor, &rows.iter().map(|at| payloads[*at]).collect::<Vec<_>>());
-            let steps = in_pool(|| self.encoder.get().encode(Tensors::new(&column, &self.device)));
+            let steps = on_worker_pool(|| self.encoder.get().encode(Tensors::new(&column, &self.device)));
             rows.iter().zip(rows_of(steps)).for_each(|(at, frames)| features[*at] = frames);
         }
         features

@@ -73,7 +73,7 @@ impl Tensors {
                 let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
                 Self::Tokens(Tensor::from_data(TensorData::new(ids, [rows, *steps]), device), mask(lengths, *steps, device))
             }
-            Values::Items(_) => unreachable!("items are targets"),
+            Values::ContentIds(_) => unreachable!("items are targets"),
             Values::Classes(classes) => {
                 let classes: Vec<i64> = classes.iter().map(|class| i64::from(*class)).collect();
                 Self::Classes(Tensor::from_data(TensorData::new(classes, [rows]), device))
@@ -102,7 +102,7 @@ impl Target {
                 }
                 vectors = Some(tensor(all, [batch, *width], device));
             }
-            Values::Items(present) => {
+            Values::ContentIds(present) => {
                 items = vec![Vec::new(); batch];
                 positions.iter().zip(present).for_each(|(row, numbers)| items[*row] = numbers.clone());
             }

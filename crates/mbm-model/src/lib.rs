@@ -46,7 +46,7 @@ pub use fine_tuning::{FineTuningSettings, LoraSettings};
 pub use frozen::FrozenEncoder;
 pub use input::{Target, TargetTokens, Tensors};
 pub use layer::{Activation, seed_dropout};
-pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, ProjectionSettings, alone, in_pool};
+pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, ProjectionSettings, autodiff_lock, on_worker_pool};
 pub use pretrained::{Implied, Modality, Origin, PretrainedError, fitting_encoders, implied};
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};

@@ -10,7 +10,7 @@ use mbm_data::{Batch, Column, Shape};
 use crate::block::{Block, Piece, Place, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Inputs};
 use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss, Observe};
-use crate::encoder::{Encoder, EncoderSettings, Passthrough, Reading};
+use crate::encoder::{Encoder, EncoderOutput, EncoderSettings, Passthrough};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
@@ -101,31 +101,31 @@ pub struct Forward {
     pub logits: Vec<Tensor<2>>,
 }
 
-static ALONE: Mutex<()> = Mutex::new(());
+static AUTODIFF_LOCK: Mutex<()> = Mutex::new(());
 
 /// Held by whoever draws parameters or builds a graph of gradients: Burn has one generator and one counter of nodes for the whole
 /// process, and sums gradients in an order that depends on the numbers of the nodes. Two runs side by side would otherwise differ in
 /// their last bits from a run alone.
-pub fn alone() -> MutexGuard<'static, ()> {
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn autodiff_lock() -> MutexGuard<'static, ()> {
+    AUTODIFF_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs on a thread of the pool that operations share their work with, where they take turns without going to sleep between them: a
 /// small batch through a deep network is a fifth faster. Threads of a pool take up each other's work while they wait, so what runs there
 /// must not wait for a lock; take it before.
-pub fn in_pool<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+pub fn on_worker_pool<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| run())
 }
 
 impl ModelSpec {
     /// A model with fresh parameters, drawn from `seed` alone.
     pub fn init(&self, device: &Device, seed: u64) -> Model {
-        let _alone = alone();
+        let _alone = autodiff_lock();
         device.seed(seed);
-        let reading = self.reading();
+        let encoder_output = self.encoder_output();
         let (mut inputs, mut places, mut absences) = (Vec::new(), Vec::new(), Vec::new());
         for spec in &self.inputs {
-            let encoder = spec.encoder.init(&spec.shape, reading, device);
+            let encoder = spec.encoder.init(&spec.shape, encoder_output, device);
             let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
             let width = projection.as_ref().map_or(encoder.get().width(), Dense::width);
             let absence = learnt([width], device);
@@ -145,7 +145,7 @@ impl ModelSpec {
             Place::Encoder(at) => inputs[*at].width(),
         };
         let widths: Vec<usize> = places.iter().map(width).collect();
-        let joined = Inputs { names: &names, widths: &widths, offering: self.combiner.offering(), device };
+        let joined = Inputs { names: &names, widths: &widths, attention_context: self.combiner.attention_context(), device };
         let combiner = self.combiner.init(&joined);
         let from = [combiner.get().width(), combiner.get().steps_width()];
         let decoders = self.outputs.iter().map(|output| output.decoder.init(from, output.width, &joined)).collect();
@@ -169,9 +169,9 @@ impl ModelSpec {
     }
 
     /// What encoders should give: every step where a combiner or a generator attends to them.
-    pub(crate) fn reading(&self) -> Reading {
+    pub(crate) fn encoder_output(&self) -> EncoderOutput {
         let writes = self.outputs.iter().any(|output| output.decoder.decoding().is_some());
-        if writes { Reading::Steps } else { self.combiner.reading() }
+        if writes { EncoderOutput::Steps } else { self.combiner.encoder_output() }
     }
 
     /// Puts what others have trained in place of the parameters of the parts that ask for it.
@@ -198,7 +198,7 @@ impl ModelSpec {
     /// # Errors
     /// A regular expression of `fine_tuning` that finds no parameter.
     pub fn freeze(&self, model: Model, device: &Device, seed: u64) -> Result<Model, PretrainedError> {
-        let _alone = alone();
+        let _alone = autodiff_lock();
         device.seed(seed);
         let Model { inputs, block, combiner, decoders, places, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
@@ -310,13 +310,13 @@ impl Model {
     /// The texts of an output for each row, the best first; none where the output is no text. `observe` hears
     /// after each step what is there so far, and may end the search.
     pub fn generate(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
-        let author = self.decoders[output].get().author();
-        author.map(|it| it.write(fused, decoding, observe)).unwrap_or_default()
+        let text_generator = self.decoders[output].get().text_generator();
+        text_generator.map(|it| it.write(fused, decoding, observe)).unwrap_or_default()
     }
 
     /// How much each token of the target's texts looked at each step, `[batch, tokens, steps]`, of an output that writes texts.
     pub fn attention(&self, output: usize, fused: &Fused, target: &Target) -> Option<Tensor<3>> {
-        self.decoders[output].get().author()?.attention(fused, target.tokens.as_ref()?)
+        self.decoders[output].get().text_generator()?.attention(fused, target.tokens.as_ref()?)
     }
 }
 

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_config::{Format, Node, Problems};
+use mbm_config::{Diagnostics, Format, Node};
 use mbm_data::random::{Rng, rng};
 use mbm_data::{Batch, Column, Shape, Values};
 use rand::RngExt;
@@ -43,7 +43,7 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let inputs =
         spec.inputs.iter().enumerate().map(|(at, input)| column(&input.shape, if at == 0 { 0 } else { N_ROWS - 1 }, &mut rng));
     let classes = Values::Classes((0..N_ROWS as u32).map(|row| row % 2).collect());
-    let items = Values::Items((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
+    let items = Values::ContentIds((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
     let values = match &spec.outputs[0].decoder {
         DecoderSettings::Embedding(_) => items,
         DecoderSettings::Generator(_) | DecoderSettings::Ctc(_) => {
@@ -79,7 +79,7 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
                 |row: usize, step: usize| if step < lengths[row] { (2 + (row * 3 + step) % (vocab_size - 2)) as u32 } else { 0 };
             Values::Tokens { steps, ids: (0..rows * steps).map(|at| id(at / steps, at % steps)).collect(), lengths }
         }
-        Shape::Items => unreachable!("items are targets"),
+        Shape::ContentIds => unreachable!("items are targets"),
         Shape::Class { n_classes } => Values::Classes((0..rows).map(|row| (row % n_classes) as u32).collect()),
     };
     Column { present: (0..N_ROWS).map(|row| row != absent).collect(), values }
@@ -87,7 +87,7 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
 
 /// Settings of a line of YAML.
 pub(crate) fn read<T: mbm_config::Setting>(text: &str) -> T {
-    T::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut Problems::default()).unwrap()
+    T::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut Diagnostics::default()).unwrap()
 }
 
 fn loss(spec: &ModelSpec, model: &Model, batch: &Batch, device: &Device) -> Tensor<1> {

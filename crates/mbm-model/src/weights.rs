@@ -37,7 +37,7 @@ pub enum WeightsError {
 pub fn save_weights(model: &Model, path: &Path) -> Result<(), WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
     let mut store = SafetensorsStore::from_file(path).overwrite(true).clear_metadata();
-    model.save_into(&mut store).map_err(|problem| error(problem.to_string()))
+    model.save_into(&mut store).map_err(|diagnostic| error(diagnostic.to_string()))
 }
 
 /// Reads the parameters of a model of the same kind, also from a file in which every input has an absence of its own.
@@ -48,11 +48,11 @@ pub fn load_weights(model: Model, path: &Path) -> Result<Model, WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
     let mut store = SafetensorsStore::from_file(path);
     let is_split = model.has_block() && {
-        let names = store.keys().map_err(|problem| error(problem.to_string()))?;
+        let names = store.keys().map_err(|diagnostic| error(diagnostic.to_string()))?;
         !names.iter().any(|name| name == BLOCK)
     };
     let mut model = if is_split { model.without_block() } else { model };
-    let result = model.load_from(&mut store).map_err(|problem| error(problem.to_string()))?;
+    let result = model.load_from(&mut store).map_err(|diagnostic| error(diagnostic.to_string()))?;
     if result.is_success() && result.missing.is_empty() && result.unused.is_empty() {
         return Ok(if is_split { model.with_block() } else { model });
     }

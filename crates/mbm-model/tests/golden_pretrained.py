@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes golden/pretrained.json: what torchvision's networks say of one picture, their weights given by a formula.      needs torchvision
+"""Makes golden/pretrained.json: what torchvision's networks say of one image, their weights given by a formula.      needs torchvision
 
 The formula stands in for files of a hundred megabytes: value i of a tensor is `sin(0.7 i + n)`, n the length of its name, scaled so that
 activations neither vanish nor grow: weights of convolutions by sqrt(2 / fan in), norms 1 + 0.1 sin, running variances 1 + 0.5 sin,
-everything else 0.1 sin. The picture, [1, 3, 64, 64], is `sin(0.01 i)`.
+everything else 0.1 sin. The image, [1, 3, 64, 64], is `sin(0.01 i)`.
 """
 import json
 import math
@@ -27,7 +27,7 @@ def filled(name, shape):
     return torch.tensor(wave, dtype=torch.float32)
 
 
-picture = torch.tensor(np.sin(0.01 * np.arange(3 * 64 * 64)), dtype=torch.float32).reshape(1, 3, 64, 64)
+image = torch.tensor(np.sin(0.01 * np.arange(3 * 64 * 64)), dtype=torch.float32).reshape(1, 3, 64, 64)
 networks = {"resnet 18": torchvision.models.resnet18, "resnet 50": torchvision.models.resnet50, "mobilenet_v2": torchvision.models.mobilenet_v2}
 golden = {}
 for key, make in networks.items():
@@ -39,7 +39,7 @@ for key, make in networks.items():
     else:
         network.fc = torch.nn.Identity()
     with torch.no_grad():
-        features = network(picture)[0]
+        features = network(image)[0]
     tensors = [[name, list(tensor.shape)] for name, tensor in state.items()]
     golden[key] = {"tensors": tensors, "features": features[:32].tolist(), "norm": float(features.norm())}
 (pathlib.Path(__file__).parent / "golden/pretrained.json").write_text(json.dumps(golden, separators=(",", ":")))

@@ -3,7 +3,7 @@
 needs safetensors, torch, torchvision, transformers
 
 The formula is that of golden_pretrained.py: value i of a tensor is `sin(0.7 i + n)`, n the length of its name, kernels scaled by
-sqrt(2 / fan in), vectors called weight 1 + 0.1 sin, everything else 0.1 sin. Pictures are `sin(0.01 i)`, samples `sin(0.05 i)`.
+sqrt(2 / fan in), vectors called weight 1 + 0.1 sin, everything else 0.1 sin. Images are `sin(0.01 i)`, samples `sin(0.05 i)`.
 """
 import json
 import math
@@ -86,7 +86,7 @@ with torch.no_grad():
         projection_dim=24,
     )
     network, tensors = published(hf.CLIPModel(config))
-    keep("clip pictures", "image", "clip", config, tensors, network.visual_projection(network.vision_model(wave(0.01, 1, 3, 32, 32)).pooler_output))
+    keep("clip images", "image", "clip", config, tensors, network.visual_projection(network.vision_model(wave(0.01, 1, 3, 32, 32)).pooler_output))
     ids = torch.tensor([[48, 5, 9, 17, 49], [48, 7, 49, 49, 49]])
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     keep("clip texts", "text", "clip", config, tensors, network.text_projection(network.text_model(ids, attention_mask=mask).pooler_output))

@@ -30,7 +30,7 @@ pub enum PostgresError {
     },
     /// What a table cannot hold.
     #[error("{0}")]
-    Unfit(String),
+    Incompatible(String),
     /// A filter or a vector that does not fit.
     #[error(transparent)]
     Index(#[from] mbm_index::IndexError),

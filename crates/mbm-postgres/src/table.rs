@@ -33,7 +33,7 @@ pub(crate) fn connect(url: &str) -> Result<Client, PostgresError> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| PostgresError::Unfit(error.to_string()))?.with_root_certificates(roots);
+    let config = config.map_err(|error| PostgresError::Incompatible(error.to_string()))?.with_root_certificates(roots);
     address.connect(MakeRustlsConnect::new(config.with_no_client_auth())).map_err(PostgresError::Connect)
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn vector_type(spec: &IndexSpec) -> Result<String, PostgresError> {
     match spec.precision {
         Precision::F32 => Ok(format!("vector({})", spec.width)),
         Precision::F16 => Ok(format!("halfvec({})", spec.width)),
-        Precision::I8 => Err(PostgresError::Unfit("PostgreSQL holds vectors in f32 or f16".to_owned())),
+        Precision::I8 => Err(PostgresError::Incompatible("PostgreSQL holds vectors in f32 or f16".to_owned())),
     }
 }
 

@@ -32,7 +32,7 @@ impl PostgresAddition {
     pub fn create(url: &str, table: &str, spec: IndexSpec) -> Result<Self, PostgresError> {
         let reserved = spec.columns.iter().find(|column| ["mbm_id", "mbm_embedding"].contains(&column.name.as_str()));
         if let Some(column) = reserved {
-            return Err(PostgresError::Unfit(format!("a column '{}' is the table's own; rename it", column.name)));
+            return Err(PostgresError::Incompatible(format!("a column '{}' is the table's own; rename it", column.name)));
         }
         let columns: String = spec
             .columns
@@ -42,7 +42,7 @@ impl PostgresAddition {
             })
             .collect();
         let name = quoted_name(table);
-        let comment = serde_json::to_string(&spec).map_err(|error| PostgresError::Unfit(error.to_string()))?;
+        let comment = serde_json::to_string(&spec).map_err(|error| PostgresError::Incompatible(error.to_string()))?;
         // Two that add the extension at the same time would get in each other's way.
         let sql = format!(
             "BEGIN; SELECT pg_advisory_xact_lock(hashtext('mbm')); CREATE EXTENSION IF NOT EXISTS vector; COMMIT; BEGIN;
@@ -107,7 +107,7 @@ impl PostgresAddition {
         let sql = format!("COPY {} (mbm_embedding{}) FROM STDIN", quoted_name(&self.table), listed(&self.spec.columns));
         let refused = refused(&self.table);
         let mut writer = self.client.copy_in(&sql).map_err(&refused)?;
-        let broken = |error: std::io::Error| PostgresError::Unfit(format!("PostgreSQL: {error}"));
+        let broken = |error: std::io::Error| PostgresError::Incompatible(format!("PostgreSQL: {error}"));
         writer.write_all(self.waiting.as_bytes()).map_err(broken)?;
         writer.finish().map_err(refused)?;
         self.waiting.clear();
@@ -141,7 +141,11 @@ fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError>
             '\t' => out.push_str("\\t"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
-            '\0' => return Err(PostgresError::Unfit(format!("row {row}: PostgreSQL holds no text with a character of code 0"))),
+            '\0' => {
+                return Err(PostgresError::Incompatible(format!(
+                    "row {row}: PostgreSQL holds no text with a character of code 0"
+                )));
+            }
             c => out.push(c),
         }
     }

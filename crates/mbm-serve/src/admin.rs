@@ -7,10 +7,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
+use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
 
 /// What is served after a reload.
 #[derive(Serialize, ToSchema)]
@@ -26,14 +26,15 @@ pub(crate) struct Reloaded {
 /// Requests that were accepted before are answered by what they began with. If the new files cannot be served, the old ones stay.
 #[utoipa::path(post, path = "/admin/reload", tag = "Server",
     responses((status = 200, description = "What is served now", body = Reloaded), Refused))]
-pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<Json<Reloaded>, Problem> {
+pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<Json<Reloaded>, ApiError> {
     if app.settings.api_key.is_none() {
-        return Err(Problem::new(ProblemKind::Forbidden, "reloading needs a server that was started with an API key"));
+        return Err(ApiError::new(ApiErrorKind::Forbidden, "reloading needs a server that was started with an API key"));
     }
     let (model_path, index) = (app.settings.model_path.clone(), app.settings.index.clone());
-    let open = move || Served::open(model_path.as_deref(), index.as_ref());
-    let served = tokio::task::spawn_blocking(open).await.map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?;
-    let served = served.map_err(|error| Problem::new(ProblemKind::Failed, format!("the old model stays: {error}")))?;
+    let open = move || LoadedModel::open(model_path.as_deref(), index.as_ref());
+    let served =
+        tokio::task::spawn_blocking(open).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?;
+    let served = served.map_err(|error| ApiError::new(ApiErrorKind::Failed, format!("the old model stays: {error}")))?;
     let model_hash = served.model_hash.clone();
     let changed = app.served().model_hash != model_hash;
     app.serve(served);

@@ -13,9 +13,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::{Held, PER_BODY};
 use crate::cells::{Given, GivenRow};
-use crate::problem::{Problem, ProblemKind};
 use crate::weight::weight;
 
 /// A body of JSON, read as `T`.
@@ -64,18 +64,18 @@ const FORM: &str = "multipart/form-data";
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
 impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let read = |content: Content| content.json("the body", content.bytes.clone()).map(Self);
         Content::of(request, &[JSON]).await?.taken_apart(read).await
     }
 }
 
 impl<S: Send + Sync> FromRequest<S> for Row {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let read = |content: Content| match content.kind().as_str() {
             JSON => row(content.json("the body", content.bytes.clone())?),
             _ => Ok(content.fields()?.into_iter().map(FormField::given).collect()),
@@ -85,9 +85,9 @@ impl<S: Send + Sync> FromRequest<S> for Row {
 }
 
 impl<S: Send + Sync> FromRequest<S> for Rows {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let read = |content: Content| match content.kind().as_str() {
             JSON => rows(content.json("the body", content.bytes.clone())?),
             _ => rows_of_form(&content),
@@ -96,9 +96,9 @@ impl<S: Send + Sync> FromRequest<S> for Rows {
     }
 }
 
-fn unsupported(found: &str, allowed: &[&str]) -> Problem {
+fn unsupported(found: &str, allowed: &[&str]) -> ApiError {
     let message = format!("content type '{found}'; there are: {}", allowed.join(", "));
-    Problem::new(ProblemKind::UnsupportedMediaType, message)
+    ApiError::new(ApiErrorKind::UnsupportedMediaType, message)
 }
 
 /// What comes before parameters in a content type, in small letters.
@@ -107,13 +107,13 @@ fn kind(content_type: &HeaderValue) -> String {
     value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-fn too_large(limit: usize) -> Problem {
-    Problem::new(ProblemKind::TooLarge, format!("the body is larger than the {limit} bytes that this server takes"))
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(ApiErrorKind::TooLarge, format!("the body is larger than the {limit} bytes that this server takes"))
 }
 
 impl Content {
     /// Reads the body of a request, if its kind is allowed and when there is memory for it.
-    async fn of(request: Request, allowed: &[&str]) -> Result<Self, Problem> {
+    async fn of(request: Request, allowed: &[&str]) -> Result<Self, ApiError> {
         let held = Held::current();
         let (parts, body) = request.into_parts();
         let content_type = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
@@ -129,8 +129,8 @@ impl Content {
     /// Runs what takes the body apart; the body itself is gone when it is done.
     async fn taken_apart<T: Send + 'static>(
         self,
-        read: impl FnOnce(Self) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        read: impl FnOnce(Self) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let (held, n_bytes) = (self.held.clone(), self.bytes.len());
         let taken_apart = held.work(n_bytes, move || read(self)).await?;
         held.release(n_bytes);
@@ -142,16 +142,16 @@ impl Content {
     }
 
     /// A text as JSON, if the request may hold its values.
-    fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, Problem> {
-        let placed = |problem: Problem| Problem { message: format!("{what}: {}", problem.message), ..problem };
+    fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, ApiError> {
+        let placed = |api_error: ApiError| ApiError { message: format!("{what}: {}", api_error.message), ..api_error };
         self.held.take(weight(&text, self.held.max_unfolded()).map_err(placed)?)?;
         serde_json::from_slice(&text).map_err(|error| {
             let is_syntax = error.is_syntax() || error.is_eof();
-            Problem::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))
+            ApiError::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))
         })
     }
 
-    fn fields(&self) -> Result<Vec<FormField>, Problem> {
+    fn fields(&self) -> Result<Vec<FormField>, ApiError> {
         match self.kind().as_str() {
             URL_ENCODED => self.url_encoded(),
             _ => {
@@ -162,9 +162,9 @@ impl Content {
         }
     }
 
-    fn url_encoded(&self) -> Result<Vec<FormField>, Problem> {
+    fn url_encoded(&self) -> Result<Vec<FormField>, ApiError> {
         if self.bytes.trim_ascii_start().starts_with(b"{") {
-            return Err(Problem::validation("this looks like JSON: say so with the header 'content-type: application/json'"));
+            return Err(ApiError::validation("this looks like JSON: say so with the header 'content-type: application/json'"));
         }
         self.held.take(self.bytes.len())?;
         let mut fields = Vec::new();
@@ -175,13 +175,13 @@ impl Content {
         Ok(fields)
     }
 
-    async fn multipart(&self) -> Result<Vec<FormField>, Problem> {
+    async fn multipart(&self) -> Result<Vec<FormField>, ApiError> {
         let mut request = Request::new(Body::from(self.bytes.clone()));
         request.headers_mut().insert(header::CONTENT_TYPE, self.content_type.clone());
         // The body is read already, within its limit.
         DefaultBodyLimit::disable().apply(&mut request);
         let form = Multipart::from_request(request, &()).await;
-        let mut form = form.map_err(|rejection| Problem::validation(rejection.body_text()))?;
+        let mut form = form.map_err(|rejection| ApiError::validation(rejection.body_text()))?;
         let mut fields = Vec::new();
         while let Some(field) = form.next_field().await.map_err(wrong)? {
             self.add(&mut fields, form_field(field).await?)?;
@@ -189,9 +189,9 @@ impl Content {
         Ok(fields)
     }
 
-    fn add(&self, fields: &mut Vec<FormField>, field: FormField) -> Result<(), Problem> {
+    fn add(&self, fields: &mut Vec<FormField>, field: FormField) -> Result<(), ApiError> {
         if fields.len() == MAX_FIELDS {
-            return Err(Problem::new(ProblemKind::TooLarge, format!("a form of more than {MAX_FIELDS} fields; send several")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("a form of more than {MAX_FIELDS} fields; send several")));
         }
         self.held.take(PER_FIELD + field.name.len() + field.file_name.as_ref().map_or(0, String::len))?;
         fields.push(field);
@@ -200,7 +200,7 @@ impl Content {
 }
 
 /// The bytes of a body. What it says of its length is reserved before anything is read, else what has come so far.
-async fn read(mut body: Body, held: &Held) -> Result<Bytes, Problem> {
+async fn read(mut body: Body, held: &Held) -> Result<Bytes, ApiError> {
     let limit = held.max_body();
     let length = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
     if length > limit {
@@ -209,7 +209,7 @@ async fn read(mut body: Body, held: &Held) -> Result<Bytes, Problem> {
     held.reserve(PER_BODY * length).await?;
     let mut content = Vec::with_capacity(length);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|error| Problem::validation(format!("the body: {error}")))?;
+        let frame = frame.map_err(|error| ApiError::validation(format!("the body: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if data.len() > limit - content.len() {
             return Err(too_large(limit));
@@ -221,26 +221,26 @@ async fn read(mut body: Body, held: &Held) -> Result<Bytes, Problem> {
 }
 
 /// What a future gives that has everything it needs.
-fn at_once<T>(future: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+fn at_once<T>(future: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => Err(Problem::validation("the form: it ends too early")),
+        Poll::Pending => Err(ApiError::validation("the form: it ends too early")),
     }
 }
 
-fn wrong(error: MultipartError) -> Problem {
-    Problem::validation(format!("the form: {}", error.body_text()))
+fn wrong(error: MultipartError) -> ApiError {
+    ApiError::validation(format!("the form: {}", error.body_text()))
 }
 
-async fn form_field(mut field: Field<'_>) -> Result<FormField, Problem> {
+async fn form_field(mut field: Field<'_>) -> Result<FormField, ApiError> {
     let n_bytes = header_bytes(field.headers());
     if n_bytes > MAX_PART_HEADERS {
         let message = format!("the headers of a field have {n_bytes} bytes, the limit is {MAX_PART_HEADERS}");
-        return Err(Problem::new(ProblemKind::TooLarge, message));
+        return Err(ApiError::new(ApiErrorKind::TooLarge, message));
     }
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let (name, file_name) = (owned(field.name()), owned(field.file_name()));
-    let name = name.ok_or_else(|| Problem::validation("a field of the form has no name"))?;
+    let name = name.ok_or_else(|| ApiError::validation("a field of the form has no name"))?;
     // The whole form is there, so a field is one piece of it.
     let mut content = field.chunk().await.map_err(wrong)?.unwrap_or_default();
     while let Some(more) = field.chunk().await.map_err(wrong)? {
@@ -261,7 +261,7 @@ pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize,
     let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(content.into());
     let request = request.map_err(|error| error.to_string())?;
     let rows = Rows::from_request(request, &()).await;
-    rows.map(|rows| rows.rows.len()).map_err(|problem| problem.message)
+    rows.map(|rows| rows.rows.len()).map_err(|api_error| api_error.message)
 }
 
 impl FormField {
@@ -277,12 +277,12 @@ impl FormField {
 }
 
 /// The rows of a form's field `dataset`, with the form's files in place of their names.
-fn rows_of_form(content: &Content) -> Result<Rows, Problem> {
+fn rows_of_form(content: &Content) -> Result<Rows, ApiError> {
     let (dataset, files): (Vec<_>, Vec<_>) = content.fields()?.into_iter().partition(|field| field.file_name.is_none());
     let [dataset] = <[FormField; 1]>::try_from(dataset)
-        .map_err(|_| Problem::validation("the form needs one field 'dataset' beside its files"))?;
+        .map_err(|_| ApiError::validation("the form needs one field 'dataset' beside its files"))?;
     if dataset.name != "dataset" {
-        return Err(Problem::validation(format!("the form has a field '{}' and no 'dataset'", dataset.name)));
+        return Err(ApiError::validation(format!("the form has a field '{}' and no 'dataset'", dataset.name)));
     }
     let mut rows = rows(content.json("dataset", dataset.content)?)?;
     let mut by_name: HashMap<String, Bytes> = HashMap::with_capacity(files.len());
@@ -305,15 +305,15 @@ fn put_file(given: &mut Given, files: &HashMap<String, Bytes>) {
 }
 
 /// A JSON object as a row.
-pub(crate) fn row(value: Value) -> Result<GivenRow, Problem> {
+pub(crate) fn row(value: Value) -> Result<GivenRow, ApiError> {
     match value {
         Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name.into(), Given::Json(value))).collect()),
-        _ => Err(Problem::validation("a row is a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
+        _ => Err(ApiError::validation("a row is a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
     }
 }
 
-fn rows(value: Value) -> Result<Rows, Problem> {
-    let expected = || Problem::validation("expected a list of rows, {\"rows\": [..]} or {\"columns\": [..], \"data\": [[..]]}");
+fn rows(value: Value) -> Result<Rows, ApiError> {
+    let expected = || ApiError::validation("expected a list of rows, {\"rows\": [..]} or {\"columns\": [..], \"data\": [[..]]}");
     match value {
         Value::Array(rows) => Ok(Rows { rows: rows.into_iter().map(row).collect::<Result<_, _>>()?, index: None }),
         Value::Object(mut object) => match (object.remove("rows"), object.remove("columns"), object.remove("data")) {
@@ -325,20 +325,20 @@ fn rows(value: Value) -> Result<Rows, Problem> {
     }
 }
 
-fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> Result<Rows, Problem> {
+fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> Result<Rows, ApiError> {
     // Rows share the names: a long one beside many rows is still there once.
     let names = columns.iter().map(|column| column.as_str().map(Arc::from)).collect::<Option<Vec<Arc<str>>>>();
-    let names = names.ok_or_else(|| Problem::validation("'columns' holds something that is no text"))?;
+    let names = names.ok_or_else(|| ApiError::validation("'columns' holds something that is no text"))?;
     let index = match rest.remove("index") {
         None => (0..data.len()).map(Value::from).collect(),
         Some(Value::Array(index)) if index.len() == data.len() => index,
-        Some(_) => return Err(Problem::validation("'index' needs a name for each row of 'data'")),
+        Some(_) => return Err(ApiError::validation("'index' needs a name for each row of 'data'")),
     };
     let row = |(at, row): (usize, Value)| match row {
         Value::Array(values) if values.len() == names.len() => {
             Ok(names.iter().cloned().zip(values.into_iter().map(Given::Json)).collect())
         }
-        _ => Err(Problem::validation(format!("row {at} of 'data' is no list of {} values", names.len()))),
+        _ => Err(ApiError::validation(format!("row {at} of 'data' is no list of {} values", names.len()))),
     };
     Ok(Rows { rows: data.into_iter().enumerate().map(row).collect::<Result<_, _>>()?, index: Some(index) })
 }
@@ -424,8 +424,8 @@ mod tests {
     #[test]
     fn a_form_that_ends_too_early_is_told() {
         for content in ["", "--edge", "--edge\r\n", "--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nabc"] {
-            let problem = block_on(Row::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
-            assert!(problem.message.starts_with("the form: "), "{}", problem.message);
+            let api_error = block_on(Row::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
+            assert!(api_error.message.starts_with("the form: "), "{}", api_error.message);
         }
     }
 }

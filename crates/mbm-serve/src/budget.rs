@@ -14,7 +14,7 @@ use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::problem::{Problem, ProblemKind};
+use crate::api_error::{ApiError, ApiErrorKind};
 
 /// What a request may hold without taking from the budget, so that a small one is answered while large ones wait. All connections together
 /// hold no more than this for each: 64 MiB with the default of 1024.
@@ -108,14 +108,14 @@ impl Budget {
         self.given_back.notify_waiters();
     }
 
-    fn too_large(&self) -> Problem {
+    fn too_large(&self) -> ApiError {
         let limit = self.limit;
-        Problem::new(ProblemKind::TooLarge, format!("this needs more than the {limit} bytes that all requests may hold"))
+        ApiError::new(ApiErrorKind::TooLarge, format!("this needs more than the {limit} bytes that all requests may hold"))
     }
 }
 
-fn overloaded() -> Problem {
-    Problem::new(ProblemKind::Overloaded, "other requests hold the memory that this one needs; try again later")
+fn overloaded() -> ApiError {
+    ApiError::new(ApiErrorKind::Overloaded, "other requests hold the memory that this one needs; try again later")
 }
 
 impl Drop for Share {
@@ -158,7 +158,7 @@ impl Held {
     ///
     /// # Errors
     /// Others that do not give back in time, or more than there is.
-    pub async fn reserve(&self, n_bytes: usize) -> Result<(), Problem> {
+    pub async fn reserve(&self, n_bytes: usize) -> Result<(), ApiError> {
         let Some(share) = &self.0 else { return Ok(()) };
         let missing = share.missing(if n_bytes > FREE { n_bytes } else { 0 })?;
         if missing > 0 && !share.budget.take_in_time(missing).await {
@@ -172,7 +172,7 @@ impl Held {
     ///
     /// # Errors
     /// Others that hold them, or more than there is.
-    pub fn take(&self, n_bytes: usize) -> Result<(), Problem> {
+    pub fn take(&self, n_bytes: usize) -> Result<(), ApiError> {
         let Some(share) = &self.0 else { return Ok(()) };
         let held = lock(&share.amounts).held.saturating_add(n_bytes);
         let missing = share.missing(held.saturating_sub(FREE))?;
@@ -201,10 +201,10 @@ impl Held {
     pub async fn work<T: Send + 'static>(
         &self,
         n_bytes: usize,
-        work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
+        work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
         let Some(share) = self.0.as_ref().filter(|_| n_bytes > AT_ONCE) else { return work() };
-        let failed = |error: &dyn std::fmt::Display| Problem::new(ProblemKind::Failed, format!("{error}"));
+        let failed = |error: &dyn std::fmt::Display| ApiError::new(ApiErrorKind::Failed, format!("{error}"));
         let place = share.budget.workers.clone().acquire_owned().await.map_err(|error| failed(&error))?;
         let held = self.clone();
         // Work that was given up still holds its memory and its place.
@@ -218,7 +218,7 @@ impl Held {
 
 impl Share {
     /// What has to be taken from the budget until so many bytes of it are.
-    fn missing(&self, needed: usize) -> Result<usize, Problem> {
+    fn missing(&self, needed: usize) -> Result<usize, ApiError> {
         if needed > self.budget.limit {
             return Err(self.budget.too_large());
         }
@@ -278,12 +278,12 @@ mod tests {
         let held: Vec<Held> = (0..20).map(|_| Held::of(&budget)).collect();
         let taken = held.iter().filter(|held| held.take(MB + FREE).is_ok()).count();
         assert_eq!((taken, budget.taken()), (10, 10 * MB));
-        assert_eq!(held[19].take(MB).unwrap_err().kind, ProblemKind::Overloaded);
+        assert_eq!(held[19].take(MB).unwrap_err().kind, ApiErrorKind::Overloaded);
         // A small one is let in all the same.
         assert!(Held::of(&budget).take(FREE).is_ok());
         drop(held);
         assert_eq!(budget.taken(), 0);
-        assert_eq!(Held::of(&budget).take(11 * MB).unwrap_err().kind, ProblemKind::TooLarge);
+        assert_eq!(Held::of(&budget).take(11 * MB).unwrap_err().kind, ApiErrorKind::TooLarge);
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
             });
             got.unwrap();
             let third = Held::of(&budget).reserve(3 * MB / 2).await;
-            assert_eq!(third.unwrap_err().kind, ProblemKind::Overloaded);
+            assert_eq!(third.unwrap_err().kind, ApiErrorKind::Overloaded);
         });
     }
 

@@ -12,14 +12,14 @@ use mbm::{Cause, Cell, Fault};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
+use crate::api_error::{ApiError, ApiErrorKind, listed, shortened};
 use crate::budget::{Held, MAX_BODIES};
-use crate::problem::{Problem, ProblemKind, listed, shortened};
-use crate::served::{Named, Served};
+use crate::loaded_model::{LoadedModel, Named};
 
 /// What a client gave for an input.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Given {
-    /// A value; of pictures and sounds base64, a data URI, or a path or URL where those are allowed.
+    /// A value; of images and sounds base64, a data URI, or a path or URL where those are allowed.
     Json(Value),
     /// A file's bytes; rows may share them.
     File(Bytes),
@@ -42,7 +42,7 @@ impl From<Vec<Cell>> for Cells {
 #[derive(Debug)]
 pub(crate) enum NoBytes {
     /// The server does not do what the request asks for.
-    Refused(Problem),
+    Refused(ApiError),
     /// The cell cannot be read, as it may happen in any table.
     Unreadable(Fault),
 }
@@ -50,7 +50,7 @@ pub(crate) enum NoBytes {
 /// A row as a client gave it: names and what is given for them.
 pub(crate) type GivenRow = Vec<(Arc<str>, Given)>;
 
-/// Where the bytes of pictures and sounds may come from.
+/// Where the bytes of images and sounds may come from.
 #[derive(Debug, Clone)]
 pub(crate) struct Media {
     /// The folder that paths may lead into, without links.
@@ -114,7 +114,7 @@ impl Media {
             return Err(unreadable(Cause::Unreadable, "not base64, and this server reads no paths: send the file itself"));
         };
         let path = inside(&root, path).ok_or_else(|| {
-            NoBytes::Refused(Problem::new(ProblemKind::Forbidden, "a path out of the folder that this server reads from"))
+            NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, "a path out of the folder that this server reads from"))
         })?;
         let max_bytes = self.max_bytes as u64;
         let read = move || {
@@ -137,7 +137,7 @@ impl Media {
         let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
         if !authority.is_some_and(|authority| self.hosts.iter().any(|host| authority.as_str().eq_ignore_ascii_case(host))) {
             let message = "this server does not fetch from there: send the file itself";
-            return Err(NoBytes::Refused(Problem::new(ProblemKind::Forbidden, message)));
+            return Err(NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, message)));
         }
         let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
         let fetch = move || {
@@ -160,7 +160,7 @@ impl Media {
         &self,
         run: impl FnOnce() -> Result<T, NoBytes> + Send + 'static,
     ) -> Result<T, NoBytes> {
-        let failed = |error: String| NoBytes::Refused(Problem::new(ProblemKind::Failed, error));
+        let failed = |error: String| NoBytes::Refused(ApiError::new(ApiErrorKind::Failed, error));
         let turn = self.turns.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
         let run = move || {
             let _turn = turn;
@@ -170,7 +170,7 @@ impl Media {
     }
 }
 
-/// The longest path that Linux takes; base64 of a picture is longer, and the disk is not asked for it.
+/// The longest path that Linux takes; base64 of an image is longer, and the disk is not asked for it.
 const MAX_PATH: usize = 4096;
 
 /// The bytes of base64, or of a data URI with it; none where it is neither.
@@ -205,20 +205,20 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// The cells of one request on their way: what they hold together is bounded, however often a form's file or a path is named.
-pub(crate) struct Reading<'a> {
+pub(crate) struct CellReader<'a> {
     media: &'a Media,
-    served: &'a Served,
+    served: &'a LoadedModel,
     held: Held,
     n_bytes: usize,
 }
 
-impl<'a> Reading<'a> {
-    pub fn new(media: &'a Media, served: &'a Served) -> Self {
+impl<'a> CellReader<'a> {
+    pub fn new(media: &'a Media, served: &'a LoadedModel) -> Self {
         Self { media, served, held: Held::current(), n_bytes: 0 }
     }
 
     /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
-    pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, Problem> {
+    pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, ApiError> {
         let predictor = &self.served.predictor;
         // Others have a turn between rows.
         tokio::task::yield_now().await;
@@ -231,7 +231,7 @@ impl<'a> Reading<'a> {
                 None => return Err(self.unknown(&name)),
             };
             if cells[at].is_some() {
-                return Err(Problem::validation(format!("'{name}' is given twice")));
+                return Err(ApiError::validation(format!("'{name}' is given twice")));
             }
             cells[at] = Some(self.cell(at, given).await?.unwrap_or_else(|fault| {
                 unread.push((at, fault));
@@ -242,7 +242,7 @@ impl<'a> Reading<'a> {
     }
 
     /// A cell of one input, or why it cannot be read.
-    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Result<Cell, Fault>, Problem> {
+    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Result<Cell, Fault>, ApiError> {
         let name = &self.served.predictor.inputs[input].name;
         let cell = match (given, self.served.is_media(input)) {
             (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
@@ -255,8 +255,8 @@ impl<'a> Reading<'a> {
                 let bytes = match self.media.bytes(text).await {
                     Ok(bytes) => bytes,
                     Err(NoBytes::Unreadable(fault)) => return Ok(Err(fault)),
-                    Err(NoBytes::Refused(problem)) => {
-                        return Err(Problem { message: format!("{name}: {}", problem.message), ..problem });
+                    Err(NoBytes::Refused(api_error)) => {
+                        return Err(ApiError { message: format!("{name}: {}", api_error.message), ..api_error });
                     }
                 };
                 self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
@@ -268,19 +268,19 @@ impl<'a> Reading<'a> {
         cell.map(Ok)
     }
 
-    fn counted(&mut self, n_bytes: usize) -> Result<(), Problem> {
+    fn counted(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let limit = MAX_BODIES * self.media.max_bytes;
         if self.n_bytes + n_bytes > limit {
-            return Err(Problem::new(ProblemKind::TooLarge, format!("the files of this request hold more than {limit} bytes")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("the files of this request hold more than {limit} bytes")));
         }
         self.held.take(n_bytes)?;
         self.n_bytes += n_bytes;
         Ok(())
     }
 
-    fn unknown(&self, name: &str) -> Problem {
+    fn unknown(&self, name: &str) -> ApiError {
         let names: Vec<&str> = self.served.predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-        Problem::validation(format!("'{}' is no input of the model; there are: {}", shortened(name), listed(&names)))
+        ApiError::validation(format!("'{}' is no input of the model; there are: {}", shortened(name), listed(&names)))
     }
 }
 

@@ -6,25 +6,25 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mbm::{Asked, Cell};
+use mbm::{Cell, QueryPart};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::api_error::{ApiError, ApiErrorKind, listed, shortened};
 use crate::app::App;
 use crate::body;
-use crate::cells::{Given, Reading, kind};
+use crate::cells::{CellReader, Given, kind};
 use crate::engine::{Done, Task};
+use crate::loaded_model::LoadedModel;
 use crate::openapi::{self, OpenAiRefused, Refused};
-use crate::problem::{Problem, ProblemKind, listed, shortened};
 use crate::reply::{self, NUMBER};
-use crate::served::Served;
 
 /// What is to become vectors.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbedBody {
-    /// A text, or a list of texts; of an input of pictures or sounds base64; or rows such as `{"image": "<base64>"}`.
+    /// A text, or a list of texts; of an input of images or sounds base64; or rows such as `{"image": "<base64>"}`.
     #[schema(schema_with = openapi::items)]
     inputs: Value,
     /// The input that texts are for; the one of type text where none is named.
@@ -102,7 +102,7 @@ pub(crate) struct Usage {
 }
 
 /// A problem in OpenAI's form.
-pub(crate) struct OpenAiProblem(Problem);
+pub(crate) struct OpenAiProblem(ApiError);
 
 /// A problem as OpenAI's clients read it.
 #[derive(Serialize, ToSchema)]
@@ -115,32 +115,32 @@ pub(crate) struct OpenAiError {
     /// What is wrong, for people.
     message: String,
     /// What is wrong, for programs.
-    r#type: ProblemKind,
+    r#type: ApiErrorKind,
     code: Option<String>,
     param: Option<String>,
 }
 
-impl From<Problem> for OpenAiProblem {
-    fn from(problem: Problem) -> Self {
-        Self(problem)
+impl From<ApiError> for OpenAiProblem {
+    fn from(api_error: ApiError) -> Self {
+        Self(api_error)
     }
 }
 
 impl IntoResponse for OpenAiProblem {
     fn into_response(self) -> Response {
-        let Self(problem) = self;
-        let error = OpenAiError { message: problem.message.clone(), r#type: problem.kind, code: None, param: None };
-        problem.respond(OpenAiProblemBody { error })
+        let Self(api_error) = self;
+        let error = OpenAiError { message: api_error.message.clone(), r#type: api_error.kind, code: None, param: None };
+        api_error.respond(OpenAiProblemBody { error })
     }
 }
 
-/// Turn texts, pictures or sounds into vectors.
+/// Turn texts, images or sounds into vectors.
 ///
 /// The shape of text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` gives a vector each. There is no vector of what cannot be read: that
 /// is an error, since the answer has no place to say it.
 #[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
     responses((status = 200, description = "A vector each", body = Vec<Vec<f32>>), Refused))]
-pub(crate) async fn embed(State(app): State<Arc<App>>, body::Json(body): body::Json<EmbedBody>) -> Result<Response, Problem> {
+pub(crate) async fn embed(State(app): State<Arc<App>>, body::Json(body): body::Json<EmbedBody>) -> Result<Response, ApiError> {
     let vectors = vectors(&app, body.inputs, body.input.as_deref(), body.normalize).await?;
     let n_bytes = n_numbers(&vectors) * NUMBER;
     reply::json(n_bytes, move || Ok(vectors.into_iter().map(|(vector, _)| vector).collect::<Vec<_>>())).await
@@ -155,13 +155,13 @@ fn n_numbers(vectors: &[(Vec<f32>, usize)]) -> usize {
     responses((status = 200, description = "A vector each", body = OpenAiEmbeddings), OpenAiRefused))]
 pub(crate) async fn v1_embeddings(
     State(app): State<Arc<App>>,
-    body: Result<body::Json<OpenAiBody>, Problem>,
+    body: Result<body::Json<OpenAiBody>, ApiError>,
 ) -> Result<Response, OpenAiProblem> {
     let body::Json(body) = body?;
     let vectors = vectors(&app, body.input, None, true).await?;
     let width = vectors.first().map(|(vector, _)| vector.len());
     if body.dimensions.is_some() && body.dimensions != width {
-        return Err(Problem::validation(format!("dimensions: the model's vectors have {} values", width.unwrap_or(0))).into());
+        return Err(ApiError::validation(format!("dimensions: the model's vectors have {} values", width.unwrap_or(0))).into());
     }
     let n_tokens = vectors.iter().map(|(_, n_tokens)| n_tokens).sum();
     let n_bytes = n_numbers(&vectors) * OPENAI_NUMBER;
@@ -188,17 +188,17 @@ pub(crate) async fn v1_embeddings(
 const OPENAI_NUMBER: usize = NUMBER + size_of::<Value>();
 
 /// The vectors of items, each with the tokens that were read for it.
-async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool) -> Result<Vec<(Vec<f32>, usize)>, Problem> {
+async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool) -> Result<Vec<(Vec<f32>, usize)>, ApiError> {
     let served = app.served();
     let items = match inputs {
         Value::Array(items) => items,
         one => vec![one],
     };
     if items.is_empty() {
-        return Err(Problem::validation("no inputs"));
+        return Err(ApiError::validation("no inputs"));
     }
     app.engine.check(items.len())?;
-    let mut reading = Reading::new(&app.media, &served);
+    let mut reading = CellReader::new(&app.media, &served);
     let towers = served.predictor.towers();
     let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {
@@ -206,7 +206,7 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
         let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == asked[0].input));
         if place.is_none() || (asked.len() > 1 && towers[0].input.is_some()) {
             let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
-            return Err(Problem::validation(format!("a vector is made from one of: {}", listed(&names))));
+            return Err(ApiError::validation(format!("a vector is made from one of: {}", listed(&names))));
         }
         places.extend(place);
         rows.push(served.predictor.asked_cells(&asked)?);
@@ -214,10 +214,10 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
     let answers = app.engine.run(&served, Task::Embed, rows).await?;
     let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
         Done::Embedded { mut vectors, n_tokens } => {
-            let vector = vectors.swap_remove(place).ok_or_else(|| Problem::validation("empty, so there is no vector"))?;
+            let vector = vectors.swap_remove(place).ok_or_else(|| ApiError::validation("empty, so there is no vector"))?;
             Ok((if normalize { unit(vector) } else { vector }, n_tokens))
         }
-        Done::Predicted { .. } => Err(Problem::new(ProblemKind::Failed, "another answer than was asked for")),
+        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for")),
     };
     answers.into_iter().zip(places).map(vector).collect()
 }
@@ -229,31 +229,31 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
 
 /// What one item asks with: a text for an input, or a row's inputs.
 pub(crate) async fn asked(
-    reading: &mut Reading<'_>,
-    served: &Served,
+    reading: &mut CellReader<'_>,
+    served: &LoadedModel,
     item: Value,
     input: Option<&str>,
-) -> Result<Vec<Asked>, Problem> {
+) -> Result<Vec<QueryPart>, ApiError> {
     let pairs: Vec<(String, Value)> = match item {
         Value::Object(row) => row.into_iter().collect(),
         text @ Value::String(_) => {
             let name = input.map_or_else(|| served.predictor.input_of("text"), |input| Ok(input.to_owned()))?;
             vec![(name, text)]
         }
-        other => return Err(Problem::validation(format!("{} is neither a text nor a row", kind(&other)))),
+        other => return Err(ApiError::validation(format!("{} is neither a text nor a row", kind(&other)))),
     };
     // Others have a turn between rows.
     tokio::task::yield_now().await;
     let mut asked = Vec::with_capacity(pairs.len());
     for (input, value) in pairs {
-        let no_input = || Problem::validation(format!("'{}' is no input of the model", shortened(&input)));
+        let no_input = || ApiError::validation(format!("'{}' is no input of the model", shortened(&input)));
         let at = served.input(&input).ok_or_else(no_input)?;
         let cell = reading.cell(at, Given::Json(value)).await?;
-        let cell = cell.map_err(|fault| Problem::validation(format!("{input}: {fault}")))?;
+        let cell = cell.map_err(|fault| ApiError::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {
-            return Err(Problem::validation(format!("{input}: empty")));
+            return Err(ApiError::validation(format!("{input}: empty")));
         }
-        asked.push(Asked { input, cell, weight: 1.0 });
+        asked.push(QueryPart { input, cell, weight: 1.0 });
     }
-    if asked.is_empty() { Err(Problem::validation("a row without inputs")) } else { Ok(asked) }
+    if asked.is_empty() { Err(ApiError::validation("a row without inputs")) } else { Ok(asked) }
 }

@@ -21,12 +21,12 @@ use std::time::{Duration, Instant};
 use mbm::{Cell, Hear, Preprocessor, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
 use crate::cells::Cells;
 use crate::line::{Line, Queue, Queued, Replies, Reply, unavailable};
+use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
 use crate::settings::Settings;
 pub(crate) use crate::stages::{Answer, Done, Task};
 use crate::stages::{FAILED, Job, Stages};
@@ -124,7 +124,12 @@ impl Engine {
     ///
     /// # Errors
     /// A queue without room for them; a model that hangs.
-    pub async fn run<R: Into<Cells>>(&self, served: &Arc<Served>, task: Task, rows: Vec<R>) -> Result<Vec<Answer>, Problem> {
+    pub async fn run<R: Into<Cells>>(
+        &self,
+        served: &Arc<LoadedModel>,
+        task: Task,
+        rows: Vec<R>,
+    ) -> Result<Vec<Answer>, ApiError> {
         let mut places = self.places(rows.len())?;
         if self.models.is_exhausted() {
             return Err(unavailable(self.hanging_model()));
@@ -144,8 +149,8 @@ impl Engine {
         let mut answers = Vec::with_capacity(waiting.len());
         for answer in waiting {
             answers.push(match answer {
-                Ok(answer) => answer.await.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Failed, FAILED))),
-                Err(problem) => Err(problem),
+                Ok(answer) => answer.await.unwrap_or_else(|_| Err(ApiError::new(ApiErrorKind::Failed, FAILED))),
+                Err(api_error) => Err(api_error),
             });
         }
         Ok(answers)
@@ -157,11 +162,11 @@ impl Engine {
     /// A queue without room; a row that cannot be used; writers that hang.
     pub async fn stream(
         &self,
-        served: &Arc<Served>,
+        served: &Arc<LoadedModel>,
         task: Task,
         cells: Cells,
         hear: Box<Hear<'static>>,
-    ) -> Result<oneshot::Receiver<Answer>, Problem> {
+    ) -> Result<oneshot::Receiver<Answer>, ApiError> {
         let place = self.places(1)?;
         let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("not read")))?;
         let job = Job::new(served, task, row)?;
@@ -188,24 +193,24 @@ impl Engine {
             let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
             let answer = written.unwrap_or_else(|_| {
                 metrics.panics.inc();
-                Err(Problem::new(ProblemKind::Failed, FAILED))
+                Err(ApiError::new(ApiErrorKind::Failed, FAILED))
             });
             answer_text(replies.take(), answer);
         };
-        let problem = self.line.given_up();
-        let give_up = move || answer_text(left.take(), Err(problem));
+        let api_error = self.line.given_up();
+        let give_up = move || answer_text(left.take(), Err(api_error));
         workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
 
     /// Reads rows, those that may take long on threads of their own.
-    async fn read(&self, served: &Arc<Served>, rows: Vec<Cells>) -> Vec<Result<Row, Problem>> {
+    async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<Row, ApiError>> {
         let reading: Vec<_> =
             rows.into_iter().map(|Cells { cells, unread }| (self.begin_reading(served, cells), unread)).collect();
         let mut read = Vec::with_capacity(reading.len());
         for (row, unread) in reading {
             let row = row.await.unwrap_or_else(|_| {
                 self.metrics.panics.inc();
-                Err(Problem::new(ProblemKind::Failed, "reading a cell failed; the server's log says more"))
+                Err(ApiError::new(ApiErrorKind::Failed, "reading a cell failed; the server's log says more"))
             });
             read.push(row.map(|mut row| {
                 unread.into_iter().for_each(|(at, fault)| row.faults[at] = Some(fault));
@@ -215,7 +220,7 @@ impl Engine {
         read
     }
 
-    fn begin_reading(&self, served: &Arc<Served>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Row, Problem>> {
+    fn begin_reading(&self, served: &Arc<LoadedModel>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Row, ApiError>> {
         let (reply, read) = oneshot::channel();
         if is_light(served, &cells) {
             let _ = reply.send(Ok((self.stages.read)(&served.predictor, &cells, &mut |_| true)));
@@ -227,7 +232,12 @@ impl Engine {
         read
     }
 
-    fn reading(&self, served: Arc<Served>, cells: Vec<Cell>, reply: oneshot::Sender<Result<Row, Problem>>) -> workers::Task {
+    fn reading(
+        &self,
+        served: Arc<LoadedModel>,
+        cells: Vec<Cell>,
+        reply: oneshot::Sender<Result<Row, ApiError>>,
+    ) -> workers::Task {
         let replies = Replies::new(reply);
         let at = Arc::new(AtomicUsize::new(0));
         let (left, place, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
@@ -250,8 +260,8 @@ impl Engine {
         };
         let give_up = move || {
             let name = &of.predictor.inputs[place.load(Ordering::Relaxed)].name;
-            let problem = unavailable(format!("{name}: not read in {} s", limit.as_secs_f64()));
-            let _ = left.take().map(|reply| reply.send(Err(problem)));
+            let api_error = unavailable(format!("{name}: not read in {} s", limit.as_secs_f64()));
+            let _ = left.take().map(|reply| reply.send(Err(api_error)));
         };
         workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
@@ -260,18 +270,18 @@ impl Engine {
     ///
     /// # Errors
     /// More rows than the queue has places.
-    pub fn check(&self, n_rows: usize) -> Result<(), Problem> {
+    pub fn check(&self, n_rows: usize) -> Result<(), ApiError> {
         let size = self.limits.queue_size;
         if n_rows > size {
-            return Err(Problem::new(ProblemKind::TooLarge, format!("{n_rows} rows at once; the queue has room for {size}")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("{n_rows} rows at once; the queue has room for {size}")));
         }
         Ok(())
     }
 
-    fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         self.check(n_rows)?;
         self.places.clone().try_acquire_many_owned(n_rows as u32).map_err(|_| {
-            Problem::new(ProblemKind::Overloaded, format!("the queue has no room for {n_rows} rows now; try again later"))
+            ApiError::new(ApiErrorKind::Overloaded, format!("the queue has no room for {n_rows} rows now; try again later"))
         })
     }
 
@@ -289,7 +299,7 @@ impl Engine {
     ///
     /// # Errors
     /// What hangs.
-    pub fn check_works(&self) -> Result<(), Problem> {
+    pub fn check_works(&self) -> Result<(), ApiError> {
         match () {
             () if self.models.is_exhausted() => Err(unavailable(self.hanging_model())),
             () if lock(&self.line.unproven).is_some() => {
@@ -325,7 +335,7 @@ fn source(queue: Receiver<workers::Task>) -> workers::Source {
 }
 
 /// Whether reading a row takes no longer than giving it to a reader would: nothing to decode, no text to split into tokens.
-fn is_light(served: &Served, cells: &[Cell]) -> bool {
+fn is_light(served: &LoadedModel, cells: &[Cell]) -> bool {
     let is_light = |(field, cell): (&mbm::Field, &Cell)| match cell {
         Cell::Empty => true,
         Cell::Number(_) | Cell::Bool(_) => !is_read_as_text_or_media(&field.preprocessor),

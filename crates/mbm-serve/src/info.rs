@@ -10,11 +10,11 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
+use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
-use crate::problem::{Problem, ProblemKind};
-use crate::reply::Written;
-use crate::served::Served;
+use crate::reply::SerializedJson;
 use crate::settings::Settings;
 
 /// What is served.
@@ -88,12 +88,12 @@ pub(crate) struct Health {
 
 /// Say what is served.
 #[utoipa::path(get, path = "/info", tag = "Server", responses((status = 200, description = "What is served", body = Info), Refused))]
-pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Written, Problem> {
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<SerializedJson, ApiError> {
     let settings = app.settings.clone();
     app.served().kept(|served| &served.info, move |served| described(served, &settings)).await
 }
 
-fn described(served: &Served, settings: &Settings) -> Info {
+fn described(served: &LoadedModel, settings: &Settings) -> Info {
     let predictor = &served.predictor;
     let input = |field: &mbm::Field| Input {
         name: field.name.clone(),
@@ -124,7 +124,7 @@ fn described(served: &Served, settings: &Settings) -> Info {
     }
 }
 
-fn index(served: &Served) -> Option<IndexInfo> {
+fn index(served: &LoadedModel) -> Option<IndexInfo> {
     let retriever = served.index()?;
     Some(IndexInfo {
         n_rows: served.index_info.as_ref()?.n_rows,
@@ -143,10 +143,10 @@ pub(crate) async fn health() -> Json<Health> {
 /// Whether the server takes requests: not once it is about to stop, nor while the model or the readers of cells hang.
 #[utoipa::path(get, path = "/ready", tag = "Server",
     responses((status = 200, description = "It does", body = Health),
-        (status = 503, description = "It is about to stop, or what hangs", body = crate::problem::ProblemBody)))]
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, Problem> {
+        (status = 503, description = "It is about to stop, or what hangs", body = crate::api_error::ProblemBody)))]
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, ApiError> {
     match app.is_stopping.load(Ordering::Relaxed) {
-        true => Err(Problem::new(ProblemKind::Unavailable, "the server is about to stop")),
+        true => Err(ApiError::new(ApiErrorKind::Unavailable, "the server is about to stop")),
         false => app.engine.check_works().map(|()| Json(Health { status: "ready" })),
     }
 }

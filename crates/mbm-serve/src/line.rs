@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::engine::Batching;
+use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
 use crate::stages::{Answer, FAILED, Job, Run};
 use crate::workers::{Task, Worker, lock};
 
@@ -18,7 +18,7 @@ use crate::workers::{Task, Worker, lock};
 pub(crate) struct Line {
     pub queue: Mutex<Queue>,
     /// What a batch was served by that did not come back, until a new thread has shown that it works.
-    pub unproven: Mutex<Option<Arc<Served>>>,
+    pub unproven: Mutex<Option<Arc<LoadedModel>>>,
     pub limits: Batching,
     pub metrics: Arc<Metrics>,
     pub run: Arc<Run>,
@@ -50,7 +50,7 @@ impl Line {
         }
     }
 
-    fn probe(self: &Arc<Self>, served: Arc<Served>) -> Task {
+    fn probe(self: &Arc<Self>, served: Arc<LoadedModel>) -> Task {
         let line = self.clone();
         let run = move |worker: &Worker| {
             let job = [Job::empty(&served)];
@@ -85,14 +85,14 @@ impl Line {
         };
         let answers = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (self.run)(jobs, &goes_on)))).unwrap_or_else(|_| {
             self.metrics.panics.inc();
-            jobs.iter().map(|_| Err(Problem::new(ProblemKind::Failed, FAILED))).collect()
+            jobs.iter().map(|_| Err(ApiError::new(ApiErrorKind::Failed, FAILED))).collect()
         });
         self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
         let replies = replies.take().into_iter().flatten();
         replies.zip(answers).for_each(|(reply, answer)| reply.send(answer));
     }
 
-    pub fn given_up(&self) -> Problem {
+    pub fn given_up(&self) -> ApiError {
         unavailable(format!(
             "the model did not come back within {} s; it is started again",
             self.limits.model_limit.as_secs_f64()
@@ -158,6 +158,6 @@ impl<T> Replies<T> {
 }
 
 /// Not now.
-pub(crate) fn unavailable(message: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Unavailable, message)
+pub(crate) fn unavailable(message: impl Into<String>) -> ApiError {
+    ApiError::new(ApiErrorKind::Unavailable, message)
 }

@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{OpenApi, Schema};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::api_error::ProblemBody;
 use crate::embed::OpenAiProblemBody;
-use crate::problem::ProblemBody;
-use crate::served::Served;
+use crate::loaded_model::LoadedModel;
 
 /// A row: the model's inputs by name.
 #[derive(ToSchema)]
@@ -75,7 +75,7 @@ fn schema(value: Value) -> Schema {
 }
 
 /// The description as JSON, with the model's own rows in place of the general ones.
-pub(crate) fn document(openapi: &OpenApi, served: &Served) -> Value {
+pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
     let mut document = serde_json::to_value(openapi).expect("the description is JSON");
     let predictor = &served.predictor;
     let inputs: Map<String, Value> = predictor.inputs.iter().map(|field| (field.name.clone(), input(field))).collect();

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body::{self, Rows};
-use crate::cells::{GivenRow, Reading};
+use crate::cells::{CellReader, GivenRow};
 use crate::engine::{Answer, Done, Task};
+use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
-use crate::problem::{Problem, ProblemKind};
 use crate::reply::{self, NAMED_VALUE};
-use crate::served::Served;
 
 /// What may stand behind `?`.
 #[derive(Deserialize, IntoParams)]
@@ -44,13 +44,13 @@ pub(crate) struct StrictQuery {
 pub(crate) type Asking<T> = Result<Query<T>, QueryRejection>;
 
 /// What a query string says.
-fn asked<T>(query: Asking<T>) -> Result<T, Problem> {
-    query.map(|Query(query)| query).map_err(|rejection| Problem::validation(rejection.body_text()))
+fn asked<T>(query: Asking<T>) -> Result<T, ApiError> {
+    query.map(|Query(query)| query).map_err(|rejection| ApiError::validation(rejection.body_text()))
 }
 
 impl StrictQuery {
     /// What becomes of cells that cannot be read.
-    pub fn of(query: Asking<Self>) -> Result<Unreadable, Problem> {
+    pub fn of(query: Asking<Self>) -> Result<Unreadable, ApiError> {
         Ok(unreadable(asked(query)?.strict))
     }
 }
@@ -81,7 +81,7 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
 
 /// Predict one row.
 ///
-/// The body is a row as JSON or as a form. Pictures and sounds are files of a form, or base64 in JSON. Inputs that are left out or cannot be
+/// The body is a row as JSON or as a form. Images and sounds are files of a form, or base64 in JSON. Inputs that are left out or cannot be
 /// read are absent: the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent or shortened,
 /// and why, such as `absent: photo (unreadable)`. With `strict=true` what cannot be read is an error.
 #[utoipa::path(post, path = "/predict", tag = "Prediction", params(PredictQuery),
@@ -91,10 +91,10 @@ pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     query: Asking<PredictQuery>,
     body::Row(row): body::Row,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let PredictQuery { explain, strict } = asked(query)?;
     let served = app.served();
-    let cells = Reading::new(&app.media, &served).cells(row).await?;
+    let cells = CellReader::new(&app.media, &served).cells(row).await?;
     let task = if explain { Task::Explain(unreadable(strict)) } else { Task::Predict(unreadable(strict)) };
     let answer = app.engine.run(&served, task, vec![cells]).await?.swap_remove(0);
     let n_bytes = (served.columns.len() + 1) * NAMED_VALUE;
@@ -112,7 +112,7 @@ pub(crate) async fn batch_predict(
     State(app): State<Arc<App>>,
     query: Asking<StrictQuery>,
     Rows { rows, index }: Rows,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
     app.engine.check(rows.len())?;
@@ -129,10 +129,10 @@ pub(crate) async fn batch_predict(
 }
 
 /// Why rows could not be read, and the answers to those that could.
-type Answers = (Vec<Result<(), Problem>>, Vec<Answer>);
+type Answers = (Vec<Result<(), ApiError>>, Vec<Answer>);
 
-async fn answers(app: &App, served: &Arc<Served>, task: Task, rows: Vec<GivenRow>) -> Result<Answers, Problem> {
-    let mut reading = Reading::new(&app.media, served);
+async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<GivenRow>) -> Result<Answers, ApiError> {
+    let mut reading = CellReader::new(&app.media, served);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
         read.push(reading.cells(row).await);
@@ -142,18 +142,18 @@ async fn answers(app: &App, served: &Arc<Served>, task: Task, rows: Vec<GivenRow
     Ok((read.into_iter().map(|row| row.map(|_| ())).collect(), answers))
 }
 
-fn predictions(served: &Served, read: Vec<Result<(), Problem>>, answers: Vec<Answer>) -> Vec<Map<String, Value>> {
+fn predictions(served: &LoadedModel, read: Vec<Result<(), ApiError>>, answers: Vec<Answer>) -> Vec<Map<String, Value>> {
     let mut answers = answers.into_iter();
-    let answer = |row: Result<(), Problem>| {
-        let lost = || Err(Problem::new(ProblemKind::Failed, "no answer"));
+    let answer = |row: Result<(), ApiError>| {
+        let lost = || Err(ApiError::new(ApiErrorKind::Failed, "no answer"));
         let answer = row.and_then(|()| answers.next().unwrap_or_else(lost));
-        prediction(served, answer).unwrap_or_else(|problem| object(json!(problem.body())))
+        prediction(served, answer).unwrap_or_else(|api_error| object(json!(api_error.body())))
     };
     read.into_iter().map(answer).collect()
 }
 
 /// Columns, names of rows, and values, as pandas writes them.
-fn split(served: &Served, index: Vec<Value>, predictions: Vec<Map<String, Value>>) -> Value {
+fn split(served: &LoadedModel, index: Vec<Value>, predictions: Vec<Map<String, Value>>) -> Value {
     let columns: Vec<&str> = served.columns.iter().map(String::as_str).chain(["status", "error"]).collect();
     let data: Vec<Vec<Value>> = predictions
         .into_iter()
@@ -162,9 +162,9 @@ fn split(served: &Served, index: Vec<Value>, predictions: Vec<Map<String, Value>
     json!({ "columns": columns, "index": index, "data": data })
 }
 
-pub(crate) fn prediction(served: &Served, answer: Answer) -> Result<Map<String, Value>, Problem> {
+pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<String, Value>, ApiError> {
     let Done::Predicted { values, status, contributions } = answer? else {
-        return Err(Problem::new(ProblemKind::Failed, "another answer than was asked for"));
+        return Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for"));
     };
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
     row.insert("status".to_owned(), status.into());
@@ -175,7 +175,7 @@ pub(crate) fn prediction(served: &Served, answer: Answer) -> Result<Map<String, 
 }
 
 /// `{"<output>": {"<input>": share}}`
-fn explained(served: &Served, contributions: &[Contribution]) -> Value {
+fn explained(served: &LoadedModel, contributions: &[Contribution]) -> Value {
     let of_output = |at: usize| -> Map<String, Value> {
         contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into()))).collect()
     };

@@ -15,11 +15,11 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::api_error::{ApiError, ApiErrorKind, ProblemBody};
 use crate::app::App;
 use crate::embed::OpenAiProblemBody;
-use crate::problem::{Problem, ProblemBody, ProblemKind};
-use crate::served::Served;
-use crate::{admin, embed, guard, info, openapi, page, predict, search, stream};
+use crate::loaded_model::LoadedModel;
+use crate::{admin, auth, embed, info, openapi, page, predict, search, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -41,7 +41,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .routes(routes!(info::info))
         .routes(routes!(info::metrics))
         .routes(routes!(admin::reload))
-        .layer(from_fn_with_state(app.clone(), guard::key));
+        .layer(from_fn_with_state(app.clone(), auth::key));
     let (router, mut described) = open.merge(closed).split_for_parts();
     if app.settings.api_key.is_some() {
         let components = described.components.get_or_insert_default();
@@ -51,23 +51,23 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let described = Arc::new(described);
     let document = move |State(app): State<Arc<App>>| async move {
         let served = app.served();
-        let make = move |served: &Served| openapi::document(&described, served);
+        let make = move |served: &LoadedModel| openapi::document(&described, served);
         served.clone().kept(|served| &served.document, make).await
     };
     router
         .route("/openapi.json", get(document))
         .merge(page::router())
-        .fallback(async || Problem::new(ProblemKind::NotFound, "no such place; /docs lists them"))
+        .fallback(async || ApiError::new(ApiErrorKind::NotFound, "no such place; /docs lists them"))
         .method_not_allowed_fallback(async || {
-            Problem::new(ProblemKind::MethodNotAllowed, "not with this method; /docs says which")
+            ApiError::new(ApiErrorKind::MethodNotAllowed, "not with this method; /docs says which")
         })
-        .layer(from_fn_with_state(app.clone(), guard::memory))
+        .layer(from_fn_with_state(app.clone(), auth::memory))
         .layer(CatchPanicLayer::custom(|_| {
-            Problem::new(ProblemKind::Failed, "the server failed on this request").into_response()
+            ApiError::new(ApiErrorKind::Failed, "the server failed on this request").into_response()
         }))
-        .layer(from_fn_with_state(app.clone(), guard::clock))
+        .layer(from_fn_with_state(app.clone(), auth::clock))
         .layer(cors(app.sites.origins()))
-        .layer(from_fn_with_state(app.clone(), guard::site))
+        .layer(from_fn_with_state(app.clone(), auth::site))
         .layer(map_response(headed))
         .with_state(app)
 }

@@ -1,23 +1,23 @@
-//! The rows of the index that are nearest to a text, a picture, a sound, or several at once.
+//! The rows of the index that are nearest to a text, an image, a sound, or several at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use mbm::{Asked, Cancellation, Filter, Hit, IndexValue, Retriever, Search};
+use mbm::{Cancellation, Filter, Hit, IndexValue, QueryPart, Retriever, Search};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body;
-use crate::cells::Reading;
+use crate::cells::CellReader;
 use crate::embed::asked;
 use crate::engine::{Done, Task};
+use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
 
 /// Bytes of a filter, at most: as many as web servers take of a request's line, where such conditions stand elsewhere.
 const MAX_FILTER: usize = 8 << 10;
@@ -29,7 +29,7 @@ pub(crate) struct SearchBody {
     /// A text.
     #[serde(default)]
     text: Option<String>,
-    /// A picture, in base64.
+    /// An image, in base64.
     #[serde(default)]
     image: Option<String>,
     /// A sound, in base64.
@@ -55,7 +55,7 @@ pub(crate) struct SearchBody {
     #[serde(default = "default_width")]
     #[schema(minimum = 1, maximum = 100000, default = 128)]
     width: usize,
-    /// Whether pictures of the rows come along, small.
+    /// Whether images of the rows come along, small.
     #[serde(default)]
     thumbnails: bool,
 }
@@ -83,7 +83,7 @@ pub(crate) struct FoundRow {
     similarity: f32,
     /// What the index knows of it.
     row: Map<String, Value>,
-    /// Its pictures as data URIs, where they were asked for.
+    /// Its images as data URIs, where they were asked for.
     #[serde(skip_serializing_if = "Map::is_empty")]
     thumbnails: Map<String, Value>,
 }
@@ -96,12 +96,12 @@ pub(crate) struct FoundRow {
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
     body::Json(body): body::Json<SearchBody>,
-) -> Result<Json<Found>, Problem> {
+) -> Result<Json<Found>, ApiError> {
     let served = app.served();
-    let no_index = || Problem::new(ProblemKind::NotFound, "this server has no index; start it with --index");
+    let no_index = || ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index");
     let retriever = served.index().ok_or_else(no_index)?;
     if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
-        return Err(Problem::validation("k is 1 to 1000, width 1 to 100000"));
+        return Err(ApiError::validation("k is 1 to 1000, width 1 to 100000"));
     }
     let filter =
         body.filter.as_deref().map(|text| Filter::parse_within(text, MAX_FILTER)).transpose().map_err(mbm::Error::from)?;
@@ -111,9 +111,9 @@ pub(crate) async fn search(
     let answers = app.engine.run(&served, Task::Embed, retriever.cells(&parts)?).await?;
     let vectors = answers.into_iter().map(|answer| match answer? {
         Done::Embedded { vectors, .. } => Ok(vectors),
-        Done::Predicted { .. } => Err(Problem::new(ProblemKind::Failed, "another answer than was asked for")),
+        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for")),
     });
-    let query = retriever.query(&parts, vectors.collect::<Result<_, Problem>>()?)?;
+    let query = retriever.query(&parts, vectors.collect::<Result<_, ApiError>>()?)?;
     let served = served.clone();
     // This future is dropped when the client has gone or the time is over; the search on its thread then gives up.
     let cancellation = Cancellation::after(app.settings.timeout);
@@ -122,11 +122,11 @@ pub(crate) async fn search(
         let search = Search { k, width, filter: filter.as_ref(), cancellation: Some(&cancellation) };
         look(&served, &query, search, thumbnails)
     };
-    tokio::task::spawn_blocking(look).await.map_err(|error| Problem::new(ProblemKind::Failed, error.to_string()))?.map(Json)
+    tokio::task::spawn_blocking(look).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
 }
 
-async fn parts(app: &App, served: &Served, body: SearchBody) -> Result<Vec<Asked>, Problem> {
-    let mut reading = Reading::new(&app.media, served);
+async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<QueryPart>, ApiError> {
+    let mut reading = CellReader::new(&app.media, served);
     let mut parts = Vec::new();
     let mut names = Vec::new();
     for (kind, value) in [("text", body.text), ("image", body.image), ("audio", body.audio)] {
@@ -139,37 +139,37 @@ async fn parts(app: &App, served: &Served, body: SearchBody) -> Result<Vec<Asked
         parts.extend(asked(&mut reading, served, Value::Object(body.row), None).await?);
     }
     if parts.is_empty() {
-        return Err(Problem::validation("nothing to look for: give text, image, audio or row"));
+        return Err(ApiError::validation("nothing to look for: give text, image, audio or row"));
     }
     for (name, weight) in body.weights {
         let input = names.iter().find(|(kind, _)| *kind == name).map_or(&name, |(_, input)| input);
         let part = parts.iter_mut().find(|part| part.input == *input);
-        part.ok_or_else(|| Problem::validation(format!("weights: '{name}' is not asked with")))?.weight = weight;
+        part.ok_or_else(|| ApiError::validation(format!("weights: '{name}' is not asked with")))?.weight = weight;
     }
     Ok(parts)
 }
 
-fn look(served: &Served, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, Problem> {
-    let gone = || Problem::new(ProblemKind::Failed, "the index is gone");
+fn look(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, ApiError> {
+    let gone = || ApiError::new(ApiErrorKind::Failed, "the index is gone");
     let retriever = served.index().ok_or_else(gone)?;
     let hits = retriever.nearest(query, search).map_err(failed)?;
-    let row = |hit: Hit| -> Result<FoundRow, Problem> {
+    let row = |hit: Hit| -> Result<FoundRow, ApiError> {
         search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
-        let thumbnails = if thumbnails { pictures(retriever, &hit) } else { Map::new() };
+        let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
         let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
         let row = names.zip(hit.values.into_iter().map(value)).collect();
         Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
     };
-    let hits = hits.into_iter().map(row).collect::<Result<_, Problem>>()?;
+    let hits = hits.into_iter().map(row).collect::<Result<_, ApiError>>()?;
     Ok(Found { hits, n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
 }
 
 /// A search that was given up is no mistake of the client's.
-fn failed(error: mbm::Error) -> Problem {
-    if error.is_cancelled() { Problem::new(ProblemKind::Unavailable, error.to_string()) } else { error.into() }
+fn failed(error: mbm::Error) -> ApiError {
+    if error.is_cancelled() { ApiError::new(ApiErrorKind::Unavailable, error.to_string()) } else { error.into() }
 }
 
-fn pictures(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {
+fn images(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {
     let thumbnails = retriever.thumbnails(hit);
     thumbnails.into_iter().map(|(column, uri)| (retriever.index.spec().columns[column].name.clone(), uri.into())).collect()
 }

@@ -22,9 +22,9 @@ use crate::budget::PER_BODY;
 use crate::cells::Media;
 use crate::connection::Connection;
 use crate::engine::{Batching, Engine};
+use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
 use crate::router::router;
-use crate::served::Served;
 use crate::settings::Settings;
 use crate::site::Sites;
 use crate::stages::Stages;
@@ -89,7 +89,7 @@ impl Server {
         if found < needed {
             return Err(Error::Memory { found, needed });
         }
-        let served = Served::open(settings.model_path.as_deref(), settings.index.as_ref())?;
+        let served = LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref())?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
         let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
@@ -110,7 +110,7 @@ impl Server {
     }
 
     /// What it serves, in a line.
-    pub fn describe(&self) -> String {
+    pub fn summary(&self) -> String {
         let served = self.app.served();
         let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
         let index = served.index_info.as_ref().map_or(String::new(), |info| format!(", an index of {} rows", info.n_rows));

@@ -36,7 +36,7 @@ pub struct Settings {
     pub api_key: Option<String>,
     /// The folder that paths in requests may lead into; none may where there is none.
     pub media_root: Option<PathBuf>,
-    /// Hosts that pictures and sounds may be fetched from.
+    /// Hosts that images and sounds may be fetched from.
     pub url_hosts: Vec<String>,
     /// Origins whose pages may ask and read answers.
     pub cors_origins: Vec<String>,
@@ -83,7 +83,7 @@ impl Default for Settings {
             media_root: None,
             url_hosts: Vec::new(),
             cors_origins: Vec::new(),
-            // The largest picture that is decoded by default (100 million pixels) takes a second or two of a core.
+            // The largest image that is decoded by default (100 million pixels) takes a second or two of a core.
             read_timeout: Duration::from_secs(10),
             model_timeout: None,
             // As Ollama writes texts side by side (OLLAMA_NUM_PARALLEL).

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 
-use crate::problem::{Problem, ProblemKind};
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::settings::Settings;
 
 /// Names that the server is asked by, and origins whose pages may ask it.
@@ -74,7 +74,7 @@ impl Sites {
     ///
     /// # Errors
     /// Another name than the server's, none or several of them, and pages of other sites.
-    pub fn check(&self, request: &Parts) -> Result<(), Problem> {
+    pub fn check(&self, request: &Parts) -> Result<(), ApiError> {
         let asked = asked(request)?;
         for host in asked.iter().flatten() {
             self.check_host(host, request.uri.path())?;
@@ -82,7 +82,7 @@ impl Sites {
         self.check_origin(request, asked.iter().flatten().next())
     }
 
-    fn check_host(&self, host: &Authority, path: &str) -> Result<(), Problem> {
+    fn check_host(&self, host: &Authority, path: &str) -> Result<(), ApiError> {
         let Some(hosts) = self.hosts else { return Ok(()) };
         let name = name_of(host);
         let is_named = self.named.contains(&name);
@@ -95,11 +95,11 @@ impl Sites {
             return Ok(());
         }
         let message = format!("this server is not asked as '{name}'; start it with --allowed-host {name} if it should be");
-        Err(Problem::new(ProblemKind::Forbidden, message))
+        Err(ApiError::new(ApiErrorKind::Forbidden, message))
     }
 
     /// Lets through what only reads, what no browser sends, and what pages of ours or of named origins send.
-    fn check_origin(&self, request: &Parts, host: Option<&Authority>) -> Result<(), Problem> {
+    fn check_origin(&self, request: &Parts, host: Option<&Authority>) -> Result<(), ApiError> {
         if [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method) {
             return Ok(());
         }
@@ -116,7 +116,7 @@ impl Sites {
         }
         let from = origin.unwrap_or_else(|| "another site".to_owned());
         let message = format!("pages of {from} may not ask this server; start it with --cors-origin {from} if they should");
-        Err(Problem::new(ProblemKind::Forbidden, message))
+        Err(ApiError::new(ApiErrorKind::Forbidden, message))
     }
 
     /// Whether an origin is what the server is asked as, or one of its names (a proxy may ask by another).
@@ -132,20 +132,20 @@ fn last(headers: &HeaderMap, name: HeaderName) -> Option<&axum::http::HeaderValu
 }
 
 /// What a request asks for: the host of an absolute target, and of the header `Host` (RFC 9112, 3.2).
-fn asked(request: &Parts) -> Result<[Option<Authority>; 2], Problem> {
+fn asked(request: &Parts) -> Result<[Option<Authority>; 2], ApiError> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (None, _) if request.version < Version::HTTP_11 => None,
-        (None, _) => return Err(Problem::validation("the header 'Host' is missing")),
-        (Some(_), Some(_)) => return Err(Problem::validation("there is more than one header 'Host'")),
+        (None, _) => return Err(ApiError::validation("the header 'Host' is missing")),
+        (Some(_), Some(_)) => return Err(ApiError::validation("there is more than one header 'Host'")),
         (Some(host), None) => Some(host.to_str().ok().and_then(authority).ok_or_else(no_host)?),
     };
     let target = request.uri.authority().map(|target| authority(target.as_str()).ok_or_else(no_host)).transpose()?;
     Ok([target, host])
 }
 
-fn no_host() -> Problem {
-    Problem::validation("the header 'Host' holds no name of a host")
+fn no_host() -> ApiError {
+    ApiError::validation("the header 'Host' holds no name of a host")
 }
 
 /// A host with or without a port, and nobody's name before it.
@@ -265,19 +265,19 @@ mod tests {
     #[test]
     fn a_request_names_one_host() {
         let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
-        let kind = |request: &Parts| sites.check(request).map_err(|problem| problem.kind);
-        assert_eq!(kind(&request("GET", "/", &[])), Err(ProblemKind::Validation));
-        assert_eq!(kind(&request("GET", "/", &[("host", "localhost"), ("host", "localhost")])), Err(ProblemKind::Validation));
+        let kind = |request: &Parts| sites.check(request).map_err(|api_error| api_error.kind);
+        assert_eq!(kind(&request("GET", "/", &[])), Err(ApiErrorKind::Validation));
+        assert_eq!(kind(&request("GET", "/", &[("host", "localhost"), ("host", "localhost")])), Err(ApiErrorKind::Validation));
         for none in ["", "a b", "me@localhost", "localhost/x", ":80"] {
-            assert_eq!(kind(&request("GET", "/", &[("host", none)])), Err(ProblemKind::Validation), "{none}");
+            assert_eq!(kind(&request("GET", "/", &[("host", none)])), Err(ApiErrorKind::Validation), "{none}");
         }
         let mut old = request("GET", "/", &[]);
         old.version = Version::HTTP_10;
         assert_eq!(kind(&old), Ok(()));
         // A target with a host counts beside the header.
         assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "localhost")])), Ok(()));
-        assert_eq!(kind(&request("GET", "http://evil.example/", &[("host", "localhost")])), Err(ProblemKind::Forbidden));
-        assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "evil.example")])), Err(ProblemKind::Forbidden));
+        assert_eq!(kind(&request("GET", "http://evil.example/", &[("host", "localhost")])), Err(ApiErrorKind::Forbidden));
+        assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "evil.example")])), Err(ApiErrorKind::Forbidden));
     }
 
     #[test]

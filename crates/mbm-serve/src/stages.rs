@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use mbm::{Cell, Contribution, GoesOn, Hear, Payload, Prediction, Predictor, Row, Unreadable, Value, Vectors, Verdict};
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
+use crate::loaded_model::LoadedModel;
 
 /// What is asked of a row, and of its predictions what becomes of cells that cannot be read; a vector is made of nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Task {
 
 /// A row that the model takes.
 pub(crate) struct Job {
-    pub served: Arc<Served>,
+    pub served: Arc<LoadedModel>,
     pub task: Task,
     pub row: Row,
     pub verdict: Verdict,
@@ -39,7 +39,7 @@ pub(crate) enum Done {
 }
 
 /// An answer to a row.
-pub(crate) type Answer = Result<Done, Problem>;
+pub(crate) type Answer = Result<Done, ApiError>;
 
 /// Reads cells, an input each; hears before each of them which it is and says whether it is still wanted.
 pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Row + Send + Sync;
@@ -76,17 +76,17 @@ impl Job {
     ///
     /// # Errors
     /// Cells that are not accepted.
-    pub fn new(served: &Arc<Served>, task: Task, row: Row) -> Result<Self, Problem> {
+    pub fn new(served: &Arc<LoadedModel>, task: Task, row: Row) -> Result<Self, ApiError> {
         let verdict = match task {
-            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.judge(&row, unreadable),
+            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.verdict(&row, unreadable),
             Task::Embed => served.predictor.check_asked(&row).map(|()| Verdict { status: String::new(), is_skipped: false }),
         };
-        let verdict = verdict.map_err(Problem::validation)?;
+        let verdict = verdict.map_err(ApiError::validation)?;
         Ok(Self { served: served.clone(), task, row, verdict, _held: Held::current() })
     }
 
     /// A row without any input.
-    pub fn empty(served: &Arc<Served>) -> Self {
+    pub fn empty(served: &Arc<LoadedModel>) -> Self {
         let cells = vec![Cell::Empty; served.predictor.inputs.len()];
         let row = served.predictor.read_row(&cells);
         let verdict = Verdict { status: String::new(), is_skipped: false };
@@ -116,7 +116,7 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
             places.iter().zip(run_alike(&jobs, goes_on)).for_each(|(at, done)| answers[*at] = Some(done));
         }
     }
-    let unwanted = || Problem::new(ProblemKind::Unavailable, "given up, since nobody waited for it");
+    let unwanted = || ApiError::new(ApiErrorKind::Unavailable, "given up, since nobody waited for it");
     answers.into_iter().map(|done| done.ok_or_else(unwanted)).collect()
 }
 

@@ -16,21 +16,21 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::sync::oneshot;
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body;
 use crate::cells::Reading;
 use crate::engine::{Answer, Task};
+use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
 use crate::predict::{Asking, StrictQuery, prediction};
-use crate::problem::{Problem, ProblemKind};
-use crate::served::Served;
 
 /// Events as they come: texts in the making, then the answer. Who drops them ends the search for more.
 pub(crate) struct Events {
     texts: Receiver<Event>,
     answer: Option<oneshot::Receiver<Answer>>,
     last: Option<Event>,
-    served: Arc<Served>,
+    served: Arc<LoadedModel>,
 }
 
 impl Stream for Events {
@@ -46,7 +46,7 @@ impl Stream for Events {
             match Pin::new(answer).poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(answer) => {
-                    let answer = answer.unwrap_or_else(|_| Err(Problem::new(ProblemKind::Failed, "no answer")));
+                    let answer = answer.unwrap_or_else(|_| Err(ApiError::new(ApiErrorKind::Failed, "no answer")));
                     (self.last, self.answer) = (Some(last(&self.served, answer)), None);
                 }
             }
@@ -54,10 +54,10 @@ impl Stream for Events {
     }
 }
 
-fn last(served: &Served, answer: Answer) -> Event {
+fn last(served: &LoadedModel, answer: Answer) -> Event {
     match prediction(served, answer) {
         Ok(row) => Event::default().event("prediction").data(serde_json::Value::Object(row).to_string()),
-        Err(problem) => Event::default().event("error").data(json!(problem.body()).to_string()),
+        Err(api_error) => Event::default().event("error").data(json!(api_error.body()).to_string()),
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     query: Asking<StrictQuery>,
     body::Row(row): body::Row,
-) -> Result<Sse<Events>, Problem> {
+) -> Result<Sse<Events>, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
     let cells = Reading::new(&app.media, &served).cells(row).await?;

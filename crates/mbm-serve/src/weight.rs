@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::problem::{Problem, ProblemKind};
+use crate::api_error::{ApiError, ApiErrorKind};
 
 /// A value in a list that has grown to twice its length.
 const VALUE: usize = 2 * size_of::<serde_json::Value>();
@@ -22,16 +22,16 @@ const TEXT: usize = 16;
 ///
 /// # Errors
 /// A text that is not JSON, or takes more than `limit`.
-pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, Problem> {
+pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, ApiError> {
     let mut scale = Scale { total: 0, limit };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     match scale.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
         Ok(()) => Ok(scale.total),
-        Err(_) if scale.total > limit => Err(Problem::new(
-            ProblemKind::TooLarge,
+        Err(_) if scale.total > limit => Err(ApiError::new(
+            ApiErrorKind::TooLarge,
             format!("the values of this JSON take more than {limit} bytes; send less at once, or numbers as a file"),
         )),
-        Err(error) => Err(Problem::validation(error.to_string())),
+        Err(error) => Err(ApiError::validation(error.to_string())),
     }
 }
 
@@ -119,16 +119,16 @@ mod tests {
         let objects = format!("[{}]", vec!["{\"\":0}"; 1000].join(","));
         // Seven bytes each, which become a node of a B-tree.
         assert!(of(&objects) > 90 * objects.len(), "{}", of(&objects));
-        let picture = format!("{{\"photo\":\"{}\"}}", "A".repeat(100_000));
-        assert!(of(&picture) < picture.len() + 2000);
+        let image = format!("{{\"photo\":\"{}\"}}", "A".repeat(100_000));
+        assert!(of(&image) < image.len() + 2000);
     }
 
     #[test]
     fn what_weighs_too_much_is_refused_before_it_is_made() {
-        let problem = weight(b"[[],[],[],[],[],[]]", 300).unwrap_err();
-        assert_eq!(problem.kind, ProblemKind::TooLarge);
-        assert!(problem.message.contains("300 bytes"), "{}", problem.message);
-        assert_eq!(weight(b"[1, 2", 300).unwrap_err().kind, ProblemKind::Validation);
+        let api_error = weight(b"[[],[],[],[],[],[]]", 300).unwrap_err();
+        assert_eq!(api_error.kind, ApiErrorKind::TooLarge);
+        assert!(api_error.message.contains("300 bytes"), "{}", api_error.message);
+        assert_eq!(weight(b"[1, 2", 300).unwrap_err().kind, ApiErrorKind::Validation);
         assert!(weight(b"[1] 2", 300).unwrap_err().message.contains("line 1 column 5"));
         let deep = "[".repeat(100_000);
         assert!(weight(deep.as_bytes(), usize::MAX).unwrap_err().message.contains("recursion"));

@@ -6,12 +6,12 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
-use mbm_config::{Format, Node, Problems, Setting, defaults};
+use mbm_config::{Diagnostics, Format, Node, Setting, defaults};
 use mbm_data::{Batch, Column, Shape, Values};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::{CategoryDecoder, DecoderSettings, Loss};
 use mbm_model::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
-use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors, in_pool};
+use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors, on_worker_pool};
 use mbm_train::OptimizerSettings;
 
 /// As the `mbm` command has it.
@@ -30,10 +30,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into());
     };
     let mut work = work(name).ok_or_else(|| format!("no work '{name}'; there are {WORK:?}"))?;
-    (0..2).for_each(|_| in_pool(&mut work));
+    (0..2).for_each(|_| on_worker_pool(&mut work));
     for _ in 0..repetitions.parse::<usize>()? {
         let started = Instant::now();
-        in_pool(&mut work);
+        on_worker_pool(&mut work);
         println!("{:.6}", started.elapsed().as_secs_f64());
     }
     Ok(())
@@ -42,9 +42,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn work(name: &str) -> Option<Work> {
     Some(match name {
         "matmul" => matmul(),
-        "resnet50-1" => picture("{type: resnet, model_variant: 50}", 1),
-        "resnet50-8" => picture("{type: resnet, model_variant: 50}", 8),
-        "mobilenet-8" => picture("mobilenet_v2", 8),
+        "resnet50-1" => image("{type: resnet, model_variant: 50}", 1),
+        "resnet50-8" => image("{type: resnet, model_variant: 50}", 8),
+        "mobilenet-8" => image("mobilenet_v2", 8),
         "lstm" => steps("{type: rnn, cell_type: lstm, num_layers: 2, state_size: 256}", [32, 64, 256], false),
         "transformer" => steps(TRANSFORMER, [16, 64, 384], false),
         "transformer-backward" => steps(TRANSFORMER, [16, 64, 384], true),
@@ -58,7 +58,7 @@ const TRANSFORMER: &str =
 
 fn read<T: Setting>(text: &str) -> T {
     let node = Node::parse(text, Format::Yaml).ok();
-    let settings = node.and_then(|node| T::read(&node, "", &mut Problems::default()));
+    let settings = node.and_then(|node| T::read(&node, "", &mut Diagnostics::default()));
     settings.unwrap_or_else(|| panic!("'{text}' is no valid setting"))
 }
 
@@ -70,8 +70,8 @@ fn matmul() -> Work {
     Box::new(move || drop(a.clone().matmul(b.clone()).into_data()))
 }
 
-/// Pictures of 224 pixels through an encoder at work, not in training.
-fn picture(encoder: &str, batch: usize) -> Work {
+/// Images of 224 pixels through an encoder at work, not in training.
+fn image(encoder: &str, batch: usize) -> Work {
     let device = Device::flex();
     let shape = Shape::Image { channels: 3, height: 224, width: 224 };
     let encoder = EncoderSettings::Image(read::<ImageEncoder>(encoder)).init(&shape, Reading::Summary, &device).materialize();

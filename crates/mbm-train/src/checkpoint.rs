@@ -197,7 +197,7 @@ impl Checkpoints {
     /// A checkpoint that is damaged or of another model.
     pub fn load(&self, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer, Progress), TrainError> {
         let folder = self.verified()?;
-        let _alone = mbm_model::alone();
+        let _alone = mbm_model::autodiff_lock();
         let model = load_weights(model, &folder.join(MODEL))?;
         // Burn panics on a state that is none of an optimizer's.
         let optimizer = guarded(|| optimizer.load(folder.join(OPTIMIZER)))

@@ -8,8 +8,8 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::random::{Rng, rng, seed};
-use mbm_data::{Augmentation, Batch, Chance, Dataset, Loading, load};
-use mbm_model::{Fused, Model, ModelSpec, Target, alone, in_pool, seed_dropout};
+use mbm_data::{Augmentation, Batch, Dataset, Loading, TrainTimeNoise, load};
+use mbm_model::{Fused, Model, ModelSpec, Target, autodiff_lock, on_worker_pool, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -17,8 +17,8 @@ use crate::average::Recent;
 use crate::checkpoint::{Checkpoints, Course, EpochRecord, Progress, State};
 use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
+use crate::learning_rates::LearningRates;
 use crate::numbering::numbered;
-use crate::rates::Rates;
 use crate::{Event, TrainError, TrainerSettings};
 
 /// Everything that a run is made of.
@@ -86,7 +86,7 @@ pub fn train(
         }
         let model = run.recent.mean_with(run.model.valid().materialize(), training.settings.average_epochs);
         let validation = validate(&model)?;
-        run.judge(model, validation, observe);
+        run.finish_epoch(model, validation, observe);
         if run.progress.is_finished || run.saved.elapsed() > CHECKPOINT_EVERY {
             run.checkpoint()?;
         }
@@ -108,7 +108,7 @@ struct Run<'a> {
     device: Device,
     model: Model,
     optimizer: ModuleOptimizer,
-    rates: Rates,
+    rates: LearningRates,
     progress: Progress,
     started: Instant,
     /// Rows trained on since `started`.
@@ -148,14 +148,14 @@ impl Training<'_> {
 
     /// What is left of an epoch's batches.
     fn loading<'a>(&'a self, batches: &'a [Vec<usize>], progress: &Progress) -> Loading<'a> {
-        let chance = Chance {
+        let noise = TrainTimeNoise {
             run_seed: self.run_seed,
             epoch: progress.epoch,
             modality_dropout: self.settings.modality_dropout,
             augmentations: self.augmentations,
         };
         let chunks = batches.iter().flat_map(|batch| batch.chunks(self.chunk_size())).collect();
-        Loading { dataset: self.dataset, batches: chunks, start: progress.batch, chance: Some(chance) }
+        Loading { dataset: self.dataset, batches: chunks, start: progress.batch, noise: Some(noise) }
     }
 
     fn fresh_model(&self, device: &Device) -> Model {
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
         let optimizer = training.settings.optimizer.init(&model);
         let (model, optimizer, progress) =
             if resumes { training.checkpoints.load(model, optimizer)? } else { (model, optimizer, Progress::default()) };
-        let rates = Rates::new(&training.spec.learning_rate_factors(&model));
+        let rates = LearningRates::new(&training.spec.learning_rate_factors(&model));
         let recent = match resumes {
             true => Recent { models: training.checkpoints.load_recent(|| training.fresh_model(training.device))? },
             false => Recent::default(),
@@ -295,12 +295,12 @@ impl<'a> Run<'a> {
 
     /// The gradients of a batch; its loss goes to the epoch's sum.
     fn backward(&mut self, batch: &Batch) -> Result<GradientsParams, TrainError> {
-        let _alone = alone();
+        let _alone = autodiff_lock();
         let (training, progress) = (self.training, &mut self.progress);
         // A seed for every batch makes the draws independent of where a run was resumed.
         let seed = |of: &str| seed(training.run_seed, of, progress.epoch as u64, progress.batch as u64);
         let (dropout, mut rng) = (seed("dropout"), rng(seed("mixup")));
-        let (value, gradients) = in_pool(|| {
+        let (value, gradients) = on_worker_pool(|| {
             seed_dropout(dropout);
             let loss = loss(training, &self.model, batch, &self.device, &mut rng);
             let value = f64::from(loss.clone().into_scalar::<f32>());
@@ -332,8 +332,8 @@ impl<'a> Run<'a> {
 
     /// Keeps the scores of a chunk until its batch is complete.
     fn first_pass(&self, chunk: &Batch, cache: &mut GradientCache) {
-        let _alone = alone();
-        in_pool(|| {
+        let _alone = autodiff_lock();
+        on_worker_pool(|| {
             let targets = chunk.targets.iter().map(|target| Target::new(target, &self.device)).collect();
             cache.push(self.scores(self.progress.batch, chunk), targets);
         });
@@ -346,27 +346,27 @@ impl<'a> Run<'a> {
         cache: &mut GradientCache,
         accumulator: &mut GradientsAccumulator<Model>,
     ) -> Result<(), TrainError> {
-        let _alone = alone();
-        let gradients = in_pool(|| cache.gradients(self.training.spec, &self.model));
+        let _alone = autodiff_lock();
+        let gradients = on_worker_pool(|| cache.gradients(self.training.spec, &self.model));
         let n_rows = gradients.scores.iter().map(|chunk| chunk[0].dims()[0]).sum();
         self.count(gradients.loss, n_rows)?;
         accumulator.accumulate(&self.model, gradients.direct);
         let first = self.progress.batch - gradients.scores.len();
         for (at, of_scores) in gradients.scores.iter().enumerate() {
             let chunk = loading.batch(first + at)?;
-            in_pool(|| accumulate(accumulator, &self.model, self.scores(first + at, &chunk), of_scores));
+            on_worker_pool(|| accumulate(accumulator, &self.model, self.scores(first + at, &chunk), of_scores));
         }
         Ok(())
     }
 
     fn step(&mut self, mut gradients: GradientsParams) {
-        let _alone = alone();
+        let _alone = autodiff_lock();
         if let Some(max_norm) = self.training.settings.gradient_clipping.clipglobalnorm {
             clip_global_norm(&self.model, &mut gradients, max_norm);
         }
         let learning_rate = self.learning_rate(self.progress.step);
         let (rates, model) = (self.rates.at(learning_rate), self.model.clone());
-        self.model = in_pool(|| self.optimizer.step(rates, model, gradients));
+        self.model = on_worker_pool(|| self.optimizer.step(rates, model, gradients));
         self.progress.step += 1;
     }
 
@@ -385,7 +385,7 @@ impl<'a> Run<'a> {
     }
 
     /// Closes the epoch: keeps the model if it is the best, and ends training if it has long not been.
-    fn judge(&mut self, model: Model, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
+    fn finish_epoch(&mut self, model: Model, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
         let learning_rate = self.learning_rate(self.progress.step - 1);
         let progress = &mut self.progress;
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;

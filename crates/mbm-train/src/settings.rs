@@ -54,11 +54,11 @@ settings! {
 pub struct EarlyStop(pub i64);
 
 impl mbm_config::Setting for EarlyStop {
-    fn read(node: &mbm_config::Node, path: &str, problems: &mut mbm_config::Problems) -> Option<Self> {
+    fn read(node: &mbm_config::Node, path: &str, diagnostics: &mut mbm_config::Diagnostics) -> Option<Self> {
         match node.value {
             mbm_config::Value::Int(epochs) if epochs >= -1 => Some(Self(epochs)),
             _ => {
-                problems.add(node.line, path, format!("expected a whole number from -1, found {}", node.value.name()));
+                diagnostics.add(node.line, path, format!("expected a whole number from -1, found {}", node.value.name()));
                 None
             }
         }

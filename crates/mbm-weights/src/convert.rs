@@ -20,7 +20,7 @@ impl WeightFile {
             views.push((name, view.map_err(|error| Error::damaged(self.path(), format!("tensor '{name}': {error}")))?));
         }
         let failed = |message: String| Error::Io { path: target.to_path_buf(), source: std::io::Error::other(message) };
-        let aside = beside(target);
+        let aside = temporary_sibling(target);
         safetensors::serialize_to_file(views, None, &aside).map_err(|error| failed(error.to_string()))?;
         make_readable(&aside).map_err(Error::io(target))?;
         std::fs::rename(&aside, target).map_err(Error::io(target))
@@ -29,13 +29,13 @@ impl WeightFile {
 
 /// Gives a file that was made as a private temporary file the permissions of any other new file.
 fn make_readable(path: &Path) -> std::io::Result<()> {
-    let fresh = beside(path);
+    let fresh = temporary_sibling(path);
     let permissions = std::fs::File::create(&fresh)?.metadata()?.permissions();
     std::fs::remove_file(&fresh)?;
     std::fs::set_permissions(path, permissions)
 }
 
-fn beside(target: &Path) -> PathBuf {
+fn temporary_sibling(target: &Path) -> PathBuf {
     let mut name = target.as_os_str().to_owned();
     name.push(".tmp");
     PathBuf::from(name)

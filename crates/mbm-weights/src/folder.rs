@@ -67,7 +67,7 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
     if names.len() > MAX_SHARDS {
         return Err(Error::damaged(index, format!("{} shards, {MAX_SHARDS} are allowed", names.len())));
     }
-    let shards = names.iter().map(|name| safetensors::open(&beside(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
+    let shards = names.iter().map(|name| safetensors::open(&sibling(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (tensor, shard) in &weight_map {
         let at = names.binary_search(&shard).unwrap_or_default();
@@ -81,7 +81,7 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
 }
 
 /// A file of the folder itself: a name that leads elsewhere is refused.
-pub(crate) fn beside(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
     let is_plain = !name.is_empty() && name != ".." && !name.contains(['/', '\\']);
     if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, format!("'{name}' is no file of this folder"))) }
 }

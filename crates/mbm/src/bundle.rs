@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
-use crate::head::Head;
 use crate::plan::Plan;
+use crate::postprocessor::Postprocessor;
 use crate::predictor::{Predictor, decodings};
 
 /// The form of `bundle.json`; a reader refuses what it does not know.
@@ -59,7 +59,8 @@ pub(crate) struct Saved {
     /// Fitted outputs.
     pub outputs: Vec<Field>,
     /// One an output.
-    pub heads: Vec<Head>,
+    #[serde(rename = "heads")]
+    pub postprocessors: Vec<Postprocessor>,
 }
 
 impl Bundle {
@@ -72,7 +73,7 @@ impl Bundle {
             config: predictor.plan.to_json(),
             inputs: predictor.inputs.clone(),
             outputs: predictor.outputs.clone(),
-            heads: predictor.heads.clone(),
+            postprocessors: predictor.postprocessors.clone(),
         };
         write_folder(folder, |aside| {
             let path = aside.join(BUNDLE);
@@ -125,13 +126,14 @@ impl Bundle {
                 env!("CARGO_PKG_VERSION")
             )));
         }
-        let plan = Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|problems| damaged(problems.to_string()))?;
+        let plan =
+            Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|diagnostics| damaged(diagnostics.to_string()))?;
         let config = &plan.config;
         let inputs = config.input_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
         let outputs = config.output_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
         let fields = saved.inputs.iter().chain(&saved.outputs);
         let own = fields.clone().map(|field| (field.name.as_str(), field.column.as_str(), field.preprocessor.type_name()));
-        if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.heads.len() {
+        if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.postprocessors.len() {
             return Err(damaged("its features are not those of its config".to_owned()));
         }
         // Texts that are read and texts that are written have the same type in the config.
@@ -167,15 +169,15 @@ impl Bundle {
     pub fn into_predictor(self, device: Device) -> Result<Predictor, Error> {
         let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
         let model = load_weights(spec.init(&device, 0), &self.folder.join(WEIGHTS))?;
-        let Saved { inputs, outputs, heads, .. } = self.saved;
-        for (output, head) in spec.outputs.iter().zip(&heads) {
-            if !head.suits(&output.decoder, output.width, model.width()) {
+        let Saved { inputs, outputs, postprocessors, .. } = self.saved;
+        for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
+            if !postprocessor.suits(&output.decoder, output.width, model.width()) {
                 let message = format!("the head of output '{}' is not one of its decoder", output.name);
                 return Err(Error::Damaged { path: self.folder.join(BUNDLE), message });
             }
         }
         let decodings = decodings(&self.plan, &outputs);
-        Ok(Predictor { plan: self.plan, inputs, outputs, heads, decodings, model, device })
+        Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, model, device })
     }
 }
 

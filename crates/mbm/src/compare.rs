@@ -7,11 +7,11 @@ use mbm_config::{Entry, Node, Value};
 use mbm_data::Lock;
 use mbm_model::combiner::CombinerSettings;
 
-use crate::describe::reset_peak_memory;
 use crate::error::Error;
-use crate::experiment::{Experiment, Happening};
+use crate::experiment::{Experiment, RunEvent};
 use crate::plan::Plan;
 use crate::run_folder::{RunFolder, Start, choose, holds_run};
+use crate::run_manifest::reset_peak_memory;
 
 /// One combiner's run.
 #[derive(Debug, Clone)]
@@ -75,15 +75,16 @@ pub fn compare(
     experiment: &Experiment,
     combiner: &str,
     stop: &AtomicBool,
-    observe: &mut dyn FnMut(Happening),
+    observe: &mut dyn FnMut(RunEvent),
 ) -> Result<Comparison, Error> {
     let plan = &experiment.plan;
     let mut node = Node::from(&plan.to_json());
     if combiner != plan.config.combiner.type_name() {
         let kind = Entry { key: "type".to_owned(), line: 0, node: Node::bare(Value::Text(combiner.to_owned())) };
-        node.set("combiner", Node::bare(Value::Map(vec![kind]))).map_err(Error::Unfit)?;
+        node.set("combiner", Node::bare(Value::Map(vec![kind]))).map_err(Error::Incompatible)?;
     }
-    let plan = Plan::from_node(&node).map_err(|problems| Error::Config { file: format!("combiner {combiner}"), problems })?;
+    let plan =
+        Plan::from_node(&node).map_err(|diagnostics| Error::Config { file: format!("combiner {combiner}"), diagnostics })?;
     let folder = experiment.folder.join(combiner);
     let experiment = Experiment { plan, folder, start: Start::Resume, ..experiment.clone() };
     reset_peak_memory();

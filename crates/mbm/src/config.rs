@@ -120,7 +120,7 @@ macro_rules! features {
 features! {
     /// One input.
     InputFeature {
-        /// A picture.
+        /// An image.
         "image" = Image(ImageInput, ImagePreprocessing) {
             /// How they become vectors.
             encoder: ImageEncoder = ImageEncoder::StackedCnn(defaults());
@@ -376,7 +376,7 @@ impl OutputFeature {
                             weights.len(),
                             class_counts.len()
                         );
-                        return Err(Error::Unfit(message));
+                        return Err(Error::Incompatible(message));
                     }
                     None => balanced(class_counts, it.balance_classes),
                 };

@@ -6,15 +6,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Ahead, Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Prepared, Sample, Table, write_file};
+use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Sample, Table, write_file};
 use mbm_model::FrozenEncoder;
 
 use crate::error::Error;
-use crate::head::Head;
 use crate::matching::check_columns;
+use crate::postprocessor::Postprocessor;
 use crate::prediction::Prediction;
 use crate::predictor::{Predictor, to_vec};
-use crate::retriever::Asked;
+use crate::retriever::QueryPart;
 use crate::write::{Column, Format, Value, Writer};
 
 /// One kind of vector that a model makes.
@@ -60,9 +60,15 @@ impl Predictor {
             [one] => Ok(one.to_owned()),
             [] => {
                 let there: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
-                Err(Error::Unfit(format!("the model cannot be asked with {type_name}; its inputs are: {}", there.join(", "))))
+                Err(Error::Incompatible(format!(
+                    "the model cannot be asked with {type_name}; its inputs are: {}",
+                    there.join(", ")
+                )))
             }
-            _ => Err(Error::Unfit(format!("the model has several inputs of type {type_name}: {}; name one", found.join(", ")))),
+            _ => Err(Error::Incompatible(format!(
+                "the model has several inputs of type {type_name}: {}; name one",
+                found.join(", ")
+            ))),
         }
     }
 
@@ -70,7 +76,7 @@ impl Predictor {
     ///
     /// # Errors
     /// An input that no vector is made from, or an empty cell.
-    pub fn asked_cells(&self, parts: &[Asked]) -> Result<Vec<Cell>, Error> {
+    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, Error> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
         let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
@@ -79,10 +85,14 @@ impl Predictor {
         for part in parts {
             let Some(&at) = places.get(part.input.as_str()) else {
                 let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
-                return Err(Error::Unfit(format!("'{}' cannot be asked with; there are: {}", part.input, names.join(", "))));
+                return Err(Error::Incompatible(format!(
+                    "'{}' cannot be asked with; there are: {}",
+                    part.input,
+                    names.join(", ")
+                )));
             };
             if part.cell == Cell::Empty {
-                return Err(Error::Unfit(format!("{}: empty", part.input)));
+                return Err(Error::Incompatible(format!("{}: empty", part.input)));
             }
             cells[at] = part.cell.clone();
         }
@@ -91,9 +101,9 @@ impl Predictor {
 
     /// The first embedding output: its position, what it aligns, and the width of its vectors.
     fn embedding(&self) -> Option<(usize, &[String], usize)> {
-        let outputs = self.heads.iter().zip(&self.plan.config.output_features).enumerate();
-        outputs.into_iter().find_map(|(at, (head, feature))| match head {
-            Head::Embedding { align } => Some((at, align.as_slice(), feature.n_embedded() / align.len())),
+        let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features).enumerate();
+        outputs.into_iter().find_map(|(at, (postprocessor, feature))| match postprocessor {
+            Postprocessor::Embedding { align } => Some((at, align.as_slice(), feature.n_embedded() / align.len())),
             _ => None,
         })
     }
@@ -116,10 +126,10 @@ impl Predictor {
     ///
     /// # Errors
     /// A name that is no input, or whose column the table lacks.
-    pub fn reading(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
+    pub fn encoder_output(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
         let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
         if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
-            return Err(Error::Unfit(format!("'{unknown}' is no input of the model; there are: {}", names.join(", "))));
+            return Err(Error::Incompatible(format!("'{unknown}' is no input of the model; there are: {}", names.join(", "))));
         }
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
@@ -127,7 +137,7 @@ impl Predictor {
             if inputs.contains(&field.name) {
                 dataset.table.require(&field.column)?;
             } else {
-                dataset.hide(at);
+                dataset.mask_input(at);
             }
         }
         Ok(dataset)
@@ -153,7 +163,7 @@ impl Predictor {
         &self,
         dataset: &Dataset,
         rows: &[usize],
-        ahead: &mut [Ahead],
+        ahead: &mut [Precomputed],
         prepared: &mut Prepared,
     ) -> Result<Vec<Vectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
@@ -206,7 +216,7 @@ impl Embedding<'_> {
     /// # Errors
     /// A table without the inputs, a disk that is full.
     pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
-        let dataset = self.predictor.reading(table, self.inputs)?;
+        let dataset = self.predictor.encoder_output(table, self.inputs)?;
         let towers = self.shown();
         let n_rows = dataset.table.n_rows();
         let (parts, _lock) = self.parts(&dataset)?;
@@ -214,7 +224,8 @@ impl Embedding<'_> {
         let aside = aside(self.output, ".tmp");
         let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
         let frozen = self.predictor.frozen_encoders()?;
-        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
+        let mut ahead: Vec<Precomputed> =
+            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, self.cache)).collect();
         let mut prepared = Prepared::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
@@ -318,7 +329,7 @@ impl Tower {
 }
 
 /// Writes what caches have not got yet; one that cannot be written ends no run.
-pub(crate) fn flush(ahead: &mut [Ahead], prepared: &mut Prepared) {
+pub(crate) fn flush(ahead: &mut [Precomputed], prepared: &mut Prepared) {
     for ahead in ahead {
         ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
     }

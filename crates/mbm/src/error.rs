@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Mistakes in a config, all at once.
-    #[error("{file}: {problems}")]
+    #[error("{file}: {diagnostics}")]
     Config {
         /// The file, or what stands for one.
         file: String,
         /// The mistakes.
-        problems: mbm_config::Problems,
+        diagnostics: mbm_config::Diagnostics,
     },
     /// Data.
     #[error(transparent)]
@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// An algorithm on the fused vectors.
     #[error("output '{output}': {source}")]
-    Head {
+    Postprocessor {
         /// The output.
         output: String,
         /// What it cannot do.
@@ -71,7 +71,7 @@ pub enum Error {
     Postgres(#[from] mbm_postgres::PostgresError),
     /// Settings that do not fit the data.
     #[error("{0}")]
-    Unfit(String),
+    Incompatible(String),
 }
 
 impl Error {

@@ -8,25 +8,25 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Ahead, Augmentation, Batch, Dataset, FaultReport, FeatureCache, Featurize, Field, Loading, MediaFiles, Payload, Split, Table,
-    fit, load, put_in_place, write_file,
+    Augmentation, Batch, Dataset, FaultReport, FeatureCache, Featurize, Field, Loading, MediaFiles, Payload, Precomputed, Split,
+    Table, fit, load, put_in_place, write_file,
 };
 use mbm_model::decoder::Decoding;
-use mbm_model::{FrozenEncoder, Fused, Model, ModelSpec, in_pool};
+use mbm_model::{FrozenEncoder, Fused, Model, ModelSpec, on_worker_pool};
 use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
 
+use crate::ablation::{Ablated, ablation, parts};
 use crate::bundle::Bundle;
 use crate::config::OutputFeature;
-use crate::describe::{Description, Sources, media_of, peak_memory, replaced};
 use crate::error::Error;
-use crate::head::{Examples, FittedOn, Head, sampled};
 use crate::plan::Plan;
+use crate::postprocessor::{Examples, FittedOn, Postprocessor, sampled};
 use crate::predictor::{Predictor, decodings, to_vec};
 use crate::report::{Measured, write_report};
 use crate::run_folder::{
     CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
-use crate::subsets::{Subset, parts, subsets};
+use crate::run_manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 use crate::suspect::explained;
 use crate::write::{Format, Value, Writer};
 
@@ -47,7 +47,7 @@ pub struct Experiment {
 
 /// What happens in a run, for whoever shows it.
 #[derive(Debug, Clone)]
-pub enum Happening {
+pub enum RunEvent {
     /// A stage begins.
     Stage(&'static str),
     /// Rows whose features are computed, and all rows.
@@ -103,33 +103,33 @@ impl Experiment {
     ///
     /// # Errors
     /// Data, settings that do not fit them, a run folder that is taken, a disk that is full.
-    pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
+    pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
         let entered = RunFolder::enter(&self.folder, self.start)?;
         let here = Self { folder: entered.path.clone(), ..self.clone() };
         here.run_in(&entered, stop, observe)
     }
 
-    fn run_in(&self, entered: &RunFolder, stop: &AtomicBool, observe: &mut dyn FnMut(Happening)) -> Result<Outcome, Error> {
+    fn run_in(&self, entered: &RunFolder, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
         if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
-            observe(Happening::Note(format!("{} holds no checkpoint: the run begins at its first epoch", self.folder.display())));
+            observe(RunEvent::Note(format!("{} holds no checkpoint: the run begins at its first epoch", self.folder.display())));
         }
-        observe(Happening::Stage("reading the dataset"));
+        observe(RunEvent::Stage("reading the dataset"));
         let table = Table::read(&self.dataset)?;
-        let description = Description::new(&self.plan, &self.dataset, &table);
-        let before = if entered.resumes { Some(Description::read(&self.folder)?) } else { None };
+        let description = RunManifest::new(&self.plan, &self.dataset, &table);
+        let before = if entered.resumes { Some(RunManifest::read(&self.folder)?) } else { None };
         before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
         let ready = self.prepare(table, &device, entered.resumes, observe)?;
         self.begin(entered, description, before.as_ref(), &ready)?;
         let Ready { dataset, rows, faults, .. } = ready;
-        observe(Happening::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
+        observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
         let spec = self.spec(&dataset, &rows.train)?;
         let (model, progress, ending) = self.train(&spec, &dataset, &rows, &device, stop, observe)?;
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device);
-        observe(Happening::Stage("fitting the heads"));
-        predictor.heads = fit_heads(&predictor, &spec, &dataset, &rows)?;
+        observe(RunEvent::Stage("fitting the heads"));
+        predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
         let mut outcome = Outcome {
@@ -153,8 +153,8 @@ impl Experiment {
     fn begin(
         &self,
         entered: &RunFolder,
-        description: Description,
-        before: Option<&Description>,
+        description: RunManifest,
+        before: Option<&RunManifest>,
         ready: &Ready,
     ) -> Result<(), Error> {
         let sources = Sources::new(&ready.dataset, ready.encoders.clone(), &ready.media);
@@ -165,35 +165,36 @@ impl Experiment {
             return before.sources.as_ref().map_or(Ok(()), |before| sources.check(before, &self.folder));
         }
         entered.make_room()?;
-        Description { sources: Some(sources), ..description }.write(&self.folder, &ready.media)?;
+        RunManifest { sources: Some(sources), ..description }.write(&self.folder, &ready.media)?;
         Ok(write_file(&self.folder.join(CONFIG), self.plan.to_yaml().as_bytes())?)
     }
 
     /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded on the way.
-    fn prepare(&self, table: Table, device: &Device, resumes: bool, observe: &mut dyn FnMut(Happening)) -> Result<Ready, Error> {
+    fn prepare(&self, table: Table, device: &Device, resumes: bool, observe: &mut dyn FnMut(RunEvent)) -> Result<Ready, Error> {
         let (mut dataset, roles) = fitted(&self.plan, table)?;
         if resumes && let Some(file) = media_of(&self.folder)?.first_of_other_size(&dataset)? {
             return Err(replaced(&self.folder, &file));
         }
         let frozen = self.frozen_encoders(&dataset, device)?;
         let cache = self.cache.as_ref();
-        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, cache)).collect();
+        let mut ahead: Vec<Precomputed> =
+            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, cache)).collect();
         let all: Vec<usize> = (0..roles.len()).collect();
         let prepared = dataset.prepare(&all, self.plan.cache_bytes(), &mut ahead, &mut |n_done| {
             if !frozen.is_empty() {
-                observe(Happening::Encoding(n_done, all.len()));
+                observe(RunEvent::Encoding(n_done, all.len()));
             }
         })?;
         if !frozen.is_empty() {
-            observe(Happening::Encoded(prepared.n_encoded, prepared.n_cached));
+            observe(RunEvent::Encoded(prepared.n_encoded, prepared.n_cached));
         }
         if let Some(fault) = prepared.cache_fault {
-            observe(Happening::Note(format!("features are not kept for later runs: {fault}")));
+            observe(RunEvent::Note(format!("features are not kept for later runs: {fault}")));
         }
         let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
         let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
         if rows.train.is_empty() {
-            return Err(Error::Unfit("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
+            return Err(Error::Incompatible("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
         }
         let name = |input: usize| self.plan.config.input_features[input].name().to_owned();
         let encoders = frozen.iter().map(|(input, encoder)| (name(*input), hexadecimal(&encoder.key()))).collect();
@@ -222,7 +223,7 @@ impl Experiment {
         rows: &Rows,
         device: &Device,
         stop: &AtomicBool,
-        observe: &mut dyn FnMut(Happening),
+        observe: &mut dyn FnMut(RunEvent),
     ) -> Result<(Model, Progress, Ending), Error> {
         let config = &self.plan.config;
         let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
@@ -254,7 +255,7 @@ impl Experiment {
                 .map(Some)
                 .map_err(|error| TrainError::Validation(error.to_string()))
         };
-        train(&training, &mut validate, &mut |event| observe(Happening::Training(event)))
+        train(&training, &mut validate, &mut |event| observe(RunEvent::Training(event)))
             .map_err(|error| explained(error, dataset, &rows.train))
     }
 
@@ -264,7 +265,7 @@ impl Experiment {
             plan: self.plan.clone(),
             inputs: inputs.to_vec(),
             outputs: outputs.to_vec(),
-            heads: spec.outputs.iter().map(|output| Head::plain(&output.decoder, output.width)).collect(),
+            postprocessors: spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect(),
             decodings: decodings(&self.plan, outputs),
             model,
             device,
@@ -303,20 +304,20 @@ impl Experiment {
         rows: &Rows,
         progress: &Progress,
         outcome: &Outcome,
-        observe: &mut dyn FnMut(Happening),
+        observe: &mut dyn FnMut(RunEvent),
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
         let (name, measured_rows) = [("test", &rows.test), ("validation", &rows.validation), ("train", &rows.train)]
             .into_iter()
             .find(|(_, rows)| !rows.is_empty())
             .unwrap_or(("train", &rows.train));
-        observe(Happening::Stage("measuring"));
+        observe(RunEvent::Stage("measuring"));
         let scored = predictor.score(dataset, measured_rows)?;
         let statistics: BTreeMap<String, BTreeMap<String, f64>> =
             predictor.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
         self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
         let parts = parts(&predictor.inputs);
-        let subsets: Vec<Subset> = subsets(predictor, dataset, measured_rows, &parts)?;
-        observe(Happening::Stage("writing predictions and report"));
+        let ablation: Vec<Ablated> = ablation(predictor, dataset, measured_rows, &parts)?;
+        observe(RunEvent::Stage("writing predictions and report"));
         self.write_predictions(predictor, dataset, measured_rows)?;
         let measured = Measured {
             split: name,
@@ -324,7 +325,7 @@ impl Experiment {
             scored: &scored,
             statistics: &statistics,
             parts: &parts,
-            subsets: &subsets,
+            ablation: &ablation,
             history: &progress.history,
         };
         write_report(&self.folder.join(REPORT), self, predictor, dataset, &measured, outcome)?;
@@ -397,21 +398,26 @@ fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Er
 /// The mean loss of a batch, without dropout.
 fn mean_loss(predictor: &Predictor, spec: &ModelSpec, fused: &Fused, batch: &Batch) -> f64 {
     let targets = predictor.targets(batch);
-    let loss = in_pool(|| spec.loss(&predictor.model, &predictor.model.decode(fused, Some(&targets)), &targets));
+    let loss = on_worker_pool(|| spec.loss(&predictor.model, &predictor.model.decode(fused, Some(&targets)), &targets));
     f64::from(loss.into_scalar::<f32>())
 }
 
 /// The heads that are fitted after training, on the fused vectors of rows that have the target.
-fn fit_heads(predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &Rows) -> Result<Vec<Head>, Error> {
+fn fit_postprocessors(
+    predictor: &Predictor,
+    spec: &ModelSpec,
+    dataset: &Dataset,
+    rows: &Rows,
+) -> Result<Vec<Postprocessor>, Error> {
     let fit = |(at, output): (usize, &mbm_model::OutputSpec)| {
         let calibration = predictor.plan.config.output_features[at].calibration();
-        let rows = match Head::fitted_on(&output.decoder, calibration) {
+        let rows = match Postprocessor::fitted_on(&output.decoder, calibration) {
             FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => &rows.validation,
-            FittedOn::Nothing | FittedOn::ValidationAlone => return Ok(Head::plain(&output.decoder, output.width)),
+            FittedOn::Nothing | FittedOn::ValidationAlone => return Ok(Postprocessor::plain(&output.decoder, output.width)),
             FittedOn::Train | FittedOn::Validation => &rows.train,
         };
         let examples = examples(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), at)?;
-        Head::fit(&output.name, &output.decoder, &examples, output.width)
+        Postprocessor::fit(&output.name, &output.decoder, &examples, output.width)
     };
     spec.outputs.iter().enumerate().map(fit).collect()
 }
@@ -420,7 +426,7 @@ fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: us
     let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
     let loading = Loading::plain(dataset, rows, predictor.batch_size());
     load::<Error>(&loading, |_, batch| {
-        let forward = in_pool(|| predictor.model.forward(&batch, None, &predictor.device));
+        let forward = on_worker_pool(|| predictor.model.forward(&batch, None, &predictor.device));
         let [n_rows, width] = forward.fused.pooled.dims();
         let fused = to_vec(forward.fused.pooled);
         let scores = to_vec(forward.logits[output].clone());

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use mbm_data::{Ahead, Cell, Dataset, FaultReport, FeatureCache, Field, Prepared, Preprocessor, Table};
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Field, Precomputed, Prepared, Preprocessor, Table};
 use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ pub enum VectorSource<'a> {
 pub struct Indexed {
     /// Rows that are in the index now.
     pub n_rows: usize,
-    /// Rows with the same picture, text or sound as one before them.
+    /// Rows with the same image, text or sound as one before them.
     pub n_repeated: usize,
     /// Rows without a vector.
     pub n_absent: usize,
@@ -119,7 +119,7 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
     };
     let filling = Filling::new(rows)?;
     if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
-        return Err(Error::Unfit(format!("{store}: made with another model; vectors of two models cannot be compared")));
+        return Err(Error::Incompatible(format!("{store}: made with another model; vectors of two models cannot be compared")));
     }
     filling.add_to(addition, observe)
 }
@@ -127,7 +127,7 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
 impl Origin {
     /// What an index says of its vectors.
     pub(crate) fn of(value: &serde_json::Value) -> Result<Self, Error> {
-        let unknown = |error| Error::Unfit(format!("the index does not say where its vectors come from: {error}"));
+        let unknown = |error| Error::Incompatible(format!("the index does not say where its vectors come from: {error}"));
         serde_json::from_value(value.clone()).map_err(unknown)
     }
 }
@@ -140,7 +140,7 @@ struct Filling<'a> {
     origin: Origin,
     /// The column whose equal cells are one row.
     distinct: Option<usize>,
-    /// Columns that may hold paths of pictures or sounds.
+    /// Columns that may hold paths of images or sounds.
     media: Vec<usize>,
     cache: Option<&'a FeatureCache>,
 }
@@ -166,7 +166,7 @@ impl<'a> Filling<'a> {
         let column = table.require(name)?;
         let width = |row: usize| table.row(row).ok().and_then(|row| vector_of(&row[column])).map(|vector| vector.len());
         let width = (0..table.n_rows()).find_map(width);
-        let width = width.ok_or_else(|| Error::Unfit(format!("column '{name}' holds no vector")))?;
+        let width = width.ok_or_else(|| Error::Incompatible(format!("column '{name}' holds no vector")))?;
         let origin = Origin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
         let source = Source::Column(column);
@@ -186,7 +186,7 @@ impl<'a> Filling<'a> {
             input: tower.input.clone(),
             folder: absolute(&table.folder)?,
         };
-        let dataset = predictor.reading(table, &tower.input.into_iter().collect::<Vec<_>>())?;
+        let dataset = predictor.encoder_output(table, &tower.input.into_iter().collect::<Vec<_>>())?;
         let source = Source::Model(predictor, at);
         Ok(Self { dataset, source, width: tower.width, origin, distinct, media, cache: None })
     }
@@ -210,7 +210,8 @@ impl<'a> Filling<'a> {
             Source::Model(predictor, _) => predictor.frozen_encoders()?,
             Source::Column(_) => Vec::new(),
         };
-        let mut ahead: Vec<Ahead> = frozen.iter().map(|(input, encoder)| Ahead::new(*input, encoder, self.cache)).collect();
+        let mut ahead: Vec<Precomputed> =
+            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, self.cache)).collect();
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
             for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut prepared)?) {
                 let Some(vector) = vector else {
@@ -228,7 +229,7 @@ impl<'a> Filling<'a> {
         Ok(indexed)
     }
 
-    /// The first row of each picture, text or sound.
+    /// The first row of each image, text or sound.
     fn distinct_rows(&self, indexed: &mut Indexed) -> Result<Vec<usize>, Error> {
         let table = &self.dataset.table;
         let (mut seen, mut rows) = (HashSet::new(), Vec::new());
@@ -243,7 +244,12 @@ impl<'a> Filling<'a> {
         Ok(rows)
     }
 
-    fn vectors(&self, rows: &[usize], ahead: &mut [Ahead], prepared: &mut Prepared) -> Result<Vec<Option<Vec<f32>>>, Error> {
+    fn vectors(
+        &self,
+        rows: &[usize],
+        ahead: &mut [Precomputed],
+        prepared: &mut Prepared,
+    ) -> Result<Vec<Option<Vec<f32>>>, Error> {
         match self.source {
             Source::Model(predictor, tower) => {
                 let vectors = predictor.embed(&self.dataset, rows, ahead, prepared)?;
@@ -267,7 +273,7 @@ fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result
     };
     towers.iter().position(is_asked).ok_or_else(|| {
         let names = towers.iter().filter_map(|tower| tower.input.as_deref()).collect::<Vec<_>>().join(", ");
-        Error::Unfit(match input {
+        Error::Incompatible(match input {
             Some(input) => format!("'{input}' is not aligned by the model; there are: {names}"),
             None => format!("the table has none of the aligned inputs: {names}"),
         })

@@ -26,7 +26,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
             Inferred::Codes => inputs.push(feature(column, "number")),
             Inferred::Feature(kind) => inputs.push(feature(column, kind)),
             Inferred::Ignored(reason) if is_target => {
-                return Err(Error::Unfit(format!("the column '{column}' cannot be a target: {reason}")));
+                return Err(Error::Incompatible(format!("the column '{column}' cannot be a target: {reason}")));
             }
             Inferred::Split => split = Some(column.clone()),
             Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is left out: {reason}")),
@@ -38,7 +38,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
     let plan = Plan::from_node(&map(config))
-        .map_err(|problems| Error::Config { file: "the config inferred from the dataset".to_owned(), problems })?;
+        .map_err(|diagnostics| Error::Config { file: "the config inferred from the dataset".to_owned(), diagnostics })?;
     Ok((plan, notes))
 }
 
@@ -46,7 +46,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
 fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
     match kind {
         "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
-        other => Err(Error::Unfit(format!(
+        other => Err(Error::Incompatible(format!(
             "the column '{column}' seems to hold {other}, and a target is a number, category, binary, set, vector or text"
         ))),
     }

@@ -16,30 +16,30 @@
 //! # }
 //! ```
 
-mod adopt;
+mod ablation;
 mod bundle;
 mod compare;
 mod config;
-mod describe;
 mod embed;
 mod error;
 mod experiment;
-mod head;
 mod indexing;
 mod infer;
 mod inspect;
 mod matching;
 mod plan;
+mod postprocessor;
 mod prediction;
 mod predictor;
+mod pretrained_defaults;
 mod report;
 mod retrieval;
 mod retriever;
 mod row;
 mod run_folder;
+mod run_manifest;
 mod score;
 mod store;
-mod subsets;
 mod suspect;
 mod texts;
 mod write;
@@ -50,7 +50,7 @@ pub use compare::{Comparison, ComparisonFolder, combiner_names, compare};
 pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
 pub use embed::{Embedded, Embedding, Tower, Vectors};
 pub use error::Error;
-pub use experiment::{Experiment, Happening, Outcome};
+pub use experiment::{Experiment, Outcome, RunEvent};
 pub use indexing::{IndexRows, IndexSettings, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index};
 pub use infer::infer_config;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
@@ -61,12 +61,12 @@ pub use plan::Plan;
 pub use prediction::{Prediction, class_names, columns};
 pub use predictor::{Evaluation, GoesOn, Hear, Predictor, table_from_json};
 pub use report::gallery;
-pub use retriever::{Asked, Retriever, parse_filter};
+pub use retriever::{QueryPart, Retriever, parse_filter};
 pub use row::{Contribution, Row, Verdict};
 pub use run_folder::Start;
 pub use store::{Index, Store, remove_from_index};
 pub use write::{Column, Format, Kind, Value, Writer};
-pub use writing::{Writing, Written};
+pub use writing::{GeneratedText, GenerationSession};
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{Cause, Cell, Fault, FaultReport, Field, Payload, Preprocessor, Table, Unreadable};

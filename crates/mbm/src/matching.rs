@@ -27,7 +27,7 @@ pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Error
     };
     let needed: Vec<&str> = inputs.iter().map(|field| field.column.as_str()).collect();
     let meant: String = inputs.iter().take(N_COMPARED).filter_map(meant).collect();
-    Err(Error::Unfit(format!(
+    Err(Error::Incompatible(format!(
         "the dataset has none of the columns that the model reads: {}; it has: {}.{meant}",
         some_of(&needed),
         if table.columns.is_empty() { "none".to_owned() } else { some_of(&table.columns) }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
-use mbm_config::{Format, Node, Problem, Problems, Setting, Value, closest, excerpt, some_of};
+use mbm_config::{Diagnostic, Diagnostics, Format, Node, Setting, Value, closest, excerpt, some_of};
 use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
@@ -13,10 +13,10 @@ use mbm_model::decoder::{GeneratorNetwork, PositionKind, TextDecoder};
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
-use crate::adopt::adopt;
 use crate::config::{Config, InputFeature, OutputFeature, TextOutput};
 use crate::error::Error;
 use crate::prediction::class_names;
+use crate::pretrained_defaults::pretrained_defaults;
 use crate::retrieval::directions;
 
 /// A checked config.
@@ -33,7 +33,7 @@ impl Plan {
     /// A file that cannot be read; every mistake in it, with its line.
     pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
         let file = path.display().to_string();
-        let refused = |message: String| Error::Config { file: file.clone(), problems: Problem::at(0, "", message).into() };
+        let refused = |message: String| Error::Config { file: file.clone(), diagnostics: Diagnostic::at(0, "", message).into() };
         if is_table(path) {
             return Err(refused("this is a table; did you mean --dataset?".to_owned()));
         }
@@ -52,36 +52,36 @@ impl Plan {
     /// # Errors
     /// Every mistake, with its line.
     pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
-        let located = |problems: Problems| Error::Config { file: file.to_owned(), problems };
-        let mut node = Node::parse(text, format).map_err(|problem| located(problem.into()))?;
+        let located = |diagnostics: Diagnostics| Error::Config { file: file.to_owned(), diagnostics };
+        let mut node = Node::parse(text, format).map_err(|diagnostic| located(diagnostic.into()))?;
         if !matches!(node.value, Value::Map(_)) {
             let found = node.value.name();
             let message =
                 format!("a config is a map of keys such as input_features, found {found}; a table is named by --dataset");
-            return Err(located(Problem::at(node.line, "", message).into()));
+            return Err(located(Diagnostic::at(node.line, "", message).into()));
         }
         for pair in overrides {
-            set(&mut node, pair).map_err(|message| located(Problem::at(0, &excerpt(pair), message).into()))?;
+            set(&mut node, pair).map_err(|message| located(Diagnostic::at(0, &excerpt(pair), message).into()))?;
         }
-        let mut problems = Problems::default();
-        adopt(&mut node, &mut problems);
-        Self::checked(&node, problems).map_err(located)
+        let mut diagnostics = Diagnostics::default();
+        pretrained_defaults(&mut node, &mut diagnostics);
+        Self::checked(&node, diagnostics).map_err(located)
     }
 
     /// Checks a config that is already a tree.
     ///
     /// # Errors
     /// Every mistake, with its line.
-    pub fn from_node(node: &Node) -> Result<Self, Problems> {
-        Self::checked(node, Problems::default())
+    pub fn from_node(node: &Node) -> Result<Self, Diagnostics> {
+        Self::checked(node, Diagnostics::default())
     }
 
-    fn checked(node: &Node, mut problems: Problems) -> Result<Self, Problems> {
-        let config = Config::read(node, "", &mut problems);
+    fn checked(node: &Node, mut diagnostics: Diagnostics) -> Result<Self, Diagnostics> {
+        let config = Config::read(node, "", &mut diagnostics);
         if let Some(config) = &config {
-            Check { config, node, problems: &mut problems }.run();
+            Check { config, node, diagnostics: &mut diagnostics }.run();
         }
-        problems.unless_any(config).map(|config| Self { config })
+        diagnostics.unless_any(config).map(|config| Self { config })
     }
 
     /// The config as YAML, every default written out.
@@ -116,22 +116,24 @@ impl Plan {
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
             let suits = feature.encoder().suits(&field.preprocessor.get().shape());
-            suits.map_err(|message| Error::Unfit(format!("input '{}': {message}", feature.name())))?;
+            suits.map_err(|message| Error::Incompatible(format!("input '{}': {message}", feature.name())))?;
         }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
-                Shape::Items => feature.n_embedded(),
+                Shape::ContentIds => feature.n_embedded(),
                 Shape::Class { n_classes: 0 | 1 } => {
                     let there = some_of(&class_names(&field.preprocessor));
                     let message =
                         format!("output '{}': the training rows have one class only ({there}); two are needed", feature.name());
-                    return Err(Error::Unfit(message));
+                    return Err(Error::Incompatible(message));
                 }
                 Shape::Class { n_classes } => n_classes,
                 Shape::Vector { width } => width,
                 Shape::Number { .. } => 1,
                 Shape::Tokens { vocab_size, .. } => vocab_size,
-                other => return Err(Error::Unfit(format!("output '{}': a decoder cannot make {other:?}", feature.name()))),
+                other => {
+                    return Err(Error::Incompatible(format!("output '{}': a decoder cannot make {other:?}", feature.name())));
+                }
             };
             let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);
             let (loss, loss_weight) = feature.loss(&counts)?;
@@ -167,7 +169,7 @@ fn is_table(path: &Path) -> bool {
 /// Sets `path=value`, the value read as YAML.
 fn set(node: &mut Node, pair: &str) -> Result<(), String> {
     let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
-    let value = Node::parse(value, Format::Yaml).map_err(|problem| problem.message)?;
+    let value = Node::parse(value, Format::Yaml).map_err(|diagnostic| diagnostic.message)?;
     node.set(path, value)
 }
 
@@ -175,7 +177,7 @@ fn set(node: &mut Node, pair: &str) -> Result<(), String> {
 struct Check<'a> {
     config: &'a Config,
     node: &'a Node,
-    problems: &'a mut Problems,
+    diagnostics: &'a mut Diagnostics,
 }
 
 impl Check<'_> {
@@ -209,7 +211,7 @@ impl Check<'_> {
                 Err(_) => shown.push_str(&format!(".{part}")),
             }
         }
-        self.problems.add(line, &shown, message);
+        self.diagnostics.add(line, &shown, message);
     }
 
     fn features(&mut self) {
@@ -348,9 +350,9 @@ impl Check<'_> {
         if (own.tokenizer, own.lowercase) != (other.tokenizer, other.lowercase) {
             let message = format!(
                 "'{name}' has tokenizer: {}, lowercase: {}, and this has {}, {}; write the same in both",
-                other.tokenizer.word(),
+                other.tokenizer.as_str(),
                 other.lowercase,
-                own.tokenizer.word(),
+                own.tokenizer.as_str(),
                 own.lowercase
             );
             self.add(path, message);
@@ -361,16 +363,16 @@ impl Check<'_> {
         let config = self.config;
         let inputs = config.input_features.iter().map(|input| input.encoder().origin().check());
         let outputs = config.output_features.iter().map(|output| output.decoder().origin().check());
-        let inputs = inputs.enumerate().map(|(at, problem)| (format!("input_features.{at}.encoder"), problem));
-        let outputs = outputs.enumerate().map(|(at, problem)| (format!("output_features.{at}.decoder"), problem));
-        for (path, problem) in inputs.chain(outputs).collect::<Vec<_>>() {
-            if let Err(message) = problem {
+        let inputs = inputs.enumerate().map(|(at, diagnostic)| (format!("input_features.{at}.encoder"), diagnostic));
+        let outputs = outputs.enumerate().map(|(at, diagnostic)| (format!("output_features.{at}.decoder"), diagnostic));
+        for (path, diagnostic) in inputs.chain(outputs).collect::<Vec<_>>() {
+            if let Err(message) = diagnostic {
                 self.add(&path, message);
             }
         }
     }
 
-    /// Features of an encoder that is not trained are computed once, so nothing can change their pictures or sounds later.
+    /// Features of an encoder that is not trained are computed once, so nothing can change their images or sounds later.
     fn augmentation(&mut self) {
         for (at, input) in self.config.input_features.iter().enumerate() {
             if input.augmentation() != Augmentation::None && input.encoder().is_computed_once() {
@@ -549,7 +551,7 @@ preprocessing: {split: {type: fixed, column: split}}
 trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
 ";
 
-    fn problems(text: &str) -> String {
+    fn diagnostics(text: &str) -> String {
         Plan::read(text, Format::Yaml, &[], "config.yaml").unwrap_err().to_string()
     }
 
@@ -585,7 +587,7 @@ output_features:
   - {name: z, type: category, column: a}
 trainer: {validation_field: y, validation_metric: r3}
 ";
-        let problems = problems(text);
+        let diagnostics = diagnostics(text);
         for want in [
             "config.yaml: 5 problems",
             "line 3: input_features[0].encoder: hidden_size 100 is not a multiple",
@@ -594,13 +596,13 @@ trainer: {validation_field: y, validation_metric: r3}
             "line 8: output_features[1].name: the column 'a' is an input too",
             "line 9: trainer.validation_metric: 'r3' is no metric of a number output, did you mean 'r2'?",
         ] {
-            assert!(problems.contains(want), "{want}\n{problems}");
+            assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }
     }
 
     #[test]
     fn a_key_of_ludwig_that_is_not_here_is_named() {
         let text = DIGITS.replace("batch_size: 64", "batch_size: 64, use_mixed_precision: true");
-        assert!(problems(&text).contains("'use_mixed_precision' (Ludwig has it, mbm does not yet)"));
+        assert!(diagnostics(&text).contains("'use_mixed_precision' (Ludwig has it, mbm does not yet)"));
     }
 }

@@ -2,7 +2,7 @@
 
 use mbm_data::Preprocessor;
 
-use crate::head::Head;
+use crate::postprocessor::Postprocessor;
 use crate::write::{Column, Value};
 
 /// One output of one row.
@@ -35,13 +35,13 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`;
 /// of an embedding the cosines of each two of its inputs, `<output>_similarity_<input>_<input>`; of several texts each with its score,
 /// `<output>_predictions`, `<output>_score`, `<output>_predictions_2`, ...
-pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Head) -> Vec<Column> {
-    if let Head::Embedding { align } = head {
+pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Column> {
+    if let Postprocessor::Embedding { align } = head {
         let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
         return pairs(align.len()).map(name).collect();
     }
     let predictions = format!("{output}_predictions");
-    if let Head::Texts { n_texts: n_texts @ 2.. } = head {
+    if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = head {
         let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
         let pair = |rank: usize| {
             let ending = ending(rank);
@@ -66,7 +66,7 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Head) -> Vec<Co
 
 impl Prediction {
     /// The values of [`columns`].
-    pub fn values(&self, preprocessor: &Preprocessor, head: &Head) -> Vec<Value> {
+    pub fn values(&self, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Value> {
         let names = class_names(preprocessor);
         let number = |p: &f32| Value::Number(f64::from(*p));
         match self {
@@ -88,7 +88,7 @@ impl Prediction {
             }
             Self::Number(value) => vec![Value::Number(*value)],
             Self::Texts(texts) => {
-                let Head::Texts { n_texts } = head else { return Vec::new() };
+                let Postprocessor::Texts { n_texts } = head else { return Vec::new() };
                 let text = |at: usize| texts.get(at).map_or(Value::Null, |(text, _)| Value::Text(text.clone()));
                 let score = |at: usize| texts.get(at).map_or(Value::Null, |(_, score)| Value::Number(*score));
                 if *n_texts == 1 { vec![text(0)] } else { (0..*n_texts).flat_map(|at| [text(at), score(at)]).collect() }

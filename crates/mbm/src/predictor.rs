@@ -5,18 +5,18 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use mbm_algo::metric::Forced;
+use mbm_algo::metric::TeacherForcing;
 use mbm_data::{Batch, Cell, Dataset, Fault, FaultReport, Field, Loading, Preprocessor, Sample, Shape, Table, Unreadable, load};
 use mbm_model::decoder::Decoding;
-use mbm_model::{Fused, Model, Sequence, Target, in_pool};
+use mbm_model::{Fused, Model, Sequence, Target, on_worker_pool};
 use rayon::prelude::*;
 
 use crate::bundle::Bundle;
 use crate::config::OutputFeature;
 use crate::error::Error;
-use crate::head::Head;
 use crate::matching::check_columns;
 use crate::plan::Plan;
+use crate::postprocessor::Postprocessor;
 use crate::prediction::{Prediction, columns};
 use crate::row::{self, Row};
 use crate::score::Scored;
@@ -32,7 +32,7 @@ pub struct Predictor {
     /// Fitted outputs.
     pub outputs: Vec<Field>,
     /// One an output.
-    pub heads: Vec<Head>,
+    pub postprocessors: Vec<Postprocessor>,
     /// One an output: how its texts are searched for, where it is a text.
     pub(crate) decodings: Vec<Option<Decoding>>,
     pub(crate) model: Model,
@@ -86,11 +86,11 @@ impl Predictor {
 
     /// Searches for the texts of all outputs in another way; a text still has no more tokens than the model has places for.
     pub fn set_decoding(&mut self, change: &dyn Fn(&mut Decoding)) {
-        for ((decoding, head), field) in self.decodings.iter_mut().zip(&mut self.heads).zip(&self.outputs) {
+        for ((decoding, postprocessor), field) in self.decodings.iter_mut().zip(&mut self.postprocessors).zip(&self.outputs) {
             if let (Some(decoding), Preprocessor::TargetText(fitted)) = (decoding, &field.preprocessor) {
                 change(decoding);
                 decoding.max_length = decoding.max_length.clamp(1, fitted.max_steps);
-                *head = Head::Texts { n_texts: decoding.settings.num_return_sequences };
+                *postprocessor = Postprocessor::Texts { n_texts: decoding.settings.num_return_sequences };
             }
         }
     }
@@ -110,17 +110,17 @@ impl Predictor {
 
     /// As [`Predictor::predict_batch`], texts as far as they came when nobody wanted them any more.
     pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
-        in_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
+        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
     }
 
     /// The inputs of a batch, encoded and joined.
     pub(crate) fn fused_batch(&self, batch: &Batch) -> Fused {
-        in_pool(|| self.model.fused(batch, &self.device))
+        on_worker_pool(|| self.model.fused(batch, &self.device))
     }
 
     /// The inputs of a batch, encoded one by one.
     pub(crate) fn encode(&self, batch: &Batch) -> Vec<Sequence> {
-        in_pool(|| self.model.encode(batch, &self.device))
+        on_worker_pool(|| self.model.encode(batch, &self.device))
     }
 
     pub(crate) fn predict_fused(&self, fused: &Fused, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
@@ -129,7 +129,7 @@ impl Predictor {
 
     /// The predictions of one row, one an output.
     pub fn predict_row(&self, row: &Row, hear: &mut Hear) -> Vec<Prediction> {
-        let predictions = in_pool(|| {
+        let predictions = on_worker_pool(|| {
             let fused = self.fused_batch(&self.collate(&[row]));
             self.predict_observed(&fused, &mut |output, text| hear(output, text().as_deref()))
         });
@@ -149,8 +149,8 @@ impl Predictor {
         let ([_, width], [_, n_scores]) = (fused.pooled.dims(), logits.dims());
         let (vectors, scores) = (to_vec(fused.pooled.clone()), to_vec(logits));
         let rows = scores.chunks(n_scores).zip(vectors.chunks(width));
-        let (head, field) = (&self.heads[output], &self.outputs[output]);
-        rows.map(|(scores, fused)| head.predict(scores, fused, &field.preprocessor)).collect()
+        let (postprocessor, field) = (&self.postprocessors[output], &self.outputs[output]);
+        rows.map(|(scores, fused)| postprocessor.predict(scores, fused, &field.preprocessor)).collect()
     }
 
     /// The texts of each row with their scores, the best first.
@@ -178,12 +178,13 @@ impl Predictor {
         batch: &Batch,
         dataset: &Dataset,
     ) -> Result<(), Error> {
-        let logits = in_pool(|| self.model.decode(fused, Some(&self.targets(batch))));
+        let logits = on_worker_pool(|| self.model.decode(fused, Some(&self.targets(batch))));
         for ((output, scored), logits) in scored.iter_mut().enumerate().zip(logits) {
             match scored {
                 Scored::Texts(texts) => self.score_texts(output, texts, (fused, logits), batch, dataset)?,
                 scored => {
-                    let predictions = in_pool(|| self.predictions(output, logits, fused, &mut |_, _| ControlFlow::Continue(())));
+                    let predictions =
+                        on_worker_pool(|| self.predictions(output, logits, fused, &mut |_, _| ControlFlow::Continue(())));
                     scored.add(&predictions, &batch.targets[output], &self.outputs[output].preprocessor);
                 }
             }
@@ -204,7 +205,7 @@ impl Predictor {
         let mut new = Vec::new();
         for (at, costs) in to_vec(costs).chunks(4).enumerate().filter(|(at, _)| batch.targets[output].present[*at]) {
             let [cross_entropy, n_right, n_tokens] = [costs[1], costs[2], costs[3]].map(f64::from);
-            texts.add_costs(Forced { cross_entropy, n_tokens, n_right });
+            texts.add_costs(TeacherForcing { cross_entropy, n_tokens, n_right });
             let row_idx = batch.rows[at];
             let references = self.references(output, dataset, row_idx)?;
             if texts.add_references(dataset.items(row_idx)?, row_idx, references) {
@@ -213,7 +214,7 @@ impl Predictor {
         }
         if !new.is_empty() {
             let written =
-                in_pool(|| self.write_texts(output, &fused.select(&new), decoding, &mut |_, _| ControlFlow::Continue(())));
+                on_worker_pool(|| self.write_texts(output, &fused.select(&new), decoding, &mut |_, _| ControlFlow::Continue(())));
             texts
                 .written
                 .hypotheses
@@ -238,7 +239,7 @@ impl Predictor {
     /// No rows yet of each output.
     pub(crate) fn unscored(&self) -> Vec<Scored> {
         let inputs: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
-        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &self.heads[at], &inputs);
+        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &self.postprocessors[at], &inputs);
         let mut scored: Vec<Scored> = self.outputs.iter().enumerate().map(scored).collect();
         for (scored, feature) in scored.iter_mut().zip(&self.plan.config.output_features) {
             if let (Scored::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
@@ -287,8 +288,8 @@ impl Predictor {
 
     /// The columns that predictions are written in, `status` last.
     pub fn columns(&self) -> Vec<Column> {
-        let outputs = self.outputs.iter().zip(&self.heads);
-        let outputs = outputs.flat_map(|(field, head)| columns(&field.name, &field.preprocessor, head));
+        let outputs = self.outputs.iter().zip(&self.postprocessors);
+        let outputs = outputs.flat_map(|(field, postprocessor)| columns(&field.name, &field.preprocessor, postprocessor));
         outputs.chain([Column::text("status")]).collect()
     }
 
@@ -334,8 +335,8 @@ impl Predictor {
 
     /// The values of [`Predictor::columns`] without `status` of one row of predictions, `[outputs][rows]`; nulls if it is skipped.
     pub fn values(&self, predictions: &[Vec<Prediction>], at: usize, is_skipped: bool) -> Vec<Value> {
-        let outputs = self.outputs.iter().zip(&self.heads).zip(predictions);
-        let values = outputs.flat_map(|((field, head), rows)| rows[at].values(&field.preprocessor, head));
+        let outputs = self.outputs.iter().zip(&self.postprocessors).zip(predictions);
+        let values = outputs.flat_map(|((field, postprocessor), rows)| rows[at].values(&field.preprocessor, postprocessor));
         values.map(|value| if is_skipped { Value::Null } else { value }).collect()
     }
 
@@ -345,7 +346,7 @@ impl Predictor {
     /// A table without an output column, or without any input's; data that cannot be read; a cell that cannot be read where all have to be.
     pub fn evaluate(&self, table: Table, unreadable: Unreadable) -> Result<Evaluation, Error> {
         check_columns(&self.inputs, &table)?;
-        for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::Items) {
+        for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::ContentIds) {
             table.require(&output.column)?;
         }
         let mut dataset = Dataset::new(table, self.inputs.clone(), self.outputs.clone());
@@ -401,7 +402,9 @@ pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 pub fn table_from_json(text: &str) -> Result<Table, Error> {
     let mut objects: Vec<serde_json::Map<String, serde_json::Value>> = Vec::new();
     for object in serde_json::Deserializer::from_str(text).into_iter() {
-        objects.push(object.map_err(|error| Error::Unfit(format!("row {} is not a JSON object: {error}", objects.len() + 1)))?);
+        objects.push(
+            object.map_err(|error| Error::Incompatible(format!("row {} is not a JSON object: {error}", objects.len() + 1)))?,
+        );
     }
     let (mut names, mut known): (Vec<String>, HashSet<&str>) = (Vec::new(), HashSet::new());
     for key in objects.iter().flat_map(|object| object.keys()) {

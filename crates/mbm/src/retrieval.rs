@@ -1,4 +1,4 @@
-//! Embeddings of measured rows, each picture or text once, and the metrics of finding one by the other.
+//! Embeddings of measured rows, each image or text once, and the metrics of finding one by the other.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_picture_with_two_captions_is_one_candidate_and_each_caption_finds_it() {
+    fn a_image_with_two_captions_is_one_candidate_and_each_caption_finds_it() {
         let mut embedded = EmbeddedRows::new(&["image".into(), "caption".into()], &["caption", "image"]);
         let [x, y] = [vec![1.0, 0.0], vec![0.0, 1.0]];
         embedded.add(&[x.clone(), x.clone()], &[11, 1]);

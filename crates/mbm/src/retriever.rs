@@ -1,4 +1,4 @@
-//! Finding rows by a picture, a text, a sound, or several at once: an index of a model's vectors, and the model that it is asked through.
+//! Finding rows by an image, a text, a sound, or several at once: an index of a model's vectors, and the model that it is asked through.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::store::{Index, Store};
 
 /// Part of what is looked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Asked {
+pub struct QueryPart {
     /// The input that it is for.
     pub input: String,
     /// A text, a path, or a file's bytes.
@@ -44,16 +44,16 @@ impl Retriever {
         let index = Index::open(store)?;
         let origin = Origin::of(&index.spec().origin)?;
         let path = model.or(origin.model.as_deref()).ok_or_else(|| {
-            Error::Unfit(format!("{store}: its vectors came from a file; name the model that made them with --model-path"))
+            Error::Incompatible(format!("{store}: its vectors came from a file; name the model that made them with --model-path"))
         })?;
         if !path.exists() {
-            return Err(Error::Unfit(format!(
+            return Err(Error::Incompatible(format!(
                 "the model of the index was at {}; say with --model-path where it is now",
                 path.display()
             )));
         }
         if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
-            return Err(Error::Unfit(format!("{} is not the model that {store} was made with", path.display())));
+            return Err(Error::Incompatible(format!("{} is not the model that {store} was made with", path.display())));
         }
         Self::new(index, Arc::new(Predictor::open(path)?))
     }
@@ -67,7 +67,7 @@ impl Retriever {
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
             let message = format!("the model makes vectors of {} values, the index has {}", towers[0].width, index.spec().width);
-            return Err(Error::Unfit(message));
+            return Err(Error::Incompatible(message));
         }
         Ok(Self { index, origin, predictor })
     }
@@ -77,7 +77,7 @@ impl Retriever {
     ///
     /// # Errors
     /// A part that cannot be asked with.
-    pub fn cells(&self, asked: &[Asked]) -> Result<Vec<Vec<Cell>>, Error> {
+    pub fn cells(&self, asked: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
         let n_parts = if self.is_fused() { asked.len().max(1) } else { 1 };
         asked.chunks(n_parts).map(|parts| self.predictor.asked_cells(parts)).collect()
     }
@@ -92,18 +92,18 @@ impl Retriever {
     ///
     /// # Errors
     /// Nothing asked; a part without a vector.
-    pub fn query(&self, asked: &[Asked], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
+    pub fn query(&self, asked: &[QueryPart], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
         let towers = self.predictor.towers();
         let mut sum = vec![0.0; self.index.spec().width];
         for (at, mut row) in vectors.into_iter().enumerate() {
             let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == asked[at].input));
             let weight = if self.is_fused() { 1.0 } else { asked[at].weight };
             let vector = tower.and_then(|tower| row.swap_remove(tower));
-            let vector = vector.ok_or_else(|| Error::Unfit(format!("'{}' has no vector", asked[at].input)))?;
+            let vector = vector.ok_or_else(|| Error::Incompatible(format!("'{}' has no vector", asked[at].input)))?;
             sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
         }
         if sum.iter().all(|x| *x == 0.0) || sum.iter().any(|x| !x.is_finite()) {
-            return Err(Error::Unfit("nothing to look for, or weights that are too large".to_owned()));
+            return Err(Error::Incompatible("nothing to look for, or weights that are too large".to_owned()));
         }
         Ok(sum)
     }
@@ -112,8 +112,8 @@ impl Retriever {
     ///
     /// # Errors
     /// As [`Retriever::cells`] and [`Index::search`]; a part that cannot be read.
-    pub fn search(&self, asked: &[Asked], search: Search) -> Result<Vec<Hit>, Error> {
-        let read = |cells: Vec<Cell>| self.predictor.read_asked(&cells).map_err(Error::Unfit);
+    pub fn search(&self, asked: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
+        let read = |cells: Vec<Cell>| self.predictor.read_asked(&cells).map_err(Error::Incompatible);
         let rows = self.cells(asked)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
         self.nearest(&self.query(asked, vectors)?, search)
@@ -127,22 +127,22 @@ impl Retriever {
         Ok(self.index.search(&[query.to_vec()], search)?.swap_remove(0))
     }
 
-    /// The pictures of a row, small and as data URIs, by the position of their columns; without those that cannot be read.
+    /// The images of a row, small and as data URIs, by the position of their columns; without those that cannot be read.
     pub fn thumbnails(&self, hit: &Hit) -> Vec<(usize, String)> {
         let thumbnail = |(column, max_pixels): (usize, usize)| {
             let Value::Text(path) = &hit.values[column] else { return None };
             Some((column, thumbnail_uri(&Cell::text(path), &self.origin.folder, max_pixels)?))
         };
-        self.pictures().into_iter().filter_map(thumbnail).collect()
+        self.images().into_iter().filter_map(thumbnail).collect()
     }
 
-    /// The columns that hold pictures, by position, with the most pixels that they may have.
-    pub fn pictures(&self) -> Vec<(usize, usize)> {
-        let picture = |(at, column): (usize, &Column)| {
+    /// The columns that hold images, by position, with the most pixels that they may have.
+    pub fn images(&self) -> Vec<(usize, usize)> {
+        let image = |(at, column): (usize, &Column)| {
             let field = self.predictor.inputs.iter().find(|field| field.column == column.name)?;
             if let Preprocessor::Image(fitted) = &field.preprocessor { Some((at, fitted.max_pixels)) } else { None }
         };
-        self.index.spec().columns.iter().enumerate().filter_map(picture).collect()
+        self.index.spec().columns.iter().enumerate().filter_map(image).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use mbm_data::{Batch, Cause, Cell, Column, Consequence, Fault, Field, Payload, Unreadable};
-use mbm_model::{Sequence, in_pool};
+use mbm_model::{Sequence, on_worker_pool};
 
 use crate::prediction::{Prediction, argmax};
 use crate::predictor::{GoesOn, Predictor};
@@ -44,7 +44,7 @@ const MAX_EXACT: usize = 6;
 /// `ok`, or what is absent or shortened and why; `skipped` in place of `absent` where the row gets no prediction.
 pub(crate) fn status(fields: &[Field], faults: &[Option<Fault>], is_skipped: bool) -> String {
     let faulty = || fields.iter().zip(faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?.cause)));
-    let absent = faulty().filter(|(_, cause)| cause.is_absence()).map(|(name, cause)| format!("{name} ({})", cause.word()));
+    let absent = faulty().filter(|(_, cause)| cause.is_absence()).map(|(name, cause)| format!("{name} ({})", cause.as_str()));
     let shortened = faulty().filter(|(_, cause)| !cause.is_absence()).map(|(name, _)| name.clone());
     let parts: [(&str, Vec<String>); 2] =
         [(if is_skipped { "skipped" } else { "absent" }, absent.collect()), ("shortened", shortened.collect())];
@@ -80,7 +80,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Every cell that is not accepted, with its input.
-    pub fn judge(&self, row: &Row, unreadable: Unreadable) -> Result<Verdict, String> {
+    pub fn verdict(&self, row: &Row, unreadable: Unreadable) -> Result<Verdict, String> {
         let (mut refused, mut is_skipped) = (Vec::new(), false);
         for (field, fault) in self.inputs.iter().zip(&row.faults) {
             let Some(fault) = fault else { continue };
@@ -141,7 +141,7 @@ impl Predictor {
             known.entry(mask.clone()).or_insert_with(|| {
                 let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
                 let inputs: Vec<Sequence> = inputs.cloned().collect();
-                in_pool(|| self.predict_fused(&self.model.fuse(inputs), goes_on))
+                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), goes_on))
             });
         }
         let share = |row: usize, input: usize, output: usize| {

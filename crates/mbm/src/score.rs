@@ -7,7 +7,7 @@ use mbm_algo::metric::{
 };
 use mbm_data::{Column, Preprocessor, Values};
 
-use crate::head::Head;
+use crate::postprocessor::Postprocessor;
 use crate::prediction::Prediction;
 use crate::retrieval::EmbeddedRows;
 use crate::texts::TextRows;
@@ -29,8 +29,8 @@ pub enum Scored {
 
 impl Scored {
     /// Nothing yet; `inputs` are the names of all inputs.
-    pub fn new(preprocessor: &Preprocessor, head: &Head, inputs: &[&str]) -> Self {
-        if let Head::Embedding { align } = head {
+    pub fn new(preprocessor: &Preprocessor, head: &Postprocessor, inputs: &[&str]) -> Self {
+        if let Postprocessor::Embedding { align } = head {
             return Self::Embeddings(EmbeddedRows::new(align, inputs));
         }
         match preprocessor {
@@ -79,7 +79,7 @@ impl Scored {
                     }
                 }
             }
-            (Self::Embeddings(scored), Values::Items(items)) => {
+            (Self::Embeddings(scored), Values::ContentIds(items)) => {
                 for (prediction, items) in present.zip(items) {
                     let Prediction::Embeddings(vectors) = prediction else { continue };
                     scored.add(vectors, items);

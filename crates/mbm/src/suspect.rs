@@ -5,7 +5,7 @@ use mbm_train::TrainError;
 
 use crate::error::Error;
 
-/// A value that is further from the others than this, in their deviations, is looked at. Values of a normal distribution lie within ten
+/// A value that is further from the others than this, in their standard deviations, is looked at. Values of a normal distribution lie within ten
 /// whatever their number, and a million squared is far from what 32 bits hold, so nothing nearer makes a loss infinite.
 const FAR: f32 = 1e6;
 
@@ -28,7 +28,7 @@ pub(crate) fn explained(error: TrainError, dataset: &Dataset, rows: &[usize]) ->
     match suspects(dataset, rows) {
         Ok(found) if !found.is_empty() => {
             let message = described(&found, dataset).unwrap_or_default();
-            Error::Unfit(format!("the loss is {loss} at epoch {epoch}, step {step}: {message}"))
+            Error::Incompatible(format!("the loss is {loss} at epoch {epoch}, step {step}: {message}"))
         }
         _ => error.into(),
     }
@@ -63,7 +63,7 @@ fn farthest(payload: &Payload) -> Option<f32> {
     let values = match payload {
         Payload::Vector(values) => values,
         Payload::Frames(frames) | Payload::Encoded(frames) => &frames.data,
-        Payload::Image(_) | Payload::Tokens(_) | Payload::Class(_) | Payload::Items(_) | Payload::Missing => return None,
+        Payload::Image(_) | Payload::Tokens(_) | Payload::Class(_) | Payload::ContentIds(_) | Payload::Missing => return None,
     };
     values.iter().copied().filter(|value| !value.is_finite() || value.abs() > FAR).max_by(|a, b| a.abs().total_cmp(&b.abs()))
 }
@@ -87,7 +87,7 @@ fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> 
         _ => "correct or empty the cell, or bring its values to a range around 0",
     };
     Ok(format!(
-        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, further than a million deviations from the \
+        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, further than a million standard deviations from the \
          others{others}; {remedy}",
         field.column,
         row_idx + 1
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(
             found,
             "the loss is NaN at epoch 1, step 2: column 'a', row 2, holds '1 -1e15', which the model reads as -1e15, further than a \
-             million deviations from the others (1 more columns have such cells); correct or empty the cell, or bring its values to a \
+             million standard deviations from the others (1 more columns have such cells); correct or empty the cell, or bring its values to a \
              range around 0"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use mbm_algo::metric::{Forced, Written};
+use mbm_algo::metric::{TeacherForcing, Written};
 
 /// The rows of a text output, those with the same inputs as one: their texts are all right.
 #[derive(Debug, Clone, Default)]
@@ -30,7 +30,7 @@ impl TextRows {
     }
 
     /// Adds what the tokens of a right text cost.
-    pub fn add_costs(&mut self, costs: Forced) {
+    pub fn add_costs(&mut self, costs: TeacherForcing) {
         let sum = &mut self.written.forced;
         sum.cross_entropy += costs.cross_entropy;
         sum.n_right += costs.n_right;

@@ -102,7 +102,7 @@ impl Format {
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
             Some("parquet") => Ok(Self::Parquet),
             Some("npy") => Ok(Self::Npy),
-            _ => Err(Error::Unfit(format!("{}: the name must end in .csv, .jsonl, .parquet or .npy", path.display()))),
+            _ => Err(Error::Incompatible(format!("{}: the name must end in .csv, .jsonl, .parquet or .npy", path.display()))),
         }
     }
 }
@@ -172,7 +172,7 @@ impl Writer {
             Format::Npy => {
                 let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
                     let message = format!("{}: .npy holds one column of vectors; write .parquet instead", path.display());
-                    return Err(Error::Unfit(message));
+                    return Err(Error::Incompatible(message));
                 };
                 let mut out = BufWriter::new(file);
                 out.write_all(&npy_header(0, width)).map_err(Error::io(path))?;
@@ -194,7 +194,7 @@ impl Writer {
             }
             Format::JsonLines => Out::JsonLines(sink),
             Format::Parquet | Format::Npy => {
-                return Err(Error::Unfit(format!("{format:?} cannot be written to a pipe; name a file")));
+                return Err(Error::Incompatible(format!("{format:?} cannot be written to a pipe; name a file")));
             }
         };
         Ok(Self { columns, path: path.to_path_buf(), out, aside: None })

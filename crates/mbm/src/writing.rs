@@ -1,4 +1,4 @@
-//! Texts about single cells: translations of sentences, captions of pictures, transcripts of sounds.
+//! Texts about single cells: translations of sentences, captions of images, transcripts of sounds.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use crate::predictor::Predictor;
 use crate::row::Row;
 
 /// A model that writes about one of its inputs; the others are absent.
-pub struct Writing<'a> {
+pub struct GenerationSession<'a> {
     predictor: &'a Predictor,
     input: usize,
     output: usize,
@@ -21,11 +21,11 @@ impl Predictor {
     ///
     /// # Errors
     /// A model that writes no text, or has no such input, or several.
-    pub fn writing(&self, type_name: &str) -> Result<Writing<'_>, Error> {
+    pub fn writing(&self, type_name: &str) -> Result<GenerationSession<'_>, Error> {
         let output = (0..self.outputs.len()).find(|output| self.decoding(*output).is_some());
         let output = output.ok_or_else(|| {
             let there: Vec<&str> = self.outputs.iter().map(|field| field.preprocessor.type_name()).collect();
-            Error::Unfit(format!("the model writes no text; its outputs are: {}", there.join(", ")))
+            Error::Incompatible(format!("the model writes no text; its outputs are: {}", there.join(", ")))
         })?;
         let is_asked = |input: &usize| self.inputs[*input].preprocessor.type_name() == type_name;
         let inputs: Vec<usize> = (0..self.inputs.len()).filter(is_asked).collect();
@@ -37,22 +37,22 @@ impl Predictor {
                 inputs.len(),
                 there.join(", ")
             );
-            return Err(Error::Unfit(message));
+            return Err(Error::Incompatible(message));
         };
-        Ok(Writing { predictor: self, input, output })
+        Ok(GenerationSession { predictor: self, input, output })
     }
 }
 
 /// What was written about a cell.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Written {
+pub struct GeneratedText {
     /// The texts with their scores, the best first; none for an empty cell.
     pub texts: Vec<(String, f64)>,
     /// How much of a long cell was read, if not all.
     pub shortened: Option<String>,
 }
 
-impl Written {
+impl GeneratedText {
     /// Nothing yet.
     fn about(row: &Row) -> Self {
         let shortened = row.faults.iter().flatten().find(|fault| fault.cause == Cause::Shortened);
@@ -60,19 +60,19 @@ impl Written {
     }
 }
 
-impl Writing<'_> {
+impl GenerationSession<'_> {
     /// What is written about each cell.
     ///
     /// # Errors
     /// For each cell that cannot be read, why.
-    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<Written, String>> {
+    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<GeneratedText, String>> {
         let rows: Vec<Result<Row, String>> = cells.into_iter().map(|cell| self.row(cell)).collect();
         let is_there = |at: &usize| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row));
         // Rows that are alike in length are done together.
         let mut order: Vec<usize> = (0..rows.len()).filter(is_there).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
-        let mut all: Vec<Result<Written, String>> =
-            rows.iter().map(|row| row.as_ref().map(Written::about).map_err(String::clone)).collect();
+        let mut all: Vec<Result<GeneratedText, String>> =
+            rows.iter().map(|row| row.as_ref().map(GeneratedText::about).map_err(String::clone)).collect();
         for chunk in order.chunks(self.predictor.batch_size()) {
             let side_by_side: Vec<&Row> = chunk.iter().filter_map(|at| rows[*at].as_ref().ok()).collect();
             let written = self.predictor.predict_batch(&self.predictor.collate(&side_by_side)).swap_remove(self.output);
@@ -89,9 +89,9 @@ impl Writing<'_> {
     ///
     /// # Errors
     /// Why the cell cannot be read.
-    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<Written, String> {
+    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<GeneratedText, String> {
         let row = self.row(cell)?;
-        let unwritten = Written::about(&row);
+        let unwritten = GeneratedText::about(&row);
         if self.is_empty(&row) {
             return Ok(unwritten);
         }
@@ -100,7 +100,7 @@ impl Writing<'_> {
             ControlFlow::Continue(())
         };
         match self.predictor.predict_row(&row, &mut hear).swap_remove(self.output) {
-            Prediction::Texts(texts) => Ok(Written { texts, ..unwritten }),
+            Prediction::Texts(texts) => Ok(GeneratedText { texts, ..unwritten }),
             _ => Ok(unwritten),
         }
     }

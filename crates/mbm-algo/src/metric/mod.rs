@@ -14,7 +14,7 @@ pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
 pub use regression::{REGRESSION, Regressed};
 pub use retrieval::{CHANCE, RETRIEVAL, Retrieved, Vectors};
 pub use sets::{MultiLabelled, SETS};
-pub use text::{Bleu, Forced, TEXTS, WordCut, Written, bleu, chrf, edit_distance};
+pub use text::{Bleu, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, chrf, edit_distance};
 
 /// Which way a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use crate::Matrix;
 use crate::linear_algebra::dot;
 
 /// Rows, their signs and prices of slack.
-pub(super) struct Problem<'a> {
+pub(super) struct LinearProblem<'a> {
     pub x: Matrix<'a>,
     /// 1 or -1.
     pub y: Vec<f64>,
@@ -35,7 +35,7 @@ const MAX_PASSES_SHUT: usize = 100;
 const OPEN: Bounds = Bounds { highest: f64::INFINITY, lowest: f64::NEG_INFINITY };
 const NONE: Bounds = Bounds { highest: f64::NEG_INFINITY, lowest: f64::INFINITY };
 
-impl Problem<'_> {
+impl LinearProblem<'_> {
     /// Descends from multipliers between 0 and C until the projected gradients differ by less than `tolerance`.
     pub fn solve(&self, alpha: Vec<f64>, tolerance: f64) -> Solution {
         let n = self.x.n_rows();
@@ -140,7 +140,7 @@ mod tests {
             let data: Vec<f32> = points.iter().flat_map(|point| [point.0, point.1]).collect();
             let y: Vec<f64> = points.iter().map(|point| if point.2 { 1.0 } else { -1.0 }).collect();
             let n = points.len();
-            let problem = Problem { x: Matrix { data: &data, n_cols: 2 }, y, c: vec![c; n] };
+            let problem = LinearProblem { x: Matrix { data: &data, n_cols: 2 }, y, c: vec![c; n] };
             for start in [vec![0.0; n], starts[..n].iter().map(|share| share * c).collect()] {
                 let Solution { alpha, weights, intercept } = problem.solve(start, 1e-4);
                 for (i, alpha) in alpha.into_iter().enumerate() {

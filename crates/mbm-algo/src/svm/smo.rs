@@ -2,7 +2,7 @@
 //! Using Second Order Information for Training SVM"; the problem form is LIBSVM's).
 
 /// `min 1/2 a'Qa + p'a` subject to `y'a = 0` and `0 <= a_i <= c_i`, with `Q_ij = y_i y_j K_ij`.
-pub(super) struct Problem<'a> {
+pub(super) struct DualProblem<'a> {
     /// The linear term.
     pub p: Vec<f64>,
     /// Signs, +1 or -1.
@@ -24,7 +24,7 @@ pub(super) struct Solution {
 /// Keeps a flat direction from dividing by nothing.
 const TAU: f64 = 1e-12;
 
-impl Problem<'_> {
+impl DualProblem<'_> {
     /// Solves to a violation of the optimality conditions below `tolerance`, in at most `100 n + 10,000,000 / n` steps or so.
     pub fn solve(&self, tolerance: f64) -> Solution {
         let n = self.p.len();
@@ -126,7 +126,7 @@ mod tests {
             let kernel_row = |i: usize, out: &mut Vec<f32>| *out = (0..n).map(|j| kernel(i, j)).collect();
             let diagonal = |i: usize| f64::from(kernel(i, i));
             let y: Vec<f64> = points.iter().map(|point| if point.2 { 1.0 } else { -1.0 }).collect();
-            let problem = Problem { p: vec![-1.0; n], y: y.clone(), c: vec![c; n], kernel_row: &kernel_row, diagonal: &diagonal };
+            let problem = DualProblem { p: vec![-1.0; n], y: y.clone(), c: vec![c; n], kernel_row: &kernel_row, diagonal: &diagonal };
             let Solution { alpha, rho } = problem.solve(1e-3);
             prop_assert!(alpha.iter().all(|a| (0.0..=c).contains(a)), "{alpha:?}");
             prop_assert!(alpha.iter().zip(&y).map(|(a, y)| a * y).sum::<f64>().abs() < 1e-9 * c * n as f64);

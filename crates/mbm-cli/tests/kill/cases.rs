@@ -64,7 +64,7 @@ trainer: {{epochs: 3, batch_size: 12, learning_rate: 0.01, early_stop: 0, steps_
     }
 }
 
-/// Pictures and sounds of the example as files, and a table that names them, with words for the digit.
+/// Images and sounds of the example as files, and a table that names them, with words for the digit.
 fn write_digits(folder: &Path) {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/spoken-and-written-digits/digits.parquet");
     let table = Table::read(&example).unwrap();

@@ -21,7 +21,7 @@ choices! {
         Fbank = "fbank",
         /// Cepstral coefficients of the mel bands.
         Mfcc = "mfcc",
-        /// The samples themselves, each sound brought to mean 0 and deviation 1.
+        /// The samples themselves, each sound brought to mean 0 and standard deviation 1.
         Raw = "raw",
     }
 }
@@ -95,12 +95,12 @@ impl FrontEnd {
             let transformed = self.fft.process_with_scratch(&mut input, &mut spectrum, &mut scratch);
             debug_assert!(transformed.is_ok());
             let power: Vec<f32> = spectrum.iter().map(|bin| bin.norm_sqr()).collect();
-            self.describe(&power, &mut data);
+            self.push_features(&power, &mut data);
         }
         Frames { width: self.width(), data }
     }
 
-    fn describe(&self, power: &[f32], out: &mut Vec<f32>) {
+    fn push_features(&self, power: &[f32], out: &mut Vec<f32>) {
         if self.kind == FrontEndKind::Spectrogram {
             return out.extend(power.iter().map(|value| (value + FLOOR).ln()));
         }
@@ -202,7 +202,7 @@ mod tests {
         for kind in [FrontEndKind::Spectrogram, FrontEndKind::Fbank, FrontEndKind::Mfcc] {
             let front_end =
                 FrontEnd::new(kind, size("rate"), size("window"), size("shift"), size("n_bands"), size("n_coefficients"));
-            let want: Vec<f32> = golden[kind.word()].as_array().unwrap().iter().flat_map(floats).collect();
+            let want: Vec<f32> = golden[kind.as_str()].as_array().unwrap().iter().flat_map(floats).collect();
             let got = front_end.frames(&samples).data;
             assert_eq!(got.len(), want.len(), "{kind:?}");
             // Single precision of a transform of 256 samples, in logarithms.

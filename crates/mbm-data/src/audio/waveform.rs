@@ -16,7 +16,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::vorbis;
-use crate::guard::{GAVE_UP, guarded};
+use crate::catch_panic::{GAVE_UP, guarded};
 use crate::{Cause, Fault};
 
 /// One channel of samples between -1 and 1.

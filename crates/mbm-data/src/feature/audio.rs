@@ -33,7 +33,7 @@ settings! {
     }
 }
 
-/// A fitted sound reader: `Frames [steps, width]`, each column of mean 0 and deviation 1 over the training sounds.
+/// A fitted sound reader: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training sounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedAudio {
     /// The front end.
@@ -53,13 +53,14 @@ pub struct FittedAudio {
     /// Of each column.
     pub mean: Vec<f32>,
     /// Of each column.
-    pub deviation: Vec<f32>,
+    #[serde(alias = "deviation")]
+    pub std: Vec<f32>,
 }
 
-/// The most values of one sound's frames: a gigabyte, as of the largest picture that a model reads.
+/// The most values of one sound's frames: a gigabyte, as of the largest image that a model reads.
 const MAX_VALUES: usize = 1 << 28;
 
-/// Training sounds that mean and deviation are taken from.
+/// Training sounds that mean and standard deviation are taken from.
 const N_SAMPLED: usize = 256;
 
 struct AudioFitter {
@@ -88,7 +89,7 @@ impl AudioPreprocessing {
             n_bands: self.num_filter_bands,
             n_coefficients: self.num_coefficients.min(self.num_filter_bands),
             mean: Vec::new(),
-            deviation: Vec::new(),
+            std: Vec::new(),
         }
     }
 }
@@ -131,10 +132,10 @@ impl Fitter for AudioFitter {
         let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training sound can be read{reason}"))?;
         if fitted.front_end == FrontEndKind::Raw {
             // Each sound has been brought to one level by itself.
-            (fitted.mean, fitted.deviation) = (vec![0.0], vec![1.0]);
+            (fitted.mean, fitted.std) = (vec![0.0], vec![1.0]);
         } else {
             fitted.mean = self.moments.iter().map(Moments::mean).collect();
-            fitted.deviation = self.moments.iter().map(Moments::deviation).collect();
+            fitted.std = self.moments.iter().map(Moments::std).collect();
         }
         Ok(Preprocessor::Audio(fitted))
     }
@@ -172,10 +173,7 @@ impl FittedAudio {
         wave.samples.truncate(self.max_samples());
         let mut frames = self.front_end().frames(&wave.samples);
         for frame in frames.data.chunks_mut(frames.width) {
-            frame
-                .iter_mut()
-                .zip(self.mean.iter().zip(&self.deviation))
-                .for_each(|(value, (mean, deviation))| *value = (*value - mean) / deviation);
+            frame.iter_mut().zip(self.mean.iter().zip(&self.std)).for_each(|(value, (mean, std))| *value = (*value - mean) / std);
         }
         Ok(frames)
     }
@@ -205,7 +203,7 @@ impl Preprocess for FittedAudio {
         ensure((0.0..=3600.0).contains(&self.max_seconds), "the length limit")?;
         ensure((2..=512).contains(&self.n_bands) && (1..=self.n_bands).contains(&self.n_coefficients), "the number of bands")?;
         self.check_size(self.mean.len())?;
-        ensure(are_moments(&self.mean, &self.deviation, self.front_end().width()), "the mean or deviation")
+        ensure(are_moments(&self.mean, &self.std, self.front_end().width()), "the mean or standard deviation")
     }
 }
 

@@ -20,7 +20,7 @@ settings! {
     }
 }
 
-/// A fitted date reader: `Vector [11]`, the years since the mean in deviations, then sine and cosine of the month, the day of the
+/// A fitted date reader: `Vector [11]`, the years since the mean in standard deviations, then sine and cosine of the month, the day of the
 /// month, the weekday, the day of the year and the time of day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedDate {
@@ -29,7 +29,8 @@ pub struct FittedDate {
     /// Mean year of the training rows.
     pub mean_year: f32,
     /// Deviation of the year.
-    pub year_deviation: f32,
+    #[serde(alias = "year_deviation")]
+    pub year_std: f32,
 }
 
 struct DateFitter {
@@ -75,11 +76,7 @@ impl Fitter for DateFitter {
         if !self.any {
             return Err("no training cell holds a date".to_owned());
         }
-        Ok(Preprocessor::Date(FittedDate {
-            format: self.format,
-            mean_year: self.years.mean(),
-            year_deviation: self.years.deviation(),
-        }))
+        Ok(Preprocessor::Date(FittedDate { format: self.format, mean_year: self.years.mean(), year_std: self.years.std() }))
     }
 }
 
@@ -95,7 +92,7 @@ impl Preprocess for FittedDate {
             date.ordinal0() as f32 / 366.0,
             date.num_seconds_from_midnight() as f32 / 86_400.0,
         ];
-        let year = (date.year() as f32 - self.mean_year) / self.year_deviation;
+        let year = (date.year() as f32 - self.mean_year) / self.year_std;
         let waves = cycles.into_iter().flat_map(|phase| [(TAU * phase).sin(), (TAU * phase).cos()]);
         Ok(Payload::Vector(std::iter::once(year).chain(waves).collect()))
     }
@@ -105,7 +102,7 @@ impl Preprocess for FittedDate {
     }
 
     fn check(&self) -> Result<(), String> {
-        ensure(are_moments(&[self.mean_year], &[self.year_deviation], 1), "the mean or deviation")
+        ensure(are_moments(&[self.mean_year], &[self.year_std], 1), "the mean or standard deviation")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an embedding is trained on: which rows have the same picture, the same text, the same sound.
+//! What an embedding is trained on: which rows have the same image, the same text, the same sound.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ settings! {
     }
 }
 
-/// Tells the cells of the inputs apart: `Items [inputs]`.
+/// Tells the cells of the inputs apart: `ContentIds [inputs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FittedEmbedding {}
 
@@ -48,7 +48,7 @@ impl Fitter for EmbeddingFitter {
 pub(crate) fn items<'a>(cells: impl Iterator<Item = Option<&'a Cell>>) -> Result<Payload, Fault> {
     let items: Vec<u64> = cells.map(|cell| cell.map_or(0, Cell::item)).collect();
     let n_present = items.iter().filter(|item| **item != 0).count();
-    if n_present < 2 { Err(Fault::new(Cause::Empty, "")) } else { Ok(Payload::Items(items)) }
+    if n_present < 2 { Err(Fault::new(Cause::Empty, "")) } else { Ok(Payload::ContentIds(items)) }
 }
 
 impl Preprocess for FittedEmbedding {
@@ -58,7 +58,7 @@ impl Preprocess for FittedEmbedding {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Items
+        Shape::ContentIds
     }
 
     fn check(&self) -> Result<(), String> {
@@ -76,7 +76,9 @@ mod tests {
             let cells = [Cell::text(image), Cell::text(caption)];
             items(cells.iter().map(Some))
         };
-        let (Ok(Payload::Items(a)), Ok(Payload::Items(b))) = (row("1.png", "a dog"), row("1.png", "a cat")) else { panic!() };
+        let (Ok(Payload::ContentIds(a)), Ok(Payload::ContentIds(b))) = (row("1.png", "a dog"), row("1.png", "a cat")) else {
+            panic!()
+        };
         assert_eq!((a[0] == b[0], a[1] == b[1], a[0] == a[1]), (true, false, false));
         assert!(row("1.png", "").is_err());
     }

@@ -18,7 +18,7 @@ use tokenizers::{
     Tokenizer as HfTokenizer, TruncationParams,
 };
 
-use crate::guard::guarded;
+use crate::catch_panic::guarded;
 
 /// Bytes of a `tokenizer.json`, at most; that of Gemma, among the largest, has 33 MiB.
 const MAX_BYTES: usize = 256 << 20;

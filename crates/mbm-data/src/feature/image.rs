@@ -1,4 +1,4 @@
-//! Pictures, brought to one size and number of channels.
+//! Images, brought to one size and number of channels.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use crate::{Cause, Cell, Fault, Payload};
 choices! {
     /// How pixel values are centred and scaled.
     pub enum Standardization {
-        /// By mean and deviation of the training pictures.
+        /// By mean and standard deviation of the training images.
         Dataset = "dataset",
         /// By those of ImageNet.
         Imagenet1k = "imagenet1k",
-        /// By those of CLIP's pictures.
+        /// By those of CLIP's images.
         Clip = "clip",
         /// To -1 to 1.
         Inception = "inception",
@@ -28,29 +28,29 @@ choices! {
 }
 
 settings! {
-    /// How pictures are read.
+    /// How images are read.
     pub struct ImagePreprocessing {
-        /// Rows; where not given those of the first training picture, its longer side brought down to 128.
+        /// Rows; where not given those of the first training image, its longer side brought down to 128.
         height: Option<usize> = None => 1..=4096;
         /// Columns, likewise.
         width: Option<usize> = None => 1..=4096;
-        /// 1 (grey) or 3; as the first training picture where not given.
+        /// 1 (grey) or 3; as the first training image where not given.
         num_channels: Option<usize> = None => 1..=3;
-        /// Pixels that the shorter side is brought to, before the middle of height x width is cut out; where not given, pictures are
+        /// Pixels that the shorter side is brought to, before the middle of height x width is cut out; where not given, images are
         /// stretched to height x width.
         resize_shorter_side: Option<usize> = None => 1..=4096;
         /// How pixels are mixed when the size changes.
         interpolation: Interpolation = Interpolation::Bilinear;
         /// Centring and scaling.
         standardize_image: Standardization = Standardization::Dataset;
-        /// Pictures with more pixels are not decoded.
+        /// Images with more pixels are not decoded.
         max_pixels: usize = 100_000_000 => 1..=4_000_000_000;
-        /// What becomes of pictures that cannot be read.
+        /// What becomes of images that cannot be read.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted picture reader: `Image [channels, height, width]`.
+/// A fitted image reader: `Image [channels, height, width]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedImage {
     /// Rows.
@@ -68,16 +68,17 @@ pub struct FittedImage {
     /// Mean of each channel, of values from 0 to 1.
     pub mean: Vec<f32>,
     /// Deviation of each channel.
-    pub deviation: Vec<f32>,
-    /// The largest picture that is decoded.
+    #[serde(alias = "deviation")]
+    pub std: Vec<f32>,
+    /// The largest image that is decoded.
     pub max_pixels: usize,
 }
 
-/// Pixels along the longer side of pictures whose size no one has set.
+/// Pixels along the longer side of images whose size no one has set.
 const LONGEST_SIDE: usize = 128;
-/// Training pictures that mean and deviation are taken from.
+/// Training images that mean and standard deviation are taken from.
 const N_SAMPLED: usize = 256;
-/// Pixels of the largest picture that a model reads.
+/// Pixels of the largest image that a model reads.
 const MAX_PIXELS: usize = 1 << 28;
 
 struct ImageFitter {
@@ -105,17 +106,17 @@ impl ImagePreprocessing {
 
 impl ImageFitter {
     fn look(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
-        let picture = decode_image(&media::bytes_of(cell, folder)?, self.settings.max_pixels)?;
+        let image = decode_image(&media::bytes_of(cell, folder)?, self.settings.max_pixels)?;
         let settings = &self.settings;
         let (channels, height, width) = *self.size.get_or_insert_with(|| {
-            let channels = settings.num_channels.unwrap_or(if picture.color().has_color() { 3 } else { 1 });
-            let (height, width) = (picture.height() as usize, picture.width() as usize);
+            let channels = settings.num_channels.unwrap_or(if image.color().has_color() { 3 } else { 1 });
+            let (height, width) = (image.height() as usize, image.width() as usize);
             let shrunk = |side: usize| (side * LONGEST_SIDE / height.max(width).max(LONGEST_SIDE)).max(1);
             (channels, settings.height.unwrap_or(shrunk(height)), settings.width.unwrap_or(shrunk(width)))
         });
         let framing =
             Framing { height, width, shorter_side: settings.resize_shorter_side, interpolation: settings.interpolation };
-        let pixels = framing.pixels(&picture, channels)?;
+        let pixels = framing.pixels(&image, channels)?;
         for (moments, plane) in self.moments.iter_mut().zip(pixels.data.chunks(height * width)) {
             plane.iter().for_each(|value| moments.add(f64::from(*value) / 255.0));
         }
@@ -137,9 +138,9 @@ impl Fitter for ImageFitter {
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
         let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
-        let (channels, height, width) = self.size.ok_or_else(|| format!("no training picture can be read{reason}"))?;
+        let (channels, height, width) = self.size.ok_or_else(|| format!("no training image can be read{reason}"))?;
         let fitted = self.n_seen > 0;
-        let (mean, deviation) = match (self.settings.standardize_image, channels) {
+        let (mean, std) = match (self.settings.standardize_image, channels) {
             (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
             (Standardization::Imagenet1k, _) => (vec![0.449; channels], vec![0.226; channels]),
             (Standardization::Clip, 3) => {
@@ -151,7 +152,7 @@ impl Fitter for ImageFitter {
             (Standardization::Caffe, _) => (vec![116.0 / 255.0; channels], vec![1.0 / 255.0; channels]),
             (Standardization::Dataset, _) if fitted => (
                 self.moments[..channels].iter().map(Moments::mean).collect(),
-                self.moments[..channels].iter().map(Moments::deviation).collect(),
+                self.moments[..channels].iter().map(Moments::std).collect(),
             ),
             (Standardization::Dataset | Standardization::None, _) => (vec![0.0; channels], vec![1.0; channels]),
         };
@@ -163,7 +164,7 @@ impl Fitter for ImageFitter {
             interpolation: self.settings.interpolation,
             is_bgr: self.settings.standardize_image == Standardization::Caffe && channels == 3,
             mean,
-            deviation,
+            std,
             max_pixels: self.settings.max_pixels,
         }))
     }
@@ -181,7 +182,7 @@ impl Preprocess for FittedImage {
             shorter_side: self.shorter_side,
             interpolation: self.interpolation,
         };
-        let decoded = decode_image(&bytes, self.max_pixels).and_then(|picture| framing.pixels(&picture, self.channels));
+        let decoded = decode_image(&bytes, self.max_pixels).and_then(|image| framing.pixels(&image, self.channels));
         let ordered = decoded.map(|pixels| if self.is_bgr { pixels.reversed() } else { pixels });
         ordered.map(Payload::Image).map_err(|fault| media::named(cell, fault))
     }
@@ -199,7 +200,7 @@ impl Preprocess for FittedImage {
         ensure((1..=MAX_PIXELS).contains(&n_pixels), "the size")?;
         ensure(matches!(self.channels, 1 | 3), "the number of channels")?;
         ensure(self.shorter_side.is_none_or(|side| (1..=4096).contains(&side)), "the shorter side")?;
-        ensure(are_moments(&self.mean, &self.deviation, self.channels), "the mean or deviation")
+        ensure(are_moments(&self.mean, &self.std, self.channels), "the mean or standard deviation")
     }
 }
 
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_one_set_is_that_of_the_first_picture_but_not_large() {
+    fn a_size_that_no_one_set_is_that_of_the_first_image_but_not_large() {
         let shape = |settings: ImagePreprocessing, width, height| {
             let mut fitter = settings.fitter();
             fitter.observe(&png(width, height), Path::new(""));

@@ -73,7 +73,7 @@ pub enum Shape {
         /// The longest sequence.
         max_steps: usize,
     },
-    /// Pictures of one size.
+    /// Images of one size.
     Image {
         /// 1 or 3.
         channels: usize,
@@ -90,7 +90,7 @@ pub enum Shape {
         max_steps: usize,
     },
     /// Numbers of the inputs' cells.
-    Items,
+    ContentIds,
     /// One of several classes.
     Class {
         /// How many.
@@ -105,7 +105,7 @@ impl Shape {
         const VECTOR: usize = 512;
         match self {
             Self::Vector { width } => *width,
-            Self::Number { .. } | Self::Class { .. } | Self::Items => 1,
+            Self::Number { .. } | Self::Class { .. } | Self::ContentIds => 1,
             Self::Frames { width, max_steps } => width * max_steps,
             Self::Image { channels, height, width } => channels * height * width,
             Self::Tokens { max_steps, .. } => max_steps * VECTOR,
@@ -169,10 +169,10 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("{what} is out of bounds")) }
 }
 
-/// Whether mean and deviation of each of `width` columns can be used.
-fn are_moments(mean: &[f32], deviation: &[f32], width: usize) -> bool {
-    let usable = |(mean, deviation): (&f32, &f32)| mean.is_finite() && deviation.is_finite() && *deviation > 0.0;
-    (mean.len(), deviation.len()) == (width, width) && mean.iter().zip(deviation).all(usable)
+/// Whether mean and standard deviation of each of `width` columns can be used.
+fn are_moments(mean: &[f32], std: &[f32], width: usize) -> bool {
+    let usable = |(mean, std): (&f32, &f32)| mean.is_finite() && std.is_finite() && *std > 0.0;
+    (mean.len(), std.len()) == (width, width) && mean.iter().zip(std).all(usable)
 }
 
 macro_rules! preprocessors {
@@ -232,15 +232,15 @@ impl Moments {
     }
 
     /// The standard deviation; 1 where nothing varies, so that dividing by it is safe.
-    pub fn deviation(&self) -> f32 {
-        let deviation = (self.squares / self.n.max(1.0)).sqrt() as f32;
-        if deviation > 1e-8 { deviation } else { 1.0 }
+    pub fn std(&self) -> f32 {
+        let std = (self.squares / self.n.max(1.0)).sqrt() as f32;
+        if std > 1e-8 { std } else { 1.0 }
     }
 
-    /// Mean and standard deviation in double precision; a deviation within the rounding of the mean counts as none, and is 1.
+    /// Mean and standard deviation in double precision; a standard deviation within the rounding of the mean counts as none, and is 1.
     pub fn exact(&self) -> (f64, f64) {
-        let deviation = (self.squares / self.n.max(1.0)).sqrt();
-        (self.mean, if deviation > f64::EPSILON * self.mean.abs() { deviation } else { 1.0 })
+        let std = (self.squares / self.n.max(1.0)).sqrt();
+        (self.mean, if std > f64::EPSILON * self.mean.abs() { std } else { 1.0 })
     }
 }
 

@@ -13,11 +13,11 @@ use crate::{Cause, Cell, Fault, Payload};
 choices! {
     /// How a number is scaled.
     pub enum Normalization {
-        /// To mean 0 and deviation 1.
+        /// To mean 0 and standard deviation 1.
         Zscore = "zscore",
         /// To 0 to 1 over the training rows.
         Minmax = "minmax",
-        /// By `sign(x) ln(1 + |x|)`, then to mean 0 and deviation 1.
+        /// By `sign(x) ln(1 + |x|)`, then to mean 0 and standard deviation 1.
         Log1p = "log1p",
         /// By median and interquartile range, and squeezed between -3 and 3, so that a few wrong cells of any size change nothing.
         Robust = "robust",

@@ -23,7 +23,7 @@ settings! {
     }
 }
 
-/// A fitted series reader: `Frames [steps, width]`, each column of mean 0 and deviation 1 over the training rows.
+/// A fitted series reader: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedTimeseries {
     /// The most steps.
@@ -31,7 +31,8 @@ pub struct FittedTimeseries {
     /// Of each column.
     pub mean: Vec<f32>,
     /// Of each column.
-    pub deviation: Vec<f32>,
+    #[serde(alias = "deviation")]
+    pub std: Vec<f32>,
 }
 
 struct TimeseriesFitter {
@@ -68,7 +69,7 @@ impl Fitter for TimeseriesFitter {
         Ok(Preprocessor::Timeseries(FittedTimeseries {
             max_steps: self.longest.min(self.max_steps),
             mean: self.moments.iter().map(Moments::mean).collect(),
-            deviation: self.moments.iter().map(Moments::deviation).collect(),
+            std: self.moments.iter().map(Moments::std).collect(),
         }))
     }
 }
@@ -81,7 +82,7 @@ impl Preprocess for FittedTimeseries {
             return Err(Fault::new(Cause::Malformed, format!("steps of {} values where training had {width}", steps.width)));
         }
         let last = &steps.values[steps.len().saturating_sub(self.max_steps) * width..];
-        let scaled = |(at, value): (usize, &f64)| (*value as f32 - self.mean[at % width]) / self.deviation[at % width];
+        let scaled = |(at, value): (usize, &f64)| (*value as f32 - self.mean[at % width]) / self.std[at % width];
         Ok(Payload::Frames(Frames { width, data: last.iter().enumerate().map(scaled).collect() }))
     }
 
@@ -91,7 +92,7 @@ impl Preprocess for FittedTimeseries {
 
     fn check(&self) -> Result<(), String> {
         ensure((1..=65_536).contains(&self.max_steps), "the length limit")?;
-        ensure(!self.mean.is_empty() && are_moments(&self.mean, &self.deviation, self.mean.len()), "the mean or deviation")
+        ensure(!self.mean.is_empty() && are_moments(&self.mean, &self.std, self.mean.len()), "the mean or standard deviation")
     }
 }
 

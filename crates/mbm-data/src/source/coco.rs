@@ -1,4 +1,4 @@
-//! COCO annotations: captions give a row a caption, instances a row a picture with the set of its categories.
+//! COCO annotations: captions give a row a caption, instances a row an image with the set of its categories.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::{Cell, DataError, Row};
 
 #[derive(Deserialize)]
 struct Annotations {
-    images: Vec<Picture>,
+    images: Vec<Image>,
     annotations: Vec<Annotation>,
     #[serde(default)]
     categories: Vec<Category>,
 }
 
 #[derive(Deserialize)]
-struct Picture {
+struct Image {
     id: u64,
     file_name: String,
 }
@@ -49,7 +49,7 @@ impl Coco {
         let has_captions = annotations.annotations.iter().any(|annotation| annotation.caption.is_some());
         let target = if has_captions { "caption" } else { "categories" };
         let columns = vec!["image".to_owned(), target.to_owned()];
-        Ok(Self { folder: pictures_folder(path, &annotations), columns, annotations })
+        Ok(Self { folder: images_folder(path, &annotations), columns, annotations })
     }
 
     fn captions(&self) -> Vec<Row> {
@@ -63,14 +63,14 @@ impl Coco {
 
     fn instances(&self) -> Vec<Row> {
         let names: HashMap<u64, &str> = self.annotations.categories.iter().map(|it| (it.id, it.name.as_str())).collect();
-        let mut of_picture: HashMap<u64, BTreeMap<u64, &str>> = HashMap::new();
+        let mut of_image: HashMap<u64, BTreeMap<u64, &str>> = HashMap::new();
         for annotation in &self.annotations.annotations {
             let name = annotation.category_id.and_then(|id| names.get(&id).map(|name| (id, *name)));
-            of_picture.entry(annotation.image_id).or_default().extend(name);
+            of_image.entry(annotation.image_id).or_default().extend(name);
         }
-        let row = |picture: &Picture| {
-            let categories = of_picture.get(&picture.id).map(|found| found.values().map(|name| name.to_string()).collect());
-            vec![Cell::text(&picture.file_name), Cell::Words(categories.unwrap_or_default())]
+        let row = |image: &Image| {
+            let categories = of_image.get(&image.id).map(|found| found.values().map(|name| name.to_string()).collect());
+            vec![Cell::text(&image.file_name), Cell::Words(categories.unwrap_or_default())]
         };
         self.annotations.images.iter().map(row).collect()
     }
@@ -91,14 +91,14 @@ impl Source for Coco {
     }
 }
 
-/// COCO keeps `annotations/captions_val2017.json` beside `val2017/`: the folder, there or here, that holds the first picture.
-fn pictures_folder(path: &Path, annotations: &Annotations) -> PathBuf {
+/// COCO keeps `annotations/captions_val2017.json` beside `val2017/`: the folder, there or here, that holds the first image.
+fn images_folder(path: &Path, annotations: &Annotations) -> PathBuf {
     let here = parent(path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let set = stem.rsplit('_').next().unwrap_or_default();
     let candidates =
         [here.clone(), here.join(set), here.join("..").join(set), here.join("../images").join(set), here.join("images")];
-    let first = annotations.images.first().map(|picture| picture.file_name.clone()).unwrap_or_default();
+    let first = annotations.images.first().map(|image| image.file_name.clone()).unwrap_or_default();
     candidates.into_iter().find(|folder| folder.join(&first).is_file()).unwrap_or(here)
 }
 

@@ -1,4 +1,4 @@
-//! MNIST's idx files, plain or gzip: pictures, with the labels beside them if their file is there.
+//! MNIST's idx files, plain or gzip: images, with the labels beside them if their file is there.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -42,9 +42,9 @@ impl Source for Idx {
         let mut pixels = vec![0; n_pixels];
         for _ in 0..n_images {
             read_exact(&self.path, &mut file, &mut pixels)?;
-            let picture = [format!("P5 {width} {height} 255\n").as_bytes(), &pixels].concat();
+            let image = [format!("P5 {width} {height} 255\n").as_bytes(), &pixels].concat();
             let label = labels.as_mut().map(Labels::next).transpose()?;
-            sink(std::iter::once(Cell::Bytes(picture)).chain(label).collect())?;
+            sink(std::iter::once(Cell::Bytes(image)).chain(label).collect())?;
         }
         Ok(())
     }

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn coco_captions_give_a_row_a_caption_and_instances_a_row_a_picture() {
+    fn coco_captions_give_a_row_a_caption_and_instances_a_row_a_image() {
         let captions = br#"{"images": [{"id": 1, "file_name": "x.jpg"}], "annotations": [{"image_id": 1, "caption": "A dog."}, {"image_id": 1, "caption": "Dog"}]}"#;
         let table_of_captions = table("captions_val2017.json", captions).unwrap();
         assert_eq!(table_of_captions.columns, ["image", "caption"]);

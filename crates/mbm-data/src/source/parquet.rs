@@ -11,7 +11,7 @@ use super::deltas::{self, Levels};
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::guard::{GAVE_UP, guarded};
+use crate::catch_panic::{GAVE_UP, guarded};
 use crate::{Cell, DataError, Row};
 
 /// The most bytes of cells that a byte of the file may become, and bytes that every file may become: a word of a dictionary stands there

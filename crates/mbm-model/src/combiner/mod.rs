@@ -29,7 +29,7 @@ pub use low_rank_tensor::{LowRankTensor, LowRankTensorSettings};
 pub use tensor::{TensorFusion, TensorSettings};
 pub use transformer::{TransformerCombiner, TransformerCombinerSettings};
 
-use crate::encoder::Reading;
+use crate::encoder::EncoderOutput;
 use crate::{Fused, Sequence};
 
 /// Joins the inputs.
@@ -72,7 +72,7 @@ tagged! {
 
 /// What a combiner offers a generator to attend to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offering {
+pub enum AttentionContext {
     /// Steps that have seen each other.
     Fused,
     /// The inputs' own steps: the fused vector holds nothing beside them.
@@ -88,16 +88,16 @@ pub struct Inputs<'a> {
     /// The widths of their steps.
     pub widths: &'a [usize],
     /// What a generator attends to.
-    pub offering: Offering,
+    pub attention_context: AttentionContext,
     /// Where parameters live.
     pub device: &'a Device,
 }
 
 impl CombinerSettings {
     /// What this combiner reads of its inputs.
-    pub fn reading(&self) -> Reading {
+    pub fn encoder_output(&self) -> EncoderOutput {
         match self {
-            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => Reading::Steps,
+            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => EncoderOutput::Steps,
             Self::Concat(_)
             | Self::Gated(_)
             | Self::Bilinear(_)
@@ -105,15 +105,15 @@ impl CombinerSettings {
             | Self::LowRankTensor(_)
             | Self::Film(_)
             | Self::Late(_)
-            | Self::ProductOfExperts(_) => Reading::Summary,
+            | Self::ProductOfExperts(_) => EncoderOutput::Summary,
         }
     }
 
     /// What a generator attends to.
-    pub fn offering(&self) -> Offering {
+    pub fn attention_context(&self) -> AttentionContext {
         match self {
-            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => Offering::Fused,
-            Self::Concat(it) if it.num_fc_layers == 0 => Offering::Inputs,
+            Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => AttentionContext::Fused,
+            Self::Concat(it) if it.num_fc_layers == 0 => AttentionContext::Inputs,
             Self::Concat(_)
             | Self::Gated(_)
             | Self::Bilinear(_)
@@ -121,7 +121,7 @@ impl CombinerSettings {
             | Self::LowRankTensor(_)
             | Self::Film(_)
             | Self::Late(_)
-            | Self::ProductOfExperts(_) => Offering::InputsAndPooled,
+            | Self::ProductOfExperts(_) => AttentionContext::InputsAndPooled,
         }
     }
 
@@ -157,7 +157,7 @@ fn project(layers: &[Linear], inputs: &[Sequence]) -> Vec<Tensor<2>> {
 
 #[cfg(test)]
 mod tests {
-    use mbm_config::{Format, Node, Problems, Setting};
+    use mbm_config::{Diagnostics, Format, Node, Setting};
     use mbm_data::Shape;
 
     use super::*;
@@ -169,7 +169,7 @@ mod tests {
         let embed = TextEncoder::read(
             &Node::parse("{type: embed, embedding_size: 8}", Format::Yaml).unwrap(),
             "",
-            &mut Problems::default(),
+            &mut Diagnostics::default(),
         );
         let text = (EncoderSettings::Text(embed.unwrap()), Shape::Tokens { vocab_size: 12, max_steps: 4 });
         [vector.clone(), text, vector].into_iter().take(n).collect()
@@ -185,7 +185,7 @@ mod tests {
                 _ => "output_size: 16",
             };
             let node = Node::parse(&format!("{{type: {name}, {sizes}}}"), Format::Yaml).unwrap();
-            let settings = CombinerSettings::read(&node, "", &mut Problems::default()).unwrap();
+            let settings = CombinerSettings::read(&node, "", &mut Diagnostics::default()).unwrap();
             for n_inputs in 1..=3 {
                 // A single input leaves late fusion one share, and an attention to nobody else: their gradients are nil.
                 if n_inputs > 1 {

@@ -1,6 +1,6 @@
 //! Losses of embeddings: rows of one pair near each other, rows of different items apart.
 //!
-//! Two rows that share an item in either of two inputs (one picture with several captions, one caption of several pictures) are never
+//! Two rows that share an item in either of two inputs (one image with several captions, one caption of several images) are never
 //! negatives of each other.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation};

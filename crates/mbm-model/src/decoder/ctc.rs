@@ -12,7 +12,7 @@ use mbm_config::settings;
 use rayon::prelude::*;
 
 use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SPECIAL, costs};
-use super::{Author, Decode, Observe};
+use super::{Decode, Observe, TextGenerator};
 use crate::combiner::Inputs;
 use crate::layer::linear;
 use crate::{Fused, Target, TargetTokens};
@@ -102,12 +102,12 @@ impl Decode for Ctc {
         })
     }
 
-    fn author(&self) -> Option<&dyn Author> {
+    fn text_generator(&self) -> Option<&dyn TextGenerator> {
         Some(self)
     }
 }
 
-impl Author for Ctc {
+impl TextGenerator for Ctc {
     fn write(&self, fused: &Fused, decoding: &Decoding, _observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let (log_p, lengths) = self.log_probabilities(fused);
         let [_, steps, vocabulary] = log_p.dims();

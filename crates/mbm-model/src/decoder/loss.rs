@@ -62,7 +62,7 @@ settings! {
     pub struct HuberSettings {
         /// Relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// In deviations of the target.
+        /// In standard deviations of the target.
         delta: f64 = 1.0 => 1e-6..=1e6;
     }
 }

@@ -52,7 +52,7 @@ pub trait Decode {
     }
 
     /// What writes, of a decoder of texts.
-    fn author(&self) -> Option<&dyn Author> {
+    fn text_generator(&self) -> Option<&dyn TextGenerator> {
         None
     }
 }
@@ -62,7 +62,7 @@ pub trait Decode {
 pub type Observe<'a> = dyn FnMut(&[(usize, &[u32])]) -> ControlFlow<()> + 'a;
 
 /// Writes texts.
-pub trait Author {
+pub trait TextGenerator {
     /// The texts of each row, the best first, as tokens without their end, as far as they came where `observe` ended the search.
     fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>>;
 
@@ -140,7 +140,7 @@ mbm_config::settings! {
     pub struct ExactSvrSettings {
         /// The price of an error beyond epsilon.
         c: f64 = 1.0 => 1e-6..=1e6;
-        /// The error that costs nothing, in deviations of the target.
+        /// The error that costs nothing, in standard deviations of the target.
         epsilon: f64 = 0.1 => 0.0..=10.0;
         /// The kernel.
         kernel: SvmKernel = SvmKernel::Rbf;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input, grid};
+use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
@@ -59,7 +59,7 @@ fn rounded(channels: f64) -> usize {
 }
 
 impl MobileNetSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> MobileNet {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> MobileNet {
         let Shape::Image { channels, .. } = *shape else { panic!("mobilenet_v2 was given {shape:?}") };
         let scaled = |channels: usize| rounded(channels as f64 * self.width_multiplier);
         let mut from = scaled(32);
@@ -74,7 +74,7 @@ impl MobileNetSettings {
         }
         let width = rounded(1280.0 * self.width_multiplier.max(1.0));
         let head = ConvNormSpec::new([from, width], 1, 1).init(device);
-        MobileNet { stem, blocks, head, width, reduce: Reduce::choose(self.reduce_output, Reduce::Mean, reading) }
+        MobileNet { stem, blocks, head, width, reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output) }
     }
 }
 

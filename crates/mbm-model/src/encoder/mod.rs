@@ -54,7 +54,7 @@ components! {
 }
 
 tagged! {
-    /// Encoders of pictures.
+    /// Encoders of images.
     pub enum ImageEncoder: StackedCnn {
         StackedCnn(StackedCnnSettings) = "stacked_cnn",
         ResNet(ResNetSettings) = "resnet",
@@ -151,7 +151,7 @@ pub enum EncoderSettings {
 
 /// What a combiner does with an input's steps, and so what an encoder should give where its settings do not say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
+pub enum EncoderOutput {
     /// It reads one vector a row.
     Summary,
     /// It attends to the steps.
@@ -163,20 +163,20 @@ impl EncoderSettings {
     ///
     /// # Panics
     /// Settings and shape of different input types: the plan pairs them.
-    pub fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Encoder {
+    pub fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         match self {
-            Self::Image(ImageEncoder::StackedCnn(it)) => Encoder::StackedCnn(it.init(shape, reading, device)),
-            Self::Image(ImageEncoder::ResNet(it)) => Encoder::ResNet(it.init(shape, reading, device)),
-            Self::Image(ImageEncoder::MobileNet(it)) => Encoder::MobileNet(it.init(shape, reading, device)),
-            Self::Image(ImageEncoder::Vit(it)) => Encoder::Vit(it.init(shape, reading, device)),
-            Self::Image(ImageEncoder::Clip(it)) => Encoder::Vit(it.init(shape, reading, device)),
-            Self::Text(TextEncoder::Bert(it)) => Encoder::TextTransformer(it.init(shape, reading, device)),
-            Self::Text(TextEncoder::Clip(it)) => Encoder::TextTransformer(it.init(shape, reading, device)),
-            Self::Text(text) => Encoder::SequenceEncoder(sequence::init_text(text, shape, reading, device)),
-            Self::Audio(AudioEncoder::Wav2Vec2(it)) => Encoder::Wav2Vec2(it.init(shape, reading, device)),
-            Self::Audio(audio) => Encoder::SequenceEncoder(sequence::init_audio(audio, shape, reading, device)),
+            Self::Image(ImageEncoder::StackedCnn(it)) => Encoder::StackedCnn(it.init(shape, encoder_output, device)),
+            Self::Image(ImageEncoder::ResNet(it)) => Encoder::ResNet(it.init(shape, encoder_output, device)),
+            Self::Image(ImageEncoder::MobileNet(it)) => Encoder::MobileNet(it.init(shape, encoder_output, device)),
+            Self::Image(ImageEncoder::Vit(it)) => Encoder::Vit(it.init(shape, encoder_output, device)),
+            Self::Image(ImageEncoder::Clip(it)) => Encoder::Vit(it.init(shape, encoder_output, device)),
+            Self::Text(TextEncoder::Bert(it)) => Encoder::TextTransformer(it.init(shape, encoder_output, device)),
+            Self::Text(TextEncoder::Clip(it)) => Encoder::TextTransformer(it.init(shape, encoder_output, device)),
+            Self::Text(text) => Encoder::SequenceEncoder(sequence::init_text(text, shape, encoder_output, device)),
+            Self::Audio(AudioEncoder::Wav2Vec2(it)) => Encoder::Wav2Vec2(it.init(shape, encoder_output, device)),
+            Self::Audio(audio) => Encoder::SequenceEncoder(sequence::init_audio(audio, shape, encoder_output, device)),
             Self::Timeseries(TimeseriesEncoder::Dense(it)) => Encoder::FlatDense(it.init_flat(shape, device)),
-            Self::Timeseries(series) => Encoder::SequenceEncoder(sequence::init_series(series, shape, reading, device)),
+            Self::Timeseries(series) => Encoder::SequenceEncoder(sequence::init_series(series, shape, encoder_output, device)),
             Self::Number(NumberEncoder::Passthrough(_)) | Self::Vector(VectorEncoder::Passthrough(_)) => {
                 Encoder::Passthrough(vector::passthrough(shape))
             }
@@ -277,16 +277,16 @@ fn grid(maps: Tensor<4>) -> Tensor<3> {
 
 #[cfg(test)]
 mod tests {
-    use mbm_config::{Format, Node, Problems, Setting};
+    use mbm_config::{Diagnostics, Format, Node, Setting};
 
     use super::*;
     use crate::combiner::CombinerSettings;
     use crate::testing::{check, spec};
 
     fn read<T: Setting>(text: &str) -> T {
-        let mut problems = Problems::default();
-        let read = T::read(&Node::parse(text, Format::Yaml).unwrap(), "encoder", &mut problems);
-        problems.unless_any(read).unwrap()
+        let mut diagnostics = Diagnostics::default();
+        let read = T::read(&Node::parse(text, Format::Yaml).unwrap(), "encoder", &mut diagnostics);
+        diagnostics.unless_any(read).unwrap()
     }
 
     /// Passes encoders through the tests of trainable parts, the encoder twice so that absent rows occur.
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn encoders_of_pictures_learn() {
+    fn encoders_of_images_learn() {
         let shape = Shape::Image { channels: 3, height: 16, width: 16 };
         let texts = [
             "{type: stacked_cnn, num_filters: 4, output_size: 16}",
@@ -322,12 +322,12 @@ mod tests {
         for (variant, n_params) in cases {
             let settings: ImageEncoder = read(&format!("{{type: resnet, model_variant: {variant}}}"));
             let shape = Shape::Image { channels: 3, height: 32, width: 32 };
-            let encoder = EncoderSettings::Image(settings).init(&shape, Reading::Summary, &Device::flex().autodiff());
+            let encoder = EncoderSettings::Image(settings).init(&shape, EncoderOutput::Summary, &Device::flex().autodiff());
             assert_eq!(trainable(&encoder), n_params, "resnet {variant}");
         }
         let mobilenet = EncoderSettings::Image(read("mobilenet_v2")).init(
             &Shape::Image { channels: 3, height: 32, width: 32 },
-            Reading::Summary,
+            EncoderOutput::Summary,
             &Device::flex().autodiff(),
         );
         assert_eq!(trainable(&mobilenet), 2_223_872);
@@ -404,15 +404,15 @@ mod tests {
         for text in texts {
             let device = Device::flex();
             device.seed(1);
-            let encoder = EncoderSettings::Text(read(text)).init(&shape, Reading::Summary, &device);
+            let encoder = EncoderSettings::Text(read(text)).init(&shape, EncoderOutput::Summary, &device);
             let encode = |steps: usize, lengths: Vec<usize>, ids: Vec<u32>| {
                 let column = Column { present: vec![true; lengths.len()], values: Values::Tokens { steps, lengths, ids } };
                 let values = encoder.get().encode(Tensors::new(&column, &device)).values;
                 values.narrow(0, 0, 1).into_data().try_into_vec::<f32>().unwrap()
             };
-            let alone = encode(3, vec![3], vec![4, 5, 6]);
+            let autodiff_lock = encode(3, vec![3], vec![4, 5, 6]);
             let beside = encode(6, vec![3, 6], vec![4, 5, 6, 0, 0, 0, 7, 8, 9, 10, 11, 2]);
-            let worst = alone.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let worst = autodiff_lock.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(worst < 1e-5, "{text}: {worst}, f32 rounding is smaller");
         }
     }

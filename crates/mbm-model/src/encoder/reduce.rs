@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use mbm_config::choices;
 
-use super::Reading;
+use super::EncoderOutput;
 use crate::Steps;
 
 choices! {
@@ -26,10 +26,10 @@ choices! {
 
 impl Reduce {
     /// What the settings say, or else the encoder's habit where the combiner reads one vector, and every step where it attends.
-    pub(super) fn choose(written: Option<Reduce>, habit: Reduce, reading: Reading) -> Self {
-        written.unwrap_or(match reading {
-            Reading::Summary => habit,
-            Reading::Steps => Reduce::None,
+    pub(super) fn choose(written: Option<Reduce>, habit: Reduce, encoder_output: EncoderOutput) -> Self {
+        written.unwrap_or(match encoder_output {
+            EncoderOutput::Summary => habit,
+            EncoderOutput::Steps => Reduce::None,
         })
     }
 

@@ -1,11 +1,11 @@
-//! Residual networks (He et al. 2016): 18 to 152 for large pictures, 20 to 110 (6n + 2) for small ones as in its section 4.2.
+//! Residual networks (He et al. 2016): 18 to 152 for large images, 20 to 110 (6n + 2) for small ones as in its section 4.2.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mbm_config::{choices, settings};
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input, grid};
+use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{ConvNorm, ConvNormSpec, MaxPool, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
@@ -28,7 +28,7 @@ choices! {
 settings! {
     /// A residual network.
     pub struct ResNetSettings {
-        /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for pictures of about 32 pixels.
+        /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for images of about 32 pixels.
         model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
         /// Whether a bottleneck's stride lies in its first convolution, as in Keras and the paper, instead of its second.
         stride_in_1x1: bool = false;
@@ -50,10 +50,10 @@ settings! {
 pub struct ResNetVariantSetting(pub ResNetVariant);
 
 impl mbm_config::Setting for ResNetVariantSetting {
-    fn read(node: &mbm_config::Node, path: &str, problems: &mut mbm_config::Problems) -> Option<Self> {
-        let text = String::read(node, path, problems)?;
+    fn read(node: &mbm_config::Node, path: &str, diagnostics: &mut mbm_config::Diagnostics) -> Option<Self> {
+        let text = String::read(node, path, diagnostics)?;
         let as_text = mbm_config::Node { value: mbm_config::Value::Text(text), line: node.line };
-        ResNetVariant::read(&as_text, path, problems).map(Self)
+        ResNetVariant::read(&as_text, path, diagnostics).map(Self)
     }
 }
 
@@ -95,7 +95,7 @@ fn plan(variant: ResNetVariant) -> (Vec<usize>, bool, bool) {
 }
 
 impl ResNetSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> ResNet {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> ResNet {
         let Shape::Image { channels, .. } = *shape else { panic!("resnet was given {shape:?}") };
         let (n_blocks, is_bottleneck, is_small) = plan(self.model_variant.0);
         let base = if is_small { 16 } else { 64 };
@@ -115,7 +115,7 @@ impl ResNetSettings {
             };
             stages.push((0..n_blocks).map(block).collect());
         }
-        let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, reading);
+        let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output);
         ResNet { stem: stem.init(device), pool: (!is_small).then(|| MaxPool::new(3, 2, 1)), stages, width, reduce }
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{AudioEncoder, Encode, Reading, Reduce, TextEncoder, TimeseriesEncoder};
+use super::{AudioEncoder, Encode, EncoderOutput, Reduce, TextEncoder, TimeseriesEncoder};
 use crate::layer::{
     Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
     linear, sinusoids,
@@ -190,8 +190,8 @@ struct StackedRecurrent {
     recurrent: Recurrent,
 }
 
-pub(super) fn init_text(text: &TextEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, reading, device };
+pub(super) fn init_text(text: &TextEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
+    let init = Init { shape, encoder_output, device };
     match text {
         TextEncoder::ParallelCnn(it) => init.parallel(it),
         TextEncoder::Embed(it) => init.embed(it),
@@ -203,8 +203,8 @@ pub(super) fn init_text(text: &TextEncoder, shape: &Shape, reading: Reading, dev
     }
 }
 
-pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, reading, device };
+pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
+    let init = Init { shape, encoder_output, device };
     match audio {
         AudioEncoder::ParallelCnn(it) => init.parallel(it),
         AudioEncoder::StackedCnn(it) => init.stacked(it),
@@ -215,8 +215,13 @@ pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, reading: Reading, 
     }
 }
 
-pub(super) fn init_series(series: &TimeseriesEncoder, shape: &Shape, reading: Reading, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, reading, device };
+pub(super) fn init_series(
+    series: &TimeseriesEncoder,
+    shape: &Shape,
+    encoder_output: EncoderOutput,
+    device: &Device,
+) -> SequenceEncoder {
+    let init = Init { shape, encoder_output, device };
     match series {
         TimeseriesEncoder::ParallelCnn(it) => init.parallel(it),
         TimeseriesEncoder::StackedCnn(it) => init.stacked(it),
@@ -230,7 +235,7 @@ pub(super) fn init_series(series: &TimeseriesEncoder, shape: &Shape, reading: Re
 /// What every body is made for.
 struct Init<'a> {
     shape: &'a Shape,
-    reading: Reading,
+    encoder_output: EncoderOutput,
     device: &'a Device,
 }
 
@@ -258,7 +263,7 @@ impl Init<'_> {
         written: Option<Reduce>,
         habit: Reduce,
     ) -> SequenceEncoder {
-        let reduce = Reduce::choose(written, habit, self.reading);
+        let reduce = Reduce::choose(written, habit, self.encoder_output);
         SequenceEncoder { stem, body, dropout: Dropout::new(dropout), reduce, width }
     }
 

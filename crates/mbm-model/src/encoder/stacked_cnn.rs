@@ -1,4 +1,4 @@
-//! Convolutions, each followed by pooling, and a dense layer: the plain CNN for pictures (LeCun et al. 1998).
+//! Convolutions, each followed by pooling, and a dense layer: the plain CNN for images (LeCun et al. 1998).
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -6,14 +6,14 @@ use burn::tensor::Device;
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input, grid};
+use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{Activation, Conv, Dropout, MaxPool};
 use crate::{Steps, Tensors};
 
 settings! {
     /// The plain CNN.
     pub struct StackedCnnSettings {
-        /// Convolutions, each halving the picture as long as it has four rows and columns.
+        /// Convolutions, each halving the image as long as it has four rows and columns.
         num_conv_layers: usize = 2 => 1..=12;
         /// Channels of the first convolution; each next one doubles them.
         num_filters: usize = 16 => 1..=1024;
@@ -50,7 +50,7 @@ pub struct StackedCnn {
 }
 
 impl StackedCnnSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> StackedCnn {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> StackedCnn {
         let Shape::Image { channels, height, width } = *shape else { panic!("stacked_cnn was given {shape:?}") };
         let filters = |layer: usize| self.num_filters << layer.min(4);
         let convs: Vec<Conv> = (0..self.num_conv_layers)
@@ -67,7 +67,7 @@ impl StackedCnnSettings {
         let places = (height >> n_pools) * (width >> n_pools);
         let channels = filters(self.num_conv_layers - 1);
         // The mean over the grid for `mean`, each place for `none`; otherwise all places side by side.
-        let reduce = Reduce::choose(self.reduce_output, Reduce::Last, reading);
+        let reduce = Reduce::choose(self.reduce_output, Reduce::Last, encoder_output);
         let features = if reduce == Reduce::Last { channels * places } else { channels };
         StackedCnn {
             convs,

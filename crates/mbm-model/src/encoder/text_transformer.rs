@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input};
+use super::{Encode, EncoderOutput, Reduce, expect_input};
 use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, learnt, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
@@ -64,7 +64,7 @@ settings! {
         max_position_embeddings: usize = 77 => 1..=16_384;
         /// Added to a layer norm's variance.
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
-        /// The width of the space that pictures and texts share.
+        /// The width of the space that images and texts share.
         projection_dim: usize = 512 => 1..=4096;
         /// Whether parameters start as those of `weights`.
         use_pretrained: bool = false;
@@ -96,7 +96,7 @@ pub struct TextTransformer {
 }
 
 impl BertSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> TextTransformer {
         let (width, eps) = (self.hidden_size, self.layer_norm_eps);
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout_prob,
@@ -114,13 +114,13 @@ impl BertSettings {
             transformer: transformer.init(device),
             projection: None,
             width,
-            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, reading),
+            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output),
         }
     }
 }
 
 impl ClipTextSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> TextTransformer {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> TextTransformer {
         let width = self.hidden_size;
         let transformer = TransformerSpec {
             norm_eps: self.layer_norm_eps,
@@ -137,7 +137,7 @@ impl ClipTextSettings {
             transformer: transformer.init(device),
             projection: Some(LinearConfig::new(width, self.projection_dim).with_bias(false).init(device)),
             width: self.projection_dim,
-            reduce: Reduce::choose(self.reduce_output, Reduce::Last, reading),
+            reduce: Reduce::choose(self.reduce_output, Reduce::Last, encoder_output),
         }
     }
 }

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input, grid};
+use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
@@ -42,7 +42,7 @@ settings! {
         reduce_output: Option<Reduce> = None;
     }
 
-    /// CLIP's encoder of pictures.
+    /// CLIP's encoder of images.
     pub struct ClipImageSettings {
         /// Rows and columns of a patch.
         patch_size: usize = 32 => 1..=64;
@@ -58,7 +58,7 @@ settings! {
         hidden_act: Activation = Activation::QuickGelu;
         /// Added to a layer norm's variance.
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
-        /// The width of the space that pictures and texts share.
+        /// The width of the space that images and texts share.
         projection_dim: usize = 512 => 1..=4096;
         /// Whether parameters start as those of `weights`.
         use_pretrained: bool = false;
@@ -100,7 +100,7 @@ struct VitSpec {
 }
 
 impl VitSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout_prob,
             norm_eps: self.layer_norm_eps,
@@ -108,12 +108,12 @@ impl VitSettings {
             ..TransformerSpec::usual(self.hidden_size, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection: None, reduce_output: self.reduce_output };
-        spec.init(shape, reading, device)
+        spec.init(shape, encoder_output, device)
     }
 }
 
 impl ClipImageSettings {
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
         let transformer = TransformerSpec {
             norm_eps: self.layer_norm_eps,
             activation: self.hidden_act,
@@ -121,12 +121,12 @@ impl ClipImageSettings {
         };
         let projection = Some(self.projection_dim);
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection, reduce_output: self.reduce_output };
-        spec.init(shape, reading, device)
+        spec.init(shape, encoder_output, device)
     }
 }
 
 impl VitSpec {
-    fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Vit {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
         let Shape::Image { channels, height, width } = *shape else { panic!("vit was given {shape:?}") };
         let (size, hidden) = (self.patch_size.min(height).min(width), self.transformer.width);
         let is_clip = self.projection.is_some();
@@ -141,7 +141,7 @@ impl VitSpec {
             transformer: self.transformer.init(device),
             projection: self.projection.map(project),
             width: self.projection.unwrap_or(hidden),
-            reduce: Reduce::choose(self.reduce_output, Reduce::First, reading),
+            reduce: Reduce::choose(self.reduce_output, Reduce::First, encoder_output),
             grid,
         }
     }

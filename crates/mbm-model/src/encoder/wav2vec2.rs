@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, Reading, Reduce, expect_input};
+use super::{Encode, EncoderOutput, Reduce, expect_input};
 use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, linear};
 use crate::{FineTuningSettings, Steps, Tensors};
 
@@ -83,7 +83,7 @@ impl Wav2Vec2Settings {
         Ok(())
     }
 
-    pub(super) fn init(&self, shape: &Shape, reading: Reading, device: &Device) -> Wav2Vec2 {
+    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Wav2Vec2 {
         let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 was given {shape:?}") };
         let conv = |at: usize| {
             let from = if at == 0 { from } else { self.conv_dim[at - 1] };
@@ -112,7 +112,7 @@ impl Wav2Vec2Settings {
             dropout: Dropout::new(self.hidden_dropout),
             transformer: transformer.init(device),
             width,
-            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, reading),
+            reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output),
         }
     }
 }
@@ -152,7 +152,7 @@ impl Wav2Vec2 {
         Steps { values: x.swap_dims(1, 2), mask }
     }
 
-    /// Each channel of each sound to mean 0 and deviation 1 over its own steps: padding beside a longer sound changes nothing.
+    /// Each channel of each sound to mean 0 and standard deviation 1 over its own steps: padding beside a longer sound changes nothing.
     fn normalize(&self, x: Tensor<3>, lengths: &Tensor<2, Int>) -> Tensor<3> {
         let [batch, channels, n_steps] = x.dims();
         let weights = valid(lengths, n_steps).float().reshape([batch, 1, n_steps]);

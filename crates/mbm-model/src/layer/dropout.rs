@@ -66,7 +66,7 @@ mod tests {
         let dropped = drop(1);
         assert_eq!(drop(1), dropped);
         assert_ne!(drop(2), dropped);
-        // 10,000 draws: the deviation of the share is 0.0043.
+        // 10,000 draws: the standard deviation of the share is 0.0043.
         let share = dropped.iter().filter(|value| **value == 0.0).count() as f64 / 10_000.0;
         assert!((share - 0.25).abs() < 0.02, "{share}");
         assert!(dropped.iter().all(|value| *value == 0.0 || (*value - 4.0 / 3.0).abs() < 1e-6));

@@ -29,7 +29,7 @@ pub(crate) use transformer::{LayerCache, Transformer, TransformerSpec};
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-/// A learnt vector, normally distributed with deviation 0.02.
+/// A learnt vector, normally distributed with standard deviation 0.02.
 pub(crate) fn learnt<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
     burn::module::Param::from_tensor(Tensor::random(dims, Distribution::Normal(0.0, 0.02), device))
 }

@@ -1,4 +1,4 @@
-//! Pooling of pictures.
+//! Pooling of images.
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;

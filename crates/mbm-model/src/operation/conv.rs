@@ -16,12 +16,12 @@ use super::values;
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: ConvShape,
-    pictures: FlexTensor,
+    images: FlexTensor,
     weight: FlexTensor,
 }
 
-fn shape_of(pictures: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize) -> ConvShape {
-    let (from, by) = (pictures.shape(), weight.shape());
+fn shape_of(images: &FlexTensor, weight: &FlexTensor, stride: usize, padding: usize) -> ConvShape {
+    let (from, by) = (images.shape(), weight.shape());
     ConvShape {
         batch: from[0],
         channels: [from[1], by[0]],
@@ -38,30 +38,30 @@ fn tensor(shape: ConvShape, out: Vec<f32>) -> FlexTensor {
 }
 
 /// What it was made from, and what comes out.
-pub(super) fn run(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
-    let (pictures, weight) = (pictures.to_contiguous(), weight.to_contiguous());
-    let shape = shape_of(&pictures, &weight, stride, padding);
-    let out = conv_forward(shape, values(&pictures), values(&weight), None);
-    (Ran { shape, pictures, weight }, tensor(shape, out))
+pub(super) fn run(images: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
+    let (images, weight) = (images.to_contiguous(), weight.to_contiguous());
+    let shape = shape_of(&images, &weight, stride, padding);
+    let out = conv_forward(shape, values(&images), values(&weight), None);
+    (Ran { shape, images, weight }, tensor(shape, out))
 }
 
-/// Pictures, weight, `[2, out]` scales and shifts, and what is added, if it has elements.
+/// Images, weight, `[2, out]` scales and shifts, and what is added, if it has elements.
 pub(super) fn finished(tensors: [FlexTensor; 4], bounds: [f32; 2], stride: usize, padding: usize) -> FlexTensor {
-    let [pictures, weight, affine, beside] = tensors.map(|tensor| tensor.to_contiguous());
-    let shape = shape_of(&pictures, &weight, stride, padding);
+    let [images, weight, affine, beside] = tensors.map(|tensor| tensor.to_contiguous());
+    let shape = shape_of(&images, &weight, stride, padding);
     let (scale, shift) = values(&affine).split_at(shape.channels[1]);
     let finish = Finish { by: Affine { scale, shift, bounds }, beside: values(&beside) };
-    tensor(shape, conv_forward(shape, values(&pictures), values(&weight), Some(finish)))
+    tensor(shape, conv_forward(shape, values(&images), values(&weight), Some(finish)))
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
-    pictures: FloatTensor<Autodiff<Flex, C>>,
+    images: FloatTensor<Autodiff<Flex, C>>,
     weight: FloatTensor<Autodiff<Flex, C>>,
     stride: usize,
     padding: usize,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let prepared = ConvBackward.prepare::<C>([pictures.node(), weight.node()]).compute_bound().stateful();
-    let (ran, out) = run(pictures.into_primitive(), weight.into_primitive(), stride, padding);
+    let prepared = ConvBackward.prepare::<C>([images.node(), weight.node()]).compute_bound().stateful();
+    let (ran, out) = run(images.into_primitive(), weight.into_primitive(), stride, padding);
     match prepared {
         OpsKind::Tracked(prepared) => prepared.finish(ran, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
@@ -75,12 +75,12 @@ impl Backward<Flex, 2> for ConvBackward {
     type State = Ran;
 
     fn backward(self, ops: Ops<Ran, 2>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [of_pictures, of_weight] = ops.parents;
+        let [of_images, of_weight] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, pictures, weight } = ops.state;
-        let found = conv_backward(shape, values(&pictures), values(&weight), values(&gradient), of_pictures.is_some());
-        if let (Some(node), Some(found)) = (of_pictures, found.0) {
-            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, pictures.shape())));
+        let Ran { shape, images, weight } = ops.state;
+        let found = conv_backward(shape, values(&images), values(&weight), values(&gradient), of_images.is_some());
+        if let (Some(node), Some(found)) = (of_images, found.0) {
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, images.shape())));
         }
         if let Some(node) = of_weight {
             gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found.1, weight.shape())));

@@ -37,15 +37,15 @@ pub(crate) fn lstm(
     Tensor::from_dispatch(<Dispatch as Operations>::lstm(inputs, input_weight, bias, weight, mask, is_reversed))
 }
 
-/// `[batch, in, height, width]` by `[out, in, kernel, kernel]`, zeros around the pictures: `[batch, out, height, width]`.
-pub(crate) fn convolve(pictures: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as Operations>::convolve(pictures.into_dispatch(), weight.into_dispatch(), stride, padding))
+/// `[batch, in, height, width]` by `[out, in, kernel, kernel]`, zeros around the images: `[batch, out, height, width]`.
+pub(crate) fn convolve(images: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Operations>::convolve(images.into_dispatch(), weight.into_dispatch(), stride, padding))
 }
 
 /// The same, then each channel by its scale and shift `[2, out]`, plus what is beside it, if anything, within bounds. No gradient goes
 /// through it.
 pub(crate) fn convolve_finished(
-    pictures: Tensor<4>,
+    images: Tensor<4>,
     weight: Tensor<4>,
     affine: Tensor<2>,
     beside: Option<Tensor<4>>,
@@ -53,35 +53,35 @@ pub(crate) fn convolve_finished(
     [stride, padding]: [usize; 2],
 ) -> Tensor<4> {
     let beside = beside.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &affine.device()));
-    let (pictures, weight) = (pictures.into_dispatch(), weight.into_dispatch());
+    let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
     let (affine, beside) = (affine.into_dispatch(), beside.into_dispatch());
-    let out = <Dispatch as Operations>::convolve_finished(pictures, weight, affine, beside, low, high, stride, padding);
+    let out = <Dispatch as Operations>::convolve_finished(images, weight, affine, beside, low, high, stride, padding);
     Tensor::from_dispatch(out)
 }
 
 /// Means, then variances, of each channel of `[batch, channels, height, width]`: `[2, channels]`. No gradient goes through them.
-pub(crate) fn moments(pictures: Tensor<4>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as Operations>::moments(pictures.into_dispatch()))
+pub(crate) fn moments(images: Tensor<4>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Operations>::moments(images.into_dispatch()))
 }
 
 /// Channels to mean 0 and variance 1 by moments `[2, channels]`, then by a scale and a shift for each, then within bounds. Where a gradient
-/// is asked for, the moments are taken for those of the pictures.
+/// is asked for, the moments are taken for those of the images.
 pub(crate) fn normalize(
-    pictures: Tensor<4>,
+    images: Tensor<4>,
     scale: Tensor<1>,
     shift: Tensor<1>,
     moments: Tensor<2>,
     epsilon: f64,
     [low, high]: [f32; 2],
 ) -> Tensor<4> {
-    let (pictures, moments) = (pictures.into_dispatch(), moments.into_dispatch());
+    let (images, moments) = (images.into_dispatch(), moments.into_dispatch());
     let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
-    Tensor::from_dispatch(<Dispatch as Operations>::normalize(pictures, scale, shift, moments, epsilon as f32, low, high))
+    Tensor::from_dispatch(<Dispatch as Operations>::normalize(images, scale, shift, moments, epsilon as f32, low, high))
 }
 
 /// The largest number of each square window of `[batch, channels, height, width]`.
-pub(crate) fn max_pool(pictures: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as Operations>::max_pool(pictures.into_dispatch(), kernel, stride, padding))
+pub(crate) fn max_pool(images: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as Operations>::max_pool(images.into_dispatch(), kernel, stride, padding))
 }
 
 /// The Gaussian error linear unit of every number.
@@ -150,11 +150,11 @@ trait Operations: Backend {
         is_reversed: bool,
     ) -> FloatTensor<Self>;
 
-    fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
+    fn convolve(images: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
 
     #[allow(clippy::too_many_arguments)] // An extension's operations take tensors and numbers alone.
     fn convolve_finished(
-        pictures: FloatTensor<Self>,
+        images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
         beside: FloatTensor<Self>,
@@ -164,7 +164,7 @@ trait Operations: Backend {
         padding: usize,
     ) -> FloatTensor<Self>;
 
-    fn max_pool(pictures: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self>;
+    fn max_pool(images: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self>;
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self>;
 
@@ -182,10 +182,10 @@ trait Operations: Backend {
         is_causal: bool,
     ) -> FloatTensor<Self>;
 
-    fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn moments(images: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn normalize(
-        pictures: FloatTensor<Self>,
+        images: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         moments: FloatTensor<Self>,
@@ -211,12 +211,12 @@ impl Operations for Flex {
         lstm::run([inputs, input_weight, bias, weight, mask], is_reversed).hidden
     }
 
-    fn convolve(pictures: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
-        conv::run(pictures, weight, stride, padding).1
+    fn convolve(images: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> FlexTensor {
+        conv::run(images, weight, stride, padding).1
     }
 
     fn convolve_finished(
-        pictures: FlexTensor,
+        images: FlexTensor,
         weight: FlexTensor,
         affine: FlexTensor,
         beside: FlexTensor,
@@ -225,11 +225,11 @@ impl Operations for Flex {
         stride: usize,
         padding: usize,
     ) -> FlexTensor {
-        conv::finished([pictures, weight, affine, beside], [low, high], stride, padding)
+        conv::finished([images, weight, affine, beside], [low, high], stride, padding)
     }
 
-    fn max_pool(pictures: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
-        pool::run(pictures, kernel, stride, padding).out()
+    fn max_pool(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
+        pool::run(images, kernel, stride, padding).out()
     }
 
     fn gelu(x: FlexTensor) -> FlexTensor {
@@ -256,12 +256,12 @@ impl Operations for Flex {
         attention::run([queries, keys, values, mask, factors], Attention { heads, is_causal }).1
     }
 
-    fn moments(pictures: FlexTensor) -> FlexTensor {
-        norm::moments(pictures)
+    fn moments(images: FlexTensor) -> FlexTensor {
+        norm::moments(images)
     }
 
     fn normalize(
-        pictures: FlexTensor,
+        images: FlexTensor,
         scale: FlexTensor,
         shift: FlexTensor,
         moments: FlexTensor,
@@ -269,7 +269,7 @@ impl Operations for Flex {
         low: f32,
         high: f32,
     ) -> FlexTensor {
-        norm::run(pictures, scale, shift, moments, Norm { epsilon, bounds: [low, high] }).out()
+        norm::run(images, scale, shift, moments, Norm { epsilon, bounds: [low, high] }).out()
     }
 }
 
@@ -295,12 +295,12 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         lstm::tracked::<C>([inputs, input_weight, bias, weight, mask], is_reversed)
     }
 
-    fn convolve(pictures: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
-        conv::tracked::<C>(pictures, weight, stride, padding)
+    fn convolve(images: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self> {
+        conv::tracked::<C>(images, weight, stride, padding)
     }
 
     fn convolve_finished(
-        pictures: FloatTensor<Self>,
+        images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
         beside: FloatTensor<Self>,
@@ -309,12 +309,12 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        let tensors = [pictures, weight, affine, beside].map(|tensor| tensor.into_primitive());
+        let tensors = [images, weight, affine, beside].map(|tensor| tensor.into_primitive());
         <Self as AutodiffBackend>::from_inner(conv::finished(tensors, [low, high], stride, padding))
     }
 
-    fn max_pool(pictures: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self> {
-        pool::tracked::<C>(pictures, kernel, stride, padding)
+    fn max_pool(images: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self> {
+        pool::tracked::<C>(images, kernel, stride, padding)
     }
 
     fn gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -341,12 +341,12 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         attention::tracked::<C>([queries, keys, values, mask, factors], Attention { heads, is_causal })
     }
 
-    fn moments(pictures: FloatTensor<Self>) -> FloatTensor<Self> {
-        <Self as AutodiffBackend>::from_inner(norm::moments(pictures.into_primitive()))
+    fn moments(images: FloatTensor<Self>) -> FloatTensor<Self> {
+        <Self as AutodiffBackend>::from_inner(norm::moments(images.into_primitive()))
     }
 
     fn normalize(
-        pictures: FloatTensor<Self>,
+        images: FloatTensor<Self>,
         scale: FloatTensor<Self>,
         shift: FloatTensor<Self>,
         moments: FloatTensor<Self>,
@@ -354,7 +354,7 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         low: f32,
         high: f32,
     ) -> FloatTensor<Self> {
-        norm::tracked::<C>(pictures, scale, shift, moments, Norm { epsilon, bounds: [low, high] })
+        norm::tracked::<C>(images, scale, shift, moments, Norm { epsilon, bounds: [low, high] })
     }
 }
 

@@ -16,7 +16,7 @@ use super::values;
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: NormShape,
-    pictures: FlexTensor,
+    images: FlexTensor,
     scale: FlexTensor,
     mean: Vec<f32>,
     inverse: Vec<f32>,
@@ -30,34 +30,34 @@ pub(super) struct Norm {
     pub bounds: [f32; 2],
 }
 
-fn shape(pictures: &FlexTensor) -> NormShape {
-    let sizes = pictures.shape();
+fn shape(images: &FlexTensor) -> NormShape {
+    let sizes = images.shape();
     NormShape { batch: sizes[0], channels: sizes[1], places: sizes[2] * sizes[3] }
 }
 
 /// Means, then variances: `[2, channels]`.
-pub(super) fn moments(pictures: FlexTensor) -> FlexTensor {
-    let pictures = pictures.to_contiguous();
-    let (mut mean, variance) = mbm_kernels::moments(shape(&pictures), values(&pictures));
+pub(super) fn moments(images: FlexTensor) -> FlexTensor {
+    let images = images.to_contiguous();
+    let (mut mean, variance) = mbm_kernels::moments(shape(&images), values(&images));
     let channels = mean.len();
     mean.extend(variance);
     FlexTensor::from_data(TensorData::new(mean, [2, channels]))
 }
 
 /// By moments `[2, channels]`, whosever they are.
-pub(super) fn run(pictures: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> Ran {
-    let (pictures, scale, shift, moments) =
-        (pictures.to_contiguous(), scale.to_contiguous(), shift.to_contiguous(), moments.to_contiguous());
-    let shape = shape(&pictures);
+pub(super) fn run(images: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> Ran {
+    let (images, scale, shift, moments) =
+        (images.to_contiguous(), scale.to_contiguous(), shift.to_contiguous(), moments.to_contiguous());
+    let shape = shape(&images);
     let (mean, variance) = values(&moments).split_at(shape.channels);
     let inverse: Vec<f32> = variance.iter().map(|variance| 1.0 / (variance + norm.epsilon).sqrt()).collect();
     let scales: Vec<f32> = values(&scale).iter().zip(&inverse).map(|(scale, inverse)| scale * inverse).collect();
     let shifts: Vec<f32> =
         values(&shift).iter().zip(mean).zip(&scales).map(|((shift, mean), scale)| shift - mean * scale).collect();
     let by = Affine { scale: &scales, shift: &shifts, bounds: norm.bounds };
-    let out = FlexTensor::from_data(TensorData::new(affine(shape, values(&pictures), by), pictures.shape()));
+    let out = FlexTensor::from_data(TensorData::new(affine(shape, values(&images), by), images.shape()));
     let mean = mean.to_vec();
-    Ran { shape, pictures, scale, mean, inverse, out, bounds: norm.bounds }
+    Ran { shape, images, scale, mean, inverse, out, bounds: norm.bounds }
 }
 
 impl Ran {
@@ -66,16 +66,16 @@ impl Ran {
     }
 }
 
-/// The moments are those of the pictures: the gradient goes through them too.
+/// The moments are those of the images: the gradient goes through them too.
 pub(super) fn tracked<C: CheckpointStrategy>(
-    pictures: FloatTensor<Autodiff<Flex, C>>,
+    images: FloatTensor<Autodiff<Flex, C>>,
     scale: FloatTensor<Autodiff<Flex, C>>,
     shift: FloatTensor<Autodiff<Flex, C>>,
     moments: FloatTensor<Autodiff<Flex, C>>,
     norm: Norm,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let prepared = NormBackward.prepare::<C>([pictures.node(), scale.node(), shift.node()]).compute_bound().stateful();
-    let ran = run(pictures.into_primitive(), scale.into_primitive(), shift.into_primitive(), moments.into_primitive(), norm);
+    let prepared = NormBackward.prepare::<C>([images.node(), scale.node(), shift.node()]).compute_bound().stateful();
+    let ran = run(images.into_primitive(), scale.into_primitive(), shift.into_primitive(), moments.into_primitive(), norm);
     match prepared {
         OpsKind::Tracked(prepared) => {
             let out = ran.out.clone();
@@ -94,9 +94,9 @@ impl Backward<Flex, 3> for NormBackward {
     fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let parents = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, pictures, scale, mean, inverse, out, bounds } = ops.state;
+        let Ran { shape, images, scale, mean, inverse, out, bounds } = ops.state;
         let done = Normalized {
-            pictures: values(&pictures),
+            images: values(&images),
             mean: &mean,
             inverse: &inverse,
             scale: values(&scale),
@@ -105,7 +105,7 @@ impl Backward<Flex, 3> for NormBackward {
         };
         let found = norm_backward(shape, done, values(&gradient));
         let channels = [shape.channels];
-        let all = [(found.pictures, pictures.shape()), (found.scale, channels.into()), (found.shift, channels.into())];
+        let all = [(found.images, images.shape()), (found.scale, channels.into()), (found.shift, channels.into())];
         for (node, (values, shape)) in parents.into_iter().zip(all) {
             if let Some(node) = node {
                 gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(values, shape)));

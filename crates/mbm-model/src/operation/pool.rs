@@ -16,7 +16,7 @@ use super::values;
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: PoolShape,
-    pictures: FlexTensor,
+    images: FlexTensor,
     out: FlexTensor,
 }
 
@@ -26,24 +26,24 @@ impl Ran {
     }
 }
 
-pub(super) fn run(pictures: FlexTensor, kernel: usize, stride: usize, padding: usize) -> Ran {
-    let pictures = pictures.to_contiguous();
-    let sizes = pictures.shape();
+pub(super) fn run(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> Ran {
+    let images = images.to_contiguous();
+    let sizes = images.shape();
     let (batch, channels) = (sizes[0], sizes[1]);
     let shape = PoolShape { planes: batch * channels, size: [sizes[2], sizes[3]], kernel, stride, padding };
     let [rows, columns] = shape.out_size();
-    let out = TensorData::new(max_pool(shape, values(&pictures)), [batch, channels, rows, columns]);
-    Ran { shape, pictures, out: FlexTensor::from_data(out) }
+    let out = TensorData::new(max_pool(shape, values(&images)), [batch, channels, rows, columns]);
+    Ran { shape, images, out: FlexTensor::from_data(out) }
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
-    pictures: FloatTensor<Autodiff<Flex, C>>,
+    images: FloatTensor<Autodiff<Flex, C>>,
     kernel: usize,
     stride: usize,
     padding: usize,
 ) -> FloatTensor<Autodiff<Flex, C>> {
-    let prepared = PoolBackward.prepare::<C>([pictures.node()]).compute_bound().stateful();
-    let ran = run(pictures.into_primitive(), kernel, stride, padding);
+    let prepared = PoolBackward.prepare::<C>([images.node()]).compute_bound().stateful();
+    let ran = run(images.into_primitive(), kernel, stride, padding);
     match prepared {
         OpsKind::Tracked(prepared) => {
             let out = ran.out.clone();
@@ -62,10 +62,10 @@ impl Backward<Flex, 1> for PoolBackward {
     fn backward(self, ops: Ops<Ran, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [parent] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, pictures, out } = ops.state;
+        let Ran { shape, images, out } = ops.state;
         if let Some(node) = parent {
-            let found = max_pool_backward(shape, values(&pictures), values(&out), values(&gradient));
-            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, pictures.shape())));
+            let found = max_pool_backward(shape, values(&images), values(&out), values(&gradient));
+            gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, images.shape())));
         }
     }
 }

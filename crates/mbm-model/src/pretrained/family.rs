@@ -69,7 +69,7 @@ pub(super) struct Match<'a> {
     prefix: &'static str,
     /// Names in the file by their plain form.
     names: BTreeMap<&'a str, &'a str>,
-    /// Rows and columns of the places of the part, for pictures cut into patches.
+    /// Rows and columns of the places of the part, for images cut into patches.
     grid: Option<[usize; 2]>,
 }
 
@@ -86,9 +86,9 @@ pub(super) fn fill<M: Module>(
     let file = WeightFile::open(path)?;
     let wanted = parameters(&part);
     let found = Match::best(&file, families, &wanted, grid);
-    let problems = found.problems(&wanted);
-    if !problems.is_empty() {
-        return Err(PretrainedError::Mismatch { path: path.into(), part: found.family.part, problems });
+    let diagnostics = found.diagnostics(&wanted);
+    if !diagnostics.is_empty() {
+        return Err(PretrainedError::Mismatch { path: path.into(), part: found.family.part, diagnostics });
     }
     let mut filling = Filling { found, path: Vec::new(), failed: None };
     let part = part.map(&mut filling);
@@ -98,7 +98,7 @@ pub(super) fn fill<M: Module>(
 /// Whether a file has all that a part needs and nothing else.
 pub(super) fn fits<M: Module>(part: &M, file: &WeightFile, families: &[&Family]) -> bool {
     let wanted = parameters(part);
-    Match::best(file, families, &wanted, None).problems(&wanted).is_empty()
+    Match::best(file, families, &wanted, None).diagnostics(&wanted).is_empty()
 }
 
 /// Paths and shapes.
@@ -128,8 +128,8 @@ impl<'a> Match<'a> {
     }
 
     /// What is missing, of another shape, or left over.
-    fn problems(&self, wanted: &Parameters) -> Vec<String> {
-        let (mut problems, mut missing) = (Vec::new(), Vec::new());
+    fn diagnostics(&self, wanted: &Parameters) -> Vec<String> {
+        let (mut diagnostics, mut missing) = (Vec::new(), Vec::new());
         let mut left: BTreeSet<&str> = self.names.keys().copied().collect();
         for (path, dims) in wanted {
             let Some(source) = self.source(path) else { continue };
@@ -138,21 +138,21 @@ impl<'a> Match<'a> {
                 match self.names.get(name.as_str()).map(|full| &self.file.tensors()[*full].shape) {
                     None => missing.push(format!("{name} {}", shape.map_or(String::new(), |shape| format!("{shape:?}")))),
                     Some(found) if shape.as_ref().is_some_and(|shape| shape != found) => {
-                        problems.push(format!("{name} is {found:?} in the file and {:?} here", shape.unwrap_or_default()));
+                        diagnostics.push(format!("{name} is {found:?} in the file and {:?} here", shape.unwrap_or_default()));
                     }
                     Some(_) => {}
                 }
             }
         }
         left.retain(|name| !(self.family.is_elsewhere)(name) && !name.ends_with("num_batches_tracked"));
-        let (n_wrong, left) = (problems.len(), left.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        let (n_wrong, left) = (diagnostics.len(), left.into_iter().map(str::to_owned).collect::<Vec<_>>());
         if n_wrong > MOST {
-            problems.truncate(MOST);
-            problems.push(format!("{} more of another shape", n_wrong - MOST));
+            diagnostics.truncate(MOST);
+            diagnostics.push(format!("{} more of another shape", n_wrong - MOST));
         }
-        problems.extend((!missing.is_empty()).then(|| format!("missing: {}", listed(&missing))));
-        problems.extend((!left.is_empty()).then(|| format!("left over: {}", listed(&left))));
-        problems
+        diagnostics.extend((!missing.is_empty()).then(|| format!("missing: {}", listed(&missing))));
+        diagnostics.extend((!left.is_empty()).then(|| format!("left over: {}", listed(&left))));
+        diagnostics
     }
 
     fn read(&self, name: &str) -> Result<Vec<f32>, mbm_weights::Error> {

@@ -1,13 +1,13 @@
 //! Which of our encoders a file of weights fits.
 
 use burn::tensor::Device;
-use mbm_config::{Format, Node, Problems, Setting};
+use mbm_config::{Diagnostics, Format, Node, Setting};
 use mbm_data::Shape;
 use mbm_weights::WeightFile;
 
 use super::family::fits;
 use super::{Modality, families, implied};
-use crate::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
+use crate::encoder::{AudioEncoder, Encoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
 /// Encoders that files without a description are tried on.
 const SIZED: [&str; 12] = [
@@ -45,27 +45,28 @@ pub fn fitting_encoders(file: &WeightFile) -> Vec<String> {
         settings.insert("type".to_owned(), (*encoder).into());
         fit(*modality, &Node::from(&serde_json::Value::Object(settings)), file)
     });
-    let described = described.map(|(modality, encoder)| format!("{{type: {encoder}}} ({})", modality.word()));
+    let described = described.map(|(modality, encoder)| format!("{{type: {encoder}}} ({})", modality.as_str()));
     sized.map(|settings| format!("{settings} (image)")).chain(described).collect()
 }
 
 fn fit(modality: Modality, node: &Node, file: &WeightFile) -> bool {
-    let mut problems = Problems::default();
+    let mut diagnostics = Diagnostics::default();
     let (settings, shape) = match modality {
         Modality::Image => (
-            ImageEncoder::read(node, "", &mut problems).map(EncoderSettings::Image),
+            ImageEncoder::read(node, "", &mut diagnostics).map(EncoderSettings::Image),
             Shape::Image { channels: 3, height: 224, width: 224 },
         ),
-        Modality::Text => {
-            (TextEncoder::read(node, "", &mut problems).map(EncoderSettings::Text), Shape::Tokens { vocab_size: 2, max_steps: 1 })
-        }
+        Modality::Text => (
+            TextEncoder::read(node, "", &mut diagnostics).map(EncoderSettings::Text),
+            Shape::Tokens { vocab_size: 2, max_steps: 1 },
+        ),
         Modality::Audio => {
-            (AudioEncoder::read(node, "", &mut problems).map(EncoderSettings::Audio), Shape::Frames { width: 1, max_steps: 1 })
+            (AudioEncoder::read(node, "", &mut diagnostics).map(EncoderSettings::Audio), Shape::Frames { width: 1, max_steps: 1 })
         }
     };
     let Some(settings) = settings else { return false };
     // Parameters are drawn when they are first used, which looking at their shapes does not.
-    let encoder = settings.init(&shape, Reading::Summary, &Device::flex());
+    let encoder = settings.init(&shape, EncoderOutput::Summary, &Device::flex());
     let families = families(&encoder);
     match encoder {
         Encoder::ResNet(it) => fits(&it, file, families),

@@ -27,7 +27,7 @@ pub enum Modality {
 
 impl Modality {
     /// The input type as the config names it.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
             Self::Text => "text",
@@ -44,7 +44,7 @@ pub fn implied(modality: Modality, encoder: &str, path: &Path) -> Result<Implied
     let path = &*mbm_weights::locate(path)?;
     if !path.exists() {
         let message = "no such file or folder; paths start from the working folder".to_owned();
-        return Err(PretrainedError::Unfit { path: path.to_path_buf(), message });
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
     }
     match (modality, encoder) {
         (Modality::Image, "resnet") => resnet(path),
@@ -74,7 +74,7 @@ fn resnet(path: &Path) -> Result<Implied, PretrainedError> {
 }
 
 fn vit(path: &Path) -> Result<Implied, PretrainedError> {
-    let Some(config) = Described::beside(path, "config.json")? else { return torchvision_vit(path) };
+    let Some(config) = Described::read_sibling(path, "config.json")? else { return torchvision_vit(path) };
     config.expect("model_type", &["vit"])?;
     let sizes = json!({"patch_size": 16, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
         "intermediate_size": 3072, "hidden_act": "gelu", "layer_norm_eps": 1e-12});
@@ -93,7 +93,7 @@ fn torchvision_vit(path: &Path) -> Result<Implied, PretrainedError> {
     let (patches, widen) = (shape("conv_proj.weight"), shape("encoder.layers.encoder_layer_0.mlp.0.weight"));
     let ([hidden, _, patch, _], [inner, _]) = (patches.as_slice(), widen.as_slice()) else {
         let message = "no config.json beside these weights, and they are not torchvision's vit; a folder with both is needed";
-        return Err(PretrainedError::Unfit { path: path.to_path_buf(), message: message.to_owned() });
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message: message.to_owned() });
     };
     let n_layers = file.tensors().keys().filter(|name| name.ends_with("self_attention.in_proj_weight")).count();
     let n_heads = if *hidden == 1280 { 16 } else { hidden / 64 };
@@ -111,7 +111,7 @@ fn clip_vision(path: &Path) -> Result<Implied, PretrainedError> {
     encoder.extend(config.sizes(json!({"projection_dim": 512})));
     let prepared = json!({"height": 224, "width": 224, "num_channels": 3, "resize_shorter_side": 224, "interpolation": "bicubic",
         "standardize_image": "clip"});
-    Ok(Implied { encoder, preprocessing: prepared_pictures(path)?.unwrap_or(map(prepared)) })
+    Ok(Implied { encoder, preprocessing: prepared_images(path)?.unwrap_or(map(prepared)) })
 }
 
 fn clip_text(path: &Path) -> Result<Implied, PretrainedError> {
@@ -157,16 +157,16 @@ fn wav2vec2(path: &Path) -> Result<Implied, PretrainedError> {
     Ok(Implied { encoder, preprocessing: map(json!({"type": "raw", "sampling_rate": 16_000})) })
 }
 
-/// How pictures were prepared, by the file beside the weights or else as for ImageNet: the shorter side to 256, the middle 224.
+/// How images were prepared, by the file beside the weights or else as for ImageNet: the shorter side to 256, the middle 224.
 fn imagenet(path: &Path) -> Result<Map<String, Value>, PretrainedError> {
     let habit =
         json!({"height": 224, "width": 224, "num_channels": 3, "resize_shorter_side": 256, "standardize_image": "imagenet1k"});
-    Ok(prepared_pictures(path)?.unwrap_or(map(habit)))
+    Ok(prepared_images(path)?.unwrap_or(map(habit)))
 }
 
 /// `preprocessor_config.json`, if it lies beside the weights.
-fn prepared_pictures(path: &Path) -> Result<Option<Map<String, Value>>, PretrainedError> {
-    let Some(file) = Described::beside(path, "preprocessor_config.json")? else { return Ok(None) };
+fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, PretrainedError> {
+    let Some(file) = Described::read_sibling(path, "preprocessor_config.json")? else { return Ok(None) };
     let sides = |key: &str| match file.values.get(key)? {
         Value::Object(size) => {
             let of = |key: &str| size.get(key).and_then(Value::as_u64);
@@ -174,19 +174,19 @@ fn prepared_pictures(path: &Path) -> Result<Option<Map<String, Value>>, Pretrain
         }
         size => size.as_u64().map(|side| (side, side)),
     };
-    let size = sides("size").ok_or_else(|| file.unfit("no size"))?;
+    let size = sides("size").ok_or_else(|| file.incompatible("no size"))?;
     let crops = file.values.get("do_center_crop").and_then(Value::as_bool).unwrap_or(false);
     let (height, width) = if crops { sides("crop_size").unwrap_or(size) } else { size };
     let numbers = |key: &str| file.values.get(key).cloned().unwrap_or_else(|| json!([0.5, 0.5, 0.5]));
-    let (mean, deviation) = (numbers("image_mean"), numbers("image_std"));
+    let (mean, std) = (numbers("image_mean"), numbers("image_std"));
     let standardize = if mean == json!([0.485, 0.456, 0.406]) {
         "imagenet1k"
-    } else if mean == json!([0.5, 0.5, 0.5]) && deviation == mean {
+    } else if mean == json!([0.5, 0.5, 0.5]) && std == mean {
         "inception"
     } else if mean == json!([0.48145466, 0.4578275, 0.40821073]) {
         "clip"
     } else {
-        return Err(file.unfit(&format!("image_mean {mean} is none of those that mbm knows: imagenet1k, inception, clip")));
+        return Err(file.incompatible(&format!("image_mean {mean} is none of those that mbm knows: imagenet1k, inception, clip")));
     };
     let interpolation = if file.values.get("resample") == Some(&json!(3)) { "bicubic" } else { "bilinear" };
     let mut prepared = map(json!({"height": height, "width": width, "num_channels": 3, "standardize_image": standardize,
@@ -202,10 +202,10 @@ fn tokenized(path: &Path, encoder: &Map<String, Value>) -> Result<Map<String, Va
     let tokenizer = neighbour(path, "tokenizer.json");
     if !tokenizer.is_file() {
         let message = "this file is needed beside the weights: it cuts texts as they were cut in training";
-        return Err(PretrainedError::Unfit { path: tokenizer, message: message.to_owned() });
+        return Err(PretrainedError::Incompatible { path: tokenizer, message: message.to_owned() });
     }
     let places = encoder.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(512);
-    let sentences = Described::beside(path, "sentence_bert_config.json")?;
+    let sentences = Described::read_sibling(path, "sentence_bert_config.json")?;
     let longest = sentences.and_then(|it| it.values.get("max_seq_length").and_then(Value::as_u64));
     let longest = longest.map_or(places, |longest| longest.min(places));
     Ok(map(json!({"tokenizer": "hf_tokenizer", "vocab_file": tokenizer, "lowercase": false, "max_sequence_length": longest})))
@@ -218,21 +218,21 @@ struct Described {
 }
 
 impl Described {
-    fn beside(weights: &Path, name: &str) -> Result<Option<Self>, PretrainedError> {
+    fn read_sibling(weights: &Path, name: &str) -> Result<Option<Self>, PretrainedError> {
         let path = neighbour(weights, name);
         if !path.is_file() {
             return Ok(None);
         }
-        let unfit = |message: String| PretrainedError::Unfit { path: path.clone(), message };
-        let text = std::fs::read(&path).map_err(|error| unfit(error.to_string()))?;
-        let values = serde_json::from_slice(&text).map_err(|error| unfit(format!("not a JSON object: {error}")))?;
+        let incompatible = |message: String| PretrainedError::Incompatible { path: path.clone(), message };
+        let text = std::fs::read(&path).map_err(|error| incompatible(error.to_string()))?;
+        let values = serde_json::from_slice(&text).map_err(|error| incompatible(format!("not a JSON object: {error}")))?;
         Ok(Some(Self { path, values }))
     }
 
     fn required(weights: &Path) -> Result<Self, PretrainedError> {
         let message = "this file is needed beside the weights: it says how large the network is";
         let path = neighbour(weights, "config.json");
-        Self::beside(weights, "config.json")?.ok_or(PretrainedError::Unfit { path, message: message.to_owned() })
+        Self::read_sibling(weights, "config.json")?.ok_or(PretrainedError::Incompatible { path, message: message.to_owned() })
     }
 
     fn within(&self, key: &str) -> Self {
@@ -244,8 +244,8 @@ impl Described {
         self.path.with_file_name(name).is_file()
     }
 
-    fn unfit(&self, message: &str) -> PretrainedError {
-        PretrainedError::Unfit { path: self.path.clone(), message: message.to_owned() }
+    fn incompatible(&self, message: &str) -> PretrainedError {
+        PretrainedError::Incompatible { path: self.path.clone(), message: message.to_owned() }
     }
 
     /// The values of these keys, or what the reference implementation takes where one is not written.
@@ -260,7 +260,7 @@ impl Described {
     fn expect(&self, key: &str, allowed: &[&str]) -> Result<(), PretrainedError> {
         match self.values.get(key).and_then(Value::as_str) {
             Some(found) if !allowed.contains(&found) => {
-                Err(self.unfit(&format!("{key} is '{found}', this encoder reads {}", allowed.join(" or "))))
+                Err(self.incompatible(&format!("{key} is '{found}', this encoder reads {}", allowed.join(" or "))))
             }
             _ => Ok(()),
         }
@@ -268,7 +268,7 @@ impl Described {
 
     fn expect_false(&self, key: &str) -> Result<(), PretrainedError> {
         let is_true = self.values.get(key) == Some(&Value::Bool(true));
-        if is_true { Err(self.unfit(&format!("{key} is true, which mbm does not have yet"))) } else { Ok(()) }
+        if is_true { Err(self.incompatible(&format!("{key} is true, which mbm does not have yet"))) } else { Ok(()) }
     }
 }
 

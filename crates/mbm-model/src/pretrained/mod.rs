@@ -85,7 +85,7 @@ pub enum PretrainedError {
     File(#[from] mbm_weights::Error),
     /// What lies beside the weights does not fit.
     #[error("{}: {message}", path.display())]
-    Unfit {
+    Incompatible {
         /// The file.
         path: PathBuf,
         /// What does not fit, and what would.
@@ -102,14 +102,14 @@ pub enum PretrainedError {
         paths: Vec<String>,
     },
     /// Its tensors are not those of the part.
-    #[error("{}: not the weights of this {part}: {}", path.display(), problems.join("; "))]
+    #[error("{}: not the weights of this {part}: {}", path.display(), diagnostics.join("; "))]
     Mismatch {
         /// The file.
         path: PathBuf,
         /// What they were meant for.
         part: &'static str,
         /// What is missing, of another shape, or left over.
-        problems: Vec<String>,
+        diagnostics: Vec<String>,
     },
 }
 
@@ -142,7 +142,7 @@ fn word_vectors(path: &Path, vocabulary: &[String]) -> Result<Vec<Option<Vec<f32
     if vectors.iter().all(Option::is_none) {
         let some = vocabulary.iter().skip(2).take(5).cloned().collect::<Vec<_>>().join(", ");
         let message = format!("no word here is a token of the training texts; those are such as: {some}");
-        return Err(PretrainedError::Unfit { path: path.to_path_buf(), message });
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
     }
     Ok(vectors)
 }

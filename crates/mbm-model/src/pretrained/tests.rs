@@ -1,13 +1,13 @@
 //! Families against reference implementations: the same formula fills both networks.
 
 use burn::tensor::Device;
-use mbm_config::{Format, Node, Problems, Setting};
+use mbm_config::{Diagnostics, Format, Node, Setting};
 use mbm_data::{Column, Shape, Values};
 use serde::Deserialize;
 
 use super::*;
 use crate::Tensors;
-use crate::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
+use crate::encoder::{AudioEncoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -54,11 +54,11 @@ fn write(path: &Path, tensors: &[(String, Vec<usize>)]) {
 
 fn encoder(settings: &str) -> Encoder {
     let node = Node::parse(settings, Format::Yaml).unwrap();
-    let settings = EncoderSettings::Image(ImageEncoder::read(&node, "", &mut Problems::default()).unwrap());
-    settings.init(&Shape::Image { channels: 3, height: 64, width: 64 }, Reading::Summary, &Device::flex())
+    let settings = EncoderSettings::Image(ImageEncoder::read(&node, "", &mut Diagnostics::default()).unwrap());
+    settings.init(&Shape::Image { channels: 3, height: 64, width: 64 }, EncoderOutput::Summary, &Device::flex())
 }
 
-fn problem(tensors: &[(String, Vec<usize>)], settings: &str) -> String {
+fn diagnostic(tensors: &[(String, Vec<usize>)], settings: &str) -> String {
     let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
     write(file.path(), tensors);
     fill_encoder(encoder(settings), file.path(), &[]).unwrap_err().to_string()
@@ -93,7 +93,7 @@ fn weights_of_another_network_are_an_error_that_lists_names() {
     let mut changed: Vec<(String, Vec<usize>)> = tensors.iter().filter(|(name, _)| name != "bn1.bias").cloned().collect();
     changed.push(("extra.weight".to_owned(), vec![2]));
     changed.iter_mut().find(|(name, _)| name == "conv1.weight").unwrap().1 = vec![64, 1, 7, 7];
-    let problem_of_changed = problem(&changed, "{type: resnet, model_variant: 18}");
+    let problem_of_changed = diagnostic(&changed, "{type: resnet, model_variant: 18}");
     for want in [
         "not the weights of this resnet",
         "conv1.weight is [64, 1, 7, 7] in the file and [64, 3, 7, 7] here",
@@ -102,7 +102,7 @@ fn weights_of_another_network_are_an_error_that_lists_names() {
     ] {
         assert!(problem_of_changed.contains(want), "{want}: {problem_of_changed}");
     }
-    assert!(problem(&tensors, "{type: resnet, model_variant: 50}").contains("missing: layer1.0.conv3.weight"));
+    assert!(diagnostic(&tensors, "{type: resnet, model_variant: 50}").contains("missing: layer1.0.conv3.weight"));
 }
 
 #[test]
@@ -144,14 +144,14 @@ impl Network {
         let mut settings = implied(modality, &self.encoder, path).unwrap().encoder;
         settings.insert("type".to_owned(), self.encoder.clone().into());
         let node = Node::from(&serde_json::Value::Object(settings));
-        let mut problems = Problems::default();
+        let mut diagnostics = Diagnostics::default();
         let settings = match modality {
-            Modality::Image => ImageEncoder::read(&node, "", &mut problems).map(EncoderSettings::Image),
-            Modality::Text => TextEncoder::read(&node, "", &mut problems).map(EncoderSettings::Text),
-            Modality::Audio => AudioEncoder::read(&node, "", &mut problems).map(EncoderSettings::Audio),
+            Modality::Image => ImageEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Image),
+            Modality::Text => TextEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Text),
+            Modality::Audio => AudioEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Audio),
         };
-        let settings = problems.unless_any(settings).unwrap();
-        fill_encoder(settings.init(shape, Reading::Summary, &Device::flex()), path, &[]).unwrap()
+        let settings = diagnostics.unless_any(settings).unwrap();
+        fill_encoder(settings.init(shape, EncoderOutput::Summary, &Device::flex()), path, &[]).unwrap()
     }
 }
 
@@ -210,14 +210,14 @@ fn networks_of_transformers_and_torchvision_say_the_same_here() {
 #[test]
 fn a_folder_without_its_companions_is_an_error_that_names_them() {
     let folder = tempfile::tempdir().unwrap();
-    let problem = |encoder: &str| implied(Modality::Text, encoder, folder.path()).unwrap_err().to_string();
-    assert!(problem("bert").contains("config.json: this file is needed beside the weights"), "{}", problem("bert"));
+    let diagnostic = |encoder: &str| implied(Modality::Text, encoder, folder.path()).unwrap_err().to_string();
+    assert!(diagnostic("bert").contains("config.json: this file is needed beside the weights"), "{}", diagnostic("bert"));
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
-    assert!(problem("bert").contains("model_type is 't5', this encoder reads bert or distilbert"), "{}", problem("bert"));
+    assert!(diagnostic("bert").contains("model_type is 't5', this encoder reads bert or distilbert"), "{}", diagnostic("bert"));
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "bert"}"#).unwrap();
-    assert!(problem("bert").contains("tokenizer.json: this file is needed"), "{}", problem("bert"));
+    assert!(diagnostic("bert").contains("tokenizer.json: this file is needed"), "{}", diagnostic("bert"));
     std::fs::write(folder.path().join("config.json"), "[]").unwrap();
-    assert!(problem("clip").contains("not a JSON object"), "{}", problem("clip"));
+    assert!(diagnostic("clip").contains("not a JSON object"), "{}", diagnostic("clip"));
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn tokens_start_with_their_vectors_and_a_file_of_other_words_is_an_error() {
     assert_eq!(settings["embedding_size"], 2);
     let embed = || {
         let node = Node::parse("{type: embed, embedding_size: 2}", Format::Yaml).unwrap();
-        let settings = EncoderSettings::Text(TextEncoder::read(&node, "", &mut Problems::default()).unwrap());
-        settings.init(&Shape::Tokens { vocab_size: 4, max_steps: 3 }, Reading::Steps, &Device::flex())
+        let settings = EncoderSettings::Text(TextEncoder::read(&node, "", &mut Diagnostics::default()).unwrap());
+        settings.init(&Shape::Tokens { vocab_size: 4, max_steps: 3 }, EncoderOutput::Steps, &Device::flex())
     };
     let vocabulary = ["<PAD>", "<UNK>", "cat", "cow"].map(str::to_owned);
     let encoder = fill_encoder(embed(), file.path(), &vocabulary).unwrap();

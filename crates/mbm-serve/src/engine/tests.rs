@@ -39,7 +39,7 @@ impl Gate {
 struct Tested {
     engine: Arc<Engine>,
     thread: JoinHandle<()>,
-    served: Arc<Served>,
+    served: Arc<LoadedModel>,
     metrics: Arc<Metrics>,
     runtime: Runtime,
 }
@@ -98,13 +98,13 @@ impl Tested {
     fn new(limits: Batching, stages: Stages) -> Self {
         let metrics = Arc::new(Metrics::new());
         let (engine, thread) = Engine::start(limits, metrics.clone(), stages).unwrap();
-        let served = Arc::new(Served::open(Some(&fixture().model()), None).unwrap());
+        let served = Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap());
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { engine: Arc::new(engine), thread, served, metrics, runtime }
     }
 
     /// Asks from another thread.
-    fn ask(&self, rows: Vec<Vec<Cell>>) -> tokio::task::JoinHandle<Result<Vec<Answer>, Problem>> {
+    fn ask(&self, rows: Vec<Vec<Cell>>) -> tokio::task::JoinHandle<Result<Vec<Answer>, ApiError>> {
         let (engine, served) = (self.engine.clone(), self.served.clone());
         self.runtime.spawn(async move { engine.run(&served, PREDICT, rows).await })
     }
@@ -114,7 +114,7 @@ impl Tested {
         self.runtime.block_on(self.ask(vec![cells])).unwrap()?.swap_remove(0)
     }
 
-    fn stream(&self, hear: Box<Hear<'static>>) -> tokio::task::JoinHandle<Result<oneshot::Receiver<Answer>, Problem>> {
+    fn stream(&self, hear: Box<Hear<'static>>) -> tokio::task::JoinHandle<Result<oneshot::Receiver<Answer>, ApiError>> {
         let (engine, served) = (self.engine.clone(), self.served.clone());
         self.runtime.spawn(async move { engine.stream(&served, PREDICT, size(1.0).into(), hear).await })
     }
@@ -159,8 +159,8 @@ fn a_model_that_panics_costs_its_batch_and_not_the_server() {
 #[test]
 fn a_reader_that_panics_costs_its_row_and_not_the_server() {
     let tested = Tested::new(LIMITS, with_read(|cells, _| assert!(cells[1] != Cell::text("13"), "a cell that cannot be read")));
-    let problem = tested.answer(caption("13")).unwrap_err();
-    assert_eq!((problem.kind, problem.message.starts_with("reading a cell failed")), (ProblemKind::Failed, true));
+    let api_error = tested.answer(caption("13")).unwrap_err();
+    assert_eq!((api_error.kind, api_error.message.starts_with("reading a cell failed")), (ApiErrorKind::Failed, true));
     assert!(tested.answer(caption("12")).is_ok());
     assert_eq!((tested.metrics.panics.get(), tested.engine.n_waiting()), (1, 0));
     tested.end();
@@ -176,10 +176,10 @@ fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_plac
         false => {}
     };
     let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(hang));
-    let problem = tested.answer(size(13.0)).unwrap_err();
-    assert_eq!(problem, unavailable("the model did not come back within 0.1 s; it is started again"));
+    let api_error = tested.answer(size(13.0)).unwrap_err();
+    assert_eq!(api_error, unavailable("the model did not come back within 0.1 s; it is started again"));
     // Until the new thread has shown that it works the server is not ready; what waits is then answered.
-    assert_eq!(tested.engine.check_works().unwrap_err().kind, ProblemKind::Unavailable);
+    assert_eq!(tested.engine.check_works().unwrap_err().kind, ApiErrorKind::Unavailable);
     probe.open();
     while tested.engine.check_works().is_err() {
         std::thread::yield_now();
@@ -197,7 +197,7 @@ fn a_model_that_hangs_again_and_again_is_not_started_any_more_until_one_comes_ba
     let gate = Gate::default();
     let of_model = gate.clone();
     let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(move |_, _| of_model.wait()));
-    assert_eq!(tested.answer(size(1.0)).unwrap_err().kind, ProblemKind::Unavailable);
+    assert_eq!(tested.answer(size(1.0)).unwrap_err().kind, ApiErrorKind::Unavailable);
     while tested.engine.n_hung()[1].1 < MAX_HUNG_MODELS {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -225,11 +225,11 @@ fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
     assert_eq!(tested.engine.check_works(), Ok(()));
     let n_left = MAX_HUNG_READERS * std::thread::available_parallelism().map_or(2, usize::from) - 1;
     let answers = tested.runtime.block_on(tested.ask(vec![caption("hang"); n_left])).unwrap().unwrap();
-    assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().kind == ProblemKind::Unavailable));
-    let problem = tested.engine.check_works().unwrap_err();
-    assert!(problem.message.contains("rows hang while they are read"), "{problem}");
+    assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().kind == ApiErrorKind::Unavailable));
+    let api_error = tested.engine.check_works().unwrap_err();
+    assert!(api_error.message.contains("rows hang while they are read"), "{api_error}");
     // Refused at once; a row of numbers needs no reader.
-    assert_eq!(tested.answer(caption("fine")).unwrap_err(), problem);
+    assert_eq!(tested.answer(caption("fine")).unwrap_err(), api_error);
     assert!(tested.answer(size(1.0)).is_ok());
     gate.open();
     tested.recovers();
@@ -354,7 +354,7 @@ fn a_text_that_hangs_is_answered_and_another_is_written() {
     };
     let limits = Batching { model_limit: LIMIT, max_streams: 2, ..LIMITS };
     let tested = Tested::new(limits, with_write(hang_once));
-    assert_eq!(tested.written(silent()).unwrap_err().kind, ProblemKind::Unavailable);
+    assert_eq!(tested.written(silent()).unwrap_err().kind, ApiErrorKind::Unavailable);
     while tested.written(silent()).is_err() {}
     gate.open();
     tested.recovers();
@@ -365,7 +365,7 @@ fn a_text_that_hangs_is_answered_and_another_is_written() {
 fn a_row_that_is_skipped_has_no_values_and_says_why() {
     let job = Job {
         verdict: Verdict { status: "skipped: size (malformed)".into(), is_skipped: true },
-        ..Job::empty(&Arc::new(Served::open(Some(&fixture().model()), None).unwrap()))
+        ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
     };
     let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
     assert_eq!((values.len(), status.as_str()), (5, "skipped: size (malformed)"));

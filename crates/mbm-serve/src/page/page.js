@@ -41,7 +41,7 @@ const plain = (x) => (Number.isInteger(x) ? String(x) : Number(x.toPrecision(6))
 /** A place for a file: to drop on, to choose in, to paste into; `onchange` hears of every file, and of its going. */
 function dropZone(id, kind, onchange) {
   const input = make("input", { type: "file", id, name: id, accept: `${kind}/*` });
-  const shown = make("span", { className: "dim", textContent: kind === "image" ? "Drop a picture here, or choose one" : "Drop a sound here, or choose one" });
+  const shown = make("span", { className: "dim", textContent: kind === "image" ? "Drop an image here, or choose one" : "Drop a sound here, or choose one" });
   const zone = make("div", { className: "drop" }, shown, input);
   let address;
   const show = () => {
@@ -51,8 +51,8 @@ function dropZone(id, kind, onchange) {
     shown.textContent = file ? file.name : "Drop a file here, or choose one";
     if (file) {
       address = URL.createObjectURL(file);
-      const picture = () => make("img", { src: address, alt: "", onerror: (event) => event.target.remove() });
-      zone.prepend(kind === "image" ? picture() : make("audio", { src: address, controls: true }));
+      const image = () => make("img", { src: address, alt: "", onerror: (event) => event.target.remove() });
+      zone.prepend(kind === "image" ? image() : make("audio", { src: address, controls: true }));
     }
     onchange();
   };
@@ -259,10 +259,10 @@ async function search(info, asked, signal) {
 }
 
 function card({ similarity, row, thumbnails = {} }) {
-  const pictures = Object.entries(thumbnails).map(([name, src]) => make("img", { src, alt: `${name} ${row[name]}`, loading: "lazy" }));
+  const images = Object.entries(thumbnails).map(([name, src]) => make("img", { src, alt: `${name} ${row[name]}`, loading: "lazy" }));
   const known = Object.entries(row).filter(([name, value]) => value !== null && !(name in thumbnails));
   const lines = known.map(([name, value]) => make("div", { textContent: `${name}: ${value}` }));
-  return make("li", {}, ...pictures, ...lines, make("div", { className: "dim", textContent: `cosine ${similarity.toFixed(3)}` }));
+  return make("li", {}, ...images, ...lines, make("div", { className: "dim", textContent: `cosine ${similarity.toFixed(3)}` }));
 }
 
 // The whole
@@ -282,7 +282,7 @@ for (const type of ["dragover", "drop"]) {
     if (event.target.type !== "file") event.preventDefault();
   });
 }
-// A picture that is pasted goes to the first place for pictures.
+// An image that is pasted goes to the first place for images.
 addEventListener("paste", (event) => {
   const file = event.clipboardData.files[0];
   const input = file && [...document.querySelectorAll(".drop input")].find((it) => file.type.startsWith(it.accept.replace("*", "")));

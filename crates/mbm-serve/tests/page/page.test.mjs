@@ -27,7 +27,7 @@ preprocessing: {split: {type: random, probabilities: [0.8, 0.1, 0.1]}}
 trainer: {epochs: 20, batch_size: 16, learning_rate: 0.02, early_stop: 0}
 `;
 
-/** A grey picture as PNG. */
+/** A grey image as PNG. */
 function png(level, side = 16) {
   const chunk = (type, content) => {
     const body = Buffer.concat([Buffer.from(type), content]);
@@ -62,7 +62,7 @@ before(async () => {
   const rows = Array.from({ length: 60 }, (_, row) => {
     writeFileSync(at(`${row}.png`), png((row % 2 ? 220 : 20) + (row % 5)));
     const word = row % 2 ? "bright" : "dark";
-    return `${row}.png,a ${word} picture ${row},${row},${word}`;
+    return `${row}.png,a ${word} image ${row},${row},${word}`;
   });
   writeFileSync(at("rows.csv"), ["photo,caption,size,kind", ...rows, ""].join("\n"));
   writeFileSync(at("config.yaml"), CONFIG);
@@ -91,7 +91,7 @@ async function open(address = server.address, options = {}) {
   return page;
 }
 
-test("a picture and a number are uploaded, and the prediction has bars and reasons", async () => {
+test("an image and a number are uploaded, and the prediction has bars and reasons", async () => {
   const page = await open();
   await page.locator("#inputs input[type=file]").setInputFiles(at("3.png"));
   await page.locator("#inputs img").waitFor();
@@ -167,7 +167,7 @@ test("an error leaves no prediction of other inputs beside it", async () => {
 
 test("an unreadable file is named without the words of decoders", async () => {
   const page = await open();
-  for (const buffer of [Buffer.concat([png(20).subarray(0, 50), Buffer.alloc(200)]), Buffer.from("no picture")]) {
+  for (const buffer of [Buffer.concat([png(20).subarray(0, 50), Buffer.alloc(200)]), Buffer.from("no image")]) {
     await page.locator("#inputs input[type=file]").setInputFiles({ name: "note.png", mimeType: "image/png", buffer });
     await page.getByRole("button", { name: "Predict" }).click();
     const said = page.getByText(/photo.*unreadable/).first();

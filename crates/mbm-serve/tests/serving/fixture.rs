@@ -23,8 +23,8 @@ pub struct Fixture {
     folder: TempDir,
 }
 
-/// A grey picture as a PGM file.
-pub fn picture(level: u8) -> Vec<u8> {
+/// A grey image as a PGM file.
+pub fn image(level: u8) -> Vec<u8> {
     [b"P5 10 10 255\n".to_vec(), vec![level; 100]].concat()
 }
 
@@ -37,7 +37,7 @@ impl Fixture {
         Store::Folder(self.folder.path().join("index"))
     }
 
-    pub fn pictures(&self) -> &Path {
+    pub fn images(&self) -> &Path {
         self.folder.path()
     }
 }
@@ -55,14 +55,14 @@ pub fn write_rows(folder: &Path) {
     let mut table = String::from("photo,caption,size,kind\n");
     for row in 0..60usize {
         let level = if row % 2 == 0 { 20 } else { 220 };
-        std::fs::write(folder.join(format!("{row}.pgm")), picture(level + (row % 5) as u8)).unwrap();
+        std::fs::write(folder.join(format!("{row}.pgm")), image(level + (row % 5) as u8)).unwrap();
         let word = ["dark", "bright"][row % 2];
-        table.push_str(&format!("{row}.pgm,a {word} picture {row},{row},{word}\n"));
+        table.push_str(&format!("{row}.pgm,a {word} image {row},{row},{word}\n"));
     }
     std::fs::write(folder.join("rows.csv"), table).unwrap();
 }
 
-/// The model, and an index of its pictures.
+/// The model, and an index of its images.
 pub fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {
@@ -72,7 +72,7 @@ pub fn fixture() -> &'static Fixture {
         let fixture = Fixture { folder };
         let predictor = Predictor::open(&path).unwrap();
         let vectors = VectorSource::Model { predictor: &predictor, path: &path, input: Some("photo".into()), cache: None };
-        let rows = IndexRows { table: Table::read(&fixture.pictures().join("rows.csv")).unwrap(), vectors };
+        let rows = IndexRows { table: Table::read(&fixture.images().join("rows.csv")).unwrap(), vectors };
         let settings = IndexSettings { precision: Precision::F32, graph: None };
         mbm::build_index(&fixture.index(), rows, settings, &|_| ()).unwrap();
         fixture

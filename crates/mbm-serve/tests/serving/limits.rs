@@ -51,7 +51,7 @@ fn large_bodies_wait_for_memory_or_are_refused_and_small_ones_are_answered() {
     assert_eq!(post(server.address, "/predict", &json!({ "size": 1 })).status, 200);
     for stream in refused {
         let answer = receive(stream);
-        assert_eq!(answer.problem(), (429, "other requests hold the memory that this one needs; try again later".to_owned()));
+        assert_eq!(answer.api_error(), (429, "other requests hold the memory that this one needs; try again later".to_owned()));
         assert!(answer.head.contains("retry-after: 1"));
         assert!(taken() <= 8 * MB);
     }
@@ -87,7 +87,7 @@ fn values_that_take_more_than_their_text_are_refused_before_they_are_made() {
     let body = format!("[{}]", vec!["{\"\":0}"; 10_000].join(","));
     let answer = send_with(server.address, "POST /batch_predict", &[("content-type", "application/json")], body.as_bytes());
     assert_eq!(answer.status, 413);
-    assert!(answer.problem().1.contains("the values of this JSON take more than 800000 bytes"), "{}", answer.problem().1);
+    assert!(answer.api_error().1.contains("the values of this JSON take more than 800000 bytes"), "{}", answer.api_error().1);
     server.stop();
 }
 
@@ -139,24 +139,24 @@ fn a_form_has_so_many_fields_and_headers_so_many_bytes() {
     let too_many: Vec<(&str, Option<&str>, &[u8])> = vec![("size", None, b"1"); 10_001];
     let kind = [("content-type", "multipart/form-data; boundary=edge")];
     let answer = send_with(shared(), "POST /predict", &kind, &form(&too_many));
-    assert_eq!(answer.problem(), (413, "a form of more than 10000 fields; send several".to_owned()));
+    assert_eq!(answer.api_error(), (413, "a form of more than 10000 fields; send several".to_owned()));
     let kind = [("content-type", "application/x-www-form-urlencoded")];
     let answer = send_with(shared(), "POST /predict", &kind, "size=1&".repeat(10_001).as_bytes());
-    assert_eq!(answer.problem(), (413, "a form of more than 10000 fields; send several".to_owned()));
+    assert_eq!(answer.api_error(), (413, "a form of more than 10000 fields; send several".to_owned()));
     let long = "n".repeat(9000);
     let answer = crate::post_form(shared(), "/predict", &[(&long, None, b"1")]);
-    assert!(answer.status == 413 && answer.problem().1.contains("the limit is 8192"), "{}", answer.problem().1);
+    assert!(answer.status == 413 && answer.api_error().1.contains("the limit is 8192"), "{}", answer.api_error().1);
 }
 
 #[test]
 fn a_message_shows_the_beginning_of_what_is_long() {
     let long = "x".repeat(100_000);
-    let (status, message) = post(shared(), "/predict", &json!({ long.as_str(): 1 })).problem();
+    let (status, message) = post(shared(), "/predict", &json!({ long.as_str(): 1 })).api_error();
     assert!(status == 400 && message.len() < 300, "{}", message.len());
-    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": vec![1; 10_000] })).problem();
+    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": vec![1; 10_000] })).api_error();
     assert_eq!((status, message.as_str()), (400, "photo: malformed: a list is not a text; send the file as base64"));
     let answer = post(shared(), "/embed", &json!({ "inputs": [vec![Value::Null; 1000]] }));
-    assert_eq!(answer.problem(), (400, "a list is neither a text nor a row".to_owned()));
+    assert_eq!(answer.api_error(), (400, "a list is neither a text nor a row".to_owned()));
 }
 
 #[test]

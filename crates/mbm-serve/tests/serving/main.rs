@@ -20,7 +20,7 @@ use mbm_serve::{Server, Settings};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use fixture::{fixture, picture};
+use fixture::{fixture, image};
 
 /// A server that runs until it is stopped.
 struct Running {
@@ -69,7 +69,7 @@ impl Response {
     }
 
     /// The status, and the message of a problem.
-    fn problem(&self) -> (u16, String) {
+    fn api_error(&self) -> (u16, String) {
         (self.status, self.json()["error"].as_str().unwrap().to_owned())
     }
 }
@@ -132,7 +132,7 @@ fn base64(bytes: &[u8]) -> String {
 
 #[test]
 fn a_row_is_predicted_from_json_and_from_a_form_alike() {
-    let row = json!({ "photo": base64(&picture(20)), "caption": "a dark picture", "size": 3 });
+    let row = json!({ "photo": base64(&image(20)), "caption": "a dark image", "size": 3 });
     let from_json = post(shared(), "/predict", &row);
     assert_eq!(from_json.status, 200, "{}", from_json.json());
     let prediction = from_json.json();
@@ -140,15 +140,15 @@ fn a_row_is_predicted_from_json_and_from_a_form_alike() {
     assert_eq!(prediction["status"], "ok");
     let [dark, bright] = ["dark", "bright"].map(|it| prediction[format!("kind_probabilities_{it}")].as_f64().unwrap());
     assert!((dark + bright - 1.0).abs() < 1e-6 && prediction["kind_probability"].as_f64() == Some(dark));
-    let picture = picture(20);
+    let image = image(20);
     let fields: [(&str, Option<&str>, &[u8]); 3] =
-        [("photo", Some("x.pgm"), &picture), ("caption", None, b"a dark picture"), ("size", None, b"3")];
+        [("photo", Some("x.pgm"), &image), ("caption", None, b"a dark image"), ("size", None, b"3")];
     assert_eq!(post_form(shared(), "/predict", &fields).json(), prediction);
 }
 
 #[test]
 fn an_explanation_says_what_each_input_did() {
-    let row = json!({ "photo": base64(&picture(20)), "size": 3 });
+    let row = json!({ "photo": base64(&image(20)), "size": 3 });
     let answer = post(shared(), "/predict?explain=true", &row).json();
     assert_eq!(answer["status"], "absent: caption (empty)");
     let contributions = answer["contributions"]["kind"].as_object().unwrap();
@@ -180,7 +180,7 @@ fn a_bad_row_has_its_own_error_and_the_others_their_answers() {
 fn ludwigs_batches_are_answered_in_their_own_form() {
     let dataset =
         br#"{"columns": ["photo", "size", "kind"], "index": ["a", "b"], "data": [["one.pgm", 5, "dark"], ["two.pgm", 6, null]]}"#;
-    let [one, two] = [20, 220].map(picture);
+    let [one, two] = [20, 220].map(image);
     let fields: [(&str, Option<&str>, &[u8]); 3] =
         [("dataset", None, dataset), ("f", Some("one.pgm"), &one), ("f", Some("two.pgm"), &two)];
     let answer = post_form(shared(), "/batch_predict", &fields).json();
@@ -195,27 +195,30 @@ fn ludwigs_batches_are_answered_in_their_own_form() {
 #[test]
 fn what_cannot_be_read_says_what_would_be() {
     let json = [("content-type", "application/json")];
-    let problem = |head: &str, headers: &[(&str, &str)], body: &[u8]| send_with(shared(), head, headers, body).problem();
-    let (status, message) = problem("POST /predict", &json, b"{\"size\": ");
+    let api_error = |head: &str, headers: &[(&str, &str)], body: &[u8]| send_with(shared(), head, headers, body).api_error();
+    let (status, message) = api_error("POST /predict", &json, b"{\"size\": ");
     assert!(status == 400 && message.contains("line 1 column"), "{message}");
-    assert_eq!(problem("POST /predict", &json, b"[1]").0, 400);
-    let (status, message) = problem("POST /predict", &[], b"{}");
+    assert_eq!(api_error("POST /predict", &json, b"[1]").0, 400);
+    let (status, message) = api_error("POST /predict", &[], b"{}");
     assert!(status == 415 && message.contains("multipart/form-data"), "{message}");
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let (status, message) = problem("POST /predict", &form, b"{\"size\": 3}");
+    let (status, message) = api_error("POST /predict", &form, b"{\"size\": 3}");
     assert!(status == 400 && message.contains("content-type: application/json"), "{message}");
     assert_eq!(send_with(shared(), "POST /predict", &form, b"size=3&caption=a+dark+one").status, 200);
-    assert_eq!(problem("POST /predict", &[("content-type", "multipart/form-data; boundary=edge")], b"--edge\r\nnonsense").0, 400);
-    assert_eq!(problem("POST /predict?explain=perhaps", &json, b"{}").0, 400);
+    assert_eq!(
+        api_error("POST /predict", &[("content-type", "multipart/form-data; boundary=edge")], b"--edge\r\nnonsense").0,
+        400
+    );
+    assert_eq!(api_error("POST /predict?explain=perhaps", &json, b"{}").0, 400);
     for path in ["/predict", "/batch_predict", "/predict/stream"] {
-        assert_eq!(problem(&format!("POST {path}?strikt=true"), &json, b"{}").0, 400, "{path}");
+        assert_eq!(api_error(&format!("POST {path}?strikt=true"), &json, b"{}").0, 400, "{path}");
     }
-    assert_eq!(problem("POST /batch_predict", &json, b"{\"rows\": 3}").0, 400);
-    assert_eq!(problem("POST /batch_predict", &json, b"{\"columns\": [\"size\"], \"data\": [[1, 2]]}").0, 400);
-    assert_eq!(problem("GET /predict", &[], b"").0, 405);
-    assert_eq!(problem("GET /nowhere", &[], b"").0, 404);
+    assert_eq!(api_error("POST /batch_predict", &json, b"{\"rows\": 3}").0, 400);
+    assert_eq!(api_error("POST /batch_predict", &json, b"{\"columns\": [\"size\"], \"data\": [[1, 2]]}").0, 400);
+    assert_eq!(api_error("GET /predict", &[], b"").0, 405);
+    assert_eq!(api_error("GET /nowhere", &[], b"").0, 404);
     let twice = post_form(shared(), "/predict", &[("size", None, b"1"), ("size", None, b"2")]);
-    assert_eq!(twice.problem(), (400, "'size' is given twice".to_owned()));
+    assert_eq!(twice.api_error(), (400, "'size' is given twice".to_owned()));
 }
 
 #[test]
@@ -301,10 +304,10 @@ fn a_full_queue_refuses_at_once() {
     let started = Instant::now();
     let refused = post(address, "/predict", &json!({ "size": 3 }));
     assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(refused.problem(), (429, "the queue has no room for 1 rows now; try again later".to_owned()));
+    assert_eq!(refused.api_error(), (429, "the queue has no room for 1 rows now; try again later".to_owned()));
     assert!(refused.head.contains("retry-after: 1"));
     let many = post(address, "/batch_predict", &json!([{}, {}, {}]));
-    assert_eq!(many.problem(), (413, "3 rows at once; the queue has room for 2".to_owned()));
+    assert_eq!(many.api_error(), (413, "3 rows at once; the queue has room for 2".to_owned()));
     assert_eq!(waiting.join().unwrap(), 200);
     server.stop();
 }
@@ -330,7 +333,7 @@ fn a_client_that_is_slow_does_not_hold_the_server() {
     slow_body
         .write_all(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .unwrap();
-    assert_eq!(receive(slow_body).problem(), (503, "not done in 0.3 s".to_owned()));
+    assert_eq!(receive(slow_body).api_error(), (503, "not done in 0.3 s".to_owned()));
     let mut slow_head = TcpStream::connect(server.address).unwrap();
     slow_head.write_all(b"POST /predict HT").unwrap();
     let mut rest = Vec::new();
@@ -360,7 +363,7 @@ fn a_model_is_replaced_while_requests_come_in_and_none_is_dropped() {
         statuses
     });
     std::fs::remove_dir_all(&path).unwrap();
-    let (status, message) = reload().problem();
+    let (status, message) = reload().api_error();
     assert!(status == 500 && message.starts_with("the old model stays"), "{message}");
     fixture::train(folder.path(), 2);
     assert_eq!(reload().json()["changed"], true);

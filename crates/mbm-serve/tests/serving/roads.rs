@@ -5,21 +5,21 @@ use std::path::Path;
 use mbm::{Predictor, Table, Unreadable, Writer};
 use serde_json::{Map, Value, json};
 
-use crate::fixture::{fixture, picture};
+use crate::fixture::{fixture, image};
 use crate::{Response, base64, form, post, post_form, send_with, shared};
 
-/// A table with a fault of every kind, and where its pictures are.
+/// A table with a fault of every kind, and where its images are.
 const ROWS: &str = "photo,caption,size,kind
-good.pgm,a dark picture,3,dark
-,a dark picture,3,dark
-bad.pgm,a dark picture,3,dark
-empty.pgm,a dark picture,3,dark
-cut.png,a dark picture,3,dark
-bomb.pgm,a dark picture,3,dark
+good.pgm,a dark image,3,dark
+,a dark image,3,dark
+bad.pgm,a dark image,3,dark
+empty.pgm,a dark image,3,dark
+cut.png,a dark image,3,dark
+bomb.pgm,a dark image,3,dark
 good.pgm,,3,dark
-good.pgm,a dark picture,many,dark
-good.pgm,a dark picture,inf,dark
-good.pgm,a dark picture,,dark
+good.pgm,a dark image,many,dark
+good.pgm,a dark image,inf,dark
+good.pgm,a dark image,,dark
 ";
 
 const STATUSES: [&str; 10] = [
@@ -37,8 +37,8 @@ const STATUSES: [&str; 10] = [
 
 fn files() -> [(&'static str, Vec<u8>); 5] {
     [
-        ("good.pgm", picture(20)),
-        ("bad.pgm", b"no picture".to_vec()),
+        ("good.pgm", image(20)),
+        ("bad.pgm", b"no image".to_vec()),
         ("empty.pgm", Vec::new()),
         ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec()),
         ("bomb.pgm", [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat()),
@@ -112,9 +112,9 @@ fn with_strict_what_cannot_be_read_is_the_rows_error_and_what_is_empty_is_not() 
             continue;
         }
         let (input, cause) = status["absent: ".len()..status.len() - 1].split_once(" (").unwrap();
-        let (code, message) = answer.problem();
+        let (code, message) = answer.api_error();
         assert!(code == 400 && message.starts_with(&format!("{input}: {cause}: ")), "row {at}: {message}");
-        assert_eq!((streamed.problem(), &batch["rows"][at]["error"]), ((400, message.clone()), &json!(message)), "row {at}");
+        assert_eq!((streamed.api_error(), &batch["rows"][at]["error"]), ((400, message.clone()), &json!(message)), "row {at}");
         // Words of our own, and none of a decoder's.
         assert!(["Format", "header", "IHDR", "decod", "I/O"].iter().all(|it| !message.contains(it)), "row {at}: {message}");
     }
@@ -128,12 +128,12 @@ fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
         (json!(7), "photo: malformed: a number is not a text; send the file as base64"),
     ] {
         let row = json!({ "photo": photo, "size": 3 });
-        assert_eq!(post(shared(), "/predict?strict=true", &row).problem(), (400, said.to_owned()));
+        assert_eq!(post(shared(), "/predict?strict=true", &row).api_error(), (400, said.to_owned()));
         let status = post(shared(), "/predict", &row).json()["status"].as_str().unwrap().to_owned();
         let cause = said.split(": ").nth(1).unwrap();
         assert_eq!(status, format!("absent: photo ({cause}), caption (empty)"));
     }
-    let fields: [(&str, Option<&str>, &[u8]); 2] = [("photo", Some("x.pgm"), b"no picture"), ("size", None, b"3")];
+    let fields: [(&str, Option<&str>, &[u8]); 2] = [("photo", Some("x.pgm"), b"no image"), ("size", None, b"3")];
     let headers = [("content-type", "multipart/form-data; boundary=edge")];
     let answer = |path: &str| send_with(shared(), path, &headers, &form(&fields));
     assert_eq!(answer("POST /predict").json()["status"], "absent: photo (unreadable), caption (empty)");
@@ -145,12 +145,12 @@ fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
 #[test]
 fn a_query_or_a_vector_is_of_what_can_be_read_alone() {
     for (path, body) in [
-        ("/search", json!({ "image": base64(b"no picture") })),
+        ("/search", json!({ "image": base64(b"no image") })),
         ("/search", json!({ "image": "no base64!" })),
-        ("/embed", json!({ "inputs": [base64(b"no picture")], "input": "photo" })),
+        ("/embed", json!({ "inputs": [base64(b"no image")], "input": "photo" })),
         ("/embed", json!({ "inputs": { "photo": "no base64!" } })),
     ] {
-        let (status, message) = post(shared(), path, &body).problem();
+        let (status, message) = post(shared(), path, &body).api_error();
         assert!(status == 400 && message.starts_with("photo: unreadable: "), "{path} {body}: {message}");
     }
 }

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use mbm_serve::Settings;
 use serde_json::json;
 
-use crate::fixture::{fixture, picture};
+use crate::fixture::{fixture, image};
 use crate::{get, post, send_with, settings, shared, start};
 
 #[test]
@@ -34,20 +34,20 @@ fn without_a_key_nobody_reloads() {
 
 #[test]
 fn paths_are_read_from_the_media_root_alone() {
-    let path = fixture().pictures().join("0.pgm");
-    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": path })).problem();
+    let path = fixture().images().join("0.pgm");
+    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": path })).api_error();
     assert!(status == 400 && message.contains("reads no paths"), "{message}");
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("inner")).unwrap();
-    std::fs::write(root.path().join("inner/in.pgm"), picture(20)).unwrap();
+    std::fs::write(root.path().join("inner/in.pgm"), image(20)).unwrap();
     std::fs::write(root.path().join("big.pgm"), vec![0; 2000]).unwrap();
     let outside = tempfile::tempdir().unwrap();
-    std::fs::write(outside.path().join("out.pgm"), picture(20)).unwrap();
+    std::fs::write(outside.path().join("out.pgm"), image(20)).unwrap();
     std::os::unix::fs::symlink(outside.path().join("out.pgm"), root.path().join("link.pgm")).unwrap();
     let server = start(Settings { media_root: Some(root.path().to_path_buf()), max_body_size: 1000, ..settings() });
     let ask = |path: &str| post(server.address, "/predict", &json!({ "photo": path }));
     let status = |path: &str| ask(path).status;
-    let from_base64 = post(shared(), "/predict", &json!({ "photo": crate::base64(&picture(20)) })).json();
+    let from_base64 = post(shared(), "/predict", &json!({ "photo": crate::base64(&image(20)) })).json();
     assert_eq!(post(server.address, "/predict", &json!({ "photo": "inner/in.pgm" })).json(), from_base64);
     let up = format!("../{}/out.pgm", outside.path().file_name().unwrap().display());
     let absolute = outside.path().join("out.pgm").display().to_string();
@@ -64,21 +64,21 @@ fn paths_are_read_from_the_media_root_alone() {
 fn a_text_that_could_be_a_path_or_base64_is_the_file_that_is_there() {
     let root = tempfile::tempdir().unwrap();
     // Both are base64, too.
-    std::fs::create_dir(root.path().join("pictures")).unwrap();
-    std::fs::write(root.path().join("pictures/one"), picture(20)).unwrap();
-    std::fs::write(root.path().join("AAAA"), picture(220)).unwrap();
+    std::fs::create_dir(root.path().join("images")).unwrap();
+    std::fs::write(root.path().join("images/one"), image(20)).unwrap();
+    std::fs::write(root.path().join("AAAA"), image(220)).unwrap();
     let server = start(Settings { media_root: Some(root.path().to_path_buf()), ..settings() });
     let ask = |photo: &str| post(server.address, "/predict?strict=true", &json!({ "photo": photo }));
-    let [dark, bright] = [20, 220].map(|level| ask(&crate::base64(&picture(level))).json());
-    assert_eq!(ask("pictures/one").json(), dark);
-    assert_eq!(ask("file:pictures/one").json(), dark);
+    let [dark, bright] = [20, 220].map(|level| ask(&crate::base64(&image(level))).json());
+    assert_eq!(ask("images/one").json(), dark);
+    assert_eq!(ask("file:images/one").json(), dark);
     assert_eq!(ask("AAAA").json(), bright);
     // What says what it is, is nothing else.
-    assert!(ask("data:;base64,AAAA").problem().1.starts_with("photo: unreadable"));
-    assert!(ask("file:pictures/two").problem().1.starts_with("photo: file_not_found"));
+    assert!(ask("data:;base64,AAAA").api_error().1.starts_with("photo: unreadable"));
+    assert!(ask("file:images/two").api_error().1.starts_with("photo: file_not_found"));
     assert_eq!(ask("file:../AAAA").status, 403);
     server.stop();
-    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": "file:AAAA" })).problem();
+    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": "file:AAAA" })).api_error();
     assert!(status == 400 && message.contains("reads no paths"), "{message}");
 }
 
@@ -120,7 +120,7 @@ fn forms_of_other_sites_are_not_processed() {
     server.stop();
 }
 
-/// A site that answers one request with a picture, or by pointing elsewhere.
+/// A site that answers one request with an image, or by pointing elsewhere.
 fn site(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -134,8 +134,8 @@ fn site(answer: Vec<u8>) -> String {
 
 #[test]
 fn nothing_is_fetched_but_from_hosts_that_are_named() {
-    let picture = picture(20);
-    let found = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", picture.len()).into_bytes(), picture.clone()].concat();
+    let image = image(20);
+    let found = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", image.len()).into_bytes(), image.clone()].concat();
     let host = site(found);
     let elsewhere = site(b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_vec());
     let hosts = vec![host.clone(), elsewhere.clone()];
@@ -146,8 +146,8 @@ fn nothing_is_fetched_but_from_hosts_that_are_named() {
     }
     assert_eq!(ask(&format!("http://{host}/x.pgm")).status, 200);
     let row = json!({ "photo": format!("http://{elsewhere}/x.pgm") });
-    let problem = post(server.address, "/predict?strict=true", &row).problem();
-    assert_eq!(problem, (400, "photo: unreadable: its host answered 302".to_owned()));
+    let api_error = post(server.address, "/predict?strict=true", &row).api_error();
+    assert_eq!(api_error, (400, "photo: unreadable: its host answered 302".to_owned()));
     let gone = ask(&format!("http://{elsewhere}/x.pgm")).json();
     assert_eq!(gone["status"], "absent: photo (unreadable), caption (empty), size (empty)");
     server.stop();
@@ -190,8 +190,8 @@ fn a_file_that_many_rows_name_is_not_held_for_each_of_them() {
 }
 
 #[test]
-fn a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() {
+fn a_image_of_too_many_pixels_is_refused_before_it_is_decoded() {
     let bomb = [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat();
-    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": crate::base64(&bomb) })).problem();
+    let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": crate::base64(&bomb) })).api_error();
     assert!(status == 400 && message.starts_with("photo: too_large"), "{message}");
 }

@@ -69,12 +69,12 @@ fn a_text_is_sent_as_it_grows_and_ends_with_what_predict_answers() {
 
 #[test]
 fn a_row_that_cannot_be_used_is_told_and_other_models_just_predict() {
-    let problem = post(shared(), "/predict/stream?strict=true", &json!({ "size": "large" })).problem();
-    assert_eq!(problem, (400, "size: malformed: 'large' is not a number".to_owned()));
+    let api_error = post(shared(), "/predict/stream?strict=true", &json!({ "size": "large" })).api_error();
+    assert_eq!(api_error, (400, "size: malformed: 'large' is not a number".to_owned()));
     let heard = events(&post(shared(), "/predict/stream", &json!({ "size": "large" })));
     assert_eq!(heard[0].1["status"], "absent: photo (empty), caption (empty), size (malformed)");
     let heard = events(&post(shared(), "/predict/stream", &json!({ "size": 3 })));
     assert_eq!((heard.len(), heard[0].0.as_str()), (1, "prediction"));
-    let (status, message) = post(shared(), "/predict/stream", &json!({ "sizes": 3 })).problem();
+    let (status, message) = post(shared(), "/predict/stream", &json!({ "sizes": 3 })).api_error();
     assert!(status == 400 && message.contains("size"), "{status} {message}");
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::fixture::{fixture, picture};
+use crate::fixture::{fixture, image};
 use crate::{base64, post, settings, shared, start};
 
 fn vector(value: &Value) -> Vec<f32> {
@@ -13,12 +13,12 @@ fn vector(value: &Value) -> Vec<f32> {
 
 #[test]
 fn texts_become_vectors_in_both_known_shapes() {
-    let answer = post(shared(), "/embed", &json!({ "inputs": ["a dark picture", "bright"], "truncate": true })).json();
+    let answer = post(shared(), "/embed", &json!({ "inputs": ["a dark image", "bright"], "truncate": true })).json();
     let vectors: Vec<Vec<f32>> = answer.as_array().unwrap().iter().map(vector).collect();
     assert!(vectors.len() == 2 && vectors[0].len() == 8);
     let one = post(shared(), "/embed", &json!({ "inputs": "bright" })).json();
     assert_eq!(vector(&one[0]), vectors[1]);
-    let body = json!({ "input": ["a dark picture", "bright"], "model": "any" });
+    let body = json!({ "input": ["a dark image", "bright"], "model": "any" });
     let openai = post(shared(), "/v1/embeddings", &body).json();
     assert_eq!((&openai["object"], &openai["model"], &openai["data"][1]["index"]), (&json!("list"), &json!("any"), &json!(1)));
     assert_eq!(vector(&openai["data"][1]["embedding"]), vectors[1]);
@@ -30,8 +30,8 @@ fn texts_become_vectors_in_both_known_shapes() {
 }
 
 #[test]
-fn pictures_and_rows_become_vectors_too() {
-    let photo = base64(&picture(20));
+fn images_and_rows_become_vectors_too() {
+    let photo = base64(&image(20));
     let as_item = post(shared(), "/embed", &json!({ "inputs": [photo], "input": "photo" })).json();
     let as_row = post(shared(), "/embed", &json!({ "inputs": { "photo": photo } })).json();
     assert_eq!(as_item, as_row);
@@ -41,17 +41,17 @@ fn pictures_and_rows_become_vectors_too() {
 
 #[test]
 fn what_has_no_vector_says_why() {
-    let problem = |body: Value| post(shared(), "/embed", &body).problem();
+    let api_error = |body: Value| post(shared(), "/embed", &body).api_error();
     for (body, said) in [
         (json!({ "inputs": [] }), "no inputs"),
         (json!({ "inputs": "" }), "caption: empty"),
         (json!({ "inputs": "x", "input": "size" }), "photo, caption"),
         (json!({ "inputs": { "photo": "AAAA" } }), "photo: unreadable"),
-        (json!({ "inputs": { "photo": base64(&picture(1)), "caption": "x" } }), "one of: photo, caption"),
+        (json!({ "inputs": { "photo": base64(&image(1)), "caption": "x" } }), "one of: photo, caption"),
         (json!({ "inputs": [7] }), "neither a text nor a row"),
         (json!({ "inputs": "x", "truncated": true }), "unknown field `truncated`"),
     ] {
-        let (status, message) = problem(body.clone());
+        let (status, message) = api_error(body.clone());
         assert!(status == 400 && message.contains(said), "{body}: {message}");
     }
     let openai = post(shared(), "/v1/embeddings", &json!({ "input": "x", "dimensions": 9 }));
@@ -62,8 +62,8 @@ fn what_has_no_vector_says_why() {
 }
 
 #[test]
-fn the_nearest_rows_are_found_by_text_by_picture_and_by_both() {
-    let own = std::fs::read(fixture().pictures().join("7.pgm")).unwrap();
+fn the_nearest_rows_are_found_by_text_by_image_and_by_both() {
+    let own = std::fs::read(fixture().images().join("7.pgm")).unwrap();
     let found = post(shared(), "/search", &json!({ "image": base64(&own), "k": 3, "thumbnails": true })).json();
     let hits = found["hits"].as_array().unwrap();
     assert_eq!((hits.len(), &found["n_rows"]), (3, &json!(60)));
@@ -92,11 +92,11 @@ fn what_cannot_be_searched_for_says_why() {
         (json!({ "text": "x", "weights": { "image": 1 } }), "'image' is not asked with"),
         (json!({ "text": "x", "weights": { "text": 1e300 } }), "number out of range"),
     ] {
-        let (status, message) = post(shared(), "/search", &body).problem();
+        let (status, message) = post(shared(), "/search", &body).api_error();
         assert!(status == 400 && message.contains(said), "{body}: {message}");
     }
     let server = start(settings());
-    assert_eq!(post(server.address, "/search", &json!({ "text": "x" })).problem().0, 404);
+    assert_eq!(post(server.address, "/search", &json!({ "text": "x" })).api_error().0, 404);
     server.stop();
 }
 

@@ -1,4 +1,4 @@
-//! What each token of a text looked at: the words of a text, the patches of a picture, the steps of anything else.
+//! What each token of a text looked at: the words of a text, the patches of an image, the steps of anything else.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use mbm_data::{Batch, Cell, Column, Dataset, Field, Payload, Pixels, Preprocess,
 use mbm_model::Target;
 
 use super::html::escape;
-use super::pictures::png_uri;
+use super::images::png_uri;
 use crate::error::Error;
 use crate::predictor::{Predictor, to_vec};
 
@@ -31,8 +31,8 @@ struct Part {
 enum View {
     /// A column each.
     Steps(Vec<String>),
-    /// Patches of a picture, row by row, and the picture as the model saw it.
-    Patches { columns: usize, picture: Pixels },
+    /// Patches of an image, row by row, and the image as the model saw it.
+    Patches { columns: usize, image: Pixels },
 }
 
 /// What the tokens of a text about a row looked at; nothing where the output's decoder does not attend.
@@ -44,8 +44,8 @@ pub(super) fn attention(
     text: &str,
 ) -> Result<String, Error> {
     let Some(looks) = Looks::new(predictor, dataset, output, row_idx, text)? else { return Ok(String::new()) };
-    let pictures = looks.parts.iter().map(|part| looks.pictures(part)).collect::<String>();
-    Ok(format!("<details><summary>What each token looked at</summary>{}{pictures}</details>", looks.table()))
+    let images = looks.parts.iter().map(|part| looks.images(part)).collect::<String>();
+    Ok(format!("<details><summary>What each token looked at</summary>{}{images}</details>", looks.table()))
 }
 
 impl Looks {
@@ -69,7 +69,7 @@ impl Looks {
         &self.weights[token * self.n_steps..][part.steps.clone()]
     }
 
-    /// A row for each token; a picture is one column, and nothing is left to say where it is the only one.
+    /// A row for each token; an image is one column, and nothing is left to say where it is the only one.
     fn table(&self) -> String {
         if let [Part { view: View::Patches { .. }, .. }] = self.parts[..] {
             return String::new();
@@ -92,10 +92,10 @@ impl Looks {
         format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
     }
 
-    /// For each token the picture, darker where the token looked less; nothing for a part that is no picture.
-    fn pictures(&self, part: &Part) -> String {
-        let View::Patches { columns, picture } = &part.view else { return String::new() };
-        let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", picture.width, picture.height);
+    /// For each token the image, darker where the token looked less; nothing for a part that is no image.
+    fn images(&self, part: &Part) -> String {
+        let View::Patches { columns, image } = &part.view else { return String::new() };
+        let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", image.width, image.height);
         let seen = |(token, name): (usize, &String)| {
             let weights = self.of_token(token, part);
             let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(*weight));
@@ -104,7 +104,7 @@ impl Looks {
             format!("<figure><div style='{size}'>{patches}</div><figcaption>{}</figcaption></figure>", escape(name))
         };
         let all: String = self.tokens.iter().enumerate().map(seen).collect();
-        format!("<div class=seen style='--seen:url({})'>{all}</div>", png_uri(&shown(picture)).unwrap_or_default())
+        format!("<div class=seen style='--seen:url({})'>{all}</div>", png_uri(&shown(image)).unwrap_or_default())
     }
 }
 
@@ -137,7 +137,7 @@ fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize
     Ok(parts)
 }
 
-/// The words of a text, or a picture whose patches the steps are.
+/// The words of a text, or an image whose patches the steps are.
 fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     match (&field.preprocessor, payload) {
         (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
@@ -145,26 +145,26 @@ fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
             let name = |id: &u32| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned());
             Some(View::Steps(ids.iter().map(name).collect()))
         }
-        (_, Payload::Image(picture)) => Some(View::Patches { columns: columns(n_steps, &picture)?, picture }),
+        (_, Payload::Image(image)) => Some(View::Patches { columns: columns(n_steps, &image)?, image }),
         (_, _) => None,
     }
 }
 
 /// Columns of patches that are about square; nothing where so many patches fill no grid.
-fn columns(n_patches: usize, picture: &Pixels) -> Option<usize> {
-    let side = |columns: &usize| (picture.width as f64 / *columns as f64, picture.height as f64 / (n_patches / columns) as f64);
+fn columns(n_patches: usize, image: &Pixels) -> Option<usize> {
+    let side = |columns: &usize| (image.width as f64 / *columns as f64, image.height as f64 / (n_patches / columns) as f64);
     let unevenness = |columns: &usize| (side(columns).0 / side(columns).1).ln().abs();
     let grids = (1..=n_patches).filter(|columns| n_patches.is_multiple_of(*columns));
     grids.min_by(|a, b| unevenness(a).total_cmp(&unevenness(b))).filter(|columns| unevenness(columns) < 0.5)
 }
 
-/// A picture as the model saw it.
-fn shown(picture: &Pixels) -> DynamicImage {
-    let (width, height) = (picture.width as u32, picture.height as u32);
-    let plane = picture.height * picture.width;
+/// An image as the model saw it.
+fn shown(image: &Pixels) -> DynamicImage {
+    let (width, height) = (image.width as u32, image.height as u32);
+    let plane = image.height * image.width;
     let pixel = |x: u32, y: u32| {
         let at = (y * width + x) as usize;
-        Rgb([0, 1, 2].map(|channel: usize| picture.data[channel.min(picture.channels - 1) * plane + at]))
+        Rgb([0, 1, 2].map(|channel: usize| image.data[channel.min(image.channels - 1) * plane + at]))
     };
     RgbImage::from_fn(width, height, pixel).into()
 }
@@ -175,19 +175,19 @@ mod tests {
 
     #[test]
     fn patches_are_about_square_or_not_shown() {
-        let picture = |height, width| Pixels { channels: 1, height, width, data: vec![0; height * width] };
-        assert_eq!(columns(20, &picture(64, 80)), Some(5));
-        assert_eq!(columns(16, &picture(112, 112)), Some(4));
-        assert_eq!(columns(12, &picture(30, 40)), Some(4));
-        assert_eq!(columns(17, &picture(112, 112)), None, "a class token beside sixteen patches");
+        let image = |height, width| Pixels { channels: 1, height, width, data: vec![0; height * width] };
+        assert_eq!(columns(20, &image(64, 80)), Some(5));
+        assert_eq!(columns(16, &image(112, 112)), Some(4));
+        assert_eq!(columns(12, &image(30, 40)), Some(4));
+        assert_eq!(columns(17, &image(112, 112)), None, "a class token beside sixteen patches");
     }
 
     #[test]
-    fn words_have_a_column_each_and_a_picture_is_shown_for_each_token() {
-        let picture = Pixels { channels: 1, height: 1, width: 2, data: vec![7, 9] };
-        assert_eq!(shown(&picture).to_rgb8().into_raw(), [7, 7, 7, 9, 9, 9]);
+    fn words_have_a_column_each_and_a_image_is_shown_for_each_token() {
+        let image = Pixels { channels: 1, height: 1, width: 2, data: vec![7, 9] };
+        assert_eq!(shown(&image).to_rgb8().into_raw(), [7, 7, 7, 9, 9, 9]);
         let words = Part { name: "de".into(), steps: 0..2, view: View::Steps(vec!["ein".into(), "<Hund>".into()]) };
-        let image = Part { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, picture } };
+        let image = Part { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, image } };
         let weights = vec![0.5, 0.25, 0.125, 0.125, 0.0, 0.0, 0.25, 0.75];
         let mut looks = Looks { tokens: vec!["a".into(), "(end)".into()], weights, n_steps: 4, parts: vec![words, image] };
         let table = looks.table();
@@ -196,11 +196,11 @@ mod tests {
         }
         let shades: Vec<&str> = table.split("37,99,235,").skip(1).map(|rest| &rest[..5]).collect();
         assert_eq!(shades, ["0.500", "0.250", "0.250", "0.000", "0.000", "1.000"]);
-        assert_eq!(looks.pictures(&looks.parts[0]), "");
-        let veils = looks.pictures(&looks.parts[1]);
+        assert_eq!(looks.images(&looks.parts[0]), "");
+        let veils = looks.images(&looks.parts[1]);
         let veils: Vec<&str> = veils.split("opacity:").skip(1).map(|rest| &rest[..4]).collect();
         assert_eq!(veils, ["0.00", "0.00", "0.57", "0.00"], "0.85 (1 - 1/3) where a third of the most was");
         looks.parts.remove(0);
-        assert_eq!(looks.table(), "", "a picture alone needs no table");
+        assert_eq!(looks.table(), "", "an image alone needs no table");
     }
 }

@@ -4,11 +4,11 @@ use mbm_data::Cell;
 use mbm_index::{Hit, Value};
 
 use super::html::{Page, escape, number};
-use super::pictures::thumbnail;
+use super::images::thumbnail;
 use crate::error::Error;
 use crate::retriever::Retriever;
 
-/// A page of cards, the nearest first: pictures, the other columns, and the cosine.
+/// A page of cards, the nearest first: images, the other columns, and the cosine.
 ///
 /// # Errors
 /// A database that fails.
@@ -22,11 +22,11 @@ pub fn gallery(retriever: &Retriever, title: &str, hits: &[Hit]) -> Result<Strin
 }
 
 fn card(retriever: &Retriever, rank: usize, hit: &Hit) -> String {
-    let pictures = retriever.pictures();
+    let images = retriever.images();
     let mut content = String::new();
     for (at, (column, value)) in retriever.index.spec().columns.iter().zip(&hit.values).enumerate() {
-        let picture = pictures.iter().find(|(picture, _)| *picture == at);
-        content.push_str(&match (value, picture) {
+        let image = images.iter().find(|(image, _)| *image == at);
+        content.push_str(&match (value, image) {
             (Value::Null, _) => String::new(),
             (Value::Text(path), Some((_, max_pixels))) => {
                 let cell = Cell::text(path);

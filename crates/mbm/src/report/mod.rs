@@ -4,7 +4,7 @@ mod attention;
 mod chart;
 mod gallery;
 mod html;
-mod pictures;
+mod images;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -17,14 +17,14 @@ use mbm_train::EpochRecord;
 use self::chart::{Chart, Series};
 pub use self::gallery::gallery;
 use self::html::{escape, number, table};
-pub(crate) use self::pictures::thumbnail_uri;
+pub(crate) use self::images::thumbnail_uri;
+use crate::ablation::{Ablated, Part};
 use crate::error::Error;
 use crate::experiment::{Experiment, Outcome};
 use crate::prediction::class_names;
 use crate::predictor::Predictor;
 use crate::retrieval::{EmbeddedRows, directions};
 use crate::score::Scored;
-use crate::subsets::{Part, Subset};
 
 /// Everything that a report shows.
 pub(crate) struct Measured<'a> {
@@ -39,7 +39,7 @@ pub(crate) struct Measured<'a> {
     /// What subsets are made of.
     pub parts: &'a [Part],
     /// With subsets of the inputs.
-    pub subsets: &'a [Subset],
+    pub ablation: &'a [Ablated],
     /// Every epoch.
     pub history: &'a [EpochRecord],
 }
@@ -82,7 +82,7 @@ pub(crate) fn write_report(
         page.section(&format!("Output {}", field.name), &content);
     }
     if !matches!(measured.scored[0], Scored::Texts(_)) {
-        page.section("The worst rows", &pictures::worst_rows(predictor, dataset, measured.rows)?);
+        page.section("The worst rows", &images::worst_rows(predictor, dataset, measured.rows)?);
     }
     page.section("Cells that could not be read", &faults(outcome));
     page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
@@ -101,7 +101,7 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mains: Vec<&str> = measured.scored.iter().map(Scored::main_metric).collect();
     let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
-    let row = |subset: &Subset| {
+    let row = |subset: &Ablated| {
         let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
         let values = subset
             .metrics
@@ -110,7 +110,7 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
             .map(|((_, metrics), main)| metrics.get(*main).map_or("-".to_owned(), |value| number(*value)));
         marks.chain(values).collect::<Vec<String>>()
     };
-    let rows: Vec<Vec<String>> = measured.subsets.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = measured.ablation.iter().map(row).collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     format!("<p>The same model with some inputs made absent in every row.</p>{}", table(&head, &rows))
 }

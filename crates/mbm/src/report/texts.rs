@@ -5,7 +5,7 @@ use mbm_data::Dataset;
 
 use super::attention::attention;
 use super::html::{escape, number};
-use super::pictures::inputs;
+use super::images::inputs;
 use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::texts::TextRows;

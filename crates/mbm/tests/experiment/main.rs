@@ -1,4 +1,4 @@
-//! Whole runs on a small table of pictures, texts and numbers with every kind of bad cell.
+//! Whole runs on a small table of images, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
 mod degenerate;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Happening, Outcome, Plan, Predictor, Start, Table, Unreadable, Writer,
+    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer,
     table_from_json,
 };
 use proptest::prelude::*;
@@ -31,7 +31,7 @@ preprocessing: {split: {type: stratify, column: kind, probabilities: [0.6, 0.2, 
 trainer: {epochs: 4, batch_size: 16, learning_rate: 0.01, early_stop: 0, steps_per_checkpoint: 2}
 ";
 
-/// 80 rows: bright pictures with the word `alpha` are of kind a, dark ones with `omega` of kind b.
+/// 80 rows: bright images with the word `alpha` are of kind a, dark ones with `omega` of kind b.
 fn dataset() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let mut table = String::from("photo,notes,size,kind,price\n");
@@ -103,8 +103,8 @@ fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
     assert!(bytes(&first) == bytes(&second), "two runs differ");
     let mut experiment = experiment(&dataset, &stopped, &dropout);
     let stop = AtomicBool::new(false);
-    let in_mid_epoch = |happening: Happening| {
-        if let Happening::Training(Event::Step { epoch: 1, step: 2, .. }) = happening {
+    let in_mid_epoch = |happening: RunEvent| {
+        if let RunEvent::Training(Event::Step { epoch: 1, step: 2, .. }) = happening {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     };
@@ -352,7 +352,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Unfit(_))));
+    assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Incompatible(_))));
     let sound = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {sound:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Happening, Plan, Predictor, Start, Table};
+use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Plan, Predictor, RunEvent, Start, Table};
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
 
@@ -81,9 +81,9 @@ trainer: {{epochs: 6, batch_size: 16, learning_rate: 0.02, early_stop: 0}}
 /// Losses of the epochs, and the counts of cells encoded ahead and found in the cache.
 fn run(experiment: &Experiment) -> (Vec<f64>, (usize, usize)) {
     let (mut losses, mut ahead) = (Vec::new(), (0, 0));
-    let mut observe = |happening: Happening| match happening {
-        Happening::Encoded(n_encoded, n_cached) => ahead = (n_encoded, n_cached),
-        Happening::Training(Event::Epoch { loss, .. }) => losses.push(loss),
+    let mut observe = |happening: RunEvent| match happening {
+        RunEvent::Encoded(n_encoded, n_cached) => ahead = (n_encoded, n_cached),
+        RunEvent::Training(Event::Epoch { loss, .. }) => losses.push(loss),
         _ => {}
     };
     experiment.run(&AtomicBool::new(false), &mut observe).unwrap();
@@ -174,8 +174,8 @@ fn a_stopped_run_with_adapters_goes_on_to_the_same_bytes() {
     let stopped = Experiment { folder: results.path().join("stopped"), ..whole.clone() };
     let stop = AtomicBool::new(false);
     let mut n_steps = 0;
-    let mut observe = |happening: Happening| {
-        n_steps += usize::from(matches!(happening, Happening::Training(Event::Step { .. })));
+    let mut observe = |happening: RunEvent| {
+        n_steps += usize::from(matches!(happening, RunEvent::Training(Event::Step { .. })));
         stop.store(n_steps == 4, std::sync::atomic::Ordering::Relaxed);
     };
     stopped.run(&stop, &mut observe).unwrap();
@@ -208,6 +208,6 @@ input_features:
     augmentation: [{type: random_horizontal_flip}]
 output_features: [{name: kind, type: category}]
 ";
-    let problems = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
-    assert!(problems.contains("line 6: input_features[0].augmentation: the encoder is not trained"), "{problems}");
+    let diagnostics = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
+    assert!(diagnostics.contains("line 6: input_features[0].augmentation: the encoder is not trained"), "{diagnostics}");
 }

@@ -1,11 +1,11 @@
-//! Pictures of four brightnesses and the words for them in one space.
+//! Images of four brightnesses and the words for them in one space.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    Asked, Cell, ConfigFormat, Event, Experiment, Happening, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor,
-    Retriever, Start, Store, Table, Unreadable, VectorSource,
+    Cell, ConfigFormat, Event, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, QueryPart,
+    Retriever, RunEvent, Start, Store, Table, Unreadable, VectorSource,
 };
 use tempfile::TempDir;
 
@@ -27,7 +27,7 @@ fn store(folder: &Path) -> Store {
     folder.into()
 }
 
-/// 60 pictures, two captions each.
+/// 60 images, two captions each.
 pub fn dataset() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let mut table = String::from("photo,caption\n");
@@ -36,7 +36,7 @@ pub fn dataset() -> (TempDir, PathBuf) {
         let level = [10, 80, 160, 240][row % 4] + (row % 5) as u8;
         image::GrayImage::from_pixel(10, 10, image::Luma([level])).save(folder.path().join(&name)).unwrap();
         let word = WORDS[row % 4];
-        table.push_str(&format!("{name},a {word} picture {row}\n{name},number {row} is {word}\n"));
+        table.push_str(&format!("{name},a {word} image {row}\n{name},number {row} is {word}\n"));
     }
     let path = folder.path().join("rows.csv");
     std::fs::write(&path, table).unwrap();
@@ -50,7 +50,7 @@ pub fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experime
 }
 
 #[test]
-fn pictures_and_words_find_each_other_better_than_by_chance() {
+fn images_and_words_find_each_other_better_than_by_chance() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     let outcome = run(&experiment(&dataset, &results, &[]));
@@ -99,14 +99,14 @@ fn mistakes_in_an_embedding_are_named() {
     let overrides =
         ["output_features.space.align=[photo, captoin, photo]", "output_features.space.column=x", "trainer.mixup=0.2"];
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
-    let problems = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap_err().to_string();
+    let diagnostics = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap_err().to_string();
     for want in [
         "output_features[0].align[1]: 'captoin' is no input, did you mean 'caption'?",
         "output_features[0].align[2]: 'photo' is there twice",
         "output_features[0].column: an embedding has no column of its own",
         "trainer.mixup: rows cannot be mixed",
     ] {
-        assert!(problems.contains(want), "{want}\n{problems}");
+        assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
     }
 }
 
@@ -131,7 +131,7 @@ fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
         other => panic!("{other:?}"),
     };
     assert!((vector(0, 2).iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
-    assert_eq!(vector(0, 2), vector(1, 2), "the same picture");
+    assert_eq!(vector(0, 2), vector(1, 2), "the same image");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".parts") || name.to_string_lossy().contains(".tmp")));
     let inputs = ["caption".to_owned()];
@@ -143,7 +143,7 @@ fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
 }
 
 #[test]
-fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
+fn an_index_of_images_is_asked_with_words_with_images_and_with_both() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
@@ -156,17 +156,17 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
     let indexed = mbm::build_index(&store(&index), rows(Some("photo")), settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
-    let picture = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
-    let cells = [picture("0.png"), picture("4.png"), picture("0.png"), Cell::Empty];
-    assert_eq!(cells[0].to_text(), cells[1].to_text(), "two pictures of as many bytes");
+    let image = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
+    let cells = [image("0.png"), image("4.png"), image("0.png"), Cell::Empty];
+    assert_eq!(cells[0].to_text(), cells[1].to_text(), "two images of as many bytes");
     let table = Table::from_rows(vec!["photo".into()], cells.map(|cell| vec![cell]).to_vec(), ".".into()).unwrap();
     let bytes = IndexRows { table, ..rows(Some("photo")) };
     let indexed = mbm::build_index(&store(&folder.path().join("bytes.index")), bytes, settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (2, 1, 1));
     let retriever = Retriever::open(&store(&index), None).unwrap();
     assert_eq!(retriever.predictor.embedded_inputs(), [("photo", "image"), ("caption", "text")]);
-    let asked = |input: &str, text: &str, weight| Asked { input: input.into(), cell: Cell::text(text), weight };
-    let find = |asked: &[Asked], filter: Option<&str>| {
+    let asked = |input: &str, text: &str, weight| QueryPart { input: input.into(), cell: Cell::text(text), weight };
+    let find = |asked: &[QueryPart], filter: Option<&str>| {
         let filter = filter.map(|text| mbm::parse_filter(text).unwrap());
         retriever.search(asked, mbm::Search { k: 5, width: Some(64), filter: filter.as_ref(), cancellation: None }).unwrap()
     };
@@ -200,7 +200,7 @@ fn an_index_of_pictures_is_asked_with_words_with_pictures_and_with_both() {
     assert!(error.to_string().contains("made with another model"), "{error}");
     mbm::add_to_index(&store(&index), rows(None), &|_| ()).unwrap();
     assert_eq!(Retriever::open(&store(&index), None).unwrap().index.info().unwrap().n_rows, 120);
-    // Pictures of a table in another folder are still found from the index.
+    // Images of a table in another folder are still found from the index.
     let (elsewhere, moved) = self::dataset();
     let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None, cache: None };
     mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
@@ -218,7 +218,7 @@ fn a_run_in_chunks_that_was_stopped_ends_in_the_same_bytes() {
     let mut experiment = experiment(&dataset, &stopped, &settings);
     let stop = AtomicBool::new(false);
     let mut in_mid_epoch = |happening| {
-        if let Happening::Training(Event::Step { epoch: 1, step: 1, .. }) = happening {
+        if let RunEvent::Training(Event::Step { epoch: 1, step: 1, .. }) = happening {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     };

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm::{ConfigFormat, Error, Event, Experiment, Happening, Plan, Predictor, Start};
+use mbm::{ConfigFormat, Error, Event, Experiment, Plan, Predictor, RunEvent, Start};
 use mbm_data::Manifest;
 
 use crate::{bytes, dataset, experiment, run};
@@ -12,8 +12,8 @@ use crate::{bytes, dataset, experiment, run};
 /// Runs until a step of an epoch, and stops there.
 fn stop_at(experiment: &Experiment, at: (usize, usize)) {
     let stop = AtomicBool::new(false);
-    let mut observe = |happening: Happening| {
-        if let Happening::Training(Event::Step { epoch, step, .. }) = happening {
+    let mut observe = |happening: RunEvent| {
+        if let RunEvent::Training(Event::Step { epoch, step, .. }) = happening {
             stop.store((epoch, step) >= at, Ordering::Relaxed);
         }
     };
@@ -57,7 +57,7 @@ trainer: {epochs: 12, batch_size: 4, learning_rate: 0.05, early_stop: 0, steps_p
 }
 
 #[test]
-fn a_picture_that_was_replaced_is_named_when_a_run_is_to_go_on_and_a_copy_of_it_is_not() {
+fn a_image_that_was_replaced_is_named_when_a_run_is_to_go_on_and_a_copy_of_it_is_not() {
     let (folder, dataset) = dataset();
     let stopped = experiment(&dataset, &folder.path().join("run"), &[]);
     stop_at(&stopped, (1, 1));
@@ -163,8 +163,8 @@ fn while_a_run_is_in_progress_no_other_enters_its_folder() {
     let (folder, dataset) = dataset();
     let experiment = experiment(&dataset, &folder.path().join("run"), &["trainer.epochs=1"]);
     let mut said = String::new();
-    let mut observe = |happening: Happening| {
-        if let Happening::Training(Event::Epoch { .. }) = happening {
+    let mut observe = |happening: RunEvent| {
+        if let RunEvent::Training(Event::Epoch { .. }) = happening {
             said = error_of(&Experiment { start: Start::Overwrite, ..experiment.clone() });
         }
     };

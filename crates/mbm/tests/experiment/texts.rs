@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mbm::{
-    Cell, ConfigFormat, Event, Experiment, Format, Happening, Plan, Predictor, Start, Table, Unreadable, Writer, table_from_json,
+    Cell, ConfigFormat, Event, Experiment, Format, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer, table_from_json,
 };
 use rand::RngExt;
 use tempfile::TempDir;
@@ -116,7 +116,7 @@ fn the_model_answers_whatever_it_is_given(run: &Path) {
     let lines = predicted(&predictor, table);
     assert_eq!(lines[2]["status"], "shortened: source");
     let long = predictor.read_row(&[Cell::text(&long)]);
-    assert_eq!(predictor.judge(&long, Unreadable::Error).unwrap().status, "shortened: source");
+    assert_eq!(predictor.verdict(&long, Unreadable::Error).unwrap().status, "shortened: source");
     assert_eq!(lines[0]["target_predictions"], "bab");
     assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
     assert!(lines[1]["target_predictions"].is_string());
@@ -154,8 +154,8 @@ fn a_run_that_averages_epochs_goes_on_as_if_it_had_not_been_stopped() {
     let mut n_epochs = 0;
     experiment
         .run(&stop, &mut |happening| match happening {
-            Happening::Training(Event::Epoch { .. }) => n_epochs += 1,
-            Happening::Training(Event::Step { .. }) if n_epochs == 3 => stop.store(true, Ordering::Relaxed),
+            RunEvent::Training(Event::Epoch { .. }) => n_epochs += 1,
+            RunEvent::Training(Event::Step { .. }) if n_epochs == 3 => stop.store(true, Ordering::Relaxed),
             _ => {}
         })
         .unwrap();
@@ -180,7 +180,7 @@ output_features:
   - {name: other, type: text, decoder: {type: ctc, input: target}, preprocessing: {share_vocabulary_with: source, tokenizer: hf_tokenizer}}
 trainer: {mixup: 0.2}
 ";
-    let problems = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
+    let diagnostics = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
     for want in [
         "'sources' is no text input, did you mean 'source'?; there are: source",
         "99 is more than max_sequence_length of the output's preprocessing, 24",
@@ -190,6 +190,6 @@ trainer: {mixup: 0.2}
         "a text that is written needs a tokenizer of its own",
         "'source' has tokenizer: space_punct, lowercase: true, and this has hf_tokenizer, false; write the same in both",
     ] {
-        assert!(problems.contains(want), "{want}\n{problems}");
+        assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
     }
 }

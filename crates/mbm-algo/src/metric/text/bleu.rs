@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 use super::ngrams::{n_shared, ngrams};
 
 const MAX_N: usize = 4;
@@ -28,13 +28,13 @@ struct Counts {
 }
 
 /// The score of all rows; none where there are none.
-pub fn bleu(written: &Written) -> Option<Bleu> {
+pub fn bleu(written: &TextSamples) -> Option<Bleu> {
     let rows = written.hypotheses.par_iter().zip(&written.references);
     let counts = rows.map(|(text, references)| row(written, text, references)).reduce(Counts::default, Counts::add);
     (!written.hypotheses.is_empty()).then(|| Bleu { score: counts.score(), signature: signature(written) })
 }
 
-fn signature(written: &Written) -> String {
+fn signature(written: &TextSamples) -> String {
     let mut numbers = written.references.iter().map(Vec::len);
     let first = numbers.next().unwrap_or(1);
     let n_references = if numbers.all(|n| n == first) { first.to_string() } else { "var".to_owned() };
@@ -42,7 +42,7 @@ fn signature(written: &Written) -> String {
     format!("nrefs:{n_references}|case:mixed|eff:no|tok:{words}|smooth:exp|version:mbm-{version}")
 }
 
-fn row(written: &Written, text: &str, references: &[String]) -> Counts {
+fn row(written: &TextSamples, text: &str, references: &[String]) -> Counts {
     let words = written.words.words(text);
     let references: Vec<Vec<String>> = references.iter().map(|reference| written.words.words(reference)).collect();
     let mut counts = Counts { n_words: words.len(), n_reference_words: nearest(words.len(), &references), ..Counts::default() };

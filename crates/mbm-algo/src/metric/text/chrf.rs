@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 use super::ngrams::{n_shared, ngrams};
 
 const CHARACTER_ORDER: usize = 6;
@@ -22,7 +22,7 @@ struct Text {
 }
 
 /// From 0 to 100, over all rows; with `word_order` 2 it is chrF++.
-pub fn chrf(written: &Written, word_order: usize) -> Option<f64> {
+pub fn chrf(written: &TextSamples, word_order: usize) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let text = Text::new(text);
         let all = references.iter().map(|reference| counts(&text, &Text::new(reference), word_order));

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 use super::ngrams::ngrams;
 
 const MAX_N: usize = 4;
 
-/// The deviation, in words, of the penalty for another length.
+/// The standard deviation, in words, of the penalty for another length.
 const SIGMA: f64 = 6.0;
 
 /// N-grams of each order with their weights, the length of each vector, and the number of pairs of words.
@@ -20,7 +20,7 @@ struct Weighted<'a> {
 }
 
 /// Ten times the mean cosine of n-grams, weighed by how few rows have them; none for a single row, where every weight is zero.
-pub fn cider_d(written: &Written) -> Option<f64> {
+pub fn cider_d(written: &TextSamples) -> Option<f64> {
     let n_rows = written.hypotheses.len();
     if n_rows < 2 {
         return None;

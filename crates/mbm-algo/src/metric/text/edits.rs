@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 
 /// The fewest insertions, deletions and replacements that turn one into the other (Levenshtein 1966).
 pub fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
@@ -19,16 +19,16 @@ pub fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
 }
 
 /// Edits for each word of the references; of several, the one that needs the smallest share.
-pub fn word_error_rate(written: &Written) -> Option<f64> {
+pub fn word_error_rate(written: &TextSamples) -> Option<f64> {
     error_rate(written, |text| text.split_whitespace().map(str::to_owned).collect())
 }
 
 /// Edits for each character of the references.
-pub fn character_error_rate(written: &Written) -> Option<f64> {
+pub fn character_error_rate(written: &TextSamples) -> Option<f64> {
     error_rate(written, |text| text.trim().chars().collect())
 }
 
-fn error_rate<T: PartialEq>(written: &Written, cut: impl Fn(&str) -> Vec<T> + Sync) -> Option<f64> {
+fn error_rate<T: PartialEq>(written: &TextSamples, cut: impl Fn(&str) -> Vec<T> + Sync) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let text = cut(text);
         let all = references.iter().map(|reference| cut(reference)).map(|it| (edit_distance(&text, &it), it.len()));

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use rust_stemmers::{Algorithm, Stemmer};
 
-use super::{WordCut, Written};
+use super::{TextSamples, WordCut};
 
 /// From 0 to 1. Words are those of `13a` in small letters, stems those of the English Snowball stemmer.
-pub fn meteor(written: &Written) -> Option<f64> {
+pub fn meteor(written: &TextSamples) -> Option<f64> {
     let stemmer = Stemmer::create(Algorithm::English);
     let words = |text: &str| WordCut::Mteval13a.words(&text.to_lowercase());
     let row = |(text, references): (&String, &Vec<String>)| {

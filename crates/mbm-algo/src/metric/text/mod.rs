@@ -19,7 +19,7 @@ use super::{Metric, higher, lower, mean};
 
 /// Texts that a model wrote, each with all texts that would have been right.
 #[derive(Debug, Clone, Default)]
-pub struct Written {
+pub struct TextSamples {
     /// What was written.
     pub hypotheses: Vec<String>,
     /// What would have been right: one text a row at least.
@@ -27,12 +27,12 @@ pub struct Written {
     /// How BLEU cuts texts into words.
     pub words: WordCut,
     /// What the references cost the model, where that is known.
-    pub forced: Forced,
+    pub forced: TeacherForcing,
 }
 
 /// References token by token, each given the right ones before it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Forced {
+pub struct TeacherForcing {
     /// The sum of `-ln p` over all tokens.
     pub cross_entropy: f64,
     /// Tokens.
@@ -42,7 +42,7 @@ pub struct Forced {
 }
 
 /// The metrics of texts.
-pub const TEXTS: &[Metric<Written>] = &[
+pub const TEXTS: &[Metric<TextSamples>] = &[
     higher("bleu", |it| bleu(it).map(|bleu| bleu.score)),
     higher("chrf", |it| chrf(it, 0)),
     higher("chrf_plus_plus", |it| chrf(it, 2)),
@@ -59,14 +59,14 @@ pub const TEXTS: &[Metric<Written>] = &[
     lower("perplexity", |it| it.forced.per_token(it.forced.cross_entropy).map(f64::exp)),
 ];
 
-impl Written {
+impl TextSamples {
     /// Each text with its references.
     fn rows(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
         self.hypotheses.iter().zip(&self.references)
     }
 }
 
-impl Forced {
+impl TeacherForcing {
     fn per_token(&self, sum: f64) -> Option<f64> {
         (self.n_tokens > 0.0).then(|| sum / self.n_tokens)
     }

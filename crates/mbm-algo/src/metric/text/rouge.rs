@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 use super::ngrams::{n_shared, ngrams};
 
 /// F of shared runs of `n` words.
-pub fn rouge_n(written: &Written, n: usize) -> Option<f64> {
+pub fn rouge_n(written: &TextSamples, n: usize) -> Option<f64> {
     mean_best(written, |text, reference| {
         let shared = n_shared(&ngrams(text, n), &ngrams(reference, n));
         let length = |words: &[String]| (words.len() + 1).saturating_sub(n);
@@ -15,11 +15,11 @@ pub fn rouge_n(written: &Written, n: usize) -> Option<f64> {
 }
 
 /// F of the longest common subsequence.
-pub fn rouge_l(written: &Written) -> Option<f64> {
+pub fn rouge_l(written: &TextSamples) -> Option<f64> {
     mean_best(written, |text, reference| f(common(text, reference), text.len(), reference.len()))
 }
 
-fn mean_best(written: &Written, score: impl Fn(&[String], &[String]) -> f64 + Sync) -> Option<f64> {
+fn mean_best(written: &TextSamples, score: impl Fn(&[String], &[String]) -> f64 + Sync) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let text = words(text);
         references.iter().map(|reference| score(&text, &words(reference))).fold(0.0, f64::max)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::Written;
+use super::TextSamples;
 
 /// Words of a phrase that is shifted.
 const MAX_SHIFT_SIZE: usize = 10;
@@ -17,7 +17,7 @@ const BEAM: usize = 25;
 
 /// Edits for a hundred words of the references, over all rows, in small letters; of several references the fewest edits and the mean
 /// length.
-pub fn ter(written: &Written) -> Option<f64> {
+pub fn ter(written: &TextSamples) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let words = |text: &str| text.to_lowercase().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         let text = words(text);

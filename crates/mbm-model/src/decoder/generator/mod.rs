@@ -24,8 +24,8 @@ pub use transformer::{PositionKind, TransformerGeneratorSettings};
 
 use self::network::{Memory, Network};
 use self::scorer::{Cached, Uncached};
-use super::{Author, Decode, Observe};
-use crate::combiner::{Inputs, Offering};
+use super::{Decode, Observe, TextGenerator};
+use crate::combiner::{AttentionContext, Inputs};
 use crate::layer::{Dropout, learnt, linear};
 use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
 
@@ -79,7 +79,7 @@ pub struct Generator {
     bias: Param<Tensor<1>>,
     dropout: Dropout,
     #[module(skip)]
-    offering: Offering,
+    attention_context: AttentionContext,
     #[module(skip)]
     label_smoothing: f64,
     #[module(skip)]
@@ -99,14 +99,14 @@ impl GeneratorSpec {
                 (Network::RnnNetwork(it.init(fused, device)), it.hidden_size, it.dropout, it.tied_embeddings)
             }
         };
-        let parts = match inputs.offering {
-            Offering::Fused => vec![steps],
-            Offering::Inputs => inputs.widths.to_vec(),
-            Offering::InputsAndPooled => [inputs.widths, &[fused]].concat(),
+        let parts = match inputs.attention_context {
+            AttentionContext::Fused => vec![steps],
+            AttentionContext::Inputs => inputs.widths.to_vec(),
+            AttentionContext::InputsAndPooled => [inputs.widths, &[fused]].concat(),
         };
         let is_plain = parts == [width];
-        let deviation = 1.0 / (width as f64).sqrt();
-        let normal = Initializer::Normal { mean: 0.0, std: deviation };
+        let std = 1.0 / (width as f64).sqrt();
+        let normal = Initializer::Normal { mean: 0.0, std: std };
         Generator {
             projections: if is_plain {
                 Vec::new()
@@ -119,9 +119,9 @@ impl GeneratorSpec {
             output: (!tied).then(|| normal.init([vocabulary, width], device)),
             bias: Initializer::Zeros.init([vocabulary], device),
             dropout: Dropout::new(dropout),
-            offering: inputs.offering,
+            attention_context: inputs.attention_context,
             label_smoothing: self.label_smoothing,
-            embedding_scale: 1.0 / deviation,
+            embedding_scale: 1.0 / std,
         }
     }
 }
@@ -130,10 +130,10 @@ impl Generator {
     /// What the network attends to.
     fn memory(&self, fused: &Fused) -> Memory {
         let inputs = || fused.inputs.iter().map(Sequence::steps).collect::<Vec<_>>();
-        let parts = match self.offering {
-            Offering::Fused => vec![fused.sequence.clone()],
-            Offering::Inputs => inputs(),
-            Offering::InputsAndPooled => [inputs(), vec![Steps::single(fused.pooled.clone())]].concat(),
+        let parts = match self.attention_context {
+            AttentionContext::Fused => vec![fused.sequence.clone()],
+            AttentionContext::Inputs => inputs(),
+            AttentionContext::InputsAndPooled => [inputs(), vec![Steps::single(fused.pooled.clone())]].concat(),
         };
         let projected = parts.into_iter().enumerate().map(|(at, part)| {
             let values = self.projections.get(at).map_or(part.values.clone(), |layer| linear(layer, part.values.clone()));
@@ -220,12 +220,12 @@ impl Decode for Generator {
         costs(fused, target, |tokens| self.costs(fused, tokens))
     }
 
-    fn author(&self) -> Option<&dyn Author> {
+    fn text_generator(&self) -> Option<&dyn TextGenerator> {
         Some(self)
     }
 }
 
-impl Author for Generator {
+impl TextGenerator for Generator {
     fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let memory = self.memory(fused);
         let [n_rows, _] = memory.pooled.dims();

@@ -422,7 +422,7 @@ mod tests {
         let firsts: Vec<u32> =
             (0..400).map(|seed| texts(garden_path, &Decoding { seed, ..decoding(|it| it.do_sample = true) })[0][0]).collect();
         let share = firsts.iter().filter(|token| **token == 5).count() as f64 / 400.0;
-        // The deviation of a share of 400 draws is 0.025.
+        // The standard deviation of a share of 400 draws is 0.025.
         assert!((share - 0.45).abs() < 0.1, "{share}");
     }
 }

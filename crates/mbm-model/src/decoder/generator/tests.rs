@@ -117,9 +117,9 @@ fn a_row_by_itself_has_the_same_text_as_among_others() {
         for search in SEARCHES {
             let all = texts(&spec, &crate::testing::batch(&spec), &decoding(search, true));
             for (row, together) in all.iter().enumerate() {
-                let alone = texts(&spec, &rows(&spec, &[row]), &decoding(search, true));
+                let autodiff_lock = texts(&spec, &rows(&spec, &[row]), &decoding(search, true));
                 let tokens = |texts: &[Hypothesis]| texts.iter().map(|it| it.tokens.clone()).collect::<Vec<_>>();
-                assert_eq!(tokens(&alone[0]), tokens(together), "{network} {search} row {row}");
+                assert_eq!(tokens(&autodiff_lock[0]), tokens(together), "{network} {search} row {row}");
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::limits::MAX_PROBLEMS;
 
 /// One mistake and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct Diagnostic {
     /// The line in the file, from 1; 0 where no line is known.
     pub line: usize,
     /// The key's path, such as `input_features[0].encoder.dropout`.
@@ -15,14 +15,14 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl Diagnostic {
     /// A problem at a line and a key's path.
     pub fn at(line: usize, path: &str, message: impl Into<String>) -> Self {
         Self { line, path: path.to_owned(), message: message.into() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(out, "line {}: ", self.line)?;
@@ -36,13 +36,13 @@ impl fmt::Display for Problem {
 
 /// Every mistake of one config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Diagnostics(pub Vec<Diagnostic>);
 
-impl Problems {
+impl Diagnostics {
     /// Adds one, while there are fewer than 1,000.
     pub fn add(&mut self, line: usize, path: &str, message: impl Into<String>) {
         if !self.is_full() {
-            self.0.push(Problem::at(line, path, message));
+            self.0.push(Diagnostic::at(line, path, message));
         }
     }
 
@@ -55,8 +55,8 @@ impl Problems {
     ///
     /// # Errors
     /// These problems, in the file's order.
-    pub fn unless_any<T>(mut self, value: Option<T>) -> Result<T, Problems> {
-        self.0.sort_by_key(|problem| problem.line);
+    pub fn unless_any<T>(mut self, value: Option<T>) -> Result<T, Diagnostics> {
+        self.0.sort_by_key(|diagnostic| diagnostic.line);
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             _ => Err(self),
@@ -64,19 +64,19 @@ impl Problems {
     }
 }
 
-impl From<Problem> for Problems {
-    fn from(problem: Problem) -> Self {
-        Self(vec![problem])
+impl From<Diagnostic> for Diagnostics {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(vec![diagnostic])
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for Diagnostics {}
 
-impl fmt::Display for Problems {
+impl fmt::Display for Diagnostics {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.0.len() == 1 { "problem" } else { "problems" };
         write!(out, "{} {noun} in the config", self.0.len())?;
-        self.0.iter().take(N_SHOWN).try_for_each(|problem| write!(out, "\n  {problem}"))?;
+        self.0.iter().take(N_SHOWN).try_for_each(|diagnostic| write!(out, "\n  {diagnostic}"))?;
         match self.0.len().saturating_sub(N_SHOWN) {
             0 => Ok(()),
             n_more => write!(out, "\n  and {n_more} more"),
@@ -179,7 +179,7 @@ mod tests {
         let names: Vec<String> = (0..10_000).map(|at| format!("column{at}")).collect();
         assert!(some_of(&names).ends_with("column19 and 9980 more"), "{}", some_of(&names));
         assert_eq!(some_of(&["a", "b"]), "a, b");
-        let many = Problems((0..10_000).map(|line| Problem::at(line, "", "no")).collect()).to_string();
+        let many = Diagnostics((0..10_000).map(|line| Diagnostic::at(line, "", "no")).collect()).to_string();
         assert_eq!(many.lines().count(), 42);
         assert!(many.ends_with("and 9960 more"), "{many}");
     }

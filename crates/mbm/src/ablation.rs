@@ -20,7 +20,7 @@ pub struct Part {
 
 /// The metrics with some of the parts.
 #[derive(Debug, Clone)]
-pub struct Subset {
+pub struct Ablated {
     /// Which parts are there.
     pub parts: Vec<bool>,
     /// For each output, name and metrics.
@@ -61,7 +61,7 @@ fn masks(n_parts: usize) -> Vec<Vec<bool>> {
 }
 
 /// Measures every subset of the parts; each input of a batch is encoded once.
-pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize], parts: &[Part]) -> Result<Vec<Subset>, Error> {
+pub(crate) fn ablation(predictor: &Predictor, dataset: &Dataset, rows: &[usize], parts: &[Part]) -> Result<Vec<Ablated>, Error> {
     let masks = masks(parts.len());
     let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
     let loading = Loading::plain(dataset, rows, predictor.batch_size());
@@ -77,7 +77,7 @@ pub(crate) fn subsets(predictor: &Predictor, dataset: &Dataset, rows: &[usize], 
         }
         Ok(())
     })?;
-    let subset = |(mask, scored): (Vec<bool>, Vec<Scored>)| Subset {
+    let subset = |(mask, scored): (Vec<bool>, Vec<Scored>)| Ablated {
         parts: mask,
         metrics: predictor.outputs.iter().zip(scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect(),
     };

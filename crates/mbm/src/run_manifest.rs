@@ -14,7 +14,7 @@ use crate::run_folder::{DESCRIPTION, MEDIA};
 
 /// What a run was made from; a resumed run must be made from the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Description {
+pub(crate) struct RunManifest {
     /// The version of mbm.
     pub version: String,
     /// The seed.
@@ -55,7 +55,7 @@ pub(crate) struct Machine {
     pub cores: usize,
 }
 
-impl Description {
+impl RunManifest {
     pub fn new(plan: &Plan, dataset: &Path, table: &Table) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,15 +9,15 @@ use utoipa::ToSchema;
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(crate) struct Problem {
-    pub kind: ProblemKind,
+pub(crate) struct ApiError {
+    pub kind: ApiErrorKind,
     pub message: String,
 }
 
 /// The kinds of problems, each with its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum ProblemKind {
+pub(crate) enum ApiErrorKind {
     /// 400: what was sent cannot be used.
     Validation,
     /// 401: no key, or not the right one.
@@ -46,10 +46,10 @@ pub(crate) struct ProblemBody {
     /// What is wrong, for people.
     pub error: String,
     /// What is wrong, for programs.
-    pub error_type: ProblemKind,
+    pub error_type: ApiErrorKind,
 }
 
-impl ProblemKind {
+impl ApiErrorKind {
     fn status(self) -> StatusCode {
         match self {
             Self::Validation => StatusCode::BAD_REQUEST,
@@ -66,13 +66,13 @@ impl ProblemKind {
     }
 }
 
-impl Problem {
-    pub fn new(kind: ProblemKind, message: impl Into<String>) -> Self {
+impl ApiError {
+    pub fn new(kind: ApiErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
 
     pub fn validation(message: impl Into<String>) -> Self {
-        Self::new(ProblemKind::Validation, message)
+        Self::new(ApiErrorKind::Validation, message)
     }
 
     /// The problem as JSON.
@@ -83,10 +83,10 @@ impl Problem {
     /// The status and the headers that go with it, around a body.
     pub fn respond(&self, body: impl Serialize) -> Response {
         let mut response = (self.kind.status(), Json(body)).into_response();
-        if self.kind == ProblemKind::Overloaded {
+        if self.kind == ApiErrorKind::Overloaded {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if self.kind == ProblemKind::Unauthorized {
+        if self.kind == ApiErrorKind::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
@@ -114,13 +114,13 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-impl From<mbm::Error> for Problem {
+impl From<mbm::Error> for ApiError {
     fn from(error: mbm::Error) -> Self {
         Self::validation(error.to_string())
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.respond(self.body())
     }

@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::budget::Held;
 use crate::metrics::Of;
-use crate::problem::{Problem, ProblemKind};
 
 /// Lets through who has the key, where there is one.
 pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -22,7 +22,7 @@ pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Nex
         return next.run(request).await;
     }
     let message = "this server needs a key, as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'";
-    Problem::new(ProblemKind::Unauthorized, message).into_response()
+    ApiError::new(ApiErrorKind::Unauthorized, message).into_response()
 }
 
 fn given(headers: &HeaderMap) -> Option<&str> {
@@ -44,7 +44,7 @@ pub(crate) async fn clock(State(app): State<Arc<App>>, request: Request, next: N
     let path = place(&request);
     let limit = app.settings.timeout;
     let response = tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        Problem::new(ProblemKind::Unavailable, format!("not done in {} s", limit.as_secs_f64())).into_response()
+        ApiError::new(ApiErrorKind::Unavailable, format!("not done in {} s", limit.as_secs_f64())).into_response()
     });
     count(&app, path, &response);
     app.metrics.request_seconds.observe(started.elapsed().as_secs_f64());
@@ -56,8 +56,8 @@ pub(crate) async fn site(State(app): State<Arc<App>>, request: Request, next: Ne
     let (parts, body) = request.into_parts();
     let checked = app.sites.check(&parts);
     let request = Request::from_parts(parts, body);
-    let Err(problem) = checked else { return next.run(request).await };
-    let response = problem.into_response();
+    let Err(api_error) = checked else { return next.run(request).await };
+    let response = api_error.into_response();
     count(&app, place(&request), &response);
     response
 }

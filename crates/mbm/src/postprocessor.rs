@@ -17,7 +17,7 @@ use crate::prediction::Prediction;
 /// The last stage of an output. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum Head {
+pub enum Postprocessor {
     /// Softmax over classes.
     Softmax {
         /// What scores are divided by before it, fitted on held-out rows.
@@ -90,7 +90,7 @@ fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
     }
 }
 
-impl Head {
+impl Postprocessor {
     /// What fitting will need; with `calibration` a softmax is fitted, too.
     pub(crate) fn fitted_on(decoder: &DecoderSettings, calibration: bool) -> FittedOn {
         let plain = if calibration { FittedOn::ValidationAlone } else { FittedOn::Nothing };
@@ -123,7 +123,7 @@ impl Head {
     /// # Errors
     /// Examples that no machine can be trained on.
     pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
-        let failed = |source| Error::Head { output: output.to_owned(), source };
+        let failed = |source| Error::Postprocessor { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
         let classes =
             || examples.targets.iter().filter_map(|it| if let Payload::Class(class) = it { Some(*class as usize) } else { None });

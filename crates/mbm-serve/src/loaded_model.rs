@@ -7,11 +7,11 @@ use std::sync::{Arc, OnceLock};
 use mbm::{IndexInfo, Predictor, Preprocessor, Retriever, Store};
 use serde::Serialize;
 
-use crate::problem::Problem;
+use crate::api_error::ApiError;
 use crate::reply::{self, Written};
 
 /// What answers requests.
-pub(crate) struct Served {
+pub(crate) struct LoadedModel {
     /// The model.
     pub predictor: Arc<Predictor>,
     /// The index and its model, if one is served.
@@ -46,13 +46,13 @@ pub(crate) enum Named {
 /// A model may have any number of inputs and classes.
 const HOWEVER_LARGE: usize = usize::MAX;
 
-impl Served {
+impl LoadedModel {
     /// Opens a model, an index, or both.
     pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, mbm::Error> {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
         let of_index = retriever.as_ref().and_then(|retriever| retriever.origin.model.clone());
         let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or_else(|| {
-            mbm::Error::Unfit("nothing to serve: name a model with --model-path, or an index with --index".to_owned())
+            mbm::Error::Incompatible("nothing to serve: name a model with --model-path, or an index with --index".to_owned())
         })?;
         let predictor = match &retriever {
             Some(retriever) => retriever.predictor.clone(),
@@ -96,7 +96,7 @@ impl Served {
         self: Arc<Self>,
         place: fn(&Self) -> &OnceLock<Written>,
         make: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Result<Written, Problem> {
+    ) -> Result<Written, ApiError> {
         if let Some(written) = place(&self).get() {
             return Ok(written.clone());
         }

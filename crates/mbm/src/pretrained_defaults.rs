@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbm_config::{Entry, Node, Problems, Value};
+use mbm_config::{Diagnostics, Entry, Node, Value};
 use mbm_model::{Implied, Modality, implied};
 
 /// Preprocessing keys of which another value than the weights' makes no sense; of the others the user's word counts.
@@ -10,7 +10,7 @@ const BINDING: [&str; 3] = ["tokenizer", "type", "sampling_rate"];
 
 /// Adds the keys that the weights of each input imply and the user has not written. A key that is written and does not fit the weights
 /// is a problem, as are weights that cannot be read.
-pub(crate) fn adopt(node: &mut Node, problems: &mut Problems) {
+pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
     let Value::Map(entries) = &mut node.value else { return };
     let Some(inputs) = entries.iter_mut().find(|entry| entry.key == "input_features") else { return };
     let Value::List(inputs) = &mut inputs.node.value else { return };
@@ -21,15 +21,15 @@ pub(crate) fn adopt(node: &mut Node, problems: &mut Problems) {
             Ok(Implied { encoder, preprocessing }) => {
                 let says = |key: &str, value: &Node| format!("the weights at {weights} say {key}: {}", shown(value));
                 merge(input, "encoder", &encoder, line, |key, value| {
-                    problems.add(line, &format!("{path}.encoder.{key}"), says(key, value));
+                    diagnostics.add(line, &format!("{path}.encoder.{key}"), says(key, value));
                 });
                 merge(input, "preprocessing", &preprocessing, line, |key, value| {
                     if BINDING.contains(&key) {
-                        problems.add(line, &format!("{path}.preprocessing.{key}"), says(key, value));
+                        diagnostics.add(line, &format!("{path}.preprocessing.{key}"), says(key, value));
                     }
                 });
             }
-            Err(error) => problems.add(line, &format!("{path}.encoder.weights"), error.to_string()),
+            Err(error) => diagnostics.add(line, &format!("{path}.encoder.weights"), error.to_string()),
         }
     }
 }
@@ -164,14 +164,14 @@ output_features: [{{name: y, type: number}}]
         let plan = read(folder.path(), ", num_hidden_layers: 2", "max_sequence_length: 16").unwrap();
         let InputFeature::Text(text) = &plan.config.input_features[0] else { panic!("no text") };
         assert_eq!(text.preprocessing.max_sequence_length, 16);
-        let problems = read(folder.path(), ", hidden_size: 32", "tokenizer: characters").unwrap_err().to_string();
+        let diagnostics = read(folder.path(), ", hidden_size: 32", "tokenizer: characters").unwrap_err().to_string();
         for want in [
             "line 4: input_features[0].encoder.hidden_size: the weights at",
             "say hidden_size: 64",
             "input_features[0].preprocessing.tokenizer: the weights at",
             "say tokenizer: hf_tokenizer",
         ] {
-            assert!(problems.contains(want), "{want}\n{problems}");
+            assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }
         let missing = read(Path::new("no/such/folder"), "", "").unwrap_err().to_string();
         assert!(

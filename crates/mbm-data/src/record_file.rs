@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 /// Records of any length in the folder that `TMPDIR` names; gone when dropped.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub(crate) struct RecordFile {
     file: File,
     ends: Vec<u64>,
     pending: Vec<u8>,
@@ -15,7 +15,7 @@ pub(crate) struct Spool {
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
 
-impl Spool {
+impl RecordFile {
     pub fn new() -> io::Result<Self> {
         Ok(Self { file: tempfile::tempfile()?, ends: Vec::new(), pending: Vec::new() })
     }

@@ -10,7 +10,7 @@ use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
 
 use super::html::{escape, number};
 use crate::error::Error;
-use crate::head::Head;
+use crate::postprocessor::Postprocessor;
 use crate::prediction::{Prediction, argmax, class_names};
 use crate::predictor::Predictor;
 use crate::write::Value;
@@ -29,7 +29,7 @@ struct Wrong {
     truth: String,
 }
 
-/// Cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in deviations.
+/// Cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in standard deviations.
 pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<String, Error> {
     let mut worst: Vec<Wrong> = Vec::new();
     for chunk in rows.chunks(predictor.batch_size()) {
@@ -37,7 +37,7 @@ pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize
         let predictions = predictor.predict_batch(&Batch::collate(dataset, &samples));
         let field = &predictor.outputs[0];
         let judged = samples.iter().zip(&predictions[0]).filter_map(|(sample, prediction)| {
-            let (cost, said, truth) = judge(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
+            let (cost, said, truth) = error_of(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
             Some(Wrong { row_idx: sample.row_idx, cost, said, truth })
         });
         worst.extend(judged);
@@ -48,7 +48,7 @@ pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize
     Ok(format!("<div class=grid>{}</div>", cards.concat()))
 }
 
-fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor) -> Option<(f64, String, String)> {
+fn error_of(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor) -> Option<(f64, String, String)> {
     match (prediction, target, preprocessor) {
         (Prediction::Classes(p), Payload::Class(class), _) => {
             let (names, class, best) = (class_names(preprocessor), *class as usize, argmax(p));
@@ -71,8 +71,8 @@ fn judge(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor)
             let cost = said.iter().zip(values).map(|(said, value)| f64::from((said - value).powi(2))).sum::<f64>().sqrt();
             Some((cost, format!("{} values", said.len()), format!("{} values", values.len())))
         }
-        (Prediction::Embeddings(_), Payload::Items(_), _) => {
-            let Some(Value::Number(cosine)) = prediction.values(preprocessor, &Head::Linear).into_iter().next() else {
+        (Prediction::Embeddings(_), Payload::ContentIds(_), _) => {
+            let Some(Value::Number(cosine)) = prediction.values(preprocessor, &Postprocessor::Linear).into_iter().next() else {
                 return None;
             };
             Some((1.0 - cosine, format!("cosine {}", number(cosine)), "a pair".to_owned()))
@@ -112,7 +112,7 @@ fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<Strin
     ))
 }
 
-/// A picture within the page; where it cannot be read, its name.
+/// An image within the page; where it cannot be read, its name.
 pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &str) -> String {
     match thumbnail_uri(cell, folder, max_pixels) {
         Some(uri) => format!("<img alt='{}' src='{uri}'>", escape(name)),
@@ -120,20 +120,20 @@ pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &st
     }
 }
 
-/// A small PNG of a picture as a data URI, unless it cannot be read.
+/// A small PNG of an image as a data URI, unless it cannot be read.
 pub(crate) fn thumbnail_uri(cell: &Cell, folder: &Path, max_pixels: usize) -> Option<String> {
     let bytes = match cell {
         Cell::Bytes(bytes) => bytes.clone(),
         other => std::fs::read(folder.join(other.to_text().trim())).ok()?,
     };
-    let picture = decode_image(&bytes, max_pixels).ok()?;
-    let small = if picture.width().max(picture.height()) > THUMBNAIL { picture.thumbnail(THUMBNAIL, THUMBNAIL) } else { picture };
+    let image = decode_image(&bytes, max_pixels).ok()?;
+    let small = if image.width().max(image.height()) > THUMBNAIL { image.thumbnail(THUMBNAIL, THUMBNAIL) } else { image };
     png_uri(&small)
 }
 
-/// A picture as a PNG in a data URI.
-pub(super) fn png_uri(picture: &DynamicImage) -> Option<String> {
+/// An image as a PNG in a data URI.
+pub(super) fn png_uri(image: &DynamicImage) -> Option<String> {
     let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png).ok()?;
+    image.write_to(&mut png, ImageFormat::Png).ok()?;
     Some(format!("data:image/png;base64,{}", STANDARD.encode(png.into_inner())))
 }

@@ -1,17 +1,17 @@
-//! Rows' payloads in a temporary file; a large one that several rows have, such as a picture with five captions, is there once.
+//! Rows' payloads in a temporary file; a large one that several rows have, such as an image with five captions, is there once.
 
 use std::collections::HashMap;
 use std::io;
 
 use sha2::{Digest, Sha256};
 
-use crate::spool::Spool;
+use crate::record_file::RecordFile;
 use crate::{Key, Payload, Sample};
 
 /// Samples by row.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    spool: Spool,
+pub(crate) struct SampleStore {
+    record_file: RecordFile,
     /// The record of each row of the table, if it has one.
     rows: Vec<Option<usize>>,
     /// The records of large payloads, by the hash of their bytes.
@@ -28,14 +28,14 @@ const REMEMBERED: usize = 1 << 20;
 const HERE: u8 = 0;
 const ELSEWHERE: u8 = 1;
 
-impl Kept {
+impl SampleStore {
     pub fn new(n_rows: usize) -> io::Result<Self> {
-        Ok(Self { spool: Spool::new()?, rows: vec![None; n_rows], large: HashMap::new() })
+        Ok(Self { record_file: RecordFile::new()?, rows: vec![None; n_rows], large: HashMap::new() })
     }
 
     /// Bytes in the file.
     pub fn n_bytes(&self) -> u64 {
-        self.spool.n_bytes()
+        self.record_file.n_bytes()
     }
 
     pub fn push(&mut self, sample: &Sample) -> io::Result<()> {
@@ -51,7 +51,7 @@ impl Kept {
                 record.extend((place as u64).to_le_bytes());
             }
         }
-        self.rows[sample.row_idx] = Some(self.spool.push(&record)?);
+        self.rows[sample.row_idx] = Some(self.record_file.push(&record)?);
         Ok(())
     }
 
@@ -60,7 +60,7 @@ impl Kept {
         if let Some(place) = self.large.get(&key) {
             return Ok(*place);
         }
-        let place = self.spool.push(payload)?;
+        let place = self.record_file.push(payload)?;
         if self.large.len() < REMEMBERED {
             self.large.insert(key, place);
         }
@@ -70,13 +70,13 @@ impl Kept {
     /// Ends the writing: nothing is pushed from here on, and everything can be read.
     pub fn finish(&mut self) -> io::Result<()> {
         self.large = HashMap::new();
-        self.spool.flush()
+        self.record_file.flush()
     }
 
     /// A row's payloads, one a field, if the row was pushed.
     pub fn read(&self, row_idx: usize, n_fields: usize) -> io::Result<Option<Sample>> {
         let Some(place) = self.rows[row_idx] else { return Ok(None) };
-        let record = self.spool.read(place)?;
+        let record = self.record_file.read(place)?;
         let mut rest = record.as_slice();
         let mut payload = || {
             let kind = rest[0];
@@ -87,7 +87,7 @@ impl Kept {
             let (place, tail) = rest.split_at(8);
             rest = tail;
             let place = place.iter().rev().fold(0, |place, byte| place << 8 | usize::from(*byte));
-            Ok(Payload::read(&mut self.spool.read(place)?.as_slice()))
+            Ok(Payload::read(&mut self.record_file.read(place)?.as_slice()))
         };
         let payloads = (0..n_fields).map(|_| payload()).collect::<io::Result<_>>()?;
         Ok(Some(Sample { row_idx, payloads }))
@@ -109,7 +109,7 @@ mod tests {
                 Sample { row_idx, payloads: vec![Payload::Class(row_idx as u32), large, Payload::Missing] }
             };
             let samples: Vec<Sample> = rows.iter().enumerate().map(sample).collect();
-            let mut kept = Kept::new(rows.len() + 1).unwrap();
+            let mut kept = SampleStore::new(rows.len() + 1).unwrap();
             samples.iter().for_each(|sample| kept.push(sample).unwrap());
             prop_assert!(kept.n_bytes() <= 3 * 8100 + 120 * rows.len() as u64, "{}", kept.n_bytes());
             kept.finish().unwrap();

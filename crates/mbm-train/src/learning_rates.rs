@@ -5,11 +5,11 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::{ParamGroup, ParamId};
 
 /// Groups of parameters whose learning rate is not the trainer's.
-pub(crate) struct Rates {
+pub(crate) struct LearningRates {
     groups: Vec<(ParamGroup, f64)>,
 }
 
-impl Rates {
+impl LearningRates {
     /// Parameters with what their rate is times the trainer's.
     pub fn new(factors: &[(ParamId, f64)]) -> Self {
         let mut each: Vec<f64> = factors.iter().map(|(_, factor)| *factor).collect();
@@ -44,9 +44,9 @@ mod tests {
     #[test]
     fn each_parameter_has_the_rate_of_its_group() {
         let ids: [ParamId; 3] = std::array::from_fn(|_| ParamId::new());
-        let rates = Rates::new(&[(ids[0], 0.1), (ids[1], 0.0)]).at(0.01);
+        let rates = LearningRates::new(&[(ids[0], 0.1), (ids[1], 0.0)]).at(0.01);
         let found = ids.map(|id| rates.lr_from_param(id, None));
         assert!((found[0] - 0.001).abs() < 1e-12 && found[1] < 1e-300 && (found[2] - 0.01).abs() < 1e-12, "{found:?}");
-        assert_eq!(Rates::new(&[]).at(0.5).base(), 0.5);
+        assert_eq!(LearningRates::new(&[]).at(0.5).base(), 0.5);
     }
 }

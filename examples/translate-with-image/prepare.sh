@@ -1,5 +1,5 @@
 #!/bin/sh
-# Multi30k's sentences with Flickr8k's photographs, as one table: sh prepare.sh MULTI30K FLICKR8K > with-picture.csv
+# Multi30k's sentences with Flickr8k's photographs, as one table: sh prepare.sh MULTI30K FLICKR8K > with-image.csv
 # Multi30k describes photographs of Flickr30k, and Flickr8k's are among them. A sentence has the photograph whose caption is the same but for
 # capitals, spaces and marks; where several are, or none is, the place stays empty. Paths begin with FLICKR8K.
 set -eu
