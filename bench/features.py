@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""From files to features, in turn: images through published networks against torchvision's DataLoader and model, texts through MiniLM
-against transformers.
+"""Times the path from files to features, in alternation: images through published networks compared with torchvision's models and a PyTorch
+DataLoader, and texts through MiniLM compared with transformers.
 
-usage: bench/features.py MBM EMBED WEIGHTS_FOLDER PICTURES_FOLDER TEXTS [ROUNDS]     needs torch, torchvision, transformers, pillow
-As for bench/published.py. Images are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600 rows, and rows a second are
-counted without the time in which a program starts and opens its model.
+usage: bench/features.py MBM EMBED WEIGHTS_FOLDER IMAGES_FOLDER TEXTS [ROUNDS]     needs torch, torchvision, transformers, pillow
+The arguments are those of bench/published.py. Images are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600 rows. Rows per
+second exclude the time in which a program starts and loads its model.
 """
 import csv
 import json
@@ -36,7 +36,7 @@ class Images(torch.utils.data.Dataset):
 
 
 def peer(name, weights, rows):
-    """Rows a second in PyTorch."""
+    """Returns rows per second in PyTorch."""
     torch.set_num_threads(THREADS)
     if name == "minilm":
         from transformers import AutoModel, AutoTokenizer

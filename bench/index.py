@@ -1,7 +1,7 @@
-"""Nearest neighbours of ours beside faiss and hnswlib, in one run: python3 bench/index.py target/release/examples/measure [vectors]
+"""Compares nearest-neighbor search in mbm, faiss and hnswlib in one run: python3 bench/index.py target/release/examples/measure [vectors]
 
-Seeded vectors of 384 dimensions around 1,000 centres. Every index is built by all cores with M 16 and efConstruction 200; of each the
-smallest ef is taken whose recall of the ten nearest (by an exact search in 32 bits) is 0.98 at least; all cores search.
+Seeded vectors of 384 dimensions around 1,000 centers. Every index is built on all cores with M 16 and efConstruction 200 and searched on all
+cores, at the smallest ef whose recall@10, relative to an exact search in 32 bits, is at least 0.98.
 Needs: pip install numpy faiss-cpu hnswlib
 """
 import json
@@ -38,7 +38,7 @@ def show(name, recall, ef, queries, n_bytes, build):
 
 
 def best(search, truth):
-    """The smallest ef that reaches the goal: its recall and queries a second, the best of three."""
+    """Returns the recall, the ef and the queries per second (best of three) at the smallest ef that reaches the goal."""
     for ef in EFS:
         seconds = []
         for _ in range(3):

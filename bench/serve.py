@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""`mbm serve` against FastAPI with the same model in PyTorch, in turn: requests a second and their times at 1, 16 and 256 connections,
-with and without batching; the time from the start to the first answer; memory over many requests.
+"""Compares `mbm serve` with FastAPI serving the same model in PyTorch, one after the other: requests per second and latencies at 1, 16 and
+256 connections, with and without batching; the time from start to first response; memory over many requests.
 
 usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]     needs wrk, fastapi, "uvicorn[standard]", torch, safetensors, pillow, numpy
-RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON, the image and the sound in base64.
-Before anything is timed, the predictions of both are compared row by row.
+RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON with the image and the audio in
+base64. The predictions of both servers are compared row by row.
 """
 import base64
 import csv
@@ -26,7 +26,7 @@ PORT = 8771
 
 
 def peer(run, port):
-    """The same model and the same answers, as one would write it in Python."""
+    """The same model with the same responses, as one would write it in Python."""
     import numpy
     import torch
     import uvicorn
@@ -35,7 +35,7 @@ def peer(run, port):
     from pydantic import BaseModel
     from safetensors.torch import load_file
 
-    torch.set_num_threads(1)  # The pool of the framework runs requests side by side.
+    torch.set_num_threads(1)  # The thread pool of the framework runs requests in parallel.
     bundle = json.loads((run / "model/bundle.json").read_text())
     weights = load_file(run / "model/weights.safetensors")
     image, audio = (field["preprocessor"] for field in bundle["inputs"])
@@ -52,11 +52,11 @@ def peer(run, port):
     filters, n_fft = mel_filters()
     window = (0.54 - 0.46 * numpy.cos(2 * numpy.pi * numpy.arange(audio["window"]) / audio["window"])).astype("float32")
 
-    def image(content):
+    def decode_image(content):
         pixels = numpy.asarray(Image.open(io.BytesIO(content)).convert("L"), "float32") / 255
         return torch.from_numpy((pixels - image["mean"][0]) / image["deviation"][0])[None, None]
 
-    def sound(content):
+    def decode_audio(content):
         with wave.open(io.BytesIO(content)) as file:
             samples = numpy.frombuffer(file.readframes(file.getnframes()), "<i2").astype("float32") / 32768
         n_frames = 1 + -(-max(0, len(samples) - len(window)) // audio["shift"])
@@ -92,7 +92,7 @@ def peer(run, port):
     @app.post("/predict")
     def predict(row: Row):
         try:
-            inputs = image(base64.b64decode(row.image)), sound(base64.b64decode(row.audio))
+            inputs = decode_image(base64.b64decode(row.image)), decode_audio(base64.b64decode(row.audio))
         except Exception as error:
             raise HTTPException(400, str(error))
         with torch.inference_mode():
@@ -105,7 +105,7 @@ def peer(run, port):
 
 
 def rows(table):
-    """Test rows as bodies."""
+    """Returns the test rows as request bodies."""
     def content(name):
         return base64.b64encode((table.parent / name).read_bytes()).decode()
     return [json.dumps({"image": content(row["image"]), "audio": content(row["audio"])})
@@ -119,7 +119,7 @@ def ask(body):
 
 
 class Served:
-    """A server, from its start to its first answer and on."""
+    """A running server, with the time from its start to its first response."""
 
     def __init__(self, command, first):
         started = time.perf_counter()
@@ -145,7 +145,7 @@ class Served:
 
 
 def load(connections, seconds, script):
-    """Requests a second, the median and the 99th percentile of their times in milliseconds, and how many failed."""
+    """Returns requests per second, the median and the 99th percentile of their latencies in milliseconds, and the number of failures."""
     command = ["wrk", "-t2" if connections > 1 else "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", script,
                f"http://127.0.0.1:{PORT}/predict"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A server under clients of all kinds for a long time: good ones, ones that send nonsense, slow ones, and ones that never read or never ask.
+"""Soak test of a server with many kinds of clients: well-behaved, sending nonsense, slow, never reading, and idle.
 
-usage: bench/soak.py --binary target/release/mbm --model-path results/run [--minutes 30] [--connections 256] [-- more arguments of `mbm serve`]
+usage: bench/soak.py --binary target/release/mbm --model-path results/run [--minutes 30] [--connections 256] [-- more arguments for `mbm serve`]
 
-It starts `mbm serve` by itself and asks as 256 connections at once do. At the end it holds that
-- nothing but 200, 4xx and 503 (out of time) was answered, good requests got 200 or 429, and the server still runs;
-- 99 of 100 answers of /health, asked every 50 ms by a process of its own, came within 100 ms;
-- memory is flat: the median of the last fifth of the time is at most 10 % and 32 MB above that of the fifth after the warm-up.
-One line at the end says what was found; the exit status is 1 where something did not hold. Only Python's standard library is needed.
+Starts `mbm serve` and opens 256 connections to it. At the end it checks that
+- all responses had status 200, 4xx or 503 (timeout), valid requests got 200, 429 or 503, and the server is still running;
+- 99 % of the responses of /health, requested every 50 ms by a separate process, came within 100 ms;
+- memory is flat: the median of the last fifth of the run is at most 10 % plus 32 MB above that of the second fifth, after the warm-up.
+The last line reports the results; the exit status is 1 if a check failed. Needs only Python's standard library.
 """
 import argparse
 import asyncio
@@ -29,9 +29,9 @@ import urllib.request
 import wave
 import zlib
 
-TIMEOUT = 5  # Seconds; what the server is started with, so that slow clients come round often.
-MEMORY_FACTOR, MEMORY_MARGIN = 1.10, 32  # What the end may have more than the beginning; MB.
-HEALTH_LIMIT = 0.1  # Seconds, of 99 of 100 answers.
+TIMEOUT = 5  # Seconds; passed to the server, and short so that slow clients reconnect often.
+MEMORY_FACTOR, MEMORY_MARGIN = 1.10, 32  # Allowed growth from beginning to end; the margin is in MB.
+HEALTH_LIMIT = 0.1  # Seconds, for the 99th percentile.
 KINDS = [("good", 0.50), ("bad", 0.20), ("slow", 0.15), ("deaf", 0.10), ("idle", 0.05)]
 
 
@@ -53,7 +53,7 @@ def wav(level, rate=8000):
 
 
 def row_of(inputs, rng):
-    """A row that the model can read, some of its inputs left out."""
+    """Returns a valid row with some of the inputs left out."""
     row = {}
     for field in inputs:
         if rng.random() < 0.2:
@@ -97,7 +97,7 @@ class Soak:
         return await asyncio.open_connection(self.host, self.port, limit=1 << 24)
 
     async def answer(self, reader, kind, allowed):
-        """Reads an answer, counts it, and says whether the connection stays."""
+        """Reads a response, counts it, and returns whether the connection stays open."""
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 4 * TIMEOUT)
         status = int(head.split(b" ", 2)[1])
         length = re.search(rb"content-length: (\d+)", head, re.I)
@@ -125,7 +125,7 @@ class Soak:
         try:
             while self.goes_on():
                 writer.write(self.good_request(rng))
-                # Out of time is 503, and documented: the machine may be busy.
+                # 503 is the documented status of a timeout: the machine may be busy.
                 if not await self.answer(reader, "good", (200, 429, 503)):
                     return
                 await asyncio.sleep(rng.uniform(0.2, 0.6))
@@ -164,7 +164,7 @@ class Soak:
             writer.close()
 
     async def slow(self, rng):
-        """A request of which a byte comes now and then: out of time in the body, closed in the head."""
+        """Sends a request byte by byte: a timeout in the body, a closed connection in the head."""
         reader, writer = await self.open()
         whole = self.good_request(rng)
         at = rng.choice([5, whole.index(b"\r\n\r\n") + 4, max(0, len(whole) - 3)])
@@ -184,7 +184,7 @@ class Soak:
             writer.close()
 
     async def deaf(self, rng):
-        """Asks for more and more and reads nothing, until the server ends it."""
+        """Sends requests without reading any response, until the server closes the connection."""
         loop, asked = asyncio.get_running_loop(), 0
         with socket.socket() as plain:
             plain.setblocking(False)
@@ -202,7 +202,7 @@ class Soak:
                     return
 
     async def idle(self, rng):
-        """Asks once and stays, until the server ends it."""
+        """Sends at most one request and stays connected, until the server closes the connection."""
         reader, writer = await self.open()
         try:
             if rng.random() < 0.5:
@@ -222,7 +222,7 @@ class Soak:
             try:
                 await getattr(self, kind)(rng)
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                # A client that breaks rules may be hung up on; a good one may not, but between two requests.
+                # The server may disconnect misbehaving clients at any time, others only between two requests.
                 self.closed[kind] += 1
             except TimeoutError:
                 self.wrong.append(f"{kind}: no answer in {4 * TIMEOUT} s")
@@ -234,7 +234,7 @@ class Soak:
 
 
 def probe(address, seconds, times):
-    """Asks for /health every 50 ms in a process of its own, so that no other client's work is in what it measures."""
+    """Requests /health every 50 ms in a separate process, so that the work of other clients is not measured."""
     end, taken = time.monotonic() + seconds, []
     while time.monotonic() < end:
         started = time.perf_counter()
@@ -249,7 +249,7 @@ def probe(address, seconds, times):
 
 
 def memory(process):
-    """MB of the process in memory."""
+    """Returns the resident memory of the process in MB."""
     with open(f"/proc/{process.pid}/status") as status:
         return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) / 1024
 
@@ -270,7 +270,7 @@ def start(args):
 
 
 def found(soak, process, times, sizes, args):
-    """What did not hold, and what was measured."""
+    """Returns the failed checks and a summary of the measurements."""
     times.sort()
     p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]
     fifth = max(1, len(sizes) // 5)

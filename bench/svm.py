@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Support vector machines on the same fused vectors, ours and scikit-learn's in turn, in one run.
+"""Compares the support vector machines of mbm and scikit-learn on the same fused vectors, in alternation in one run.
 
 usage: bench/svm.py RUN_FOLDER DATASET       needs scikit-learn; build first: cargo build --release --example svm_on_fused
-Both train with C = 1, one against the rest (scikit-learn's SVC: one against one), and calibrate probabilities on five folds
-(Platt). LinearSVC has no probabilities of its own: CalibratedClassifierCV around it does the same five folds.
+Both train with C = 1, one-vs-rest (scikit-learn's SVC: one-vs-one), and calibrate probabilities on five folds (Platt scaling).
+LinearSVC has no probabilities of its own: CalibratedClassifierCV around it uses the same five folds.
 """
 import pathlib
 import subprocess

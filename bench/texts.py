@@ -1,6 +1,8 @@
-"""The metrics of texts beside their reference implementations, in turn, in one run: python3 bench/texts.py target/release/examples/texts SENTENCES
+"""Compares text metrics with their reference implementations, in alternation in one run:
+python3 bench/texts.py target/release/examples/texts SENTENCES
 
-SENTENCES is a file of at least 25,000 sentences, one a line; hypotheses are the same with words left out, replaced and moved by a seed.
+SENTENCES is a file of at least 25,000 sentences, one per line; the hypotheses are the same sentences with words randomly (seeded)
+deleted, replaced and moved.
 Build: cargo build --release -p mbm-algo --example texts. Needs: pip install sacrebleu rouge-score pycocoevalcap jiwer nltk
 """
 import json
@@ -80,7 +82,7 @@ PEERS = {
 
 
 def main():
-    # Letters and spaces alone, so that what is cut into words how makes no difference to CIDEr.
+    # Only letters and spaces, so that tokenization makes no difference to CIDEr.
     sentences = ["".join(c for c in line.lower() if c.isalpha() or c == " ") for line in open(sys.argv[2])]
     references = [" ".join(line.split()) for line in sentences if line.strip()][:N]
     words = " ".join(references[:2000]).split()

@@ -1,10 +1,11 @@
-"""Training and decoding of ours beside PyTorch, in turn, in one run: python3 bench/translate.py mbm RUN multi30k.csv [rounds]
+"""Compares training and decoding in mbm and in PyTorch, in alternation in one run: python3 bench/translate.py mbm RUN multi30k.csv [rounds]
 
-RUN is a run of examples/translate-multi30k/de-en.yaml. PyTorch has the same network (nn.Transformer with a final norm on both sides, tied
-embeddings), the tokens of RUN's tokenizers, batches cut by the same rule, the same optimiser, clipping and label smoothing, an epoch of each.
-Tokens are source and target tokens that are no padding. Both decode with the weights of RUN; the share of equal texts is printed. PyTorch
-decodes twice: as nn.TransformerDecoder does it, all tokens so far at every step, and with keys and values kept. Needs: pip install torch
-tokenizers safetensors
+RUN is a run of examples/translate-multi30k/de-en.yaml. PyTorch uses the same network (nn.Transformer with a final norm on both sides, tied
+embeddings), the tokens of RUN's tokenizers, batches formed by the same rule, and the same optimizer, gradient clipping and label smoothing;
+each trains for one epoch. Token counts are of source and target tokens without padding. Both decode with the weights of RUN; the share of
+equal texts is printed. PyTorch decodes twice: once like nn.TransformerDecoder, processing all previous tokens at every step, and once with
+cached keys and values.
+Needs: pip install torch tokenizers safetensors
 """
 import csv
 import json
@@ -95,7 +96,7 @@ class Translator(nn.Module):
 
 
 def trained(model):
-    """The model with the weights of RUN."""
+    """Loads the weights of RUN into the model."""
     ours = load_file(RUN / "model" / "weights.safetensors")
     encoder, decoder = "inputs.0.encoder.SequenceEncoder.", "decoders.0.Generator."
     body, network = f"{encoder}body.Attending.", f"{decoder}network.TransformerNetwork.layers."
@@ -131,7 +132,7 @@ def trained(model):
 
 
 class Plain:
-    """All tokens so far at every step."""
+    """Decodes by processing all previous tokens at every step."""
 
     def __init__(self, model, memory, gaps):
         self.model = model
@@ -142,7 +143,7 @@ class Plain:
 
 
 class Kept:
-    """Keys and values kept; those of the memory once for all beams."""
+    """Decodes with cached keys and values; those of the memory are stored once for all beams."""
 
     def __init__(self, model, memory, gaps):
         self.model, self.n = model, len(memory)
@@ -176,7 +177,7 @@ class Kept:
 
 @torch.no_grad()
 def beam(model, kind, sources, max_length):
-    """A beam for each source: the texts with the best mean log-probability."""
+    """Runs a beam search per source; returns the texts with the highest mean log-probability."""
     source = padded(sources)
     decoder = kind(model, model.encode(source), source == PAD)
     n, found = len(sources), [[] for _ in sources]
@@ -217,7 +218,7 @@ def torch_training(batches, n_source, n_target):
 
 
 def our_training(binary, path, n_tokens_per_row):
-    """The first epoch of a run like RUN, on the same table: its batches are the same but for their order."""
+    """Trains the first epoch of a run like RUN on the same table; the batches differ only in their order. Returns tokens per second."""
     with tempfile.TemporaryDirectory() as folder:
         args = [binary, "train", "--config", RUN / "config.yaml", "--dataset", path, "-o", Path(folder) / "run", "--json"]
         process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)
@@ -232,7 +233,7 @@ def our_training(binary, path, n_tokens_per_row):
 
 
 def our_decoding(binary, sources):
-    """Sentences a second of the command, less the time that it takes for one; and the texts."""
+    """Returns the sentences per second of the command, without the time it takes for a single one, and the texts."""
     def run(sentences):
         started = time.time()
         args = [binary, "translate", "--model-path", RUN, "--beam-width", str(BEAM)]
@@ -244,7 +245,7 @@ def our_decoding(binary, sources):
 
 
 def their_decoding(model, kind, sources, longest):
-    """Sentences a second, and the tokens of the texts in the order of the sources."""
+    """Returns sentences per second, and the tokens of the texts in the order of the sources."""
     order = sorted(range(len(sources)), key=lambda at: len(sources[at]))
     texts = [None] * len(sources)
     started = time.time()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small valid files of every format that the fuzz targets read, as first inputs of their corpora.
+"""Writes small valid files in every format that the fuzz targets read, as seed inputs for their corpora.
 
     pip install pillow pyarrow; apt-get install sox libsox-fmt-all
     python fuzz/seeds.py fuzz/corpus
@@ -113,7 +113,7 @@ def filters():
 
 
 def tokenizers():
-    """A kind in the first byte: a whole file, a model, or a part of a tokenizer with one of four models."""
+    """The first byte selects the kind: a whole file, a model, or a part of a tokenizer with one of four models."""
     word_piece = {"type": "WordPiece", "unk_token": "u", "continuing_subword_prefix": "##", "max_input_chars_per_word": 100,
                   "vocab": {"u": 0, "a": 1, "##a": 2, "b": 3}}
     token = {"id": 4, "content": "<s>", "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}

@@ -1,4 +1,4 @@
-//! Writes the first inputs of the targets that need whole files of mbm's own, beside those of `seeds.py`:
+//! Writes the seed inputs of the targets that need complete files written by mbm; `seeds.py` writes those of the other targets:
 //! `cargo run -p mbm-fuzz --example seeds -- fuzz/corpus`
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The libFuzzer program of [`mbm_fuzz::body`].
+//! libFuzzer binary for [`mbm_fuzz::body`].
 
 #![no_main]
 libfuzzer_sys::fuzz_target!(init: mbm_fuzz::begin(), |bytes: &[u8]| mbm_fuzz::body::run(bytes));

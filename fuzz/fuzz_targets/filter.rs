@@ -1,4 +1,4 @@
-//! The libFuzzer program of [`mbm_fuzz::filter`].
+//! libFuzzer binary for [`mbm_fuzz::filter`].
 
 #![no_main]
 libfuzzer_sys::fuzz_target!(init: mbm_fuzz::begin(), |bytes: &[u8]| mbm_fuzz::filter::run(bytes));

@@ -1,4 +1,4 @@
-//! The libFuzzer program of [`mbm_fuzz::implied`].
+//! libFuzzer binary for [`mbm_fuzz::implied`].
 
 #![no_main]
 libfuzzer_sys::fuzz_target!(init: mbm_fuzz::begin(), |bytes: &[u8]| mbm_fuzz::implied::run(bytes));

@@ -1,4 +1,4 @@
-//! Any bytes as the body of a request, in each form that is read: rows or what is wrong, never a panic.
+//! Any bytes as a request body, in each supported content type: rows or an error, never a panic.
 
 use mbm_serve::rows_of_body;
 use tokio::runtime::{Builder, Runtime};
@@ -14,7 +14,7 @@ thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().build().expect("a runtime");
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
     let kind = KINDS[usize::from(*kind) % KINDS.len()];

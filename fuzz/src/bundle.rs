@@ -1,4 +1,4 @@
-//! Any bytes in place of a file of a bundle, with hashes that fit them: an error, or a model that predicts, never a panic.
+//! Any bytes as a file of a bundle, with matching hashes: an error or a model that predicts, never a panic.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ combiner: {type: concat, num_fc_layers: 1, output_size: 4}
 trainer: {epochs: 1, batch_size: 8}
 ";
 
-/// The run of a small model, trained once.
+/// Returns the run folder of a small model, which is trained once.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let make = || {
@@ -37,7 +37,7 @@ fn template() -> &'static Path {
 
 const FILES: [&str; 3] = ["bundle.json", "weights.safetensors", "manifest.json"];
 
-/// The files of the template as [`run`] takes them.
+/// Returns the files of the template as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
     let seed = |(kind, name): (usize, &&str)| {
         Some([&[kind as u8], &*std::fs::read(template().join("run/model").join(name)).ok()?].concat())
@@ -45,7 +45,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     FILES.iter().enumerate().filter_map(seed).collect()
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
     let name = FILES[usize::from(*kind) % FILES.len()];

@@ -1,4 +1,4 @@
-//! Any bytes in place of a file of a checkpoint, with hashes that fit them: an error or a state to go on from, never a panic.
+//! Any bytes as a file of a checkpoint, with matching hashes: an error or a state to resume from, never a panic.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -16,7 +16,7 @@ combiner: {type: concat, num_fc_layers: 1, output_size: 4}
 trainer: {epochs: 3, batch_size: 8, average_epochs: 2, steps_per_checkpoint: 1}
 ";
 
-/// A run that was stopped in its second epoch.
+/// Returns the folder of a run that was stopped in its second epoch.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let make = || {
@@ -27,8 +27,8 @@ fn template() -> &'static Path {
         let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
         let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
         let stop = AtomicBool::new(false);
-        let mut observe = |happening: RunEvent| {
-            if let RunEvent::Training(Event::Step { epoch: 1, .. }) = happening {
+        let mut observe = |event: RunEvent| {
+            if let RunEvent::Training(Event::Step { epoch: 1, .. }) = event {
                 stop.store(true, Ordering::Relaxed);
             }
         };
@@ -41,7 +41,7 @@ fn template() -> &'static Path {
 const FILES: [&str; 6] =
     ["model.safetensors", "optimizer.bpk", "progress.json", "best.safetensors", "recent-0.safetensors", "manifest.json"];
 
-/// The files of the template as [`run`] takes them.
+/// Returns the files of the template as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
     let seed = |(kind, name): (usize, &&str)| {
         Some([&[kind as u8], &*std::fs::read(template().join("run/checkpoints/last").join(name)).ok()?].concat())
@@ -49,7 +49,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     FILES.iter().enumerate().filter_map(seed).collect()
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     static PREDICTOR: OnceLock<Predictor> = OnceLock::new();
     let predictor = PREDICTOR.get_or_init(|| Predictor::open(&template().join("run")).expect("a model"));
@@ -76,8 +76,8 @@ pub fn run(bytes: &[u8]) {
     forget_gradients();
 }
 
-/// Burn keeps a record of each parameter that asks for gradients until the next backward pass, wherever it is: without any the
-/// memory of thousands of models that are never trained adds up.
+/// Runs a backward pass, because Burn keeps a record of every parameter that requires gradients until the next one. Otherwise the
+/// memory of thousands of models that are never trained would add up.
 fn forget_gradients() {
     Tensor::<1>::zeros([1], &mbm_model::device().autodiff()).require_grad().backward();
 }

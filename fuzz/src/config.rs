@@ -1,9 +1,9 @@
-//! Any text as YAML or TOML: a tree or a problem, never a panic; and what is written reads back. The first line also as the path of a
-//! setting (`--set`) whose value is the rest.
+//! Any text as YAML or TOML: a tree or an error, never a panic, and a tree that is written can be read back. The first line also
+//! serves as the path of a setting (`--set`) whose value is the rest.
 
 use mbm_config::{Format, Node, to_yaml};
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for format in [Format::Yaml, Format::Toml] {

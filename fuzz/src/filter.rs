@@ -1,11 +1,11 @@
-//! Any text as a condition, bound to an index of a few rows, searched with and written as SQL: an error or rows, never a panic, and never
-//! more time than its length accounts for.
+//! Any text as a filter, which is applied to a small index and converted to SQL: an error or rows, never a panic, in time
+//! proportional to its length.
 
 use std::sync::OnceLock;
 
 use mbm_index::{Addition, Column, Filter, Index, IndexSpec, Precision, Search, Value};
 
-/// An index of rows with short, long, empty and odd texts, made once.
+/// Returns an index of rows with short, long, empty and unusual texts, which is built once.
 fn index() -> &'static (tempfile::TempDir, Index) {
     static INDEX: OnceLock<(tempfile::TempDir, Index)> = OnceLock::new();
     INDEX.get_or_init(|| {
@@ -25,7 +25,7 @@ fn index() -> &'static (tempfile::TempDir, Index) {
     })
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (_, index) = index();

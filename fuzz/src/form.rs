@@ -1,5 +1,5 @@
-//! Any bytes as a form, as they are and put together as parts of one, many times over: rows or what is wrong, in a time that grows with
-//! the form's length.
+//! Any bytes as a form, both verbatim and assembled into many repeated parts: rows or an error, in time proportional to the
+//! length of the form.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,18 @@ use tokio::runtime::{Builder, Runtime};
 const MULTIPART: &str = "multipart/form-data; boundary=edge";
 const URL_ENCODED: &str = "application/x-www-form-urlencoded";
 
-/// Parts of a form that is repeated, at most; a comparison of each with each would be seen.
+/// Maximum number of parts in an assembled form; enough for a quadratic comparison to be noticed.
 const MAX_PARTS: usize = 9_000;
 
-/// Far more than such a form takes, with the sanitizer and on a busy machine.
+/// Far more than such a form needs, even with the sanitizer on a busy machine.
 const LIMIT: Duration = Duration::from_secs(2);
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().build().expect("a runtime");
 }
 
-/// Parts divided by `0xff`, each a name, a file's name and a content divided by `0xfe`, repeated; the first is the dataset.
+/// Assembles a form from parts separated by `0xff`, repeated. The first part is the dataset, each other one a name, a file name
+/// and a content separated by `0xfe`.
 fn form(bytes: &[u8], times: usize) -> Vec<u8> {
     let mut form = Vec::new();
     let mut parts = bytes.split(|byte| *byte == 0xff);
@@ -50,7 +51,7 @@ fn form(bytes: &[u8], times: usize) -> Vec<u8> {
     form
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some(([kind, times], content)) = bytes.split_at_checked(2).map(|(head, content)| ([head[0], head[1]], content)) else {
         return;

@@ -1,4 +1,5 @@
-//! Any bytes as what lies beside weights: `config.json`, `preprocessor_config.json`, `sentence_bert_config.json`.
+//! Any bytes as the files next to weights: `config.json`, `preprocessor_config.json`, `sentence_bert_config.json`,
+//! `tokenizer.json`.
 
 use mbm_model::{Modality, implied};
 
@@ -10,7 +11,7 @@ const ENCODERS: [(Modality, &str); 5] = [
     (Modality::Audio, "wav2vec2"),
 ];
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Ok(folder) = tempfile::tempdir() else { return };
     for name in ["config.json", "preprocessor_config.json", "sentence_bert_config.json", "tokenizer.json"] {

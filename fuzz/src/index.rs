@@ -1,4 +1,4 @@
-//! Any bytes in place of a file of an index, with a hash that fits them: an error or a search, never a panic. Also conditions.
+//! Any bytes as a file of an index, with a matching hash: an error or a search, never a panic. Also any text as a filter.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use mbm_index::{Addition, Column, Filter, Index, IndexSpec, Precision, Search, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What the file of an index ends with, behind its body and its footer.
+/// Appends the end of an index file to its body and footer.
 fn sealed(content: &[u8], n_footer: usize) -> Vec<u8> {
     let mut bytes = content.to_vec();
     bytes.extend((n_footer.min(content.len()) as u64).to_le_bytes());
@@ -16,7 +16,7 @@ fn sealed(content: &[u8], n_footer: usize) -> Vec<u8> {
     bytes
 }
 
-/// A whole index of nine rows, made once.
+/// Returns a complete index of nine rows, which is built once.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let make = || {
@@ -36,9 +36,9 @@ fn template() -> &'static Path {
 
 const FILES: [&str; 5] = ["000001.vectors", "000001.columns", "000001.graph", "000001-000002.removed", "index.json"];
 
-/// The files of the template as [`run`] takes them, and a condition.
+/// Returns the files of the template, and a filter, as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
-    /// The length of the footer, the hash and the name of the format.
+    /// Bytes after the footer: its length, the hash and the name of the format.
     const END: usize = 24;
     let seed = |(kind, name): (usize, &&str)| {
         let bytes = std::fs::read(template().join(name)).ok()?;
@@ -54,7 +54,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     FILES.iter().enumerate().filter_map(seed).chain([condition]).collect()
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let [kind, n_footer, content @ ..] = bytes else { return };
     let Some(name) = FILES.get(usize::from(*kind) % 6) else {
@@ -72,7 +72,7 @@ pub fn run(bytes: &[u8]) {
     let is_list = *name == "index.json";
     let content = if is_list { content.to_vec() } else { sealed(content, usize::from(*n_footer)) };
     if !is_list {
-        // The list names the graph or the removed rows, too, where those are what is read.
+        // If the input is a graph or removed rows, the list must name them.
         let list = folder.path().join("index.json");
         let text = std::fs::read_to_string(&list).unwrap_or_default();
         let text = match *name {

@@ -1,8 +1,9 @@
-//! Readers of foreign bytes, each behind a function that takes any bytes: it must end soon, in little memory, and never panic.
+//! Fuzz targets for the readers of untrusted input. Each is a function of any bytes that must return soon, use little memory and
+//! never panic.
 //!
-//! A module is a target. `cargo fuzz` mutates inputs to find one that breaks it (`.ci/fuzz` runs all targets for a while); what it found
-//! interesting lies in `corpus/TARGET/`, and `cargo test` replays that. Where a checksum would stop every mutation, the target
-//! recomputes it.
+//! Each module is a target. `cargo fuzz` mutates inputs to find one that breaks it (`.ci/fuzz` runs all targets for a limited
+//! time). Interesting inputs are stored in `corpus/TARGET/` and replayed by `cargo test`. Where a checksum would reject every
+//! mutation, the target recomputes it.
 
 pub mod body;
 pub mod bundle;
@@ -18,10 +19,10 @@ pub mod source;
 pub mod tokenizer;
 pub mod weights;
 
-/// A function that takes any bytes.
+/// A function of any bytes.
 pub type Target = fn(&[u8]);
 
-/// All targets by name; each has a folder of inputs in `corpus/`.
+/// All targets by name; the inputs of each are in a folder of `corpus/`.
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body::run),
     ("bundle", bundle::run),
@@ -38,8 +39,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("weights", weights::run),
 ];
 
-/// Lets panics unwind, as they do outside of a fuzzer: decoders of others stand behind `catch_unwind`, and what comes out of a target still
-/// ends the process.
+/// Lets panics unwind, as they do outside a fuzzer: third-party decoders run behind `catch_unwind`, and a panic that escapes a
+/// target still ends the process.
 pub fn begin() {
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
 }

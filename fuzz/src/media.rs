@@ -1,11 +1,11 @@
-//! Any bytes as an image, framed for a model, or as a sound: pixels or samples or a fault, never a panic.
+//! Any bytes as an image, preprocessed for a model, and as audio: pixels, samples or a fault, never a panic.
 
 use std::path::Path;
 
 use mbm_data::Cell;
 use mbm_data::feature::ImagePreprocessing;
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let _ = mbm_data::decode_image(bytes, 1 << 20);
     let settings = ImagePreprocessing { max_pixels: 1 << 20, resize_shorter_side: Some(32), ..mbm_config::defaults() };

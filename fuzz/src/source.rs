@@ -1,11 +1,11 @@
-//! Any bytes as a table of any kind: rows, types and features, or an error, never a panic.
+//! Any bytes as a table in any format: rows, types and features, or an error, never a panic.
 
 use mbm_data::feature::{NumberPreprocessing, TimeseriesPreprocessing};
 use mbm_data::{Dataset, MissingValueStrategy, Table, Unfitted, fit, infer_types};
 
 const NAMES: [&str; 7] = ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"];
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
     let Ok(folder) = tempfile::tempdir() else { return };
@@ -17,7 +17,7 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Reads each column as numbers and as series.
+/// Preprocesses each column as numbers and as time series.
 fn prepare(table: Table) {
     infer_types(&table).expect("a table that was read has types");
     let rows: Vec<usize> = (0..table.n_rows()).collect();

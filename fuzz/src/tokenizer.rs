@@ -1,5 +1,5 @@
-//! Any bytes as a `tokenizer.json`, alone or as a part of one that is whole: an error, or ids and a text, never a panic that gets out, and
-//! never more time or memory than lengths account for.
+//! Any bytes as a `tokenizer.json`, or as a part of a valid one: an error, or ids and a text. No panic may escape, and time and
+//! memory must be proportional to the lengths.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const MODELS: [&str; 4] = [
 
 const PARTS: [&str; 5] = ["normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens"];
 
-/// The content as it is, or in the place of a part of a tokenizer.
+/// Returns the content unchanged, or as a part of a tokenizer.
 fn json(kind: u8, content: &str) -> String {
     let (model, part) = (usize::from(kind) % MODELS.len(), usize::from(kind) / MODELS.len() % (PARTS.len() + 2));
     match part.checked_sub(2) {
@@ -32,7 +32,7 @@ fn json(kind: u8, content: &str) -> String {
     }
 }
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
     let Ok(content) = std::str::from_utf8(content) else { return };
@@ -54,6 +54,6 @@ pub fn run(bytes: &[u8]) {
         }
         let _ = fitted.tokenizer.decode(&fitted.tokenizer.encode(text));
     }
-    let saved = serde_json::to_string(&fitted).expect("what was read is written");
+    let saved = serde_json::to_string(&fitted).expect("a fitted tokenizer can be written");
     let _ = serde_json::from_str::<mbm_data::feature::FittedText>(&saved);
 }

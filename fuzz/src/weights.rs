@@ -1,16 +1,16 @@
-//! Any bytes as weights of any format: tensors or an error, never a panic, and never more memory than the file accounts for.
+//! Any bytes as weights in any format: tensors or an error, never a panic, with memory proportional to the file.
 
 use mbm_weights::WeightFile;
 
-/// A name for each reader: safetensors, PyTorch's zip, legacy pickle and tar, and TensorFlow.js.
+/// One file name per reader: safetensors, PyTorch zip, legacy pickle and tar, and TensorFlow.js.
 const NAMES: [&str; 5] = ["t.safetensors", "t.pt", "t.pth", "t.tar", "model.json"];
 
-/// Reads the bytes.
+/// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
     let Ok(folder) = tempfile::tempdir() else { return };
     let path = folder.path().join(NAMES[usize::from(*kind) % NAMES.len()]);
-    // What a TensorFlow.js or sharded description may name.
+    // A shard that a TensorFlow.js or sharded description may refer to.
     let shard = folder.path().join("group1-shard1of1.bin");
     if std::fs::write(&path, content).is_err() || std::fs::write(shard, [0; 64]).is_err() {
         return;

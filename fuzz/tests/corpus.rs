@@ -1,12 +1,12 @@
-//! The inputs that fuzzing found interesting, once more: no panic, and no input takes long.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! Replays the inputs that fuzzing found interesting: none may panic or take long.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue must fail")]
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use mbm_fuzz::{TARGETS, Target};
 
-/// For one input, unoptimised and on a busy machine; what hangs takes longer.
+/// Time limit for one input, in a debug build on a busy machine; a hang takes longer.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 fn corpus() -> PathBuf {
@@ -33,12 +33,12 @@ fn replay(name: &str, target: Target) {
 }
 
 #[test]
-fn no_input_of_the_corpora_panics_or_takes_long() {
+fn corpus_inputs_neither_panic_nor_take_long() {
     TARGETS.iter().for_each(|(name, target)| replay(name, *target));
 }
 
 #[test]
-fn every_target_has_a_program_and_the_corpora_are_small() {
+fn every_target_has_a_binary_and_the_corpora_are_small() {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
     let mut found: Vec<String> = std::fs::read_dir(programs)
         .unwrap()

@@ -1,4 +1,5 @@
-//! The metrics of texts and the seconds that each takes: texts TEXTS.json, `{"hypotheses": [..], "references": [[..], ..]}`.
+//! Computes and times the text metrics: `texts TEXTS.json`, a file of the form
+//! `{"hypotheses": [..], "references": [[..], ..]}`. Prints one JSON object per metric.
 
 use std::error::Error;
 use std::time::Instant;

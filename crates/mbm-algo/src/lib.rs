@@ -1,6 +1,7 @@
-//! Algorithms on plain slices, without tensors: metrics, support vector machines, ridge regression.
+//! Algorithms on plain slices, without tensors: metrics, support vector machines and ridge regression.
 //!
-//! Everything here is checked against scikit-learn on stored cases (`tests/golden`, made by `tests/golden.py`).
+//! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
+//! generated text, against their reference implementations (`tests/golden_text.py`).
 
 mod linear_algebra;
 pub mod metric;
@@ -12,27 +13,27 @@ pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use temperature::temperature;
 
-/// What an algorithm here can be asked wrongly.
+/// An error in the input of an algorithm.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum AlgoError {
-    /// Rows and targets differ in number, or there are none.
+    /// The numbers of rows and targets differ, or there are no rows.
     #[error("{rows} rows but {targets} targets")]
     Shape {
-        /// Rows of features.
+        /// Number of rows of features.
         rows: usize,
-        /// Targets given.
+        /// Number of targets.
         targets: usize,
     },
-    /// A value that is not a finite number.
-    #[error("row {row} holds a value that is not finite")]
+    /// A feature is NaN or infinite.
+    #[error("row {row} contains NaN or an infinite value")]
     NotFinite {
-        /// The row, from 0.
+        /// Index of the row, from 0.
         row: usize,
     },
-    /// A classifier needs rows of two classes at least.
-    #[error("all {rows} rows have the same class, a classifier needs two")]
+    /// All rows belong to one class; a classifier needs at least two.
+    #[error("all {rows} rows belong to the same class; a classifier needs at least two classes")]
     OneClass {
-        /// Rows given.
+        /// Number of rows.
         rows: usize,
     },
 }

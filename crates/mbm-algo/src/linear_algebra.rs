@@ -1,30 +1,30 @@
-//! A row-major view of numbers, and the few operations the algorithms need.
+//! A row-major matrix view and the few operations that the algorithms need.
 
 use rayon::prelude::*;
 
 use crate::AlgoError;
 
-/// Rows of equal length, borrowed, row-major: `[rows, n_cols]`.
+/// A borrowed row-major matrix, `[rows, n_cols]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     /// `rows * n_cols` values.
     pub data: &'a [f32],
-    /// Values in a row; at least 1.
+    /// Number of columns; at least 1.
     pub n_cols: usize,
 }
 
 impl<'a> Matrix<'a> {
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.data.len() / self.n_cols
     }
 
-    /// One row, `[n_cols]`.
+    /// Returns one row, `[n_cols]`.
     pub fn row(&self, row_idx: usize) -> &'a [f32] {
         &self.data[row_idx * self.n_cols..(row_idx + 1) * self.n_cols]
     }
 
-    /// The rows at `idx`, copied.
+    /// Copies the rows at `idx`.
     pub fn select(&self, idx: &[usize]) -> Vec<f32> {
         idx.iter().flat_map(|&row_idx| self.row(row_idx).iter().copied()).collect()
     }
@@ -41,7 +41,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Inner product in f32 over sixteen running sums, so that the compiler can use wide registers.
+/// Computes an inner product in f32 with sixteen running sums, so that the compiler can use wide registers.
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
     let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
@@ -54,7 +54,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + tail
 }
 
-/// All inner products between the rows of `a` and of `b`: `[a rows, b rows]`.
+/// Computes the inner products of all rows of `a` with all rows of `b`: `[a rows, b rows]`.
 pub(crate) fn products(a: Matrix, b: Matrix) -> Vec<f32> {
     let mut out = vec![0f32; a.n_rows() * b.n_rows()];
     let n_b = b.n_rows();
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_positive_definite_system_is_solved() {
+    fn solves_a_positive_definite_system() {
         let mut a = [4.0, 2.0, 2.0, 3.0];
         let mut b = [10.0, 9.0];
         solve_positive_definite(&mut a, &mut b);
@@ -109,13 +109,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_solved_gives_back_the_right_side(n in 1usize..12, values in proptest::collection::vec(-1f64..1.0, 144)) {
-            // M M' + I is positive definite for every M.
+        fn solution_reproduces_the_right_hand_side(n in 1usize..12, values in proptest::collection::vec(-1f64..1.0, 144)) {
+            // M M' + I is positive definite for any M.
             let product = |i: usize, j: usize| (0..n).map(|k| values[i * n + k] * values[j * n + k]).sum::<f64>();
             let a: Vec<f64> = (0..n * n).map(|at| product(at / n, at % n) + f64::from(u8::from(at / n == at % n))).collect();
             let b = &values[..n];
-            let (mut worked, mut x) = (a.clone(), b.to_vec());
-            solve_positive_definite(&mut worked, &mut x);
+            let (mut factored, mut x) = (a.clone(), b.to_vec());
+            solve_positive_definite(&mut factored, &mut x);
             for i in 0..n {
                 let got: f64 = (0..n).map(|j| a[i * n + j] * x[j]).sum();
                 proptest::prop_assert!((got - b[i]).abs() < 1e-9, "{got} {}", b[i]);
@@ -123,7 +123,7 @@ mod tests {
         }
 
         #[test]
-        fn products_are_sums_of_products(values in proptest::collection::vec(-10i8..10, 1..400), n_cols in 1usize..40) {
+        fn products_match_the_definition(values in proptest::collection::vec(-10i8..10, 1..400), n_cols in 1usize..40) {
             let n_rows = values.len() / n_cols;
             proptest::prop_assume!(n_rows > 0);
             let data: Vec<f32> = values[..n_rows * n_cols].iter().map(|&x| f32::from(x)).collect();

@@ -1,4 +1,4 @@
-//! Ridge regression: least squares with a squared penalty on the weights.
+//! Ridge regression: least squares with an L2 penalty on the weights.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,17 +8,17 @@ use crate::{AlgoError, Matrix};
 /// A fitted linear model, `y = w . x + b`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ridge {
-    /// One weight a column.
+    /// One weight per column.
     pub weights: Vec<f32>,
-    /// The intercept, which is not penalised.
+    /// The intercept, which is not penalized.
     pub intercept: f32,
 }
 
 impl Ridge {
-    /// Minimises `|y - Xw - b|^2 + alpha |w|^2` exactly (as scikit-learn's `Ridge`), through the centred normal equations.
+    /// Minimizes `|y - Xw - b|^2 + alpha |w|^2` exactly (as scikit-learn's `Ridge`) by solving the centered normal equations.
     ///
     /// # Errors
-    /// Rows and targets that differ in number; values that are not finite.
+    /// If the numbers of rows and targets differ, there are no rows, or a feature is not finite.
     pub fn fit(x: Matrix, y: &[f32], alpha: f64) -> Result<Self, AlgoError> {
         x.check(y.len())?;
         let (n, width) = (x.n_rows(), x.n_cols);
@@ -45,12 +45,12 @@ impl Ridge {
         Ok(Self { weights: weights.iter().map(|w| *w as f32).collect(), intercept: intercept as f32 })
     }
 
-    /// Whether it reads rows of `n_cols`, as one that was fitted on such rows would.
+    /// Whether the model is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks deserialized models.
     pub fn suits(&self, n_cols: usize) -> bool {
         self.weights.len() == n_cols
     }
 
-    /// The prediction for one row, `[n_cols]`.
+    /// Predicts the target of one row, `[n_cols]`.
     pub fn predict(&self, row: &[f32]) -> f32 {
         dot(&self.weights, row) + self.intercept
     }
@@ -62,16 +62,18 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_gradient_vanishes(n_cols in 1usize..6, alpha in 0.1f64..10.0, values in proptest::collection::vec(-1f32..1.0, 12..90)) {
+        fn gradient_vanishes_at_the_solution(
+            n_cols in 1usize..6, alpha in 0.1f64..10.0, values in proptest::collection::vec(-1f32..1.0, 12..90),
+        ) {
             let n_rows = values.len() / (n_cols + 1);
             let (x, y) = (&values[..n_rows * n_cols], &values[values.len() - n_rows..]);
             let x = Matrix { data: x, n_cols };
             let ridge = Ridge::fit(x, y, alpha).unwrap();
             let errors: Vec<f64> = (0..n_rows).map(|i| f64::from(y[i]) - f64::from(ridge.predict(x.row(i)))).collect();
-            proptest::prop_assert!(errors.iter().sum::<f64>().abs() < 1e-4, "the intercept's gradient");
+            proptest::prop_assert!(errors.iter().sum::<f64>().abs() < 1e-4, "gradient of the intercept");
             for j in 0..n_cols {
                 let pull: f64 = errors.iter().enumerate().map(|(i, error)| error * f64::from(x.row(i)[j])).sum();
-                proptest::prop_assert!((pull - alpha * f64::from(ridge.weights[j])).abs() < 1e-4, "the gradient of weight {j}");
+                proptest::prop_assert!((pull - alpha * f64::from(ridge.weights[j])).abs() < 1e-4, "gradient of weight {j}");
             }
         }
     }

@@ -1,10 +1,10 @@
-//! Probabilities that mean what they say: scores are divided by one number, fitted on rows that training has not seen.
+//! Temperature scaling: calibrates probabilities by dividing scores by one number, fitted on held-out rows.
 
-/// The temperature by which scores `[rows, n_classes]` are divided before the softmax so that the classes of held-out rows are likeliest
-/// (Guo et al. 2017). Its logarithm is held to be normal around 0 beforehand, so that a few rows without a mistake do not ask for
-/// certainty. 1 where there are no rows.
+/// Fits the temperature by which scores `[rows, n_classes]` are divided before the softmax, so that the classes of held-out rows
+/// are most probable (Guo et al. 2017). A standard normal prior on its logarithm keeps a few rows without errors from driving the
+/// probabilities to 0 and 1. Returns 1 for no rows.
 pub fn temperature(scores: &[f32], n_classes: usize, classes: &[usize]) -> f32 {
-    // The slope of the likelihood over the logarithm of the temperature's inverse.
+    // The derivative of the log-posterior with respect to the logarithm of the inverse temperature.
     let slope = |log_inverse: f64| -> f64 {
         let inverse = log_inverse.exp();
         let of_rows: f64 = scores.chunks(n_classes).zip(classes).map(|(row, class)| slope_of_row(row, *class, inverse)).sum();
@@ -21,7 +21,7 @@ pub fn temperature(scores: &[f32], n_classes: usize, classes: &[usize]) -> f32 {
     (-low).exp() as f32
 }
 
-/// The score of the row's class less the mean score under the softmax.
+/// Returns the score of the row's class minus the expected score under the softmax.
 fn slope_of_row(scores: &[f32], class: usize, inverse: f64) -> f64 {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let (mut sum, mut weighted) = (0.0, 0.0);
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Rows whose classes come as often as the softmax of their scores over `temperature` says.
+    /// Returns rows whose class frequencies are the softmax of `scores / temperature`.
     fn rows(scores: [f32; 3], temperature: f32) -> (Vec<f32>, Vec<usize>) {
         let powers = scores.map(|score| (score / temperature).exp());
         let sum: f32 = powers.iter().sum();
@@ -49,17 +49,17 @@ mod tests {
     }
 
     #[test]
-    fn the_temperature_that_made_the_classes_is_found() {
-        for made in [0.5, 1.0, 3.0] {
-            let (scores, classes) = rows([2.0, 0.5, -1.0], made);
+    fn recovers_the_temperature_that_generated_the_classes() {
+        for want in [0.5, 1.0, 3.0] {
+            let (scores, classes) = rows([2.0, 0.5, -1.0], want);
             let found = temperature(&scores, 3, &classes);
-            // Counts are rounded, and the prior weighs a ten-thousandth of the rows.
-            assert!((found / made - 1.0).abs() < 0.01, "{found} for {made}");
+            // Class counts are rounded, and the prior has a ten-thousandth of the weight of the rows.
+            assert!((found / want - 1.0).abs() < 0.01, "{found} is not {want}");
         }
     }
 
     #[test]
-    fn a_few_rows_without_a_mistake_change_little() {
+    fn a_few_error_free_rows_change_the_temperature_little() {
         let found = temperature(&[4.0, 0.0, 0.0, 4.0], 2, &[0, 1]);
         assert!(found > 0.85 && found < 1.0, "{found}");
         assert_eq!(temperature(&[], 2, &[]), 1.0);
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_scores_give_a_temperature_that_can_be_divided_by(scores in prop::collection::vec(-1e6f32..1e6, 4..40)) {
+        fn temperature_is_finite_and_positive_for_any_scores(scores in prop::collection::vec(-1e6f32..1e6, 4..40)) {
             let n_rows = scores.len() / 4;
             let found = temperature(&scores[..n_rows * 4], 4, &vec![1; n_rows]);
             prop_assert!(found.is_finite() && found > 0.0);

@@ -1,4 +1,4 @@
-"""Makes golden/*.json: random cases and what scikit-learn and scipy say of them.
+"""Generates golden/metrics.json and golden/machines.json: random cases with the results of scikit-learn and scipy.
 
 usage: python golden.py        needs scikit-learn 1.9 and scipy (pip install scikit-learn)
 """
@@ -21,13 +21,13 @@ def classified(n, k, sharp):
     truth[:k] = np.arange(k)
     scores = rng.normal(size=(n, k)) + sharp * np.eye(k)[truth]
     p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    p = np.round(p, 2) + 1e-3           # equal scores occur
+    p = np.round(p, 2) + 1e-3           # so that scores tie
     p /= p.sum(1, keepdims=True)
     p = p.astype(np.float32)
     predicted = p.argmax(1)
     rest = p[:, 1] if k == 2 else p
     onehot = np.eye(k)[truth]
-    # float32 rows sum to 1 only nearly; scikit-learn normalises as we do.
+    # float32 rows sum to 1 only approximately; scikit-learn normalizes them as mbm-algo does.
     q = p.astype(float) / p.astype(float).sum(1, keepdims=True)
     confidence = p.max(1)
     bins = np.clip(np.ceil(confidence.astype(float) * 10), 1, 10)

@@ -1,4 +1,4 @@
-"""Stored cases for the metrics of texts: python3 golden_text.py writes golden/texts.json.
+"""Generates golden/texts.json, the stored cases of the text metrics: python3 golden_text.py
 
 Needs: pip install sacrebleu rouge-score pycocoevalcap jiwer nltk
 """
@@ -42,7 +42,7 @@ Un garçon saute dans la piscine, n'est-ce pas ?
 
 
 def changed(text):
-    """The text with words left out, put in, shifted and replaced."""
+    """Returns the text with random words deleted, replaced, inserted, shifted or truncated."""
     words = text.split()
     for _ in range(rng.randint(0, 4)):
         at = rng.randrange(max(len(words), 1))
@@ -88,7 +88,7 @@ def meteor(hypotheses, references):
 
 
 def rates(hypotheses, references, process):
-    """Edits and lengths of each row's nearest reference, summed."""
+    """Returns the edits against the nearest reference of each row per unit of reference length, over all rows."""
     edits = length = 0
     for text, row in zip(hypotheses, references):
         each = []
@@ -130,7 +130,7 @@ def rows(texts, n, n_references):
     return [changed(row[0]) for row in references], references
 
 
-# A row without a right word, a row that is too short for four words, and a long one.
+# A row without a matching word, a row shorter than four words, and a long row.
 hypotheses, references = rows(ENGLISH, 40, 1)
 hypotheses[0], hypotheses[1] = "nothing", "A dog."
 hypotheses.append(" ".join(changed(text) for text in ENGLISH))

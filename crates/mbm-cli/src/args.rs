@@ -1,4 +1,4 @@
-//! The command line as typed.
+//! The command-line arguments.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::serve::duration;
 
-/// Multimodal learning from one declarative file and one table.
+/// Multimodal learning from one declarative config and one table.
 #[derive(Parser)]
 #[command(
     name = "mbm",
@@ -20,7 +20,7 @@ use crate::serve::duration;
   mbm predict --model-path results/digits --dataset new.csv --output predictions.csv
   echo '{\"image\": \"7.png\"}' | mbm predict --model-path results/digits --dataset -
 
-Exit status: 0 done, 1 failed, 2 wrong usage, 128 and its number where a signal stopped it (130: Ctrl-C)."
+Exit status: 0 on success, 1 on failure, 2 on incorrect usage, 128 + N if stopped by signal N (130 for Ctrl-C)."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -29,17 +29,17 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Train a model, measure it on the test rows, and write the run folder.
+    /// Train a model, evaluate it on the test rows, and write a run folder.
     #[command(after_help = "Examples:
   mbm train --dataset houses.csv --target price
   mbm train --config config.yaml --dataset houses.csv --set trainer.epochs=3 --set combiner.type=gated
   mbm train --config config.yaml --dataset houses.csv --output-directory results/run --resume")]
     Train(Train),
-    /// Write the config that `train --target` would choose.
+    /// Write the config that `train --target` would infer from the data.
     Init(Init),
-    /// Measure a model on a table that has the output columns.
+    /// Evaluate a model on a dataset that has the output columns.
     Evaluate(Evaluate),
-    /// Predict every row of a table, or rows from standard input as JSON.
+    /// Predict the outputs for every row of a dataset, or for JSON rows on standard input.
     #[command(after_help = "Examples:
   mbm predict --model-path results/run --dataset new.csv --output predictions.parquet
   echo '{\"area\": 120, \"notes\": \"sea view\"}' | mbm predict --model-path results/run --dataset -")]
@@ -49,55 +49,55 @@ pub enum Command {
   mbm translate --model-path results/run 'Ein Hund läuft.'
   mbm translate --model-path results/run --beam-width 5 < sentences.de > sentences.en")]
     Translate(Translate),
-    /// Write a caption for each image.
+    /// Generate a caption for each image.
     #[command(after_help = "Example:
   mbm caption --model-path results/run photo.jpg")]
     Caption(Caption),
-    /// Say what a model, a dataset or a config holds.
+    /// Describe a model, a dataset or a config.
     Inspect(Inspect),
-    /// Turn every row of a table into vectors.
+    /// Compute embedding vectors for every row of a dataset.
     #[command(after_help = "Examples:
   mbm embed --model-path results/run --dataset photos.csv --output photos.parquet
   mbm embed --model-path results/run --dataset photos.csv --input image --output photos.npy")]
     Embed(Embed),
-    /// Make, change and look at an index of vectors.
+    /// Build, update and inspect vector indexes.
     #[command(subcommand)]
     Index(IndexCommand),
-    /// Find the rows of an index that are nearest to a text, an image, a sound, or several at once.
+    /// Find the rows of an index nearest to a text, an image, an audio clip, or a combination of them.
     #[command(after_help = "Examples:
   mbm search --index photos.index --text 'a dog in the snow' --k 10 --html found.html
   mbm search --index photos.index --image cat.jpg --text 'at night' --text-weight 0.5 --filter \"split = 'train'\"")]
     Search(Search),
-    /// Serve a model and an index over HTTP, with a page to try them.
+    /// Serve a model and an index over HTTP, with a web page to try them out.
     #[command(after_help = "Examples:
   mbm serve --model-path results/run
   mbm serve --model-path results/run --index photos.index --port 9000
   curl -F image=@7.png http://127.0.0.1:8000/predict")]
     Serve(Serve),
-    /// Train with each combiner and print a table.
+    /// Train one model per combiner and print a comparison table.
     #[command(after_help = "Example:
   mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
     Compare(Compare),
-    /// Look at files of weights: safetensors, PyTorch, TensorFlow.js, Hugging Face folders.
+    /// Inspect and convert weight files: safetensors, PyTorch, TensorFlow.js, Hugging Face folders.
     #[command(subcommand)]
     Weights(Weights),
-    /// Look at the features that are kept for later runs, or remove them.
+    /// Inspect or clear the cache of encoder features.
     #[command(subcommand)]
     Cache(Cache),
     /// Print shell completions.
     Completions {
-        /// The shell.
+        /// Shell to generate completions for.
         shell: Shell,
     },
 }
 
-/// What is shown while it runs.
+/// What is printed while a command runs.
 #[derive(Group, Clone, Copy)]
 pub struct Show {
-    /// Show nothing but errors.
+    /// Print nothing but errors.
     #[arg(long, conflicts_with = "json")]
     pub quiet: bool,
-    /// Write events as JSON lines to standard output.
+    /// Print progress events to standard output as JSON lines.
     #[arg(long)]
     pub json: bool,
 }
@@ -105,28 +105,28 @@ pub struct Show {
 #[derive(Group)]
 #[command(group(clap::ArgGroup::new("plan").required(true).args(["config", "target"])))]
 pub struct Train {
-    /// The config, YAML, JSON or TOML.
+    /// Config file in YAML, JSON or TOML.
     #[arg(long, short)]
     pub config: Option<PathBuf>,
-    /// The dataset: .csv, .tsv, .jsonl, .parquet, a class folder, MNIST idx or COCO JSON.
+    /// Dataset: .csv, .tsv, .jsonl, .parquet, a folder with one subfolder per class, MNIST idx or COCO JSON.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// Predict this column and choose the config from the data; may be given several times.
+    /// Column to predict; the config is inferred from the data. Can be repeated.
     #[arg(long)]
     pub target: Vec<String>,
-    /// The run folder; it must hold no run [default: results/<dataset's name>, with -2, -3 and so on behind it].
+    /// Run folder; must not contain a run yet [default: results/<dataset name>, then -2, -3, ... appended].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
-    /// Set a key of the config, such as trainer.epochs=3; may be given several times.
+    /// Override a config key, for example trainer.epochs=3. Can be repeated.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
-    /// Go on from the last checkpoint in the run folder; the last numbered one where none is named.
+    /// Resume from the last checkpoint in the run folder, by default the latest numbered one.
     #[arg(long)]
     pub resume: bool,
-    /// Replace the run in the run folder; files that are not of a run stay.
+    /// Replace the run in the run folder; other files in it are kept.
     #[arg(long, conflicts_with = "resume", requires = "output_directory")]
     pub overwrite: bool,
-    /// The seed of everything random.
+    /// Random seed; overrides random_seed of the config.
     #[arg(long)]
     pub random_seed: Option<u64>,
     #[command(flatten)]
@@ -135,15 +135,15 @@ pub struct Train {
     pub show: Show,
 }
 
-/// Features of encoders that are not trained, kept for later runs.
+/// Size of the cache that stores features of frozen encoders for later runs.
 #[derive(Group, Clone, Copy)]
 pub struct CacheSize {
-    /// The most that the cache of features may hold, such as 500MB; 0 keeps none.
+    /// Maximum size of the feature cache, for example 500MB; 0 disables it.
     #[arg(long, default_value = "10GB", value_parser = bytes)]
     pub cache_size: u64,
 }
 
-/// A number of bytes with B, KB, MB, GB or TB behind it, each 1024 of the one before.
+/// Parses a size such as 500MB: a whole number of B, KB, MB, GB or TB, each 1024 times the previous unit.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match text[digits.len()..].to_ascii_uppercase().as_str() {
@@ -152,7 +152,7 @@ fn bytes(text: &str) -> Result<u64, String> {
         "M" | "MB" => 1 << 20,
         "G" | "GB" => 1 << 30,
         "T" | "TB" => 1 << 40,
-        other => return Err(format!("unknown unit '{other}'; there are B, KB, MB, GB, TB")),
+        other => return Err(format!("unknown unit '{other}'; use B, KB, MB, GB or TB")),
     };
     let number = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     number.ok_or_else(|| "expected a whole number such as 500MB".to_owned())
@@ -160,57 +160,57 @@ fn bytes(text: &str) -> Result<u64, String> {
 
 #[derive(Group)]
 pub struct Init {
-    /// The dataset.
+    /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// The column to predict; may be given several times.
+    /// Column to predict. Can be repeated.
     #[arg(long, required = true)]
     pub target: Vec<String>,
-    /// The file to write; standard output where not given.
+    /// File to write the config to [default: standard output].
     #[arg(long, short)]
     pub output: Option<PathBuf>,
 }
 
 #[derive(Group)]
 pub struct Evaluate {
-    /// The run folder, or the model folder in it.
+    /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
-    /// The dataset.
+    /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Stop at the first cell that holds something and cannot be read, instead of leaving it out.
+    /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
 }
 
 #[derive(Group)]
 pub struct Predict {
-    /// The run folder, or the model folder in it.
+    /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
-    /// The dataset, or - for JSON rows from standard input.
+    /// Dataset, or - to read JSON rows from standard input.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// The file to write: .csv, .jsonl or .parquet; JSON lines to standard output where not given.
+    /// File to write: .csv, .jsonl or .parquet [default: JSON lines on standard output].
     #[arg(long, short)]
     pub output: Option<PathBuf>,
-    /// Show no counts of unreadable cells.
+    /// Do not print the counts of unreadable cells.
     #[arg(long)]
     pub quiet: bool,
-    /// Stop at the first cell that holds something and cannot be read, instead of leaving it out.
+    /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
 }
 
 #[derive(Group)]
 pub struct Translate {
-    /// The text; standard input, line by line, where not given.
+    /// Text to translate [default: standard input, line by line].
     pub text: Vec<String>,
-    /// The run folder, or the model folder in it.
+    /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
     #[command(flatten)]
@@ -219,57 +219,57 @@ pub struct Translate {
 
 #[derive(Group)]
 pub struct Caption {
-    /// The images.
+    /// Image files.
     #[arg(required = true)]
     pub images: Vec<PathBuf>,
-    /// The run folder, or the model folder in it.
+    /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
     #[command(flatten)]
     pub decoding: Decoding,
 }
 
-/// How texts are searched for; as the model's config says where not given.
+/// Decoding options, which default to those of the model's config.
 #[derive(Group)]
 #[command(next_help_heading = "Decoding")]
 pub struct Decoding {
-    /// Texts that are followed side by side; 1 is greedy.
+    /// Beam width; 1 is greedy decoding.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub beam_width: Option<u8>,
-    /// Texts for each input, the best first, each behind its score.
+    /// Number of texts per input, best first, each preceded by its score.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub n_best: Option<u8>,
-    /// The power of the length that log-probabilities are divided by.
+    /// Exponent of the length by which log-probabilities are divided.
     #[arg(long, allow_negative_numbers = true)]
     pub length_penalty: Option<f64>,
-    /// Draw tokens by their probabilities.
+    /// Sample tokens instead of searching for the most probable text.
     #[arg(long)]
     pub sample: bool,
-    /// What scores are divided by before tokens are drawn.
+    /// Sampling temperature: scores are divided by it before sampling.
     #[arg(long, value_parser = positive)]
     pub temperature: Option<f64>,
-    /// Draw from so many of the likeliest tokens.
+    /// Sample only from this many of the most probable tokens.
     #[arg(long)]
     pub top_k: Option<usize>,
-    /// Draw from the likeliest tokens that together have this probability.
+    /// Sample only from the most probable tokens whose probabilities add up to this value.
     #[arg(long, value_parser = positive)]
     pub top_p: Option<f64>,
-    /// The seed of draws.
+    /// Seed for sampling.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Runs of so many tokens occur once at most.
+    /// Do not repeat any sequence of this many tokens.
     #[arg(long)]
     pub no_repeat_ngram_size: Option<usize>,
-    /// Tokens at least.
+    /// Minimum number of tokens to generate.
     #[arg(long)]
     pub min_length: Option<usize>,
-    /// Tokens at most.
+    /// Maximum number of tokens to generate.
     #[arg(long)]
     pub max_length: Option<usize>,
-    /// What texts begin with.
+    /// Text that every output starts with.
     #[arg(long)]
     pub prefix: Option<String>,
-    /// Show a text as it grows.
+    /// Print the text while it is being generated.
     #[arg(long)]
     pub stream: bool,
 }
@@ -280,34 +280,35 @@ fn positive(text: &str) -> Result<f64, String> {
 
 #[derive(Group)]
 pub struct Inspect {
-    /// A run folder, a model folder, a dataset or a config.
+    /// Run folder, model folder, dataset or config.
     pub path: PathBuf,
 }
 
 #[derive(Group)]
 pub struct Embed {
-    /// The run folder, or the model folder in it.
+    /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
-    /// The dataset.
+    /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// The file to write: .parquet, .jsonl or .csv with the dataset's columns, or .npy with the vectors alone. A run that was stopped goes on.
+    /// File to write: .parquet, .jsonl or .csv with the columns of the dataset, or .npy with the vectors only. Run the same
+    /// command again to resume an interrupted run.
     #[arg(long, short)]
     pub output: PathBuf,
-    /// Read this input alone; may be given several times.
+    /// Embed only this input. Can be repeated.
     #[arg(long)]
     pub input: Vec<String>,
     #[command(flatten)]
     pub cache: CacheSize,
-    /// Show nothing but errors.
+    /// Print nothing but errors.
     #[arg(long)]
     pub quiet: bool,
 }
 
 #[derive(Subcommand)]
 pub enum IndexCommand {
-    /// Make an index of a dataset through a model, or of vectors from a file.
+    /// Build an index from a dataset and a model, or from a file of vectors.
     #[command(after_help = "Examples:
   mbm index build --index photos.index --model-path results/run --dataset photos.csv
   mbm index build --index photos.index --embeddings photos.parquet --column image_embedding --precision f16
@@ -317,105 +318,105 @@ pub enum IndexCommand {
         place: IndexPlace,
         #[command(flatten)]
         rows: Rows,
-        /// What the numbers are stored in.
+        /// Number format of the stored vectors.
         #[arg(long, value_enum, default_value_t = Precision::F32)]
         precision: Precision,
-        /// How the nearest are found.
+        /// Type of the index.
         #[arg(long = "type", value_enum, default_value_t = IndexType::Hnsw)]
         kind: IndexType,
-        /// Links of a vector in the graph (M).
+        /// Links per vector in the graph (M).
         #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(2..=512))]
         links: u16,
-        /// Candidates while links are looked for (efConstruction).
+        /// Candidates considered when linking a vector (efConstruction).
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(2..=10_000))]
         candidates: u16,
-        /// Show nothing but errors.
+        /// Print nothing but errors.
         #[arg(long)]
         quiet: bool,
     },
-    /// Add rows.
+    /// Add rows to an index.
     Add {
         #[command(flatten)]
         place: IndexPlace,
         #[command(flatten)]
         rows: Rows,
-        /// Show nothing but errors.
+        /// Print nothing but errors.
         #[arg(long)]
         quiet: bool,
     },
-    /// Remove the rows for which a condition holds.
+    /// Remove the rows that match a filter from an index.
     Remove {
         #[command(flatten)]
         place: IndexPlace,
-        /// The condition, such as "image = 'a.jpg'".
+        /// Condition of the rows to remove, for example "image = 'a.jpg'".
         #[arg(long)]
         filter: String,
     },
-    /// Say what an index holds.
+    /// Describe an index.
     Info {
-        /// The index: a folder, or with --store a table.
+        /// Index: a folder, or with --store a table.
         #[arg(value_name = "INDEX", required_unless_present = "index")]
         place: Option<String>,
-        /// The same, as the other commands name it.
+        /// Same as INDEX, for consistency with the other commands.
         #[arg(long, short, conflicts_with = "place")]
         index: Option<String>,
-        /// A PostgreSQL database with pgvector that holds the index.
+        /// PostgreSQL database with pgvector that holds the index.
         #[arg(long, value_name = "URL")]
         store: Option<String>,
-        /// Print JSON.
+        /// Print the result as JSON.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// Where an index lies.
+/// The location of an index.
 #[derive(Group)]
 pub struct IndexPlace {
-    /// The index: a folder, or with --store a table.
+    /// Index: a folder, or with --store a table.
     #[arg(long, short)]
     pub index: String,
-    /// A PostgreSQL database with pgvector, such as postgres://user@host/database, with ?sslmode=require encrypted.
+    /// PostgreSQL database with pgvector, for example postgres://user@host/database; append ?sslmode=require for TLS.
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
 }
 
-/// Rows for an index.
+/// The rows to put into an index.
 #[derive(Group)]
 pub struct Rows {
-    /// The run folder, or the model folder in it, with --dataset.
+    /// Run folder, or the model folder in it, that embeds the rows of --dataset.
     #[arg(long, short, requires = "dataset", required_unless_present = "embeddings")]
     pub model_path: Option<PathBuf>,
-    /// The dataset.
+    /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short, requires = "model_path")]
     pub dataset: Option<PathBuf>,
-    /// The input that the vectors are made from; equal cells are one row.
+    /// Input to embed; equal cells become one row.
     #[arg(long, requires = "model_path")]
     pub input: Option<String>,
     #[command(flatten)]
     pub cache: CacheSize,
-    /// A table that holds vectors, such as 'mbm embed' writes.
+    /// Table with a column of vectors, for example one written by `mbm embed`.
     #[arg(long, conflicts_with = "model_path", requires = "column")]
     pub embeddings: Option<PathBuf>,
-    /// Its column of vectors.
+    /// Column of the vectors in --embeddings.
     #[arg(long, requires = "embeddings")]
     pub column: Option<String>,
 }
 
 #[derive(ValueEnum, Clone, Copy)]
 pub enum Precision {
-    /// 32 bits.
+    /// 32-bit floating point.
     F32,
-    /// 16 bits.
+    /// 16-bit floating point.
     F16,
-    /// 8 bits.
+    /// 8-bit integers with a scale per vector.
     I8,
 }
 
 #[derive(ValueEnum, Clone, Copy)]
 pub enum IndexType {
-    /// By a graph of near vectors: quick, and nearly always right.
+    /// Approximate search in a graph: fast, with high recall.
     Hnsw,
-    /// By looking at all.
+    /// Exact search over all vectors.
     Exact,
 }
 
@@ -423,170 +424,171 @@ pub enum IndexType {
 pub struct Search {
     #[command(flatten)]
     pub place: IndexPlace,
-    /// A text.
+    /// Text to search for.
     #[arg(long)]
     pub text: Option<String>,
-    /// An image's file.
+    /// Image file to search for.
     #[arg(long)]
     pub image: Option<PathBuf>,
-    /// A sound's file.
+    /// Audio file to search for.
     #[arg(long)]
     pub audio: Option<PathBuf>,
-    /// Inputs by name, as JSON.
+    /// Inputs to search for by name, as a JSON object.
     #[arg(long, value_name = "JSON")]
     pub row: Option<String>,
-    /// How much the text counts.
+    /// Weight of the text in the query.
     #[arg(long, default_value_t = 1.0)]
     pub text_weight: f32,
-    /// How much the image counts.
+    /// Weight of the image in the query.
     #[arg(long, default_value_t = 1.0)]
     pub image_weight: f32,
-    /// How much the sound counts.
+    /// Weight of the audio in the query.
     #[arg(long, default_value_t = 1.0)]
     pub audio_weight: f32,
-    /// How many rows.
+    /// Number of rows to return.
     #[arg(long, short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub k: u32,
-    /// Which rows may be found, such as "split = 'train' AND year >= 2010".
+    /// Condition that rows must meet, for example "split = 'train' AND year >= 2010".
     #[arg(long)]
     pub filter: Option<String>,
-    /// Candidates that a graph keeps, the more the surer (ef).
+    /// Candidates kept during a graph search (ef); a higher value increases recall.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub width: u32,
-    /// Look at all rows.
+    /// Search exactly, by comparing all rows.
     #[arg(long)]
     pub exact: bool,
-    /// Where the model is, if it was moved.
+    /// Run folder of the model, if it has moved since the index was built.
     #[arg(long, short)]
     pub model_path: Option<PathBuf>,
-    /// Print JSON lines.
+    /// Print the rows as JSON lines.
     #[arg(long, conflicts_with = "html")]
     pub json: bool,
-    /// Write a page with the images instead.
+    /// Write the rows to an HTML page with their images instead of printing them.
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
 
 #[derive(Group)]
 pub struct Serve {
-    /// The run folder, or the model folder in it; the index's model where not given.
+    /// Run folder, or the model folder in it [default: the model of the index].
     #[arg(long, short, required_unless_present = "index")]
     pub model_path: Option<PathBuf>,
-    /// An index to search: a folder, or with --store a table.
+    /// Index to search: a folder, or with --store a table.
     #[arg(long, short)]
     pub index: Option<String>,
-    /// A PostgreSQL database with pgvector that holds the index.
+    /// PostgreSQL database with pgvector that holds the index.
     #[arg(long, value_name = "URL", requires = "index")]
     pub store: Option<String>,
-    /// The port; 0 takes any that is free.
+    /// Port to listen on; 0 picks a free one.
     #[arg(long, short, default_value_t = 8000)]
     pub port: u16,
-    /// The address; 0.0.0.0 is reached from everywhere.
+    /// Address to listen on; 0.0.0.0 accepts connections from other machines.
     #[arg(long, default_value = "127.0.0.1")]
     pub host: IpAddr,
-    /// Rows that the model is given at once, at most.
+    /// Maximum number of rows per batch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub max_batch_size: u32,
-    /// How long a batch that is not full waits for more rows, such as 5ms.
+    /// How long an incomplete batch waits for more rows, for example 5ms.
     #[arg(long, default_value = "0ms", value_parser = duration)]
     pub max_batch_delay: Duration,
-    /// Rows that may be accepted and not yet answered; more are refused with status 429.
+    /// Maximum number of rows in progress; further requests are refused with status 429.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue_size: u32,
-    /// The most that a request may hold.
+    /// Maximum size of a request body.
     #[arg(long, default_value = "32MB", value_parser = bytes)]
     pub max_body_size: u64,
-    /// Connections at a time.
+    /// Maximum number of simultaneous connections.
     #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
-    /// The most that all requests may hold together; bodies wait a second for their share and are then refused with status 429.
+    /// Maximum memory held by all requests together; a request waits up to a second for its share and is then refused with status
+    /// 429.
     #[arg(long, default_value = "1GB", value_parser = bytes)]
     pub max_memory_for_requests: u64,
-    /// How long a request may take, and a connection stand still.
+    /// Maximum time that a request may take, and that a connection may be idle.
     #[arg(long, default_value = "30s", value_parser = duration)]
     pub timeout: Duration,
-    /// A name that the server is asked by, such as the one that a proxy has, or '*' for any; may be given several times. Beyond
-    /// this machine (--host) one is needed, or an API key.
+    /// Host name that clients may use for the server, for example that of a proxy in front of it, or '*' for any. Can be
+    /// repeated. Required without an API key if --host is not a loopback address.
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
-    /// A file with the key that clients must send; the variable MBM_API_KEY does the same.
+    /// File with the API key that clients must send; alternatively, set the key in the environment variable MBM_API_KEY.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
-    /// A folder that paths in requests may lead into; without it none are read.
+    /// Folder that file paths in requests may refer to; without it no paths are read.
     #[arg(long, value_name = "FOLDER")]
     pub media_root: Option<PathBuf>,
-    /// A host (with its port, if it has one) that images and sounds may be fetched from; may be given several times.
+    /// Host, with its port if it has one, that images and audio may be downloaded from. Can be repeated.
     #[arg(long, value_name = "HOST")]
     pub url_host: Vec<String>,
-    /// A site whose pages may ask and read answers, such as https://example.com; may be given several times.
+    /// Origin whose pages may send requests and read responses, for example https://example.com. Can be repeated.
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
-    /// How long the cells of a row may be read.
+    /// Maximum time for reading the cells of a row.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub read_timeout: Duration,
-    /// How long the model may be silent before it is started again [default: --timeout, and 10s at least].
+    /// How long the model may be unresponsive before it is restarted [default: --timeout, but at least 10s].
     #[arg(long, value_parser = duration)]
     pub model_timeout: Option<Duration>,
-    /// Texts that are sent as they grow, at a time; more wait.
+    /// Maximum number of texts streamed at the same time; further ones wait.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_streams: u16,
 }
 
 #[derive(Subcommand)]
 pub enum Weights {
-    /// List tensors, types and shapes, and the encoders that the file fits.
+    /// List tensors with their types and shapes, and the encoders that the weights fit.
     Inspect {
-        /// The file or folder.
+        /// Weight file or folder.
         path: PathBuf,
     },
-    /// Write a file as safetensors.
+    /// Convert weights to safetensors.
     Convert {
-        /// The file or folder.
+        /// Weight file or folder.
         source: PathBuf,
-        /// The new file.
+        /// File to write.
         target: PathBuf,
     },
 }
 
 #[derive(Subcommand)]
 pub enum Cache {
-    /// Say where the cache is and what it holds.
+    /// Print the location and the contents of the cache.
     Info,
-    /// Remove every feature.
+    /// Remove all cached features.
     Clear,
 }
 
 #[derive(Group)]
 pub struct Compare {
-    /// The config.
+    /// Config file in YAML, JSON or TOML.
     #[arg(long, short)]
     pub config: PathBuf,
-    /// The dataset.
+    /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
-    /// Combiners separated by commas, or all.
+    /// Combiners to compare, separated by commas, or all.
     #[arg(long, default_value = "all")]
     pub combiners: String,
-    /// The folder of the runs; it must hold none [default: results/compare, with -2, -3 and so on behind it].
+    /// Folder for the runs; must not contain any yet [default: results/compare, then -2, -3, ... appended].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
-    /// Go on with a comparison that was stopped; the last numbered one where no folder is named.
+    /// Resume an interrupted comparison, by default the latest numbered one.
     #[arg(long)]
     pub resume: bool,
-    /// Replace the runs in the folder; other files stay.
+    /// Replace the runs in the folder; other files in it are kept.
     #[arg(long, conflicts_with = "resume", requires = "output_directory")]
     pub overwrite: bool,
-    /// Set a key of the config; may be given several times.
+    /// Override a config key, for example trainer.epochs=3. Can be repeated.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
     #[command(flatten)]
     pub cache: CacheSize,
-    /// Print JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Accepts `--output_directory` for `--output-directory`, as Ludwig spells it.
+/// Accepts Ludwig's spelling of flags with underscores, such as `--output_directory` for `--output-directory`.
 pub fn with_dashes(args: impl IntoIterator<Item = String>) -> Vec<String> {
     let spelled = |arg: String| match arg.split_once('=') {
         Some((flag, value)) if flag.starts_with("--") => format!("{}={value}", flag.replace('_', "-")),
@@ -609,12 +611,12 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(["0", "7", "3kb", "500MB", "10GB", "1t"].map(bytes), [0, 7, 3 << 10, 500 << 20, 10 << 30, 1 << 40].map(Ok));
-        assert!(bytes("10 parsecs").unwrap_err().contains("there are B, KB"));
+        assert!(bytes("10 parsecs").unwrap_err().contains("use B, KB"));
         assert!(["", "GB", "-1", "1.5GB", "99999999999999TB"].iter().all(|text| bytes(text).is_err()));
     }
 
     #[test]
-    fn underscores_in_flags_work_and_values_stay_as_they_are() {
+    fn underscored_flags_work_and_values_are_unchanged() {
         let args = ["mbm", "train", "--output_directory=a_b", "--model_path", "c_d"].map(str::to_owned);
         assert_eq!(with_dashes(args), ["mbm", "train", "--output-directory=a_b", "--model-path", "c_d"]);
     }

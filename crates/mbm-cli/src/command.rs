@@ -1,4 +1,4 @@
-//! What each command does.
+//! Implements the commands.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, ErrorKind, Write, stdin};
@@ -57,21 +57,21 @@ fn train(args: Train) -> Result<()> {
     let experiment = Experiment { plan, dataset: args.dataset, folder, start, cache };
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
-    let outcome = experiment.run(&stop, &mut |happening| progress.show(&happening));
+    let outcome = experiment.run(&stop, &mut |event| progress.show(&event));
     progress.finish();
     let outcome = outcome?;
     if inferred && !args.show.quiet && !args.show.json {
-        note(&format!("the config that was chosen: {}", outcome.folder.join("config.yaml").display()));
+        note(&format!("inferred config: {}", outcome.folder.join("config.yaml").display()));
     }
     show_outcome(&outcome, args.show)?;
     if stop.load(Ordering::Relaxed) && outcome.test_statistics.is_empty() {
         let folder = outcome.folder.display();
-        bail!(Interrupted(format!("stopped before the end; {folder} holds the model so far, --resume goes on")));
+        bail!(Interrupted(format!("stopped early; {folder} holds the model so far, --resume continues the run")));
     }
     Ok(())
 }
 
-/// How the run folder is entered; one that is not named is a numbered one.
+/// Determines how the run folder is opened; without a name it is a numbered one.
 fn start(resume: bool, overwrite: bool, is_named: bool) -> Start {
     match (resume, overwrite, is_named) {
         (true, _, true) => Start::Resume,
@@ -82,14 +82,14 @@ fn start(resume: bool, overwrite: bool, is_named: bool) -> Start {
     }
 }
 
-/// The user's cache of features, unless it may hold nothing.
+/// Returns the user's feature cache, unless its size limit is 0.
 pub fn kept_features(size: CacheSize) -> Option<FeatureCache> {
     let folder = FeatureCache::default_folder().filter(|_| size.cache_size > 0)?;
     Some(FeatureCache { folder, max_bytes: size.cache_size })
 }
 
 fn cache(args: &Cache) -> Result<()> {
-    let folder = FeatureCache::default_folder().context("no folder for caches: set MBM_CACHE_DIR")?;
+    let folder = FeatureCache::default_folder().context("no cache folder found; set MBM_CACHE_DIR")?;
     let cache = FeatureCache { folder, max_bytes: u64::MAX };
     let at_folder = || cache.folder.display().to_string();
     match args {
@@ -134,7 +134,7 @@ fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
     }
     show_faults(&outcome.faults);
     show_metrics(outcome.test_statistics.iter())?;
-    let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", {} MB at most", bytes >> 20));
+    let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", peak memory {} MB", bytes >> 20));
     line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
 }
 
@@ -151,7 +151,7 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
 pub fn show_faults(faults: &mbm::FaultReport) {
     let lines = faults.lines();
     if !lines.is_empty() {
-        note("cells without a value, or not read whole:");
+        note("cells without a value, or read only in part:");
         lines.iter().for_each(|text| note(&format!("  {text}")));
     }
 }
@@ -165,10 +165,10 @@ fn init(args: &Init) -> Result<()> {
     }
 }
 
-/// Writes a file that is not there yet, not even as a link.
+/// Writes a new file; refuses if anything has that name, even a dangling link.
 fn write_new(path: &Path, text: &str) -> Result<()> {
     match std::fs::File::create_new(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!("{} exists; name another file", path.display()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => bail!("{} exists; choose another file", path.display()),
         file => file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| path.display().to_string()),
     }
 }
@@ -206,25 +206,25 @@ fn predict(args: &Predict) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to write over the table that is read.
+/// Refuses to overwrite the dataset that is read.
 pub fn check_output(output: &Path, dataset: &Path) -> Result<()> {
     let is_same = std::fs::canonicalize(output).is_ok_and(|output| std::fs::canonicalize(dataset).is_ok_and(|it| it == output));
-    if is_same { bail!("{} is the dataset itself; name another file", output.display()) } else { Ok(()) }
+    if is_same { bail!("{} is the dataset itself; choose another file", output.display()) } else { Ok(()) }
 }
 
-/// What becomes of cells that cannot be read.
+/// How cells that cannot be read are treated.
 fn unreadable(is_strict: bool) -> Unreadable {
     if is_strict { Unreadable::Error } else { Unreadable::Missing }
 }
 
-/// An error of a cell with the place of its dataset.
+/// Adds the location of the dataset to an error about its cells.
 fn in_dataset(error: mbm::Error, dataset: &Path) -> anyhow::Error {
     let is_of_data = matches!(error, mbm::Error::Data(_));
     let place = if dataset == Path::new("-") { "standard input".to_owned() } else { dataset.display().to_string() };
     if is_of_data { anyhow::Error::new(error).context(place) } else { error.into() }
 }
 
-/// JSON objects, one a line, or a single one over several lines.
+/// Reads rows from standard input: one JSON object per line, or a single one over several lines.
 fn rows_from_stdin() -> Result<Table> {
     let mut text = String::new();
     for read in stdin().lock().lines() {
@@ -261,7 +261,7 @@ fn compare(args: &Compare) -> Result<()> {
     let names: Vec<&str> =
         if args.combiners == "all" { all.to_vec() } else { args.combiners.split(',').map(str::trim).collect() };
     if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
-        bail!("unknown combiner '{unknown}'; there are: {}", all.join(", "));
+        bail!("unknown combiner '{unknown}'; available combiners: {}", all.join(", "));
     }
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
@@ -274,11 +274,11 @@ fn compare(args: &Compare) -> Result<()> {
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];
     let mut found = Vec::new();
     for name in names {
-        let mut show = |happening: RunEvent| progress.show(&happening);
+        let mut show = |event: RunEvent| progress.show(&event);
         show(RunEvent::Stage("next combiner"));
         let result = mbm::compare(&experiment, name, &stop, &mut show)?;
         if stop.load(Ordering::Relaxed) {
-            bail!(Interrupted(format!("stopped at combiner {name}; --resume goes on in {}", comparing.path.display())));
+            bail!(Interrupted(format!("stopped at combiner {name}; --resume continues in {}", comparing.path.display())));
         }
         rows.push(vec![
             result.combiner.clone(),

@@ -1,5 +1,5 @@
-//! Signals: the first Ctrl-C asks training to stop after the step in hand, the second ends the process; a file that may grow no further is
-//! an error of the write and not the end of the process.
+//! Signals: the first Ctrl-C asks training to stop after the current step, the second ends the process. A file that reaches its
+//! size limit makes the write fail instead of ending the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use signal_hook::iterator::Signals;
 
 use crate::output::note;
 
-/// The signal that asked for a stop; 0 where none has.
+/// The signal that requested a stop; 0 if none has.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
 
-/// A command that a signal stopped, with what there is to know.
+/// The error of a command that a signal stopped, with a message for the user.
 #[derive(Debug)]
 pub struct Interrupted(pub String);
 
@@ -25,18 +25,19 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// The exit status of a command that was stopped: 128 and the signal's number, as shells have it; 130 for Ctrl-C.
+/// The exit status of a command that was stopped: 128 plus the signal number, as in shells; 130 for Ctrl-C.
 pub fn exit_status() -> u8 {
     128u8.saturating_add(STOPPED_BY.load(Ordering::Relaxed).try_into().unwrap_or(SIGINT as u8))
 }
 
-/// Lets a write beyond the limit of file sizes (`ulimit -f`) fail with its place: without a handler the signal ends the process.
+/// Makes a write beyond the file size limit (`ulimit -f`) fail with an error that names the file; without a handler the signal
+/// ends the process.
 pub fn outlive_file_limits() -> anyhow::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
 }
 
-/// The flag that Ctrl-C sets, and what ends a process politely.
+/// Returns a flag that is set by Ctrl-C and by the signals that politely end a process.
 pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
@@ -47,7 +48,7 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
             if flag.swap(true, Ordering::Relaxed) {
                 std::process::exit(exit_status().into());
             }
-            note("\nstopping after this step and writing a checkpoint; Ctrl-C again to end at once");
+            note("\nstopping after this step and writing a checkpoint; press Ctrl-C again to quit immediately");
         }
     });
     Ok(stop)

@@ -1,4 +1,4 @@
-//! The `mbm` command: the only place that prints, reads arguments or exits.
+//! The `mbm` command. Only this crate prints, reads arguments or exits.
 
 mod args;
 mod command;

@@ -1,33 +1,33 @@
-//! Lines to standard output and standard error, either of which may be a pipe that closes early.
+//! Writes lines to standard output and standard error, either of which may be a pipe that closes early.
 
 use std::io::Write;
 
-/// Writes a line.
+/// Writes a line to standard output.
 ///
 /// # Errors
-/// A pipe that is closed, a disk that is full.
+/// If the pipe is closed or the disk is full.
 pub fn line(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(())
 }
 
-/// Writes bytes as they are.
+/// Writes bytes to standard output unchanged.
 ///
 /// # Errors
-/// A pipe that is closed, a disk that is full.
+/// If the pipe is closed or the disk is full.
 pub fn bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 
-/// Writes a line to standard error. Where that cannot be written to, such as a file on a full disk, the work goes on without it.
+/// Writes a line to standard error. If that fails, for example because it is a file on a full disk, the failure is ignored.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Whether an error says only that the reader of a pipe has gone.
+/// Whether an error only means that the reader of a pipe has gone.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| {
@@ -36,20 +36,20 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-/// An error and its causes, each that the words before do not already say.
+/// Formats an error and its causes, leaving out causes that the text already contains.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |said, cause| {
+    error.chain().skip(1).fold(error.to_string(), |message, cause| {
         let cause = cause.to_string();
-        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
+        if message.contains(&cause) { message } else { format!("{message}: {cause}") }
     })
 }
 
-/// Rows of cells in columns as wide as they need: the first left, of the others those that hold numbers right.
+/// Aligns rows of cells in columns: numeric columns after the first to the right, all others to the left.
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..n_columns).map(width).collect();
-    // The first row may be a head.
+    // The first row may be a header.
     let is_number =
         |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());
     let goes_right: Vec<bool> = (0..n_columns).map(|at| at > 0 && is_number(at)).collect();

@@ -1,4 +1,4 @@
-//! What a run shows while it goes: one live line on a terminal, plain lines elsewhere, JSON events, or nothing.
+//! Progress of a run: a live line on a terminal, plain lines elsewhere, JSON events, or nothing.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -10,25 +10,25 @@ use serde_json::{Value, json};
 use crate::args::Show;
 use crate::output;
 
-/// Shows happenings.
+/// Displays the events of a run.
 pub enum Progress {
     /// Nothing.
     Quiet,
     /// JSON lines on standard output.
     Json,
-    /// A line an epoch on standard error.
+    /// One line per epoch on standard error.
     Plain,
-    /// One line on standard error that changes, and a line an epoch above it.
+    /// A live line on standard error, with one line per epoch above it.
     Live {
-        /// The line.
+        /// The live line.
         bar: ProgressBar,
-        /// The last validation, to stand in it.
+        /// The last validation metric, shown in the live line.
         validation: String,
     },
 }
 
 impl Progress {
-    /// As asked for, and as standard error is a terminal or not.
+    /// Chooses a display by the flags and by whether standard error is a terminal.
     pub fn new(show: Show) -> Self {
         match show {
             Show { quiet: true, .. } => Self::Quiet,
@@ -42,29 +42,29 @@ impl Progress {
         }
     }
 
-    /// Shows one happening.
-    pub fn show(&mut self, happening: &RunEvent) {
+    /// Displays one event.
+    pub fn show(&mut self, event: &RunEvent) {
         match self {
             Self::Quiet => {}
-            // A closed pipe ends no training; the run folder is what counts.
-            Self::Json => output::line(&event(happening).to_string()).unwrap_or(()),
+            // A closed pipe does not end training; the run folder is what counts.
+            Self::Json => output::line(&event_json(event).to_string()).unwrap_or(()),
             Self::Plain => {
-                if let Some(line) = line(happening) {
+                if let Some(line) = line(event) {
                     output::note(&line);
                 }
             }
             Self::Live { bar, validation } => {
-                if let RunEvent::Training(Event::Epoch { validation: values, .. }) = happening {
+                if let RunEvent::Training(Event::Epoch { validation: values, .. }) = event {
                     *validation = main_value(values);
                 }
-                match happening {
-                    RunEvent::Training(Event::Step { .. }) => bar.set_message(step(happening, validation)),
+                match event {
+                    RunEvent::Training(Event::Step { .. }) => bar.set_message(step(event, validation)),
                     RunEvent::Stage(stage) => bar.set_message((*stage).to_owned()),
                     RunEvent::Encoding(n_done, n_rows) => bar.set_message(format!("encoding: {n_done} of {n_rows} rows")),
                     RunEvent::Rows(_) | RunEvent::Training(_) | RunEvent::Encoded(..) | RunEvent::Note(_) => {}
                 }
                 bar.tick();
-                if let (Some(line), false) = (line(happening), matches!(happening, RunEvent::Stage(_))) {
+                if let (Some(line), false) = (line(event), matches!(event, RunEvent::Stage(_))) {
                     bar.println(line);
                 }
             }
@@ -79,16 +79,16 @@ impl Progress {
     }
 }
 
-fn line(happening: &RunEvent) -> Option<String> {
-    match happening {
+fn line(event: &RunEvent) -> Option<String> {
+    match event {
         RunEvent::Stage(stage) => Some((*stage).to_owned()),
         RunEvent::Rows([train, validation, test]) => Some(format!("{train} training, {validation} validation, {test} test rows")),
         RunEvent::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
-            let resumed = if *epoch > 0 { format!(", going on with epoch {}", epoch + 1) } else { String::new() };
-            Some(format!("{n_params} parameters, {epochs} epochs of {steps_per_epoch} steps at most{resumed}"))
+            let resumed = if *epoch > 0 { format!(", resuming at epoch {}", epoch + 1) } else { String::new() };
+            Some(format!("{n_params} parameters, up to {epochs} epochs of {steps_per_epoch} steps{resumed}"))
         }
         RunEvent::Encoded(n_encoded, n_cached) => {
-            Some(format!("{n_encoded} cells encoded ahead, {n_cached} of them from the cache"))
+            Some(format!("{n_encoded} cells encoded before training, {n_cached} of them from the cache"))
         }
         RunEvent::Note(note) => Some(note.clone()),
         RunEvent::Encoding(..) | RunEvent::Training(Event::Step { .. }) => None,
@@ -102,8 +102,8 @@ fn line(happening: &RunEvent) -> Option<String> {
     }
 }
 
-fn step(happening: &RunEvent, validation: &str) -> String {
-    let RunEvent::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = happening else {
+fn step(event: &RunEvent, validation: &str) -> String {
+    let RunEvent::Training(Event::Step { epoch, step, loss, samples_per_second, time_left, .. }) = event else {
         return String::new();
     };
     format!(
@@ -113,7 +113,7 @@ fn step(happening: &RunEvent, validation: &str) -> String {
     )
 }
 
-/// The first metric that people look for.
+/// Returns the main metric: accuracy, R2 or micro-averaged F1.
 fn main_value(values: &std::collections::BTreeMap<String, f64>) -> String {
     let mains = ["accuracy", "r2", "f1_micro"];
     let found = values.iter().find(|(name, _)| mains.iter().any(|main| name.ends_with(&format!(".{main}"))));
@@ -128,8 +128,8 @@ fn duration(time: Duration) -> String {
     }
 }
 
-fn event(happening: &RunEvent) -> Value {
-    match happening {
+fn event_json(event: &RunEvent) -> Value {
+    match event {
         RunEvent::Stage(stage) => json!({"event": "stage", "stage": stage}),
         RunEvent::Encoding(n_done, n_rows) => json!({"event": "encoding", "done": n_done, "rows": n_rows}),
         RunEvent::Encoded(n_encoded, n_cached) => json!({"event": "encoded", "cells": n_encoded, "from_cache": n_cached}),

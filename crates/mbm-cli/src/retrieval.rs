@@ -1,4 +1,4 @@
-//! Commands of vectors: embed, index, search.
+//! Commands that work with vectors: `embed`, `index` and `search`.
 
 use std::sync::Mutex;
 
@@ -21,7 +21,7 @@ impl IndexPlace {
     }
 }
 
-/// A folder, or a table where there is the address of a database.
+/// Returns the location of an index: a folder, or a table if a database URL is given.
 pub fn store(index: String, url: Option<String>) -> Store {
     match url {
         Some(url) => Store::Postgres { url, table: index },
@@ -29,7 +29,7 @@ pub fn store(index: String, url: Option<String>) -> Store {
     }
 }
 
-/// A bar of rows with their rate; none where nothing is to be shown.
+/// Creates a progress bar of rows with their rate; hidden if `quiet`.
 fn bar(what: &'static str, quiet: bool) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     let bar = ProgressBar::with_draw_target(Some(0), target);
@@ -39,7 +39,7 @@ fn bar(what: &'static str, quiet: bool) -> ProgressBar {
     bar
 }
 
-/// Writes every row of a table as vectors.
+/// Writes the vectors of every row of a table.
 pub fn embed(args: &Embed) -> Result<()> {
     check_output(&args.output, &args.dataset)?;
     let predictor = Predictor::open(&args.model_path)?;
@@ -56,19 +56,19 @@ pub fn embed(args: &Embed) -> Result<()> {
         bar.set_position(n_done as u64);
     })?;
     bar.finish_and_clear();
-    let Some(embedded) = embedded else { bail!(Interrupted("stopped before the end; the same command goes on".to_owned())) };
+    let Some(embedded) = embedded else { bail!(Interrupted("stopped early; run the same command to resume it".to_owned())) };
     if !args.quiet {
         show_faults(&embedded.faults);
         show_cache_fault(embedded.cache_fault.as_deref());
         let (n_new, seconds) = (embedded.n_rows - embedded.n_found, started.elapsed().as_secs_f64());
         let found =
-            if embedded.n_found > 0 { format!(", {} were there from an earlier run", embedded.n_found) } else { String::new() };
+            if embedded.n_found > 0 { format!(", {} of them from an earlier run", embedded.n_found) } else { String::new() };
         line(&format!("{}: {} rows{found}; {:.0} rows/s", args.output.display(), embedded.n_rows, n_new as f64 / seconds))?;
     }
     Ok(())
 }
 
-/// Makes, changes or describes an index.
+/// Builds, modifies or describes an index.
 pub fn index(args: IndexCommand) -> Result<()> {
     match args {
         IndexCommand::Build { place, rows, precision, kind, links, candidates, quiet } => {
@@ -99,20 +99,20 @@ pub fn index(args: IndexCommand) -> Result<()> {
 }
 
 fn show_cache_fault(fault: Option<&str>) {
-    fault.iter().for_each(|fault| note(&format!("features are not kept for later runs: {fault}")));
+    fault.iter().for_each(|fault| note(&format!("features are not cached for later runs: {fault}")));
 }
 
 type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 
 fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
-    let path = rows.dataset.or(rows.embeddings).context("name a dataset or embeddings")?;
+    let path = rows.dataset.or(rows.embeddings).context("give --dataset or --embeddings")?;
     let table = Table::read(&path)?;
     let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
     let cache = kept_features(rows.cache);
     let vectors = match (&predictor, &rows.model_path, rows.column) {
         (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input, cache: cache.as_ref() },
         (_, _, Some(column)) => VectorSource::Column(column),
-        _ => bail!("name a model, or a column of embeddings"),
+        _ => bail!("give --model-path, or --column for --embeddings"),
     };
     let bar = Mutex::new(bar("embedding", quiet));
     let show = |indexing: Indexing| {
@@ -137,7 +137,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
     }
     show_faults(&indexed.faults);
     show_cache_fault(indexed.cache_fault.as_deref());
-    let more = [(indexed.n_repeated, "repeated"), (indexed.n_absent, "without a vector")];
+    let more = [(indexed.n_repeated, "duplicates"), (indexed.n_absent, "without a vector")];
     let more: String = more.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}")).collect();
     line(&format!("{store}: {} rows added{more}", indexed.n_rows))
 }
@@ -151,8 +151,8 @@ fn info(store: &Store, json: bool) -> Result<()> {
     let names: Vec<&str> = index.spec().columns.iter().map(|column| column.name.as_str()).collect();
     let precision = format!("{:?}", index.spec().precision).to_lowercase();
     let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / f64::from(1 << 20));
-    line(&format!("{} rows of {} values in {precision}, {} removed", info.n_rows, index.spec().width, info.n_removed))?;
-    line(&format!("{} parts, {} with a graph", info.n_segments, info.n_graphs))?;
+    line(&format!("{} rows of {} dimensions in {precision}, {} removed", info.n_rows, index.spec().width, info.n_removed))?;
+    line(&format!("{} segments, {} with a graph", info.n_segments, info.n_graphs))?;
     line(&format!(
         "vectors {}, graphs {}, columns {}",
         megabytes(info.vector_bytes),
@@ -162,14 +162,14 @@ fn info(store: &Store, json: bool) -> Result<()> {
     line(&format!("columns: {}", names.join(", ")))
 }
 
-/// Prints what is nearest.
+/// Prints the rows nearest to a query.
 pub fn search(args: &Search) -> Result<()> {
     let retriever = Retriever::open(&args.place.store(), args.model_path.as_deref())?;
-    let asked = asked(args, &retriever)?;
+    let parts = query_parts(args, &retriever)?;
     let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
     let hits =
-        retriever.search(&asked, mbm::Search { k: args.k as usize, width, filter: filter.as_ref(), cancellation: None })?;
+        retriever.search(&parts, mbm::Search { k: args.k as usize, width, filter: filter.as_ref(), cancellation: None })?;
     if let Some(path) = &args.html {
         std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)?).with_context(|| path.display().to_string())?;
         return line(&format!("{}: {} rows", path.display(), hits.len()));
@@ -193,25 +193,25 @@ fn title(args: &Search) -> String {
     parts.join(" + ")
 }
 
-fn asked(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
-    let mut asked = Vec::new();
+fn query_parts(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
+    let mut parts = Vec::new();
     if let Some(text) = &args.text {
-        asked.push(QueryPart { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
+        parts.push(QueryPart { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
     }
     let files = [("image", &args.image, args.image_weight), ("audio", &args.audio, args.audio_weight)];
     for (kind, path, weight) in files {
         let Some(path) = path else { continue };
         let cell = Cell::text(&path.display().to_string());
-        asked.push(QueryPart { input: retriever.predictor.input_of(kind)?, cell, weight });
+        parts.push(QueryPart { input: retriever.predictor.input_of(kind)?, cell, weight });
     }
     if let Some(row) = &args.row {
         let row: Map<String, Value> = serde_json::from_str(row).context("--row is not a JSON object")?;
-        asked.extend(row.into_iter().map(|(input, value)| QueryPart { input, cell: Cell::json(value), weight: 1.0 }));
+        parts.extend(row.into_iter().map(|(input, value)| QueryPart { input, cell: Cell::json(value), weight: 1.0 }));
     }
-    if asked.is_empty() {
-        bail!("nothing to look for: give --text, --image, --audio or --row");
+    if parts.is_empty() {
+        bail!("nothing to search for; give --text, --image, --audio or --row");
     }
-    Ok(asked)
+    Ok(parts)
 }
 
 fn object(names: &[&str], hit: &Hit) -> Value {
@@ -224,7 +224,7 @@ fn object(names: &[&str], hit: &Hit) -> Value {
     json!({ "similarity": hit.similarity, "row": values })
 }
 
-/// A cell in a table of the terminal.
+/// Formats a cell for the terminal.
 fn shown(value: &IndexValue) -> String {
     match value {
         IndexValue::Null => "-".to_owned(),

@@ -1,4 +1,4 @@
-//! The command that serves a model.
+//! The `serve` command.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::args::Serve;
 use crate::output::{line, note};
 use crate::retrieval::store;
 
-/// Serves until Ctrl-C or SIGTERM, then answers what was accepted; a second Ctrl-C ends at once.
+/// Serves until Ctrl-C or SIGTERM, then answers the requests already accepted; a second Ctrl-C quits immediately.
 pub fn serve(args: Serve) -> Result<()> {
     let api_key = api_key(&args)?;
     if api_key.is_none() && !args.host.is_loopback() && !args.allowed_host.is_empty() {
-        note(&format!("warning: {} can be reached from elsewhere and there is no API key; set MBM_API_KEY", args.host));
+        note(&format!("warning: {} is reachable from other machines without an API key; set MBM_API_KEY", args.host));
     }
     let server = Server::open(Settings {
         model_path: args.model_path,
@@ -38,7 +38,7 @@ pub fn serve(args: Serve) -> Result<()> {
         max_streams: args.max_streams.into(),
     })?;
     line(&server.summary())?;
-    line(&format!("http://{} (API: /docs; Ctrl-C stops)", server.address()))?;
+    line(&format!("http://{} (API: /docs; press Ctrl-C to stop)", server.address()))?;
     Ok(server.run(interrupted())?)
 }
 
@@ -64,23 +64,23 @@ async fn interrupted() {
     });
 }
 
-/// The longest time that a flag takes.
+/// The maximum duration that a flag accepts.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A time such as 5ms or 30s, a day at most.
+/// Parses a duration such as 5ms or 30s, of at most a day.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.trim().parse().map_err(|_| "expected a time such as 5ms or 30s".to_owned())?;
+    let number: f64 = digits.trim().parse().map_err(|_| "expected a duration such as 5ms or 30s".to_owned())?;
     let seconds = match &text[digits.len()..] {
         "ms" => number / 1000.0,
         "s" => number,
         "m" | "min" => number * 60.0,
-        "" => return Err("a unit is missing: ms, s or min".to_owned()),
-        other => return Err(format!("unknown unit '{other}'; there are ms, s, min")),
+        "" => return Err("missing unit; use ms, s or min".to_owned()),
+        other => return Err(format!("unknown unit '{other}'; use ms, s or min")),
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
-        Ok(_) => Err("more than a day".to_owned()),
+        Ok(_) => Err("longer than a day".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_units() {
+    fn durations_have_units() {
         assert_eq!(["5ms", "0s", "1.5s", "2min"].map(duration), [5, 0, 1500, 120_000].map(|ms| Ok(Duration::from_millis(ms))));
         assert!(["", "5", "-1s", "1h", "1e300s", "1441min"].iter().all(|text| duration(text).is_err()));
     }

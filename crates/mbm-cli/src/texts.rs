@@ -1,4 +1,4 @@
-//! Commands that write texts: translate, caption.
+//! Commands that generate text: `translate` and `caption`.
 
 use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::path::Path;
@@ -9,7 +9,7 @@ use mbm::{Cell, GeneratedText, GenerationSession, Predictor};
 use crate::args::{Caption, Decoding, Translate};
 use crate::output::{line, note};
 
-/// Lines that are translated at once, where nobody waits for the first.
+/// Lines translated together when input is not interactive.
 const LINES: usize = 256;
 
 /// Translates a text, or standard input line by line.
@@ -22,7 +22,7 @@ pub fn translate(args: &Translate) -> Result<()> {
             return stream(&writing, text);
         }
         let written = writing.texts(vec![text]).swap_remove(0).map_err(anyhow::Error::msg)?;
-        written.shortened.iter().for_each(|how| note(&format!("a long text: {how}")));
+        written.shortened.iter().for_each(|how| note(&format!("long text: {how}")));
         return print(&written.texts, &args.decoding);
     }
     let n_lines = if stdin().is_terminal() { 1 } else { LINES };
@@ -37,7 +37,7 @@ pub fn translate(args: &Translate) -> Result<()> {
         for (at, written) in writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()).into_iter().enumerate() {
             let number = n_done + at + 1;
             let written = written.map_err(|message| anyhow::anyhow!("line {number}: {message}"))?;
-            written.shortened.iter().for_each(|how| note(&format!("line {number}: a long text: {how}")));
+            written.shortened.iter().for_each(|how| note(&format!("line {number}: long text: {how}")));
             print(&written.texts, &args.decoding)?;
         }
         n_done += chunk.len();
@@ -74,38 +74,38 @@ pub fn caption(args: &Caption) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path, input: &str, asked: &Decoding) -> Result<Predictor> {
+fn open(path: &Path, input: &str, flags: &Decoding) -> Result<Predictor> {
     let mut predictor = Predictor::open(path)?;
-    let prefix = asked.prefix.as_deref().map(|text| predictor.writing(input).map(|writing| writing.prefix(text))).transpose()?;
+    let prefix = flags.prefix.as_deref().map(|text| predictor.writing(input).map(|writing| writing.prefix(text))).transpose()?;
     predictor.set_decoding(&|decoding| {
         let settings = &mut decoding.settings;
-        asked.beam_width.iter().for_each(|it| settings.beam_width = (*it).into());
-        asked.length_penalty.iter().for_each(|it| settings.length_penalty = *it);
-        asked.n_best.iter().for_each(|it| settings.num_return_sequences = (*it).into());
-        settings.do_sample |= asked.sample;
-        asked.temperature.iter().for_each(|it| settings.temperature = *it);
-        asked.top_k.iter().for_each(|it| settings.top_k = *it);
-        asked.top_p.iter().for_each(|it| settings.top_p = *it);
-        asked.no_repeat_ngram_size.iter().for_each(|it| settings.no_repeat_ngram_size = *it);
-        asked.min_length.iter().for_each(|it| settings.min_length = *it);
-        asked.max_length.iter().for_each(|it| decoding.max_length = *it);
-        asked.seed.iter().for_each(|it| decoding.seed = *it);
+        flags.beam_width.iter().for_each(|it| settings.beam_width = (*it).into());
+        flags.length_penalty.iter().for_each(|it| settings.length_penalty = *it);
+        flags.n_best.iter().for_each(|it| settings.num_return_sequences = (*it).into());
+        settings.do_sample |= flags.sample;
+        flags.temperature.iter().for_each(|it| settings.temperature = *it);
+        flags.top_k.iter().for_each(|it| settings.top_k = *it);
+        flags.top_p.iter().for_each(|it| settings.top_p = *it);
+        flags.no_repeat_ngram_size.iter().for_each(|it| settings.no_repeat_ngram_size = *it);
+        flags.min_length.iter().for_each(|it| settings.min_length = *it);
+        flags.max_length.iter().for_each(|it| decoding.max_length = *it);
+        flags.seed.iter().for_each(|it| decoding.seed = *it);
         prefix.iter().for_each(|prefix| decoding.prefix.clone_from(prefix));
     });
     Ok(predictor)
 }
 
-/// A line for each text; of several, or where a number was asked for, each behind its score.
-fn print(texts: &[(String, f64)], asked: &Decoding) -> Result<()> {
-    match (texts, asked.n_best) {
+/// Prints each text on a line; several texts, or those requested with `--n-best`, each follow their score.
+fn print(texts: &[(String, f64)], flags: &Decoding) -> Result<()> {
+    match (texts, flags.n_best) {
         ([], _) => line(""),
         ([(text, _)], None) => line(text),
         (texts, _) => texts.iter().try_for_each(|(text, score)| line(&format!("{score:.4}\t{text}"))),
     }
 }
 
-/// A text as it grows. What was shown is not taken back: a token may change how the one before is written, so the last is held until the
-/// next is there.
+/// Prints a text while it is generated. Printed text is never taken back: a token may change how the previous one is written, so
+/// the last token is held back until the next one arrives.
 fn stream(writing: &GenerationSession, cell: Cell) -> Result<()> {
     let mut shown = String::new();
     let mut show = |text: &str| {
@@ -117,6 +117,6 @@ fn stream(writing: &GenerationSession, cell: Cell) -> Result<()> {
     let written = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
     written.texts.iter().take(1).for_each(|(text, _)| show(text));
     line("")?;
-    written.shortened.iter().for_each(|how| note(&format!("a long text: {how}")));
+    written.shortened.iter().for_each(|how| note(&format!("long text: {how}")));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The command as a user meets it: exit codes, messages, pipes.
+//! Tests of the command as users run it: exit codes, messages, pipes.
 #![allow(clippy::unwrap_used)]
 
 mod kill;
@@ -23,13 +23,13 @@ fn table(folder: &std::path::Path) -> String {
 }
 
 #[test]
-fn training_asks_for_a_config_or_a_target() {
+fn train_requires_a_config_or_a_target() {
     let text = stderr(&mbm(&["train", "--dataset", "d.csv"]));
     assert!(text.contains("<--config <CONFIG>|--target <TARGET>>"), "{text}");
 }
 
 #[test]
-fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
+fn exit_codes_distinguish_failure_from_wrong_usage() {
     assert_eq!(mbm(&["--help"]).status.code(), Some(0));
     assert_eq!(mbm(&["train"]).status.code(), Some(2));
     let output = mbm(&["inspect", "nowhere.csv"]);
@@ -38,7 +38,7 @@ fn exit_codes_tell_success_failure_and_wrong_usage_apart() {
 }
 
 #[test]
-fn a_mistake_in_the_config_is_shown_with_its_line() {
+fn config_errors_name_the_line() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("config.yaml");
     std::fs::write(
@@ -53,7 +53,7 @@ fn a_mistake_in_the_config_is_shown_with_its_line() {
 }
 
 #[test]
-fn a_table_given_as_a_config_is_named_and_not_repeated() {
+fn table_given_as_config_is_recognized_and_not_echoed() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = table(folder.path());
     let refused = |config: &str| {
@@ -73,7 +73,7 @@ fn a_table_given_as_a_config_is_named_and_not_repeated() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_no_panic() {
+fn closed_pipe_does_not_panic() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = folder.path().join("rows.csv").display().to_string();
     let rows: String = (0..60).map(|row| format!("{row},same,{}\n", row * 2)).collect();
@@ -91,7 +91,7 @@ fn a_pipe_that_nobody_reads_is_no_panic() {
 }
 
 #[test]
-fn a_table_without_any_column_of_the_model_is_an_error() {
+fn table_without_any_model_column_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (dataset, run) = (table(folder.path()), path("run"));
@@ -116,7 +116,7 @@ fn a_table_without_any_column_of_the_model_is_an_error() {
         mbm(&["predict", "-m", &run, "-d", &foreign, "--output", &foreign]),
         mbm(&["embed", "-m", &run, "-d", &foreign, "-o", &foreign]),
     ] {
-        assert_eq!(stderr(&output), format!("error: {foreign} is the dataset itself; name another file\n"));
+        assert_eq!(stderr(&output), format!("error: {foreign} is the dataset itself; choose another file\n"));
         assert_eq!(std::fs::read(&foreign).unwrap(), over);
     }
     let commands: [&[&str]; 4] =
@@ -183,8 +183,8 @@ fn train_from_a_target_alone_then_predict_from_a_pipe() {
         let args = [command, "--model-path", &run, "--dataset", &bad];
         assert_eq!(mbm(&args).status.code(), Some(0), "{command}");
         let strict = mbm(&[&args[..], &["--strict"]].concat());
-        let said = format!("error: {bad}: row 2, column 'size': malformed: 'large' is not a number (strict)\n");
-        assert_eq!((strict.status.code(), stderr(&strict)), (Some(1), said), "{command}");
+        let message = format!("error: {bad}: row 2, column 'size': malformed: 'large' is not a number (strict)\n");
+        assert_eq!((strict.status.code(), stderr(&strict)), (Some(1), message), "{command}");
     }
     let again = mbm(&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run]);
     assert_eq!(again.status.code(), Some(1));
@@ -192,7 +192,7 @@ fn train_from_a_target_alone_then_predict_from_a_pipe() {
 }
 
 #[test]
-fn a_run_that_failed_before_its_first_step_can_be_begun_again() {
+fn run_that_failed_before_its_first_step_can_be_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let (dataset, run, config) =
         (table(folder.path()), folder.path().join("run").display().to_string(), folder.path().join("c.yaml"));
@@ -210,7 +210,7 @@ fn a_run_that_failed_before_its_first_step_can_be_begun_again() {
 }
 
 #[test]
-fn inspect_tells_what_a_table_and_a_config_hold() {
+fn inspect_describes_tables_and_configs() {
     let folder = tempfile::tempdir().unwrap();
     let output = mbm(&["inspect", &table(folder.path())]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -225,7 +225,7 @@ fn inspect_tells_what_a_table_and_a_config_hold() {
 const LINEAR: &str = "{input_features: [{name: size, type: number}], output_features: [{name: price, type: number}], combiner: {type: concat, num_fc_layers: 0}, ";
 
 #[test]
-fn ctrl_c_stops_with_a_usable_model_and_resume_ends_in_the_bytes_of_a_whole_run() {
+fn resume_after_ctrl_c_ends_in_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let (dataset, config) = (table(folder.path()), folder.path().join("c.yaml"));
     std::fs::write(&config, format!("{LINEAR} trainer: {{epochs: 3000, batch_size: 8, early_stop: 0}}}}")).unwrap();
@@ -243,11 +243,11 @@ fn ctrl_c_stops_with_a_usable_model_and_resume_ends_in_the_bytes_of_a_whole_run(
     let rest: Vec<String> = events.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{rest:?}");
-    assert!(stderr(&output).contains("holds the model so far, --resume goes on"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("holds the model so far, --resume continues the run"), "{}", stderr(&output));
     assert_eq!(mbm(&["predict", "--model-path", &stopped, "--dataset", &dataset]).status.code(), Some(0));
     let resumed = train(&stopped).args(["--resume", "--quiet"]).output().unwrap();
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));
-    assert!(resumed.stdout.is_empty() && resumed.stderr.is_empty(), "--quiet says nothing");
+    assert!(resumed.stdout.is_empty() && resumed.stderr.is_empty(), "--quiet prints nothing");
     assert!(train(&whole).arg("--quiet").status().unwrap().success());
     for name in ["model/bundle.json", "model/weights.safetensors", "predictions.parquet"] {
         let bytes = |run: &str| std::fs::read(std::path::Path::new(run).join(name)).unwrap();
@@ -276,7 +276,7 @@ fn configs_in_yaml_json_and_toml_give_the_same_model() {
 }
 
 #[test]
-fn a_closed_pipe_ends_the_command_without_a_word() {
+fn closed_pipe_ends_the_command_silently() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
         .args(["inspect", &table(folder.path())])
@@ -290,7 +290,7 @@ fn a_closed_pipe_ends_the_command_without_a_word() {
 }
 
 #[test]
-fn a_model_is_served_until_it_is_told_to_end() {
+fn serve_runs_until_it_is_signaled() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("run").display().to_string();
     let dataset = table(folder.path());
@@ -339,7 +339,7 @@ fn completions_are_printed_for_every_shell() {
     }
 }
 
-/// A table of seeded vectors: `row,v`.
+/// Writes a table of deterministic vectors: `row,v`.
 fn vectors(folder: &std::path::Path, rows: std::ops::Range<usize>) -> String {
     let vector = |row: usize| (0..16).map(|at| ((row * 16 + at) as f64 * 0.7).sin().to_string()).collect::<Vec<_>>().join(" ");
     let lines: String = rows.clone().map(|row| format!("{row},{}\n", vector(row))).collect();
@@ -356,7 +356,7 @@ fn n_rows(index: &str) -> u64 {
 }
 
 #[test]
-fn an_index_is_built_changed_and_described() {
+fn index_is_built_changed_and_described() {
     let folder = tempfile::tempdir().unwrap();
     let index = folder.path().join("index").display().to_string();
     let from = |rows| ["--embeddings".to_owned(), vectors(folder.path(), rows), "--column".to_owned(), "v".to_owned()];
@@ -367,7 +367,7 @@ fn an_index_is_built_changed_and_described() {
     let built = run("build", &from(0..300));
     assert!(built.status.success(), "{}", stderr(&built));
     assert_eq!(String::from_utf8_lossy(&built.stdout), format!("{index}: 300 rows added\n"));
-    assert!(stderr(&run("build", &from(0..300))).contains("exists already; name another folder"));
+    assert!(stderr(&run("build", &from(0..300))).contains("already exists; choose another folder"));
     assert!(run("add", &from(300..400)).status.success());
     let removed = run("remove", &["--filter".to_owned(), "row < 10".to_owned()]);
     assert_eq!(String::from_utf8_lossy(&removed.stdout), format!("{index}: 10 rows removed\n"));
@@ -375,11 +375,14 @@ fn an_index_is_built_changed_and_described() {
     let asked = mbm(&["search", "--index", &index, "--text", "x"]);
     assert!(stderr(&asked).contains("its vectors came from a file; name the model that made them with --model-path"));
     assert_eq!(stderr(&mbm(&["index", "info", "--index", "nowhere"])), stderr(&mbm(&["index", "info", "nowhere"])));
-    assert_eq!(stderr(&mbm(&["index", "info", "nowhere"])), "error: nowhere: no index here; 'mbm index build' makes one\n");
+    assert_eq!(
+        stderr(&mbm(&["index", "info", "nowhere"])),
+        "error: nowhere: no index found; create one with 'mbm index build'\n"
+    );
 }
 
 #[test]
-fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
+fn killed_addition_is_complete_or_absent() {
     let folder = tempfile::tempdir().unwrap();
     let index = folder.path().join("index").display().to_string();
     let (first, more) = (vectors(folder.path(), 0..500), vectors(folder.path(), 500..1500));
@@ -402,18 +405,18 @@ fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
         remove();
         whole
     };
-    // The first one also brings the program into memory.
+    // The first run also brings the program into memory.
     let mut whole = timed().min(timed());
     let mut n_before = n_rows(&index);
     let mut n_killed = 0u32;
-    // Fifty moments, spread over what an addition takes by steps of the golden ratio.
+    // Fifty moments, spread over the duration of an addition by multiples of the golden ratio.
     for at in 1..=50u32 {
         let mut child = add();
         let delay = whole.mul_f64((f64::from(at) * 0.618_034).fract());
         std::thread::sleep(delay);
         child.kill().unwrap();
         if child.wait().unwrap().success() {
-            // It was quicker than that, so the next moments lie nearer to the beginning.
+            // It finished before the kill, so later moments are chosen earlier.
             whole = whole.min(delay);
         } else {
             n_killed += 1;
@@ -425,5 +428,5 @@ fn a_kill_at_any_moment_of_an_addition_leaves_the_old_rows_or_has_the_new() {
         }
         n_before = n_rows(&index);
     }
-    assert!(n_killed >= 25, "only {n_killed} were killed before their end");
+    assert!(n_killed >= 25, "only {n_killed} were killed before they finished");
 }

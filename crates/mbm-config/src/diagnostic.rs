@@ -1,13 +1,13 @@
-//! What is wrong with a config, said so that it can be put right.
+//! Diagnostics: what is wrong with a config, where, and how to fix it.
 
 use std::fmt;
 
 use crate::limits::MAX_PROBLEMS;
 
-/// One mistake and its place.
+/// One mistake and its location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The line in the file, from 1; 0 where no line is known.
+    /// The line in the file, starting at 1; 0 if the line is unknown.
     pub line: usize,
     /// The key's path, such as `input_features[0].encoder.dropout`.
     pub path: String,
@@ -16,7 +16,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    /// A problem at a line and a key's path.
+    /// Creates a diagnostic at a line and key path.
     pub fn at(line: usize, path: &str, message: impl Into<String>) -> Self {
         Self { line, path: path.to_owned(), message: message.into() }
     }
@@ -34,27 +34,27 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Every mistake of one config.
+/// All mistakes of one config.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Adds one, while there are fewer than 1,000.
+    /// Adds a diagnostic, unless there are 1,000 already.
     pub fn add(&mut self, line: usize, path: &str, message: impl Into<String>) {
         if !self.is_full() {
             self.0.push(Diagnostic::at(line, path, message));
         }
     }
 
-    /// Whether no more are taken.
+    /// Returns whether no more diagnostics are accepted.
     pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MAX_PROBLEMS
     }
 
-    /// The value, if nothing was found wrong.
+    /// Returns the value, if there are no diagnostics.
     ///
     /// # Errors
-    /// These problems, in the file's order.
+    /// Otherwise returns these diagnostics, sorted by line.
     pub fn unless_any<T>(mut self, value: Option<T>) -> Result<T, Diagnostics> {
         self.0.sort_by_key(|diagnostic| diagnostic.line);
         match value {
@@ -84,21 +84,22 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// Problems that are shown, about as many as a terminal has lines: a file that is no config may have one for each of its lines.
+/// Maximum number of problems shown, about as many as a terminal has lines: a file that is not a config may have one on each
+/// line.
 const N_SHOWN: usize = 40;
 
-/// Characters of a foreign text that an error repeats.
+/// Maximum number of characters of untrusted text that an error repeats.
 const EXCERPT: usize = 60;
 
-/// Names that an error lists; there may be thousands of columns.
+/// Maximum number of names that an error lists; there may be thousands of columns.
 const N_NAMES: usize = 20;
 
-/// The beginning of a text from a file, on one line, for an error to repeat.
+/// Returns the beginning of a text from a file, on one line, for use in an error.
 pub fn excerpt(text: &str) -> String {
     beginning(text, EXCERPT)
 }
 
-/// At most so many characters of a text, on one line.
+/// Returns at most `n_chars` characters of a text, on one line.
 pub(crate) fn beginning(text: &str, n_chars: usize) -> String {
     let mut start: String = text.chars().take(n_chars).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(n_chars).is_some() {
@@ -107,7 +108,7 @@ pub(crate) fn beginning(text: &str, n_chars: usize) -> String {
     start
 }
 
-/// The first of some names, and how many more there are.
+/// Lists the first of some names, and how many more there are.
 pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     let shown: Vec<String> = names.iter().take(N_NAMES).map(|name| excerpt(name.as_ref())).collect();
     match names.len().saturating_sub(N_NAMES) {
@@ -116,10 +117,10 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// The candidate nearest to `found`, if it is near enough to be what was meant.
+/// Returns the candidate closest to `found`, if it is close enough to be what was meant.
 pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let n_chars = found.chars().count();
-    // Comparing takes as long as both names together are long times each other; a name as long as this is no slip of the fingers.
+    // Comparing takes time proportional to the product of both lengths; a name as long as this is not a typo.
     if n_chars > LONGEST_NAME {
         return None;
     }
@@ -130,10 +131,10 @@ pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -
     scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
 }
 
-/// The longest name, in characters, that a near one is looked for.
+/// The longest name, in characters, for which similar names are searched.
 const LONGEST_NAME: usize = 100;
 
-/// Damerau-Levenshtein distance (optimal string alignment) in characters.
+/// Returns the Damerau-Levenshtein distance (optimal string alignment) in characters.
 fn edit_distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_fingers_is_recognised_and_another_word_is_not() {
+    fn typos_are_recognized_and_other_words_are_not() {
         let keys = ["batch_size", "epochs", "learning_rate"];
         assert_eq!(closest("bacth_size", keys), Some("batch_size"));
         assert_eq!(closest("learningrate", keys), Some("learning_rate"));
@@ -165,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn no_name_is_near_to_a_text_of_a_megabyte() {
+    fn text_of_a_megabyte_has_no_similar_name() {
         let text = "x".repeat(1 << 20);
         assert_eq!(closest(&text, ["x", text.as_str()]), None);
         assert_eq!(closest("x", [text.as_str(), "y"]), Some("y"));
     }
 
     #[test]
-    fn an_error_repeats_only_the_beginning_of_what_a_file_holds() {
+    fn errors_truncate_text_and_lists_from_files() {
         assert_eq!(excerpt("a\nb"), "a b");
         let long = excerpt(&"ä".repeat(1000));
         assert_eq!((long.chars().count(), long.chars().last()), (61, Some('…')));

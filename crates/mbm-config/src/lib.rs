@@ -1,30 +1,30 @@
-//! The text of a config file, read into typed settings with every mistake placed.
+//! Reads config files into typed settings and locates every mistake.
 //!
 //! ```text
 //! YAML | JSON | TOML --parse--> Node (values with their lines) --Setting::read--> typed settings
-//!                                                            \--> Problems: line, key's path, what is allowed
+//!                                                            \--> Diagnostics: line, key path, what is allowed
 //! ```
 //!
-//! The crates above declare their settings where they are used, with [`settings!`], [`tagged!`] and [`choices!`]; nothing
-//! here knows what a feature or an encoder is. A reader collects problems instead of stopping at the first, and a key
-//! that no one reads is a problem.
+//! Other crates declare their settings where they use them, with [`settings!`], [`tagged!`] and [`choices!`]; this crate knows
+//! nothing about features or encoders. Reading collects all problems instead of stopping at the first, and an unknown key is a
+//! problem.
 //!
 //! ```
-//! use mbm_config::{Format, Node, Problems, Setting, settings};
+//! use mbm_config::{Diagnostics, Format, Node, Setting, settings};
 //! settings! {
-//!     /// How an optimizer steps.
+//!     /// Settings of the trainer.
 //!     pub struct Steps {
-//!         /// Rows in a batch.
+//!         /// Rows per batch.
 //!         batch_size: usize = 64 => 1..=65536;
 //!     }
 //! }
 //! let node = Node::parse("batch_sise: 3", Format::Yaml).unwrap();
-//! let mut problems = Problems::default();
-//! assert!(Steps::read(&node, "trainer", &mut problems).is_none());
-//! assert!(problems.to_string().contains("did you mean 'batch_size'"));
+//! let mut diagnostics = Diagnostics::default();
+//! assert!(Steps::read(&node, "trainer", &mut diagnostics).is_none());
+//! assert!(diagnostics.to_string().contains("did you mean 'batch_size'"));
 //! ```
 
-// The macros name this crate by its name, also from within.
+// The macros refer to this crate by its name, even inside it.
 extern crate self as mbm_config;
 
 mod diagnostic;

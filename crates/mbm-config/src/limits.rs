@@ -1,28 +1,29 @@
-//! How deep and how long what is read may be. Readers, what walks over trees, and what drops them call themselves once a level, so depth
-//! is what keeps hostile input from overflowing a stack; length bounds time and memory.
+//! Limits on the depth and length of input. Parsers, tree traversals and destructors recurse once per level, so the depth limit
+//! keeps hostile input from overflowing the stack; the length limits bound time and memory.
 
 use crate::excerpt;
 
-/// How deep lists, maps, parentheses and the like may lie in each other. Configs are about 6 deep, tokenizers and indexes of weights 8; a
-/// reader of any of our formats stays below 256 KiB of stack at this depth, also without optimisation.
+/// Maximum nesting depth of lists, maps, parentheses and the like. Configs are about 6 levels deep, tokenizers and weight indexes
+/// 8; a reader of any of our formats stays below 256 KiB of stack at this depth, even without optimization.
 pub const MAX_DEPTH: usize = 64;
 
-/// Bytes of a config, at most. One with 10,000 features takes about 1 MiB.
+/// Maximum size of a config in bytes. A config with 10,000 features takes about 1 MiB.
 pub const MAX_CONFIG_BYTES: usize = 16 << 20;
 
-/// Characters of a key, at most. YAML reads keys of up to 1,024 bytes (1.2, section 7.4.2), in which each of these may be escaped.
+/// Maximum number of characters of a key. YAML allows keys of up to 1,024 bytes (YAML 1.2, section 7.4.2), in which each
+/// character may be escaped.
 pub(crate) const MAX_KEY: usize = 128;
 
-/// Bytes that the aliases of a YAML document may repeat; a node counts as 64 besides its text.
+/// Maximum number of bytes that the aliases of a YAML document may repeat; a node counts as 64 bytes in addition to its text.
 pub(crate) const MAX_ALIASED_BYTES: usize = 1 << 20;
 
-/// Problems that are listed; nobody reads more.
+/// Maximum number of problems that are collected; nobody reads more.
 pub(crate) const MAX_PROBLEMS: usize = 1000;
 
-/// Looks whether JSON is nested no deeper than [`MAX_DEPTH`], without reading it: brackets outside of strings are counted.
+/// Checks that JSON is nested no deeper than [`MAX_DEPTH`] without parsing it, by counting brackets outside of strings.
 ///
 /// # Errors
-/// The byte at which it is deeper, from 1.
+/// Returns the position, starting at 1, of the first byte that is deeper.
 ///
 /// ```
 /// assert_eq!(mbm_config::check_json_depth(br#"{"a": ["[[[", []]}"#), Ok(()));
@@ -44,13 +45,13 @@ pub fn check_json_depth(json: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
-/// Looks whether a key can be written into any config.
+/// Checks that a key can be written to any config.
 ///
 /// # Errors
-/// How long it is.
+/// Returns a message with the length of the key.
 pub(crate) fn check_key(key: &str) -> Result<(), String> {
     match key.chars().nth(MAX_KEY) {
         None => Ok(()),
-        Some(_) => Err(format!("a key of {} characters, '{}'; at most {MAX_KEY} are read", key.chars().count(), excerpt(key))),
+        Some(_) => Err(format!("a key of {} characters, '{}'; the limit is {MAX_KEY}", key.chars().count(), excerpt(key))),
     }
 }

@@ -1,4 +1,4 @@
-//! Words of Ludwig's config that mbm does not have (yet), so that an error can say so by name.
+//! Keys and values of Ludwig's config that mbm does not support (yet), so that errors can say so.
 
 const WORDS: &[&str] = &[
     "adapter",
@@ -92,7 +92,7 @@ const WORDS: &[&str] = &[
     "xlmroberta",
 ];
 
-/// Whether Ludwig's documentation of version 0.11 has this word.
-pub(crate) fn knows(as_str: &str) -> bool {
-    WORDS.contains(&as_str)
+/// Returns whether Ludwig's documentation of version 0.11 has this word.
+pub(crate) fn knows(word: &str) -> bool {
+    WORDS.contains(&word)
 }

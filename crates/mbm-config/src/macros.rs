@@ -1,8 +1,8 @@
-//! The three declarations that settings are made of: sections, choices by `type`, and closed lists of words.
+//! Macros that declare settings: sections, choices by `type`, and enums of words.
 
-/// Declares sections: structs whose every key has a type, perhaps a default and perhaps a range.
+/// Declares sections: structs whose keys each have a type, optionally a default and optionally a range.
 ///
-/// `name: String;` must be written; `dropout: f64 = 0.1 => 0.0..=0.9;` has a default and a range.
+/// `name: String;` is required; `dropout: f64 = 0.1 => 0.0..=0.9;` has a default and a range.
 #[macro_export]
 macro_rules! settings {
     ($( $(#[$meta:meta])* pub struct $name:ident {
@@ -36,9 +36,10 @@ macro_rules! settings {
     (@read $fields:ident, $field:ident, $default:expr) => { $fields.optional(stringify!($field).trim_start_matches("r#"), || $default) };
 }
 
-/// Declares a choice among sections by their key `type`; `enum Encoder: Rnn` names the default, without it `type` must be written.
+/// Declares a choice between sections by their key `type`; `enum Encoder: Rnn` names the default, without which `type` is
+/// required.
 ///
-/// The bare word is short for `{type: as_str}`.
+/// A bare word is short for `{type: word}`.
 #[macro_export]
 macro_rules! tagged {
     ($(#[$meta:meta])* pub enum $name:ident : $default:ident { $($variants:tt)+ }) => {
@@ -47,28 +48,28 @@ macro_rules! tagged {
     ($(#[$meta:meta])* pub enum $name:ident { $($variants:tt)+ }) => {
         $crate::tagged!(@declare [$(#[$meta])*] $name [None] $($variants)+);
     };
-    (@declare [$(#[$meta:meta])*] $name:ident [$default:expr] $( $variant:ident($section:ty) = $as_str:literal ),+ $(,)?) => {
+    (@declare [$(#[$meta:meta])*] $name:ident [$default:expr] $( $variant:ident($section:ty) = $word:literal ),+ $(,)?) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq, $crate::serde::Serialize)]
         #[serde(crate = "mbm_config::serde", tag = "type")]
         pub enum $name { $(
-            #[doc = concat!("`type: ", $as_str, "`")]
-            #[serde(rename = $as_str)]
+            #[doc = concat!("`type: ", $word, "`")]
+            #[serde(rename = $word)]
             $variant($section),
         )+ }
 
         impl $name {
-            /// Every `type` there is.
-            pub const TYPES: &'static [&'static str] = &[$($as_str),+];
+            /// All values of `type`.
+            pub const TYPES: &'static [&'static str] = &[$($word),+];
 
-            /// The `type` of this one.
+            /// Returns the `type` of this variant.
             pub fn type_name(&self) -> &'static str {
-                match self { $( Self::$variant(_) => $as_str, )+ }
+                match self { $( Self::$variant(_) => $word, )+ }
             }
 
             fn default_type() -> Option<&'static str> {
                 let default: Option<&str> = $default;
-                [$( (stringify!($variant), $as_str) ),+].into_iter().find(|(variant, _)| default == Some(variant)).map(|(_, as_str)| as_str)
+                [$( (stringify!($variant), $word) ),+].into_iter().find(|(variant, _)| default == Some(variant)).map(|(_, word)| word)
             }
         }
 
@@ -85,7 +86,7 @@ macro_rules! tagged {
                 let mut fields = $crate::Fields::of(node, path, diagnostics)?;
                 let tag = fields.tag(Self::TYPES, Self::default_type())?;
                 let section = match tag {
-                    $( $as_str => <$section as $crate::Section>::read_fields(&mut fields).map(Self::$variant), )+
+                    $( $word => <$section as $crate::Section>::read_fields(&mut fields).map(Self::$variant), )+
                     _ => None,
                 };
                 fields.finish().and(section)
@@ -94,31 +95,31 @@ macro_rules! tagged {
     };
 }
 
-/// Declares a closed list of words.
+/// Declares an enum of words.
 #[macro_export]
 macro_rules! choices {
-    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $as_str:literal ),+ $(,)? }) => {
+    ($(#[$meta:meta])* pub enum $name:ident { $( $(#[$variant_meta:meta])* $variant:ident = $word:literal ),+ $(,)? }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, $crate::serde::Serialize, $crate::serde::Deserialize)]
         #[serde(crate = "mbm_config::serde")]
         pub enum $name { $(
-            #[doc = concat!("`", $as_str, "`")]
+            #[doc = concat!("`", $word, "`")]
             $(#[$variant_meta])*
-            #[serde(rename = $as_str)]
+            #[serde(rename = $word)]
             $variant,
         )+ }
 
         impl $name {
-            /// The word that the config has for it.
+            /// Returns the word used in the config.
             pub fn as_str(self) -> &'static str {
-                match self { $( Self::$variant => $as_str, )+ }
+                match self { $( Self::$variant => $word, )+ }
             }
         }
 
         impl $crate::Setting for $name {
             fn read(node: &$crate::Node, path: &str, diagnostics: &mut $crate::Diagnostics) -> Option<Self> {
-                match $crate::as_str(node, path, diagnostics, "value", &[$($as_str),+])? {
-                    $( $as_str => Some(Self::$variant), )+
+                match $crate::as_str(node, path, diagnostics, "value", &[$($word),+])? {
+                    $( $word => Some(Self::$variant), )+
                     _ => None,
                 }
             }

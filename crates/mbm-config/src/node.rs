@@ -1,9 +1,9 @@
-//! A value of a config file together with the line that it stands on.
+//! Values of a config file together with their lines.
 
 use crate::excerpt;
 use crate::limits::{MAX_DEPTH, check_key};
 
-/// One value and its line (from 1; 0 for a value that no file holds).
+/// One value and its line (starting at 1; 0 for a value that is not from a file).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The value itself.
@@ -12,53 +12,53 @@ pub struct Node {
     pub line: usize,
 }
 
-/// What a config file can hold.
+/// A value in a config file.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// `null`, `~` or nothing after the colon.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A number with a point or an exponent.
+    /// A number with a decimal point or an exponent.
     Float(f64),
     /// Text, quoted or plain.
     Text(String),
     /// A list.
     List(Vec<Node>),
-    /// Keys and values, in the file's order.
+    /// Keys and values, in file order.
     Map(Vec<Entry>),
 }
 
-/// A key of a map, its line and its value.
+/// A key of a map, with its line and value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// The key.
     pub key: String,
     /// The key's line.
     pub line: usize,
-    /// The value behind it.
+    /// The value of the key.
     pub node: Node,
 }
 
 impl Node {
-    /// A value that no file holds.
+    /// Creates a node for a value that is not from a file.
     pub fn bare(value: Value) -> Self {
         Self { value, line: 0 }
     }
 
-    /// The value of `key`, if this is a map that has it.
+    /// Returns the value of `key`, if this is a map that has it.
     pub fn at(&self, key: &str) -> Option<&Node> {
         let Value::Map(entries) = &self.value else { return None };
         entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    /// Sets the value at a dotted path (`trainer.epochs`, `input_features.0.encoder`), making maps on the way.
+    /// Sets the value at a dotted path (`trainer.epochs`, `input_features.0.encoder`), creating maps along the way.
     ///
     /// # Errors
-    /// The part of the path that names no map key and no list position; a path that leads deeper than [`MAX_DEPTH`] or has a part
-    /// longer than a key may be.
+    /// Fails if a part of the path is neither a map key nor a list position or is longer than a key may be, or if the path leads
+    /// deeper than [`MAX_DEPTH`].
     pub fn set(&mut self, path: &str, node: Node) -> Result<(), String> {
         if path.split('.').count() + node.depth() > MAX_DEPTH {
             return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", excerpt(path)));
@@ -72,7 +72,7 @@ impl Node {
         Ok(())
     }
 
-    /// Levels below this one.
+    /// Returns the number of levels below this one.
     fn depth(&self) -> usize {
         match &self.value {
             Value::List(items) => items.iter().map(|item| item.depth() + 1).max().unwrap_or(1),
@@ -99,17 +99,17 @@ impl Node {
                 let named = |item: &Node| matches!(item.at("name"), Some(Node { value: Value::Text(name), .. }) if name == key);
                 let at = key.parse().ok().or_else(|| items.iter().position(named));
                 at.and_then(|at: usize| items.get_mut(at))
-                    .ok_or_else(|| format!("'{}' is neither a position below {n_items} nor a feature's name", excerpt(key)))
+                    .ok_or_else(|| format!("'{}' is neither a position below {n_items} nor the name of a feature", excerpt(key)))
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
-                Err(format!("'{}' stands below {found}, which has no keys", excerpt(key)))
+                Err(format!("cannot set '{}' below {found}, which has no keys", excerpt(key)))
             }
         }
     }
 }
 
 impl Value {
-    /// What kind of value this is, as an error names it.
+    /// Returns a description of this value for errors.
     pub fn name(&self) -> String {
         match self {
             Value::Null => "nothing".to_owned(),
@@ -129,7 +129,7 @@ mod tests {
     use crate::Format;
 
     #[test]
-    fn a_path_sets_a_key_a_list_position_or_a_named_item() {
+    fn path_sets_a_key_a_list_position_or_a_named_item() {
         let mut node = Node::parse("input_features: [{name: image}, {name: notes}]", Format::Yaml).unwrap();
         node.set("trainer.epochs", Node::bare(Value::Int(3))).unwrap();
         node.set("input_features.notes.type", Node::bare(Value::Text("text".into()))).unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_or_a_value_that_leads_too_deep_is_refused() {
+    fn too_deep_paths_and_values_are_rejected() {
         let set = |path: &str, value: &str| {
             let mut node = Node::bare(Value::Null);
             node.set(path, Node::parse(value, Format::Yaml).unwrap()).map(|()| node)
@@ -155,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_longer_than_yaml_reads_is_refused() {
+    fn keys_longer_than_yaml_allows_are_rejected() {
         let mut node = Node::bare(Value::Null);
         assert!(node.set(&format!("a.{}", "\0".repeat(128)), Node::bare(Value::Null)).is_ok());
         assert!(Node::parse(&crate::to_yaml(&node), Format::Yaml).is_ok());
         let message = node.set(&"ä".repeat(129), Node::bare(Value::Null)).unwrap_err();
-        assert!(message.starts_with("a key of 129 characters, 'ä") && message.ends_with("; at most 128 are read"), "{message}");
+        assert!(message.starts_with("a key of 129 characters, 'ä") && message.ends_with("; the limit is 128"), "{message}");
         for (text, format) in
             [(format!("? {}\n: 1", "k".repeat(129)), Format::Yaml), (format!("{} = 1", "k".repeat(129)), Format::Toml)]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_names_the_beginning_of_a_long_text() {
+    fn long_text_is_truncated_in_errors() {
         assert_eq!(Value::Text("x".repeat(1000)).name(), format!("the text '{}…'", "x".repeat(60)));
     }
 }

@@ -1,4 +1,4 @@
-//! YAML, JSON and TOML text to [`Node`]s.
+//! Parses YAML, JSON and TOML text into [`Node`]s.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,30 +13,31 @@ use crate::diagnostic::beginning;
 use crate::limits::{MAX_ALIASED_BYTES, MAX_CONFIG_BYTES, MAX_DEPTH, check_key};
 use crate::{Diagnostic, Entry, Node, Value};
 
-/// The language of a config file.
+/// The format of a config file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// YAML 1.2, which JSON is a subset of.
+    /// YAML 1.2, of which JSON is a subset.
     Yaml,
     /// TOML 1.1.
     Toml,
 }
 
-/// Characters of what a parser says: a sentence or two, which may hold a key of the file.
-const SAID: usize = 200;
+/// Maximum number of characters of a parser's message: a sentence or two, which may contain a key of the file.
+const MAX_MESSAGE: usize = 200;
 
 impl Format {
-    /// The format that a file's name says: `.toml` is TOML, everything else YAML or JSON.
+    /// Returns the format that a file's name indicates: TOML for `.toml`, YAML or JSON for everything else.
     pub fn of(path: &Path) -> Self {
         if path.extension().is_some_and(|extension| extension == "toml") { Format::Toml } else { Format::Yaml }
     }
 }
 
 impl Node {
-    /// Reads one document.
+    /// Parses one document.
     ///
     /// # Errors
-    /// A syntax error, a duplicate key, more than [`MAX_CONFIG_BYTES`] or nesting deeper than [`MAX_DEPTH`], with its line.
+    /// Fails on a syntax error, a duplicate key or nesting deeper than [`MAX_DEPTH`], with its line, and on text longer than
+    /// [`MAX_CONFIG_BYTES`].
     pub fn parse(text: &str, format: Format) -> Result<Node, Diagnostic> {
         if text.len() > MAX_CONFIG_BYTES {
             return Err(Diagnostic::at(0, "", format!("{} bytes; a config has at most {MAX_CONFIG_BYTES}", text.len())));
@@ -51,18 +52,18 @@ impl Node {
 fn parse_yaml(text: &str) -> Result<Node, Diagnostic> {
     check_yaml(text)?;
     let documents = MarkedYaml::load_from_str(text).map_err(|error| {
-        Diagnostic::at(error.marker().line(), "", format!("not valid YAML: {}", beginning(error.info(), SAID)))
+        Diagnostic::at(error.marker().line(), "", format!("not valid YAML: {}", beginning(error.info(), MAX_MESSAGE)))
     })?;
     match documents.as_slice() {
         [] => Ok(Node { value: Value::Map(Vec::new()), line: 1 }),
         [document] => yaml_node(document),
         [_, second, ..] => {
-            Err(Diagnostic::at(second.span.start.line(), "", "a config file holds one document, this is a second"))
+            Err(Diagnostic::at(second.span.start.line(), "", "a config file must contain one document; this is a second one"))
         }
     }
 }
 
-/// How deep a node is and how large it is where an alias repeats it.
+/// The depth of a node, and its size where an alias repeats it.
 #[derive(Default, Clone, Copy)]
 struct Extent {
     depth: usize,
@@ -70,7 +71,7 @@ struct Extent {
 }
 
 impl Extent {
-    /// Of a node without any below it.
+    /// Returns the extent of a node without children.
     fn of(text: &str) -> Self {
         Self { depth: 0, n_bytes: text.len() + 64 }
     }
@@ -81,7 +82,8 @@ impl Extent {
     }
 }
 
-/// Refuses nesting that a recursive reader could not survive, and aliases that unfold to far more than the text, before a tree is built.
+/// Rejects nesting that would overflow a recursive parser, and aliases that expand to far more than the text, before a tree is
+/// built.
 fn check_yaml(text: &str) -> Result<(), Diagnostic> {
     let mut open: Vec<(usize, Extent)> = Vec::new();
     let (mut anchors, mut n_aliased) = (HashMap::new(), 0usize);
@@ -92,7 +94,7 @@ fn check_yaml(text: &str) -> Result<(), Diagnostic> {
             Err(error) if error.info() == "recursion limit exceeded" => {
                 return Err(Diagnostic::at(error.marker().line(), "", too_deep()));
             }
-            // What is no YAML is told by its loader.
+            // Syntax errors are reported by the loader.
             Err(_) => break,
         };
         let refused = |message: String| Err(Diagnostic::at(span.start.line(), "", message));
@@ -138,7 +140,7 @@ fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Diagnostic> {
         }
         YamlData::Tagged(_, inner) => return yaml_node(inner),
         YamlData::Representation(..) | YamlData::Alias(_) | YamlData::BadValue => {
-            return Err(Diagnostic::at(line, "", "a value that cannot be read (an alias or a bad tag)"));
+            return Err(Diagnostic::at(line, "", "unsupported value (an alias or an invalid tag)"));
         }
     };
     Ok(Node { value, line })
@@ -166,24 +168,25 @@ fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Diagnostic> 
     Ok(Entry { key, line, node: yaml_node(node)? })
 }
 
-/// Refuses keys that are one once they are text, which the loader holds for different: `1` and `"1"`, `a` and `!tag a`.
+/// Rejects keys that are equal as text but that the loader considers different: `1` and `"1"`, `a` and `!tag a`.
 fn check_unique(entries: &[Entry]) -> Result<(), Diagnostic> {
     let mut keys = HashSet::new();
     let second = entries.iter().find(|entry| !keys.insert(entry.key.as_str()));
-    second
-        .map_or(Ok(()), |entry| Err(Diagnostic::at(entry.line, "", format!("duplicated key '{}'", beginning(&entry.key, SAID)))))
+    second.map_or(Ok(()), |entry| {
+        Err(Diagnostic::at(entry.line, "", format!("duplicated key '{}'", beginning(&entry.key, MAX_MESSAGE))))
+    })
 }
 
 fn parse_toml(text: &str) -> Result<Node, Diagnostic> {
     let lines = Lines::of(text);
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| lines.at(span.start));
-        Diagnostic::at(line, "", format!("not valid TOML: {}", beginning(error.message(), SAID)))
+        Diagnostic::at(line, "", format!("not valid TOML: {}", beginning(error.message(), MAX_MESSAGE)))
     })?;
     Ok(Node { value: toml_map(table.get_ref(), &lines, MAX_DEPTH)?, line: 1 })
 }
 
-/// `levels` are those that may still lie in it.
+/// `levels` is the number of levels that may be nested in the table.
 fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Diagnostic> {
     let entry = |(key, value): (&Spanned<_>, _)| {
         let start = key.span().start;
@@ -238,7 +241,7 @@ mod tests {
     const YAML: &str = "a: 1\nb:\n  - {c: x, d: 2.5}\n  - null\ne: true\n";
 
     #[test]
-    fn the_three_languages_give_the_same_values() {
+    fn yaml_json_and_toml_give_the_same_values() {
         let json = "{\"a\": 1,\n \"b\": [{\"c\": \"x\", \"d\": 2.5}, null],\n \"e\": true}";
         let toml = "a = 1\ne = true\n[[b]]\nc = 'x'\nd = 2.5\n";
         let yaml = Node::parse(YAML, Format::Yaml).unwrap();
@@ -269,12 +272,12 @@ mod tests {
         assert_eq!(Node::parse("a = 1\na = 2\n", Format::Toml).unwrap_err().line, 2);
     }
 
-    /// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+    /// Runs `work` on a thread with a stack of 256 KiB, an eighth of the default.
     fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
     }
 
-    /// A text for each way of nesting, `n` levels deep.
+    /// Returns a text, nested `n` levels deep, for each way of nesting.
     fn nested(n: usize) -> Vec<(String, Format)> {
         let indented = |key: &str| (0..n).map(|level| format!("{}{key}\n", " ".repeat(level))).collect::<String>();
         let anchored: String = (1..n).map(|level| format!("a{level}: &a{level} [*a{}]\n", level - 1)).collect();
@@ -305,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_without_end_is_refused_on_a_small_stack() {
+    fn excessive_nesting_is_rejected_on_a_small_stack() {
         for n in [70, 1000, 3000] {
             for (text, format) in nested(n) {
                 let start: String = text.chars().take(40).collect();
@@ -322,10 +325,10 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_config_is_read_written_copied_and_dropped_on_a_small_stack() {
+    fn deepest_config_is_processed_on_a_small_stack() {
         for (text, format) in nested(62) {
             on_a_small_stack(move || {
-                // 62 levels are refused where a text has two or three of them at each step.
+                // 62 repetitions exceed the limit in a text that has two or three levels in each.
                 let Ok(node) = Node::parse(&text, format) else { return };
                 let written = crate::to_yaml(&node.clone());
                 assert_eq!(crate::to_yaml(&Node::parse(&written, Format::Yaml).unwrap()), written);
@@ -334,13 +337,13 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_a_text_are_no_nesting() {
+    fn brackets_in_strings_are_not_nesting() {
         let text = format!("a: '{}'", "[{".repeat(100));
         assert_eq!(Node::parse(&text, Format::Yaml).unwrap().at("a").unwrap().value, Value::Text("[{".repeat(100)));
     }
 
     #[test]
-    fn aliases_may_repeat_little_and_not_without_end() {
+    fn alias_expansion_is_limited() {
         let node = Node::parse("a: &x {b: 1}\nc: *x\n", Format::Yaml).unwrap();
         assert_eq!(node.at("c").unwrap().at("b").unwrap().value, Value::Int(1));
         let long = format!("a: &x {}\nb: [{}]", "x".repeat(10_000), "*x, ".repeat(1000));
@@ -353,14 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_config_is_refused_by_its_length() {
+    fn too_long_files_are_rejected() {
         let diagnostic = Node::parse(&"x".repeat(MAX_CONFIG_BYTES + 1), Format::Toml).unwrap_err();
         assert_eq!(diagnostic.to_string(), "16777217 bytes; a config has at most 16777216");
     }
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused_without_a_panic(text in "[\\[\\]{}:,a-c \\n\"'#&*!|>%@`0-9.-]{0,80}") {
+        fn parsing_never_panics(text in "[\\[\\]{}:,a-c \\n\"'#&*!|>%@`0-9.-]{0,80}") {
             let _ = Node::parse(&text, Format::Yaml);
             let _ = Node::parse(&text, Format::Toml);
         }

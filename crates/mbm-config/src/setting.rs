@@ -1,25 +1,25 @@
-//! Reading nodes into values: scalars, lists, options, and sections whose every key must be known.
+//! Reads nodes into values: scalars, lists, options, and sections whose keys must all be known.
 
 use std::fmt::Display;
 
 use crate::{Diagnostics, Node, Value, closest, excerpt, ludwig};
 
-/// A type that a config value can be read into.
+/// A type that can be read from a config value.
 pub trait Setting: Sized {
-    /// Reads the value at `path`; what is wrong goes to `diagnostics` and gives `None`.
+    /// Reads the value at `path`; problems are added to `diagnostics` and give `None`.
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
 }
 
-/// A map of known keys; declared by [`crate::settings!`].
+/// A map of known keys, declared by [`crate::settings!`].
 pub trait Section: Sized {
-    /// Reads every key, each with its default.
+    /// Reads every key or its default.
     fn read_fields(fields: &mut Fields) -> Option<Self>;
 }
 
-/// The section in which every key has its default.
+/// Returns the section in which every key has its default.
 ///
 /// # Panics
-/// A section with a required key has no defaults: asking for them is a mistake of ours.
+/// Panics if the section has a required key, which is a bug of the caller.
 #[allow(clippy::expect_used)]
 pub fn defaults<T: Section>() -> T {
     let empty = Node::bare(Value::Map(Vec::new()));
@@ -28,7 +28,7 @@ pub fn defaults<T: Section>() -> T {
     section.expect("every key of this section has a default")
 }
 
-/// A map being read: who asks for a key marks it as known, [`Fields::finish`] reports the others.
+/// A map that is being read: keys that are read become known, and [`Fields::finish`] reports all others.
 pub struct Fields<'a> {
     node: &'a Node,
     path: &'a str,
@@ -37,7 +37,7 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The keys of a map; a problem if the node is none.
+    /// Starts reading a map; reports a problem if the node is not a map.
     pub fn of(node: &'a Node, path: &'a str, diagnostics: &'a mut Diagnostics) -> Option<Self> {
         match node.value {
             Value::Map(_) => Some(Self { node, path, diagnostics, known: Vec::new() }),
@@ -48,7 +48,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Reads a key that must be there.
+    /// Reads a required key.
     pub fn required<T: Setting>(&mut self, key: &'static str) -> Option<T> {
         self.known.push(key);
         let Some(node) = self.node.at(key) else {
@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         T::read(node, &join(self.path, key), self.diagnostics)
     }
 
-    /// Reads the key `type`: one of `types`, or `default` where it is not written.
+    /// Reads the key `type`: one of `types`, or `default` if the key is absent.
     pub fn tag(&mut self, types: &[&'static str], default: Option<&'static str>) -> Option<&'static str> {
         self.known.push("type");
         match self.node.at("type") {
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Checks a value that was read against what is allowed.
+    /// Checks that a value is in the allowed range.
     pub fn within<T: Range<N>, N: PartialOrd + Display>(
         &mut self,
         key: &'static str,
@@ -90,12 +90,12 @@ impl<'a> Fields<'a> {
     ) -> Option<T> {
         let Some(outside) = value.outside(&allowed) else { return Some(value) };
         let line = self.node.at(key).map_or(self.node.line, |node| node.line);
-        let message = format!("{outside} is out of range: allowed is {} to {}", allowed.start(), allowed.end());
+        let message = format!("{outside} is out of range; allowed: {} to {}", allowed.start(), allowed.end());
         self.diagnostics.add(line, &join(self.path, key), message);
         None
     }
 
-    /// Reports every key that no one asked for.
+    /// Reports every key that was not read.
     pub fn finish(self) -> Option<()> {
         let Value::Map(entries) = &self.node.value else { return Some(()) };
         let n_before = self.diagnostics.0.len();
@@ -110,9 +110,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A number, or an option or list of numbers, that can lie outside a range.
+/// A number, or an option or list of numbers, that can be checked against a range.
 pub trait Range<N> {
-    /// The first value outside, if any.
+    /// Returns the first value outside the range, if any.
     fn outside(&self, allowed: &std::ops::RangeInclusive<N>) -> Option<String>;
 }
 
@@ -140,7 +140,7 @@ impl<N, T: Range<N>> Range<N> for Vec<T> {
     }
 }
 
-/// Says that a word is not known here: what was meant, what is allowed, and whether Ludwig has it.
+/// Describes an unknown word: the word that was probably meant, what is allowed, and whether Ludwig has it.
 pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
     let known = known.iter().copied().filter(|key| *key != found);
     let meant = closest(found, known.clone()).map(|key| format!(", did you mean '{key}'?")).unwrap_or_default();
@@ -149,7 +149,7 @@ pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
     format!("unknown {noun} '{}'{ludwig}{meant}; allowed: {}", excerpt(found), allowed.join(", "))
 }
 
-/// Reads the text of a closed list of words.
+/// Reads one of the given words.
 #[doc(hidden)]
 pub fn as_str(
     node: &Node,
@@ -167,11 +167,11 @@ pub fn as_str(
             return None;
         }
     };
-    let as_str = words.iter().find(|as_str| **as_str == found).copied();
-    if as_str.is_none() {
+    let word = words.iter().find(|word| **word == found).copied();
+    if word.is_none() {
         diagnostics.add(node.line, path, unknown(&found, noun, words));
     }
-    as_str
+    word
 }
 
 fn join(path: &str, key: &str) -> String {
@@ -193,7 +193,7 @@ impl Setting for bool {
 impl Setting for usize {
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         let Value::Int(value) = node.value else { return mismatch(node, path, diagnostics, "a whole number") };
-        usize::try_from(value).ok().or_else(|| mismatch(node, path, diagnostics, "a whole number, not below 0"))
+        usize::try_from(value).ok().or_else(|| mismatch(node, path, diagnostics, "a non-negative whole number"))
     }
 }
 
@@ -208,7 +208,7 @@ impl Setting for f64 {
         match node.value {
             Value::Float(value) if value.is_finite() => Some(value),
             Value::Int(value) => Some(value as f64),
-            // YAML 1.2 reads 1e-3 (no point) as text; people write it for learning rates.
+            // The YAML parser reads 1e-3 (without a decimal point) as text, but learning rates are often written that way.
             Value::Text(ref text) if text.contains(['e', 'E']) && text.parse::<f64>().is_ok_and(f64::is_finite) => {
                 text.parse().ok()
             }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fill_what_is_not_written() {
+    fn defaults_fill_missing_keys() {
         let feature = read("name: x").unwrap();
         assert_eq!(feature.encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.0 }));
         assert_eq!(read("{name: x, encoder: embed}").unwrap().encoder, Encoder::Embed(Embed { embedding_size: 8 }));
@@ -300,19 +300,19 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_reported_at_once_with_its_line_and_path() {
+    fn all_mistakes_are_reported_with_their_line_and_path() {
         let text = "encoder:\n  type: rnn\n  cell_type: lstn\n  dropout: 2\n  droput: 1\n";
         let diagnostics = read(text).unwrap_err().to_string();
         let expected = "4 problems in the config
   line 1: the key 'name' is missing
   line 3: encoder.cell_type: unknown value 'lstn', did you mean 'lstm'?; allowed: lstm, gru
-  line 4: encoder.dropout: 2 is out of range: allowed is 0 to 0.9
+  line 4: encoder.dropout: 2 is out of range; allowed: 0 to 0.9
   line 5: encoder.droput: unknown key 'droput', did you mean 'dropout'?; allowed: type, cell_type, dropout";
         assert_eq!(diagnostics, expected);
     }
 
     #[test]
-    fn an_unknown_type_lists_the_types_and_a_ludwig_name_is_named() {
+    fn unknown_type_lists_the_types_and_recognizes_ludwig_names() {
         let diagnostics = read("{name: x, encoder: {type: stacked_transformer}}").unwrap_err().to_string();
         assert!(
             diagnostics.contains("unknown type 'stacked_transformer' (Ludwig has it, mbm does not yet); allowed: rnn, embed"),
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_mistakes_the_first_thousand_are_told() {
+    fn at_most_a_thousand_mistakes_are_reported() {
         let text: String = (0..20_000).map(|at| format!("key{at}: 1\n")).collect();
         let diagnostics = read(&text).unwrap_err();
         assert_eq!(diagnostics.0.len(), 1000);
@@ -330,20 +330,20 @@ mod tests {
     }
 
     #[test]
-    fn values_name_themselves_as_the_config_does() {
+    fn values_are_named_as_in_the_config() {
         assert_eq!(Cell::Gru.as_str(), "gru");
         assert_eq!((Encoder::TYPES, Encoder::Rnn(crate::defaults()).type_name()), (&["rnn", "embed"][..], "rnn"));
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn serialized_settings_round_trip() {
         let feature = read("{name: x, encoder: {type: embed, embedding_size: 3}}").unwrap();
         let text = serde_json::to_string(&feature).unwrap();
         assert_eq!(read(&text).unwrap(), feature);
     }
 
     #[test]
-    fn an_exponent_without_a_point_is_a_number() {
+    fn exponent_without_a_decimal_point_is_a_number() {
         let node = Node::parse("1e-3", Format::Yaml).unwrap();
         assert_eq!(f64::read(&node, "", &mut Diagnostics::default()), Some(0.001));
     }

@@ -1,11 +1,11 @@
-//! Writing nodes as YAML that a person would write: the features one to a line, short maps in braces.
+//! Writes nodes as YAML in the way a person would: one feature per line, short maps in braces.
 
 use crate::{Entry, Node, Value};
 
-/// Longest map or list that is written on one line, in characters.
+/// The longest map or list that is written on one line, in characters.
 const WIDTH: usize = 118;
 
-/// The document, two spaces an indent, ending in a line break.
+/// Writes a document, indented by two spaces and ending in a line break.
 pub fn to_yaml(node: &Node) -> String {
     let mut out = String::new();
     match &node.value {
@@ -30,7 +30,7 @@ fn write_map(entries: &[Entry], indent: usize, out: &mut String) {
 fn write_value(node: &Node, indent: usize, out: &mut String) {
     let line = flow(node);
     let holds_maps = matches!(&node.value, Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Map(_))));
-    // Nothing in a map or a list is nothing to go on with on other lines.
+    // An empty map or list has nothing to write on further lines.
     let is_empty = line == "{}" || line == "[]";
     if is_empty || !holds_maps && indent + line.len() <= WIDTH {
         out.push_str(&format!(" {line}\n"));
@@ -75,7 +75,7 @@ fn flow(node: &Node) -> String {
     }
 }
 
-/// Plain where every reader of YAML agrees that it is text, quoted elsewhere.
+/// Writes text plainly if every YAML parser agrees that it is text, otherwise quoted.
 fn text(value: &str) -> String {
     let plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
         && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_json_becomes_nodes_and_yaml_on_a_small_stack() {
+    fn deepest_json_converts_to_yaml_on_a_small_stack() {
         // serde_json reads 127 levels.
         let json = format!("{}1{}", "{\"a\": [".repeat(63), "]}".repeat(63));
         let work = move || {
@@ -131,7 +131,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_reads_back_the_same(key in "\\PC{1,12}", value in "\\PC{0,12}", number in -1e9f64..1e9) {
+        fn written_yaml_round_trips(key in "\\PC{1,12}", value in "\\PC{0,12}", number in -1e9f64..1e9) {
             let map = Value::Map(vec![
                 Entry { key, line: 0, node: Node::bare(Value::Text(value)) },
                 Entry { key: "\u{0}number".into(), line: 0, node: Node::bare(Value::List(vec![Node::bare(Value::Float(number))])) },

@@ -1,25 +1,25 @@
-//! Rows side by side as plain numbers, padded to the longest; only present cells take room.
+//! Batches: rows collated as plain numbers and padded to the longest row; only present cells take up memory.
 
 use crate::feature::Preprocessor;
 use crate::{Dataset, Frames, Payload, Sample};
 
-/// Rows for one step.
+/// A batch of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// The rows in the table.
+    /// The row indices in the table.
     pub rows: Vec<usize>,
-    /// One an input feature.
+    /// One column per input feature.
     pub inputs: Vec<Column>,
-    /// One a target.
+    /// One column per target.
     pub targets: Vec<Column>,
 }
 
-/// One feature over the batch.
+/// One feature across the batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Whether each row has the feature.
+    /// Whether the feature is present in each row.
     pub present: Vec<bool>,
-    /// The values of the rows that have it, in order.
+    /// The values of the rows in which it is present, in row order.
     pub values: Values,
 }
 
@@ -28,73 +28,73 @@ pub struct Column {
 pub enum Values {
     /// `[rows, width]`
     Vectors {
-        /// Values of a row.
+        /// Values per row.
         width: usize,
         /// All values.
         data: Vec<f32>,
     },
-    /// `[rows, steps, width]`, zeros after each row's length.
+    /// `[rows, steps, width]`, padded with zeros after each row's length.
     Frames {
-        /// The longest row.
+        /// Steps of the longest row.
         steps: usize,
-        /// Values of a step.
+        /// Values per step.
         width: usize,
-        /// Steps of each row.
+        /// Number of steps of each row.
         lengths: Vec<usize>,
         /// All values.
         data: Vec<f32>,
     },
-    /// `[rows, channels, height, width]`, standardised.
+    /// `[rows, channels, height, width]`, standardized.
     Images {
         /// Channels, height, width.
         dims: [usize; 3],
         /// All values.
         data: Vec<f32>,
     },
-    /// `[rows, steps]`, id 0 after each row's length.
+    /// `[rows, steps]`, padded with id 0 after each row's length.
     Tokens {
-        /// The longest row.
+        /// Steps of the longest row.
         steps: usize,
-        /// Tokens of each row.
+        /// Number of tokens of each row.
         lengths: Vec<usize>,
-        /// All ids.
+        /// All token ids.
         ids: Vec<u32>,
     },
-    /// `[rows, steps, width]`, zeros after each row's length: inputs that are encoded already.
+    /// `[rows, steps, width]`, padded with zeros after each row's length: features that an encoder has already computed.
     Encoded {
-        /// The longest row.
+        /// Steps of the longest row.
         steps: usize,
-        /// Values of a step.
+        /// Values per step.
         width: usize,
-        /// Steps of each row.
+        /// Number of steps of each row.
         lengths: Vec<usize>,
         /// All values.
         data: Vec<f32>,
     },
-    /// `[rows][inputs]`: numbers of the inputs' cells, 0 for an empty one.
+    /// `[rows][inputs]`: content ids of the inputs' cells, 0 for an empty cell.
     ContentIds(
-        /// One list a row.
+        /// One list per row.
         Vec<Vec<u64>>,
     ),
     /// `[rows]`
     Classes(
-        /// Class numbers.
+        /// Class indices.
         Vec<u32>,
     ),
 }
 
 impl Batch {
-    /// Rows in the batch.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the batch has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The samples of a dataset side by side.
+    /// Collates samples of a dataset into a batch.
     pub fn collate(dataset: &Dataset, samples: &[Sample]) -> Self {
         let column = |at: usize| {
             let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.payloads[at]).collect();
@@ -108,7 +108,7 @@ impl Batch {
 }
 
 impl Column {
-    /// One feature's payloads side by side.
+    /// Collates the payloads of one feature into a column.
     pub fn collate(preprocessor: &Preprocessor, payloads: &[&Payload]) -> Self {
         let present: Vec<bool> = payloads.iter().map(|payload| **payload != Payload::Missing).collect();
         let is_encoded = payloads.iter().any(|payload| matches!(payload, Payload::Encoded(_)));
@@ -137,12 +137,12 @@ impl Column {
         Self { present, values }
     }
 
-    /// Rows that have the feature.
+    /// Returns the number of rows in which the feature is present.
     pub fn n_present(&self) -> usize {
         self.present.iter().filter(|is| **is).count()
     }
 
-    /// The same rows, none of which has the feature.
+    /// Returns a column for the same rows in which the feature is absent from every row.
     pub fn absent(&self) -> Self {
         let values = match &self.values {
             Values::Vectors { width, .. } => Values::Vectors { width: *width, data: Vec::new() },
@@ -183,13 +183,13 @@ fn encoded(payloads: &[&Payload]) -> Values {
     Values::Encoded { steps, width, lengths, data }
 }
 
-/// The longest row's steps, the width, each row's steps, and all values with zeros after each row.
+/// Pads rows with zeros to the longest: returns its steps, the width, the steps of each row, and all values.
 fn padded(rows: &[&Frames]) -> (usize, usize, Vec<usize>, Vec<f32>) {
     let width = rows.first().map_or(1, |row| row.width);
     let lengths: Vec<usize> = rows.iter().map(|row| row.data.len() / width).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut data = vec![0.0; rows.len() * steps * width];
-    data.chunks_mut((steps * width).max(1)).zip(rows).for_each(|(place, row)| place[..row.data.len()].copy_from_slice(&row.data));
+    data.chunks_mut((steps * width).max(1)).zip(rows).for_each(|(slot, row)| slot[..row.data.len()].copy_from_slice(&row.data));
     (steps, width, lengths, data)
 }
 
@@ -199,7 +199,7 @@ fn tokens(payloads: &[&Payload]) -> Values {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut ids = vec![0; rows.len() * steps];
-    ids.chunks_mut(steps.max(1)).zip(&rows).for_each(|(place, row)| place[..row.len()].copy_from_slice(row));
+    ids.chunks_mut(steps.max(1)).zip(&rows).for_each(|(slot, row)| slot[..row.len()].copy_from_slice(row));
     Values::Tokens { steps, lengths, ids }
 }
 
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absent_rows_take_no_room_and_short_rows_are_padded() {
+    fn absent_rows_are_omitted_and_short_rows_are_padded() {
         let rows = [Payload::Tokens(vec![5, 6, 7]), Payload::Missing, Payload::Tokens(vec![8])];
         let values = tokens(&rows.iter().collect::<Vec<_>>());
         assert_eq!(values, Values::Tokens { steps: 3, lengths: vec![3, 1], ids: vec![5, 6, 7, 8, 0, 0] });

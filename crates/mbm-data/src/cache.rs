@@ -1,11 +1,13 @@
-//! Features that encoders computed, kept on disk under what they were computed from.
+//! On-disk cache of encoder features, keyed by what they were computed from.
 //!
-//! A folder for each encoder holds segments: files that are written aside and renamed when they are complete, never changed after, read
-//! through memory maps. Processes share a cache without locks: each adds segments of its own, and a killed one leaves only the rows that
-//! it had not written yet. The segments that were longest unused go first when the cache is full.
+//! Each encoder has a folder of segments: files that are written under a temporary name, renamed once they are complete, never
+//! modified afterwards, and read through memory maps. Processes share a cache without locks: each adds its own segments, and a
+//! killed process loses only the rows that it had not written yet. When the cache is full, the least recently used segments are
+//! removed first.
 //!
-//! A segment is `mbmfeat2`, the number of rows, for each row its key, the place of its first value, steps, width and a hash of all this
-//! and its values, and all values, in little-endian order. A row whose bytes are not those that were written is computed again.
+//! A segment holds, in little-endian order, the magic bytes `mbmfeat2`, the number of rows, an entry for each row, and then the
+//! values of all rows. An entry holds the row's key, the offset of its first value (in values), steps, width, and a hash of key,
+//! shape and values. A row whose hash does not match is recomputed.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -20,30 +22,30 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::Frames;
 
-/// What something was made from: a SHA-256.
+/// The SHA-256 of what something was computed from.
 pub type Key = [u8; 32];
 
-/// A folder of features, bounded in size.
+/// A folder of cached features with a size limit.
 #[derive(Debug, Clone)]
 pub struct FeatureCache {
-    /// The folder.
+    /// The cache folder.
     pub folder: PathBuf,
-    /// The most bytes that it holds.
+    /// Maximum total size in bytes.
     pub max_bytes: u64,
 }
 
-/// What a cache holds.
+/// The contents of a cache in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CacheInfo {
-    /// Bytes of all segments.
+    /// Total size of all segments in bytes.
     pub n_bytes: u64,
-    /// Rows.
+    /// Number of rows.
     pub n_rows: u64,
-    /// Encoders that they were computed by.
+    /// Number of encoders that computed them.
     pub n_encoders: usize,
 }
 
-/// The features of one encoder.
+/// The cached features of one encoder.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     cache: FeatureCache,
@@ -65,28 +67,29 @@ struct Place {
 }
 
 const MAGIC: &[u8; 8] = b"mbmfeat2";
-/// Bytes before the rows' places, and of each place.
+/// Size in bytes of the header that precedes the entries, and of each entry.
 const HEAD: usize = 16;
 const ENTRY: usize = 56;
-/// Bytes and time after which computed rows are written.
+/// Amount of pending data, in bytes, and time after which computed rows are written.
 const MAX_PENDING: usize = 64 << 20;
 const FLUSH_AFTER: Duration = Duration::from_secs(20);
-/// After this, a file that was being written belongs to no one.
+/// Age after which a temporary file is considered abandoned.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 const ENDING: &str = "features";
 
 impl FeatureCache {
-    /// `MBM_CACHE_DIR`, or `mbm` in the user's folder for caches; none where there is no such folder.
+    /// Returns `MBM_CACHE_DIR`, or else `mbm` in the user's cache folder (`XDG_CACHE_HOME` or `~/.cache`); `None` if no such
+    /// folder is known.
     pub fn default_folder() -> Option<PathBuf> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let users = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
         set("MBM_CACHE_DIR").or_else(|| users().map(|folder| folder.join("mbm")))
     }
 
-    /// What the cache holds; nothing where the folder is not there.
+    /// Returns what the cache holds; zeros if the folder does not exist.
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// Fails if a folder cannot be read.
     pub fn info(&self) -> io::Result<CacheInfo> {
         let mut info = CacheInfo::default();
         for folder in self.shelves()? {
@@ -100,10 +103,10 @@ impl FeatureCache {
         Ok(info)
     }
 
-    /// Removes every segment; processes that read one keep it until they end.
+    /// Removes every segment; processes that have mapped one can read it until they exit.
     ///
     /// # Errors
-    /// A file that cannot be removed.
+    /// Fails if a file cannot be removed.
     pub fn clear(&self) -> io::Result<()> {
         self.shelves()?.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -111,7 +114,7 @@ impl FeatureCache {
         })
     }
 
-    /// The features of an encoder. Segments that are damaged are passed over.
+    /// Opens the cached features of an encoder, skipping damaged segments.
     pub(crate) fn shelf(&self, encoder: &Key) -> Shelf {
         let folder = self.features().join(hexadecimal(&encoder[..16]));
         let (mut maps, mut places) = (Vec::new(), HashMap::new());
@@ -119,7 +122,7 @@ impl FeatureCache {
             let Ok((map, rows)) = map(&path) else { continue };
             places.extend(rows.into_iter().map(|(key, place)| (key, Place { segment: maps.len(), ..place })));
             maps.push(map);
-            // Used again: it goes later. A cache that can only be read stays as it is.
+            // Marks the segment as recently used. This fails without consequences if the cache is read-only.
             let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         }
         let (pending, n_pending_bytes, flushed) = (Vec::new(), 0, Instant::now());
@@ -139,7 +142,7 @@ impl FeatureCache {
         Ok(folders.into_iter().filter(|path| path.is_dir()).collect())
     }
 
-    /// Removes segments, those longest unused first, until the rest fits.
+    /// Removes the least recently used segments until the rest fits.
     fn shrink(&self) -> io::Result<()> {
         let each = self.shelves()?.iter().map(|folder| segments(folder)).collect::<io::Result<Vec<_>>>()?;
         let mut all: Vec<(PathBuf, u64, SystemTime)> = each.concat();
@@ -162,7 +165,7 @@ impl FeatureCache {
 }
 
 impl Shelf {
-    /// The features that were computed from something.
+    /// Returns the features for a key, if they are cached and intact.
     pub fn get(&self, key: &Key) -> Option<Frames> {
         let place = self.places.get(key)?;
         let n_values = place.steps * place.width;
@@ -174,14 +177,14 @@ impl Shelf {
         Some(Frames { width: place.width, data })
     }
 
-    /// Keeps features, in memory until enough of them are there or some time has passed.
+    /// Adds features, which stay in memory until enough are pending or some time has passed.
     pub fn put(&mut self, key: Key, features: Frames) -> io::Result<()> {
         self.n_pending_bytes += 4 * features.data.len() + ENTRY;
         self.pending.push((key, features));
         if self.n_pending_bytes > MAX_PENDING || self.flushed.elapsed() > FLUSH_AFTER { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what is pending; an error names the folder.
+    /// Writes pending features; an error names the folder.
     pub fn flush(&mut self) -> io::Result<()> {
         self.flushed = Instant::now();
         let rows = std::mem::take(&mut self.pending);
@@ -195,7 +198,7 @@ impl Shelf {
     fn add_segment(&self, rows: &[(Key, Frames)]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         remove_stale(&self.folder)?;
-        // As the user's mask says, like every file of ours; temporary files are private.
+        // Subject to the user's umask like every other file; temporary files would be private.
         let permissions = fs::Permissions::from_mode(0o666);
         let aside = tempfile::Builder::new().prefix(".writing-").permissions(permissions).tempfile_in(&self.folder)?;
         let name = write(aside.as_file(), rows)?;
@@ -205,7 +208,7 @@ impl Shelf {
     }
 }
 
-/// A whole segment; its name is a hash of the rows' keys.
+/// Writes a whole segment and returns its name, a hash of the rows' keys.
 fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut out = BufWriter::new(file);
@@ -230,7 +233,7 @@ fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
     Ok(hexadecimal(&hasher.finalize()[..16]))
 }
 
-/// Of a row: what it was computed from, its shape and its values.
+/// Returns the hash of a row: its key, shape and values.
 fn hash(key: &Key, steps: usize, width: usize, values: &[u8]) -> u64 {
     let mut hash = Xxh3Default::new();
     hash.update(key);
@@ -240,7 +243,7 @@ fn hash(key: &Key, steps: usize, width: usize, values: &[u8]) -> u64 {
     hash.digest()
 }
 
-/// Paths, sizes and when they were last used; nothing where the folder is not there.
+/// Lists the path, size and last use of each segment; empty if the folder does not exist.
 fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -249,7 +252,7 @@ fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry?.path();
-        // A segment may be removed by another process while this one looks.
+        // Another process may remove a segment while the folder is being listed.
         if let (true, Ok(metadata)) = (path.extension().is_some_and(|it| it == ENDING), fs::metadata(&path)) {
             found.push((path, metadata.len(), metadata.modified()?));
         }
@@ -258,17 +261,17 @@ fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
     Ok(found)
 }
 
-/// A segment in memory and the rows that lie wholly in it.
+/// Maps a segment into memory and parses its entries.
 fn map(path: &Path) -> io::Result<(Mmap, Vec<(Key, Place)>)> {
     let file = File::open(path)?;
-    // SAFETY: segments are renamed into place when they are complete and no process changes or truncates one after that; removing one
-    // leaves the mapped pages as they are.
+    // SAFETY: segments are renamed into place when complete, and no process modifies or truncates one afterwards; removing one
+    // leaves the mapped pages intact.
     let map = unsafe { Mmap::map(&file)? };
-    let rows = rows(&map).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a segment of features"))?;
+    let rows = rows(&map).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not a feature segment"))?;
     Ok((map, rows))
 }
 
-/// The places of a segment, each checked against what the segment holds.
+/// Parses the entries of a segment; `None` if any of them lies outside the segment.
 fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
     let n_rows = u64::from_le_bytes(bytes.strip_prefix(MAGIC)?.get(..8)?.try_into().ok()?);
     let values = usize::try_from(n_rows).ok()?.checked_mul(ENTRY)?.checked_add(HEAD)?;
@@ -288,21 +291,21 @@ fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
     entries.as_chunks::<ENTRY>().0.iter().map(row).collect()
 }
 
-/// Removes what a process that was killed had begun to write.
+/// Removes temporary files that killed processes have left behind.
 fn remove_stale(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let is_aside = entry.file_name().to_string_lossy().starts_with(".writing-");
         let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
         if is_aside && age.is_some_and(|age| age > STALE_AFTER) {
-            // Another process may have been quicker.
+            // Another process may have removed it first.
             let _ = fs::remove_file(entry.path());
         }
     }
     Ok(())
 }
 
-/// Two digits a byte.
+/// Formats bytes as lowercase hexadecimal.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_is_there_for_later_processes_and_only_under_its_encoder() {
+    fn flushed_features_are_visible_to_others_under_their_encoder() {
         let (_folder, cache) = cache(1 << 20);
         let mut shelf = cache.shelf(&[1; 32]);
         shelf.put([7; 32], features(0.5)).unwrap();
@@ -344,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn the_segments_longest_unused_go_first() {
+    fn least_recently_used_segments_are_removed_first() {
         let (_folder, cache) = cache(2 * (HEAD + ENTRY + 16) as u64);
         for (key, age) in [(1, 300), (2, 200), (3, 100)] {
             let mut shelf = cache.shelf(&[0; 32]);
@@ -359,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_segment_and_an_abandoned_file_are_passed_over() {
+    fn damaged_segments_and_abandoned_files_are_skipped() {
         let (_folder, cache) = cache(1 << 20);
         let mut shelf = cache.shelf(&[0; 32]);
         shelf.put([1; 32], features(1.0)).unwrap();
@@ -377,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_whose_bytes_have_changed_is_passed_over_and_the_others_are_found() {
+    fn corrupted_rows_are_skipped_and_intact_rows_are_found() {
         let (_folder, cache) = cache(1 << 20);
         let mut shelf = cache.shelf(&[0; 32]);
         shelf.put([1; 32], features(1.0)).unwrap();
@@ -404,7 +407,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn changed_segments_never_panic(at in 0usize..176, byte in 0u8..=255, length in 0usize..200) {
+        fn corrupted_segments_never_panic(at in 0usize..176, byte in 0u8..=255, length in 0usize..200) {
             let file = tempfile::NamedTempFile::new().unwrap();
             write(file.as_file(), &[([1; 32], features(1.0)), ([2; 32], features(2.0))]).unwrap();
             let mut bytes = fs::read(file.path()).unwrap();

@@ -1,11 +1,11 @@
-//! Runs code of others on foreign bytes: what panics in it is an error of the bytes, and ends no run.
+//! Runs third-party decoders on untrusted bytes: a panic becomes an error of the input and does not end the run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What is said of bytes on which a decoder panicked; its own words would name its parts.
-pub(crate) const GAVE_UP: &str = "damaged: its decoder gave up";
+/// The message for bytes on which a decoder panicked; the panic message itself would name the decoder's internals.
+pub(crate) const GAVE_UP: &str = "damaged: the decoder failed";
 
-/// What `work` gives, unless it panics. Nothing that it had begun to change may be used after that.
+/// Returns the result of `work`, or `None` if it panics. State that `work` was modifying must not be used after a panic.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
 }
@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_nothing_and_what_comes_back_is_given() {
+    fn results_are_returned_and_panics_become_none() {
         assert_eq!((guarded(|| 7), guarded(|| panic!("in a decoder"))), (Some(7), None::<()>));
     }
 }

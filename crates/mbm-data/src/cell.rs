@@ -1,49 +1,49 @@
-//! What one place of a table holds, and its bytes in the row store.
+//! Table cells and their binary form in the row store.
 
 use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// A cell as the source gave it, not yet read as any feature.
+/// A cell as the source provides it, not yet interpreted as any feature.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cell {
-    /// Nothing: an empty field, `null`, or a column that the table lacks.
+    /// No value: an empty field, `null`, or a column that the table lacks.
     Empty,
     /// Text: a word, a sentence, a path, or a number still in digits.
     Text(String),
     /// A number.
     Number(f64),
-    /// True or false.
+    /// A boolean.
     Bool(bool),
-    /// A media file's content.
+    /// The content of a media file.
     Bytes(Vec<u8>),
     /// A list of numbers.
     Numbers(Vec<f64>),
-    /// A list of lists of numbers (several series), or of anything else, as JSON.
+    /// Any other list or object as JSON, such as a list of lists of numbers (several series).
     Json(String),
-    /// A list of words.
+    /// A list of strings.
     Words(Vec<String>),
-    /// A field that should be text and is not UTF-8.
+    /// A field that should be text but is not valid UTF-8.
     NotUtf8(Vec<u8>),
 }
 
 impl Cell {
-    /// A text field; blank is empty.
+    /// Creates a cell from a text field; blank text is an empty cell.
     pub fn text(value: &str) -> Self {
         if value.trim().is_empty() { Cell::Empty } else { Cell::Text(value.to_owned()) }
     }
 
-    /// As [`Cell::text`], without another copy of the text.
+    /// Like [`Cell::text`], without copying the text.
     pub(crate) fn of_text(value: String) -> Self {
         if value.trim().is_empty() { Cell::Empty } else { Cell::Text(value) }
     }
 
-    /// A text field of unknown encoding.
+    /// Creates a cell from a text field of unknown encoding.
     pub fn field(bytes: &[u8]) -> Self {
         std::str::from_utf8(bytes).map_or_else(|_| Cell::NotUtf8(bytes.to_vec()), Cell::text)
     }
 
-    /// A JSON value.
+    /// Creates a cell from a JSON value.
     pub fn json(value: serde_json::Value) -> Self {
         use serde_json::Value;
         match value {
@@ -64,7 +64,7 @@ impl Cell {
         words.map_or_else(|| Cell::Json(serde_json::Value::Array(items).to_string()), Cell::Words)
     }
 
-    /// The cell as a person would write it in a CSV.
+    /// Returns the cell as it would be written in a CSV file.
     pub fn to_text(&self) -> String {
         match self {
             Cell::Empty => String::new(),
@@ -77,7 +77,7 @@ impl Cell {
         }
     }
 
-    /// Bytes of the content.
+    /// Returns the size of the content in bytes.
     pub(crate) fn n_bytes(&self) -> usize {
         match self {
             Cell::Empty => 0,
@@ -90,7 +90,8 @@ impl Cell {
         }
     }
 
-    /// A number that equal cells share and others do not: the first eight bytes of the content's SHA-256; 0 for an empty cell.
+    /// Returns a number that equal cells share and other cells do not: the first eight bytes of the content's SHA-256; 0 for an
+    /// empty cell.
     pub fn item(&self) -> u64 {
         if *self == Cell::Empty {
             return 0;
@@ -100,7 +101,7 @@ impl Cell {
         Sha256::digest(&bytes).iter().take(8).fold(0, |item, byte| item << 8 | u64::from(*byte)).max(1)
     }
 
-    /// Appends a tag, the length in four bytes, and the content; see [`crate::Table`] for the limit that the length sets.
+    /// Appends a tag, the length in four bytes, and the content; see [`crate::Table`] for the limit that the length imposes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.push(self.tag());
         let start = out.len();
@@ -135,7 +136,7 @@ impl Cell {
         }
     }
 
-    /// Reads what [`Cell::write`] wrote, and the rest behind it.
+    /// Reads a cell written by [`Cell::write`] and returns it with the remaining bytes.
     pub(crate) fn read(bytes: &[u8]) -> (Self, &[u8]) {
         let (tag, rest) = (bytes[0], &bytes[1..]);
         let n_bytes = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
@@ -157,12 +158,12 @@ impl Cell {
     }
 }
 
-/// Numbers with spaces between them.
+/// Joins numbers with spaces.
 fn joined(values: &[f64]) -> String {
     let mut text = String::new();
     for (at, value) in values.iter().enumerate() {
         let space = if at == 0 { "" } else { " " };
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{space}{value}");
     }
     text
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_cell_survives_the_row_store() {
+    fn every_kind_of_cell_round_trips_through_the_row_store() {
         let cells = [
             Cell::Empty,
             Cell::Text("Größe 漢字".into()),
@@ -197,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_json_is_the_number_that_it_is_in_a_csv() {
-        // A reader that rounds twice makes it one unit in the last place smaller.
+    fn json_numbers_equal_the_same_numbers_in_csv() {
+        // A parser that rounds twice is off by one unit in the last place.
         for text in ["0.9333333333333333", "0.11764705882352941", "1.7976931348623157e308", "5e-324"] {
             let json = Cell::json(serde_json::from_str(text).unwrap());
             assert_eq!(json, Cell::Number(text.parse().unwrap()), "{text}");

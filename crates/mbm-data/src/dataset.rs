@@ -1,4 +1,4 @@
-//! A table read as features: payloads row by row, computed once and kept in a temporary file.
+//! Datasets: a table read as features. Payloads are computed once per row and stored in a temporary file.
 
 use std::collections::HashMap;
 
@@ -15,21 +15,21 @@ use crate::{
     Preprocessor, Table, Unreadable,
 };
 
-/// A fitted feature and the column that it reads. Saved in the bundle.
+/// A fitted feature and the column that it reads; saved in the bundle.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Field {
     /// The feature's name.
     pub name: String,
     /// The column.
     pub column: String,
-    /// The fitted reader.
+    /// The fitted preprocessor.
     pub preprocessor: Preprocessor,
-    /// What becomes of rows without a readable cell.
+    /// How rows without a readable cell are handled.
     pub missing_value_strategy: MissingValueStrategy,
 }
 
 impl Field {
-    /// What becomes of a row for a fault of this feature.
+    /// Returns what a fault of this feature means for its row.
     pub fn consequence(&self, fault: &Fault, unreadable: Unreadable) -> Consequence {
         if fault.cause.is_unreadable() && unreadable == Unreadable::Error {
             return Consequence::Strict;
@@ -44,10 +44,10 @@ impl Field {
         }
     }
 
-    /// Whether the row takes part in spite of a fault.
+    /// Returns whether the row takes part despite a fault.
     ///
     /// # Errors
-    /// The cell's place and what is wrong with it, if the fault is not accepted.
+    /// Fails with the location of the cell and what is wrong with it, if the fault is not accepted.
     pub fn accept(&self, fault: &Fault, unreadable: Unreadable, row_idx: usize) -> Result<bool, DataError> {
         let refused = |rule| DataError::BadCell { row: row_idx + 1, column: self.column.clone(), fault: fault.to_string(), rule };
         match self.consequence(fault, unreadable) {
@@ -65,24 +65,24 @@ pub struct Unfitted {
     pub name: String,
     /// The column.
     pub column: String,
-    /// Sees the training cells.
+    /// Fitted on the training cells.
     pub fitter: Box<dyn Fitter>,
-    /// What becomes of rows without a readable cell.
+    /// How rows without a readable cell are handled.
     pub missing_value_strategy: MissingValueStrategy,
-    /// The text input that has the same vocabulary.
+    /// The text input that shares its vocabulary.
     pub shares_with: Option<String>,
 }
 
 /// One row as payloads.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// The row in the table.
+    /// The row index in the table.
     pub row_idx: usize,
-    /// One a feature, inputs first, then targets.
+    /// One payload per feature: inputs first, then targets.
     pub payloads: Vec<Payload>,
 }
 
-/// A row as payloads, and for each feature why it has none, or not a whole one.
+/// A row as payloads, and for each feature why its payload is missing or shortened, if it is.
 pub type SampleWithFaults = (Sample, Vec<Option<Fault>>);
 
 /// A table with its features.
@@ -92,76 +92,77 @@ pub struct Dataset {
     pub table: Table,
     /// Inputs first, then targets.
     pub fields: Vec<Field>,
-    /// How many of the fields are inputs.
+    /// Number of fields that are inputs.
     pub n_inputs: usize,
-    /// What becomes of rows with cells that cannot be read.
+    /// How rows with unreadable cells are handled.
     pub unreadable: Unreadable,
     columns: Vec<Option<usize>>,
-    /// Whether each field is not to be read.
+    /// Whether each field is masked.
     hidden: Vec<bool>,
-    kept: Option<SampleStore>,
+    stored: Option<SampleStore>,
     /// Steps of the longest feature of each prepared row.
     lengths: Vec<u32>,
 }
 
-/// What preparing found.
+/// The result of [`Dataset::prepare`].
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// The rows that take part, in the order given.
+    /// The rows that take part, in the given order.
     pub rows: Vec<usize>,
-    /// Cells without payload, and texts that were shortened.
+    /// Cells without a payload, and texts that were shortened.
     pub faults: FaultReport,
-    /// Cells that were encoded ahead of training, and how many of them were found in the cache.
+    /// Number of cells that were encoded ahead of training, including those found in the cache.
     pub n_encoded: usize,
-    /// Those found in the cache.
+    /// Number of those cells that were found in the cache.
     pub n_cached: usize,
-    /// Why features are not kept for later runs, if they are not.
+    /// Why features were not cached for later runs, if they were not.
     pub cache_fault: Option<String>,
-    /// The files that cells named.
+    /// The files that cells refer to.
     pub media: MediaFiles,
 }
 
-/// An encoder that training does not change: its features are computed once.
+/// A frozen encoder: training does not change it, so its features are computed once.
 pub trait Featurize: Sync {
-    /// What the features depend on beside the cell's bytes.
+    /// Returns a key for what the features depend on in addition to the cell's bytes.
     fn key(&self) -> Key;
 
-    /// The features of cells that have a payload.
+    /// Computes the features of payloads, none of which is missing.
     fn features(&self, payloads: &[&Payload]) -> Vec<Frames>;
 }
 
 /// An input that is encoded ahead of training.
 pub struct Precomputed<'a> {
-    /// The input's position.
+    /// The index of the input.
     input: usize,
     encoder: &'a dyn Featurize,
     shelf: Option<Shelf>,
 }
 
-/// Rows that are read at once by all threads; fewer where they are encoded or wide, since payloads of a chunk are in memory together.
+/// Number of rows that all threads read together; fewer if rows are encoded or wide, since all payloads of a chunk are in memory
+/// at the same time.
 const CHUNK: usize = 512;
 const ENCODED_CHUNK: usize = 64;
 const CHUNK_CELLS: usize = 1 << 19;
 
 impl<'a> Precomputed<'a> {
-    /// Encodes input number `input`; features come from the cache where it has them, and go into it where not.
+    /// Encodes input number `input`; features are taken from the cache if it has them, and added to it otherwise.
     pub fn new(input: usize, encoder: &'a dyn Featurize, cache: Option<&FeatureCache>) -> Self {
         Self { input, encoder, shelf: cache.map(|cache| cache.shelf(&encoder.key())) }
     }
 
-    /// Writes what the cache has not got yet.
+    /// Writes pending features to the cache.
     ///
     /// # Errors
-    /// A folder that cannot be written to.
+    /// Fails if the folder cannot be written to.
     pub fn flush(&mut self) -> std::io::Result<()> {
         self.shelf.as_mut().map_or(Ok(()), Shelf::flush)
     }
 }
 
-/// Fits features on training rows, all in one pass over the table.
+/// Fits all features on the training rows in a single pass over the table.
 ///
 /// # Errors
-/// A column that is not there, a feature whose training cells cannot be used.
+/// Fails if a column does not exist or the training cells of a feature cannot be used.
 pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec<Field>, DataError> {
     let column = |feature: &Unfitted| match feature.fitter.has_column() {
         true => table.require(&feature.column).map(Some),
@@ -176,8 +177,8 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
         let row = table.row(*row_idx)?;
         for ((feature, at), shared) in features.iter_mut().zip(&columns).zip(&shared) {
             at.iter().for_each(|at| feature.fitter.observe(&row[*at], &table.folder));
-            let beside = shared.and_then(|shared| columns[shared]);
-            beside.iter().for_each(|at| feature.fitter.observe_beside(&row[*at], &table.folder));
+            let shared_column = shared.and_then(|shared| columns[shared]);
+            shared_column.iter().for_each(|at| feature.fitter.observe_beside(&row[*at], &table.folder));
         }
     }
     let fitted = |feature: Unfitted| {
@@ -192,7 +193,7 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
     Ok(fields)
 }
 
-/// Gives a text input the tokens of a text that is to be written.
+/// Gives a text input the tokenizer of a text target.
 fn share_vocabulary(fields: &mut [Field], target: usize, input: usize) {
     let Preprocessor::TargetText(text) = &fields[target].preprocessor else { return };
     let tokenizer = text.tokenizer.clone();
@@ -202,27 +203,28 @@ fn share_vocabulary(fields: &mut [Field], target: usize, input: usize) {
 }
 
 impl Dataset {
-    /// A table seen through fitted features; a column that the table lacks is a feature absent in every row.
+    /// Creates a dataset from a table and fitted features; a feature whose column the table lacks is absent from every row.
     pub fn new(table: Table, inputs: Vec<Field>, targets: Vec<Field>) -> Self {
         let n_inputs = inputs.len();
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
         let (unreadable, hidden) = (Unreadable::Missing, vec![false; fields.len()]);
-        Self { table, fields, n_inputs, unreadable, columns, hidden, kept: None, lengths: Vec::new() }
+        Self { table, fields, n_inputs, unreadable, columns, hidden, stored: None, lengths: Vec::new() }
     }
 
-    /// Makes an input absent in every row, whatever the table has, and nobody's fault.
+    /// Masks an input: it is absent from every row, whatever the table holds, and this is not reported as a fault.
     pub fn mask_input(&mut self, input: usize) {
         self.columns[input] = None;
         self.hidden[input] = true;
     }
 
-    /// Reads rows once: counts their faults, applies each feature's strategy, and keeps payloads up to `max_bytes` on disk so
-    /// that [`Dataset::sample`] need not read the media again. Inputs in `ahead` are encoded, and then kept whatever their size.
-    /// `observe` hears how many rows are done.
+    /// Reads rows once: counts their faults, applies each feature's missing value strategy, and stores up to `max_bytes` of
+    /// payloads on disk so that [`Dataset::sample`] need not read the media again. Inputs in `ahead` are encoded, and then stored
+    /// whatever their size. `observe` is called with the number of rows done.
     ///
     /// # Errors
-    /// A bad cell of a feature with `missing_value_strategy: error`, or any where all have to be readable; a temporary file that fails.
+    /// Fails on a bad cell of a feature with `missing_value_strategy: error`, on any unreadable cell if all cells must be
+    /// readable, or if the temporary file cannot be used.
     pub fn prepare(
         &mut self,
         rows: &[usize],
@@ -231,7 +233,7 @@ impl Dataset {
         observe: &mut dyn FnMut(usize),
     ) -> Result<Prepared, DataError> {
         let at_temporary = || DataError::io(std::env::temp_dir());
-        let mut kept = SampleStore::new(self.table.n_rows()).map_err(at_temporary())?;
+        let mut stored = SampleStore::new(self.table.n_rows()).map_err(at_temporary())?;
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
         let mut n_done = 0;
@@ -243,8 +245,8 @@ impl Dataset {
                 }
                 let steps = sample.payloads.iter().map(Payload::n_steps).max();
                 self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
-                if kept.n_bytes() < max_bytes || !ahead.is_empty() {
-                    kept.push(&sample).map_err(at_temporary())?;
+                if stored.n_bytes() < max_bytes || !ahead.is_empty() {
+                    stored.push(&sample).map_err(at_temporary())?;
                 }
             }
             n_done += chunk.len();
@@ -253,16 +255,16 @@ impl Dataset {
         for ahead in ahead {
             ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
         }
-        kept.finish().map_err(at_temporary())?;
-        self.kept = Some(kept);
+        stored.finish().map_err(at_temporary())?;
+        self.stored = Some(stored);
         Ok(prepared)
     }
 
-    /// Reads rows with the inputs in `ahead` encoded, all at once; each row's sample, and for each field why it has no payload. What was
-    /// encoded and what was found is counted in `prepared`.
+    /// Reads rows in parallel, with the inputs in `ahead` encoded. Returns each row's sample, and for each field why it has no
+    /// payload. `prepared` counts how many cells were encoded and how many were found in the cache.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn read_ahead(
         &self,
         rows: &[usize],
@@ -274,21 +276,22 @@ impl Dataset {
         Ok(encode(read, ahead, prepared))
     }
 
-    /// Steps of the longest feature of a row, for batches of rows alike in length; 0 where it was not prepared.
+    /// Returns the number of steps of the longest feature of a row, for batches of rows of similar length; 0 if the row was not
+    /// prepared.
     pub fn length(&self, row_idx: usize) -> u32 {
         self.lengths.get(row_idx).copied().unwrap_or(0)
     }
 
-    /// Numbers of a row's cells, one an input: equal cells have equal numbers, an empty one 0.
+    /// Returns content ids of a row's cells, one per input: equal cells have equal ids, an empty cell has 0.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn items(&self, row_idx: usize) -> Result<Vec<u64>, DataError> {
         let row = self.table.row(row_idx)?;
         Ok(self.columns[..self.n_inputs].iter().map(|at| at.map_or(0, |at| row[at].item())).collect())
     }
 
-    /// Counts a row's faults; whether it takes part.
+    /// Counts a row's faults and returns whether the row takes part.
     fn takes_part(&self, row_idx: usize, faults: &[Option<Fault>], report: &mut FaultReport) -> Result<bool, DataError> {
         let mut stays = true;
         for (field, fault) in self.fields.iter().zip(faults) {
@@ -299,31 +302,31 @@ impl Dataset {
         Ok(stays)
     }
 
-    /// The payloads of a row: from the temporary file if it was prepared, else read anew.
+    /// Returns the payloads of a row: from the temporary file if the row was prepared, otherwise from the table.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn sample(&self, row_idx: usize) -> Result<Sample, DataError> {
-        match self.kept(row_idx)? {
+        match self.stored(row_idx)? {
             Some(sample) => Ok(sample),
             None => Ok(self.read(row_idx)?.0),
         }
     }
 
-    /// The payloads of a row, and for each field why it has none.
+    /// Returns the payloads of a row, and for each field why it has none.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn sample_with_faults(&self, row_idx: usize) -> Result<(Sample, Vec<Option<Fault>>), DataError> {
-        match self.kept(row_idx)? {
+        match self.stored(row_idx)? {
             Some(sample) if self.is_whole(&sample) => Ok((sample, vec![None; self.fields.len()])),
-            // Why something is missing or short is not kept: reading the row again tells.
+            // The reasons are not stored; reading the row again determines them.
             Some(sample) => Ok((sample, self.read(row_idx)?.1)),
             None => self.read(row_idx),
         }
     }
 
-    /// Whether nothing is missing, and no text fills all its places.
+    /// Returns whether no payload is missing and no text has the maximum length, so that none can be shortened.
     fn is_whole(&self, sample: &Sample) -> bool {
         let is_whole = |(field, payload): (&Field, &Payload)| match (payload, &field.preprocessor) {
             (Payload::Tokens(ids), Preprocessor::Text(text)) => ids.len() < text.max_steps,
@@ -333,21 +336,21 @@ impl Dataset {
         self.fields.iter().zip(&sample.payloads).all(is_whole)
     }
 
-    fn kept(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
-        let Some(kept) = &self.kept else { return Ok(None) };
-        kept.read(row_idx, self.fields.len()).map_err(DataError::io(std::env::temp_dir()))
+    fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        stored.read(row_idx, self.fields.len()).map_err(DataError::io(std::env::temp_dir()))
     }
 
     /// Reads a row from the table: its payloads, and for each field why it has none.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn read(&self, row_idx: usize) -> Result<(Sample, Vec<Option<Fault>>), DataError> {
         let read = self.read_known(row_idx, &[])?;
         Ok((read.sample, read.faults))
     }
 
-    /// Reads a row; an input whose features the cache has is not decoded.
+    /// Reads a row; an input whose features are cached is not decoded.
     fn read_known(&self, row_idx: usize, ahead: &[Precomputed]) -> Result<ReadRow, DataError> {
         let row = self.table.row(row_idx)?;
         let mut read = ReadRow {
@@ -358,7 +361,7 @@ impl Dataset {
         };
         for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
             let cell = column.map(|at| &row[at]);
-            // A file is read once: what is hashed is what is decoded.
+            // Each file is read once, so that the hash is that of the decoded content.
             let file = cell.filter(|_| is_media(field)).and_then(|cell| self.file(field, cell));
             if is_media(field) {
                 let hash = |file: &Result<Cell, Fault>| match file {
@@ -390,10 +393,10 @@ impl Dataset {
         Ok(read)
     }
 
-    /// Reads the files that the cells of rows name, and decodes none.
+    /// Reads the files that the cells of rows refer to, without decoding them.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn media_files(&self, rows: &[usize]) -> Result<MediaFiles, DataError> {
         let of_row = |row_idx: &usize| {
             let row = self.table.row(*row_idx)?;
@@ -410,7 +413,7 @@ impl Dataset {
         Ok(files)
     }
 
-    /// The content of the file that a cell names; none where it holds its content itself, or nothing.
+    /// Returns the content of the file that a cell refers to; `None` if the cell is empty or holds the content itself.
     fn file(&self, field: &Field, cell: &Cell) -> Option<Result<Cell, Fault>> {
         match cell {
             Cell::Empty | Cell::Bytes(_) => None,
@@ -418,7 +421,7 @@ impl Dataset {
         }
     }
 
-    /// What the features of a cell are found by: the hash of its content.
+    /// Returns the cache key of a cell's features: the hash of its content.
     fn key(&self, field: &Field, cell: &Cell) -> Option<Key> {
         match cell {
             Cell::Bytes(content) => Some(Sha256::digest(content).into()),
@@ -426,12 +429,12 @@ impl Dataset {
         }
     }
 
-    /// The columns of features that are read from files; none where the table lacks one.
+    /// Returns the columns of features that are read from files; `None` for a column that the table lacks.
     pub(crate) fn media_columns(&self) -> Vec<Option<usize>> {
         self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field)).map(|(_, at)| *at).collect()
     }
 
-    /// What a row's cell of the media feature number `feature` names, with its row.
+    /// Returns the row and the file name in its cell of media feature number `feature`, such as `row 17: photos/3.png`.
     pub(crate) fn media_cell(&self, row_idx: usize, feature: usize) -> Result<String, DataError> {
         let column = self.media_columns().get(feature).copied().flatten();
         let name = match column {
@@ -450,22 +453,22 @@ impl Dataset {
     }
 }
 
-/// A row on its way into the temporary file.
+/// A row that has been read but not stored.
 struct ReadRow {
     sample: Sample,
     faults: Vec<Option<Fault>>,
-    /// For each input that is encoded ahead, the hash of its cell's bytes.
+    /// For each input that is encoded ahead of training, the hash of its cell's content.
     keys: Vec<Option<Key>>,
-    /// For each feature that is read from files, the file.
+    /// For each feature that is read from files, the hash of the file.
     files: Vec<FileHash>,
 }
 
-/// Whether cells of a feature name files.
+/// Returns whether cells of a feature refer to files.
 fn is_media(field: &Field) -> bool {
     matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
 }
 
-/// Puts features in place of the payloads of inputs that are encoded ahead, and into the cache those that it lacks.
+/// Replaces the payloads of inputs that are encoded ahead by features, and adds features that the cache lacks to it.
 fn encode(mut read: Vec<ReadRow>, ahead: &mut [Precomputed], prepared: &mut Prepared) -> Vec<SampleWithFaults> {
     for (which, Precomputed { input, encoder, shelf }) in ahead.iter_mut().enumerate() {
         let payloads = || read.iter().map(|row| &row.sample.payloads[*input]);
@@ -476,26 +479,26 @@ fn encode(mut read: Vec<ReadRow>, ahead: &mut [Precomputed], prepared: &mut Prep
         if new.is_empty() {
             continue;
         }
-        // Of cells with the same content, such as an image with several captions, one is encoded.
+        // Cells with the same content, such as an image with several captions, are encoded once.
         let mut first: HashMap<Key, usize> = HashMap::new();
         let mut distinct: Vec<usize> = Vec::new();
-        let mut place = |(at, row): (usize, &&mut ReadRow)| {
-            let place = row.keys[which].map_or(distinct.len(), |key| *first.entry(key).or_insert(distinct.len()));
-            if place == distinct.len() {
+        let mut slot = |(at, row): (usize, &&mut ReadRow)| {
+            let slot = row.keys[which].map_or(distinct.len(), |key| *first.entry(key).or_insert(distinct.len()));
+            if slot == distinct.len() {
                 distinct.push(at);
             }
-            place
+            slot
         };
-        let places: Vec<usize> = new.iter().enumerate().map(&mut place).collect();
+        let slots: Vec<usize> = new.iter().enumerate().map(&mut slot).collect();
         let features = encoder.features(&distinct.iter().map(|at| &new[*at].sample.payloads[*input]).collect::<Vec<_>>());
         for (at, features) in distinct.iter().zip(&features) {
             if let (Some(shelf), Some(key), None) = (shelf.as_mut(), new[*at].keys[which], &prepared.cache_fault) {
-                // A cache that cannot be written ends no run.
+                // A cache that cannot be written to does not end the run.
                 shelf.put(key, features.clone()).unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
             }
         }
-        for (row, place) in new.iter_mut().zip(places) {
-            row.sample.payloads[*input] = Payload::Encoded(features[place].clone());
+        for (row, slot) in new.iter_mut().zip(slots) {
+            row.sample.payloads[*input] = Payload::Encoded(features[slot].clone());
         }
     }
     read.into_iter().map(|row| (row.sample, row.faults)).collect()
@@ -526,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_cell_is_absent_dropped_or_an_error_as_the_feature_says() {
+    fn bad_cells_follow_the_missing_value_strategy() {
         let mut absent = dataset(MissingValueStrategy::Absent);
         let prepared = absent.prepare(&[0, 1, 2, 3], 1 << 20, &mut [], &mut |_| ()).unwrap();
         assert_eq!(prepared.rows, [0, 1, 2, 3]);
@@ -538,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_shortened_is_counted_and_stays() {
+    fn shortened_texts_are_counted_and_kept() {
         let rows = ["a b c d", "a b"].map(|text| vec![Cell::text(text)]).to_vec();
         let table = Table::from_rows(vec!["a".into()], rows, ".".into()).unwrap();
         let unfitted = Unfitted {
@@ -558,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn sixty_thousand_columns_are_read_fitted_and_prepared_in_seconds() {
+    fn sixty_thousand_columns_are_prepared_in_seconds() {
         let n_columns = 60_000;
         let names: Vec<String> = (0..n_columns).map(|at| format!("a column with a long name {at}")).collect();
         let row = |row_idx: usize| (0..n_columns).map(|at| Cell::Number((at * row_idx) as f64)).collect();
@@ -577,19 +580,19 @@ mod tests {
         (0..n_columns).step_by(2).for_each(|input| dataset.mask_input(input));
         let prepared = dataset.prepare(&[0, 1, 2], 1 << 30, &mut [], &mut |_| ()).unwrap();
         assert!(prepared.rows == [0, 1, 2] && prepared.faults.0.is_empty());
-        // What is in proportion takes two seconds, a search by name for each column and each hidden cell minutes.
+        // Linear time takes two seconds; a search by name for each column and each masked cell would take minutes.
         assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
     }
 
     #[test]
-    fn a_cached_sample_equals_one_read_anew() {
+    fn stored_samples_equal_freshly_read_ones() {
         let mut cached = dataset(MissingValueStrategy::Absent);
         let fresh: Vec<Sample> = (0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect();
         cached.prepare(&[3, 1, 0, 2], 1 << 20, &mut [], &mut |_| ()).unwrap();
         assert_eq!((0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect::<Vec<_>>(), fresh);
     }
 
-    /// Counts what it encodes; features are the number itself and its half.
+    /// Counts the cells that it encodes; features are the number itself and its half.
     #[derive(Default)]
     struct Halves(std::sync::atomic::AtomicUsize);
 
@@ -609,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_encoded_once_and_a_second_run_finds_them() {
+    fn second_run_finds_encoded_inputs_in_the_cache() {
         let folder = tempfile::tempdir().unwrap();
         let cache = FeatureCache { folder: folder.path().to_owned(), max_bytes: 1 << 20 };
         let encoder = Halves::default();
@@ -644,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_cannot_be_written_ends_no_run() {
+    fn unwritable_cache_does_not_end_the_run() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let cache = FeatureCache { folder: file.path().to_owned(), max_bytes: 1 << 20 };
         let encoder = Halves::default();

@@ -1,19 +1,19 @@
-//! What can stop a dataset from being read at all. A single bad cell does not: that is a [`crate::Fault`].
+//! Errors that prevent a dataset from being read at all. A single bad cell does not: see [`crate::Fault`].
 
 use std::path::PathBuf;
 
-/// An error of reading, splitting or fitting a dataset, with its place.
+/// An error of reading, splitting or fitting a dataset, with its location.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The file system said no.
+    /// A file system error.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A file that is not what was written.
+    /// A file whose content differs from what was written.
     #[error("{}: {message}", path.display())]
     Damaged {
         /// The file.
@@ -21,45 +21,46 @@ pub enum DataError {
         /// What is wrong, and what to do.
         message: String,
     },
-    /// A folder that another process writes to.
-    #[error("{}: another process is writing here; wait until it has ended, or name another place", path.display())]
+    /// A folder that another process is writing to.
+    #[error("{}: another process is writing here; wait until it has finished, or choose another folder", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// A file that is not of the form its name says.
+    /// A file that does not have the format that its name declares.
     #[error("{}{}: {message}", path.display(), row.map(|row| format!(", row {row}")).unwrap_or_default())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// The row or line, from 1.
+        /// The row or line, starting at 1.
         row: Option<usize>,
         /// What was found and what was expected.
         message: String,
     },
-    /// A file whose kind is not known.
-    #[error("{}: not a dataset that mbm reads; it reads .csv, .tsv, .jsonl, .parquet, a folder of one folder a class, MNIST idx files and COCO annotation .json", .0.display())]
+    /// A file in an unsupported format.
+    #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, a folder with one subfolder per class, MNIST idx files and COCO annotation .json", .0.display())]
     UnknownKind(PathBuf),
     /// A column that the config names and the table lacks.
-    #[error("the dataset has no column '{column}'{}; it has: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), listed(columns))]
+    #[error("the dataset has no column '{column}'{}; available columns: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), listed(columns))]
     NoColumn {
-        /// The name asked for.
+        /// The requested name.
         column: String,
-        /// A near name, if there is one.
+        /// A similar name, if there is one.
         meant: Option<String>,
-        /// The names there are.
+        /// The available names.
         columns: Vec<String>,
     },
-    /// A cell that its feature's `missing_value_strategy: error` does not accept, or that cannot be read where all have to be.
+    /// A cell that `missing_value_strategy: error` of its feature rejects, or one that is unreadable where all cells must be
+    /// readable.
     #[error("row {row}, column '{column}': {fault} ({rule})")]
     BadCell {
-        /// The row, from 1, the header not counted.
+        /// The row, starting at 1, not counting the header.
         row: usize,
         /// The column.
         column: String,
         /// What is wrong.
         fault: String,
-        /// What does not accept it.
+        /// The setting that rejects it.
         rule: &'static str,
     },
     /// A feature that cannot be fitted on the training rows.
@@ -67,10 +68,10 @@ pub enum DataError {
     Fit {
         /// The feature's name.
         feature: String,
-        /// Why not.
+        /// The reason.
         message: String,
     },
-    /// A split that leaves something empty or cannot be made.
+    /// A split that cannot be made or leaves no rows for training.
     #[error("preprocessing.split: {0}")]
     Split(String),
 }
@@ -90,9 +91,9 @@ impl DataError {
     }
 }
 
-/// Names for a message, not all of a wide table's.
+/// Lists names for a message, truncated for wide tables.
 fn listed(names: &[String]) -> String {
     const N_SHOWN: usize = 50;
     let shown = names[..names.len().min(N_SHOWN)].join(", ");
-    if names.len() > N_SHOWN { format!("{shown}, ... ({} in all)", names.len()) } else { shown }
+    if names.len() > N_SHOWN { format!("{shown}, ... ({} in total)", names.len()) } else { shown }
 }

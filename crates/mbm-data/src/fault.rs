@@ -1,36 +1,36 @@
-//! Why a cell has no payload, or not a whole one, and the count of such cells.
+//! Faults: why cells have no payload or a shortened one, and how many such cells there are.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
-/// The reason, without the details of one cell.
+/// The cause of a fault, without the details of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Nothing in the cell.
+    /// The cell is empty.
     Empty,
     /// The table has no such column.
     NoColumn,
-    /// A path to no file.
+    /// A path to a file that does not exist.
     FileNotFound,
-    /// A file or bytes that do not decode: truncated, damaged, or of another format.
+    /// A file or bytes that cannot be decoded: truncated, damaged, or in another format.
     Unreadable,
-    /// More pixels, samples or bytes than the limit, or a number beyond what a model can take.
+    /// More pixels, samples or bytes than the limit, or a number beyond the range of a model.
     TooLarge,
-    /// Text that is not UTF-8.
+    /// Text that is not valid UTF-8.
     NotUtf8,
-    /// Text that is not the number, date, vector or boolean that it should be.
+    /// Text that cannot be parsed as the expected number, date, vector or boolean.
     Malformed,
-    /// A class that training did not see.
+    /// A class that does not occur in the training rows.
     UnknownClass,
-    /// A text with more tokens than are read: there is a payload, of its beginning.
+    /// A text with more tokens than the limit: the payload holds its beginning.
     Shortened,
 }
 
 impl Cause {
-    /// The word in reports and in the `status` column.
+    /// Returns the word used in reports and in the `status` column.
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::Empty => "empty",
@@ -45,12 +45,12 @@ impl Cause {
         }
     }
 
-    /// Whether the cell has no payload.
+    /// Returns whether the cell has no payload.
     pub fn is_absence(self) -> bool {
         self != Cause::Shortened
     }
 
-    /// Whether there is something in the cell, and it cannot be read.
+    /// Returns whether the cell holds something that cannot be read.
     pub fn is_unreadable(self) -> bool {
         match self {
             Cause::Empty | Cause::NoColumn | Cause::Shortened => false,
@@ -64,43 +64,44 @@ impl Cause {
     }
 }
 
-/// What becomes of a row with a cell that holds something and cannot be read.
+/// What happens to a row with a cell that holds something unreadable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unreadable {
-    /// What its feature's `missing_value_strategy` says of cells without a payload.
+    /// The `missing_value_strategy` of the feature applies, as for an empty cell.
     #[default]
     Missing,
-    /// An error, whatever the feature says.
+    /// It is an error, whatever the strategy of the feature.
     Error,
 }
 
-/// What becomes of a row because of one of its faults.
+/// What happens to a row because of one of its faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consequence {
-    /// The row stays; the feature is absent or shortened in it.
+    /// The row is kept; the feature is absent or shortened in it.
     Stays,
-    /// The row takes no part in training and gets no prediction.
+    /// The row is excluded from training and gets no prediction.
     Dropped,
-    /// The feature's `missing_value_strategy: error` does not accept it.
+    /// The feature's `missing_value_strategy: error` rejects it.
     Refused,
-    /// [`Unreadable::Error`] does not accept it.
+    /// [`Unreadable::Error`] rejects it.
     Strict,
 }
 
-/// Characters of a cell or of another program's message that a fault repeats, at most: enough to find the cell by, and no more than a line.
+/// Maximum number of characters of a cell or of a library's message that a fault repeats: enough to identify the cell, and at
+/// most a line.
 const MAX_DETAIL: usize = 200;
 
-/// One cell's reason and what was found.
+/// The fault of one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The kind of reason.
+    /// The cause.
     pub cause: Cause,
-    /// The path, the text, or what is wrong with it; a line at most.
+    /// The path, the text, or what is wrong with it; at most a line.
     pub detail: String,
 }
 
 impl Fault {
-    /// A reason and its detail, of which no more than a line is kept.
+    /// Creates a fault, whose detail is truncated to the length of a line.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL) {
@@ -125,17 +126,17 @@ impl fmt::Display for Fault {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct FaultReport(pub BTreeMap<String, BTreeMap<Cause, Tally>>);
 
-/// How often, and where first.
+/// The count of a fault and its first occurrences.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Tally {
-    /// Cells.
+    /// Number of cells.
     pub count: usize,
-    /// `row 17: path` of the first three.
+    /// The first three occurrences, such as `row 17: path`.
     pub first: Vec<String>,
 }
 
 impl FaultReport {
-    /// Counts one fault of a row (from 1).
+    /// Counts one fault of a row (starting at 1).
     pub fn add(&mut self, feature: &str, row: usize, fault: &Fault) {
         let tally = self.0.entry(feature.to_owned()).or_default().entry(fault.cause).or_default();
         tally.count += 1;
@@ -145,7 +146,7 @@ impl FaultReport {
         }
     }
 
-    /// One line a feature and cause, for people.
+    /// Returns one human-readable line per feature and cause.
     pub fn lines(&self) -> Vec<String> {
         let line = |feature: &String, cause: &Cause, tally: &Tally| {
             format!(
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_repeats_no_more_of_a_cell_than_a_line() {
+    fn fault_detail_is_truncated_to_a_line() {
         let fault = Fault::new(Cause::Malformed, "ä".repeat(1 << 20));
         assert_eq!(fault.detail, "ä".repeat(MAX_DETAIL) + "..");
         assert_eq!(Fault::new(Cause::Malformed, "ä".repeat(MAX_DETAIL)).detail, "ä".repeat(MAX_DETAIL));

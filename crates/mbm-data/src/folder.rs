@@ -1,4 +1,5 @@
-//! Folders and files that are complete or absent: written aside, synced, renamed. A kill at any moment leaves the one before or the new one.
+//! Atomic writes of folders and files: written under a temporary name, synced, renamed. A kill at any moment leaves either the
+//! previous or the new version.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,10 +9,10 @@ use std::path::{Path, PathBuf};
 use crate::manifest::files_of;
 use crate::{DataError, Manifest};
 
-/// Makes a folder that is complete or absent, with a [`Manifest`] of its files.
+/// Writes a folder atomically, with a [`Manifest`] of its files.
 ///
 /// # Errors
-/// What `fill` answers, or the file system; the folder before stays.
+/// Fails with the error of `fill` or of the file system; the previous folder is kept.
 pub fn write_folder<E: From<DataError>>(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
     let at_folder = || DataError::io(folder);
     let aside = with_ending(folder, ".tmp");
@@ -37,15 +38,16 @@ fn replace(folder: &Path, aside: &Path) -> io::Result<()> {
     remove(&old)
 }
 
-/// Where a folder of [`write_folder`] is to be read: a kill between two renames leaves the one before beside its place.
+/// Returns where to read a folder of [`write_folder`]: a kill between its two renames leaves the previous version under a
+/// temporary name next to it.
 pub fn standing(folder: &Path) -> PathBuf {
     if folder.is_dir() { folder.to_path_buf() } else { with_ending(folder, ".old") }
 }
 
-/// Tidies up after a process that was killed in [`write_folder`]; only for the one process that writes there.
+/// Cleans up after a process that was killed in [`write_folder`]; only to be called by the one process that writes there.
 ///
 /// # Errors
-/// What the file system says.
+/// Fails on a file system error.
 pub fn recover(folder: &Path) -> Result<(), DataError> {
     let old = with_ending(folder, ".old");
     let tidy = || {
@@ -61,10 +63,10 @@ pub fn recover(folder: &Path) -> Result<(), DataError> {
     tidy().map_err(DataError::io(folder))
 }
 
-/// Writes a file that is complete or absent.
+/// Writes a file atomically.
 ///
 /// # Errors
-/// What the file system says, such as a disk that is full; the file before stays.
+/// Fails on a file system error, such as a full disk; the previous file is kept.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), DataError> {
     let aside = with_ending(path, ".tmp");
     let write = || {
@@ -73,16 +75,16 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), DataError> {
         fs::rename(&aside, path)
     };
     write().map_err(|source| {
-        // The error that is told is the first one.
+        // The first error is the one to report.
         let _ = fs::remove_file(&aside);
         DataError::Io { path: path.to_path_buf(), source }
     })
 }
 
-/// Gives a file that was written aside its name, once it lies on the disk.
+/// Syncs a file that was written under a temporary name to disk and renames it.
 ///
 /// # Errors
-/// What the file system says; the file before stays.
+/// Fails on a file system error; the previous file is kept.
 pub fn put_in_place(aside: &Path, path: &Path) -> Result<(), DataError> {
     sync(aside).and_then(|()| fs::rename(aside, path)).map_err(DataError::io(path))
 }
@@ -93,15 +95,15 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Whether there is something, a link to nothing included.
+/// Returns whether the path exists, even as a dangling symlink.
 fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Removes a folder or file if it is there, and of a link the link alone.
+/// Removes a folder or file if it exists; of a symlink, only the link itself.
 ///
 /// # Errors
-/// What the file system says.
+/// Fails on a file system error.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -112,7 +114,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn sync(path: &Path) -> io::Result<()> {
-    // The parent of a relative name is an empty path.
+    // The parent of a bare file name is an empty path.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path)?.sync_all()
 }
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_replaced_whole_or_stays() {
+    fn folder_is_replaced_completely_or_not_at_all() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("last.v1");
         write(&folder, "one").unwrap();
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kill_between_the_renames_leaves_is_read_and_tidied_up() {
+    fn kill_between_renames_is_recovered_from() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("last");
         let [aside, old] = [".tmp", ".old"].map(|ending| with_ending(&folder, ending));
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_replaced_whole_and_an_error_names_it() {
+    fn file_is_replaced_completely_and_errors_name_it() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a.json");
         write_file(&path, b"one").unwrap();
@@ -167,6 +169,6 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         let nowhere = parent.path().join("no/a.json");
         assert!(write_file(&nowhere, b"x").unwrap_err().to_string().starts_with(&nowhere.display().to_string()));
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "no temporary file is left");
     }
 }

@@ -1,4 +1,4 @@
-//! Images: bytes to pixels with limits, resizing, and the random changes of augmentation.
+//! Images: decoding within limits, resizing and cropping, and random augmentation.
 
 use std::io::Cursor;
 
@@ -13,21 +13,21 @@ use crate::payload::Pixels;
 use crate::random::Rng;
 use crate::{Cause, Fault, webp};
 
-/// Bytes that a header may unfold to before the number of pixels is known: colour profiles have up to a few megabytes, and a compressed
-/// one can say a thousand bytes with one.
+/// Bytes that a header may decompress to before the number of pixels is known: color profiles have up to a few megabytes, and
+/// compression can shrink one a thousandfold.
 const MAX_HEADER: u64 = 1 << 24;
 
-/// Limits of what a decoder may take beside the file.
-fn room(n_bytes: u64) -> Limits {
+/// Limits the memory that a decoder may allocate in addition to the file.
+fn alloc_limit(n_bytes: u64) -> Limits {
     let mut limits = Limits::default();
     limits.max_alloc = Some(n_bytes);
     limits
 }
 
-/// Decodes PNG, JPEG, WebP, GIF (first frame), BMP, TIFF or PNM, upright as its EXIF says.
+/// Decodes PNG, JPEG, WebP, GIF (first frame), BMP, TIFF or PNM, and applies the EXIF orientation.
 ///
 /// # Errors
-/// [`Cause::TooLarge`] from the header alone, before pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
+/// [`Cause::TooLarge`] from the header alone, before any pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
 pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
     guarded(|| decoded(bytes, max_pixels)).unwrap_or_else(|| Err(Fault::new(Cause::Unreadable, GAVE_UP)))
 }
@@ -37,36 +37,37 @@ fn decoded(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
         return Err(Fault::new(Cause::Unreadable, "zero bytes"));
     }
     if is_truncated_jpeg(bytes) {
-        return Err(Fault::new(Cause::Unreadable, "truncated JPEG: it has no end marker"));
+        return Err(Fault::new(Cause::Unreadable, "truncated JPEG: the end marker is missing"));
     }
     webp::check(bytes, max_pixels)?;
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| unreadable(error.into()))?;
-    reader.limits(room(MAX_HEADER));
+    reader.limits(alloc_limit(MAX_HEADER));
     let mut decoder = reader.into_decoder().map_err(unreadable)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > max_pixels as u64 {
-        return Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels, the limit is {max_pixels} in all")));
+        return Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels, the limit is {max_pixels} in total")));
     }
     let n_bytes = decoder.total_bytes();
-    decoder.set_limits(room(2 * n_bytes + MAX_HEADER)).map_err(unreadable)?;
+    decoder.set_limits(alloc_limit(2 * n_bytes + MAX_HEADER)).map_err(unreadable)?;
     let orientation = decoder.orientation().map_err(unreadable)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     image.apply_orientation(orientation);
     Ok(image)
 }
 
-/// What is wrong with an image, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
+/// Describes a decoding error in our own words: a decoder's message names its internals, and may repeat content of the file.
 fn unreadable(error: ImageError) -> Fault {
-    let said = match error {
+    let message = match error {
         ImageError::Unsupported(_) => "of no format that is read here, which are PNG, JPEG, WebP, GIF, BMP, TIFF and PNM",
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated",
-        ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding it needs more memory than an image may"),
+        ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding exceeds the memory limit of an image"),
         ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => "damaged",
     };
-    Fault::new(Cause::Unreadable, said)
+    Fault::new(Cause::Unreadable, message)
 }
 
-/// The decoder fills what a truncated JPEG lacks with grey and says nothing; a whole one ends its scans with FF D9.
+/// Returns whether a JPEG is truncated. The decoder silently fills missing data with gray; a complete file ends its scans with FF
+/// D9.
 fn is_truncated_jpeg(bytes: &[u8]) -> bool {
     if !bytes.starts_with(&[0xff, 0xd8]) {
         return false;
@@ -83,19 +84,19 @@ fn is_truncated_jpeg(bytes: &[u8]) -> bool {
 }
 
 choices! {
-    /// How pixels are mixed when an image's size changes, with anti-aliasing as Pillow has it.
+    /// The interpolation used to resize an image, with anti-aliasing as in Pillow.
     pub enum Interpolation {
-        /// Of the nearest in two directions.
+        /// Linear in both directions.
         Bilinear = "bilinear",
-        /// By cubic curves (a = -0.5).
+        /// Cubic in both directions (a = -0.5).
         Bicubic = "bicubic",
     }
 }
 
-/// Pixels of the largest image on its way to the middle that is cut out.
+/// Maximum number of pixels of a resized image before its center is cropped.
 const MAX_SCALED: usize = 1 << 26;
 
-/// The size that images are brought to, and how.
+/// How images are resized and cropped to the size that the model reads.
 pub(crate) struct Framing {
     pub height: usize,
     pub width: usize,
@@ -104,14 +105,14 @@ pub(crate) struct Framing {
 }
 
 impl Framing {
-    /// The image at this size, channels first: as Pillow's `resize`, or torchvision's `Resize` and `CenterCrop`.
+    /// Returns the image at this size, channels first, as Pillow's `resize` does, or torchvision's `Resize` and `CenterCrop`.
     pub fn pixels(&self, image: &DynamicImage, channels: usize) -> Result<Pixels, Fault> {
         let from = (image.height() as usize, image.width() as usize);
         let size = self.shorter_side.map_or((self.height, self.width), |side| scaled(from, side));
-        // On its way an image has the width that is asked for and its own height.
+        // Between the horizontal and the vertical pass, an image has the target width and the source height.
         if size.0 * size.1 > MAX_SCALED || from.0 * size.1 > MAX_SCALED.max(from.0 * from.1) {
             let message =
-                format!("{} x {} pixels on the way from {} x {}, the limit is {MAX_SCALED}", size.1, size.0, from.1, from.0);
+                format!("{} x {} pixels when resized from {} x {}, the limit is {MAX_SCALED}", size.1, size.0, from.1, from.0);
             return Err(Fault::new(Cause::TooLarge, message));
         }
         let (bytes, pixel_type) = match channels {
@@ -121,12 +122,13 @@ impl Framing {
         let bytes = if from == size { bytes } else { self.resized(bytes, from, size, pixel_type)? };
         let planes = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
         let whole = Pixels { channels, height: size.0, width: size.1, data: planes };
-        Ok(if size == (self.height, self.width) { whole } else { self.middle(&whole) })
+        Ok(if size == (self.height, self.width) { whole } else { self.center_crop(&whole) })
     }
 
-    /// First across, then down, each rounded to bytes: Pillow's order, which shows where cubic curves overshoot.
+    /// Resizes horizontally, then vertically, rounding to bytes after each pass: Pillow's order, which matters where cubic
+    /// interpolation overshoots.
     fn resized(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize), kind: PixelType) -> Result<Vec<u8>, Fault> {
-        let unreadable = || Fault::new(Cause::Unreadable, "cannot be brought to the size that the model reads");
+        let unreadable = || Fault::new(Cause::Unreadable, "cannot be resized to the model's input size");
         let filter = match self.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
@@ -144,9 +146,9 @@ impl Framing {
         Ok(image.into_vec())
     }
 
-    /// The middle of an image; black where it is too small.
-    fn middle(&self, whole: &Pixels) -> Pixels {
-        // Half a pixel goes to the even side, as Python rounds.
+    /// Crops the center of an image; black where the image is too small.
+    fn center_crop(&self, whole: &Pixels) -> Pixels {
+        // Half pixels are rounded to even, as in Python.
         let start = |from: usize, to: usize| ((from as f64 - to as f64) / 2.0).round_ties_even() as i64;
         let (top, left) = (start(whole.height, self.height), start(whole.width, self.width));
         let mut data = Vec::with_capacity(whole.channels * self.height * self.width);
@@ -162,31 +164,31 @@ impl Framing {
     }
 }
 
-/// Rows and columns once the shorter of them is `side`; the longer is rounded down, as torchvision does.
+/// Returns the height and width after the shorter side is scaled to `side`; the longer side is rounded down, as in torchvision.
 fn scaled((height, width): (usize, usize), side: usize) -> (usize, usize) {
     let longer = |longer: usize, shorter: usize| (side * longer / shorter.max(1)).max(1);
     if height <= width { (side, longer(width, height)) } else { (longer(height, width), side) }
 }
 
 settings! {
-    /// A change without settings.
+    /// An augmentation without settings.
     pub struct Plain {}
 
-    /// Rotation about the centre.
+    /// Rotation about the center.
     pub struct Rotate {
-        /// The largest angle either way, in degrees.
+        /// The largest angle in either direction, in degrees.
         degree: f64 = 15.0 => 0.0..=180.0;
     }
 
-    /// Shifting by whole pixels; what moves in from outside repeats the edge.
+    /// A shift by whole pixels; the edge is repeated where the image ends.
     pub struct Shift {
-        /// The largest shift either way, in pixels.
+        /// The largest shift in either direction, in pixels.
         pixels: usize = 4 => 1..=1024;
     }
 
-    /// A part of the image, brought to its size (Szegedy et al. 2015).
+    /// A random crop, resized to the size of the image (Szegedy et al. 2015).
     pub struct ResizedCrop {
-        /// The smallest part, as a share of the area.
+        /// The smallest crop, as a fraction of the area.
         min_area: f64 = 0.35 => 0.01..=1.0;
     }
 
@@ -198,15 +200,15 @@ settings! {
         max: f64 = 1.3 => 0.0..=10.0;
     }
 
-    /// A rectangle of noise-free grey (Zhong et al. 2020, random erasing).
+    /// A rectangle of uniform gray (random erasing, Zhong et al. 2020).
     pub struct Erase {
-        /// The largest side, as a share of the image's.
+        /// The largest side, as a fraction of the image's.
         share: f64 = 0.3 => 0.01..=0.9;
     }
 }
 
 tagged! {
-    /// One random change of a training image.
+    /// One random augmentation of a training image.
     pub enum ImageAugmentation {
         HorizontalFlip(Plain) = "random_horizontal_flip",
         VerticalFlip(Plain) = "random_vertical_flip",
@@ -220,7 +222,7 @@ tagged! {
 }
 
 impl ImageAugmentation {
-    /// Changes the image in place, by draws of `rng` alone.
+    /// Augments the image in place, with randomness from `rng` alone.
     pub fn apply(&self, image: &mut Pixels, rng: &mut Rng) {
         let (height, width) = (image.height as f64, image.width as f64);
         match self {
@@ -248,7 +250,7 @@ impl ImageAugmentation {
             }
             Self::Erase(erase) => erase_rectangle(image, erase.share, rng),
             Self::ResizedCrop(crop) => {
-                // Sides of a random area and of a random ratio between 3:4 and 4:3, as shares of the image's.
+                // The sides of a random area and a random aspect ratio between 3:4 and 4:3, as fractions of the image's.
                 let area: f64 = rng.random_range(crop.min_area..=1.0);
                 let stretch = rng.random_range((0.75f64).ln()..=-(0.75f64).ln()).exp().sqrt();
                 let (dy, dx) = ((area.sqrt() * stretch).min(1.0), (area.sqrt() / stretch).min(1.0));
@@ -263,7 +265,7 @@ fn draw(factor: &Factor, rng: &mut Rng) -> f64 {
     rng.random_range(factor.min.min(factor.max)..=factor.max.max(factor.min))
 }
 
-/// Each pixel becomes the bilinear mix of the four around `from(y, x)`; outside, the edge repeats.
+/// Sets each pixel to the bilinear interpolation at `from(y, x)`; outside the image, the edge is repeated.
 fn resample(image: &mut Pixels, from: impl Fn(f64, f64) -> (f64, f64)) {
     let (height, width) = (image.height, image.width);
     let source = image.data.clone();
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_jpeg_decodes_and_a_truncated_one_is_unreadable() {
+    fn truncated_jpegs_are_unreadable() {
         let bytes = encoded(image::ImageFormat::Jpeg);
         assert_eq!(decode_image(&bytes, 10_000).unwrap().width(), 40);
         for n_bytes in [0, 1, 30, bytes.len() / 2, bytes.len() - 2] {
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_refused_from_its_header() {
+    fn decompression_bombs_are_rejected_from_the_header() {
         let mut bytes = encoded(image::ImageFormat::Png);
         bytes[16..24].copy_from_slice(&[0, 0, 0x9c, 0x40, 0, 0, 0x9c, 0x40]);
         let header_crc = crc(&bytes[12..29]);
@@ -335,30 +337,30 @@ mod tests {
     }
 
     #[test]
-    fn a_colour_profile_that_unfolds_to_gigabytes_is_not_unfolded() {
+    fn huge_color_profiles_are_not_decompressed() {
         let mut profile = flate2::write::ZlibEncoder::new(b"x\0\0".to_vec(), flate2::Compression::best());
         (0..24).for_each(|_| std::io::Write::write_all(&mut profile, &[0; 1 << 20]).unwrap());
         let chunk = [b"iCCP".as_slice(), &profile.finish().unwrap()].concat();
         let chunk = [&(chunk.len() as u32 - 4).to_be_bytes(), chunk.as_slice(), &crc(&chunk).to_be_bytes()].concat();
         let mut bytes = encoded(image::ImageFormat::Png);
         bytes.splice(33..33, chunk);
-        // The profile has no part in the pixels; the decoder leaves out what is beyond its limit.
+        // The profile does not affect the pixels; the decoder omits one that exceeds its limit.
         let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().unwrap();
         assert_eq!(reader.into_decoder().unwrap().icc_profile().unwrap().map(|profile| profile.len()), Some(24 << 20));
         let mut reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().unwrap();
-        reader.limits(room(MAX_HEADER));
+        reader.limits(alloc_limit(MAX_HEADER));
         assert_eq!(reader.into_decoder().unwrap().icc_profile().unwrap(), None);
         assert_eq!(decode_image(&bytes, 10_000).unwrap().width(), 40);
     }
 
     #[test]
-    fn a_thin_image_is_not_stretched_through_gigabytes() {
+    fn thin_images_are_not_resized_through_gigabytes() {
         let image = DynamicImage::from(image::GrayImage::new(1, 60_000));
         let framing = Framing { height: 4, width: 4096, shorter_side: None, interpolation: Interpolation::Bilinear };
         assert_eq!(framing.pixels(&image, 1).unwrap_err().cause, Cause::TooLarge);
     }
 
-    /// CRC-32 as PNG has it.
+    /// CRC-32 as in PNG.
     fn crc(bytes: &[u8]) -> u32 {
         !bytes.iter().fold(!0u32, |crc, byte| {
             (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 })
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_come_first_and_the_size_is_as_asked() {
+    fn pixels_are_channels_first_and_of_the_requested_size() {
         let image = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
         let same = stretched(&image, 3, 30, 40);
         assert_eq!((same.data[1], same.data[30 * 40 + 40], same.data[2 * 30 * 40]), (6, 8, 100));
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shorter_side_is_resized_and_the_middle_cut_out() {
+    fn shorter_side_is_resized_and_center_is_cropped() {
         assert_eq!(scaled((480, 640), 256), (256, 341));
         assert_eq!(scaled((640, 480), 256), (341, 256));
         let image = decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap();
@@ -384,7 +386,7 @@ mod tests {
             shorter_side: Some(shorter_side),
             interpolation: Interpolation::Bilinear,
         };
-        // 30 x 40 stays as it is; rows 10 to 19 and columns 15 to 24 are its middle.
+        // 30 x 40 is not resized; rows 10 to 19 and columns 15 to 24 are its center.
         let middle = framing(30).pixels(&image, 3).unwrap();
         assert_eq!((middle.data[0], middle.data[100], middle.data[99]), (15 * 6, 10 * 8, 24 * 6));
         let bordered = framing(6).pixels(&image, 3).unwrap();
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_framed_as_by_torchvision_to_one_level_of_256() {
+    fn framing_matches_torchvision_within_one_level_of_256() {
         #[derive(serde::Deserialize)]
         struct Golden {
             interpolation: String,
@@ -409,8 +411,8 @@ mod tests {
             let interpolation = if golden.interpolation == "bicubic" { Interpolation::Bicubic } else { Interpolation::Bilinear };
             let Golden { shorter_side, height, width, pixels, .. } = golden;
             let found = Framing { height, width, shorter_side, interpolation }.pixels(&image, 3).unwrap();
-            let n_places = height * width;
-            let off = |at: usize| (i32::from(found.data[at % 3 * n_places + at / 3]) - i32::from(pixels[at])).abs();
+            let n_pixels = height * width;
+            let off = |at: usize| (i32::from(found.data[at % 3 * n_pixels + at / 3]) - i32::from(pixels[at])).abs();
             let worst = (0..pixels.len()).map(off).max();
             let n_off = (0..pixels.len()).filter(|at| off(*at) > 0).count();
             assert!(worst <= Some(1), "{interpolation:?} {shorter_side:?}: {worst:?}, {n_off} of {} differ", pixels.len());
@@ -418,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn two_flips_give_the_image_back_and_the_same_seed_the_same_change() {
+    fn flips_are_involutions_and_augmentation_is_seeded() {
         let image = stretched(&decode_image(&encoded(image::ImageFormat::Png), 10_000).unwrap(), 3, 30, 40);
         let mut flipped = image.clone();
         resample(&mut flipped, |y, x| (y, 39.0 - x));

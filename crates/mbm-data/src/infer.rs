@@ -1,4 +1,4 @@
-//! Feature types guessed from a table, for a run without a config.
+//! Infers feature types from a table, for runs without a config.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,37 +6,38 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::feature::{as_bool, parse_date};
 use crate::{Cell, DataError, Table};
 
-/// What a column seems to hold.
+/// The inferred role of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inferred {
     /// A feature of this type.
     Feature(&'static str),
-    /// Whole numbers of few values: a number as an input, classes as a target.
+    /// Integers with few distinct values: a number as an input, a category as a target.
     Codes,
-    /// Says `train`, `validation` or `test`.
+    /// A column of `train`, `validation` and `test`.
     Split,
-    /// Nothing that helps: empty, constant, or another value in every row.
+    /// An uninformative column: empty, constant, or with a different value in every row.
     Ignored(&'static str),
 }
 
-/// Rows that are looked at, and cells in all: a wide table shows its types in fewer rows, and memory holds a number for each cell.
+/// Number of rows that are inspected, and of cells in total: a wide table shows its types in fewer rows, and memory holds a hash
+/// per cell.
 const N_LOOKED_AT: usize = 2000;
 const MIN_LOOKED_AT: usize = 200;
 const N_CELLS: usize = 1 << 22;
 
-/// Bytes of a text that are looked at; where it goes on, the last word is left out.
+/// Bytes of a text that are inspected; of a longer text, the last word is ignored.
 const N_BYTES: usize = 1 << 16;
 
-/// The longest list of numbers that is looked at as text.
+/// The longest list of numbers that is inspected as text.
 const N_WRITTEN: usize = 64;
 
-/// Whole numbers that may be the codes of classes, at most.
+/// Maximum number of distinct integers that may be class codes.
 const N_CODES: usize = 20;
 
-/// The type of every column, in order.
+/// Infers the type of every column, in order.
 ///
 /// # Errors
-/// A temporary file that fails.
+/// Fails if the temporary file cannot be read.
 pub fn infer_types(table: &Table) -> Result<Vec<Inferred>, DataError> {
     let n_columns = table.columns.len();
     let n_rows = table.n_rows().min((N_CELLS / n_columns.max(1)).clamp(MIN_LOOKED_AT, N_LOOKED_AT));
@@ -47,7 +48,7 @@ pub fn infer_types(table: &Table) -> Result<Vec<Inferred>, DataError> {
     Ok(columns.iter().zip(&table.columns).map(|(seen, name)| seen.inferred(name)).collect())
 }
 
-/// What was seen of a column: how many of its cells pass each test, and hashes of the different texts.
+/// Statistics of a column: how many of its cells pass each test, and hashes of the distinct texts.
 #[derive(Debug, Clone, Default)]
 struct Seen {
     n_filled: usize,
@@ -56,8 +57,8 @@ struct Seen {
     n_word_lists: usize,
     n_splits: usize,
     n_image_names: usize,
-    n_sound_names: usize,
-    n_truths: usize,
+    n_audio_names: usize,
+    n_booleans: usize,
     n_integers: usize,
     n_numbers: usize,
     n_dates: usize,
@@ -98,13 +99,13 @@ impl Seen {
         let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
         self.n_splits += usize::from(is_split);
         self.n_image_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
-        self.n_sound_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
-        self.n_truths += usize::from(as_bool(text).is_some());
+        self.n_audio_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
+        self.n_booleans += usize::from(as_bool(text).is_some());
         self.n_words += text.split_whitespace().count();
         let is_number = text.parse::<f64>().is_ok();
         self.n_numbers += usize::from(is_number);
         self.n_integers += usize::from(is_number && text.parse::<i64>().is_ok());
-        // Of what is a number, only `20241231` may be a date.
+        // The only numbers that may be dates have eight digits, such as `20241231`.
         let may_be_date = !is_number || text.len() == 8;
         self.n_dates += usize::from(may_be_date && parse_date(text, None).is_some());
         self.n_number_lists += usize::from(is_number || is_numbers(text));
@@ -121,9 +122,9 @@ impl Seen {
             () if all(self.n_word_lists) => Inferred::Feature("set"),
             () if name.to_ascii_lowercase().contains("split") && all(self.n_splits) => Inferred::Split,
             () if all(self.n_image_names) => Inferred::Feature("image"),
-            () if all(self.n_sound_names) => Inferred::Feature("audio"),
-            () if n_distinct < 2 => Inferred::Ignored("it has one value only"),
-            () if n_distinct == 2 && all(self.n_truths) => Inferred::Feature("binary"),
+            () if all(self.n_audio_names) => Inferred::Feature("audio"),
+            () if n_distinct < 2 => Inferred::Ignored("it has only one value"),
+            () if n_distinct == 2 && all(self.n_booleans) => Inferred::Feature("binary"),
             () if n_distinct <= N_CODES.min(self.n_filled / 2) && self.n_integers == self.n_filled => Inferred::Codes,
             () if all(self.n_numbers) => Inferred::Feature("number"),
             () if all(self.n_dates) => Inferred::Feature("date"),
@@ -131,14 +132,14 @@ impl Seen {
             () if n_distinct <= 20.max(self.n_filled / 20) => Inferred::Feature("category"),
             () if n_words >= 2.0 => Inferred::Feature("text"),
             () if n_distinct * 10 >= self.n_filled * 9 && self.n_filled > 20 => {
-                Inferred::Ignored("nearly every row has another value, as names and numbers of rows do")
+                Inferred::Ignored("nearly every row has a different value, as with names and row numbers")
             }
             () => Inferred::Feature("category"),
         }
     }
 }
 
-/// The first words of a long text.
+/// Returns the first words of a long text.
 fn beginning(text: &str) -> &str {
     let start = &text[..text.floor_char_boundary(N_BYTES)];
     if start.len() == text.len() { text } else { start.rsplit_once([' ', ',', ';', '\n']).map_or(start, |(words, _)| words) }
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_told_by_the_cells() {
+    fn types_are_inferred_from_cells() {
         let cases: [(&str, &[&str], Inferred); 10] = [
             ("photo", &["a/x.png", "b.JPG", ""], Inferred::Feature("image")),
             ("sound", &["x.wav", "y.wav"], Inferred::Feature("audio")),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn long_cells_show_their_type_in_their_beginning() {
+    fn long_cells_are_inferred_from_their_beginning() {
         let series = ["1.5 ", "-2.25,", "3;"].map(|word| word.repeat(1 << 18));
         assert_eq!(infer("series", series.iter().map(String::as_str)), Inferred::Feature("timeseries"));
         let texts: Vec<String> = (0..30).map(|i| format!("{i} words ").repeat(1 << 12)).collect();

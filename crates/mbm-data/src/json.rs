@@ -1,4 +1,4 @@
-//! JSON text as cells without a tree of values, which takes sixteen times the bytes of a list of digits.
+//! Parses JSON text into cells without building a tree of values, which takes sixteen times the bytes of a list of digits.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::Cell;
 
-/// The cell of a JSON text, as [`Cell::json`] makes it of a value.
+/// Parses JSON text into the cell that [`Cell::json`] makes of its value.
 pub(crate) fn cell(text: &RawValue) -> serde_json::Result<Cell> {
     let text = text.get();
     match text.as_bytes().first() {
@@ -30,7 +30,7 @@ fn list(text: &str) -> serde_json::Result<Cell> {
     Ok(Cell::Json(printed))
 }
 
-/// Appends a value as [`Value`] prints it: without blanks, the keys of objects sorted.
+/// Appends a value as [`Value`] prints it: without whitespace, with the keys of objects sorted.
 struct Printed<'a>(&'a mut String);
 
 impl Printed<'_> {
@@ -131,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_and_its_value_become_the_same_cell(value in value()) {
+        fn text_and_value_give_the_same_cell(value in value()) {
             let text = RawValue::from_string(serde_json::to_string_pretty(&value).unwrap()).unwrap();
             let value: Value = serde_json::from_str(text.get()).unwrap();
             prop_assert_eq!(cell(&text).unwrap(), Cell::json(value));

@@ -1,12 +1,13 @@
-//! Tables of mixed cells turned into seeded batches of plain numbers. No tensors, no network, nothing printed.
+//! Turns tables of mixed cells into seeded batches of plain numbers: no tensors, no neural network, no terminal output.
 //!
 //! ```text
-//! file or folder --source--> Table (rows in a temporary file) --split--> rows of train, validation, test
+//! file or folder --source--> Table (rows in a temporary file) --split--> train, validation and test rows
 //!        Table --feature (fitted on train)--> Sample of Payloads --cache--> loader --> Batch
 //! ```
 //!
-//! A cell that is empty or cannot be read becomes [`Payload::Missing`] with a [`Fault`] that says why; nothing is ever put
-//! in its place. A text of which only the beginning is read has a payload and a [`Fault`]. All randomness comes from [`random::seed`].
+//! A cell that is empty or cannot be read becomes [`Payload::Missing`] with a [`Fault`] that gives the reason; missing values are
+//! never imputed. A text of which only the beginning is read has both a payload and a [`Fault`]. All randomness comes from
+//! [`random::seed`].
 
 mod audio;
 mod batch;

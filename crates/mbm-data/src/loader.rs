@@ -1,4 +1,4 @@
-//! Batches made ahead by worker threads and taken in order: their content never depends on the threads' timing.
+//! Loads batches ahead of time on worker threads and yields them in order: their content never depends on thread timing.
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -7,49 +7,49 @@ use rand::RngExt;
 use crate::random::{Rng, rng, seed};
 use crate::{AudioAugmentation, Batch, DataError, Dataset, ImageAugmentation, Payload, Sample};
 
-/// Which batches, of what.
+/// The batches to load, and how.
 pub struct Loading<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// The rows of each batch, in the order in which they come.
+    /// The rows of each batch, in order.
     pub batches: Vec<&'a [usize]>,
-    /// The first batch that is made.
+    /// The index of the first batch to load.
     pub start: usize,
-    /// What chance changes; nothing where `None`.
+    /// Random changes to the rows; none if `None`.
     pub noise: Option<TrainTimeNoise<'a>>,
 }
 
-/// What chance changes in training rows.
+/// Random changes to training rows.
 #[derive(Clone, Copy)]
 pub struct TrainTimeNoise<'a> {
     /// The run's seed.
     pub run_seed: u64,
     /// The epoch.
     pub epoch: usize,
-    /// The probability with which each input of a row is made absent; one of them always stays.
+    /// The probability with which each input of a row is masked; at least one input is always kept.
     pub modality_dropout: f64,
-    /// Changes of each input feature.
+    /// The augmentation of each input feature.
     pub augmentations: &'a [Augmentation],
 }
 
-/// The random changes of one input feature.
+/// The random augmentation of one input feature.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Augmentation {
-    /// None.
+    /// No augmentation.
     None,
-    /// Of images, in order.
+    /// Image augmentations, in order.
     Image(Vec<ImageAugmentation>),
-    /// Of sounds, in order.
+    /// Audio augmentations, in order.
     Audio(Vec<AudioAugmentation>),
 }
 
-/// Batches that each worker keeps ready.
+/// Number of batches that each worker keeps ready.
 const AHEAD: usize = 2;
 
-/// Gives each batch and its number to `consume`, in order, until it fails or the rows end.
+/// Calls `consume` with each batch and its index, in order, until it fails or no batches remain.
 ///
 /// # Errors
-/// What reading a row or `consume` answers.
+/// Fails with the error of reading a row or of `consume`.
 pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize, Batch) -> Result<(), E>) -> Result<(), E> {
     let n_batches = loading.batches.len();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -59,7 +59,7 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
             let (sender, receiver) = sync_channel(AHEAD);
             scope.spawn(move || {
                 for batch_idx in (loading.start + worker..n_batches).step_by(n_workers) {
-                    // A closed channel means that no one wants more batches.
+                    // A closed channel means that no more batches are wanted.
                     if sender.send(loading.batch(batch_idx)).is_err() {
                         break;
                     }
@@ -69,7 +69,7 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
         };
         let workers: Vec<_> = (0..n_workers).map(start_worker).collect();
         for batch_idx in loading.start..n_batches {
-            // A worker ends without sending only by a panic, which the scope passes on.
+            // A worker ends without sending only if it panics, and the scope propagates the panic.
             let Ok(batch) = workers[(batch_idx - loading.start) % n_workers].recv() else { break };
             consume(batch_idx, batch?)?;
         }
@@ -78,15 +78,15 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
 }
 
 impl<'a> Loading<'a> {
-    /// Rows as they are, `batch_size` a batch; the last may be shorter.
+    /// Creates batches of `batch_size` rows without random changes; the last batch may be smaller.
     pub fn plain(dataset: &'a Dataset, rows: &'a [usize], batch_size: usize) -> Self {
         Self { dataset, batches: rows.chunks(batch_size).collect(), start: 0, noise: None }
     }
 
-    /// One batch, made now.
+    /// Loads one batch on the calling thread.
     ///
     /// # Errors
-    /// A row that cannot be read.
+    /// Fails if a row cannot be read.
     pub fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
         let samples = self.batches[batch_idx].iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
         Ok(Batch::collate(self.dataset, &samples))
@@ -104,7 +104,7 @@ impl<'a> Loading<'a> {
     }
 }
 
-/// Makes each present input absent with a probability, but never the last one.
+/// Masks each present input with the given probability, but always keeps at least one.
 fn drop_modalities(inputs: &mut [Payload], probability: f64, rng: &mut Rng) {
     let present: Vec<usize> = (0..inputs.len()).filter(|at| inputs[*at] != Payload::Missing).collect();
     if present.len() < 2 || probability <= 0.0 {
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_modality_always_stays() {
+    fn at_least_one_modality_is_kept() {
         for seed in 0..100 {
             let mut inputs = [Payload::Class(1), Payload::Missing, Payload::Class(2)];
             drop_modalities(&mut inputs, 1.0, &mut rng(seed));

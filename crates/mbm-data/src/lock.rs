@@ -1,4 +1,5 @@
-//! The right to write to a place, for one process at a time. The system gives it back when the process ends, however it ends.
+//! Exclusive write locks on folders, held by one process at a time. The operating system releases a lock when the process ends,
+//! however it ends.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -6,17 +7,17 @@ use std::path::Path;
 
 use crate::DataError;
 
-/// A place that no other process writes to until this is dropped.
+/// A lock on a folder, which no other process writes to until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of a folder, a file in it that is made where there is none.
+    /// Locks a folder through a file in it, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`DataError::Busy`] where another process has it; a folder that cannot be written to.
+    /// [`DataError::Busy`] if another process holds the lock; also fails if the folder cannot be written to.
     pub fn of(folder: &Path) -> Result<Self, DataError> {
         let path = folder.join("lock");
         loop {
@@ -26,9 +27,9 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => return Err(DataError::Busy { path: folder.to_path_buf() }),
                 Err(TryLockError::Error(source)) => return Err(DataError::Io { path, source }),
             }
-            // The holder before may have removed the folder meanwhile, and this file with it.
-            let is_there = std::fs::metadata(&path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
-            if is_there.unwrap_or(false) {
+            // The previous holder may have removed the folder in the meantime, and this file with it.
+            let is_current = std::fs::metadata(&path).and_then(|now| Ok(now.ino() == file.metadata()?.ino()));
+            if is_current.unwrap_or(false) {
                 return Ok(Self { _file: file });
             }
         }
@@ -40,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_lock_of_a_folder_is_refused_until_the_first_is_dropped() {
+    fn second_lock_is_refused_until_the_first_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let first = Lock::of(folder.path()).unwrap();
         let error = Lock::of(folder.path()).unwrap_err();

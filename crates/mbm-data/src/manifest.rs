@@ -1,7 +1,7 @@
-//! Which files a folder is made of, with their sizes and hashes: a byte that changes anywhere is an error that names its file.
+//! Manifests: the files of a folder with their sizes and hashes. Any changed byte is an error that names its file.
 //!
-//! The manifest is hashed, too, over its own JSON without that hash. Hashes tell damage; they are no protection against someone who
-//! writes a folder of their own.
+//! The manifest itself is hashed, too, over its own JSON without that hash. The hashes detect damage; they do not protect against
+//! someone who writes their own folder.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,16 +15,16 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::DataError;
 
-/// The file's name in its folder.
+/// The name of the manifest file in its folder.
 pub const MANIFEST: &str = "manifest.json";
 
-/// The form of the file; a reader refuses what it does not know.
+/// The version of the format; a reader rejects any other.
 const FORM: u32 = 1;
 
-/// The largest manifest that is read: 4,000 files of 250 bytes each, where a checkpoint has about ten.
+/// Maximum size of a manifest in bytes: 4,000 files of 250 bytes each, while a checkpoint has about ten.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Bytes that are hashed at once; a file's hash is that of the hashes.
+/// Bytes that are hashed at a time; a file's hash is the hash of its chunks' hashes.
 const CHUNK: usize = 1 << 20;
 
 /// The files of a folder.
@@ -32,26 +32,26 @@ const CHUNK: usize = 1 << 20;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     form: u32,
-    /// By name.
+    /// Sizes and hashes by file name.
     files: BTreeMap<String, Entry>,
-    /// Of form and files.
+    /// The hash of `form` and `files`.
     hash: String,
 }
 
-/// One file.
+/// The size and hash of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     n_bytes: u64,
-    /// XXH3 in 64 bits of the hashes of the file's pieces of a mebibyte, in hexadecimal.
+    /// 64-bit XXH3 of the hashes of the file's chunks of one mebibyte, in hexadecimal.
     xxh3: String,
 }
 
 impl Manifest {
-    /// Hashes the files of a folder, waits until they lie on the disk, gives all of them the same permissions and writes their list.
+    /// Hashes the files of a folder, gives all of them the same permissions, and writes their manifest, which is synced to disk.
     ///
     /// # Errors
-    /// A file that cannot be read; a disk that is full.
+    /// Fails if a file cannot be read or the disk is full.
     pub fn seal(folder: &Path) -> Result<Self, DataError> {
         let mut files = BTreeMap::new();
         for path in files_of(folder).map_err(DataError::io(folder))? {
@@ -65,7 +65,8 @@ impl Manifest {
         let write = || {
             std::fs::write(&path, serde_json::to_vec_pretty(&manifest)?)?;
             File::open(&path)?.sync_all()?;
-            // Files that others write may begin as private temporary files; this one is as readable as the user's mask says.
+            // Files written by other libraries may start as private temporary files; this one has the permissions of the user's
+            // umask.
             let permissions = std::fs::metadata(&path)?.permissions();
             manifest.files.keys().try_for_each(|name| std::fs::set_permissions(folder.join(name), permissions.clone()))
         };
@@ -73,10 +74,10 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the list of a folder; none where the folder has none.
+    /// Reads the manifest of a folder; `None` if the folder has none.
     ///
     /// # Errors
-    /// A list that is not as it was written.
+    /// Fails if the manifest is not as it was written.
     pub fn read(folder: &Path) -> Result<Option<Self>, DataError> {
         let path = folder.join(MANIFEST);
         let n_bytes = match std::fs::metadata(&path) {
@@ -86,68 +87,68 @@ impl Manifest {
         if n_bytes > MAX_BYTES {
             return Err(DataError::damaged(
                 path,
-                format!("{n_bytes} bytes are too many for a list of files, {MAX_BYTES} are allowed"),
+                format!("{n_bytes} bytes are too many for a manifest, at most {MAX_BYTES} are allowed"),
             ));
         }
         let text = std::fs::read(&path).map_err(DataError::io(&path))?;
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| changed(&path, &error.to_string()))?;
         if manifest.form != FORM || manifest.hash != hash_list(manifest.form, &manifest.files) {
-            return Err(changed(&path, "it is not the list that was written"));
+            return Err(changed(&path, "its content does not match its hash, or its version is unknown"));
         }
         Ok(Some(manifest))
     }
 
-    /// Whether the list has a file.
+    /// Returns whether the manifest lists a file.
     pub fn names(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
 
-    /// Reads every file and compares it with the list; `needed` must be among them.
+    /// Reads every file and compares it with the manifest, which must list all of `needed`.
     ///
     /// # Errors
-    /// The first file that is missing or is not as it was written.
+    /// Fails on the first file that is missing or not as it was written.
     pub fn verify(&self, folder: &Path, needed: &[&str]) -> Result<(), DataError> {
         if let Some(name) = needed.iter().find(|name| !self.names(name)) {
-            return Err(changed(&folder.join(MANIFEST), &format!("it does not name {name}")));
+            return Err(changed(&folder.join(MANIFEST), &format!("it does not list {name}")));
         }
         self.files.keys().try_for_each(|name| self.verify_file(folder, name))
     }
 
-    /// Reads one of the files and compares it with the list.
+    /// Reads one file and compares it with the manifest.
     ///
     /// # Errors
-    /// A file that the list does not name, that is missing or is not as it was written.
+    /// Fails if the file is not listed in the manifest, is missing, or is not as it was written.
     pub fn verify_file(&self, folder: &Path, name: &str) -> Result<(), DataError> {
         let expected =
-            self.files.get(name).ok_or_else(|| changed(&folder.join(MANIFEST), &format!("it does not name {name}")))?;
+            self.files.get(name).ok_or_else(|| changed(&folder.join(MANIFEST), &format!("it does not list {name}")))?;
         let path = inside(folder, name)?;
         let n_bytes = std::fs::metadata(&path).map_err(DataError::io(&path))?.len();
         if n_bytes != expected.n_bytes {
-            return Err(changed(&path, &format!("{n_bytes} bytes, {} were written", expected.n_bytes)));
+            return Err(changed(&path, &format!("{n_bytes} bytes, expected {}", expected.n_bytes)));
         }
         match entry(&path) {
             Ok(found) if found == *expected => Ok(()),
-            Ok(_) => Err(changed(&path, "its bytes are not those that were written")),
+            Ok(_) => Err(changed(&path, "its content differs from what was written")),
             Err(source) => Err(DataError::Io { path, source }),
         }
     }
 }
 
 fn changed(path: &Path, what: &str) -> DataError {
-    DataError::damaged(path, format!("{what}; bring back a copy, or train anew"))
+    DataError::damaged(path, format!("{what}; restore a copy or retrain the model"))
 }
 
-/// A file that lies in the folder itself: a list from elsewhere may name anything, such as a device that never ends.
+/// Returns the path of a file directly in the folder: an untrusted manifest may name anything, such as a device that never ends.
 fn inside(folder: &Path, name: &str) -> Result<PathBuf, DataError> {
     let path = folder.join(name);
     let is_plain = matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     match is_plain && (path.is_file() || !path.exists()) {
         true => Ok(path),
-        false => Err(changed(&folder.join(MANIFEST), &format!("'{name}' is no file of this folder"))),
+        false => Err(changed(&folder.join(MANIFEST), &format!("'{name}' is not a file in this folder"))),
     }
 }
 
-/// The plain files of a folder, sorted.
+/// Lists the regular files of a folder, sorted.
 pub(crate) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.is_file());
@@ -161,7 +162,7 @@ fn entry(path: &Path) -> io::Result<Entry> {
     Ok(Entry { n_bytes, xxh3: format!("{:016x}", hash_file(&file, n_bytes)?) })
 }
 
-/// The hash of a file's pieces, each read and hashed by one thread.
+/// Returns the hash of a file, whose chunks are read and hashed in parallel.
 fn hash_file(file: &File, n_bytes: u64) -> io::Result<u64> {
     let n_chunks = n_bytes.div_ceil(CHUNK as u64) as usize;
     let of_chunk = |buffer: &mut Vec<u8>, chunk: usize| {
@@ -175,7 +176,7 @@ fn hash_file(file: &File, n_bytes: u64) -> io::Result<u64> {
     Ok(xxh3_64(hashes.as_flattened()))
 }
 
-/// XXH3 in 64 bits.
+/// Returns the 64-bit XXH3 of bytes.
 pub fn hash(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
@@ -197,11 +198,11 @@ mod tests {
     }
 
     fn checked(folder: &Path) -> Result<(), DataError> {
-        Manifest::read(folder)?.ok_or_else(|| changed(folder, "no list"))?.verify(folder, &["a.bin", "b.json"])
+        Manifest::read(folder)?.ok_or_else(|| changed(folder, "no manifest"))?.verify(folder, &["a.bin", "b.json"])
     }
 
     #[test]
-    fn a_bit_that_flips_anywhere_is_an_error_that_names_the_file() {
+    fn any_flipped_bit_is_an_error_that_names_the_file() {
         let folder = folder();
         Manifest::seal(folder.path()).unwrap();
         checked(folder.path()).unwrap();
@@ -223,21 +224,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_missing_shorter_or_not_named_is_an_error() {
+    fn missing_shorter_or_unlisted_files_are_errors() {
         let folder = folder();
         let path = folder.path().join("b.json");
         let manifest = Manifest::seal(folder.path()).unwrap();
         std::fs::write(&path, "{").unwrap();
         let error = checked(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("b.json: 1 bytes, 2 were written"), "{error}");
+        assert!(error.contains("b.json: 1 bytes, expected 2"), "{error}");
         std::fs::remove_file(&path).unwrap();
         assert!(checked(folder.path()).unwrap_err().to_string().contains("b.json: No such file"));
-        assert!(manifest.verify(folder.path(), &["c"]).unwrap_err().to_string().contains("it does not name c"));
+        assert!(manifest.verify(folder.path(), &["c"]).unwrap_err().to_string().contains("it does not list c"));
         assert!(Manifest::read(tempfile::tempdir().unwrap().path()).unwrap().is_none());
     }
 
     #[test]
-    fn a_list_from_elsewhere_leads_to_no_file_outside_its_folder() {
+    fn manifest_cannot_refer_to_files_outside_its_folder() {
         let folder = folder();
         for name in ["../x", "/dev/zero", "..", "a/b", ""] {
             let files = BTreeMap::from([(name.to_owned(), Entry { n_bytes: 0, xxh3: String::new() })]);
@@ -245,12 +246,12 @@ mod tests {
             std::fs::write(folder.path().join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
             let manifest = Manifest::read(folder.path()).unwrap().unwrap();
             let error = manifest.verify(folder.path(), &[]).unwrap_err().to_string();
-            assert!(error.contains("is no file of this folder"), "{name}: {error}");
+            assert!(error.contains("is not a file in this folder"), "{name}: {error}");
         }
     }
 
     #[test]
-    fn files_that_were_private_are_as_readable_as_the_list() {
+    fn private_files_get_the_permissions_of_the_manifest() {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder();
         let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();

@@ -1,10 +1,10 @@
-//! What the images and sounds were that a table names: size and hash of each file, as it was read. A run that goes on compares.
+//! Sizes and hashes of the image and audio files that a table refers to, as they were read. A resumed run compares them.
 //!
-//! A cell's text names the file, so a number for each row and feature is enough to name the first that has changed; a million files take
-//! 16 MB. Times are not kept: a copy of the same files is as good.
+//! A cell's text names the file, so a hash per row and feature is enough to name the first file that has changed; a million files
+//! take 16 MB. Modification times are not stored: a copy of the same files is equally good.
 //!
-//! `mbmmedi1`, rows, features, for each row and feature size and XXH3 (zeros where the cell names no file that can be read), XXH3 of all
-//! that: numbers of 64 bits, little-endian.
+//! The format: `mbmmedi1`, number of rows, number of features, for each row and feature size and XXH3 (zeros if the cell names no
+//! readable file), and the XXH3 of all that; numbers are 64-bit little-endian.
 
 use std::path::Path;
 
@@ -13,20 +13,20 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{Cell, DataError, Dataset};
 
 const MAGIC: &[u8; 8] = b"mbmmedi1";
-/// Bytes before the files and behind them.
+/// Size in bytes of the header before the files, and of the hash after them.
 const HEAD: usize = 24;
 const TAIL: usize = 8;
 
-/// Sizes and hashes of the files that a table names.
+/// Sizes and hashes of the files that a table refers to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MediaFiles {
-    /// Features that are read from files.
+    /// Number of features that are read from files.
     n_features: usize,
-    /// By row, and in it by feature.
+    /// By row, then by feature.
     files: Vec<FileHash>,
 }
 
-/// A file's content; zeros where there was none.
+/// The size and hash of a file's content; zeros if there was none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct FileHash {
     n_bytes: u64,
@@ -40,12 +40,12 @@ impl FileHash {
 }
 
 impl MediaFiles {
-    /// Whether no cell names a file.
+    /// Returns whether no cell refers to a file.
     pub fn is_empty(&self) -> bool {
         self.files.iter().all(|file| *file == FileHash::default())
     }
 
-    /// Keeps the files of a row, one a feature that is read from files.
+    /// Stores the files of a row, one per feature that is read from files.
     pub(crate) fn set(&mut self, row_idx: usize, files: &[FileHash]) {
         self.n_features = files.len();
         let start = row_idx * files.len();
@@ -53,12 +53,12 @@ impl MediaFiles {
         self.files[start..start + files.len()].copy_from_slice(files);
     }
 
-    /// One number that changes with any of the files.
+    /// Returns a hash that changes with any of the files.
     pub fn hash(&self) -> u64 {
         xxh3_64(&self.body())
     }
 
-    /// One number for the files of some rows.
+    /// Returns a hash of the files of some rows.
     pub fn hash_of(&self, rows: &[usize]) -> u64 {
         let files = rows.iter().flat_map(|row_idx| {
             let start = row_idx * self.n_features;
@@ -74,31 +74,31 @@ impl MediaFiles {
         MAGIC.iter().copied().chain(numbers.flat_map(u64::to_le_bytes)).collect()
     }
 
-    /// Writes them as one file.
+    /// Writes the hashes to a file.
     ///
     /// # Errors
-    /// A disk that is full.
+    /// Fails if the file cannot be written, for example on a full disk.
     pub fn write(&self, path: &Path) -> Result<(), DataError> {
         let mut bytes = self.body();
         bytes.extend(xxh3_64(&bytes).to_le_bytes());
         crate::write_file(path, &bytes)
     }
 
-    /// Reads what [`MediaFiles::write`] wrote.
+    /// Reads a file written by [`MediaFiles::write`].
     ///
     /// # Errors
-    /// A file that is not there, or not as it was written.
+    /// Fails if the file does not exist or is not as it was written.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = std::fs::read(path).map_err(DataError::io(path))?;
         parse(&bytes).ok_or_else(|| {
-            DataError::damaged(path, "its bytes are not those that were written; begin the run anew with --overwrite")
+            DataError::damaged(path, "its content differs from what was written; restart the run with --overwrite")
         })
     }
 
-    /// The first file that is not the one of a run before, as `row 17: photos/3.png`.
+    /// Returns the first file that differs from the one of a previous run, such as `row 17: photos/3.png`.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn first_change(&self, before: &Self, dataset: &Dataset) -> Result<Option<String>, DataError> {
         let n_features = before.n_features.max(self.n_features);
         let at = |files: &Self, at: usize| files.files.get(at).copied().unwrap_or_default();
@@ -106,10 +106,10 @@ impl MediaFiles {
         changed.map(|idx| dataset.media_cell(idx / n_features, idx % n_features)).transpose()
     }
 
-    /// The first file that has another size now, or is gone; none of them is opened.
+    /// Returns the first file that has a different size now or no longer exists, without opening any file.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails if the temporary file cannot be read.
     pub fn first_of_other_size(&self, dataset: &Dataset) -> Result<Option<String>, DataError> {
         let columns = dataset.media_columns();
         if columns.len() != self.n_features {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn files_come_back_and_any_byte_that_changes_is_an_error() {
+    fn files_round_trip_and_any_changed_byte_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("media.hashes");
         files().write(&path).unwrap();

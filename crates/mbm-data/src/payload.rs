@@ -1,59 +1,59 @@
-//! The few shapes that every modality is brought into, as plain numbers.
+//! Payloads: the few forms, as plain numbers, that the cells of every modality are converted to.
 
-/// One cell, ready for an encoder or as a target.
+/// The content of one cell, ready for an encoder or as a target.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Payload {
-    /// `[width]`: numbers, dates, sets as zeros and ones.
+    /// `[width]`: numbers, dates, and multi-hot sets.
     Vector(Vec<f32>),
-    /// `[steps, width]`: sounds and series.
+    /// `[steps, width]`: audio and time series.
     Frames(Frames),
     /// `[channels, height, width]`.
     Image(Pixels),
-    /// `[steps]` ids of a vocabulary.
+    /// `[steps]` token ids of a vocabulary.
     Tokens(Vec<u32>),
-    /// A class number.
+    /// A class index.
     Class(u32),
-    /// `[steps, width]`: what an encoder that training does not change has made of the cell.
+    /// `[steps, width]`: features that a frozen encoder has computed from the cell.
     Encoded(Frames),
-    /// `[inputs]`: a number for each input's cell, equal for equal cells, 0 for an empty one.
+    /// `[inputs]`: a content id for each input's cell, equal for equal cells, 0 for an empty one.
     ContentIds(Vec<u64>),
-    /// Nothing that could be read.
+    /// No readable value.
     Missing,
 }
 
 /// A sequence of vectors, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frames {
-    /// Values of one step.
+    /// Values per step.
     pub width: usize,
     /// `steps * width` values.
     pub data: Vec<f32>,
 }
 
-/// An image, channels first, not yet scaled.
+/// An image, channels first, in unscaled bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pixels {
-    /// 1 for grey, 3 for red, green and blue.
+    /// 1 for gray, 3 for RGB.
     pub channels: usize,
-    /// Rows.
+    /// Height in pixels.
     pub height: usize,
-    /// Columns.
+    /// Width in pixels.
     pub width: usize,
     /// `channels * height * width` bytes.
     pub data: Vec<u8>,
 }
 
 impl Pixels {
-    /// The channels in the opposite order.
+    /// Reverses the order of the channels.
     pub(crate) fn reversed(self) -> Self {
-        let n_places = (self.height * self.width).max(1);
-        let data = self.data.chunks(n_places).rev().flatten().copied().collect();
+        let n_pixels = (self.height * self.width).max(1);
+        let data = self.data.chunks(n_pixels).rev().flatten().copied().collect();
         Self { data, ..self }
     }
 }
 
 impl Payload {
-    /// Steps of a sequence; 1 for everything else that is present.
+    /// Returns the number of steps of a sequence; 1 for any other payload, and 0 for a missing one.
     pub fn n_steps(&self) -> usize {
         match self {
             Payload::Frames(frames) | Payload::Encoded(frames) => frames.data.len() / frames.width.max(1),
@@ -96,7 +96,7 @@ impl Payload {
         }
     }
 
-    /// Reads what [`Payload::write`] wrote and moves `bytes` behind it.
+    /// Reads a payload written by [`Payload::write`] and advances `bytes` past it.
     pub(crate) fn read(bytes: &mut &[u8]) -> Self {
         fn take<'a>(bytes: &mut &'a [u8], n_bytes: usize) -> &'a [u8] {
             let (head, tail) = bytes.split_at(n_bytes);

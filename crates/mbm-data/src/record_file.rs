@@ -1,10 +1,10 @@
-//! Byte records in an unnamed temporary file, appended once and read by number: memory stays at eight bytes a record.
+//! Byte records in an unnamed temporary file, appended once and read by index; they take eight bytes of memory per record.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Records of any length in the folder that `TMPDIR` names; gone when dropped.
+/// Records of any length in a file in `TMPDIR`, which is deleted when this is dropped.
 #[derive(Debug)]
 pub(crate) struct RecordFile {
     file: File,
@@ -12,7 +12,7 @@ pub(crate) struct RecordFile {
     pending: Vec<u8>,
 }
 
-/// Bytes gathered before they are written.
+/// Bytes that are buffered before they are written.
 const BUFFER: usize = 1 << 20;
 
 impl RecordFile {
@@ -24,17 +24,17 @@ impl RecordFile {
         self.ends.len()
     }
 
-    /// Bytes of all records.
+    /// Returns the total size of all records in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Appends a record; its number.
+    /// Appends a record and returns its index.
     pub fn push(&mut self, record: &[u8]) -> io::Result<usize> {
         let start = self.n_bytes();
         self.ends.push(start + record.len() as u64);
         if record.len() >= BUFFER {
-            // What is pending ends where the record starts.
+            // The pending bytes end where the record starts.
             self.file.write_all_at(&self.pending, start - self.pending.len() as u64)?;
             self.pending.clear();
             self.file.write_all_at(record, start)?;
@@ -47,7 +47,7 @@ impl RecordFile {
         Ok(self.len() - 1)
     }
 
-    /// Writes what is pending; records pushed since are not readable before.
+    /// Writes pending records, which cannot be read before.
     pub fn flush(&mut self) -> io::Result<()> {
         let start = self.n_bytes() - self.pending.len() as u64;
         self.file.write_all_at(&self.pending, start)?;

@@ -1,4 +1,5 @@
-//! Rows' payloads in a temporary file; a large one that several rows have, such as an image with five captions, is there once.
+//! Stores the payloads of rows in a temporary file; a large payload that several rows share, such as an image with five captions,
+//! is stored once.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,23 +9,23 @@ use sha2::{Digest, Sha256};
 use crate::record_file::RecordFile;
 use crate::{Key, Payload, Sample};
 
-/// Samples by row.
+/// Samples, stored by row.
 #[derive(Debug)]
 pub(crate) struct SampleStore {
     record_file: RecordFile,
-    /// The record of each row of the table, if it has one.
+    /// The record of each row of the table, if the row is stored.
     rows: Vec<Option<usize>>,
     /// The records of large payloads, by the hash of their bytes.
     large: HashMap<Key, usize>,
 }
 
-/// Bytes from which on a payload has a record of its own. A shared number or short text is not worth a hash.
+/// Size in bytes above which a payload has its own record. A shared number or short text is not worth a hash.
 const LARGE: usize = 4096;
 
-/// Large payloads whose hashes are in memory while rows are pushed; of later ones every row has its own.
+/// Maximum number of large payloads whose hashes are in memory while rows are pushed; later ones are not deduplicated.
 const REMEMBERED: usize = 1 << 20;
 
-/// What stands before a payload in a row's record.
+/// Tags that precede a payload in a row's record: stored inline, or in a record of its own.
 const HERE: u8 = 0;
 const ELSEWHERE: u8 = 1;
 
@@ -33,7 +34,7 @@ impl SampleStore {
         Ok(Self { record_file: RecordFile::new()?, rows: vec![None; n_rows], large: HashMap::new() })
     }
 
-    /// Bytes in the file.
+    /// Returns the size of the file in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.record_file.n_bytes()
     }
@@ -45,10 +46,10 @@ impl SampleStore {
             record.push(HERE);
             payload.write(&mut record);
             if record.len() - start > LARGE {
-                let place = self.push_large(&record[start + 1..])?;
+                let record_idx = self.push_large(&record[start + 1..])?;
                 record.truncate(start);
                 record.push(ELSEWHERE);
-                record.extend((place as u64).to_le_bytes());
+                record.extend((record_idx as u64).to_le_bytes());
             }
         }
         self.rows[sample.row_idx] = Some(self.record_file.push(&record)?);
@@ -57,26 +58,26 @@ impl SampleStore {
 
     fn push_large(&mut self, payload: &[u8]) -> io::Result<usize> {
         let key = Sha256::digest(payload).into();
-        if let Some(place) = self.large.get(&key) {
-            return Ok(*place);
+        if let Some(record_idx) = self.large.get(&key) {
+            return Ok(*record_idx);
         }
-        let place = self.record_file.push(payload)?;
+        let record_idx = self.record_file.push(payload)?;
         if self.large.len() < REMEMBERED {
-            self.large.insert(key, place);
+            self.large.insert(key, record_idx);
         }
-        Ok(place)
+        Ok(record_idx)
     }
 
-    /// Ends the writing: nothing is pushed from here on, and everything can be read.
+    /// Finishes writing: no rows can be pushed afterwards, and all can be read.
     pub fn finish(&mut self) -> io::Result<()> {
         self.large = HashMap::new();
         self.record_file.flush()
     }
 
-    /// A row's payloads, one a field, if the row was pushed.
+    /// Returns the payloads of a row, one per field, if the row was pushed.
     pub fn read(&self, row_idx: usize, n_fields: usize) -> io::Result<Option<Sample>> {
-        let Some(place) = self.rows[row_idx] else { return Ok(None) };
-        let record = self.record_file.read(place)?;
+        let Some(record_idx) = self.rows[row_idx] else { return Ok(None) };
+        let record = self.record_file.read(record_idx)?;
         let mut rest = record.as_slice();
         let mut payload = || {
             let kind = rest[0];
@@ -84,10 +85,10 @@ impl SampleStore {
             if kind == HERE {
                 return Ok(Payload::read(&mut rest));
             }
-            let (place, tail) = rest.split_at(8);
+            let (record_idx, tail) = rest.split_at(8);
             rest = tail;
-            let place = place.iter().rev().fold(0, |place, byte| place << 8 | usize::from(*byte));
-            Ok(Payload::read(&mut self.record_file.read(place)?.as_slice()))
+            let record_idx = record_idx.iter().rev().fold(0, |record_idx, byte| record_idx << 8 | usize::from(*byte));
+            Ok(Payload::read(&mut self.record_file.read(record_idx)?.as_slice()))
         };
         let payloads = (0..n_fields).map(|_| payload()).collect::<io::Result<_>>()?;
         Ok(Some(Sample { row_idx, payloads }))
@@ -103,20 +104,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_come_back_and_large_payloads_are_there_once(rows in vec((0usize..3, any::<bool>()), 1..20)) {
+        fn rows_round_trip_and_large_payloads_are_stored_once(rows in vec((0usize..3, any::<bool>()), 1..20)) {
             let sample = |(row_idx, (which, is_large)): (usize, &(usize, bool))| {
                 let large = Payload::Vector(vec![*which as f32; if *is_large { 2000 } else { 20 }]);
                 Sample { row_idx, payloads: vec![Payload::Class(row_idx as u32), large, Payload::Missing] }
             };
             let samples: Vec<Sample> = rows.iter().enumerate().map(sample).collect();
-            let mut kept = SampleStore::new(rows.len() + 1).unwrap();
-            samples.iter().for_each(|sample| kept.push(sample).unwrap());
-            prop_assert!(kept.n_bytes() <= 3 * 8100 + 120 * rows.len() as u64, "{}", kept.n_bytes());
-            kept.finish().unwrap();
+            let mut store = SampleStore::new(rows.len() + 1).unwrap();
+            samples.iter().for_each(|sample| store.push(sample).unwrap());
+            prop_assert!(store.n_bytes() <= 3 * 8100 + 120 * rows.len() as u64, "{}", store.n_bytes());
+            store.finish().unwrap();
             for sample in samples {
-                prop_assert_eq!(kept.read(sample.row_idx, 3).unwrap(), Some(sample));
+                prop_assert_eq!(store.read(sample.row_idx, 3).unwrap(), Some(sample));
             }
-            prop_assert_eq!(kept.read(rows.len(), 3).unwrap(), None);
+            prop_assert_eq!(store.read(rows.len(), 3).unwrap(), None);
         }
     }
 }

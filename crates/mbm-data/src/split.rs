@@ -1,4 +1,4 @@
-//! Which rows train, which validate and which test.
+//! Splits rows into training, validation and test.
 
 use std::collections::HashMap;
 
@@ -10,33 +10,33 @@ use crate::feature::parse_date;
 use crate::random::{rng, seed};
 use crate::{DataError, Table};
 
-/// The role of a row.
+/// The split of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
     /// Fits features and trains the model.
     Train,
-    /// Chooses the best checkpoint and ends training.
+    /// Selects the best checkpoint and decides when training stops.
     Validation,
-    /// Measured once, at the end.
+    /// Evaluated once, at the end.
     Test,
 }
 
 settings! {
-    /// Shares of rows, drawn at random.
+    /// Fractions of rows, sampled at random.
     pub struct Random {
-        /// Train, validation, test.
+        /// Fractions of train, validation and test.
         probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
-    /// A column that says `train`, `validation` (or `val`) or `test`, or 0, 1, 2.
+    /// A column with the values `train`, `validation` (or `val`) or `test`, or 0, 1, 2.
     pub struct Fixed {
         /// The column.
         column: String = "split".to_owned();
     }
-    /// Shares drawn within each value of a column, so that all splits hold them alike; or along a column.
+    /// Fractions sampled within each value of a column, so that all splits have the same distribution; or taken along a column.
     pub struct ByColumn {
         /// The column.
         column: String;
-        /// Train, validation, test.
+        /// Fractions of train, validation and test.
         probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
 }
@@ -54,7 +54,7 @@ tagged! {
 }
 
 impl SplitSettings {
-    /// The column it reads, if any.
+    /// Returns the column that the split reads, if any.
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::Random(_) => None,
@@ -64,10 +64,11 @@ impl SplitSettings {
     }
 }
 
-/// The role of every row, in row order. `run_seed` decides what chance decides.
+/// Returns the split of every row, in row order; `run_seed` seeds all random choices.
 ///
 /// # Errors
-/// A column that is not there, shares that do not sum to 1, values that are no split or no date, no training rows.
+/// Fails if a column does not exist, the fractions do not sum to 1, a value is not a split or a date, or no rows are left for
+/// training.
 pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<Vec<Split>, DataError> {
     let roles = match settings {
         SplitSettings::Random(random) => along(&shuffled(0..table.n_rows(), run_seed), shares(&random.probabilities)?),
@@ -77,12 +78,12 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
         SplitSettings::Datetime(by) => by_date(table, by)?,
         SplitSettings::Hash(by) => by_hash(table, by)?,
     };
-    if roles.contains(&Split::Train) { Ok(roles) } else { Err(DataError::Split("no row is left for training".to_owned())) }
+    if roles.contains(&Split::Train) { Ok(roles) } else { Err(DataError::Split("no rows are left for training".to_owned())) }
 }
 
 fn shares(probabilities: &[f64]) -> Result<[f64; 3], DataError> {
     let shares = <[f64; 3]>::try_from(probabilities).map_err(|_| {
-        DataError::Split(format!("probabilities has {} values, it needs three: train, validation, test", probabilities.len()))
+        DataError::Split(format!("probabilities has {} values, expected three: train, validation, test", probabilities.len()))
     })?;
     let sum: f64 = shares.iter().sum();
     if (sum - 1.0).abs() < 1e-6 {
@@ -100,13 +101,13 @@ fn role(share: f64, [train, validation, _]: [f64; 3]) -> Split {
     }
 }
 
-/// Roles by place in an order of all rows.
+/// Assigns splits by position in an order of all rows.
 fn along(order: &[usize], shares: [f64; 3]) -> Vec<Split> {
     let mut roles = vec![Split::Train; order.len()];
     order
         .iter()
         .enumerate()
-        .for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+        .for_each(|(position, row_idx)| roles[*row_idx] = role((position as f64 + 0.5) / order.len() as f64, shares));
     roles
 }
 
@@ -116,7 +117,7 @@ fn shuffled(rows: impl IntoIterator<Item = usize>, run_seed: u64) -> Vec<usize> 
     order
 }
 
-/// The text of a column, row by row.
+/// Returns the text of a column, row by row.
 fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
     let at = table.require(name)?;
     (0..table.n_rows()).map(|row_idx| Ok(table.row(row_idx)?[at].to_text().trim().to_owned())).collect()
@@ -128,14 +129,14 @@ fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {
         "validation" | "val" | "valid" | "dev" | "1" => Ok(Split::Validation),
         "test" | "2" => Ok(Split::Test),
         _ => Err(DataError::Split(format!(
-            "row {}, column '{name}': '{word}' is none of train, validation, test (or 0, 1, 2)",
+            "row {}, column '{name}': '{word}' is not one of train, validation, test (or 0, 1, 2)",
             row_idx + 1
         ))),
     };
     column(table, name)?.iter().enumerate().map(of).collect()
 }
 
-/// Rows of each value, values sorted.
+/// Returns the rows of each value, sorted by value.
 fn groups(table: &Table, name: &str) -> Result<Vec<(String, Vec<usize>)>, DataError> {
     let mut rows: HashMap<String, Vec<usize>> = HashMap::new();
     column(table, name)?.into_iter().enumerate().for_each(|(row_idx, value)| rows.entry(value).or_default().push(row_idx));
@@ -152,17 +153,18 @@ fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>,
         order
             .iter()
             .enumerate()
-            .for_each(|(place, row_idx)| roles[*row_idx] = role((place as f64 + 0.5) / order.len() as f64, shares));
+            .for_each(|(position, row_idx)| roles[*row_idx] = role((position as f64 + 0.5) / order.len() as f64, shares));
     }
     Ok(roles)
 }
 
-/// Whole groups, in a random order, until each split has its share of rows. An empty cell is a group of its own.
+/// Assigns whole groups, in a random order, until each split has its fraction of rows. Each row with an empty cell is a group of
+/// its own.
 fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
     let (empty, named): (Vec<_>, Vec<_>) = groups(table, &by.column)?.into_iter().partition(|(value, _)| value.is_empty());
-    let autodiff_lock = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
-    let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(autodiff_lock).collect();
+    let singletons = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
+    let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(singletons).collect();
     let mut roles = vec![Split::Train; table.n_rows()];
     let mut n_before = 0;
     for group_idx in shuffled(0..groups.len(), run_seed) {
@@ -174,7 +176,7 @@ fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, Da
     Ok(roles)
 }
 
-/// Oldest rows train, newest test; rows of one moment stay together.
+/// Trains on the oldest rows and tests on the newest; rows with the same date stay together.
 fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
     let read = |(row_idx, text): (usize, &String)| {
@@ -184,11 +186,11 @@ fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let dates = column(table, &by.column)?.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut sorted = dates.clone();
     sorted.sort();
-    let place = |date| (sorted.partition_point(|other| *other < date) as f64 + 0.5) / sorted.len() as f64;
-    Ok(dates.into_iter().map(|date| role(place(date), shares)).collect())
+    let position = |date| (sorted.partition_point(|other| *other < date) as f64 + 0.5) / sorted.len() as f64;
+    Ok(dates.into_iter().map(|date| role(position(date), shares)).collect())
 }
 
-/// By a hash of the value: a row keeps its role when rows are added.
+/// Splits by a hash of the value, so that a row keeps its split when rows are added.
 fn by_hash(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
     let share = |value: &String| {
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_random_split_has_its_shares_and_depends_on_the_seed_alone() {
+    fn random_split_has_its_fractions_and_depends_only_on_the_seed() {
         let table = table((0..1000).map(|i| i.to_string()));
         let settings = SplitSettings::Random(mbm_config::defaults());
         let roles = split(&table, &settings, 7).unwrap();
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_stays_on_one_side() {
+    fn groups_are_not_divided() {
         let table = table((0..400).map(|i| (i % 40).to_string()));
         let roles = split(&table, &SplitSettings::Group(by("key")), 1).unwrap();
         assert!((0..400).all(|i| roles[i] == roles[i % 40]));
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn strata_are_shared_out_alike() {
+    fn strata_are_divided_in_the_same_proportions() {
         let table = table((0..80).map(|i| if i < 16 { "rare" } else { "common" }.to_owned()));
         let roles = split(&table, &SplitSettings::Stratify(by("key")), 1).unwrap();
         assert_eq!(count(&roles[..16]), [8, 4, 4]);
@@ -243,25 +245,25 @@ mod tests {
     }
 
     #[test]
-    fn later_dates_are_tested() {
+    fn latest_dates_are_in_the_test_split() {
         let table = table((1..=8).rev().map(|day| format!("2024-01-0{day}")));
         let roles = split(&table, &SplitSettings::Datetime(by("key")), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
     }
 
     #[test]
-    fn a_hashed_row_keeps_its_role_when_rows_are_added() {
+    fn hashed_rows_keep_their_split_when_rows_are_added() {
         let few = split(&table((0..50).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 1).unwrap();
         let many = split(&table((0..99).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 2).unwrap();
         assert_eq!(few, many[..50]);
     }
 
     #[test]
-    fn mistakes_are_named() {
+    fn errors_name_the_mistake() {
         let table = table(["train".into(), "tset".into()]);
         let fixed =
             |column: &str| split(&table, &SplitSettings::Fixed(Fixed { column: column.into() }), 0).unwrap_err().to_string();
-        assert!(fixed("key").contains("row 2, column 'key': 'tset' is none of"), "{}", fixed("key"));
+        assert!(fixed("key").contains("row 2, column 'key': 'tset' is not one of"), "{}", fixed("key"));
         assert!(fixed("kex").contains("did you mean 'key'?"), "{}", fixed("kex"));
         let shares = Random { probabilities: vec![0.5, 0.1, 0.1] };
         assert!(split(&table, &SplitSettings::Random(shares), 0).unwrap_err().to_string().contains("must sum to 1"));

@@ -1,4 +1,4 @@
-//! A table on disk: columns by name, rows by number, whatever the source was.
+//! Tables on disk: columns by name, rows by index, whatever the source.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,39 +9,40 @@ use crate::record_file::RecordFile;
 use crate::source::{self, Source};
 use crate::{Cell, DataError};
 
-/// One row, a cell a column.
+/// One row, with one cell per column.
 pub type Row = Vec<Cell>;
 
-/// Rows read once from their source and kept in a temporary file.
+/// Rows that were read once from their source and are stored in a temporary file.
 #[derive(Debug)]
 pub struct Table {
-    /// The columns' names.
+    /// The column names.
     pub columns: Vec<String>,
-    /// The folder that relative paths in cells start from.
+    /// The folder that relative paths in cells are resolved against.
     pub folder: PathBuf,
-    /// SHA-256 over columns and cells, in hexadecimal.
+    /// SHA-256 of columns and cells, in hexadecimal.
     pub hash: String,
-    /// The columns by name, the first of equal ones: wide tables are asked for thousands.
+    /// Column positions by name, the first of duplicates; wide tables are queried for thousands.
     positions: HashMap<String, usize>,
-    /// A row's cells take up to 4 GiB, the most that a cell's length can say.
+    /// The cells of a row take up to 4 GiB, the maximum that the length of a cell can represent.
     rows: RecordFile,
 }
 
 impl Table {
-    /// Reads a file or folder; its kind is told by its name (see [`source::open`]).
+    /// Reads a file or folder, whose format is determined from its name (see [`source::open`]).
     ///
     /// # Errors
-    /// A file that is not there, not of its kind, or with malformed rows; a full disk.
+    /// Fails if the file does not exist, does not have the format that its name declares, or has malformed rows, or if the disk
+    /// is full.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let mut source = source::open(path)?;
         let folder = source.folder().to_path_buf();
         Self::collect(source.as_mut(), folder)
     }
 
-    /// A table of rows in memory.
+    /// Creates a table from rows in memory.
     ///
     /// # Errors
-    /// A temporary file that cannot be written.
+    /// Fails if the temporary file cannot be written.
     pub fn from_rows(columns: Vec<String>, rows: Vec<Row>, folder: PathBuf) -> Result<Self, DataError> {
         let mut source = source::Memory { columns, rows };
         Self::collect(&mut source, folder)
@@ -69,15 +70,15 @@ impl Table {
         Ok(Self { columns, folder, hash, positions, rows })
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// One row, in the columns' order.
+    /// Returns one row, in column order.
     ///
     /// # Errors
-    /// A temporary file that cannot be read.
+    /// Fails if the temporary file cannot be read.
     pub fn row(&self, row_idx: usize) -> Result<Row, DataError> {
         let record = self.rows.read(row_idx).map_err(DataError::io(std::env::temp_dir()))?;
         let mut rest = record.as_slice();
@@ -90,15 +91,15 @@ impl Table {
         Ok(row)
     }
 
-    /// The position of a column.
+    /// Returns the position of a column.
     pub fn position(&self, column: &str) -> Option<usize> {
         self.positions.get(column).copied()
     }
 
-    /// The position of a column that must be there.
+    /// Returns the position of a column that must exist.
     ///
     /// # Errors
-    /// [`DataError::NoColumn`] with the columns there are.
+    /// [`DataError::NoColumn`] with the available columns, if the column does not exist.
     pub fn require(&self, column: &str) -> Result<usize, DataError> {
         self.position(column).ok_or_else(|| DataError::NoColumn {
             column: column.to_owned(),

@@ -1,21 +1,21 @@
-//! The chunks of a WebP file, held against its bytes and a limit before the decoder makes room for what they claim.
+//! Checks the chunks of a WebP file against its length and a pixel limit before the decoder allocates what they declare.
 //!
-//! The size of an extended file stands in its first chunk, and the image in a later one has another size of its own, which the decoder
-//! believes; a chunk of metadata may claim four gigabytes.
+//! An extended file declares its size in the first chunk, but the image in a later chunk has a size of its own, which the decoder
+//! trusts; a metadata chunk may declare four gigabytes.
 
 use crate::{Cause, Fault};
 
-/// Bytes of a chunk's name and size, and of the file's.
+/// Size in bytes of a chunk's header (its name and size), and of the file's header.
 const HEAD: usize = 8;
 const FILE_HEAD: usize = 12;
 
-/// Bytes of an animation's frame before its chunks.
+/// Size in bytes of the header of an animation frame, which precedes the frame's chunks.
 const FRAME_HEAD: usize = 16;
 
-/// Bytes behind the file's own end in which the decoder may still look for chunks.
+/// Bytes after the declared end of the file in which the decoder may still look for chunks.
 const SLACK: usize = 32;
 
-/// Refuses chunks that go beyond the file and images of too many pixels; everything that is not WebP passes.
+/// Rejects chunks that extend beyond the file and images with too many pixels; files other than WebP pass.
 pub(crate) fn check(bytes: &[u8], max_pixels: usize) -> Result<(), Fault> {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..FILE_HEAD) != Some(b"WEBP") {
         return Ok(());
@@ -28,7 +28,7 @@ fn check_chunks(mut bytes: &[u8], max_pixels: usize) -> Result<(), Fault> {
     while let Some((head, rest)) = bytes.split_at_checked(HEAD) {
         let (name, n_bytes) = (&head[..4], number(&head[4..]));
         let Some(body) = rest.get(..n_bytes) else {
-            let message = format!("the chunk '{}' of {n_bytes} bytes goes beyond the file", name.escape_ascii());
+            let message = format!("the chunk '{}' of {n_bytes} bytes extends beyond the end of the file", name.escape_ascii());
             return Err(Fault::new(Cause::Unreadable, message));
         };
         check_image(name, body, max_pixels)?;
@@ -53,10 +53,10 @@ fn check_image(name: &[u8], body: &[u8], max_pixels: usize) -> Result<(), Fault>
     if width * height <= max_pixels {
         return Ok(());
     }
-    Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels within the file, the limit is {max_pixels} in all")))
+    Err(Fault::new(Cause::TooLarge, format!("{width} x {height} pixels within the file, the limit is {max_pixels} in total")))
 }
 
-/// A number of up to four bytes, the lowest first.
+/// Reads a little-endian number of up to four bytes.
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_canvas_with_a_huge_image_and_metadata_without_end_are_refused() {
+    fn huge_images_and_oversized_metadata_are_rejected() {
         let canvas: &[u8] = &[0; 10];
         let huge: &[u8] = &[0, 0, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f];
         let fault = check(&file(&[(b"VP8X", 10, canvas), (b"VP8 ", 10, huge)]), 1_000_000).unwrap_err();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_files_pass() {
+    fn valid_files_pass() {
         let mut bytes = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(30, 20).write_to(&mut bytes, image::ImageFormat::WebP).unwrap();
         check(bytes.get_ref(), 600).unwrap();

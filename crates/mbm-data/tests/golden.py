@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes golden/front_ends.json: a short sound and what torchaudio makes of it.
+"""Generates golden/front_ends.json: a short audio clip and the features that torchaudio computes from it.
 
 usage: python golden.py        needs torchaudio 2 (pip install torchaudio)
 """
@@ -18,8 +18,8 @@ time = torch.arange(WINDOW + 4 * SHIFT, dtype=torch.float64) / RATE
 sound = 0.4 * torch.sin(2 * torch.pi * (300 + 4000 * time) * time) + 0.05 * torch.randn(len(time), dtype=torch.float64)
 sound = torch.round(sound * 10_000) / 10_000
 
-# torchaudio puts the window into the middle of the transform's length, we put it first: the power is the same.
-# Without padding at the ends the whole transform must fit, so the sound is continued by silence, and the frames that we have are kept.
+# torchaudio centers the window in the length of the FFT, mbm puts it first: the power is the same. Without padding at the ends, the
+# whole FFT must fit, so the clip is padded with silence, and only the frames that mbm computes are stored.
 padded = torch.nn.functional.pad(sound, ((N_FFT - WINDOW) // 2, N_FFT))
 n_frames = 1 + (len(sound) - WINDOW) // SHIFT
 shared = {"n_fft": N_FFT, "win_length": WINDOW, "hop_length": SHIFT, "center": False, "window_fn": torch.hamming_window}

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes golden/framing.json: images as torchvision's Resize and CenterCrop frame them, through Pillow.       needs pillow, torchvision
+"""Generates golden/framing.json: an image framed by torchvision's Resize and CenterCrop, through Pillow.       needs pillow, torchvision
 
-The image, 90 wide and 60 high, has `(7 x + 13 y + x y + 40 c) mod 256` in channel c: every pixel differs from its neighbours. Values
-are rows of red, green, blue.
+The image, 90 pixels wide and 60 high, has the value `(7 x + 13 y + x y + 40 c) mod 256` in channel c, so that every pixel differs from
+its neighbors. Pixels are stored row by row, as red, green, blue.
 """
 import json
 import pathlib

@@ -1,6 +1,6 @@
-//! Builds an index of vectors in a file and searches it: `measure VECTORS WIDTH QUERIES FOLDER PRECISION`. Numbers in files are f32,
-//! little-endian. The rows that each query finds go to FOLDER/found-EF.u32, those of an exact search to FOLDER/found-0.u32; what it took
-//! goes to standard output as JSON lines.
+//! Builds an index from a file of vectors and searches it: `measure VECTORS WIDTH QUERIES FOLDER PRECISION`. Numbers in files are
+//! little-endian f32. The rows found for each query are written to FOLDER/found-EF.u32, those of an exact search to
+//! FOLDER/found-0.u32; timings and sizes are printed to standard output as JSON lines.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,9 +17,9 @@ fn vectors(path: &str, width: usize) -> std::io::Result<Vec<Vec<f32>>> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [vectors_path, width, queries_path, folder, precision] = &args[..] else { return Err("five arguments".into()) };
+    let [vectors_path, width, queries_path, folder, precision] = &args[..] else { return Err("expected five arguments".into()) };
     let width: usize = width.parse()?;
-    let precision = Precision::ALL.iter().find(|(name, _)| name == precision).ok_or("a precision: f32, f16 or i8")?.1;
+    let precision = Precision::ALL.iter().find(|(name, _)| name == precision).ok_or("expected a precision: f32, f16 or i8")?.1;
     let folder = PathBuf::from(folder);
     let rows = vectors(vectors_path, width)?;
     let queries = vectors(queries_path, width)?;
@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bytes = (info.vector_bytes + info.graph_bytes) as f64 / n_rows as f64;
     println!("{}", serde_json::json!({ "build": build, "open": open, "bytes": bytes }));
     for width in [None, Some(10), Some(20), Some(40), Some(60), Some(80), Some(120), Some(160), Some(240), Some(400)] {
-        // The first time brings the index into memory.
+        // The first repetition brings the index into memory.
         let mut seconds = f64::INFINITY;
         for _ in 0..if width.is_none() { 1 } else { 3 } {
             let started = Instant::now();

@@ -1,4 +1,4 @@
-//! A word to work on other threads that nobody waits for it any more.
+//! Cooperative cancellation of work on other threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,47 +6,47 @@ use std::time::{Duration, Instant};
 
 use crate::IndexError;
 
-/// A request to give up, shared by who waits for an answer and the threads that work on it.
+/// A cancellation token, shared by the caller and the threads that work for it.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation {
     is_cancelled: Arc<AtomicBool>,
     deadline: Option<Instant>,
 }
 
-/// Cancels when it is dropped, such as with the future of a request that its client has broken off.
+/// Cancels when it is dropped, for example with the future of a request whose client has disconnected.
 #[derive(Debug)]
 pub struct CancelOnDrop(Cancellation);
 
 impl Cancellation {
-    /// One that is due after `limit` even if nobody asks for it.
+    /// Creates a token that expires after `limit` even if nobody cancels it.
     pub fn after(limit: Duration) -> Self {
         Self { is_cancelled: Arc::default(), deadline: Instant::now().checked_add(limit) }
     }
 
-    /// Asks the work to give up.
+    /// Asks the work to stop.
     pub fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Cancels as soon as the guard is dropped.
+    /// Returns a guard that cancels when it is dropped.
     pub fn on_drop(&self) -> CancelOnDrop {
         CancelOnDrop(self.clone())
     }
 
-    /// The time that is left, if there is a deadline.
+    /// The time left until the deadline, if there is one.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether it was asked for, whatever the time.
+    /// Whether cancellation was requested, regardless of the deadline.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.is_cancelled.load(Ordering::Relaxed)
     }
 
-    /// Whether to go on.
+    /// Checks whether to continue.
     ///
     /// # Errors
-    /// [`IndexError::Cancelled`] once it is cancelled or its time is over.
+    /// [`IndexError::Cancelled`] once the token is cancelled or its deadline has passed.
     pub fn check(&self) -> Result<(), IndexError> {
         if self.is_cancelled() || self.remaining() == Some(Duration::ZERO) { Err(IndexError::Cancelled) } else { Ok(()) }
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_goes_on_until_the_guard_is_dropped_or_the_time_is_over() {
+    fn check_fails_once_the_guard_drops_or_the_deadline_passes() {
         let cancellation = Cancellation::default();
         let guard = cancellation.on_drop();
         assert!(cancellation.check().is_ok() && cancellation.remaining().is_none());

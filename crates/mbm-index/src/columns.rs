@@ -1,4 +1,4 @@
-//! What is known of each vector beside its numbers: columns of numbers and texts, in a file.
+//! Columns of numbers and texts, stored in a file next to the vectors.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, Write};
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use crate::IndexError;
 use crate::sealed::{Sealed, SealedWriter};
 
-/// A cell.
+/// The value of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// Nothing.
+    /// No value.
     Null,
     /// A number.
     Number(f64),
@@ -24,29 +24,29 @@ pub enum Value {
 /// A column of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// Its name.
+    /// The name of the column.
     pub name: String,
-    /// Whether it holds numbers; else texts.
+    /// Whether it holds numbers; otherwise it holds texts.
     pub is_number: bool,
 }
 
-/// What a file of columns says of itself.
+/// The footer of a file of columns.
 #[derive(Debug, Serialize, Deserialize)]
 struct Footer {
     columns: Vec<Place>,
     n_rows: usize,
 }
 
-/// Where a column lies: numbers, or ends of texts and then the texts.
+/// The location of a column: its numbers, or the end offsets of its texts followed by the texts.
 #[derive(Debug, Serialize, Deserialize)]
 struct Place {
     column: Column,
     start: usize,
-    /// Bytes of all texts.
+    /// Size of all texts in bytes.
     n_bytes: usize,
 }
 
-/// Columns being written; texts wait in temporary files.
+/// Writes columns; texts are collected in temporary files first.
 pub(crate) struct ColumnsWriter {
     columns: Vec<Column>,
     parts: Vec<Part>,
@@ -58,7 +58,7 @@ enum Part {
     Texts { ends: Vec<u64>, texts: BufWriter<File> },
 }
 
-/// Columns in a file.
+/// An open file of columns.
 #[derive(Debug)]
 pub(crate) struct Columns {
     file: Sealed,
@@ -77,7 +77,7 @@ impl ColumnsWriter {
         Ok(Self { parts: columns.iter().map(part).collect::<Result<_, _>>()?, columns: columns.to_vec(), n_rows: 0 })
     }
 
-    /// Adds a row, a value a column; a value of the other kind is brought to the column's, or is nothing.
+    /// Adds a row, one value per column; a value of the other kind is converted to the column's kind, or becomes null.
     pub fn push(&mut self, row: &[Value]) -> Result<(), IndexError> {
         self.n_rows += 1;
         for (part, value) in self.parts.iter_mut().zip(row) {
@@ -150,7 +150,7 @@ impl Columns {
         let file = Sealed::open(path)?;
         let columns = Self { footer: file.footer()?, file };
         for place in &columns.footer.columns {
-            columns.numbers(place)?;
+            columns.check(place)?;
         }
         Ok(columns)
     }
@@ -163,27 +163,27 @@ impl Columns {
         self.file.n_bytes()
     }
 
-    /// Names and kinds.
+    /// Names and kinds of the columns.
     pub fn schema(&self) -> impl Iterator<Item = &Column> {
         self.footer.columns.iter().map(|place| &place.column)
     }
 
-    /// The numbers of a column, or the ends of its texts, each with a look at what they say.
-    fn numbers(&self, place: &Place) -> Result<(), IndexError> {
+    /// Checks that a column's numbers, or its texts and their ends, lie within the file.
+    fn check(&self, place: &Place) -> Result<(), IndexError> {
         let n_rows = self.footer.n_rows;
         if place.column.is_number {
             return self.file.numbers::<f64>(place.start, n_rows).map(|_| ());
         }
         let ends: &[u64] = self.file.numbers(place.start, n_rows)?;
         self.file.numbers::<u8>(place.start.saturating_add(n_rows * 8), place.n_bytes)?;
-        let rises = ends.is_sorted() && ends.last().is_none_or(|end| *end <= place.n_bytes as u64);
-        if rises { Ok(()) } else { Err(IndexError::damaged(&self.file.path, "texts end before they begin")) }
+        let is_valid = ends.is_sorted() && ends.last().is_none_or(|end| *end <= place.n_bytes as u64);
+        if is_valid { Ok(()) } else { Err(IndexError::damaged(&self.file.path, "the ends of texts are invalid")) }
     }
 
-    /// A cell.
+    /// Returns the value of a cell.
     ///
     /// # Panics
-    /// A row or a column that is not there.
+    /// If the row or the column does not exist.
     pub fn value(&self, column: usize, row: usize) -> Value {
         if self.footer.columns[column].column.is_number {
             return match self.number(column, row) {
@@ -197,18 +197,18 @@ impl Columns {
         }
     }
 
-    /// A number, NaN for nothing.
+    /// Returns a number; NaN for null.
     pub fn number(&self, column: usize, row: usize) -> f64 {
         let place = &self.footer.columns[column];
-        self.file.numbers::<f64>(place.start, self.footer.n_rows).expect("opening has looked at the sizes")[row]
+        self.file.numbers::<f64>(place.start, self.footer.n_rows).expect("sizes are checked on opening")[row]
     }
 
-    /// The bytes of a text, none for nothing.
+    /// Returns the bytes of a text; empty for null.
     pub fn text(&self, column: usize, row: usize) -> &[u8] {
-        const LOOKED: &str = "opening has looked at the sizes";
+        const CHECKED: &str = "sizes are checked on opening";
         let (place, n_rows) = (&self.footer.columns[column], self.footer.n_rows);
-        let ends: &[u64] = self.file.numbers(place.start, n_rows).expect(LOOKED);
-        let texts: &[u8] = self.file.numbers(place.start + n_rows * 8, place.n_bytes).expect(LOOKED);
+        let ends: &[u64] = self.file.numbers(place.start, n_rows).expect(CHECKED);
+        let texts: &[u8] = self.file.numbers(place.start + n_rows * 8, place.n_bytes).expect(CHECKED);
         let start = row.checked_sub(1).map_or(0, |before| ends[before]);
         &texts[start as usize..ends[row] as usize]
     }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_texts_come_back_and_nothing_stays_nothing() {
+    fn numbers_texts_and_nulls_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("columns");
         let column = |name: &str, is_number| Column { name: name.into(), is_number };

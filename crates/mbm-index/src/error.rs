@@ -1,19 +1,19 @@
-//! What can go wrong with an index.
+//! Errors of an index.
 
 use std::path::{Path, PathBuf};
 
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
-    /// The file system.
+    /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The underlying error.
         source: std::io::Error,
     },
-    /// A file that is not what an index wrote.
+    /// A file is not what the index wrote.
     #[error("{}: damaged: {message}", path.display())]
     Damaged {
         /// The file.
@@ -21,53 +21,53 @@ pub enum IndexError {
         /// What is wrong.
         message: String,
     },
-    /// A folder that is no index.
-    #[error("{}: no index here; 'mbm index build' makes one", path.display())]
+    /// The folder does not hold an index.
+    #[error("{}: no index found; create one with 'mbm index build'", path.display())]
     NoIndex {
         /// The folder.
         path: PathBuf,
     },
-    /// A folder that holds something already.
-    #[error("{}: exists already; name another folder, or add to it with 'mbm index add'", path.display())]
+    /// The folder already holds an index.
+    #[error("{}: already exists; choose another folder, or add rows with 'mbm index add'", path.display())]
     Exists {
         /// The folder.
         path: PathBuf,
     },
-    /// Another process writes.
-    #[error("{}: another process is writing to this index; try again when it has ended", path.display())]
+    /// Another process is writing to the index.
+    #[error("{}: another process is writing to this index; try again when it has finished", path.display())]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-    /// A vector that does not belong here.
-    #[error("a vector of {found} values; this index has vectors of {expected}")]
+    /// A vector has the wrong number of dimensions.
+    #[error("the vector has {found} dimensions; this index stores vectors of {expected}")]
     Width {
-        /// Values of the index's vectors.
+        /// Dimensions of the vectors in the index.
         expected: usize,
-        /// Values found.
+        /// Dimensions found.
         found: usize,
     },
-    /// A vector that has no direction.
-    #[error("row {row}: a vector that is zero or not finite has no direction")]
+    /// A vector has no direction.
+    #[error("row {row}: the vector is zero or not finite, so it has no direction")]
     NoDirection {
         /// The row, from 1.
         row: usize,
     },
-    /// Columns that are not those of the index.
-    #[error("columns {}; this index has {}", found.join(", "), expected.join(", "))]
+    /// The columns differ from those of the index.
+    #[error("found the columns {}; this index has {}", found.join(", "), expected.join(", "))]
     Columns {
-        /// Of the index.
+        /// Columns of the index.
         expected: Vec<String>,
-        /// Found.
+        /// Columns found.
         found: Vec<String>,
     },
-    /// Work that nobody waits for any more, or whose time is over.
-    #[error("given up: nobody waits for the answer any more, or its time is over")]
+    /// The work was cancelled or ran past its deadline.
+    #[error("cancelled: the client has gone or the time limit has passed")]
     Cancelled,
-    /// A filter that cannot be read.
+    /// A filter is invalid.
     #[error("filter, character {at}: {message}")]
     Filter {
-        /// The character, from 1.
+        /// Position of the character, from 1.
         at: usize,
         /// What is wrong.
         message: String,

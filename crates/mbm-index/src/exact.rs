@@ -1,4 +1,4 @@
-//! Every vector looked at: the nearest ones for sure.
+//! Exact search: compares the query with every vector.
 
 use mbm_kernels::{Query, products, products_from};
 use rayon::prelude::*;
@@ -6,10 +6,10 @@ use rayon::prelude::*;
 use crate::near::{Near, Nearest, Wanted};
 use crate::vectors::Vectors;
 
-/// Bytes of vectors that all queries go over while they are in the cache.
+/// Bytes of vectors in a block, which all queries scan while it is in the cache.
 const BLOCK: usize = 1 << 18;
 
-/// For each query the `k` nearest of the rows that are allowed.
+/// Returns, for each query, the `k` nearest allowed rows.
 pub(crate) fn search(vectors: &Vectors, queries: &[Query], wanted: Wanted) -> Vec<Vec<Near>> {
     let Wanted { k, allowed, cancellation } = wanted;
     let height = (BLOCK / (vectors.width * 4)).clamp(16, 4096);
@@ -37,7 +37,7 @@ fn all(vectors: &Vectors, queries: &[Query], first: usize, n: usize, nearest: &m
     for (query, nearest) in queries.iter().zip(nearest) {
         products_from(query, vectors.stored(), first, &mut similarities);
         for (at, similarity) in similarities.iter().enumerate() {
-            // Most rows are further away than what is there.
+            // Most rows are farther away than those already found.
             if nearest.least().is_none_or(|least| *similarity >= least) {
                 nearest.push(Near { similarity: *similarity, row: (first + at) as u32 });
             }

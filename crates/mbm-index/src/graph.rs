@@ -1,4 +1,4 @@
-//! A graph of near vectors in layers, to find the nearest without looking at all (HNSW, Malkov and Yashunin 2018).
+//! A layered graph of neighboring vectors for approximate nearest-neighbor search (HNSW, Malkov and Yashunin 2018).
 
 use std::collections::BinaryHeap;
 use std::path::Path;
@@ -19,9 +19,9 @@ use crate::{Cancellation, IndexError};
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GraphSettings {
-    /// Links of a vector in each layer; twice as many in the lowest (M).
+    /// Links per vector in each layer; twice as many in the lowest (M).
     pub links: usize,
-    /// Candidates that are kept while its links are looked for (efConstruction).
+    /// Candidates kept while the links of a vector are chosen (efConstruction).
     pub candidates: usize,
 }
 
@@ -31,29 +31,29 @@ impl Default for GraphSettings {
     }
 }
 
-/// Layers above the lowest, at most.
+/// Maximum number of layers above the lowest.
 const MAX_LAYER: usize = 15;
 
-/// Vectors between two words to whoever watches.
+/// Vectors between two calls of the progress callback.
 const EVERY: usize = 1000;
 
-/// Where a search stands before it descends.
+/// The entry point of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     row: u32,
     layer: usize,
 }
 
-/// The links of a graph, finished or not.
+/// The links of a graph, complete or under construction.
 trait Links: Sync {
-    /// The neighbours of a row in a layer.
+    /// Writes the neighbors of a row in a layer to `out`.
     fn links(&self, row: u32, layer: usize, out: &mut Vec<u32>);
 
-    /// Rows that a search has been at.
+    /// A pool of visit marks that searches reuse.
     fn seen(&self) -> &Mutex<Vec<Seen>>;
 }
 
-/// Marks on the rows that a search has been at.
+/// Marks the rows that a search has visited.
 #[derive(Debug, Default)]
 struct Seen {
     marks: Vec<u16>,
@@ -68,7 +68,7 @@ impl Seen {
         self.now += 1;
     }
 
-    /// Whether the row is there and this is the first time.
+    /// Marks a row; returns whether it exists and had not been visited before.
     fn mark(&mut self, row: u32) -> bool {
         let Some(mark) = self.marks.get_mut(row as usize) else { return false };
         std::mem::replace(mark, self.now) != self.now
@@ -79,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A search in a layer.
+/// A search for the rows nearest to one query.
 struct Search<'a> {
     links: &'a dyn Links,
     vectors: &'a Vectors,
@@ -94,7 +94,7 @@ impl Search<'_> {
         Near { similarity: out[0], row }
     }
 
-    /// The nearest that can be reached by always going to a nearer one, from layer to layer.
+    /// Descends to layer `to`, moving greedily to nearer rows in each layer above it; returns the nearest row reached.
     fn descend(&self, entry: Entry, to: usize) -> Near {
         let mut best = self.similarity(entry.row);
         let (mut rows, mut similarities) = (Vec::new(), Vec::new());
@@ -113,7 +113,7 @@ impl Search<'_> {
         best
     }
 
-    /// The `width` nearest of a layer that are allowed, as far as the graph shows them, nearest first.
+    /// Returns the `width` nearest allowed rows of a layer, as far as the graph leads to them, nearest first.
     fn layer(&self, from: &[Near], layer: usize, width: usize, allowed: Option<&[bool]>) -> Vec<Near> {
         let mut seen = lock(self.links.seen()).pop().unwrap_or_default();
         seen.start(self.vectors.n_rows);
@@ -148,16 +148,16 @@ impl Search<'_> {
     }
 }
 
-/// A graph that grows, each row's links behind a lock.
+/// A graph under construction, with the links of each row behind a lock.
 struct Growing<'a> {
     vectors: &'a Vectors,
     settings: GraphSettings,
     layers: Vec<u8>,
-    /// For each row the links in each of its layers, the lowest first.
+    /// For each row, its links in each of its layers, lowest first.
     rows: Vec<Mutex<Vec<Vec<u32>>>>,
     entry: RwLock<Entry>,
     seen: Mutex<Vec<Seen>>,
-    /// Building is not given up.
+    /// Construction is never cancelled.
     never: Cancellation,
 }
 
@@ -180,7 +180,7 @@ impl Growing<'_> {
     fn insert(&self, row: u32) {
         let own = usize::from(self.layers[row as usize]);
         let mut entry = *self.entry.read().unwrap_or_else(PoisonError::into_inner);
-        // A row of a new highest layer goes in alone: the next ones start from it.
+        // A row with a new highest layer is inserted alone: later searches start from it.
         let mut highest = None;
         if own > entry.layer {
             let held = self.entry.write().unwrap_or_else(PoisonError::into_inner);
@@ -196,7 +196,7 @@ impl Growing<'_> {
             let links = self.chosen(&from, self.settings.links);
             let mut own: Vec<u32> = links.iter().map(|near| near.row).collect();
             {
-                // Others may have linked to the row since it was found in a higher layer.
+                // Other threads may have linked to the row since they found it in a higher layer.
                 let list = &mut lock(&self.rows[row as usize])[layer];
                 list.retain(|row| !own.contains(row));
                 own.append(list);
@@ -210,7 +210,8 @@ impl Growing<'_> {
         }
     }
 
-    /// Of candidates, nearest first, those that are nearer to the row than to one that is chosen already (algorithm 4 of the paper).
+    /// Selects from candidates, sorted nearest first, those that are nearer to the row than to any candidate already selected
+    /// (algorithm 4 of the paper).
     fn chosen(&self, candidates: &[Near], most: usize) -> Vec<Near> {
         let (mut chosen, mut rows): (Vec<Near>, Vec<u32>) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut similarities = Vec::new();
@@ -228,7 +229,7 @@ impl Growing<'_> {
         chosen
     }
 
-    /// A link back; where there are too many, they are chosen anew.
+    /// Adds a link back to a row; if it then has too many links, selects among them again.
     fn link(&self, row: u32, to: Near, layer: usize) {
         let mut layers = lock(&self.rows[row as usize]);
         let Some(links) = layers.get_mut(layer) else { return };
@@ -245,17 +246,18 @@ impl Growing<'_> {
     }
 }
 
-/// What a file of a graph says of itself.
+/// The footer of a graph file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Footer {
     graph: GraphSettings,
     entry: Entry,
     n_rows: usize,
-    /// Lists of the layers above the lowest.
+    /// Number of lists in the layers above the lowest.
     n_upper: usize,
 }
 
-/// A graph in a file: the lists of the lowest layer, then where each row's other lists begin, then those. A list has its length first.
+/// A graph in a file: the lists of the lowest layer, then the position of each row's other lists, then those lists. Each list
+/// starts with its length.
 #[derive(Debug)]
 pub(crate) struct Graph {
     file: Sealed,
@@ -275,7 +277,8 @@ impl Links for Graph {
 }
 
 impl Graph {
-    /// Builds the graph of all vectors and writes it; `observe` hears how many are in, from any thread.
+    /// Builds the graph of all vectors and writes it; `observe` is called from any thread with the number of vectors inserted so
+    /// far.
     pub fn build(
         path: &Path,
         vectors: &Vectors,
@@ -305,7 +308,7 @@ impl Graph {
         let graph = Self { footer: file.footer()?, file, seen: Mutex::default() };
         let Footer { entry, graph: settings, n_rows: own, .. } = graph.footer;
         if own != n_rows || entry.row as usize >= n_rows || entry.layer > MAX_LAYER || !(2..=1024).contains(&settings.links) {
-            return Err(IndexError::damaged(path, format!("a graph of {own} vectors where there are {n_rows}")));
+            return Err(IndexError::damaged(path, format!("invalid graph of {own} vectors, expected {n_rows}")));
         }
         graph.starts()?;
         graph.upper()?;
@@ -333,7 +336,7 @@ impl Graph {
         self.file.numbers(start, self.footer.n_upper.saturating_mul(self.upper_size()))
     }
 
-    /// The list of a row in a layer, if it has one.
+    /// Returns the links of a row in a layer; `None` if the row is not in that layer.
     fn list(&self, row: usize, layer: usize) -> Option<&[u32]> {
         let list = if layer == 0 {
             self.file.numbers::<u32>(row * self.lowest_size() * 4, self.lowest_size()).ok()?
@@ -348,7 +351,7 @@ impl Graph {
         links.get(..*length as usize)
     }
 
-    /// The nearest of the rows that are allowed, as far as the graph shows them; `width` candidates are kept on the way.
+    /// Returns the nearest allowed rows, as far as the graph leads to them; `width` candidates are kept on the way.
     pub fn search(&self, vectors: &Vectors, query: &Query, width: usize, wanted: Wanted) -> Vec<Near> {
         let Wanted { k, allowed, cancellation } = wanted;
         let search = Search { links: self, vectors, query, cancellation };
@@ -392,7 +395,7 @@ mod tests {
     use crate::exact;
     use crate::vectors::VectorsWriter;
 
-    /// Seeded points around some centres.
+    /// Seeded points around 20 centers.
     pub fn clustered(n: usize, width: usize, seed: u64) -> Vec<Vec<f32>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut point = |spread: f32| (0..width).map(|_| rng.random_range(-spread..spread)).collect::<Vec<f32>>();
@@ -401,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn the_graph_finds_nearly_all_that_an_exact_search_finds_and_only_what_is_allowed() {
+    fn graph_search_has_high_recall_and_returns_only_allowed_rows() {
         let folder = tempfile::tempdir().unwrap();
         for (name, precision) in Precision::ALL {
             let (path, graph_path) = (folder.path().join(name), folder.path().join(format!("{name}.graph")));
@@ -429,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn one_vector_is_a_graph_too() {
+    fn graph_of_a_single_vector_can_be_searched() {
         let folder = tempfile::tempdir().unwrap();
         let (path, graph_path) = (folder.path().join("v"), folder.path().join("g"));
         let mut writer = VectorsWriter::create(&path, Precision::F32, 2).unwrap();

@@ -1,4 +1,4 @@
-//! An index at work: opened as it was last left whole, whatever is being written meanwhile.
+//! An open index: a snapshot of its last complete state, unaffected by concurrent writers.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,86 +10,86 @@ use crate::segment::{Looking, Segment, SegmentEntry};
 use crate::vectors::unit;
 use crate::{Cancellation, Filter, GraphSettings, IndexError, Precision};
 
-/// What an index is made of.
+/// The specification of an index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct IndexSpec {
-    /// Values of a vector.
+    /// Dimensions of a vector.
     pub width: usize,
-    /// What they are stored in.
+    /// The number format of the stored vectors.
     pub precision: Precision,
-    /// How graphs are built; every search is exact where there are none.
+    /// How graphs are built; without graphs every search is exact.
     pub graph: Option<GraphSettings>,
-    /// What is known of each vector.
+    /// The columns stored with each vector.
     pub columns: Vec<Column>,
-    /// Where the vectors come from: whatever the maker of the index has to know again.
+    /// Where the vectors come from: opaque data stored for the creator of the index.
     pub origin: serde_json::Value,
 }
 
-/// `index.json`: which files are the index.
+/// `index.json`: the list of files that make up the index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub form: u32,
     pub spec: IndexSpec,
-    /// The next number of a file.
+    /// The number of the next file.
     pub next: u64,
     pub segments: Vec<SegmentEntry>,
 }
 
-/// The form of `index.json`; a reader refuses what it does not know.
+/// Version of the `index.json` format; readers refuse any other.
 pub(crate) const FORM: u32 = 1;
 
 /// An open index.
 #[derive(Debug)]
 pub struct Index {
-    /// Its folder.
+    /// The folder of the index.
     pub folder: PathBuf,
-    /// What it is made of.
+    /// The specification of the index.
     pub spec: IndexSpec,
     pub(crate) segments: Vec<Segment>,
 }
 
-/// What a search looks for, and how long.
+/// The parameters of a search.
 #[derive(Debug, Clone, Copy)]
 pub struct Search<'a> {
-    /// How many rows.
+    /// Number of rows to return.
     pub k: usize,
-    /// Candidates that a search of a graph keeps, the more the surer (ef); exact where there are none.
+    /// Candidates that a graph search keeps (ef): more give a higher recall. The search is exact if `None`.
     pub width: Option<usize>,
-    /// Which rows may be found.
+    /// The condition that returned rows must meet.
     pub filter: Option<&'a Filter>,
-    /// When it gives up; never where nothing is named.
+    /// Cancels the search; it is never cancelled if `None`.
     pub cancellation: Option<&'a Cancellation>,
 }
 
 /// A row that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
-    /// The cosine.
+    /// Cosine similarity to the query.
     pub similarity: f32,
-    /// A value a column.
+    /// One value per column.
     pub values: Vec<Value>,
 }
 
-/// What an index holds.
+/// Size statistics of an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IndexInfo {
     /// Rows that can be found.
     pub n_rows: usize,
-    /// Rows that have been removed and still take room.
+    /// Removed rows that still take up space.
     pub n_removed: usize,
-    /// Parts.
+    /// Segments.
     pub n_segments: usize,
-    /// Parts that have a graph.
+    /// Segments with a graph.
     pub n_graphs: usize,
-    /// Bytes of vectors.
+    /// Size of the vectors in bytes.
     pub vector_bytes: u64,
-    /// Bytes of graphs.
+    /// Size of the graphs in bytes.
     pub graph_bytes: u64,
-    /// Bytes of columns.
+    /// Size of the columns in bytes.
     pub column_bytes: u64,
 }
 
-/// Times that a reader looks again for files that a writer has just replaced.
+/// How often a reader retries when a writer has just replaced files.
 const TRIES: usize = 20;
 
 impl Manifest {
@@ -109,16 +109,16 @@ impl Manifest {
         if manifest.form != FORM {
             return Err(IndexError::damaged(
                 &path,
-                format!("an index of form {}; this version reads form {FORM}", manifest.form),
+                format!("the index has format {}; this version reads format {FORM}", manifest.form),
             ));
         }
         if manifest.spec.width == 0 {
-            return Err(IndexError::damaged(&path, "vectors of no values"));
+            return Err(IndexError::damaged(&path, "the vectors have width 0"));
         }
         Ok(manifest)
     }
 
-    /// Puts this list in the place of the one before, in one step.
+    /// Atomically replaces the previous list.
     pub fn write(&self, folder: &Path) -> Result<(), IndexError> {
         let (path, aside) = (Self::path(folder), folder.join("index.json.tmp"));
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
@@ -133,10 +133,10 @@ impl Manifest {
 }
 
 impl Index {
-    /// Opens an index and looks whether its files are whole.
+    /// Opens an index and verifies that its files are intact.
     ///
     /// # Errors
-    /// A folder that is no index, a damaged file.
+    /// If the folder does not hold an index or a file is damaged.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
         let mut manifest = Manifest::read(folder)?;
         for _ in 0..TRIES {
@@ -145,7 +145,7 @@ impl Index {
             match segments {
                 Ok(segments) => return Ok(Self { folder: folder.to_path_buf(), spec: manifest.spec, segments }),
                 Err(error) if again == manifest => return Err(error),
-                // A writer has replaced files in between.
+                // A writer replaced files in the meantime.
                 Err(_) => manifest = again,
             }
         }
@@ -159,7 +159,7 @@ impl Index {
             if segment.vectors.width != spec.width || !segment.columns.schema().eq(&spec.columns) {
                 return Err(IndexError::damaged(
                     &Manifest::path(folder),
-                    format!("segment {} is of another index", entry.number),
+                    format!("segment {} belongs to another index", entry.number),
                 ));
             }
             Ok(segment)
@@ -167,10 +167,10 @@ impl Index {
         manifest.segments.iter().map(open).collect()
     }
 
-    /// For each query the rows whose vectors have the largest cosines with it, nearest first.
+    /// Returns, for each query, the rows whose vectors have the highest cosine similarity to it, nearest first.
     ///
     /// # Errors
-    /// A query of another width or without a direction; a filter that does not fit the columns; [`IndexError::Cancelled`].
+    /// If a query has the wrong width or no direction, if the filter does not fit the columns, or [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, IndexError> {
         search.filter.map_or(Ok(()), |filter| filter.check(&self.spec.columns))?;
         let direction = |(row, query): (usize, &Vec<f32>)| {
@@ -200,7 +200,7 @@ impl Index {
         Ok((0..queries.len()).map(of_query).collect())
     }
 
-    /// What it holds.
+    /// Returns size statistics.
     pub fn info(&self) -> IndexInfo {
         let sum = |of: &dyn Fn(&Segment) -> u64| self.segments.iter().map(of).sum::<u64>();
         let n_rows = sum(&|segment| segment.n_alive() as u64) as usize;

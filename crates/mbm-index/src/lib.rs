@@ -1,11 +1,11 @@
-//! Vectors in files, and the nearest ones to a vector: exactly or by a graph, in 32, 16 or 8 bits, with columns to filter by.
+//! Vector indexes on disk: exact and approximate nearest-neighbor search in 32, 16 or 8 bits, with columns to filter by.
 //!
 //! ```text
 //! Addition (rows) --finish--> segment: vectors, columns, graph --rename of index.json--> Index --search--> hits
 //! ```
 //!
-//! An index is a folder. Its files are written once and never changed; `index.json` names those that belong to it and is replaced in one
-//! step, so that readers, writers and a kill at any moment do not disturb each other.
+//! An index is a folder. Its files are written once and never changed; `index.json` lists the files that belong to the index and
+//! is replaced atomically, so readers, writers and a kill at any moment do not interfere with each other.
 
 mod cancellation;
 mod columns;

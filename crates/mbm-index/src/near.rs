@@ -1,11 +1,11 @@
-//! Rows by their similarity, and the few largest of many.
+//! Rows ranked by similarity, and the top `k` of them.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use crate::Cancellation;
 
-/// Which rows a search may find, and how many. One that is cancelled ends with those that it has.
+/// Which rows a search may return, and how many. A cancelled search returns the rows found so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub k: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Wanted<'a> {
     pub cancellation: &'a Cancellation,
 }
 
-/// A row and how similar it is to what is looked for. Greater is nearer; of equals the earlier row.
+/// A row and its similarity to the query. Greater is nearer; among equal similarities the earlier row is greater.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Near {
     pub similarity: f32,
@@ -34,7 +34,7 @@ impl PartialOrd for Near {
     }
 }
 
-/// The `k` nearest so far.
+/// The `k` nearest rows so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Nearest {
     k: usize,
@@ -46,12 +46,12 @@ impl Nearest {
         Self { k, heap: BinaryHeap::new() }
     }
 
-    /// Whether there are `k` already.
+    /// Whether it holds `k` rows.
     pub fn is_full(&self) -> bool {
         self.heap.len() >= self.k
     }
 
-    /// The similarity that a row must exceed; none while there is room.
+    /// The similarity that a row must exceed; `None` while fewer than `k` rows are held.
     pub fn least(&self) -> Option<f32> {
         self.heap.peek().filter(|_| self.is_full()).map(|Reverse(near)| near.similarity)
     }
@@ -70,7 +70,7 @@ impl Nearest {
         self
     }
 
-    /// Nearest first.
+    /// Returns the rows, nearest first.
     pub fn into_sorted(self) -> Vec<Near> {
         self.heap.into_sorted_vec().into_iter().map(|Reverse(near)| near).collect()
     }
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_stay_and_of_equals_the_earliest() {
+    fn keeps_the_largest_and_among_equals_the_earliest() {
         let mut nearest = Nearest::new(3);
         for (row, similarity) in [0.5, 0.1, 0.9, 0.5, 0.5, f32::NAN.min(0.2)].into_iter().enumerate() {
             nearest.push(Near { similarity, row: row as u32 });

@@ -1,10 +1,11 @@
-//! Files that are written once and then only read: what they hold, a footer in JSON that says what that is, and a hash of both.
+//! Sealed files, which are written once and then only read: a body, a JSON footer that describes it, and a hash of both.
 //!
 //! ```text
 //! body | footer | length of the footer u64 | hash u64 | "MBMIDX01"
 //! ```
 //!
-//! Numbers are little-endian. A body begins at the file's first byte, so its numbers lie where a memory map may read them as they are.
+//! Numbers are little-endian. The body starts at the first byte of the file, so its numbers are aligned and can be read from a
+//! memory map in place.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,13 +22,13 @@ use crate::IndexError;
 
 const MAGIC: &[u8; 8] = b"MBMIDX01";
 
-/// Bytes behind the footer.
+/// Bytes after the footer.
 const TAIL: usize = 24;
 
-/// Bytes that are hashed at once; the file's hash is that of the hashes.
+/// Bytes hashed at a time; the hash of the file is the hash of these hashes.
 const CHUNK: usize = 1 << 20;
 
-/// A file being written.
+/// Writes a sealed file.
 pub(crate) struct SealedWriter {
     path: PathBuf,
     out: BufWriter<File>,
@@ -36,7 +37,7 @@ pub(crate) struct SealedWriter {
     n_bytes: u64,
 }
 
-/// A file that has been found whole.
+/// A sealed file that has been verified.
 #[derive(Debug)]
 pub(crate) struct Sealed {
     pub path: PathBuf,
@@ -50,7 +51,7 @@ impl SealedWriter {
         Ok(Self { path: path.to_path_buf(), out, chunk: Vec::new(), hashes: Vec::new(), n_bytes: 0 })
     }
 
-    /// Bytes so far.
+    /// Bytes written so far.
     pub fn n_bytes(&self) -> u64 {
         self.n_bytes
     }
@@ -74,7 +75,7 @@ impl SealedWriter {
         self.chunk.clear();
     }
 
-    /// Ends the file and waits until it lies on the disk.
+    /// Completes the file and waits until it is on disk.
     pub fn finish(mut self, footer: &impl Serialize) -> Result<(), IndexError> {
         let footer = serde_json::to_vec(footer).unwrap_or_default();
         self.write(&footer)?;
@@ -91,25 +92,25 @@ impl SealedWriter {
 }
 
 impl Sealed {
-    /// Maps a file into memory and looks whether it is whole.
+    /// Maps a file into memory and verifies its hash.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         let file = File::open(path).map_err(IndexError::io(path))?;
-        // SAFETY: files of an index are never written to once they have their names; one that something else cuts short while it is mapped
-        // ends the process, as with any memory map.
+        // SAFETY: files of an index are never modified once they are listed; as with any memory map, the process dies if another
+        // program truncates a file while it is mapped.
         let map = unsafe { Mmap::map(&file) }.map_err(IndexError::io(path))?;
         let damaged = |message: &str| IndexError::damaged(path, message);
-        let tail = map.len().checked_sub(TAIL).ok_or_else(|| damaged("too short"))?;
+        let tail = map.len().checked_sub(TAIL).ok_or_else(|| damaged("the file is too short"))?;
         let word = |at: usize| map[at..at + 8].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if &map[tail + 16..] != MAGIC {
-            return Err(damaged("not a file of an index, or cut short"));
+            return Err(damaged("not an index file, or truncated"));
         }
         let hashed = &map[..tail + 8];
         let hashes: Vec<[u8; 8]> = hashed.par_chunks(CHUNK).map(|chunk| xxh3_64(chunk).to_le_bytes()).collect();
         if xxh3_64(hashes.as_flattened()) != word(tail + 8) {
-            return Err(damaged("its bytes are not those that were written"));
+            return Err(damaged("hash mismatch: the file has changed since it was written"));
         }
         let start = usize::try_from(word(tail)).ok().and_then(|length| tail.checked_sub(length));
-        let start = start.ok_or_else(|| damaged("its footer is longer than the file"))?;
+        let start = start.ok_or_else(|| damaged("the footer is longer than the file"))?;
         Ok(Self { path: path.to_path_buf(), map, footer: start..tail })
     }
 
@@ -117,15 +118,15 @@ impl Sealed {
         serde_json::from_slice(&self.map[self.footer.clone()]).map_err(|error| IndexError::damaged(&self.path, error.to_string()))
     }
 
-    /// `n` numbers from a byte of the body on.
+    /// Returns `n` numbers of the body, starting at a byte offset.
     pub fn numbers<T: bytemuck::AnyBitPattern>(&self, start: usize, n: usize) -> Result<&[T], IndexError> {
         let bytes =
             n.checked_mul(size_of::<T>()).and_then(|length| self.map[..self.footer.start].get(start..start.checked_add(length)?));
         let numbers = bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok());
-        numbers.ok_or_else(|| IndexError::damaged(&self.path, format!("no {n} numbers at byte {start}")))
+        numbers.ok_or_else(|| IndexError::damaged(&self.path, format!("expected {n} numbers at byte {start}")))
     }
 
-    /// Bytes of the whole file.
+    /// Size of the whole file in bytes.
     pub fn n_bytes(&self) -> u64 {
         self.map.len() as u64
     }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_reads_back_whatever_its_size() {
+    fn files_of_any_size_round_trip() {
         for n in [0, 3, CHUNK / 4, CHUNK / 4 + 1, CHUNK] {
             let (_folder, path) = written(n);
             let sealed = Sealed::open(&path).unwrap();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn any_byte_that_changes_and_any_length_that_is_missing_is_an_error() {
+    fn every_changed_byte_and_every_truncation_is_detected() {
         let (_folder, path) = written(9);
         let whole = std::fs::read(&path).unwrap();
         for at in 0..whole.len() {

@@ -1,4 +1,4 @@
-//! A part of an index that never changes: vectors, their columns, perhaps a graph, and which rows have been removed since.
+//! A segment: an immutable part of an index with vectors, their columns, an optional graph, and the rows removed since.
 
 use std::path::{Path, PathBuf};
 
@@ -13,32 +13,32 @@ use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::Vectors;
 use crate::{Cancellation, Filter, IndexError};
 
-/// What the list of an index says of a segment.
+/// The entry of a segment in `index.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentEntry {
-    /// What its files' names begin with.
+    /// The prefix of its file names.
     pub number: u64,
     pub n_rows: usize,
     pub has_graph: bool,
-    /// The number in the name of its file of removed rows.
+    /// The number in the name of its file of removed rows, if there is one.
     pub removed: Option<u64>,
 }
 
-/// A segment whose files are open.
+/// A segment with its files open.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub vectors: Vectors,
     pub columns: Columns,
     pub graph: Option<Graph>,
-    /// For each row whether it is still there; nothing where all are.
+    /// For each row, whether it is still present; `None` if all are.
     pub alive: Option<Vec<bool>>,
 }
 
-/// How a segment is searched.
+/// The parameters of a search in a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Looking<'a> {
     pub k: usize,
-    /// Candidates that a search of a graph keeps; exact where there are none.
+    /// Candidates that a graph search keeps (ef); the search is exact if `None`.
     pub width: Option<usize>,
     pub filter: Option<&'a Filter>,
     pub cancellation: &'a Cancellation,
@@ -57,7 +57,7 @@ struct Footer {
     removed: usize,
 }
 
-/// Writes the rows of a segment that are not there any more.
+/// Writes the file of a segment's removed rows.
 pub(crate) fn write_removed(path: &Path, alive: &[bool]) -> Result<(), IndexError> {
     let removed: Vec<u32> = (0..alive.len()).filter(|row| !alive[*row]).map(|row| row as u32).collect();
     let mut out = SealedWriter::create(path)?;
@@ -70,8 +70,8 @@ fn read_removed(path: &Path, n_rows: usize) -> Result<Vec<bool>, IndexError> {
     let Footer { removed } = file.footer()?;
     let mut alive = vec![true; n_rows];
     for row in file.numbers::<u32>(0, removed)? {
-        let place = alive.get_mut(*row as usize);
-        *place.ok_or_else(|| IndexError::damaged(path, format!("row {row} of {n_rows} is removed")))? = false;
+        let slot = alive.get_mut(*row as usize);
+        *slot.ok_or_else(|| IndexError::damaged(path, format!("removed row {row} is out of range for {n_rows} rows")))? = false;
     }
     Ok(alive)
 }
@@ -83,7 +83,7 @@ impl Segment {
         let columns = Columns::open(&path("columns"))?;
         if [vectors.n_rows, columns.n_rows()] != [entry.n_rows; 2] {
             let message =
-                format!("{} vectors and {} rows where there should be {}", vectors.n_rows, columns.n_rows(), entry.n_rows);
+                format!("found {} vectors and {} rows of columns, expected {}", vectors.n_rows, columns.n_rows(), entry.n_rows);
             return Err(IndexError::damaged(&path("vectors"), message));
         }
         let graph = entry.has_graph.then(|| Graph::open(&path("graph"), entry.n_rows)).transpose()?;
@@ -104,7 +104,7 @@ impl Segment {
         (0..self.columns.schema().count()).map(|column| self.columns.value(column, row)).collect()
     }
 
-    /// A row's vector, of unit length but for what its precision took.
+    /// Returns a row's vector, of unit length up to the rounding of its precision.
     pub fn vector(&self, row: usize) -> Vec<f32> {
         match self.vectors.stored().row(row, self.vectors.width) {
             Query::Float(values) => values,
@@ -112,7 +112,7 @@ impl Segment {
         }
     }
 
-    /// For each query the nearest rows.
+    /// Returns the nearest rows for each query.
     pub fn search(&self, queries: &[Vec<f32>], looking: Looking) -> Result<Vec<Vec<Near>>, IndexError> {
         let allowed = match looking.filter {
             None => self.alive.clone(),
@@ -132,14 +132,14 @@ impl Segment {
             }
             _ => crate::exact::search(&self.vectors, &queries, wanted),
         };
-        // One that is cancelled has found only some.
+        // A cancelled search has covered only part of the rows.
         looking.cancellation.check().map(|()| found)
     }
 }
 
-/// Whether looking at all allowed rows costs less than a graph does, which comes past rows that are not allowed as well.
+/// Whether scanning all allowed rows costs less than a graph search, which also visits rows that are not allowed.
 fn is_quicker_exactly(n_allowed: usize, n_rows: usize, width: usize) -> bool {
-    /// Rows that a candidate brings along.
+    /// Rows that a search visits per candidate.
     const NEIGHBOURS: f64 = 32.0;
     let (n_allowed, n_rows) = (n_allowed as f64, n_rows as f64);
     n_allowed * n_allowed < width as f64 * NEIGHBOURS * n_rows

@@ -1,4 +1,4 @@
-//! Vectors of unit length in a file, in 32, 16 or 8 bits a number.
+//! Vectors of unit length in a file, with 32, 16 or 8 bits per number.
 
 use std::path::Path;
 
@@ -8,23 +8,23 @@ use serde::{Deserialize, Serialize};
 use crate::IndexError;
 use crate::sealed::{Sealed, SealedWriter};
 
-/// The numbers that vectors are stored in.
+/// The number format in which vectors are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// 32 bits.
+    /// 32-bit floating point.
     F32,
-    /// IEEE half precision.
+    /// 16-bit floating point (IEEE half precision).
     F16,
-    /// 8 bits, and a scale for each vector.
+    /// 8-bit integers with one scale per vector.
     I8,
 }
 
 impl Precision {
-    /// All, by name.
+    /// All precisions by name.
     pub const ALL: [(&'static str, Self); 3] = [("f32", Self::F32), ("f16", Self::F16), ("i8", Self::I8)];
 
-    /// Bytes of a number.
+    /// Bytes per number.
     fn size(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -34,7 +34,7 @@ impl Precision {
     }
 }
 
-/// What a file of vectors says of itself.
+/// The footer of a file of vectors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Footer {
     vectors: Precision,
@@ -42,7 +42,7 @@ struct Footer {
     n_rows: usize,
 }
 
-/// A file of vectors being written.
+/// Writes a file of vectors.
 pub(crate) struct VectorsWriter {
     out: SealedWriter,
     precision: Precision,
@@ -51,7 +51,7 @@ pub(crate) struct VectorsWriter {
     scales: Vec<f32>,
 }
 
-/// Vectors in a file.
+/// An open file of vectors.
 #[derive(Debug)]
 pub(crate) struct Vectors {
     file: Sealed,
@@ -60,7 +60,7 @@ pub(crate) struct Vectors {
     pub n_rows: usize,
 }
 
-/// A vector of length one, if it has a direction.
+/// Scales a vector to unit length; `None` if it has no direction (zero or not finite).
 pub fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     let length = vector.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     (length.is_finite() && length > 1e-12).then(|| vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
@@ -95,7 +95,7 @@ impl VectorsWriter {
     }
 }
 
-/// Bytes up to the next multiple of four.
+/// Bytes missing to the next multiple of four.
 fn padding(n_bytes: usize) -> usize {
     n_bytes.next_multiple_of(4) - n_bytes
 }
@@ -106,7 +106,7 @@ impl Vectors {
         let Footer { vectors: precision, width, n_rows } = file.footer()?;
         let vectors = Self { file, precision, width, n_rows };
         if width == 0 || n_rows >= u32::MAX as usize {
-            return Err(IndexError::damaged(path, format!("{n_rows} vectors of {width} values")));
+            return Err(IndexError::damaged(path, format!("invalid size: {n_rows} vectors of width {width}")));
         }
         vectors.read()?;
         Ok(vectors)
@@ -123,9 +123,9 @@ impl Vectors {
         })
     }
 
-    /// `[rows, width]`
+    /// The stored vectors, `[rows, width]`.
     pub fn stored(&self) -> Stored<'_> {
-        self.read().expect("opening has looked at the sizes")
+        self.read().expect("sizes are checked on opening")
     }
 
     pub fn n_bytes(&self) -> u64 {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn vectors_come_back_with_length_one_in_every_precision() {
+    fn vectors_round_trip_with_unit_length_in_every_precision() {
         let folder = tempfile::tempdir().unwrap();
         for (name, precision) in Precision::ALL {
             let path = folder.path().join(name);

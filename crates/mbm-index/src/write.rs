@@ -1,5 +1,5 @@
-//! Changes of an index. New files are written beside the old ones; then one rename makes them the index. A writer that is killed leaves
-//! what was there before, and files that no list names, which the next writer removes.
+//! Modifications of an index. New files are written next to the old ones; a single rename then makes them current. A writer that
+//! is killed leaves the previous index intact and some files that `index.json` does not list, which the next writer removes.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -12,13 +12,13 @@ use crate::segment::{Segment, SegmentEntry, file, removed_file, write_removed};
 use crate::vectors::{Vectors, VectorsWriter};
 use crate::{Cancellation, Filter, IndexError};
 
-/// With more parts than this, all but the largest are put together.
+/// With more segments than this, all but the largest are merged.
 const MAX_SEGMENTS: usize = 8;
 
-/// A part with fewer rows needs no graph: looking at all of them takes as long.
+/// Segments with fewer rows get no graph: scanning all rows is as fast.
 const MIN_GRAPH: usize = 4096;
 
-/// Rows on their way into an index; nothing of them is seen before [`Addition::finish`].
+/// Rows being added to an index; none of them is visible before [`Addition::finish`].
 pub struct Addition {
     folder: PathBuf,
     manifest: Manifest,
@@ -34,7 +34,7 @@ struct Rows {
     n_rows: usize,
 }
 
-/// The right to write, until it is dropped.
+/// Takes the write lock, which is held until the returned file is dropped.
 fn lock(folder: &Path) -> Result<File, IndexError> {
     let path = folder.join("lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(IndexError::io(&path))?;
@@ -45,7 +45,7 @@ fn lock(folder: &Path) -> Result<File, IndexError> {
     }
 }
 
-/// Removes files of an index that its list does not name. Those of a reader stay open until it closes them.
+/// Removes index files that `index.json` does not list. A reader keeps access to files that it has open.
 fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
     let named = |entry: &SegmentEntry| {
         let files = ["vectors", "columns", "graph"].map(|kind| file(folder, entry.number, kind));
@@ -55,14 +55,14 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
             .collect::<Vec<_>>()
     };
     let named: HashSet<PathBuf> = manifest.segments.iter().flat_map(named).collect();
-    let ours = |path: &Path| {
+    let is_index_file = |path: &Path| {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         ["vectors", "columns", "graph", "removed"].contains(&ending) && stem.chars().all(|c| c.is_ascii_digit() || c == '-')
     };
     for entry in std::fs::read_dir(folder).map_err(IndexError::io(folder))? {
         let path = entry.map_err(IndexError::io(folder))?.path();
-        if ours(&path) && !named.contains(&path) {
+        if is_index_file(&path) && !named.contains(&path) {
             std::fs::remove_file(&path).map_err(IndexError::io(&path))?;
         }
     }
@@ -103,7 +103,7 @@ impl Addition {
     /// Starts a new index in a folder that has none.
     ///
     /// # Errors
-    /// An index that is there already.
+    /// If the folder already holds an index or another process is writing to it.
     pub fn create(folder: &Path, spec: IndexSpec) -> Result<Self, IndexError> {
         std::fs::create_dir_all(folder).map_err(IndexError::io(folder))?;
         let lock = lock(folder)?;
@@ -113,12 +113,12 @@ impl Addition {
         Self::start(folder, Manifest { form: FORM, spec, next: 1, segments: Vec::new() }, lock)
     }
 
-    /// Starts adding rows to an index.
+    /// Starts adding rows to an existing index.
     ///
     /// # Errors
-    /// A folder that is no index, another process that writes to it.
+    /// If the folder does not hold an index or another process is writing to it.
     pub fn open(folder: &Path) -> Result<Self, IndexError> {
-        // Without an index there is no reason for a file of a lock.
+        // Without an index, do not create a lock file.
         Manifest::read(folder)?;
         let lock = lock(folder)?;
         Self::start(folder, Manifest::read(folder)?, lock)
@@ -131,23 +131,24 @@ impl Addition {
         Ok(Self { folder: folder.to_path_buf(), manifest, rows, _lock: lock })
     }
 
-    /// What the index is made of.
+    /// The specification of the index.
     pub fn spec(&self) -> &IndexSpec {
         &self.manifest.spec
     }
 
-    /// Adds a row: its vector, brought to unit length, and a value for each column.
+    /// Adds a row: its vector, normalized to unit length, and one value per column.
     ///
     /// # Errors
-    /// A vector of another width or without a direction, a disk that is full.
+    /// If the vector has the wrong width or no direction, or the disk is full.
     pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), IndexError> {
         self.rows.push(vector, values)
     }
 
-    /// Makes the rows part of the index; `observe` hears how many are in the graph, from any thread. The number of rows.
+    /// Makes the rows part of the index and returns their number. `observe` is called from any thread with the number of rows in
+    /// the graph so far.
     ///
     /// # Errors
-    /// A disk that is full; the index is then what it was.
+    /// If the disk is full; the index is then unchanged.
     pub fn finish(self, observe: &(dyn Fn(usize) + Sync)) -> Result<usize, IndexError> {
         let Self { folder, mut manifest, rows, _lock } = self;
         let n_rows = rows.n_rows;
@@ -156,7 +157,7 @@ impl Addition {
             manifest.segments.push(entry);
         }
         if manifest.segments.len() > MAX_SEGMENTS {
-            put_together(&folder, &mut manifest, observe)?;
+            merge(&folder, &mut manifest, observe)?;
         }
         manifest.write(&folder)?;
         sweep(&folder, &manifest)?;
@@ -164,8 +165,8 @@ impl Addition {
     }
 }
 
-/// Makes one segment of all but the largest, without the rows that have been removed.
-fn put_together(folder: &Path, manifest: &mut Manifest, observe: &(dyn Fn(usize) + Sync)) -> Result<(), IndexError> {
+/// Merges all segments but the largest into one, dropping removed rows.
+fn merge(folder: &Path, manifest: &mut Manifest, observe: &(dyn Fn(usize) + Sync)) -> Result<(), IndexError> {
     let largest = manifest.segments.iter().map(|entry| entry.n_rows).max().unwrap_or(0);
     let at = manifest.segments.iter().position(|entry| entry.n_rows == largest).unwrap_or(0);
     let largest = manifest.segments.remove(at);
@@ -182,10 +183,10 @@ fn put_together(folder: &Path, manifest: &mut Manifest, observe: &(dyn Fn(usize)
     Ok(())
 }
 
-/// Removes the rows for which a condition holds; how many they were.
+/// Removes the rows that meet a condition and returns their number.
 ///
 /// # Errors
-/// A folder that is no index, another process that writes to it, a condition that does not fit its columns.
+/// If the folder does not hold an index, another process is writing to it, or the condition does not fit its columns.
 pub fn remove(folder: &Path, filter: &Filter) -> Result<usize, IndexError> {
     Manifest::read(folder)?;
     let _lock = lock(folder)?;
@@ -194,8 +195,8 @@ pub fn remove(folder: &Path, filter: &Filter) -> Result<usize, IndexError> {
     let index = Index::open(folder)?;
     let mut n_removed = 0;
     for (entry, segment) in manifest.segments.iter_mut().zip(&index.segments) {
-        let goes = filter.rows(&segment.columns, &Cancellation::default())?;
-        let alive: Vec<bool> = (0..entry.n_rows).map(|row| segment.is_alive(row) && !goes[row]).collect();
+        let is_removed = filter.rows(&segment.columns, &Cancellation::default())?;
+        let alive: Vec<bool> = (0..entry.n_rows).map(|row| segment.is_alive(row) && !is_removed[row]).collect();
         let n_alive = alive.iter().filter(|is| **is).count();
         if n_alive == segment.n_alive() {
             continue;
@@ -245,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_found_once_they_are_in_and_not_once_they_are_removed() {
+    fn added_rows_are_found_and_removed_rows_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         let mut addition = Addition::create(&path, spec(None)).unwrap();
         push(&mut addition, 0..50);
-        assert!(matches!(Index::open(&path), Err(IndexError::NoIndex { .. })), "nothing is seen before the end");
+        assert!(matches!(Index::open(&path), Err(IndexError::NoIndex { .. })), "rows are invisible before finish");
         assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Busy { .. })));
         assert_eq!(addition.finish(&|_| ()).unwrap(), 50);
         assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Exists { .. })));
@@ -265,7 +266,7 @@ mod tests {
         }
         assert!(
             reader.search(&[vector(3)], Search { k: 1, width: None, filter: None, cancellation: None }).is_ok(),
-            "a reader keeps what it opened"
+            "a reader keeps the files that it opened"
         );
         assert_eq!(remove(&path, &Filter::parse("id = 7 OR id >= 600").unwrap()).unwrap(), 51);
         assert_ne!(nearest(&path, 7, None)[0], 7);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_that_is_dropped_leaves_the_index_as_it_was_and_its_files_go_with_the_next() {
+    fn dropped_addition_leaves_the_index_unchanged_and_is_swept() {
         let folder = tempfile::tempdir().unwrap();
         let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
         push(&mut addition, 0..5);
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_part_has_a_graph_which_finds_what_an_exact_search_finds() {
+    fn graph_of_a_large_segment_agrees_with_the_exact_search() {
         let folder = tempfile::tempdir().unwrap();
         let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
         push(&mut addition, 0..MIN_GRAPH + 10);
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_is_given_up_when_nobody_waits_for_it() {
+    fn cancelled_search_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
         push(&mut addition, 0..MIN_GRAPH);
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_damaged_or_missing_is_an_error() {
+    fn damaged_or_missing_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
         push(&mut addition, 0..5);

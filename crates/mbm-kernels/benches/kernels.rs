@@ -1,4 +1,4 @@
-//! Each kernel at the sizes that common networks ask for: `cargo bench -p mbm-kernels`.
+//! Benchmarks of the kernels at the sizes of common networks: `cargo bench -p mbm-kernels`.
 
 use std::hint::black_box;
 
@@ -8,7 +8,7 @@ use mbm_kernels::{
     lstm_forward, moments, norm_backward,
 };
 
-/// Numbers between -1 and 1 that look like none in particular.
+/// Returns pseudo-random numbers between -1 and 1.
 fn numbers(n: usize) -> Vec<f32> {
     (0..n).map(|at| ((at * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
@@ -19,7 +19,7 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str, n_operations: usize) -> B
     group
 }
 
-/// Layers of ResNet-50 at 224 pixels, eight images; an element of the throughput is a floating-point operation.
+/// Layers of ResNet-50 at 224 pixels, eight images; throughput counts floating-point operations.
 fn convolutions(criterion: &mut Criterion) {
     let layer = |channels, size, kernel, stride, padding| ConvShape {
         batch: 8,
@@ -50,7 +50,8 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-/// A layer of 256 states over 64 steps of 32 rows, without the product before it.
+/// An LSTM layer of 256 states over 64 steps of 32 rows, without the input projection; throughput counts floating-point
+/// operations.
 fn recurrence(criterion: &mut Criterion) {
     let shape = LstmShape { batch: 32, steps: 64, hidden: 256, is_reversed: false };
     let n_states = shape.batch * shape.steps * shape.hidden;
@@ -65,7 +66,7 @@ fn recurrence(criterion: &mut Criterion) {
     });
 }
 
-/// Eight images of 64 channels at 56 pixels; an element of the throughput is a number.
+/// Eight images of 64 channels at 56 pixels; throughput counts elements.
 fn elementwise(criterion: &mut Criterion) {
     let shape = NormShape { batch: 8, channels: 64, places: 56 * 56 };
     let n = shape.batch * shape.channels * shape.places;

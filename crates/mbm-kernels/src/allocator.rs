@@ -1,18 +1,18 @@
-//! The allocator of programs that work with large tensors.
+//! The memory allocator for programs that work with large tensors.
 
 pub use mimalloc::MiMalloc;
 
-/// `mi_option_purge_delay` of mimalloc 2 and 3.
+/// The index of `mi_option_purge_delay` in mimalloc 2 and 3.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Milliseconds; a step of training takes seconds at most.
-const KEPT: std::ffi::c_long = 10_000;
+/// In milliseconds; a training step takes seconds at most.
+const DELAY_MS: std::ffi::c_long = 10_000;
 
-/// Keeps freed memory for ten seconds before the system has it back, rather than for one: a step of training frees and asks for the same
-/// gigabytes again, which the system would otherwise clear for it each time. For programs that have [`MiMalloc`] as their allocator.
+/// Makes mimalloc return freed memory to the system after ten seconds instead of one: each training step frees and requests the
+/// same gigabytes again, which the system would otherwise zero each time. For programs whose global allocator is [`MiMalloc`].
 pub fn keep_freed_memory() {
-    // SAFETY: sets a number, which mimalloc allows at any time.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, KEPT) }
+    // SAFETY: sets an integer option, which mimalloc allows at any time.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, DELAY_MS) }
 }
 
 #[cfg(test)]
@@ -20,12 +20,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_option_is_the_one_that_is_meant() {
-        // SAFETY: reads a number.
+    fn purge_delay_has_the_expected_option_index() {
+        // SAFETY: reads an integer option.
         let value = || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
-        // What mimalloc 3 has where nothing is set: no other option has it.
+        // The default of mimalloc 3, which no other option shares.
         assert_eq!(value(), 1000);
         keep_freed_memory();
-        assert_eq!(value(), KEPT);
+        assert_eq!(value(), DELAY_MS);
     }
 }

@@ -1,7 +1,7 @@
-//! Scaled dot-product attention of several heads (Vaswani et al. 2017, section 3.2) in place: heads are read and written where they lie in
-//! rows of all heads, `softmax(q k' / sqrt(width)) v`.
+//! Multi-head scaled dot-product attention (Vaswani et al. 2017, section 3.2), `softmax(q k' / sqrt(width)) v`, without
+//! transposing: each head is read and written as a strided slice of the rows of all heads.
 //!
-//! Each head of a row, then each block of rows that come out, is one task; sums run in the same order however many threads there are.
+//! Tasks are the heads of each row and then blocks of output rows; sums run in the same order for any number of threads.
 
 use std::ops::Range;
 
@@ -14,21 +14,21 @@ use crate::{Instructions, Kernel, dispatch};
 /// The sizes of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AttentionShape {
-    /// Rows.
+    /// Number of rows.
     pub batch: usize,
-    /// Heads, side by side in a row of numbers.
+    /// Number of heads, which lie next to each other in each step.
     pub heads: usize,
-    /// Steps that attend.
+    /// Number of query steps.
     pub queries: usize,
-    /// Steps that are attended to.
+    /// Number of key steps.
     pub keys: usize,
-    /// Numbers of a head.
+    /// Size of a head.
     pub width: usize,
-    /// Whether a step attends to none that comes later.
+    /// Whether steps attend only to themselves and earlier steps.
     pub is_causal: bool,
 }
 
-/// What goes into an attention.
+/// The inputs of an attention.
 #[derive(Debug, Clone, Copy)]
 pub struct AttentionInputs<'a> {
     /// `[batch, queries, heads * width]`.
@@ -37,18 +37,18 @@ pub struct AttentionInputs<'a> {
     pub keys: &'a [f32],
     /// `[batch, keys, heads * width]`.
     pub values: &'a [f32],
-    /// `[batch, keys]`: 0 where a key holds nothing. A step that may attend to no key attends to all alike.
+    /// `[batch, keys]`: 0 at masked keys. A query whose visible keys are all masked attends to them uniformly.
     pub mask: &'a [f32],
-    /// `[batch, heads, queries, keys]`: what the weights are multiplied by before the values, as dropout does; empty for nothing.
+    /// `[batch, heads, queries, keys]`: factors of the attention weights, as in dropout; empty for none.
     pub factors: &'a [f32],
 }
 
-/// What an attention gives.
+/// The output of an attention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attended {
     /// `[batch, queries, heads * width]`.
     pub out: Vec<f32>,
-    /// `[batch, heads, queries, keys]`: the weights, before the factors.
+    /// `[batch, heads, queries, keys]`: the attention weights, before the factors.
     pub weights: Vec<f32>,
 }
 
@@ -62,12 +62,12 @@ pub struct AttentionGradients {
 }
 
 impl AttentionShape {
-    /// Numbers of a step.
+    /// Returns the number of values of a step.
     fn row(&self) -> usize {
         self.heads * self.width
     }
 
-    /// Weights of a head.
+    /// Returns the number of weights of a head.
     fn n_weights(&self) -> usize {
         self.queries * self.keys
     }
@@ -76,19 +76,19 @@ impl AttentionShape {
         self.batch * self.heads * self.queries * self.keys * self.width == 0
     }
 
-    /// One head of one row of `[batch, steps, heads * width]`.
+    /// Views one head of one row of `[batch, steps, heads * width]`; `task` is `row * heads + head`.
     fn head<'a>(&self, values: &'a [f32], steps: usize, task: usize) -> Matrix<'a> {
         let (row, head) = (task / self.heads, task % self.heads);
         let start = row * steps * self.row() + head * self.width;
         Matrix::strided(&values[start..], [steps, self.width], self.row())
     }
 
-    /// The weights of a head, `[queries, keys]`.
+    /// Views the weights of a head, `[queries, keys]`.
     fn weights<'a>(&self, weights: &'a [f32], task: usize) -> Matrix<'a> {
         Matrix::rows(&weights[task * self.n_weights()..(task + 1) * self.n_weights()], [self.queries, self.keys])
     }
 
-    /// `[batch, steps, heads * width]`: for each head, what `left` gives of some steps, times what `right` gives.
+    /// Multiplies, for each head, the matrix of `left` for some steps by that of `right`: `[batch, steps, heads * width]`.
     fn products<'a>(
         &self,
         steps: usize,
@@ -96,7 +96,7 @@ impl AttentionShape {
         right: impl Fn(usize) -> Matrix<'a> + Sync,
     ) -> Vec<f32> {
         let mut out = vec![0.0; self.batch * steps * self.row()];
-        // Fewer rows than threads: the steps of a row are shared out.
+        // With fewer rows than threads, the steps of a row are divided among threads.
         let parts = rayon::current_num_threads().div_ceil(self.batch);
         let share = steps.div_ceil(parts);
         let rows = out.par_chunks_mut(steps * self.row()).enumerate();
@@ -116,8 +116,11 @@ impl AttentionShape {
         let AttentionInputs { queries, keys, values, mask, factors } = inputs;
         let (n_queries, n_keys) = (self.batch * self.queries * self.row(), self.batch * self.keys * self.row());
         let sizes = [queries.len(), keys.len(), values.len(), mask.len()];
-        assert_eq!(sizes, [n_queries, n_keys, n_keys, self.batch * self.keys], "inputs of {self:?}");
-        assert!(factors.is_empty() || factors.len() == self.batch * self.heads * self.n_weights(), "factors of {self:?}");
+        assert_eq!(sizes, [n_queries, n_keys, n_keys, self.batch * self.keys], "the inputs do not match {self:?}");
+        assert!(
+            factors.is_empty() || factors.len() == self.batch * self.heads * self.n_weights(),
+            "the factors do not match {self:?}"
+        );
     }
 
     fn scale(&self) -> f32 {
@@ -125,10 +128,10 @@ impl AttentionShape {
     }
 }
 
-/// Attends.
+/// Computes attention.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> Attended {
     shape.check(inputs);
     let mut weights = vec![0.0; shape.batch * shape.heads * shape.n_weights()];
@@ -148,10 +151,10 @@ pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> Atte
     Attended { out, weights }
 }
 
-/// The gradients, given the weights that came out and the gradient of `out`.
+/// Computes the gradients from the weights of the forward pass and the gradient of `out`.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn attention_backward(
     shape: AttentionShape,
     inputs: AttentionInputs,
@@ -195,7 +198,7 @@ pub fn attention_backward(
     }
 }
 
-/// `weights * factors`; nothing where there are no factors.
+/// Returns `weights * factors`; empty without factors.
 fn product(weights: &[f32], factors: &[f32]) -> Vec<f32> {
     factors.iter().zip(weights).map(|(factor, weight)| factor * weight).collect()
 }
@@ -206,7 +209,7 @@ impl AttentionShape {
     }
 }
 
-/// Scores of a head, `[queries, keys]`, to weights.
+/// Turns the scores of a head, `[queries, keys]`, into weights.
 struct Softmax<'a> {
     weights: &'a mut [f32],
     mask: &'a [f32],
@@ -234,7 +237,7 @@ impl Kernel for Softmax<'_> {
     }
 }
 
-/// `softmax(row * scale)` where the mask is 1, which it is somewhere; 0 elsewhere.
+/// Computes `softmax(row * scale)` where the mask is 1, and 0 elsewhere; the mask must not be all 0.
 #[inline(always)]
 fn softmax<I: Instructions>(row: &mut [f32], mask: &[f32], scale: f32) {
     const GAP: f32 = 1e9;
@@ -261,7 +264,7 @@ fn softmax<I: Instructions>(row: &mut [f32], mask: &[f32], scale: f32) {
     }
 }
 
-/// The gradient of a head's weights to that of its scores: `scale * w * (g - sum(g w))`.
+/// Turns the gradient of the weights of a head into that of its scores: `scale * w * (g - sum(g w))`.
 struct Slope<'a> {
     weights: &'a [f32],
     mask: &'a [f32],
@@ -301,7 +304,7 @@ mod tests {
         (0..n).map(|at| ((at as f64 + 1.0) * step).sin() as f32).collect()
     }
 
-    /// The definition in more digits.
+    /// The definition in double precision.
     fn plain(shape: AttentionShape, queries: &[f64], keys: &[f64], values: &[f64], mask: &[f32], factors: &[f32]) -> Vec<f64> {
         let mut out = vec![0.0; queries.len()];
         let row = shape.row();
@@ -333,13 +336,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn attention_and_its_gradients_are_those_of_the_definition(
+        fn attention_and_its_gradients_match_the_definition(
             batch in 1usize..4, heads in 1usize..3, queries in 1usize..6, keys in 1usize..21, width in 1usize..6, is_causal: bool, drops: bool,
         ) {
             let shape = AttentionShape { batch, heads, queries, keys, width, is_causal };
             let (n_queries, n_keys) = (batch * queries * shape.row(), batch * keys * shape.row());
             let (q, k, v) = (wave(n_queries, 0.7), wave(n_keys, 1.3), wave(n_keys, 0.3));
-            // The last row's keys are all gaps.
+            // The keys of the last row are all masked.
             let mask: Vec<f32> = (0..batch * keys).map(|at| f32::from(u8::from(at % 3 != 1 && at < (batch - 1).max(1) * keys))).collect();
             let n_weights = batch * heads * shape.n_weights();
             let factors: Vec<f32> = if drops { (0..n_weights).map(|at| (at % 2) as f32 * 2.0).collect() } else { Vec::new() };
@@ -380,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn every_set_of_instructions_gives_the_same_weights() {
+    fn all_instruction_sets_give_the_same_weights() {
         for n in 1..40 {
             let mask: Vec<f32> = (0..n).map(|at| f32::from(u8::from(at % 4 != 2))).collect();
             let all = each(Row(wave(n, 0.77), mask));

@@ -1,5 +1,6 @@
-//! Convolutions over images as products of matrices: what each place sees becomes a column (Chellapilla et al. 2006), some rows of places
-//! at a time, so that the columns stay in the cache; kernels of one place need none.
+//! Convolutions over images as matrix products (im2col, Chellapilla et al. 2006): the receptive field of each output position
+//! becomes a column, for a block of output rows at a time, so that the columns stay in the cache; 1x1 kernels do not need
+//! columns.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -13,35 +14,35 @@ use crate::{Instructions, Kernel, dispatch};
 /// The sizes of a convolution of one group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvShape {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
-    /// Channels in and out.
+    /// Input and output channels.
     pub channels: [usize; 2],
-    /// Rows and columns of an image.
+    /// Height and width of an image.
     pub size: [usize; 2],
-    /// Rows and columns of the kernel.
+    /// Height and width of the kernel.
     pub kernel: [usize; 2],
-    /// From place to place, down and across.
+    /// Vertical and horizontal stride.
     pub stride: [usize; 2],
-    /// Zeros above and left of an image, and as many below and right.
+    /// Vertical and horizontal zero padding, on both sides.
     pub padding: [usize; 2],
 }
 
-/// Numbers of a block of columns: half of a second-level cache of one megabyte.
+/// Values in a block of columns: half of an L2 cache of one megabyte.
 const BLOCK: usize = 1 << 17;
 
-/// Places that a product should have: with fewer, images stand side by side in it.
+/// Minimum number of output positions per product; with fewer, several images are put next to each other.
 const WIDE: usize = 128;
 
 impl ConvShape {
-    /// Rows and columns of what comes out.
+    /// Returns the height and width of the output.
     ///
     /// # Panics
-    /// A kernel larger than the padded image.
+    /// If the kernel is larger than the padded image.
     pub fn out_size(&self) -> [usize; 2] {
         [0, 1].map(|axis| {
             let padded = self.size[axis] + 2 * self.padding[axis];
-            assert!(self.kernel[axis] <= padded, "a kernel of {:?} is larger than the image", self.kernel);
+            assert!(self.kernel[axis] <= padded, "the kernel {:?} is larger than the padded image", self.kernel);
             (padded - self.kernel[axis]) / self.stride[axis] + 1
         })
     }
@@ -55,35 +56,35 @@ impl ConvShape {
         self.channels[1] * rows * columns
     }
 
-    /// Numbers that a place sees.
+    /// Returns the number of values in a receptive field.
     fn depth(&self) -> usize {
         self.channels[0] * self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether an image is its own matrix of columns.
+    /// Whether an image is its own column matrix.
     fn is_plain(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
 
-    /// The rows of places in blocks.
+    /// Iterates over blocks of output rows.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let [rows, columns] = self.out_size();
         let height = if self.is_plain() { rows } else { (BLOCK / (self.depth() * columns).max(1)).clamp(1, rows) };
         (0..rows).step_by(height).map(move |first| first..(first + height).min(rows))
     }
 
-    /// Images that stand side by side in one product.
+    /// Returns the number of images in one product.
     fn group(&self) -> usize {
         let n_places = self.out_size().iter().product::<usize>().max(1);
         (WIDE / n_places).min(BLOCK / (self.depth() * n_places).max(1)).max(1)
     }
 
-    /// `[depth, images * places]`: what all places of some images see.
+    /// Fills `out` with the columns of several images, `[depth, images * positions]`.
     fn columns_of_group(&self, images: &[f32], out: &mut Vec<f32>) {
         let [rows, columns] = self.out_size();
         let (n_places, n_images) = (rows * columns, images.len() / self.n_in());
         out.resize(self.depth() * n_images * n_places, 0.0);
-        // Row by row: what a run writes too much is written over by the next image's, or by the next row.
+        // Row by row: values that a run writes beyond its end are overwritten by the next image or the next row.
         for (row, out) in out.chunks_mut(n_images * n_places).enumerate() {
             for (at, image) in images.chunks(self.n_in()).enumerate() {
                 self.fill_columns(image, &(0..rows), row..row + 1, &mut out[at * n_places..]);
@@ -91,12 +92,12 @@ impl ConvShape {
         }
     }
 
-    /// Images that each thread takes.
+    /// Returns the number of images per thread.
     fn share(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 
-    /// Columns of the kernel's place `x` for which the place in the image is one, and the first of those places.
+    /// Returns the output columns for which kernel column `x` lies inside the image, and the image column of the first of them.
     #[inline(always)]
     fn inside(&self, x: usize, columns: usize) -> (Range<usize>, usize) {
         let (pad, stride, width) = (self.padding[1], self.stride[1], self.size[1]);
@@ -105,8 +106,9 @@ impl ConvShape {
         (first.min(last)..last, (first * stride + x).saturating_sub(pad))
     }
 
-    /// Gives each run of places of some rows, for some of the matrix's rows: the row of the matrix, the place in it, and the place in the
-    /// image, each with how many.
+    /// Calls `take` for each run of output positions in `rows` and each row of the column matrix in `seen`, with the matrix row,
+    /// the start of the run in it, the output columns that lie inside the image, and the index of the first of these in the
+    /// image; `None` for a run in the padding.
     #[inline(always)]
     fn each_run(&self, seen: Range<usize>, rows: &Range<usize>, mut take: impl FnMut(usize, usize, Range<usize>, Option<usize>)) {
         let [height, width] = self.size;
@@ -123,7 +125,7 @@ impl ConvShape {
         }
     }
 
-    /// `[depth, places]`: what the places of some rows see of an image; by several threads where `shared`.
+    /// Fills `out` with the columns of some output rows of an image, `[depth, positions]`; multithreaded if `shared`.
     fn columns_of(&self, image: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
         let n_places = rows.len() * self.out_size()[1];
         let size = self.depth() * n_places;
@@ -137,7 +139,7 @@ impl ConvShape {
         });
     }
 
-    /// Some rows of that matrix.
+    /// Fills some rows of the column matrix.
     fn fill_columns(&self, image: &[f32], rows: &Range<usize>, seen: Range<usize>, out: &mut [f32]) {
         let (columns, stride, first) = (self.out_size()[1], self.stride[1], seen.start);
         let n_places = rows.len() * columns;
@@ -154,7 +156,7 @@ impl ConvShape {
         });
     }
 
-    /// Adds what the places of some rows saw back to where they saw it; rows of the matrix are `width` apart.
+    /// Adds the columns of some output rows back to the image (col2im); rows of the column matrix are `width` apart.
     fn add_columns(&self, columns: &[f32], width: usize, rows: &Range<usize>, image: &mut [f32]) {
         let stride = self.stride[1];
         self.each_run(0..self.depth(), rows, |row, place, inside, from| {
@@ -169,22 +171,22 @@ impl ConvShape {
     }
 
     fn check(&self, images: &[f32], weight: &[f32]) {
-        assert_eq!(images.len(), self.batch * self.n_in(), "images of a convolution of {self:?}");
-        assert_eq!(weight.len(), self.channels[1] * self.depth(), "the weight of a convolution of {self:?}");
+        assert_eq!(images.len(), self.batch * self.n_in(), "the images do not match {self:?}");
+        assert_eq!(weight.len(), self.channels[1] * self.depth(), "the weight does not match {self:?}");
     }
 }
 
-/// What becomes of a convolution's numbers while they are still at hand.
+/// An epilogue that is applied to the output of a convolution while it is still in the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Finish<'a> {
-    /// By each channel's scale and shift, in the end within bounds.
+    /// Scales and shifts each channel; the bounds are applied last.
     pub by: Affine<'a>,
-    /// Added before the bounds: as large as what comes out, or empty.
+    /// A residual that is added before the bounds are applied: of the size of the output, or empty.
     pub beside: &'a [f32],
 }
 
 impl Finish<'_> {
-    /// Some places of a channel, which begin at `start` of what comes out.
+    /// Applies the epilogue to some positions of a channel, which begin at `start` of the whole output.
     fn apply(&self, channel: usize, start: usize, out: &mut [f32]) {
         let beside = self.beside.get(start..start + out.len());
         let (scale, shift) = (self.by.scale[channel], self.by.shift[channel]);
@@ -218,8 +220,8 @@ impl Kernel for Finished<'_> {
     }
 }
 
-/// Copies `n` numbers, and behind them up to a vector of what follows: most runs are short, and what is too much is written over by the
-/// run behind.
+/// Copies `n` values, rounded up to whole vectors where the slices allow it: most runs are short, and the excess is overwritten
+/// by the next run.
 #[inline(always)]
 fn copy_or_more(from: &[f32], to: &mut [f32], n: usize) {
     const WIDE: usize = 16;
@@ -231,13 +233,13 @@ fn copy_or_more(from: &[f32], to: &mut [f32], n: usize) {
     }
 }
 
-/// Copies every `stride`-th number.
+/// Copies every `stride`-th value.
 #[inline(always)]
 fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
     if stride != 2 {
         return to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(place, value)| *place = *value);
     }
-    // In pairs, which a compiler can take many of at once.
+    // In pairs, which the compiler can vectorize.
     let n_pairs = (from.len() / 2).min(to.len());
     let (pairs, last) = to.split_at_mut(n_pairs);
     pairs.iter_mut().zip(from.chunks_exact(2)).for_each(|(place, pair)| *place = pair[0]);
@@ -245,23 +247,24 @@ fn copy_every(stride: usize, from: &[f32], to: &mut [f32]) {
 }
 
 thread_local! {
-    /// What the columns of a block lie in, from one convolution to the next.
+    /// Buffer for the columns of a block, reused by successive convolutions.
     static COLUMNS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    /// What comes out of images side by side, or their gradient.
+    /// Buffer for the output of several images in one product, or for its gradient.
     static SIDE_BY_SIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// `[batch, in, height, width]` by `[out, in, kernel height, kernel width]`: `[batch, out, height, width]`, perhaps finished.
+/// Convolves images `[batch, in, height, width]` with a weight `[out, in, kernel height, kernel width]` and applies `finish`, if
+/// given: `[batch, out, out height, out width]`.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], finish: Option<Finish>) -> Vec<f32> {
     shape.check(images, weight);
     let mut out = vec![0.0; shape.batch * shape.n_out()];
     if out.is_empty() || shape.n_in() == 0 {
         return out;
     }
-    // Fewer images than threads: threads share each product instead.
+    // With fewer images than threads, each product is divided among threads instead.
     let shared = shape.batch < rayon::current_num_threads();
     let share = if shared { shape.batch } else { shape.share() };
     let (n_in, n_out) = (shape.n_in(), shape.n_out());
@@ -303,7 +306,7 @@ pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], finish: Op
 }
 
 impl ConvShape {
-    /// Small images, several in each product; `first` is the number of the first one.
+    /// Convolves small images, several in each product; `first` is the index of the first one in the batch.
     fn forward_in_groups(
         &self,
         group: usize,
@@ -313,32 +316,32 @@ impl ConvShape {
         first: usize,
         finish: Option<Finish>,
     ) {
-        let (mut seen, mut made) = (COLUMNS.take(), SIDE_BY_SIDE.take());
+        let (mut seen, mut products) = (COLUMNS.take(), SIDE_BY_SIDE.take());
         let (n_in, n_out) = (self.n_in(), self.n_out());
         let n_places = n_out / self.channels[1];
         for (at, (out, images)) in out.chunks_mut(group * n_out).zip(images.chunks(group * n_in)).enumerate() {
             self.columns_of_group(images, &mut seen);
             let width = images.len() / n_in * n_places;
-            made.resize(self.channels[1] * width, 0.0);
-            multiply(&mut made, width, weight, Matrix::rows(&seen, [self.depth(), width]), false, false);
+            products.resize(self.channels[1] * width, 0.0);
+            multiply(&mut products, width, weight, Matrix::rows(&seen, [self.depth(), width]), false, false);
             let start = (first + at * group) * n_out;
             for (place, out) in out.chunks_mut(n_places).enumerate() {
                 let (image, channel) = (place / self.channels[1], place % self.channels[1]);
-                out.copy_from_slice(&made[channel * width + image * n_places..][..n_places]);
+                out.copy_from_slice(&products[channel * width + image * n_places..][..n_places]);
                 if let Some(finish) = finish {
                     finish.apply(channel, start + place * n_places, out);
                 }
             }
         }
         COLUMNS.set(seen);
-        SIDE_BY_SIDE.set(made);
+        SIDE_BY_SIDE.set(products);
     }
 }
 
-/// Gradients of the images, where asked for, and of the weight.
+/// Computes the gradients of the images, if `of_images`, and of the weight.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn conv_backward(
     shape: ConvShape,
     images: &[f32],
@@ -348,18 +351,18 @@ pub fn conv_backward(
 ) -> (Option<Vec<f32>>, Vec<f32>) {
     shape.check(images, weight);
     let (n_in, n_out, share) = (shape.n_in(), shape.n_out(), shape.share());
-    assert_eq!(gradient.len(), shape.batch * n_out, "the gradient of a convolution of {shape:?}");
+    assert_eq!(gradient.len(), shape.batch * n_out, "the gradient does not match {shape:?}");
     if gradient.is_empty() || n_in == 0 {
         return (of_images.then(|| vec![0.0; images.len()]), vec![0.0; weight.len()]);
     }
     let mut out = vec![0.0; if of_images { images.len() } else { 0 }];
-    // Each thread's own images; where their gradient is not asked for, there is nothing to write to.
+    // The output of each thread; empty if the gradient of the images is not requested.
     let mut parts: Vec<&mut [f32]> = out.chunks_mut(share * n_in).collect();
     parts.resize_with(shape.batch.div_ceil(share), Default::default);
     let inputs = images.par_chunks(share * n_in).zip(gradient.par_chunks(share * n_out));
     let sums: Vec<Vec<f32>> =
         parts.into_par_iter().zip(inputs).map(|(out, (images, gradient))| shape.back(images, weight, gradient, out)).collect();
-    // In the order of the images: the same sum on every run.
+    // Summed in the order of the images, so that every run gives the same result.
     let mut sums = sums.into_iter();
     let mut total = sums.next().unwrap_or_default();
     sums.for_each(|sum| total.iter_mut().zip(sum).for_each(|(total, value)| *total += value));
@@ -367,7 +370,8 @@ pub fn conv_backward(
 }
 
 impl ConvShape {
-    /// The weight's gradient by some images, and theirs into `out` unless it is empty.
+    /// Returns the contribution of some images to the gradient of the weight, and writes their own gradient to `out` unless it is
+    /// empty.
     fn back(&self, images: &[f32], weight: &[f32], gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
         let [rows, columns] = self.out_size();
         let (n_in, n_out, depth) = (self.n_in(), self.n_out(), self.depth());
@@ -402,21 +406,21 @@ impl ConvShape {
         sum
     }
 
-    /// The same for small images, several in each product.
+    /// Like `back` for small images, several in each product.
     fn back_in_groups(&self, images: &[f32], weight: Matrix, gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
         let (n_in, n_out, depth, group) = (self.n_in(), self.n_out(), self.depth(), self.group());
         let (rows, n_places) = (self.out_size()[0], n_out / self.channels[1]);
-        let (mut seen, mut turned, mut of_seen) = (COLUMNS.take(), SIDE_BY_SIDE.take(), Vec::new());
+        let (mut seen, mut gathered, mut of_seen) = (COLUMNS.take(), SIDE_BY_SIDE.take(), Vec::new());
         let mut sum = vec![0.0; self.channels[1] * depth];
         for (at, (images, gradient)) in images.chunks(group * n_in).zip(gradient.chunks(group * n_out)).enumerate() {
             self.columns_of_group(images, &mut seen);
             let width = images.len() / n_in * n_places;
-            turned.resize(self.channels[1] * width, 0.0);
+            gathered.resize(self.channels[1] * width, 0.0);
             for (place, gradient) in gradient.chunks(n_places).enumerate() {
                 let (image, channel) = (place / self.channels[1], place % self.channels[1]);
-                turned[channel * width + image * n_places..][..n_places].copy_from_slice(gradient);
+                gathered[channel * width + image * n_places..][..n_places].copy_from_slice(gradient);
             }
-            let gradient = Matrix::rows(&turned, [self.channels[1], width]);
+            let gradient = Matrix::rows(&gathered, [self.channels[1], width]);
             multiply(&mut sum, depth, gradient, Matrix::rows(&seen, [depth, width]).transposed(), true, false);
             if out.is_empty() {
                 continue;
@@ -429,7 +433,7 @@ impl ConvShape {
             }
         }
         COLUMNS.set(seen);
-        SIDE_BY_SIDE.set(turned);
+        SIDE_BY_SIDE.set(gathered);
         sum
     }
 }
@@ -444,7 +448,7 @@ mod tests {
         (0..n).map(|at| ((at as f64 + 1.0) * step).sin() as f32).collect()
     }
 
-    /// Each product of a number that comes in, one of the weight, and the place that comes out, by the definition.
+    /// Calls `take` with the indices of the input, the weight and the output of each product of the definition.
     fn each_product(shape: ConvShape, mut take: impl FnMut(usize, usize, usize)) {
         let [rows, columns] = shape.out_size();
         let ([n_in, n_out], [height, width], [kh, kw]) = (shape.channels, shape.size, shape.kernel);
@@ -466,7 +470,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn convolutions_and_their_gradients_are_those_of_the_definition(
+        fn convolution_and_its_gradients_match_the_definition(
             batch in 1usize..9, n_in in 1usize..4, n_out in 1usize..5, height in 3usize..9, width in 3usize..9,
             kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3,
         ) {
@@ -509,8 +513,8 @@ mod tests {
     }
 
     #[test]
-    fn blocks_join_without_a_seam() {
-        // 600 numbers a place and 40 x 40 places: more than one block.
+    fn several_blocks_match_the_definition() {
+        // 600 values per position and 40 x 40 positions: more than one block.
         let shape = ConvShape { batch: 1, channels: [24, 2], size: [40, 40], kernel: [5, 5], stride: [1, 1], padding: [2, 2] };
         assert!(shape.blocks().count() > 1);
         let (images, weight) = (wave(shape.n_in(), 0.7), wave(2 * shape.depth(), 0.3));

@@ -1,5 +1,5 @@
-//! A linear layer over a vocabulary and the cross-entropy of its softmax, in one place: scores are turned into probabilities where they lie,
-//! and these into gradients.
+//! A linear layer over a vocabulary fused with softmax cross-entropy: scores are turned into probabilities in place, and these
+//! into gradients.
 
 use rayon::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::functions::{exp, largest, total};
 use crate::matrix::{Matrix, multiply};
 use crate::{Instructions, Kernel, dispatch};
 
-/// Tokens and the layer that scores them.
+/// Hidden states of tokens and the layer that scores them.
 #[derive(Debug, Clone, Copy)]
 pub struct Scoring<'a> {
     /// `[tokens, width]`.
@@ -16,16 +16,16 @@ pub struct Scoring<'a> {
     pub weight: &'a [f32],
     /// `[vocabulary]`.
     pub bias: &'a [f32],
-    /// `[tokens]`: the right ids.
+    /// `[tokens]`: the target ids.
     pub targets: &'a [f32],
-    /// The share of the target that is spread over the whole vocabulary (Szegedy et al. 2016).
+    /// Label smoothing: the share of the target that is spread over the whole vocabulary (Szegedy et al. 2016).
     pub smoothing: f32,
 }
 
-/// What tokens cost.
+/// The costs of tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenCosts {
-    /// `[tokens, 3]`: the smoothed cross-entropy, `-ln p` of the right id, and 1 where that id is the likeliest, else 0.
+    /// `[tokens, 3]`: the smoothed cross-entropy, `-ln p` of the target id, and 1 if the target id is the most probable, else 0.
     pub costs: Vec<f32>,
     /// `[tokens, vocabulary]`.
     pub probabilities: Vec<f32>,
@@ -40,7 +40,7 @@ pub struct ScoringGradients {
     pub bias: Vec<f32>,
 }
 
-/// Costs of a token.
+/// Number of costs per token.
 const N_COSTS: usize = 3;
 
 impl Scoring<'_> {
@@ -48,7 +48,7 @@ impl Scoring<'_> {
         self.weight.len() / self.bias.len()
     }
 
-    /// Rows of a task: as many tasks as there are threads, so that sums depend on their number alone.
+    /// Returns the rows per task: there are as many tasks as threads, so that sums depend on the number of threads only.
     fn share(&self) -> usize {
         self.targets.len().div_ceil(rayon::current_num_threads()).max(1)
     }
@@ -56,8 +56,8 @@ impl Scoring<'_> {
     fn check(&self) {
         let (tokens, vocabulary) = (self.targets.len(), self.bias.len());
         assert!(vocabulary > 0 && self.weight.len().is_multiple_of(vocabulary) && self.width() > 0);
-        assert!(self.hidden.len() == tokens * self.width(), "{} numbers for {tokens} tokens", self.hidden.len());
-        assert!(self.targets.iter().all(|id| *id >= 0.0 && (*id as usize) < vocabulary), "an id beyond the vocabulary");
+        assert!(self.hidden.len() == tokens * self.width(), "{} hidden values do not match {tokens} tokens", self.hidden.len());
+        assert!(self.targets.iter().all(|id| *id >= 0.0 && (*id as usize) < vocabulary), "a target id is outside the vocabulary");
     }
 
     fn hidden(&self) -> Matrix<'_> {
@@ -69,10 +69,10 @@ impl Scoring<'_> {
     }
 }
 
-/// What each token costs.
+/// Computes the costs of each token.
 ///
 /// # Panics
-/// Slices of other sizes, ids beyond the vocabulary.
+/// If the lengths of the slices do not match, or a target id is outside the vocabulary.
 pub fn token_costs(scoring: Scoring) -> TokenCosts {
     scoring.check();
     let (vocabulary, share) = (scoring.bias.len(), scoring.share());
@@ -86,10 +86,11 @@ pub fn token_costs(scoring: Scoring) -> TokenCosts {
     TokenCosts { costs, probabilities: rows }
 }
 
-/// The gradients, given the probabilities that came out and, for each token, the gradient of its smoothed cross-entropy.
+/// Computes the gradients from the probabilities of the forward pass and the gradient of the smoothed cross-entropy of each
+/// token.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match.
 pub fn token_costs_backward(scoring: Scoring, mut probabilities: Vec<f32>, gradient: &[f32]) -> ScoringGradients {
     scoring.check();
     let (tokens, vocabulary, width, share) = (scoring.targets.len(), scoring.bias.len(), scoring.width(), scoring.share());
@@ -112,10 +113,10 @@ pub fn token_costs_backward(scoring: Scoring, mut probabilities: Vec<f32>, gradi
     ScoringGradients { hidden, weight, bias }
 }
 
-/// The logarithm of the sum of `e^x` over each row of `width` numbers.
+/// Computes the log-sum-exp of each row of `width` values.
 ///
 /// # Panics
-/// Numbers that do not fill their rows.
+/// If the number of values is not a multiple of `width`.
 pub fn log_sums(rows: &[f32], width: usize) -> Vec<f32> {
     assert!(width > 0 && rows.len().is_multiple_of(width));
     rows.chunks_exact(width).map(|row| dispatch(LogSum { row })).collect()
@@ -148,7 +149,7 @@ impl Kernel for LogSum<'_> {
     }
 }
 
-/// Scores without their bias, to probabilities; costs beside them.
+/// Adds the bias to scores, turns them into probabilities in place, and computes the costs.
 struct Forward<'a> {
     rows: &'a mut [f32],
     bias: &'a [f32],
@@ -186,13 +187,13 @@ impl Kernel for Forward<'_> {
             }
             let log_sum = highest + sum.ln();
             let (cost, mean_cost) = (log_sum - score, log_sum - total::<I>(sum_of_scores) / n as f32);
-            let is_right = if score >= highest { 1.0 } else { 0.0 };
-            costs.copy_from_slice(&[cost + self.smoothing * (mean_cost - cost), cost, is_right]);
+            let is_correct = if score >= highest { 1.0 } else { 0.0 };
+            costs.copy_from_slice(&[cost + self.smoothing * (mean_cost - cost), cost, is_correct]);
         }
     }
 }
 
-/// Probabilities to the gradients of scores, and their sums over tokens.
+/// Turns probabilities into the gradients of scores in place, and sums these over tokens.
 struct Backward<'a> {
     rows: &'a mut [f32],
     gradient: &'a [f32],
@@ -229,7 +230,7 @@ mod tests {
         (0..n).map(|at| ((at as f64 + 1.0) * step).sin() as f32).collect()
     }
 
-    /// The definition in more digits: each token's smoothed cost, its plain cost and its probabilities.
+    /// The definition in double precision: the smoothed cost, plain cost and probabilities of each token.
     fn plain(scoring: Scoring) -> Vec<(f64, f64, Vec<f64>)> {
         let (vocabulary, width) = (scoring.bias.len(), scoring.width());
         let token = |(hidden, target): (&[f32], &f32)| {
@@ -250,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn costs_and_gradients_are_those_of_the_definition(
+        fn costs_and_gradients_match_the_definition(
             tokens in 1usize..9, vocabulary in 1usize..40, width in 1usize..6, smoothing in prop_oneof![Just(0f32), Just(0.1)],
         ) {
             let hidden = wave(tokens * width, 0.7);
@@ -271,7 +272,7 @@ mod tests {
             }
             let gradient = wave(tokens, 0.9);
             let slopes = token_costs_backward(scoring, found.probabilities, &gradient);
-            // The slope of each score: `g (p - q)`, which the chain rule brings on.
+            // The gradient of each score is `g (p - q)`; the other gradients follow by the chain rule.
             let slope = |at: usize, id: usize| {
                 let target = if targets[at] as usize == id { 1.0 - f64::from(smoothing) } else { 0.0 };
                 f64::from(gradient[at]) * (want[at].2[id] - target - f64::from(smoothing) / vocabulary as f64)
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn logarithms_of_sums_are_those_of_the_definition() {
+    fn log_sums_match_the_definition() {
         for n in [1, 3, 16, 33] {
             let row = wave(n, 0.7);
             let want = row.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_far_apart_do_not_overflow() {
+    fn distant_scores_do_not_overflow() {
         let scoring = Scoring { hidden: &[1.0], weight: &[1e4, -1e4], bias: &[0.0, 0.0], targets: &[0.0], smoothing: 0.0 };
         let found = token_costs(scoring);
         assert_eq!(found.costs, [0.0, 0.0, 1.0]);

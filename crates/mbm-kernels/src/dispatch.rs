@@ -1,21 +1,21 @@
-//! One kernel for several instruction sets.
+//! Run-time dispatch of kernels to the instruction set of the processor.
 //!
-//! A kernel is written once, over [`Instructions`]: vectors of some lanes and what can be done with them. [`Plain`] has them as arrays; it
-//! runs on any processor, and tests hold the others against it.
+//! A kernel is written once, generic over [`Instructions`]: vectors with a number of lanes, and their operations. [`Plain`]
+//! implements them on arrays; it runs on any processor, and tests check the other implementations against it.
 
-/// A set of instructions on vectors of numbers.
+/// A set of vector instructions.
 ///
-/// Implementations other than [`Plain`] may only be used where the processor has the instructions: in a [`Kernel`] that [`dispatch`] runs.
+/// Implementations other than [`Plain`] may only be used if the processor supports them: in a [`Kernel`] that [`dispatch`] runs.
 pub(crate) trait Instructions {
-    /// Some numbers.
+    /// A vector of `LANES` values.
     type Vector: Copy;
-    /// How many.
+    /// Number of lanes of a vector.
     const LANES: usize;
 
     fn splat(value: f32) -> Self::Vector;
-    /// The first numbers of a slice, which holds so many at least.
+    /// Loads the first `LANES` values of a slice, which must not be shorter.
     fn load(values: &[f32]) -> Self::Vector;
-    /// Writes to the first places of a slice, which has so many at least.
+    /// Stores to the first `LANES` elements of a slice, which must not be shorter.
     fn store(vector: Self::Vector, values: &mut [f32]);
     fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -25,23 +25,24 @@ pub(crate) trait Instructions {
     fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a * b + c`.
     fn fused(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
-    /// 2 to the power of whole numbers from -126 to 127 to which 1.5 * 2^23 has been added: their bits are the last ones then.
+    /// 2 to the power of integers from -126 to 127, given as the integer plus 1.5 * 2^23, whose lowest bits are those of the
+    /// integer.
     fn power_of_two(shifted: Self::Vector) -> Self::Vector;
 
-    /// The first numbers of a slice in half precision, which holds so many at least.
+    /// Loads the first `LANES` values of a half-precision slice, which must not be shorter.
     fn load_halves(values: &[u16]) -> Self::Vector;
-    /// The sum of the products of two slices of one length.
+    /// Computes the inner product of two slices of equal length.
     fn product_of_bytes(a: &[i8], b: &[i8]) -> i32;
-    /// Asks for what a slice holds, or for its first two kilobytes, to be brought into the cache.
+    /// Prefetches a slice, or its first two kilobytes, into the cache.
     fn prefetch<T>(values: &[T]);
 
-    /// The first `count` numbers of a slice, or as many as a vector has; zeros behind them.
+    /// Loads the first `count` values of a slice, at most `LANES`, and fills the other lanes with zeros.
     #[inline(always)]
     fn load_some(values: &[f32], count: usize) -> Self::Vector {
         Self::load_some_or(values, count, 0.0)
     }
 
-    /// The same with another number behind them.
+    /// Like [`Instructions::load_some`], but fills the other lanes with `other`.
     #[inline(always)]
     fn load_some_or(values: &[f32], count: usize, other: f32) -> Self::Vector {
         if count >= Self::LANES {
@@ -52,7 +53,7 @@ pub(crate) trait Instructions {
         Self::load(&some)
     }
 
-    /// Writes the first `count` numbers of a vector, or all.
+    /// Stores the first `count` values of a vector, at most `LANES`.
     #[inline(always)]
     fn store_some(vector: Self::Vector, values: &mut [f32], count: usize) {
         if count >= Self::LANES {
@@ -64,14 +65,15 @@ pub(crate) trait Instructions {
     }
 }
 
-/// Work that is compiled for each set. Everything that it calls must be `#[inline(always)]`: what is not is compiled for any processor.
+/// Code that is compiled for each instruction set. Everything it calls must be `#[inline(always)]`; other functions are compiled
+/// for the baseline processor.
 pub(crate) trait Kernel {
     type Output;
 
     fn run<I: Instructions>(self) -> Self::Output;
 }
 
-/// Instructions that every processor has.
+/// Portable fallback for any processor.
 pub(crate) struct Plain;
 
 impl Instructions for Plain {
@@ -147,7 +149,7 @@ impl Instructions for Plain {
     fn prefetch<T>(_values: &[T]) {}
 }
 
-/// Declares a set of x86 instructions: each operation is one intrinsic.
+/// Implements [`Instructions`] with x86 intrinsics, about one per operation.
 #[cfg(target_arch = "x86_64")]
 macro_rules! x86 {
     ($name:ident, $vector:ident, $lanes:literal, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
@@ -155,8 +157,8 @@ macro_rules! x86 {
      $halves:ident, $half_load:ident, $half:ty, $bytes:literal, $wide:ident, $byte_load:ident, $byte:ty, $pairs:ident, $none:ident, $all:ident) => {
         struct $name;
 
-        // SAFETY, for every intrinsic below: the processor has it, as the trait asks; pointers are those of slices that have been checked
-        // to hold a vector, and need no alignment.
+        // SAFETY, for every intrinsic below: the processor supports it, as the trait requires; pointers come from slices that
+        // have been checked to hold a vector, and need not be aligned.
         impl Instructions for $name {
             type Vector = $vector;
             const LANES: usize = $lanes;
@@ -253,7 +255,7 @@ macro_rules! x86 {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::is_x86_feature_detected as has;
-    #[allow(clippy::wildcard_imports)] // Some forty intrinsics, named once each below.
+    #[allow(clippy::wildcard_imports)] // Some forty intrinsics, each named once below.
     use std::arch::x86_64::*;
 
     use super::{Instructions, Kernel, Plain};
@@ -320,11 +322,11 @@ mod x86 {
     );
 
     /// # Safety
-    /// The processor must have AVX2.
+    /// The processor must support AVX2.
     #[inline(always)]
     unsafe fn sum_of_eight(sums: __m256i) -> i32 {
         let mut lanes = [0i32; 8];
-        // SAFETY: by the caller; there is room for eight numbers.
+        // SAFETY: the caller guarantees AVX2, and `lanes` has the size of the vector.
         unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast::<__m256i>(), sums) };
         lanes.iter().sum()
     }
@@ -343,17 +345,17 @@ mod x86 {
             kernel.run::<Avx2>()
         }
         if has!("avx512f") && has!("avx512bw") && has_avx2() {
-            // SAFETY: the processor has just said that it has these instructions.
+            // SAFETY: the features have just been detected.
             return unsafe { wide(kernel) };
         }
         if has_avx2() {
-            // SAFETY: likewise.
+            // SAFETY: as above.
             return unsafe { half(kernel) };
         }
         kernel.run::<Plain>()
     }
 
-    /// Runs a kernel with each set that the processor has.
+    /// Runs a kernel with each instruction set that the processor supports.
     #[cfg(test)]
     pub fn each<K: Kernel + Clone>(kernel: K) -> Vec<K::Output> {
         #[target_feature(enable = "avx2,fma,f16c")]
@@ -362,14 +364,14 @@ mod x86 {
         }
         let mut outputs = vec![kernel.clone().run::<Plain>(), dispatch(kernel.clone())];
         if has_avx2() {
-            // SAFETY: the processor has just said that it has these instructions.
+            // SAFETY: the features have just been detected.
             outputs.push(unsafe { half(kernel) });
         }
         outputs
     }
 }
 
-/// Runs a kernel with the widest vectors that the processor has.
+/// Runs a kernel with the widest vectors that the processor supports.
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     return x86::dispatch(kernel);
@@ -377,7 +379,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Plain>()
 }
 
-/// Runs a kernel with each set of instructions that the processor has.
+/// Runs a kernel with each instruction set that the processor supports.
 #[cfg(test)]
 pub(crate) fn each<K: Kernel + Clone>(kernel: K) -> Vec<K::Output> {
     #[cfg(target_arch = "x86_64")]

@@ -1,16 +1,16 @@
-//! Functions of vectors: of each number, without branches, and of all.
+//! Vector functions: branch-free elementwise functions and reductions.
 
 use crate::Instructions;
 
-/// `e^x` to 2 units in the last place from -87 to 88, and what these give beyond.
+/// `e^x` to 2 units in the last place; `x` is clamped to -87 and 88.
 #[inline(always)]
 pub(crate) fn exp<I: Instructions>(x: I::Vector) -> I::Vector {
-    // Adding this rounds to a whole number: there is no room for a fraction behind it.
+    // 1.5 * 2^23: adding it rounds to an integer, because no mantissa bits are left for a fraction.
     const ROUND: f32 = 12_582_912.0;
-    // ln 2 as a number of few bits, whose multiples are exact, and the rest.
+    // ln 2 split into a high part of few bits, whose multiples are exact, and the remainder.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // 1 / 7! to 1 / 0!: Taylor's series; what is left of `x` is at most 0.35.
+    // Taylor coefficients 1 / 7! to 1 / 0!; the reduced argument is at most 0.35 in magnitude.
     const SERIES: [f32; 8] = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
     let x = I::min(I::max(x, I::splat(-87.0)), I::splat(88.0));
     let shifted = I::add(I::mul(x, I::splat(std::f32::consts::LOG2_E)), I::splat(ROUND));
@@ -31,13 +31,13 @@ pub(crate) fn sigmoid<I: Instructions>(x: I::Vector) -> I::Vector {
     I::div(one, I::add(one, exp::<I>(I::sub(I::splat(0.0), x))))
 }
 
-/// The hyperbolic tangent, to 3e-7.
+/// The hyperbolic tangent, with an absolute error below 3e-7.
 #[inline(always)]
 pub(crate) fn tanh<I: Instructions>(x: I::Vector) -> I::Vector {
     I::sub(I::mul(I::splat(2.0), sigmoid::<I>(I::add(x, x))), I::splat(1.0))
 }
 
-/// Adds up a vector's lanes.
+/// Returns the sum of the lanes of a vector.
 #[inline(always)]
 pub(crate) fn total<I: Instructions>(vector: I::Vector) -> f32 {
     let mut lanes = [0.0; 16];
@@ -45,7 +45,7 @@ pub(crate) fn total<I: Instructions>(vector: I::Vector) -> f32 {
     lanes[..I::LANES].iter().sum()
 }
 
-/// The largest of a vector's lanes.
+/// Returns the largest lane of a vector.
 #[inline(always)]
 pub(crate) fn largest<I: Instructions>(vector: I::Vector) -> f32 {
     let mut lanes = [0.0; 16];
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_those_of_the_library_in_more_digits() {
+    fn functions_match_the_standard_library() {
         for step in -20_000..=20_000 {
             let x = step as f32 * 0.004;
             for [exp, sigmoid, tanh] in each(Functions(x)) {

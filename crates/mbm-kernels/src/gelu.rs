@@ -1,24 +1,24 @@
-//! The Gaussian error linear unit (Hendrycks and Gimpel 2016), `x * P(a standard normal number is below x)`.
+//! The Gaussian error linear unit (Hendrycks and Gimpel 2016), `x * Phi(x)` with the standard normal distribution function `Phi`.
 
 use rayon::prelude::*;
 
 use crate::functions::exp;
 use crate::{Instructions, Kernel, dispatch};
 
-/// Numbers that a thread takes at once.
+/// Number of values per task.
 const CHUNK: usize = 1 << 14;
 
-/// Of every number, to 5e-7 of the larger of 1 and the number.
+/// Computes GELU elementwise, with an error below `5e-7 * max(1, |x|)`.
 pub fn gelu(values: &[f32]) -> Vec<f32> {
     let mut out = vec![0.0; values.len()];
     out.par_chunks_mut(CHUNK).zip(values.par_chunks(CHUNK)).for_each(|(out, values)| dispatch(Forward { values, out }));
     out
 }
 
-/// The gradient of `values`, given that of what came out.
+/// Computes the gradient of `values` from that of the output.
 ///
 /// # Panics
-/// Slices of different sizes.
+/// If the lengths of the slices differ.
 pub fn gelu_backward(values: &[f32], gradient: &[f32]) -> Vec<f32> {
     assert_eq!(values.len(), gradient.len());
     let mut out = gradient.to_vec();
@@ -54,7 +54,8 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// A function of a number and of what is in its place; no closure, which would not be compiled into the kernel.
+/// An elementwise function of a value and the output element it replaces; not a closure, which would not be compiled for the
+/// kernel's instruction set.
 trait Function {
     fn apply<I: Instructions>(x: I::Vector, place: I::Vector) -> I::Vector;
 }
@@ -70,7 +71,7 @@ impl Function for Value {
     }
 }
 
-/// The slope, times the gradient that is in the place.
+/// The derivative times the gradient in the output element.
 struct Slope;
 
 impl Function for Slope {
@@ -78,14 +79,15 @@ impl Function for Slope {
     fn apply<I: Instructions>(x: I::Vector, gradient: I::Vector) -> I::Vector {
         let size = I::max(x, I::sub(I::splat(0.0), x));
         let (tail, density) = tail_and_density::<I>(size);
-        // Half, and on the side of x what the tail leaves of the other half; 0 has no side and needs none.
+        // Phi(x) = 0.5 + sign(x) * (0.5 - tail); at 0 the sign does not matter.
         let side = I::max(I::min(I::mul(x, I::splat(1e30)), I::splat(1.0)), I::splat(-1.0));
         let below = I::fused(side, I::sub(I::splat(0.5), tail), I::splat(0.5));
         I::mul(gradient, I::fused(x, density, below))
     }
 }
 
-/// The probability of a standard normal number above one that is not negative (Abramowitz and Stegun 1964, 26.2.17), and the density there.
+/// Returns the upper tail probability of the standard normal distribution at non-negative `x` (Abramowitz and Stegun 1964,
+/// 26.2.17), and the density.
 #[inline(always)]
 fn tail_and_density<I: Instructions>(x: I::Vector) -> (I::Vector, I::Vector) {
     const SERIES: [f32; 5] = [1.330_274_4, -1.821_255_9, 1.781_477_9, -0.356_563_78, 0.319_381_54];
@@ -99,7 +101,7 @@ fn tail_and_density<I: Instructions>(x: I::Vector) -> (I::Vector, I::Vector) {
     (I::mul(I::mul(density, t), sum), density)
 }
 
-/// Puts a function of each number, and of what is in its place, there.
+/// Replaces each element of `out` by a function of it and the value at its position.
 #[inline(always)]
 fn each<I: Instructions, F: Function>(values: &[f32], out: &mut [f32]) {
     let mut chunks = values.chunks_exact(I::LANES);
@@ -134,7 +136,7 @@ mod tests {
         }
     }
 
-    /// `P(number < x)` by Simpson's rule from 0.
+    /// `Phi(x)` by Simpson's rule from 0.
     fn below(x: f64) -> f64 {
         let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
         let n = 2000;
@@ -144,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn values_and_slopes_are_those_of_the_definition() {
+    fn values_and_gradients_match_the_definition() {
         let x: Vec<f32> = (-333..=333).map(|at| at as f32 * 0.027).collect();
         for [forward, backward] in each_set(Both(x.clone())) {
             for (at, x) in x.iter().map(|x| f64::from(*x)).enumerate() {
                 let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
                 let (value, slope) = (x * below(x), below(x) + x * density);
                 assert!((f64::from(forward[at]) - value).abs() < 5e-7 * x.abs().max(1.0), "gelu({x}) = {}", forward[at]);
-                assert!((f64::from(backward[at]) - 2.0 * slope).abs() < 2e-6, "the slope at {x} is {}", backward[at]);
+                assert!((f64::from(backward[at]) - 2.0 * slope).abs() < 2e-6, "the gradient at {x} is {}", backward[at]);
             }
         }
         assert_eq!(gelu(&[]), []);

@@ -1,14 +1,15 @@
-//! Layer normalisation (Ba, Kiros and Hinton 2016): each row to mean 0 and variance 1, then by a scale and a shift for each column.
+//! Layer normalization (Ba, Kiros and Hinton 2016): normalizes each row to mean 0 and variance 1, then scales and shifts each
+//! column.
 
 use rayon::prelude::*;
 
 use crate::functions::total;
 use crate::{Instructions, Kernel, dispatch};
 
-/// Rows that a thread takes at once, at the least.
+/// Minimum number of rows per task.
 const MIN_ROWS: usize = 16;
 
-/// What comes out, and what its gradient needs.
+/// The output, and what the gradient needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNormed {
     /// `[rows, width]`.
@@ -17,21 +18,21 @@ pub struct LayerNormed {
     pub moments: Vec<f32>,
 }
 
-/// The gradients of a layer normalisation.
+/// The gradients of a layer normalization.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNormGradients {
-    /// `[rows, width]`.
+    /// `[rows, width]`: the gradient of the input.
     pub values: Vec<f32>,
-    /// `[width]`: of the scale.
+    /// `[width]`: the gradient of the scale.
     pub scale: Vec<f32>,
-    /// `[width]`: of the shift.
+    /// `[width]`: the gradient of the shift.
     pub shift: Vec<f32>,
 }
 
-/// Normalises rows as wide as `scale` and `shift`; `epsilon` is added to their variance.
+/// Normalizes rows of the width of `scale` and `shift`; `epsilon` is added to the variance.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match.
 pub fn layer_norm(values: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) -> LayerNormed {
     let width = scale.len();
     assert!(shift.len() == width && width > 0 && values.len().is_multiple_of(width));
@@ -43,10 +44,10 @@ pub fn layer_norm(values: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) ->
     LayerNormed { out, moments }
 }
 
-/// The gradients, given what went in, the moments that came out, and the gradient of `out`.
+/// Computes the gradients from the input, the moments of the forward pass and the gradient of `out`.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match.
 pub fn layer_norm_backward(values: &[f32], scale: &[f32], moments: &[f32], gradient: &[f32]) -> LayerNormGradients {
     let width = scale.len();
     assert!(width > 0 && gradient.len() == values.len() && moments.len() * width == values.len() * 2);
@@ -68,7 +69,7 @@ pub fn layer_norm_backward(values: &[f32], scale: &[f32], moments: &[f32], gradi
     LayerNormGradients { values: of_values, scale: total, shift }
 }
 
-/// Rows of a task: as many as there are threads, so that sums depend on their number alone.
+/// Returns the rows per task: there are as many tasks as threads, so that sums depend on the number of threads only.
 fn share(rows: usize) -> usize {
     rows.div_ceil(rayon::current_num_threads()).max(MIN_ROWS)
 }
@@ -97,7 +98,7 @@ impl Kernel for Forward<'_> {
             let mean = total::<I>(sum) / n as f32;
             let mut squares = I::splat(0.0);
             for at in (0..n).step_by(I::LANES) {
-                // What lies behind the row is the mean: it adds nothing.
+                // Lanes past the end of the row hold the mean and add nothing.
                 let x = I::sub(I::load_some_or(&row[at..], n - at, mean), I::splat(mean));
                 squares = I::fused(x, x, squares);
             }
@@ -132,7 +133,7 @@ impl Kernel for Backward<'_> {
         let rows = self.values.chunks_exact(n).zip(self.gradient.chunks_exact(n));
         for ((row, gradient), (out, moments)) in rows.zip(self.out.chunks_exact_mut(n).zip(self.moments.chunks_exact(2))) {
             let (mean, inverse) = (I::splat(moments[0]), I::splat(moments[1]));
-            // Sums of the gradient of what was normalised, and of its product with that.
+            // Sums of the gradient of the normalized values, and of its product with them.
             let (mut sum, mut product) = (I::splat(0.0), I::splat(0.0));
             for at in (0..n).step_by(I::LANES) {
                 let x = I::mul(I::sub(I::load_some(&row[at..], n - at), mean), inverse);
@@ -167,7 +168,7 @@ mod tests {
         (0..n).map(|at| (((at as f64 + 1.0) * step).sin() * 2.0 + 0.5) as f32).collect()
     }
 
-    /// The definition in more digits.
+    /// The definition in double precision.
     fn plain(values: &[f64], scale: &[f64], shift: &[f64]) -> Vec<f64> {
         let n = scale.len() as f64;
         let row = |row: &[f64]| {
@@ -179,7 +180,8 @@ mod tests {
         values.chunks(scale.len()).flat_map(row).collect()
     }
 
-    /// How often the standard deviation of its row fits into the largest value: by so much the rounding of the inputs' mean grows.
+    /// The ratio of the largest absolute value of each row to its standard deviation, by which the rounding error of the mean is
+    /// amplified.
     fn conditions(values: &[f64], width: usize) -> Vec<f64> {
         let condition = |row: &[f64]| {
             let mean = row.iter().sum::<f64>() / width as f64;
@@ -209,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn normalisation_and_its_gradients_are_those_of_the_definition(rows in 1usize..40, width in 2usize..40, seed in 1u32..50) {
+        fn normalization_and_gradients_match_the_definition(rows in 1usize..40, width in 2usize..40, seed in 1u32..50) {
             let values = wave(rows * width, 0.7 + f64::from(seed));
             let (scale, shift, gradient) = (wave(width, 0.3), wave(width, 1.1), wave(rows * width, 0.9));
             let inputs = [values, scale, shift, gradient];

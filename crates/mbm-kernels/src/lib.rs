@@ -1,7 +1,8 @@
-//! Hot loops on slices of numbers: no tensors, no files.
+//! CPU kernels on plain slices, without tensors or I/O.
 //!
-//! A kernel is written once, over vectors of some lanes, and compiled for each set of instructions in `dispatch`, which chooses at run
-//! time: one binary serves old and new processors. `unsafe` stands in that module, where `matrix` calls the `gemm` crate for large products, and in `allocator`.
+//! A kernel is written once, generic over the vector width, and compiled for each instruction set in `dispatch`, which selects
+//! one at run time, so that one binary serves old and new processors. `unsafe` code is confined to that module, to `matrix`,
+//! which calls the `gemm` crate for large products, and to `allocator`.
 
 mod allocator;
 mod attention;

@@ -1,16 +1,16 @@
-//! A linear layer: rows by a weight, plus a bias.
+//! A linear layer, rows times weight plus bias, and its gradients.
 
 use rayon::prelude::*;
 
 use crate::matrix::{Matrix, multiply};
 
-/// Multiplications from which on a product is worth waking a second thread.
+/// Number of multiplications from which on a product is shared among threads.
 const SHARED: usize = 1 << 20;
 
-/// `[n, from]` by `[from, to]`, and a bias `[to]` added to every row: `[n, to]`.
+/// Multiplies rows `[n, from]` by a weight `[from, to]` and adds a bias `[to]`: `[n, to]`.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match.
 pub fn linear(rows: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     let [n, from, to] = sizes(rows, weight, bias.len());
     let mut out = bias.repeat(n);
@@ -18,7 +18,7 @@ pub fn linear(rows: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     out
 }
 
-/// The gradient of the rows, from that of what came out `[n, to]` and the weight `[from, to]`: `[n, from]`.
+/// Computes the gradient of the rows from that of the output `[n, to]` and the weight `[from, to]`: `[n, from]`.
 ///
 /// # Panics
 /// As [`linear`].
@@ -31,21 +31,21 @@ pub fn linear_rows_backward(gradient: &[f32], weight: &[f32], to: usize) -> Vec<
     out
 }
 
-/// The gradient of the weight, from the rows `[n, from]` and the gradient of what came out `[n, to]`: `[from, to]`.
+/// Computes the gradient of the weight from the rows `[n, from]` and the gradient of the output `[n, to]`: `[from, to]`.
 ///
 /// # Panics
 /// As [`linear`].
 pub fn linear_weight_backward(rows: &[f32], gradient: &[f32], [from, to]: [usize; 2]) -> Vec<f32> {
-    assert!(from > 0 && rows.len().is_multiple_of(from), "rows of {} numbers for a weight of {from} rows", rows.len());
+    assert!(from > 0 && rows.len().is_multiple_of(from), "the rows have {} values, not a multiple of {from}", rows.len());
     let n = rows.len() / from;
-    assert!(gradient.len() == n * to, "a gradient of {} numbers for {n} rows of {to}", gradient.len());
+    assert!(gradient.len() == n * to, "the gradient has {} values, expected {n} rows of {to}", gradient.len());
     let mut out = vec![0.0; from * to];
     let rows = Matrix::rows(rows, [n, from]).transposed();
     multiply(&mut out, to, rows, Matrix::rows(gradient, [n, to]), false, n * from * to >= SHARED);
     out
 }
 
-/// The gradient of the bias, from that of what came out `[n, to]`: `[to]`.
+/// Computes the gradient of the bias from that of the output `[n, to]`: `[to]`.
 pub fn linear_bias_backward(gradient: &[f32], to: usize) -> Vec<f32> {
     let n = gradient.len() / to.max(1);
     let share = n.div_ceil(rayon::current_num_threads()).max(64);
@@ -60,11 +60,11 @@ pub fn linear_bias_backward(gradient: &[f32], to: usize) -> Vec<f32> {
     out
 }
 
-/// Rows, and the weight's sizes.
+/// Returns `[n, from, to]`: the number of rows and the sizes of the weight.
 fn sizes(rows: &[f32], weight: &[f32], to: usize) -> [usize; 3] {
-    assert!(to > 0 && weight.len().is_multiple_of(to), "a weight of {} numbers for a bias of {to}", weight.len());
+    assert!(to > 0 && weight.len().is_multiple_of(to), "the weight has {} values, not a multiple of {to}", weight.len());
     let from = weight.len() / to;
-    assert!(from > 0 && rows.len().is_multiple_of(from), "rows of {} numbers for a weight of {from} rows", rows.len());
+    assert!(from > 0 && rows.len().is_multiple_of(from), "the rows have {} values, not a multiple of {from}", rows.len());
     [rows.len() / from, from, to]
 }
 
@@ -78,7 +78,7 @@ mod tests {
         (0..n).map(|at| (at as f32 * step).cos()).collect()
     }
 
-    /// `sum over it of left(row, it) * right(it, column)` for each place of `[rows, columns]`.
+    /// Returns `[rows, columns]` with the elements `sum over it of left(row, it) * right(it, column)`.
     fn product(dims: [usize; 3], left: impl Fn(usize, usize) -> f32, right: impl Fn(usize, usize) -> f32) -> Vec<f32> {
         let [rows, inner, columns] = dims;
         let place = |at: usize| (0..inner).map(|it| left(at / columns, it) * right(it, at % columns)).sum();
@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_layer_and_its_gradients_are_those_of_the_definition(n in 0usize..300, from in 1usize..9, to in 1usize..9) {
+        fn linear_and_its_gradients_match_the_definition(n in 0usize..300, from in 1usize..9, to in 1usize..9) {
             let (rows, weight, bias, gradient) = (wave(n * from, 0.71), wave(from * to, 0.37), wave(to, 1.3), wave(n * to, 0.53));
             let mut want = product([n, from, to], |row, it| rows[row * from + it], |it, column| weight[it * to + column]);
             want.iter_mut().enumerate().for_each(|(at, value)| *value += bias[at % to]);

@@ -1,7 +1,8 @@
-//! The recurrence of a long short-term memory (Hochreiter and Schmidhuber 1997) over a whole sequence, equations and gate order as
-//! PyTorch's: with `[i, f, g, o] = x + h W`, the cell is `sigmoid(f) c + sigmoid(i) tanh(g)` and the state `sigmoid(o) tanh(cell)`.
+//! The recurrence of an LSTM (Hochreiter and Schmidhuber 1997) over whole sequences, with the equations and gate order of
+//! PyTorch: with `[i, f, g, o] = x + h W`, the cell is `sigmoid(f) c + sigmoid(i) tanh(g)` and the hidden state
+//! `sigmoid(o) tanh(cell)`.
 //!
-//! Rows of a batch do not touch each other, so threads share them out and meet once, at the end.
+//! The rows of a batch are independent, so they are divided among threads, which synchronize only once, at the end.
 
 use rayon::prelude::*;
 
@@ -12,28 +13,28 @@ use crate::{Instructions, Kernel, Packed, dispatch};
 /// The sizes of a recurrence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LstmShape {
-    /// Rows.
+    /// Number of rows.
     pub batch: usize,
-    /// Steps of a row.
+    /// Number of steps per row.
     pub steps: usize,
-    /// Numbers of a state.
+    /// Size of the hidden state.
     pub hidden: usize,
-    /// Whether the last step comes first.
+    /// Whether steps are processed from last to first.
     pub is_reversed: bool,
 }
 
-/// What a recurrence gives, and what its gradient needs.
+/// The output of a recurrence, and what its gradient needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LstmStates {
-    /// `[batch, steps, hidden]`: the state after each step; where a step holds nothing, the one before.
+    /// `[batch, steps, hidden]`: the hidden state after each step; at a masked step, the previous one.
     pub hidden: Vec<f32>,
-    /// `[batch, steps, hidden]`: the cells.
+    /// `[batch, steps, hidden]`: the cell states.
     pub cells: Vec<f32>,
-    /// `[batch, steps, 4 hidden]`: the gates, activated.
+    /// `[batch, steps, 4 hidden]`: the gates after their activations.
     pub gates: Vec<f32>,
 }
 
-/// [`LstmStates`] wherever they lie.
+/// A borrowed view of [`LstmStates`].
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs)]
 pub struct LstmView<'a> {
@@ -43,23 +44,23 @@ pub struct LstmView<'a> {
 }
 
 impl LstmStates {
-    /// The same without owning it.
+    /// Borrows the states.
     pub fn view(&self) -> LstmView<'_> {
         LstmView { hidden: &self.hidden, cells: &self.cells, gates: &self.gates }
     }
 }
 
-/// The gradient of a recurrence.
+/// The gradients of a recurrence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LstmGradients {
-    /// `[batch, steps, 4 hidden]`: of what comes in.
+    /// `[batch, steps, 4 hidden]`: the gradient of the inputs.
     pub inputs: Vec<f32>,
-    /// `[batch, steps, hidden]`: the state that each step began with, which the weight's gradient is made from.
+    /// `[batch, steps, hidden]`: the hidden state before each step, from which the gradient of the weight is computed.
     pub previous: Vec<f32>,
 }
 
 impl LstmShape {
-    /// Steps in the order in which they are taken.
+    /// Returns the index of the step that is processed at position `at`.
     #[inline(always)]
     fn step(&self, at: usize) -> usize {
         if self.is_reversed { self.steps - 1 - at } else { at }
@@ -69,17 +70,17 @@ impl LstmShape {
         self.batch * self.steps * self.hidden
     }
 
-    /// Rows that each thread takes.
+    /// Returns the number of rows per thread.
     fn rows_of_thread(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 }
 
-/// Runs over every step. `inputs` `[batch, steps, 4 hidden]` are what the inputs add to the gates, biases with them; `weight` is
-/// `[hidden, 4 hidden]`; `mask` `[batch, steps]` is 0 where a step holds nothing.
+/// Runs the recurrence over all steps. `inputs` `[batch, steps, 4 hidden]` is the contribution of the inputs to the gates,
+/// including biases; `weight` is `[hidden, 4 hidden]`; `mask` `[batch, steps]` is 0 at steps to skip.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn lstm_forward(shape: LstmShape, inputs: Vec<f32>, weight: &[f32], mask: &[f32]) -> LstmStates {
     let LstmShape { batch, steps, hidden, .. } = shape;
     assert!(inputs.len() == 4 * shape.n_states() && weight.len() == 4 * hidden * hidden && mask.len() == batch * steps);
@@ -96,10 +97,10 @@ pub fn lstm_forward(shape: LstmShape, inputs: Vec<f32>, weight: &[f32], mask: &[
     LstmStates { hidden: states, cells, gates }
 }
 
-/// The gradient, given `states` as they were left and the gradient of every state, `[batch, steps, hidden]`.
+/// Computes the gradients from the `states` of the forward pass and the gradient of all hidden states, `[batch, steps, hidden]`.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn lstm_backward(shape: LstmShape, states: LstmView, weight: &[f32], mask: &[f32], gradient: &[f32]) -> LstmGradients {
     let LstmShape { batch, steps, hidden, .. } = shape;
     assert!(gradient.len() == shape.n_states() && weight.len() == 4 * hidden * hidden && mask.len() == batch * steps);
@@ -142,7 +143,7 @@ impl Kernel for Pack<'_> {
     }
 }
 
-/// Some rows of the batch.
+/// The forward pass over some rows of the batch.
 struct Forward<'a> {
     shape: LstmShape,
     weight: &'a Packed,
@@ -161,7 +162,8 @@ impl Kernel for Forward<'_> {
         let LstmShape { steps, hidden, .. } = shape;
         let n_rows = mask.len() / steps;
         let stride = steps * hidden;
-        // Rows of these lie side by side: the steps of a row are so far apart that they would share places in the cache.
+        // The rows of these are contiguous; in the outputs, rows of one step are so far apart that they would collide in the
+        // cache.
         let (mut now, mut memory) = (vec![0.0; n_rows * hidden], vec![0.0; n_rows * hidden]);
         for at in 0..steps {
             let step = shape.step(at);
@@ -181,7 +183,7 @@ impl Kernel for Forward<'_> {
     }
 }
 
-/// One row's step: activates the gates, and brings the cell and the state on.
+/// Computes one step of one row: activates the gates and updates the cell and the hidden state.
 #[inline(always)]
 fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32]) {
     let n = state.len();
@@ -200,13 +202,13 @@ fn cell<I: Instructions>(gates: &mut [f32], cell: &mut [f32], state: &mut [f32])
     }
 }
 
-/// The slope of a sigmoid, given its value.
+/// Returns the derivative of the sigmoid, given its value.
 #[inline(always)]
 fn sigmoid_slope<I: Instructions>(value: I::Vector) -> I::Vector {
     I::mul(value, I::sub(I::splat(1.0), value))
 }
 
-/// Some rows of the batch, from the last step to the first.
+/// The backward pass over some rows of the batch, from the last step to the first.
 struct Backward<'a> {
     shape: LstmShape,
     weight: &'a Packed,
@@ -228,7 +230,7 @@ impl Kernel for Backward<'_> {
         let LstmShape { steps, hidden, .. } = shape;
         let n_rows = mask.len() / steps;
         let stride = steps * hidden;
-        // What later steps say of the state and of the cell.
+        // The gradients of the hidden state and of the cell from later steps.
         let (mut of_state, mut of_cell) = (vec![0.0; n_rows * hidden], vec![0.0; n_rows * hidden]);
         let zeros = vec![0.0; hidden];
         for at in (0..steps).rev() {
@@ -251,7 +253,7 @@ impl Kernel for Backward<'_> {
                 let gates = &gates[4 * place..4 * (place + hidden)];
                 let inputs = &mut inputs[4 * place..4 * (place + hidden)];
                 cell_backward::<I>(gates, &cells[place..place + hidden], cell_before, of_state, of_cell, inputs);
-                // The state before is told by the product below; where a step holds nothing it is this one itself.
+                // The previous state's gradient comes from the product below; at a masked step, that state is this one itself.
                 of_state.fill(0.0);
             }
             if at > 0 {
@@ -262,7 +264,7 @@ impl Kernel for Backward<'_> {
     }
 }
 
-/// One row's step back: `of_cell` becomes the gradient of the cell before.
+/// Computes the gradients of one step of one row; `of_cell` becomes the gradient of the previous cell.
 #[inline(always)]
 fn cell_backward<I: Instructions>(
     gates: &[f32],
@@ -300,7 +302,7 @@ mod tests {
 
     use super::*;
 
-    /// The definition, one number at a time, in more digits: the states, given inputs, weight and mask.
+    /// The definition, elementwise in double precision: the hidden states, given inputs, weight and mask.
     fn plain(shape: LstmShape, inputs: &[f64], weight: &[f64], mask: &[f32]) -> Vec<f64> {
         let LstmShape { batch, steps, hidden, .. } = shape;
         let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
@@ -336,7 +338,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn states_and_gradients_are_those_of_the_definition(
+        fn states_and_gradients_match_the_definition(
             batch in 1usize..6, steps in 1usize..5, hidden in 1usize..20, is_reversed: bool, gap in 0usize..40, seed in 1usize..100,
         ) {
             let shape = LstmShape { batch, steps, hidden, is_reversed };
@@ -351,7 +353,7 @@ mod tests {
             for (found, want) in states.hidden.iter().zip(plain(shape, &inputs, &weight, &mask)) {
                 prop_assert!((f64::from(*found) - want).abs() < 2e-6, "{found} is not {want}");
             }
-            // The gradient is how the weighted sum of the states changes with an input, by differences.
+            // The expected gradient, by finite differences of the weighted sum of the states.
             let sum = |inputs: &[f64]| -> f64 {
                 plain(shape, inputs, &weight, &mask).iter().zip(&gradient).map(|(state, weight)| state * weight).sum()
             };
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_nothing() {
+    fn empty_batch_gives_empty_states() {
         let shape = LstmShape { batch: 0, steps: 3, hidden: 2, is_reversed: false };
         assert!(lstm_forward(shape, Vec::new(), &[0.0; 16], &[]).hidden.is_empty());
     }

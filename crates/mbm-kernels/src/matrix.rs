@@ -1,26 +1,26 @@
-//! Products of matrices that lie in slices, by the `gemm` crate.
+//! Products of strided matrices in slices, computed by the `gemm` crate.
 
 use std::ops::Range;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// A matrix in a slice.
+/// A strided view of a matrix in a slice.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {
     pub values: &'a [f32],
     pub shape: [usize; 2],
-    /// From row to row and from column to column.
+    /// Row and column strides.
     pub strides: [usize; 2],
 }
 
 impl<'a> Matrix<'a> {
-    /// Rows behind each other.
+    /// Views contiguous rows.
     pub fn rows(values: &'a [f32], shape: [usize; 2]) -> Self {
         Self { values, shape, strides: [shape[1], 1] }
     }
 
-    /// Rows that are further apart than they are long.
+    /// Views rows that start `row_stride` apart.
     pub fn strided(values: &'a [f32], shape: [usize; 2], row_stride: usize) -> Self {
         Self { values, shape, strides: [row_stride, 1] }
     }
@@ -30,7 +30,7 @@ impl<'a> Matrix<'a> {
         Self { values: self.values, shape: [columns, rows], strides: [column, row] }
     }
 
-    /// Some of its rows.
+    /// Returns a view of some of the rows.
     pub fn some_rows(self, rows: Range<usize>) -> Self {
         assert!(rows.end <= self.shape[0]);
         Self { values: &self.values[rows.start * self.strides[0]..], shape: [rows.len(), self.shape[1]], strides: self.strides }
@@ -41,31 +41,32 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// Places that a matrix takes.
+/// Returns the number of elements that a matrix spans.
 fn end([rows, columns]: [usize; 2], [row, column]: [usize; 2]) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
-/// `out = left * right`, or `out += left * right`; rows of `out` are `row_stride` apart. By several threads where `shared`.
+/// Computes `out = left * right`, or `out += left * right` if `adds`; rows of `out` are `row_stride` apart. Multithreaded if
+/// `shared`.
 ///
 /// # Panics
-/// Shapes that do not fit each other or their slices.
+/// If the shapes do not match each other or their slices.
 pub(crate) fn multiply(out: &mut [f32], row_stride: usize, left: Matrix, right: Matrix, adds: bool, shared: bool) {
     let ([m, k], [depth, n]) = (left.shape, right.shape);
     assert!(k == depth && left.end() <= left.values.len() && right.end() <= right.values.len());
     assert!(end([m, n], [row_stride, 1]) <= out.len() && (m < 2 || row_stride >= n));
     let product = Product { out: out.as_mut_ptr(), row_stride, left, right, adds };
     if !shared {
-        // SAFETY: each matrix lies within its slice, as has just been checked, and `out` is borrowed for writing alone.
+        // SAFETY: each matrix lies within its slice, as checked above, and `out` is borrowed mutably.
         return unsafe { product.part(0..m, 0..n) };
     }
-    // Each thread a part of the longer side, in whole registers.
+    // Each thread computes a part of the longer side, in whole registers.
     let share = |length: usize| length.div_ceil(rayon::current_num_threads()).next_multiple_of(16);
     let by_rows = m > n;
     let share = share(if by_rows { m } else { n });
     (0..m.max(n).div_ceil(share)).into_par_iter().for_each(|at| {
         let part = |length: usize| at * share..((at + 1) * share).min(length);
-        // SAFETY: as above, and the parts do not touch each other.
+        // SAFETY: as above, and the parts are disjoint.
         unsafe { if by_rows { product.part(part(m), 0..n) } else { product.part(0..m, part(n)) } }
     });
 }
@@ -79,17 +80,17 @@ struct Product<'a> {
     adds: bool,
 }
 
-// SAFETY: threads write to parts of `out` that do not touch each other.
+// SAFETY: threads write to disjoint parts of `out`.
 unsafe impl Sync for Product<'_> {}
 
 impl Product<'_> {
-    /// Some rows and columns of the product.
+    /// Computes some rows and columns of the product.
     ///
     /// # Safety
-    /// The matrices must lie within their slices, and no one else may use that part of `out`.
+    /// The matrices must lie within their slices, and nothing else may access that part of `out`.
     unsafe fn part(&self, rows: Range<usize>, columns: Range<usize>) {
         let ([left_row, left_column], [right_row, right_column]) = (self.left.strides, self.right.strides);
-        // SAFETY: by the caller.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             gemm::gemm(
                 rows.len(),
@@ -124,7 +125,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn products_are_those_of_the_definition_however_they_are_shared(
+        fn products_match_the_definition_with_any_threading(
             m in 1usize..50, k in 1usize..20, n in 1usize..50, gap in 0usize..3, adds: bool, shared: bool, turned: bool,
         ) {
             let number = |at: usize| (at as f32 * 0.37).sin();

@@ -1,8 +1,8 @@
-//! Products of a few rows with a matrix that is used again and again.
+//! Products of a few rows with a prepacked matrix that is reused many times.
 
 use crate::Instructions;
 
-/// A matrix `[depth, columns]` laid out for `multiply_add`: panels of some columns, row behind row, the last filled up with zeros.
+/// A matrix `[depth, columns]` packed for `multiply_add`: row-major panels of a few columns, the last one padded with zeros.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     panels: Vec<f32>,
@@ -10,7 +10,7 @@ pub(crate) struct Packed {
     columns: usize,
 }
 
-/// Columns of a panel: two vector registers.
+/// Returns the number of columns of a panel: two vector registers.
 #[inline(always)]
 const fn panel<I: Instructions>() -> usize {
     2 * I::LANES
@@ -35,7 +35,7 @@ impl Packed {
     }
 }
 
-/// Rows of `depth` numbers, each `stride` behind the one before.
+/// Rows of `depth` values that start `stride` apart.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     pub values: &'a [f32],
@@ -46,7 +46,8 @@ pub(crate) struct Rows<'a> {
 /// `out[row] += rows[row] * matrix` for each row; rows of `out` are `out_stride` apart.
 #[inline(always)]
 pub(crate) fn multiply_add<I: Instructions>(rows: Rows, matrix: &Packed, out: &mut [f32], out_stride: usize) {
-    // A tile has as many rows as registers are left for beside the panel's: 32 registers of the widest vectors, 16 of the others.
+    // The rows of a tile are limited by the vector registers left next to the panel: there are 32 of the widest vectors, 16 of
+    // the others.
     match I::LANES {
         16 => tiles::<I, 8>(rows, matrix, out, out_stride),
         8 => tiles::<I, 6>(rows, matrix, out, out_stride),
@@ -77,7 +78,7 @@ fn tiles<I: Instructions, const M: usize>(rows: Rows, matrix: &Packed, out: &mut
     }
 }
 
-/// `M` rows by one panel, in registers.
+/// Multiplies `M` rows by one panel, accumulating in registers.
 #[inline(always)]
 fn tile<I: Instructions, const M: usize>(
     rows: Rows,
@@ -135,7 +136,7 @@ mod tests {
         fn run<I: Instructions>(self) -> Vec<f32> {
             let [m, k, n] = self.shape;
             let matrix = Packed::new::<I>(&self.right, [k, n], n, 1);
-            // Rows lie two numbers further apart than they are long, on both sides.
+            // Input and output rows have two values of padding.
             let mut out = vec![0.5; m * (n + 2)];
             multiply_add::<I>(Rows { values: &self.left, stride: k + 2, count: m }, &matrix, &mut out, n + 2);
             out
@@ -144,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn products_are_those_of_the_definition(m in 0usize..20, k in 0usize..40, n in 0usize..70, seed in 0u32..1000) {
+        fn products_match_the_definition(m in 0usize..20, k in 0usize..40, n in 0usize..70, seed in 0u32..1000) {
             let number = |at: usize| ((at as f32 + seed as f32) * 0.37).sin();
             let product = Product {
                 left: (0..m * (k + 2)).map(number).collect(),

@@ -1,57 +1,57 @@
-//! Batch normalisation (Ioffe and Szegedy 2015) together with the rectifier that often follows it.
+//! Batch normalization (Ioffe and Szegedy 2015), fused with the ReLU (a clamp to bounds) that often follows it.
 
 use rayon::prelude::*;
 
 use crate::functions::total;
 use crate::{Instructions, Kernel, dispatch};
 
-/// The sizes of some images, `[batch, channels, places]`.
+/// The shape of images, `[batch, channels, positions]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NormShape {
-    /// Images.
+    /// Number of images.
     pub batch: usize,
-    /// Channels.
+    /// Number of channels.
     pub channels: usize,
-    /// Places of a channel.
+    /// Number of positions of a channel (height times width).
     pub places: usize,
 }
 
-/// What a value is brought to, `value * scale + shift`, and the bounds that it is then held to, infinite for none.
+/// A per-channel affine map, `value * scale + shift`, followed by clamping to bounds, which are infinite for none.
 #[derive(Debug, Clone, Copy)]
 pub struct Affine<'a> {
-    /// One a channel.
+    /// One value per channel.
     pub scale: &'a [f32],
-    /// One a channel.
+    /// One value per channel.
     pub shift: &'a [f32],
     /// The smallest and the largest value.
     pub bounds: [f32; 2],
 }
 
-/// A normalisation that has been done: by the moments of the images themselves, then a scale and a shift.
+/// The inputs and outputs of a completed normalization by batch moments, scale and shift.
 #[derive(Debug, Clone, Copy)]
 pub struct Normalized<'a> {
-    /// What came in.
+    /// The input.
     pub images: &'a [f32],
-    /// The mean of each channel.
+    /// The batch mean of each channel.
     pub mean: &'a [f32],
-    /// 1 / standard deviation of each channel.
+    /// The inverse of the batch standard deviation of each channel.
     pub inverse: &'a [f32],
     /// The scale of each channel.
     pub scale: &'a [f32],
-    /// What came out.
+    /// The output.
     pub out: &'a [f32],
-    /// The bounds that it was held to.
+    /// The bounds to which the output was clamped.
     pub bounds: [f32; 2],
 }
 
-/// Gradients of a normalisation by the moments of what it normalises.
+/// The gradients of a normalization by batch moments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NormGradients {
-    /// Of the images.
+    /// The gradient of the images.
     pub images: Vec<f32>,
-    /// Of each channel's scale.
+    /// The gradient of the scale of each channel.
     pub scale: Vec<f32>,
-    /// Of each channel's shift.
+    /// The gradient of the shift of each channel.
     pub shift: Vec<f32>,
 }
 
@@ -60,12 +60,13 @@ impl NormShape {
         self.channels * self.places
     }
 
-    /// Images that each thread takes.
+    /// Returns the number of images per thread.
     fn share(&self) -> usize {
         self.batch.div_ceil(rayon::current_num_threads()).max(1)
     }
 
-    /// Sums over the images of a channel's two sums in each plane, which `of_plane` gives by its number and values; in an order that depends on the number of threads alone.
+    /// Sums two values per plane, which `of_plane` computes from the index and the values of the plane, over the images for each
+    /// channel; the order depends on the number of threads only.
     fn sums(&self, images: &[f32], of_plane: impl Fn(usize, &[f32]) -> [f32; 2] + Sync) -> Vec<[f64; 2]> {
         let add = |sums: &mut Vec<[f64; 2]>, channel: usize, [a, b]: [f64; 2]| {
             sums[channel][0] += a;
@@ -89,12 +90,12 @@ impl NormShape {
     }
 }
 
-/// Mean and variance of each channel.
+/// Computes the mean and variance of each channel.
 ///
 /// # Panics
-/// A slice of another size.
+/// If the length of the slice does not match the shape.
 pub fn moments(shape: NormShape, images: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "images of {shape:?}");
+    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "the images do not match {shape:?}");
     if images.is_empty() {
         return (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     }
@@ -106,12 +107,12 @@ pub fn moments(shape: NormShape, images: &[f32]) -> (Vec<f32>, Vec<f32>) {
     (mean, variance)
 }
 
-/// Every value by its channel's scale and shift, within bounds.
+/// Scales and shifts each channel and clamps the values to the bounds.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn affine(shape: NormShape, images: &[f32], by: Affine) -> Vec<f32> {
-    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "images of {shape:?}");
+    assert_eq!(images.len(), shape.batch * shape.n_of_image(), "the images do not match {shape:?}");
     let mut out = vec![0.0; images.len()];
     if images.is_empty() {
         return out;
@@ -124,14 +125,14 @@ pub fn affine(shape: NormShape, images: &[f32], by: Affine) -> Vec<f32> {
     out
 }
 
-/// The gradients, given that of what came out.
+/// Computes the gradients from that of the output.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> NormGradients {
     let Normalized { images, mean, inverse, scale, out, bounds } = done;
     let n_values = shape.batch * shape.n_of_image();
-    assert!([images.len(), out.len(), gradient.len()] == [n_values; 3], "gradients of {shape:?}");
+    assert!([images.len(), out.len(), gradient.len()] == [n_values; 3], "the images, output or gradient do not match {shape:?}");
     let mut within = vec![0.0; n_values];
     if n_values == 0 {
         return NormGradients { images: within, scale: vec![0.0; shape.channels], shift: vec![0.0; shape.channels] };
@@ -141,7 +142,7 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
     within.par_chunks_mut(n).zip(held).with_min_len(8).for_each(|(place, (out, gradient))| {
         dispatch(Within { out, gradient, bounds, place });
     });
-    // Sums of the gradient and of its product with the centred value.
+    // Sums of the gradient and of its product with the centered value.
     let planes = |at: usize, plane: &[f32]| {
         dispatch(Products { plane, gradient: &within[at * n..(at + 1) * n], centre: mean[at % shape.channels] })
     };
@@ -153,7 +154,7 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
     within.par_chunks_mut(n).zip(images.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (place, plane))| {
         let channel = at % shape.channels;
         let (by, inverse) = (scale[channel] * inverse[channel], inverse[channel]);
-        // by * (g - sum / n - (x - mean) * inverse * product / n), as a line in g and x.
+        // by * (g - sum / n - (x - mean) * inverse * product / n), as a linear function of g and x.
         let slope = -by * inverse * (f64::from(of_scale[channel]) / count) as f32;
         let shift = -by * (sums[channel][0] / count) as f32 - slope * mean[channel];
         dispatch(Line { plane, place, by, slope, shift });
@@ -161,7 +162,7 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
     NormGradients { images: within, scale: of_scale, shift: of_shift }
 }
 
-/// The sums of `x - centre` and of its square.
+/// Sums `x - centre` and its square.
 struct Sums<'a> {
     plane: &'a [f32],
     centre: f32,
@@ -190,7 +191,7 @@ impl Kernel for Sums<'_> {
     }
 }
 
-/// The sums of the gradient and of `gradient * (x - centre)`.
+/// Sums the gradient and `gradient * (x - centre)`.
 struct Products<'a> {
     plane: &'a [f32],
     gradient: &'a [f32],
@@ -246,7 +247,7 @@ impl Kernel for Scaled<'_> {
     }
 }
 
-/// The gradient where what came out lies within the bounds, else 0.
+/// Copies the gradient where the output lies within the bounds, and writes 0 elsewhere.
 struct Within<'a> {
     out: &'a [f32],
     gradient: &'a [f32],
@@ -266,7 +267,7 @@ impl Kernel for Within<'_> {
     }
 }
 
-/// `place * by + x * slope + shift`.
+/// Replaces `place` by `place * by + x * slope + shift`.
 struct Line<'a> {
     plane: &'a [f32],
     place: &'a mut [f32],
@@ -303,7 +304,7 @@ mod tests {
         (0..n).map(|at| (((at as f64 + 1.0) * step).sin() * 2.0) as f32).collect()
     }
 
-    /// The definition in more digits: what comes out, given images, scales and shifts.
+    /// The definition in double precision: the output, given images, scales and shifts.
     fn plain(shape: NormShape, images: &[f64], scale: &[f64], shift: &[f64], bounds: [f32; 2]) -> Vec<f64> {
         let mut out = images.to_vec();
         for channel in 0..shape.channels {
@@ -321,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn normalisation_and_its_gradients_are_those_of_the_definition(
+        fn normalization_and_gradients_match_the_definition(
             batch in 1usize..5, channels in 1usize..5, places in 2usize..40, which in 0usize..3, seed in 1usize..50,
         ) {
             let shape = NormShape { batch, channels, places };
@@ -346,7 +347,7 @@ mod tests {
             let sum = |images: &[f64], scale: &[f64], shift: &[f64]| -> f64 {
                 plain(shape, images, scale, shift, bounds).iter().zip(&gradient).map(|(out, by)| out * f64::from(*by)).sum()
             };
-            // By differences, where no value lies so near a bound that the step crosses it.
+            // By finite differences, unless a value is so close to a bound that a step crosses it.
             let is_near = want.iter().any(|out| bounds.iter().any(|bound| *out != f64::from(*bound) && (out - f64::from(*bound)).abs() < 1e-3));
             if !is_near {
                 let (x, by, to) = (wide(&images), wide(&scale), wide(&shift));

@@ -1,4 +1,4 @@
-//! The largest number of each square window of an image.
+//! Max pooling of images over square windows.
 
 use std::ops::Range;
 
@@ -9,23 +9,23 @@ use crate::{Instructions, Kernel, dispatch};
 /// The sizes of a pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolShape {
-    /// Images of one channel.
+    /// Number of planes: images times channels.
     pub planes: usize,
-    /// Rows and columns of an image.
+    /// Height and width of an image.
     pub size: [usize; 2],
-    /// Rows, and columns, of a window.
+    /// Side length of the square window.
     pub kernel: usize,
-    /// From window to window.
+    /// Stride between windows.
     pub stride: usize,
-    /// How far windows reach over an edge: less than their size.
+    /// Padding at each edge; less than the window size.
     pub padding: usize,
 }
 
 impl PoolShape {
-    /// Rows and columns of what comes out.
+    /// Returns the height and width of the output.
     ///
     /// # Panics
-    /// A window larger than the padded image, or one that lies in the padding altogether.
+    /// If a window is larger than the padded image, or can lie entirely in the padding.
     pub fn out_size(&self) -> [usize; 2] {
         assert!(self.padding < self.kernel, "{self:?}");
         self.size.map(|size| {
@@ -34,7 +34,7 @@ impl PoolShape {
         })
     }
 
-    /// Places along an axis that a window sees.
+    /// Returns the range of positions along an axis that a window covers.
     #[inline(always)]
     fn window(&self, axis: usize, at: usize) -> Range<usize> {
         let end = (at * self.stride + self.kernel).saturating_sub(self.padding).min(self.size[axis]);
@@ -42,14 +42,14 @@ impl PoolShape {
     }
 
     fn check(&self, images: &[f32]) {
-        assert_eq!(images.len(), self.planes * self.size[0] * self.size[1], "images of {self:?}");
+        assert_eq!(images.len(), self.planes * self.size[0] * self.size[1], "the images do not match {self:?}");
     }
 }
 
-/// `[planes, height, width]` to `[planes, out height, out width]`.
+/// Pools images `[planes, height, width]` to `[planes, out height, out width]`.
 ///
 /// # Panics
-/// A slice of another size.
+/// If the length of the slice does not match the shape.
 pub fn max_pool(shape: PoolShape, images: &[f32]) -> Vec<f32> {
     shape.check(images);
     let [rows, columns] = shape.out_size();
@@ -59,14 +59,14 @@ pub fn max_pool(shape: PoolShape, images: &[f32]) -> Vec<f32> {
     out
 }
 
-/// The gradient of the images, given what came out and its gradient: that of a window goes to the first of its largest numbers.
+/// Computes the gradient of the images from the output and its gradient; that of a window goes to its first maximum.
 ///
 /// # Panics
-/// Slices of other sizes.
+/// If the lengths of the slices do not match the shape.
 pub fn max_pool_backward(shape: PoolShape, images: &[f32], out: &[f32], gradient: &[f32]) -> Vec<f32> {
     shape.check(images);
     let [rows, columns] = shape.out_size();
-    assert!([out.len(), gradient.len()] == [shape.planes * rows * columns; 2], "gradients of {shape:?}");
+    assert!([out.len(), gradient.len()] == [shape.planes * rows * columns; 2], "the output or gradient does not match {shape:?}");
     let mut found = vec![0.0; images.len()];
     let n = shape.size[0] * shape.size[1];
     let held = out.par_chunks(rows * columns).zip(gradient.par_chunks(rows * columns)).zip(images.par_chunks(n));
@@ -74,7 +74,7 @@ pub fn max_pool_backward(shape: PoolShape, images: &[f32], out: &[f32], gradient
         for (at, (largest, gradient)) in out.iter().zip(gradient).enumerate() {
             let (down, across) = (shape.window(0, at / columns), shape.window(1, at % columns));
             let places = down.flat_map(|y| across.clone().map(move |x| y * shape.size[1] + x));
-            // A number that is none is found nowhere, and its gradient with it.
+            // NaN equals nothing, so its gradient is dropped.
             if let Some(place) = places.into_iter().find(|place| plane[*place] == *largest) {
                 found[place] += gradient;
             }
@@ -97,7 +97,7 @@ impl Kernel for Largest<'_> {
         let (width, columns) = (self.shape.size[1], self.shape.out_size()[1]);
         let mut highest = vec![0.0; width];
         for (row, out) in self.out.chunks_exact_mut(columns).enumerate() {
-            // Down first, where numbers lie side by side.
+            // The vertical maximum first, over contiguous rows.
             let down = self.shape.window(0, row);
             highest.copy_from_slice(&self.plane[down.start * width..][..width]);
             for y in down.skip(1) {
@@ -128,12 +128,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pools_and_their_gradients_are_those_of_the_definition(
+        fn max_pool_and_its_gradient_match_the_definition(
             planes in 1usize..12, height in 3usize..12, width in 3usize..40, kernel in 1usize..4, stride in 1usize..4, padding in 0usize..3,
         ) {
             prop_assume!(padding < kernel);
             let shape = PoolShape { planes, size: [height, width], kernel, stride, padding };
-            // Steps of a half, so that some windows have their largest number twice.
+            // Rounded to halves, so that some windows have ties.
             let images: Vec<f32> = (0..planes * height * width).map(|at| ((at as f32 * 0.7).sin() * 4.0).round() / 2.0).collect();
             let [rows, columns] = shape.out_size();
             let gradient: Vec<f32> = (0..planes * rows * columns).map(|at| (at as f32 * 0.9).cos()).collect();

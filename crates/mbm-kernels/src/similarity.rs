@@ -1,41 +1,41 @@
-//! Products of one vector with many that are stored in fewer bits: what an index spends its time on.
+//! Inner products of one vector with many stored vectors, in full or reduced precision: the hot loop of an index.
 
 use crate::{Instructions, Kernel, dispatch};
 
-/// Vectors of one width behind each other.
+/// Contiguous vectors of one width.
 #[derive(Debug, Clone, Copy)]
 pub enum Stored<'a> {
-    /// In 32 bits a number.
+    /// In single precision.
     F32(&'a [f32]),
     /// In IEEE half precision.
     F16(&'a [u16]),
-    /// In 8 bits, each vector times its scale.
+    /// In 8-bit integers, with one scale per vector.
     I8(&'a [i8], &'a [f32]),
 }
 
-/// A vector to be compared with stored ones, in the numbers that they are in.
+/// A vector to compare with stored ones, in a precision that matches theirs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Query {
-    /// For vectors of 32 or 16 bits.
+    /// For 32-bit and 16-bit vectors.
     Float(Vec<f32>),
-    /// For vectors of 8 bits, times a scale.
+    /// For 8-bit vectors, with its scale.
     Byte(Vec<i8>, f32),
 }
 
-/// The largest of the eight-bit numbers.
+/// The largest quantized value.
 const TOP: f32 = 127.0;
 
-/// Rows ahead that are asked for from memory.
+/// Number of rows to prefetch ahead.
 const AHEAD: usize = 3;
 
-/// In eight bits: whole numbers from -127 to 127, and what they have to be multiplied with.
+/// Quantizes a vector to integers from -127 to 127; returns them with the scale by which they must be multiplied.
 pub fn to_bytes(values: &[f32]) -> (Vec<i8>, f32) {
     let top = values.iter().fold(0f32, |top, x| top.max(x.abs()));
     let scale = if top > 0.0 { top / TOP } else { 1.0 };
     (values.iter().map(|x| (x / scale).round() as i8).collect(), scale)
 }
 
-/// The nearest number of half precision, ties to even; too large ones become infinite.
+/// Rounds to the nearest half-precision value, ties to even; values out of range become infinite.
 pub fn to_half(value: f32) -> u16 {
     let bits = value.to_bits();
     let sign = (bits >> 16 & 0x8000) as u16;
@@ -47,7 +47,7 @@ pub fn to_half(value: f32) -> u16 {
         return sign | 0x7c00;
     }
     if size < 0x3880_0000 {
-        // Below the normal numbers: adding a half moves the last bits to where they belong, rounded.
+        // Subnormal: adding 0.5 shifts the mantissa to its position, rounded.
         let shifted = f32::from_bits(size) + 0.5;
         return sign | (shifted.to_bits() - 0.5f32.to_bits()) as u16;
     }
@@ -55,7 +55,7 @@ pub fn to_half(value: f32) -> u16 {
     sign | ((rounded - 0x3800_0000) >> 13) as u16
 }
 
-/// The number that half precision stands for.
+/// Converts a half-precision value to single precision.
 pub fn from_half(half: u16) -> f32 {
     let (sign, size) = (u32::from(half & 0x8000) << 16, u32::from(half & 0x7fff));
     let value = match size {
@@ -67,7 +67,7 @@ pub fn from_half(half: u16) -> f32 {
 }
 
 impl Stored<'_> {
-    /// The query for these vectors.
+    /// Converts a vector to a query for these vectors.
     pub fn query(&self, values: &[f32]) -> Query {
         match self {
             Self::F32(_) | Self::F16(_) => Query::Float(values.to_vec()),
@@ -78,7 +78,7 @@ impl Stored<'_> {
         }
     }
 
-    /// Vectors there are.
+    /// Returns the number of vectors.
     pub fn len(&self, width: usize) -> usize {
         match self {
             Self::F32(values) => values.len() / width,
@@ -87,7 +87,7 @@ impl Stored<'_> {
         }
     }
 
-    /// One vector as it is stored, as a query.
+    /// Returns one stored vector as a query.
     pub fn row(&self, row: usize, width: usize) -> Query {
         let places = row * width..(row + 1) * width;
         match self {
@@ -107,20 +107,20 @@ impl Query {
     }
 }
 
-/// The products of a query with some of the stored vectors, in the order of `rows`.
+/// Computes the inner products of a query with some of the stored vectors, in the order of `rows`.
 ///
 /// # Panics
-/// Rows that are not there; a query made for other vectors.
+/// If a row is out of range, or the query does not match the precision of the stored vectors.
 pub fn products(query: &Query, stored: Stored, rows: &[u32], out: &mut Vec<f32>) {
     out.clear();
     out.resize(rows.len(), 0.0);
     dispatch(Products { query, stored, rows: Rows::Some(rows), out });
 }
 
-/// The products of a query with the stored vectors from `first` on, as many as `out` has places.
+/// Computes the inner products of a query with `out.len()` stored vectors from `first` on.
 ///
 /// # Panics
-/// Rows that are not there; a query made for other vectors.
+/// If a row is out of range, or the query does not match the precision of the stored vectors.
 pub fn products_from(query: &Query, stored: Stored, first: usize, out: &mut [f32]) {
     dispatch(Products { query, stored, rows: Rows::From(first), out });
 }
@@ -155,7 +155,7 @@ impl Kernel for Products<'_> {
                 }
             }
             (Query::Float(_), Stored::I8(..)) | (Query::Byte(..), Stored::F32(_) | Stored::F16(_)) => {
-                panic!("a query made for other vectors")
+                panic!("the query does not match the precision of the stored vectors")
             }
         }
     }
@@ -183,7 +183,7 @@ fn row<'a, T>(values: &'a [T], rows: Rows, at: usize, width: usize) -> &'a [T] {
     &values[start..start + width]
 }
 
-/// Asks for a row that will be needed soon; rows behind each other the processor foresees by itself.
+/// Prefetches a row that will be needed soon; contiguous rows are left to the hardware prefetcher.
 #[inline(always)]
 fn ahead<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) {
     let Rows::Some(rows) = rows else { return };
@@ -196,9 +196,9 @@ fn ahead<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) 
     }
 }
 
-/// A number that is stored as it is, or in half precision.
+/// A stored floating-point value, in single or half precision.
 trait Number: Copy {
-    /// The first numbers of a slice, which holds so many at least.
+    /// Loads the first `LANES` values of a slice, which must not be shorter.
     fn load<I: Instructions>(values: &[Self]) -> I::Vector;
 
     fn value(self) -> f32;
@@ -262,7 +262,7 @@ mod tests {
     use crate::dispatch::each;
 
     #[test]
-    fn every_half_is_itself_and_floats_round_to_the_nearest() {
+    fn halves_round_trip_and_floats_round_to_nearest_even() {
         for half in 0..=u16::MAX {
             let value = from_half(half);
             if value.is_nan() {
@@ -270,7 +270,7 @@ mod tests {
                 continue;
             }
             assert_eq!(to_half(value), half, "{value}");
-            // Halfway to the next one, ties go to the even.
+            // Halfway between neighbors: ties to even.
             if half & 0x7fff < 0x7bff {
                 let next = from_half(half + 1);
                 assert_eq!(to_half((value + next) / 2.0), half + (half & 1), "between {value} and {next}");
@@ -298,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn products_are_those_of_the_definition_in_every_precision(
+        fn products_match_the_definition_in_every_precision(
             width in 1usize..200, n in 1usize..9, seed in 0.1f32..9.0, rows in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
         ) {
             let wave = |n: usize, step: f32| (0..n).map(|at| (at as f32 * step).sin()).collect::<Vec<f32>>();
@@ -320,7 +320,7 @@ mod tests {
                     prop_assert!(some.iter().zip(&rows).all(|(found, row)| near(*found, *row as usize)));
                     prop_assert!(from.iter().enumerate().all(|(at, found)| near(*found, at + 1)));
                 }
-                // Eight bits are off by half a step at each place of both vectors at most.
+                // The error of 8-bit values is at most half a quantization step per element of both vectors.
                 let error = values.chunks(width).enumerate().map(|(row, values)| {
                     let exact: f64 = query.iter().zip(values).map(|(a, b)| f64::from(a * b)).sum();
                     (exact - want(row)).abs()

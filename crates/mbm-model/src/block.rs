@@ -1,7 +1,7 @@
-//! Inputs whose encoders have no parameters, side by side in one tensor: a table of ten thousand numbers is then one operation and one
-//! parameter, not ten thousand.
+//! The block: all inputs whose encoders have no parameters, concatenated in one tensor, so that a table of ten thousand numbers
+//! costs one operation and one parameter instead of ten thousand.
 //!
-//! Where an input is in the block, its values are those that its encoder would give, and an absent cell has the learnt values of its input.
+//! For an input in the block, values are those that its encoder would return; absent cells have the learned values of that input.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use mbm_data::{Column, Values};
 
 use crate::{Sequence, Steps};
 
-/// What stands for the absent cells of the inputs in the block: `[width]`, those of one input after those of another.
+/// The learned values of absent cells for all inputs in the block, concatenated: `[width]`.
 #[derive(Module, Debug)]
 pub struct Block {
     absence: Param<Tensor<1>>,
@@ -22,20 +22,20 @@ pub struct Block {
 pub(crate) enum Place {
     /// In these columns of the block.
     Columns(Range<usize>),
-    /// By an encoder of its own, which has this number among the model's.
+    /// By its own encoder, at this index among the model's encoders.
     Encoder(usize),
 }
 
-/// A part of the joined inputs.
+/// A contiguous part of the concatenated inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Piece {
-    /// Neighbouring columns of the block.
+    /// Adjacent columns of the block.
     Columns(Range<usize>),
-    /// An input with an encoder of its own: its number among all inputs.
+    /// An input with its own encoder: its index among all inputs.
     Input(usize),
 }
 
-/// The inputs in their order, neighbours in the block as one.
+/// Splits the inputs, in order, into pieces; inputs that are adjacent in the block are merged.
 pub(crate) fn pieces(places: &[Place]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (input, place) in places.iter().enumerate() {
@@ -49,23 +49,23 @@ pub(crate) fn pieces(places: &[Place]) -> Vec<Piece> {
 }
 
 impl Block {
-    /// A block with what stands for absent cells.
+    /// Creates a block from the initial values of absent cells.
     pub(crate) fn new(absence: Vec<f32>, device: &Device) -> Self {
         let width = absence.len();
         Self { absence: Param::from_tensor(Tensor::from_data(TensorData::new(absence, [width]), device)) }
     }
 
-    /// The learnt values of absent cells, as plain numbers.
+    /// Returns the learned values of absent cells as plain numbers.
     pub(crate) fn learnt(&self) -> Vec<f32> {
         self.absence.val().into_data().try_into_vec::<f32>().unwrap_or_default()
     }
 
-    /// Where it is computed.
+    /// Returns the device that holds the block.
     pub(crate) fn device(&self) -> Device {
         self.absence.val().device()
     }
 
-    /// The values of all inputs in the block: `[batch, width]`.
+    /// Returns the values of all inputs in the block: `[batch, width]`.
     pub(crate) fn values(&self, places: &[Place], columns: &[Column], device: &Device) -> Tensor<2> {
         let of_block = places.iter().zip(columns).filter_map(|(place, column)| match place {
             Place::Columns(at) => Some((at.clone(), column)),
@@ -74,7 +74,7 @@ impl Block {
         filled(of_block, self.absence.val(), device)
     }
 
-    /// One input of the block.
+    /// Returns one input of the block as a sequence.
     pub(crate) fn sequence(&self, at: &Range<usize>, column: &Column, device: &Device) -> Sequence {
         let absence = self.absence.val().narrow(0, at.start, at.len());
         let Steps { values, mask } = Steps::single(filled(std::iter::once((0..at.len(), column)), absence, device));
@@ -83,14 +83,14 @@ impl Block {
         Sequence { values, mask, present }
     }
 
-    /// One input of the block that no row has.
+    /// Returns one input of the block as a sequence in which every row is absent.
     pub(crate) fn absent(&self, at: &Range<usize>, n_rows: usize, device: &Device) -> Sequence {
         let column = Column { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
         self.sequence(at, &column, device)
     }
 }
 
-/// Inputs side by side, each in its columns, `[batch, width]`; `absence` is `[width]`.
+/// Concatenates inputs, each in its own columns: `[batch, width]`; `absence` is `[width]`.
 fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a Column)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
     let [width] = absence.dims();
     let (mut n_rows, mut values, mut absent, mut is_whole) = (0, Vec::new(), Vec::new(), true);
@@ -114,7 +114,7 @@ fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a Column)>, absence:
     if is_whole { tensor(values) } else { tensor(values) + tensor(absent) * absence.unsqueeze_dim(0) }
 }
 
-/// Writes a present row, number `next` of them, as an encoder without parameters gives it.
+/// Writes present row number `next` as an encoder without parameters would return it.
 fn write(values: &Values, next: usize, into: &mut [f32]) {
     match values {
         Values::Vectors { width, data } => into.copy_from_slice(&data[next * width..(next + 1) * width]),
@@ -124,7 +124,7 @@ fn write(values: &Values, next: usize, into: &mut [f32]) {
         | Values::Tokens { .. }
         | Values::Encoded { .. }
         | Values::ContentIds(_) => {
-            unreachable!("such inputs have encoders with parameters")
+            unreachable!("these inputs have encoders with parameters")
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
     use crate::testing::{batch, check, read, spec};
     use crate::{ModelSpec, load_weights, save_weights};
 
-    /// A number, a class and a vector as they are, and between them a vector with an encoder.
+    /// A number, a class and a vector that pass through unchanged, with a trainable vector encoder between them.
     fn mixed() -> ModelSpec {
         let number = EncoderSettings::Number(NumberEncoder::Passthrough(mbm_config::defaults()));
         let class = EncoderSettings::Category(CategoryEncoder::OneHot(mbm_config::defaults()));
@@ -158,12 +158,12 @@ mod tests {
     }
 
     #[test]
-    fn inputs_of_a_block_learn_beside_others() {
+    fn block_trains_alongside_encoded_inputs() {
         check("block", &mixed());
     }
 
     #[test]
-    fn a_block_gives_what_its_inputs_give_one_by_one() {
+    fn block_output_equals_encoding_inputs_separately() {
         let (spec, device) = (mixed(), Device::flex());
         let (model, batch) = (spec.init(&device, 1), batch(&spec));
         let together = model.fused(&batch, &device).pooled;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_which_each_input_has_an_absence_of_its_own_is_read() {
+    fn weights_with_one_absence_vector_per_input_can_be_loaded() {
         let (spec, device) = (mixed(), Device::flex());
         let (model, batch, folder) = (spec.init(&device, 1), batch(&spec), tempfile::tempdir().unwrap());
         let path = folder.path().join("weights.safetensors");
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_numbers_are_one_parameter() {
+    fn ten_thousand_numbers_share_one_parameter() {
         use burn::module::{Module, ModuleVisitor};
         struct Count(usize);
         impl ModuleVisitor for Count {
@@ -198,7 +198,7 @@ mod tests {
         let model = spec(inputs, CombinerSettings::Concat(mbm_config::defaults())).init(&Device::flex(), 1);
         let mut count = Count(0);
         model.visit(&mut count);
-        // The block's, and the decoder's weights and bias.
+        // The block's absence vector, and the decoder's weight and bias.
         assert_eq!((count.0, model.num_params()), (3, 10_000 + 2 * 10_000 + 2));
     }
 
@@ -207,13 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_one_piece_and_others_stand_between() {
+    fn adjacent_block_columns_merge_into_one_piece() {
         let places = [Place::Columns(0..1), Place::Columns(1..3), Place::Encoder(0), Place::Columns(3..4)];
         assert_eq!(pieces(&places), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
     }
 
     #[test]
-    fn absent_cells_have_the_learnt_values_of_their_input() {
+    fn absent_cells_take_the_learned_values_of_their_input() {
         let device = Device::flex();
         let block = Block::new(vec![10.0, 20.0, 30.0], &device);
         let places = [Place::Columns(0..1), Place::Encoder(0), Place::Columns(1..3)];
@@ -222,8 +222,8 @@ mod tests {
         let columns = [number.clone(), number.clone(), class.clone()];
         let values = block.values(&places, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);
-        let autodiff_lock = block.sequence(&(1..3), &class, &device);
-        assert_eq!(autodiff_lock.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
+        let sequence = block.sequence(&(1..3), &class, &device);
+        assert_eq!(sequence.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
         let absent = block.absent(&(0..1), 2, &device);
         assert_eq!(absent.pooled().into_data().try_into_vec::<f32>().unwrap(), [10.0, 10.0]);
         assert_eq!(absent.present.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0]);

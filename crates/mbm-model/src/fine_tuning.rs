@@ -1,4 +1,4 @@
-//! What of a pretrained encoder training changes, and how fast.
+//! Fine-tuning: which parameters of a pretrained encoder are trained, and at which learning rate.
 
 use burn::module::{Flag, Lora, Module, ModuleMapper, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::tensor::Tensor;
@@ -9,20 +9,20 @@ use crate::encoder::Encoder;
 use crate::pretrained::PretrainedError;
 
 settings! {
-    /// What of an encoder is trained.
+    /// Which parameters of an encoder are trained, and how.
     pub struct FineTuningSettings {
-        /// Only the last so many layers (residual blocks, of convolutional networks) and what comes after them.
+        /// Trains only this many of the last layers (residual blocks in convolutional networks) and everything after them.
         last_layers: Option<usize> = None => 0..=1000;
-        /// Only parameters whose path in the encoder, such as `transformer.layers.5.attention.query.weight`, this regular expression
-        /// finds something in.
+        /// Trains only parameters whose path in the encoder, such as `transformer.layers.5.attention.query.weight`, matches this
+        /// regular expression.
         parameters: Option<String> = None;
-        /// Times the trainer's learning rate.
+        /// Factor on the trainer's learning rate.
         learning_rate_factor: f64 = 1.0 => 0.0..=1000.0;
-        /// A layer's learning rate is that of the layer after it times this (Howard and Ruder 2018).
+        /// Layer-wise decay: a layer's learning rate is that of the next layer times this factor (Howard and Ruder 2018).
         layer_decay: f64 = 1.0 => 0.01..=1.0;
-        /// Whether batch norm keeps its statistics, scales and shifts.
+        /// Whether to freeze the running statistics, scales and shifts of batch norms.
         freeze_batch_norm: bool = false;
-        /// Matrices stay as they are and get low-rank terms that are trained in their place.
+        /// Freezes the weight matrices and trains low-rank terms added to them instead.
         lora: Option<LoraSettings> = None;
     }
 
@@ -30,30 +30,30 @@ settings! {
     pub struct LoraSettings {
         /// The rank of a term.
         r: usize = 8 => 1..=1024;
-        /// A term is scaled by `alpha / r`.
+        /// Terms are scaled by `alpha / r`.
         alpha: f64 = 16.0 => 0.0..=10_000.0;
-        /// The matrices that get a term, by a regular expression on their paths.
+        /// Regular expression on the paths of the matrices that get a term.
         target_modules: String = r"attention\.(query|value)\.weight$".to_owned();
     }
 }
 
 impl FineTuningSettings {
-    /// Whether the regular expressions are ones.
+    /// Checks that the regular expressions are valid.
     ///
     /// # Errors
-    /// What is wrong with one.
+    /// If one of them is not.
     pub fn check(&self) -> Result<(), String> {
         let lora = self.lora.as_ref().map(|lora| &lora.target_modules);
         for pattern in self.parameters.iter().chain(lora) {
-            Regex::new(pattern).map_err(|error| format!("'{pattern}' is no regular expression: {error}"))?;
+            Regex::new(pattern).map_err(|error| format!("'{pattern}' is not a valid regular expression: {error}"))?;
         }
         Ok(())
     }
 
-    /// The encoder, with what is not to be trained taken out of training.
+    /// Freezes all parameters of an encoder that are not to be trained.
     ///
     /// # Errors
-    /// A regular expression that finds no parameter.
+    /// If a regular expression matches no parameter.
     pub(crate) fn apply(&self, encoder: Encoder) -> Result<Encoder, PretrainedError> {
         let Layers { found, n_layers, .. } = Layers::of(&encoder);
         let paths: Vec<String> = found.into_iter().map(|(path, _, _)| path).collect();
@@ -72,7 +72,7 @@ impl FineTuningSettings {
         Ok(encoder.map(&mut Freezing { layers: Layers::default(), is_trained: &is_trained }))
     }
 
-    /// Parameters with what their learning rate is times the trainer's, where that is not 1.
+    /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
     pub(crate) fn learning_rate_factors(&self, encoder: &Encoder) -> Vec<(ParamId, f64)> {
         let layers = Layers::of(encoder);
         let factor = |layer: usize| self.learning_rate_factor * self.layer_decay.powi((layers.n_layers - layer) as i32);
@@ -81,7 +81,7 @@ impl FineTuningSettings {
     }
 }
 
-/// A regular expression that finds something in one of the paths at least.
+/// Compiles a regular expression that must match at least one of the paths.
 fn found_in(pattern: &str, key: &'static str, paths: &[String]) -> Result<Regex, PretrainedError> {
     let regex = Regex::new(pattern).ok().filter(|regex| paths.iter().any(|path| regex.is_match(path)));
     regex.ok_or_else(|| {
@@ -90,7 +90,7 @@ fn found_in(pattern: &str, key: &'static str, paths: &[String]) -> Result<Regex,
     })
 }
 
-/// A walk that knows each parameter's path below the encoder and the number of layers begun before it: 0 in front of the first.
+/// Visitor that tracks each parameter's path below the encoder and the number of its layer, from 1; 0 before the first layer.
 #[derive(Default)]
 struct Layers {
     path: Vec<String>,
@@ -106,9 +106,9 @@ impl Layers {
         layers
     }
 
-    /// The path of the value in hand; counts a layer when its first value comes.
+    /// Returns the path and layer of the current value; increments the layer count at a layer's first value.
     fn next(&mut self) -> (String, usize) {
-        // The first name is that of the encoder's kind.
+        // The first name is the variant of the encoder.
         let parts = &self.path[1..];
         let layer = match parts {
             [stages, stage, block, ..] if stages == "stages" => format!("{stage}.{block}"),
@@ -139,7 +139,7 @@ impl ModuleVisitor for Layers {
     }
 }
 
-/// A walk that takes parameters out of training; a batch norm outside training keeps its statistics.
+/// Mapper that freezes parameters; a frozen batch norm keeps its running statistics.
 struct Freezing<'a> {
     layers: Layers,
     is_trained: &'a dyn Fn(&str, usize) -> bool,
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layers_or_those_named_are_trained_and_nothing_else() {
+    fn only_the_last_layers_or_matching_parameters_are_trained() {
         let all = trained(&resnet());
         let last = trained(&read::<FineTuningSettings>("{last_layers: 1}").apply(resnet()).unwrap());
         assert_eq!(last.len(), 6, "{last:?}");
@@ -225,21 +225,21 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_that_finds_nothing_is_an_error_that_shows_paths() {
+    fn pattern_without_a_match_is_an_error_listing_paths() {
         let error = read::<FineTuningSettings>("{parameters: 'layer4'}").apply(resnet()).unwrap_err().to_string();
-        assert!(error.contains("parameters: no parameter's path holds 'layer4'; paths are such as stem.conv.weight"), "{error}");
-        assert!(read::<FineTuningSettings>("{parameters: '('}").check().unwrap_err().contains("no regular expression"));
+        assert!(error.contains("parameters: no parameter path matches 'layer4'; examples of paths: stem.conv.weight"), "{error}");
+        assert!(read::<FineTuningSettings>("{parameters: '('}").check().unwrap_err().contains("not a valid regular expression"));
     }
 
     #[test]
-    fn learning_rates_fall_towards_the_first_layers() {
+    fn learning_rates_decay_towards_the_first_layers() {
         let encoder = bert();
         let factors = read::<FineTuningSettings>("{learning_rate_factor: 0.5, layer_decay: 0.1}").learning_rate_factors(&encoder);
         let of = |path: &str| {
             let id = Layers::of(&encoder).found.into_iter().find(|(other, _, _)| other == path).unwrap().1;
             factors.iter().find(|(other, _)| *other == id).unwrap().1
         };
-        let close = |found: f64, want: f64| assert!((found - want).abs() < 1e-12, "{found} is not {want}");
+        let close = |found: f64, want: f64| assert!((found - want).abs() < 1e-12, "expected {want}, found {found}");
         close(of("transformer.layers.2.narrow.bias"), 0.5);
         close(of("transformer.layers.0.narrow.bias"), 0.005);
         close(of("tokens.weight"), 0.0005);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn adapters_start_at_nothing_and_are_all_that_is_trained() {
+    fn only_adapters_are_trained_and_merging_removes_them() {
         let encoder = read::<FineTuningSettings>("{lora: {r: 2}}").apply(bert()).unwrap();
         let adapted = trained(&encoder);
         assert_eq!(adapted.len(), 3 * 2 * 2);

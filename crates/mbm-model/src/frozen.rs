@@ -1,4 +1,4 @@
-//! Encoders that training does not change, at work before it.
+//! Frozen encoders, whose features are computed once before training.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
@@ -9,7 +9,7 @@ use crate::encoder::Encoder;
 use crate::pretrained::{PretrainedError, fill_encoder};
 use crate::{Model, ModelSpec, Steps, Tensors, autodiff_lock, on_worker_pool};
 
-/// A pretrained encoder that is not trained, and the fitted reader before it.
+/// A frozen pretrained encoder with the fitted preprocessor of its input.
 pub struct FrozenEncoder {
     encoder: Encoder,
     preprocessor: Preprocessor,
@@ -17,14 +17,14 @@ pub struct FrozenEncoder {
     key: Key,
 }
 
-/// Rows that are encoded at once.
+/// Rows per encoded batch.
 const BATCH: usize = 16;
 
 impl FrozenEncoder {
-    /// The encoder of an input, if its weights are given and stay as they are.
+    /// Loads the encoder of an input, if it has pretrained weights and is frozen.
     ///
     /// # Errors
-    /// Weights that cannot be read or do not fit.
+    /// If the weights cannot be read or do not match the encoder.
     pub fn of(
         spec: &ModelSpec,
         input: usize,
@@ -33,14 +33,14 @@ impl FrozenEncoder {
     ) -> Result<Option<Self>, PretrainedError> {
         let settings = &spec.inputs[input].encoder;
         let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
-        // Filling a parameter draws it first.
+        // Loading a parameter initializes it first.
         let _alone = autodiff_lock();
         let fresh = settings.init(&spec.inputs[input].shape, spec.encoder_output(), device);
         let encoder = fill_encoder(fresh, path, &spec.inputs[input].vocabulary)?;
         Ok(Some(Self::new(encoder, spec, input, preprocessor, device)))
     }
 
-    /// The encoder of an input of a trained model, if training has not changed it.
+    /// Returns the encoder of an input of a trained model, if it was frozen.
     pub fn of_model(model: &Model, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Option<Self> {
         let encoder = model.encoder(input).filter(|_| spec.inputs[input].encoder.is_computed_once())?;
         Some(Self::new(encoder.clone(), spec, input, preprocessor, device))
@@ -51,8 +51,8 @@ impl FrozenEncoder {
         let mut parameters = Parameters(Sha256::new());
         encoder.visit(&mut parameters);
         let mut hasher = parameters.0;
-        // What the parameters alone do not say: how the reader prepares cells, and what the encoder does with its steps.
-        // Where the weights lie says nothing.
+        // The key also covers what the parameters do not determine: how cells are preprocessed, and what the encoder does with
+        // its steps. The path of the weights is irrelevant.
         let mut settings = serde_json::to_value(settings).unwrap_or_default();
         settings.as_object_mut().map(|keys| keys.remove("weights"));
         hasher.update(serde_json::to_vec(preprocessor).unwrap_or_default());
@@ -62,7 +62,7 @@ impl FrozenEncoder {
     }
 }
 
-/// Hashes parameters in their order.
+/// Visitor that hashes parameters in the model's order.
 struct Parameters(Sha256);
 
 impl ModuleVisitor for Parameters {
@@ -77,7 +77,7 @@ impl Featurize for FrozenEncoder {
     }
 
     fn features(&self, payloads: &[&Payload]) -> Vec<Frames> {
-        // Rows alike in length side by side, so that little is padded.
+        // Batching rows of similar length keeps padding small.
         let mut order: Vec<usize> = (0..payloads.len()).collect();
         order.sort_by_key(|at| payloads[*at].n_steps());
         let mut features = vec![Frames { width: 1, data: Vec::new() }; payloads.len()];
@@ -90,7 +90,7 @@ impl Featurize for FrozenEncoder {
     }
 }
 
-/// Each row's steps that hold something.
+/// Returns the valid steps of each row.
 fn rows_of(steps: Steps) -> Vec<Frames> {
     let [_, n_steps, width] = steps.values.dims();
     let lengths = steps.mask.int().sum_dim(1).into_data();

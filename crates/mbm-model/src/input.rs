@@ -1,4 +1,4 @@
-//! Plain numbers to tensors, shapes checked once here: below, a wrong shape is a mistake of ours.
+//! Conversion of plain numbers to tensors. Shapes are checked here once; a wrong shape downstream is a bug.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use mbm_data::{Column, Values};
@@ -10,51 +10,51 @@ use crate::Steps;
 pub enum Tensors {
     /// `[rows, width]`
     Vectors(Tensor<2>),
-    /// `[rows, steps, width]` and `[rows, steps]`, true where a step holds something.
+    /// `[rows, steps, width]` and its mask `[rows, steps]`, true for valid steps.
     Frames(Tensor<3>, Tensor<2, Bool>),
     /// `[rows, channels, height, width]`
     Images(Tensor<4>),
-    /// `[rows, steps]` and its mask.
+    /// `[rows, steps]` token ids and their mask.
     Tokens(Tensor<2, Int>, Tensor<2, Bool>),
-    /// `[rows, steps, width]` and its mask: what an encoder has made already.
+    /// `[rows, steps, width]` and its mask: features already computed by an encoder.
     Encoded(Steps),
     /// `[rows]`
     Classes(Tensor<1, Int>),
 }
 
-/// A target over the batch; rows without one weigh nothing.
+/// The targets of a batch; rows without a target have zero weight.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// `[batch]`: 1 where the row has the target, else 0.
+    /// `[batch]`: 1 where the row has a target, else 0.
     pub weights: Tensor<1>,
-    /// How many rows have it.
+    /// The number of rows with a target.
     pub n_present: usize,
     /// `[batch]` classes, 0 where absent.
     pub classes: Option<Tensor<1, Int>>,
     /// `[batch, width]` numbers, 0 where absent.
     pub vectors: Option<Tensor<2>>,
-    /// `[batch][inputs]` numbers of the inputs' cells, equal for equal cells; none where absent.
+    /// `[batch][inputs]` content ids of the inputs' cells, equal for equal cells; empty where absent.
     pub items: Vec<Vec<u64>>,
-    /// Right texts.
+    /// Reference texts.
     pub tokens: Option<TargetTokens>,
 }
 
-/// Right texts, as plain numbers.
+/// Reference texts as plain numbers.
 #[derive(Debug, Clone)]
 pub struct TargetTokens {
-    /// The longest text.
+    /// Tokens of the longest text.
     pub steps: usize,
-    /// Tokens of each row's text, its end included; 0 where absent.
+    /// Number of tokens of each row's text, including the end token; 0 where absent.
     pub lengths: Vec<usize>,
-    /// `[batch, steps]`, 0 behind a text.
+    /// `[batch, steps]`, padded with 0 after each text.
     pub ids: Vec<u32>,
 }
 
 impl Tensors {
-    /// The present rows of a column on a device.
+    /// Moves the present rows of a column to a device.
     ///
     /// # Panics
-    /// Values that do not fill their shape: a mistake of ours in collating.
+    /// If the values do not fill their shape, which is a bug in collation.
     pub fn new(column: &Column, device: &Device) -> Self {
         let rows = column.n_present();
         match &column.values {
@@ -83,7 +83,7 @@ impl Tensors {
 }
 
 impl Target {
-    /// A target column on a device, absent rows filled with zeros of no weight.
+    /// Moves a target column to a device; absent rows are filled with zeros and have zero weight.
     pub fn new(column: &Column, device: &Device) -> Self {
         let batch = column.present.len();
         let weights: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
@@ -119,11 +119,11 @@ impl Target {
         Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors, items, tokens }
     }
 
-    /// The rows of several targets of one output, one after another; right texts, which cost what they cost already, are left out.
+    /// Concatenates the rows of several targets of one output. Reference texts are dropped: their costs are already computed.
     pub fn cat(targets: Vec<Self>) -> Self {
         let parts = |part: &dyn Fn(&Self) -> Option<Tensor<2>>| targets.iter().map(part).collect::<Option<Vec<_>>>();
         let vectors = parts(&|target| target.vectors.clone()).map(|parts| {
-            // A part without any row that has the target does not know how wide it is.
+            // A part in which no row has a target does not know its width.
             let width = parts.iter().map(|part| part.dims()[1]).max().unwrap_or(1);
             let wide =
                 |part: Tensor<2>| if part.dims()[1] == width { part } else { part.clone().expand([part.dims()[0], width]) };
@@ -140,7 +140,7 @@ impl Target {
         }
     }
 
-    /// The rows in another order: `rows` are positions in the batch. Items and texts, which are not mixed, stay.
+    /// Reorders the rows; `rows` are positions in the batch. Items and texts stay as they are, since they are not mixed.
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self {
             weights: self.weights.clone().select(0, rows.clone()),

@@ -1,13 +1,13 @@
-//! A batch of plain numbers to outputs and a loss: the only crate that names layers.
+//! The model: maps a batch of plain numbers to outputs and a loss. The only crate that refers to neural network layers.
 //!
 //! ```text
 //! Batch --input--> tensors --encoder--> Sequence per input --combiner--> Fused --decoder--> logits, loss
 //! ```
 //!
-//! The parts meet in two shapes, [`Sequence`] and [`Fused`]. A part is one file in `encoder/`, `combiner/` or `decoder/` with
-//! its settings, its module and its tests, and one line in that folder's list.
+//! The stages exchange two types, [`Sequence`] and [`Fused`]. Each component is one file in `encoder/`, `combiner/` or `decoder/`
+//! with its settings, module and tests, plus one line in that folder's list.
 
-/// Declares a closed family of trainable parts: an enum of modules, dispatched once to the role that they share.
+/// Declares a closed family of trainable components: an enum of modules, dispatched in one match to the trait that they share.
 macro_rules! components {
     ($(#[$meta:meta])* $module:ident: $role:ident { $($variant:ident),+ $(,)? }) => {
         $(#[$meta])*
@@ -16,7 +16,7 @@ macro_rules! components {
         pub enum $module { $($variant($variant)),+ }
 
         impl $module {
-            /// The part behind the enum.
+            /// Returns the wrapped module as its trait object.
             pub fn get(&self) -> &dyn $role {
                 match self { $(Self::$variant(it) => it),+ }
             }
@@ -53,7 +53,7 @@ pub use weights::{WeightsError, load_weights, save_weights};
 
 use burn::tensor::Device;
 
-/// The device that this build computes on: a GPU where a feature for one is on, else the CPU.
+/// Returns the device that this build computes on: a GPU if a GPU feature is enabled, else the CPU.
 pub fn device() -> Device {
     #[cfg(feature = "cuda")]
     return Device::cuda(0);

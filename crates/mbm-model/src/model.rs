@@ -1,4 +1,4 @@
-//! Late to early in one page: inputs through their encoders, joined by the combiner, read by the decoders.
+//! The whole model: encode the inputs, fuse them with the combiner, decode the outputs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,77 +15,77 @@ use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
 
-/// Everything that a model is made from.
+/// Everything that defines a model.
 #[derive(Debug, Clone)]
 pub struct ModelSpec {
     /// The inputs, in the config's order.
     pub inputs: Vec<InputSpec>,
-    /// How they are joined.
+    /// How the inputs are fused.
     pub combiner: CombinerSettings,
     /// The outputs, in the config's order.
     pub outputs: Vec<OutputSpec>,
 }
 
-/// One input.
+/// One input of a model.
 #[derive(Debug, Clone)]
 pub struct InputSpec {
     /// Its name.
     pub name: String,
     /// Its encoder.
     pub encoder: EncoderSettings,
-    /// What its fitted feature gives.
+    /// The shape of its preprocessed values.
     pub shape: Shape,
-    /// A layer between its encoder and the combiner.
+    /// An optional layer between its encoder and the combiner.
     pub projection: Option<ProjectionSettings>,
-    /// The tokens of a text, by id, where pretrained vectors are looked up for them.
+    /// The vocabulary of a text input, by token id, if pretrained word vectors are looked up for it.
     pub vocabulary: Vec<String>,
 }
 
 settings! {
-    /// A linear layer between an encoder and the combiner: the width that an input has among the others.
+    /// A linear layer between an encoder and the combiner; sets the width of an input within the fused vector.
     pub struct ProjectionSettings {
-        /// The width of what comes out.
+        /// The output width.
         output_size: usize = 64 => 1..=8192;
-        /// After the layer.
+        /// Activation after the layer.
         activation: Activation = Activation::Relu;
-        /// After the activation.
+        /// Dropout probability after the activation.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 }
 
-/// One output.
+/// One output of a model.
 #[derive(Debug, Clone)]
 pub struct OutputSpec {
     /// Its name.
     pub name: String,
     /// Its decoder.
     pub decoder: DecoderSettings,
-    /// Scores or numbers a row.
+    /// Number of scores or values per row.
     pub width: usize,
     /// Its loss.
     pub loss: Loss,
-    /// Its weight among the losses.
+    /// Its weight in the sum of the losses.
     pub loss_weight: f64,
 }
 
-/// The trainable whole.
+/// The trainable model.
 #[derive(Module, Debug)]
 pub struct Model {
-    /// Inputs that have an encoder of their own.
+    /// Inputs with their own encoder.
     inputs: Vec<Input>,
-    /// All others.
+    /// All other inputs.
     block: Option<Block>,
     combiner: Combiner,
     decoders: Vec<Decoder>,
-    /// One an input, in the config's order.
+    /// One per input, in the config's order.
     #[module(skip)]
     places: Arc<[Place]>,
-    /// The same, neighbours in the block as one.
+    /// The same, with adjacent inputs of the block merged.
     #[module(skip)]
     pieces: Arc<[Piece]>,
 }
 
-/// An encoder, perhaps a projection, and what stands for an absent cell.
+/// An encoder, an optional projection, and the learned embedding of an absent cell.
 #[derive(Module, Debug)]
 pub struct Input {
     encoder: Encoder,
@@ -93,9 +93,9 @@ pub struct Input {
     absence: Param<Tensor<1>>,
 }
 
-/// What a batch gives.
+/// The result of a forward pass.
 pub struct Forward {
-    /// The joined inputs.
+    /// The fused inputs.
     pub fused: Fused,
     /// `[batch, width]` for each output.
     pub logits: Vec<Tensor<2>>,
@@ -103,22 +103,24 @@ pub struct Forward {
 
 static AUTODIFF_LOCK: Mutex<()> = Mutex::new(());
 
-/// Held by whoever draws parameters or builds a graph of gradients: Burn has one generator and one counter of nodes for the whole
-/// process, and sums gradients in an order that depends on the numbers of the nodes. Two runs side by side would otherwise differ in
-/// their last bits from a run alone.
+/// Acquires the lock that must be held while initializing parameters or building an autodiff graph.
+///
+/// Burn has one random generator and one node counter per process, and sums gradients in an order that depends on the node ids.
+/// Without the lock, concurrent runs would differ in their last bits from a run on its own.
 pub fn autodiff_lock() -> MutexGuard<'static, ()> {
     AUTODIFF_LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs on a thread of the pool that operations share their work with, where they take turns without going to sleep between them: a
-/// small batch through a deep network is a fifth faster. Threads of a pool take up each other's work while they wait, so what runs there
-/// must not wait for a lock; take it before.
+/// Runs a closure on a thread of the worker pool that the operations use, so that threads do not go to sleep between operations:
+/// a small batch through a deep network is a fifth faster.
+///
+/// A waiting pool thread picks up other work, so the closure must not wait for a lock; acquire it before the call.
 pub fn on_worker_pool<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| run())
 }
 
 impl ModelSpec {
-    /// A model with fresh parameters, drawn from `seed` alone.
+    /// Initializes a model with fresh parameters that depend on `seed` alone.
     pub fn init(&self, device: &Device, seed: u64) -> Model {
         let _alone = autodiff_lock();
         device.seed(seed);
@@ -150,34 +152,34 @@ impl ModelSpec {
         let from = [combiner.get().width(), combiner.get().steps_width()];
         let decoders = self.outputs.iter().map(|output| output.decoder.init(from, output.width, &joined)).collect();
         let pieces = pieces(&places).into();
-        // Parameters are drawn when first used; drawing them now keeps their order that of the model.
+        // Parameters are initialized lazily; initializing them now fixes their order to that of the model.
         let model = Model { inputs, block, combiner, decoders, places: places.into(), pieces };
-        model.visit(&mut Drawing);
+        model.visit(&mut Initialize);
         model
     }
 
-    /// Whether an input is one of the block: nothing of it is learnt but what stands for an absent cell, and nobody asks for it alone.
+    /// Whether an input belongs to the block: its only parameters are those of absent cells, and nothing reads it separately.
     fn is_in_block(&self, input: &InputSpec) -> bool {
         let is_joined = matches!(self.combiner, CombinerSettings::Concat(_));
         let is_plain = input.encoder.has_no_parameters() && input.projection.is_none();
         is_plain && is_joined && !self.outputs.iter().any(|output| output.decoder.reads_inputs())
     }
 
-    /// The inputs that have an encoder of their own.
+    /// Iterates over the inputs with their own encoder.
     fn encoded(&self) -> impl Iterator<Item = &InputSpec> {
         self.inputs.iter().filter(|input| !self.is_in_block(input))
     }
 
-    /// What encoders should give: every step where a combiner or a generator attends to them.
+    /// What encoders should return: every step if a combiner or generator attends to the steps, else a summary.
     pub(crate) fn encoder_output(&self) -> EncoderOutput {
         let writes = self.outputs.iter().any(|output| output.decoder.decoding().is_some());
         if writes { EncoderOutput::Steps } else { self.combiner.encoder_output() }
     }
 
-    /// Puts what others have trained in place of the parameters of the parts that ask for it.
+    /// Loads pretrained weights into the encoders and decoders that are configured to use them.
     ///
     /// # Errors
-    /// A file that cannot be read or does not fit the part.
+    /// If a file cannot be read or does not match its encoder or decoder.
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, block, combiner, decoders, places, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
@@ -193,10 +195,10 @@ impl ModelSpec {
         Ok(Model { inputs, block, combiner, decoders, places, pieces })
     }
 
-    /// Takes what is not to be trained out of training; adapters are drawn from `seed` alone.
+    /// Freezes the parameters that are not trained and adds adapters, whose initial values depend on `seed` alone.
     ///
     /// # Errors
-    /// A regular expression of `fine_tuning` that finds no parameter.
+    /// If a regular expression in `fine_tuning` matches no parameter.
     pub fn freeze(&self, model: Model, device: &Device, seed: u64) -> Result<Model, PretrainedError> {
         let _alone = autodiff_lock();
         device.seed(seed);
@@ -217,7 +219,7 @@ impl ModelSpec {
         Ok(Model { inputs, block, combiner, decoders, places, pieces })
     }
 
-    /// Parameters with what their learning rate is times the trainer's, where that is not 1.
+    /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
     pub fn learning_rate_factors(&self, model: &Model) -> Vec<(ParamId, f64)> {
         let factors = |(spec, input): (&InputSpec, &Input)| {
             spec.encoder.origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
@@ -225,7 +227,7 @@ impl ModelSpec {
         self.encoded().zip(&model.inputs).flat_map(factors).collect()
     }
 
-    /// The weighted sum of the outputs' losses, `[1]`, and each one's own value.
+    /// Returns the weighted sum of the outputs' losses: `[1]`.
     pub fn loss(&self, model: &Model, logits: &[Tensor<2>], targets: &[Target]) -> Tensor<1> {
         let each = self.outputs.iter().zip(&model.decoders).zip(logits.iter().zip(targets)).map(
             |((output, decoder), (logits, target))| {
@@ -234,20 +236,20 @@ impl ModelSpec {
                 decoder.penalty().map_or(loss.clone(), |penalty| loss + penalty) * output.loss_weight
             },
         );
-        each.reduce(|a, b| a + b).expect("a plan has one output at least")
+        each.reduce(|a, b| a + b).expect("a plan has at least one output")
     }
 }
 
 impl Model {
-    /// All outputs of a batch; `targets` are its right texts, where outputs are texts.
+    /// Computes all outputs of a batch; `targets` are its reference texts, for outputs that are texts.
     pub fn forward(&self, batch: &Batch, targets: Option<&[Target]>, device: &Device) -> Forward {
         let fused = self.fused(batch, device);
         let logits = self.decode(&fused, targets);
         Forward { fused, logits }
     }
 
-    /// The inputs of a batch, encoded and joined. Those of the block are not taken apart for it, so [`Fused::inputs`] is empty where there
-    /// is one.
+    /// Encodes and fuses the inputs of a batch. The inputs of a block are not split up, so [`Fused::inputs`] is empty if there
+    /// is a block.
     pub fn fused(&self, batch: &Batch, device: &Device) -> Fused {
         let (Some(block), Combiner::Concat(concat)) = (&self.block, &self.combiner) else {
             return self.fuse(self.encode(batch, device));
@@ -261,7 +263,7 @@ impl Model {
         concat.join(self.pieces.iter().map(piece).collect())
     }
 
-    /// Each input's sequence.
+    /// Encodes each input into a sequence.
     pub fn encode(&self, batch: &Batch, device: &Device) -> Vec<Sequence> {
         batch.inputs.iter().enumerate().map(|(input, column)| self.encode_input(input, column, device)).collect()
     }
@@ -270,11 +272,11 @@ impl Model {
         match (&self.places[input], &self.block) {
             (Place::Columns(columns), Some(block)) => block.sequence(columns, column, device),
             (Place::Encoder(at), _) => self.inputs[*at].encode(column, device),
-            (Place::Columns(_), None) => unreachable!("columns are those of a block"),
+            (Place::Columns(_), None) => unreachable!("columns require a block"),
         }
     }
 
-    /// The encoder of an input that has one of its own.
+    /// Returns the encoder of an input, if it has its own.
     pub(crate) fn encoder(&self, input: usize) -> Option<&Encoder> {
         match &self.places[input] {
             Place::Encoder(at) => Some(&self.inputs[*at].encoder),
@@ -282,46 +284,47 @@ impl Model {
         }
     }
 
-    /// The sequence of an input that no row has.
+    /// Returns the sequence of an input that is absent in every row.
     pub fn absent(&self, input: usize, n_rows: usize, device: &Device) -> Sequence {
         match (&self.places[input], &self.block) {
             (Place::Columns(columns), Some(block)) => block.absent(columns, n_rows, device),
             (Place::Encoder(at), _) => self.inputs[*at].absent(n_rows, device),
-            (Place::Columns(_), None) => unreachable!("columns are those of a block"),
+            (Place::Columns(_), None) => unreachable!("columns require a block"),
         }
     }
 
-    /// The inputs joined.
+    /// Fuses the inputs.
     pub fn fuse(&self, inputs: Vec<Sequence>) -> Fused {
         Fused { inputs: inputs.clone(), ..self.combiner.get().combine(inputs) }
     }
 
-    /// Values of a fused vector.
+    /// Width of the fused vector.
     pub fn width(&self) -> usize {
         self.combiner.get().width()
     }
 
-    /// `[batch, width]` for each output, of texts what those of the targets cost.
+    /// Decodes each output: `[batch, width]`; for text outputs, the costs of the target texts.
     pub fn decode(&self, fused: &Fused, targets: Option<&[Target]>) -> Vec<Tensor<2>> {
         let decode = |(at, decoder): (usize, &Decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at]));
         self.decoders.iter().enumerate().map(decode).collect()
     }
 
-    /// The texts of an output for each row, the best first; none where the output is no text. `observe` hears
-    /// after each step what is there so far, and may end the search.
+    /// Generates texts for an output: the hypotheses of each row, best first; empty if the output is not a text. `observe` is
+    /// called with the partial hypotheses after each step and may stop the search.
     pub fn generate(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
         let text_generator = self.decoders[output].get().text_generator();
         text_generator.map(|it| it.write(fused, decoding, observe)).unwrap_or_default()
     }
 
-    /// How much each token of the target's texts looked at each step, `[batch, tokens, steps]`, of an output that writes texts.
+    /// Returns the attention weights of the target's tokens over the steps, `[batch, tokens, steps]`, for an output that
+    /// generates text.
     pub fn attention(&self, output: usize, fused: &Fused, target: &Target) -> Option<Tensor<3>> {
         self.decoders[output].get().text_generator()?.attention(fused, target.tokens.as_ref()?)
     }
 }
 
 impl Model {
-    /// The same model as it was before there were blocks: each input has an encoder and an absence of its own.
+    /// Splits up the block so that each input has its own encoder and absence embedding, as in models from before blocks.
     pub(crate) fn without_block(self) -> Self {
         let Some(block) = &self.block else { return self };
         let (learnt, device) = (block.learnt(), block.device());
@@ -338,7 +341,7 @@ impl Model {
         Self { inputs, block: None, ..self }
     }
 
-    /// The opposite of [`Model::without_block`].
+    /// The inverse of [`Model::without_block`].
     pub(crate) fn with_block(self) -> Self {
         let Some(device) = self.inputs.first().map(|input| input.absence.val().device()) else { return self };
         let (mut inputs, mut absences) = (Vec::new(), Vec::new());
@@ -352,7 +355,7 @@ impl Model {
         Self { inputs, block, ..self }
     }
 
-    /// Whether some inputs are encoded as one.
+    /// Whether some inputs are encoded together in a block.
     pub(crate) fn has_block(&self) -> bool {
         self.block.is_some()
     }
@@ -362,10 +365,10 @@ fn values_of(param: &Param<Tensor<1>>) -> Vec<f32> {
     param.val().into_data().try_into_vec::<f32>().unwrap_or_default()
 }
 
-/// A walk that draws every parameter.
-struct Drawing;
+/// Visitor that forces the initialization of every parameter.
+struct Initialize;
 
-impl ModuleVisitor for Drawing {
+impl ModuleVisitor for Initialize {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         drop(param.val());
     }
@@ -379,12 +382,12 @@ impl ProjectionSettings {
 }
 
 impl Input {
-    /// The width of a step.
+    /// Width of a step.
     fn width(&self) -> usize {
         self.absence.dims()[0]
     }
 
-    /// Encodes the rows that have the feature; the others get the learnt absence embedding, in training as in prediction.
+    /// Encodes the rows that have the feature; all others get the learned absence embedding, in training and in prediction.
     fn encode(&self, column: &Column, device: &Device) -> Sequence {
         let (n_rows, n_present) = (column.present.len(), column.n_present());
         if n_present == 0 {
@@ -406,12 +409,12 @@ impl Input {
         let [_, n_steps, width] = encoded.values.dims();
         let absent = self.absence_steps(n_steps, width, device);
         let mut next = 0..n_present as i64;
-        let place = |is: &bool| if *is { next.next().unwrap_or_default() } else { n_present as i64 };
-        let places: Vec<i64> = column.present.iter().map(place).collect();
-        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n_rows]), device);
+        let index = |is: &bool| if *is { next.next().unwrap_or_default() } else { n_present as i64 };
+        let indices: Vec<i64> = column.present.iter().map(index).collect();
+        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n_rows]), device);
         Sequence {
-            values: Tensor::cat(vec![encoded.values, absent.values], 0).select(0, places.clone()),
-            mask: Tensor::cat(vec![encoded.mask.int(), absent.mask.int()], 0).select(0, places).equal_scalar(1),
+            values: Tensor::cat(vec![encoded.values, absent.values], 0).select(0, indices.clone()),
+            mask: Tensor::cat(vec![encoded.mask.int(), absent.mask.int()], 0).select(0, indices).equal_scalar(1),
             present,
         }
     }
@@ -426,7 +429,7 @@ impl Input {
         }
     }
 
-    /// One row: the embedding in its first step, the others padding.
+    /// Returns one row with the absence embedding in its first step and padding in all others.
     fn absence_steps(&self, n_steps: usize, width: usize, device: &Device) -> Steps {
         let values = self.absence.val().reshape([1, 1, width]).expand([1, n_steps, width]);
         let mask = Tensor::<1, Int>::arange(0..n_steps as i64, device).equal_scalar(0).unsqueeze();

@@ -1,4 +1,5 @@
-//! What every trainable part must pass: its gradient is right, it can fit eight rows, and it survives saving.
+//! Checks that every trainable component must pass: its gradient is correct, it can overfit eight rows, and it survives saving
+//! and loading.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams};
@@ -15,7 +16,7 @@ use crate::{InputSpec, Model, ModelSpec, OutputSpec, Target, load_weights, save_
 
 pub(crate) const N_ROWS: usize = 8;
 
-/// A model of some encoders and a combiner that tells two classes apart.
+/// A binary classifier with the given encoders and combiner.
 pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSettings) -> ModelSpec {
     let input = |(at, (encoder, shape)): (usize, (EncoderSettings, Shape))| InputSpec {
         name: format!("input{at}"),
@@ -37,7 +38,8 @@ pub(crate) fn spec(inputs: Vec<(EncoderSettings, Shape)>, combiner: CombinerSett
     }
 }
 
-/// Eight rows of noise in each input's shape, classes alternating; the first row lacks the first input, the last row the others.
+/// Eight rows of noise in each input's shape with alternating classes; the first row lacks the first input, the last row
+/// all others.
 pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let mut rng = rng(5);
     let inputs =
@@ -85,7 +87,7 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
     Column { present: (0..N_ROWS).map(|row| row != absent).collect(), values }
 }
 
-/// Settings of a line of YAML.
+/// Parses settings from a line of YAML.
 pub(crate) fn read<T: mbm_config::Setting>(text: &str) -> T {
     T::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut Diagnostics::default()).unwrap()
 }
@@ -95,21 +97,21 @@ fn loss(spec: &ModelSpec, model: &Model, batch: &Batch, device: &Device) -> Tens
     spec.loss(model, &model.forward(batch, Some(&targets), device).logits, &targets)
 }
 
-/// Numbers of two ways to the same are within 1e-4.
+/// Asserts that two results are equal to within 1e-4.
 pub(crate) fn close(a: TensorData, b: TensorData) {
     let [a, b] = [a, b].map(|data| data.try_into_vec::<f32>().unwrap());
     let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(a.len() == b.len() && worst < 1e-4, "{worst}");
 }
 
-/// Passes a part through all three tests.
+/// Runs all three checks on a component.
 pub(crate) fn check(name: &str, spec: &ModelSpec) {
     check_gradient(name, spec);
     check_overfit_and_saving(name, spec);
 }
 
-/// The slope of the loss along its gradient is the gradient's norm; finite differences in f32 with kinks of ReLU and pooling
-/// agree within a tenth at one of three sizes of the step at least.
+/// Checks that the slope of the loss along its gradient is the gradient's norm. In f32 and with the kinks of ReLU and pooling,
+/// finite differences must agree to within a tenth for at least one of three step sizes.
 fn check_gradient(name: &str, spec: &ModelSpec) {
     let device = Device::flex().autodiff();
     let model = spec.init(&device, 1);
@@ -132,7 +134,8 @@ fn check_gradient(name: &str, spec: &ModelSpec) {
     assert!(nearest < 0.1, "{name}: slopes {slopes:?}, gradient norm {norm}");
 }
 
-/// Adam brings the loss of eight rows below a tenth of chance, and a saved model gives the same scores.
+/// Checks that Adam brings the loss of eight rows below a tenth of random guessing, and that a saved and reloaded model returns
+/// the same scores.
 fn check_overfit_and_saving(name: &str, spec: &ModelSpec) {
     let device = Device::flex().autodiff();
     let mut model = spec.init(&device, 2);

@@ -1,4 +1,5 @@
-//! Parameters to and from one safetensors file: names are paths in the model, bytes are the same for the same parameters.
+//! Saving and loading of model weights as one safetensors file. Names are paths in the model; equal parameters produce
+//! equal bytes.
 
 use std::path::Path;
 
@@ -6,10 +7,10 @@ use burn::store::{ModuleSnapshot, ModuleStore, SafetensorsStore};
 
 use crate::Model;
 
-/// The parameter that stands for the absent cells of all inputs without a learnt encoder.
+/// The parameter with the values of absent cells for all inputs without a trainable encoder.
 const BLOCK: &str = "block.absence";
 
-/// What can go wrong with a file of weights.
+/// An error of saving or loading model weights.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
     /// The file cannot be read or written.
@@ -17,33 +18,33 @@ pub enum WeightsError {
     File {
         /// The file.
         path: String,
-        /// What was said.
+        /// The cause.
         message: String,
     },
-    /// The file's tensors are not those of the model.
+    /// The file's tensors do not match the model.
     #[error("{path}: {message}")]
     Mismatch {
         /// The file.
         path: String,
-        /// Which tensors are missing, left over, or of another shape.
+        /// Which tensors are missing, unexpected, or of the wrong shape.
         message: String,
     },
 }
 
-/// Writes the parameters, sorted by name, without metadata (its order would differ from run to run).
+/// Writes the parameters, sorted by name, without metadata (whose order would differ from run to run).
 ///
 /// # Errors
-/// A file that cannot be written.
+/// If the file cannot be written.
 pub fn save_weights(model: &Model, path: &Path) -> Result<(), WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
     let mut store = SafetensorsStore::from_file(path).overwrite(true).clear_metadata();
     model.save_into(&mut store).map_err(|diagnostic| error(diagnostic.to_string()))
 }
 
-/// Reads the parameters of a model of the same kind, also from a file in which every input has an absence of its own.
+/// Loads the parameters of a model of the same architecture; also reads files in which every input has its own absence embedding.
 ///
 /// # Errors
-/// A file that cannot be read, or whose tensors are not the model's.
+/// If the file cannot be read or its tensors do not match the model.
 pub fn load_weights(model: Model, path: &Path) -> Result<Model, WeightsError> {
     let error = |message: String| WeightsError::File { path: path.display().to_string(), message };
     let mut store = SafetensorsStore::from_file(path);
@@ -56,6 +57,6 @@ pub fn load_weights(model: Model, path: &Path) -> Result<Model, WeightsError> {
     if result.is_success() && result.missing.is_empty() && result.unused.is_empty() {
         return Ok(if is_split { model.with_block() } else { model });
     }
-    let message = format!("missing: {:?}, left over: {:?}, wrong: {:?}", result.missing, result.unused, result.errors);
+    let message = format!("missing: {:?}, unexpected: {:?}, errors: {:?}", result.missing, result.unused, result.errors);
     Err(WeightsError::Mismatch { path: path.display().to_string(), message })
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes golden/{layers,losses,decoders,ctc}.json: small cases and what PyTorch says of them, in double precision.
+"""Generates golden/{layers,losses,decoders,ctc}.json: small cases with reference results from PyTorch in double precision.
 
-usage: python golden.py        needs torch 2 (pip install torch)
+usage: python golden.py        requires torch 2 (pip install torch)
 """
 import json
 import pathlib
@@ -19,7 +19,7 @@ torch.set_default_dtype(torch.float64)
 
 
 def draw(*dims):
-    """Values that three decimals hold exactly as they are stored."""
+    """Samples normally distributed values, rounded to three decimals so that they are stored exactly."""
     return torch.round(torch.randn(*dims) * 1000) / 1000
 
 
@@ -33,14 +33,14 @@ def redraw(module):
 
 
 def case(name, spec, ours, x, output):
-    """`ours` maps our name of a parameter to what PyTorch calls it: a tensor, how a gradient is cut from it, and whether it is turned."""
+    """Runs one case; `ours` maps our parameter names to PyTorch's: the tensor, the rows to take from it, and whether to transpose it."""
     mask = torch.tensor([[step < length for step in range(STEPS)] for length in LENGTHS]).unsqueeze(2)
     upstream = draw(*output.shape) * mask
     (output * upstream).sum().backward()
 
-    def cut(tensor, rows, turn):
+    def cut(tensor, rows, transpose):
         tensor = tensor if rows is None else tensor[rows]
-        return tensor.T if turn else tensor
+        return tensor.T if transpose else tensor
 
     return {
         "name": name, "spec": spec, "lengths": LENGTHS, "input": stored(x), "upstream": stored(upstream),
@@ -61,10 +61,10 @@ def recurrent(cell, bidirectional):
     ours = {}
     for layer in range(2):
         for direction, ending in [("forward", ""), ("backward", "_reverse")][: 1 + bidirectional]:
-            for name, theirs, turn in [("input", "weight_ih", True), ("hidden", "weight_hh", True),
-                                       ("input_bias", "bias_ih", False), ("hidden_bias", "bias_hh", False)]:
+            for name, theirs, transpose in [("input", "weight_ih", True), ("hidden", "weight_hh", True),
+                                            ("input_bias", "bias_ih", False), ("hidden_bias", "bias_hh", False)]:
                 parameter = getattr(module, f"{theirs}_l{layer}{ending}")
-                ours[f"layers.{layer}.{direction}.{name}"] = (parameter, None, turn)
+                ours[f"layers.{layer}.{direction}.{name}"] = (parameter, None, transpose)
     return case(f"{cell}{', both directions' if bidirectional else ''}", spec, ours, x, output)
 
 
@@ -163,7 +163,7 @@ def losses():
 
 
 def ctc():
-    """Rows of several lengths: one with a repeated token, one of which every step counts, one that has too few steps for its text."""
+    """Rows of various lengths: one with a repeated token, one with no step to spare, one with too few steps for its text."""
     texts, n_steps = [[4, 4, 5], [5, 6], [4], [6, 6]], [7, 2, 4, 2]
     logits = (draw(len(texts), max(n_steps), 7) * 2).requires_grad_()
     log_p = F.log_softmax(logits, 2).swapaxes(0, 1)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes golden/pretrained.json: what torchvision's networks say of one image, their weights given by a formula.      needs torchvision
+"""Generates golden/pretrained.json: features of one image from torchvision's networks, with weights given by a formula.
+requires torchvision
 
-The formula stands in for files of a hundred megabytes: value i of a tensor is `sin(0.7 i + n)`, n the length of its name, scaled so that
-activations neither vanish nor grow: weights of convolutions by sqrt(2 / fan in), norms 1 + 0.1 sin, running variances 1 + 0.5 sin,
-everything else 0.1 sin. The image, [1, 3, 64, 64], is `sin(0.01 i)`.
+The formula replaces weight files of a hundred megabytes: value i of a tensor is `sin(0.7 i + n)`, where n is the length of its name,
+scaled so that activations neither vanish nor explode: convolution weights by sqrt(2 / fan in), norms 1 + 0.1 sin, running variances
+1 + 0.5 sin, everything else 0.1 sin. The image, [1, 3, 64, 64], is `sin(0.01 i)`.
 """
 import json
 import math

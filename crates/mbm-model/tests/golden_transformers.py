@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes golden/transformers.json: what small networks of transformers and torchvision say, their weights given by a formula.
-needs safetensors, torch, torchvision, transformers
+"""Generates golden/transformers.json: outputs of small networks from transformers and torchvision, with weights given by a formula.
+requires safetensors, torch, torchvision, transformers
 
-The formula is that of golden_pretrained.py: value i of a tensor is `sin(0.7 i + n)`, n the length of its name, kernels scaled by
-sqrt(2 / fan in), vectors called weight 1 + 0.1 sin, everything else 0.1 sin. Images are `sin(0.01 i)`, samples `sin(0.05 i)`.
+The formula is that of golden_pretrained.py: value i of a tensor is `sin(0.7 i + n)`, where n is the length of its name; kernels are
+scaled by sqrt(2 / fan in), vectors named weight are 1 + 0.1 sin, everything else is 0.1 sin. Images are `sin(0.01 i)`, audio samples
+`sin(0.05 i)`.
 """
 import json
 import math
@@ -29,7 +30,7 @@ def filled(name, shape):
 
 
 def published(network):
-    """A network of transformers with the formula's weights, by way of a file as it would be published: names there are others."""
+    """Fills a network from transformers with the formula by way of a saved file, because published files use other tensor names."""
     with tempfile.TemporaryDirectory() as folder:
         network.save_pretrained(folder)
         path = pathlib.Path(folder) / "model.safetensors"

@@ -1,7 +1,8 @@
-//! Vectors in PostgreSQL with pgvector (0.8 and later), and the nearest ones to a vector: the same rows as an index in a folder finds.
+//! Vector indexes in PostgreSQL with pgvector (0.8 or later). Searches return the same rows as an index in a folder.
 //!
-//! An index is a table: `mbm_id`, `mbm_embedding` (unit vectors, `vector` or `halfvec`), and a column for each of the index's. Its comment
-//! holds the [`mbm_index::IndexSpec`]. What is written is written in one transaction, so readers see the rows of before or those of after.
+//! An index is a table with the columns `mbm_id` and `mbm_embedding` (unit vectors, `vector` or `halfvec`) and one for each
+//! column of the index. Its comment holds the [`mbm_index::IndexSpec`]. Every modification is one transaction, so readers see
+//! either the old rows or the new ones.
 
 mod error;
 mod table;

@@ -1,4 +1,4 @@
-//! A table at work.
+//! An open table: connecting, searching and size statistics.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,20 +11,21 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::PostgresError;
 
-/// The most rows of a filter that are all looked at: a graph comes past the others, too.
+/// A filter that leaves at most this many rows is searched exactly, because a graph search also visits the other rows.
 const FEW: i64 = 10_000;
 
-/// A table of vectors.
+/// An index in a table.
 pub struct PostgresIndex {
-    /// Its name.
+    /// The name of the table.
     pub table: String,
-    /// What it is made of.
+    /// The specification of the index.
     pub spec: IndexSpec,
     url: String,
     client: Mutex<Client>,
 }
 
-/// Connects; with `sslmode=require` in the address encrypted, to a server whose certificate the usual authorities know.
+/// Connects to a database. With `sslmode=require` in the address the connection uses TLS and verifies the server's certificate
+/// against Mozilla's root authorities.
 pub(crate) fn connect(url: &str) -> Result<Client, PostgresError> {
     let mut address: Config = url.parse().map_err(PostgresError::Connect)?;
     if address.get_ssl_mode() != SslMode::Require {
@@ -45,49 +46,49 @@ pub(crate) fn refused(table: &str) -> impl Fn(postgres::Error) -> PostgresError 
     }
 }
 
-/// The type of the vectors' column.
+/// The SQL type of the vector column.
 pub(crate) fn vector_type(spec: &IndexSpec) -> Result<String, PostgresError> {
     match spec.precision {
         Precision::F32 => Ok(format!("vector({})", spec.width)),
         Precision::F16 => Ok(format!("halfvec({})", spec.width)),
-        Precision::I8 => Err(PostgresError::Incompatible("PostgreSQL holds vectors in f32 or f16".to_owned())),
+        Precision::I8 => Err(PostgresError::Incompatible("PostgreSQL stores vectors as f32 or f16".to_owned())),
     }
 }
 
-/// A vector as pgvector reads it.
+/// Formats a vector for pgvector.
 pub(crate) fn vector_text(vector: &[f32]) -> String {
     format!("[{}]", vector.iter().map(f32::to_string).collect::<Vec<_>>().join(","))
 }
 
-/// What a table says of itself.
+/// Reads the specification of an index from the comment of its table.
 pub(crate) fn spec_of(client: &mut Client, table: &str) -> Result<IndexSpec, PostgresError> {
     let sql = "SELECT obj_description(to_regclass($1), 'pg_class'), to_regclass($1) IS NULL";
     let row = client.query_one(sql, &[&quoted_name(table)]).map_err(refused(table))?;
     let foreign = |message: String| PostgresError::Foreign { table: table.to_owned(), message };
     match (row.get::<_, Option<String>>(0), row.get(1)) {
         (_, true) => Err(PostgresError::NoIndex(table.to_owned())),
-        (None, false) => Err(foreign("it has no comment that describes one".to_owned())),
+        (None, false) => Err(foreign("it has no comment that describes an index".to_owned())),
         (Some(comment), false) => serde_json::from_str(&comment).map_err(|error| foreign(error.to_string())),
     }
 }
 
-/// Columns as SQL lists them, each behind a comma.
+/// Lists columns for SQL, each preceded by a comma.
 pub(crate) fn listed(columns: &[Column]) -> String {
     columns.iter().map(|column| format!(", {}", quoted_name(&column.name))).collect()
 }
 
 impl PostgresIndex {
-    /// Opens a table of a database such as `postgres://user@host/database`.
+    /// Opens an index in a table of a database, given by an address such as `postgres://user@host/database`.
     ///
     /// # Errors
-    /// A database that cannot be reached, a table that is no index.
+    /// If the database cannot be reached or the table is not an index.
     pub fn open(url: &str, table: &str) -> Result<Self, PostgresError> {
         let mut client = connect(url)?;
         let spec = spec_of(&mut client, table)?;
         Ok(Self { table: table.to_owned(), spec, url: url.to_owned(), client: Mutex::new(client) })
     }
 
-    /// The connection, made anew if the database has ended it.
+    /// Returns the connection, reconnecting if the database has closed it.
     fn client(&self) -> Result<MutexGuard<'_, Client>, PostgresError> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if client.is_closed() {
@@ -96,11 +97,11 @@ impl PostgresIndex {
         Ok(client)
     }
 
-    /// For each query the rows whose vectors have the largest cosines with it, nearest first. Searches take turns; one whose time is over
-    /// is ended by the database, also amid a statement.
+    /// Returns, for each query, the rows whose vectors have the highest cosine similarity to it, nearest first. Searches run one
+    /// at a time; the database aborts a search that exceeds its time limit, even within a statement.
     ///
     /// # Errors
-    /// A query of another width or without a direction; a filter that does not fit the columns; a database that fails;
+    /// If a query has the wrong width or no direction, if the filter does not fit the columns, if the database fails, or
     /// [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, PostgresError> {
         let condition = search.filter.map(|filter| filter.to_sql(&self.spec.columns)).transpose()?;
@@ -127,15 +128,15 @@ impl PostgresIndex {
         Ok(found)
     }
 
-    /// Gives each statement the time that is left.
+    /// Limits each statement to the remaining time.
     fn limit(&self, transaction: &mut Transaction, cancellation: &Cancellation) -> Result<(), PostgresError> {
         let Some(remaining) = cancellation.remaining() else { return Ok(()) };
-        // Zero would be no limit; the largest is that of the setting.
+        // Zero would mean no limit; the upper bound is that of the setting.
         let milliseconds = remaining.as_millis().clamp(1, i32::MAX as u128);
         transaction.batch_execute(&format!("SET LOCAL statement_timeout = {milliseconds}")).map_err(refused(&self.table))
     }
 
-    /// Says how the table is to be looked through: by its graph, or row by row.
+    /// Chooses how the table is searched: with its graph or exactly.
     fn prepare(&self, transaction: &mut Transaction, search: Search, condition: Option<&str>) -> Result<(), PostgresError> {
         let mut is_exact = search.width.is_none();
         if let (Some(condition), false) = (condition, is_exact) {
@@ -146,17 +147,17 @@ impl PostgresIndex {
         let width = search.width.unwrap_or(1).max(search.k).clamp(1, 1000);
         let settings = match is_exact {
             true => "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off".to_owned(),
-            // A filter takes rows away from what the graph has found; it then goes on.
+            // A filter removes rows that the graph search has found; an iterative scan then continues the search.
             false => format!("SET LOCAL hnsw.ef_search = {width}; SET LOCAL hnsw.iterative_scan = strict_order"),
         };
         transaction.batch_execute(&settings).map_err(refused(&self.table))
     }
 
-    /// The query: `$1` the vector, `$2` how many.
+    /// Returns the SQL of the search: `$1` is the vector, `$2` the number of rows.
     fn nearest(&self, condition: Option<&str>) -> Result<String, PostgresError> {
         let columns = listed(&self.spec.columns);
         let condition = condition.map_or(String::new(), |condition| format!("WHERE {condition}"));
-        // Unit vectors: the inner product is the cosine, and <#> its negative.
+        // For unit vectors the inner product is the cosine, and <#> is its negative.
         Ok(format!(
             "SELECT distance{columns} FROM (SELECT mbm_id, mbm_embedding <#> $1::text::{} AS distance{columns} FROM {} {condition} \
              ORDER BY distance LIMIT $2) AS found ORDER BY distance, mbm_id",
@@ -173,10 +174,10 @@ impl PostgresIndex {
         Hit { similarity: -row.get::<_, f64>(0) as f32, values: self.spec.columns.iter().enumerate().map(value).collect() }
     }
 
-    /// What it holds; the bytes of columns are counted among those of vectors.
+    /// Returns size statistics; the size of the columns is included in that of the vectors.
     ///
     /// # Errors
-    /// A database that fails.
+    /// If the database fails.
     pub fn info(&self) -> Result<IndexInfo, PostgresError> {
         let sql = format!(
             "SELECT count(*), pg_table_size($1::text::regclass), pg_indexes_size($1::text::regclass) FROM {0}",

@@ -1,4 +1,4 @@
-//! Rows on their way into a table, and out of it.
+//! Adding rows to a table and removing them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,29 +10,30 @@ use postgres::error::SqlState;
 use crate::PostgresError;
 use crate::table::{connect, listed, refused, spec_of, vector_text, vector_type};
 
-/// Bytes that are sent at once.
+/// Bytes sent to the database at a time.
 const CHUNK: usize = 4 << 20;
 
-/// Rows on their way into a table; nothing of them is seen before [`PostgresAddition::finish`], and nothing stays if it is not reached.
+/// Rows being added to a table; none of them is visible before [`PostgresAddition::finish`], and none remains if it is never
+/// called.
 pub struct PostgresAddition {
     client: Client,
     table: String,
     spec: IndexSpec,
-    /// Rows in the form of COPY that are not sent yet.
+    /// Rows in COPY format that have not been sent yet.
     waiting: String,
     n_rows: usize,
     is_new: bool,
 }
 
 impl PostgresAddition {
-    /// Starts a new table.
+    /// Creates a table and starts adding rows to it.
     ///
     /// # Errors
-    /// A table that is there, a database without pgvector.
+    /// If the table already exists or the database lacks pgvector.
     pub fn create(url: &str, table: &str, spec: IndexSpec) -> Result<Self, PostgresError> {
         let reserved = spec.columns.iter().find(|column| ["mbm_id", "mbm_embedding"].contains(&column.name.as_str()));
         if let Some(column) = reserved {
-            return Err(PostgresError::Incompatible(format!("a column '{}' is the table's own; rename it", column.name)));
+            return Err(PostgresError::Incompatible(format!("the column name '{}' is reserved; rename it", column.name)));
         }
         let columns: String = spec
             .columns
@@ -43,7 +44,7 @@ impl PostgresAddition {
             .collect();
         let name = quoted_name(table);
         let comment = serde_json::to_string(&spec).map_err(|error| PostgresError::Incompatible(error.to_string()))?;
-        // Two that add the extension at the same time would get in each other's way.
+        // The lock keeps concurrent sessions from creating the extension at the same time.
         let sql = format!(
             "BEGIN; SELECT pg_advisory_xact_lock(hashtext('mbm')); CREATE EXTENSION IF NOT EXISTS vector; COMMIT; BEGIN;
              CREATE TABLE {name} (mbm_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, mbm_embedding {} NOT NULL{columns});
@@ -59,10 +60,10 @@ impl PostgresAddition {
         Ok(Self { client, table: table.to_owned(), spec, waiting: String::new(), n_rows: 0, is_new: true })
     }
 
-    /// Starts an addition to a table.
+    /// Starts adding rows to an existing table.
     ///
     /// # Errors
-    /// A table that is no index.
+    /// If the table is not an index.
     pub fn open(url: &str, table: &str) -> Result<Self, PostgresError> {
         let mut client = connect(url)?;
         let spec = spec_of(&mut client, table)?;
@@ -70,15 +71,15 @@ impl PostgresAddition {
         Ok(Self { client, table: table.to_owned(), spec, waiting: String::new(), n_rows: 0, is_new: false })
     }
 
-    /// What the table is made of.
+    /// The specification of the index.
     pub fn spec(&self) -> &IndexSpec {
         &self.spec
     }
 
-    /// Adds a row: its vector, brought to unit length, and a value for each column.
+    /// Adds a row: its vector, normalized to unit length, and one value per column.
     ///
     /// # Errors
-    /// A vector of another width or without a direction; a text that the database cannot hold.
+    /// If the vector has the wrong width or no direction, or the database cannot store a text.
     pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), PostgresError> {
         if vector.len() != self.spec.width {
             return Err(IndexError::Width { expected: self.spec.width, found: vector.len() }.into());
@@ -90,9 +91,9 @@ impl PostgresAddition {
             self.waiting.push('\t');
             match value {
                 Value::Number(number) if number.is_nan() => self.waiting.push_str("\\N"),
-                Value::Number(number) => write!(self.waiting, "{number}").expect("a string takes any text"),
+                Value::Number(number) => write!(self.waiting, "{number}").expect("writing to a string cannot fail"),
                 Value::Text(text) if column.is_number => match text.trim().parse::<f64>() {
-                    Ok(number) => write!(self.waiting, "{number}").expect("a string takes any text"),
+                    Ok(number) => write!(self.waiting, "{number}").expect("writing to a string cannot fail"),
                     Err(_) => self.waiting.push_str("\\N"),
                 },
                 Value::Text(text) if !text.is_empty() => escape(text, &mut self.waiting, self.n_rows)?,
@@ -114,10 +115,10 @@ impl PostgresAddition {
         Ok(())
     }
 
-    /// Makes the rows part of the table. The number of rows.
+    /// Makes the rows part of the table and returns their number.
     ///
     /// # Errors
-    /// A database that refuses; the table is then what it was.
+    /// If the database rejects them; the table is then unchanged.
     pub fn finish(mut self) -> Result<usize, PostgresError> {
         self.send()?;
         if let (true, Some(GraphSettings { links, candidates })) = (self.is_new, self.spec.graph) {
@@ -133,7 +134,7 @@ impl PostgresAddition {
     }
 }
 
-/// A text as COPY reads it.
+/// Escapes a text for COPY.
 fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError> {
     for c in text.chars() {
         match c {
@@ -143,7 +144,7 @@ fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError>
             '\r' => out.push_str("\\r"),
             '\0' => {
                 return Err(PostgresError::Incompatible(format!(
-                    "row {row}: PostgreSQL holds no text with a character of code 0"
+                    "row {row}: PostgreSQL cannot store a text that contains a NUL character"
                 )));
             }
             c => out.push(c),
@@ -152,10 +153,10 @@ fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError>
     Ok(())
 }
 
-/// Removes the rows for which a condition holds. Their number.
+/// Removes the rows that meet a condition and returns their number.
 ///
 /// # Errors
-/// A table that is no index, a filter that does not fit its columns.
+/// If the table is not an index or the filter does not fit its columns.
 pub fn remove(url: &str, table: &str, filter: &Filter) -> Result<usize, PostgresError> {
     let mut client = connect(url)?;
     let condition = filter.to_sql(&spec_of(&mut client, table)?.columns)?;

@@ -1,4 +1,4 @@
-//! A table against an index in a folder, on a real server: `with-postgres` beside this file starts one.
+//! Compares an index in a table with one in a folder, on a real server that `with-postgres` in this folder starts.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const WIDTH: usize = 16;
 const N_ROWS: usize = 20_000;
 
 fn url() -> String {
-    std::env::var("MBM_TEST_POSTGRES").expect("MBM_TEST_POSTGRES holds no address; run tests/with-postgres")
+    std::env::var("MBM_TEST_POSTGRES").expect("MBM_TEST_POSTGRES is not set; run tests/with-postgres")
 }
 
 fn spec(precision: Precision, graph: Option<GraphSettings>) -> IndexSpec {
@@ -49,13 +49,13 @@ fn write(table: &str, spec: IndexSpec) -> PostgresIndex {
     PostgresIndex::open(&url(), table).unwrap()
 }
 
-/// The same rows, and cosines that differ by rounding alone.
+/// Asserts that both have the same rows, with cosines that differ only by rounding.
 fn assert_same(found: &[Hit], want: &[Hit], tolerance: f32, what: &str) {
     assert_eq!(found.len(), want.len(), "{what}");
     for (a, b) in found.iter().zip(want) {
         assert!((a.similarity - b.similarity).abs() <= tolerance, "{what}: {a:?}, {b:?}");
     }
-    // Rows whose cosines are as good as equal may change places.
+    // Rows with nearly equal cosines may be swapped.
     let sorted = |hits: &[Hit]| {
         let mut values: Vec<String> = hits.iter().map(|hit| format!("{:?}", hit.values)).collect();
         values.sort();
@@ -79,7 +79,7 @@ const FILTERS: [&str; 10] = [
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn a_table_finds_the_rows_that_a_folder_finds() {
+fn table_returns_the_same_rows_as_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
     let mut addition = Addition::create(&path, spec(Precision::F32, None)).unwrap();
@@ -109,22 +109,22 @@ fn a_table_finds_the_rows_that_a_folder_finds() {
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn halves_find_nearly_the_same_and_bytes_are_refused() {
+fn f16_search_is_accurate_and_i8_is_refused() {
     let table = write("halves", spec(Precision::F16, Some(GraphSettings { links: 16, candidates: 100 })));
     let own = rows().swap_remove(123);
     let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None, cancellation: None }).unwrap();
-    // A half has eleven bits.
+    // Half precision has 11 significant bits.
     assert!((hits[0][0].similarity - 1.0).abs() < 1e-3 && hits[0][0].values[1] == own.1[1]);
     let refused = PostgresAddition::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
-    assert_eq!(refused, "PostgreSQL holds vectors in f32 or f16");
+    assert_eq!(refused, "PostgreSQL stores vectors as f32 or f16");
 }
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn an_addition_that_does_not_end_leaves_what_was_there() {
+fn unfinished_addition_leaves_the_table_unchanged() {
     let table = write("unharmed", spec(Precision::F32, None));
     let mut addition = PostgresAddition::open(&url(), "unharmed").unwrap();
-    // More than is sent at once.
+    // More than one chunk.
     for _ in 0..2 {
         rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
     }
@@ -139,7 +139,7 @@ fn an_addition_that_does_not_end_leaves_what_was_there() {
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn a_connection_that_the_database_has_ended_is_made_anew() {
+fn closed_connection_is_reopened() {
     let mut addition = PostgresAddition::create(&url(), "ended", spec(Precision::F32, None)).unwrap();
     addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
     addition.finish().unwrap();
@@ -148,14 +148,14 @@ fn a_connection_that_the_database_has_ended_is_made_anew() {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'";
     assert_eq!(client.execute(end, &[]).unwrap(), 1);
     let search = Search { k: 1, width: None, filter: None, cancellation: None };
-    // The first search may be the one that finds the connection ended.
+    // The first search may fail when it finds the connection closed.
     let found = (0..2).filter_map(|_| table.search(&[vec![1.0; WIDTH]], search).ok()).last().unwrap();
     assert_eq!(found[0].len(), 1);
 }
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn a_search_whose_time_is_over_is_ended_by_the_database() {
+fn database_aborts_a_search_past_its_time_limit() {
     let spec = IndexSpec { columns: vec![Column { name: "text".into(), is_number: false }], ..spec(Precision::F32, None) };
     let mut addition = PostgresAddition::create(&url(), "slow", spec).unwrap();
     for _ in 0..10_000 {
@@ -163,7 +163,7 @@ fn a_search_whose_time_is_over_is_ended_by_the_database() {
     }
     addition.finish().unwrap();
     let table = PostgresIndex::open(&url(), "slow").unwrap();
-    // 10,000 such texts take PostgreSQL seconds.
+    // PostgreSQL needs seconds for 10,000 such texts.
     let filter = Filter::parse(&format!("text LIKE '{}b'", "%a".repeat(12))).unwrap();
     let cancellation = Cancellation::after(Duration::from_millis(300));
     let search = Search { k: 1, width: None, filter: Some(&filter), cancellation: Some(&cancellation) };
@@ -172,32 +172,35 @@ fn a_search_whose_time_is_over_is_ended_by_the_database() {
     assert!(matches!(error, PostgresError::Index(IndexError::Cancelled)), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     let search = Search { filter: None, cancellation: None, ..search };
-    assert_eq!(table.search(&[vec![1.0; WIDTH]], search).unwrap()[0].len(), 1, "the connection can still be used");
+    assert_eq!(table.search(&[vec![1.0; WIDTH]], search).unwrap()[0].len(), 1, "the connection is still usable");
 }
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
-fn mistakes_are_told() {
+fn errors_are_descriptive() {
     let error = |result: Result<PostgresIndex, mbm_postgres::PostgresError>| result.err().unwrap().to_string();
-    assert_eq!(error(PostgresIndex::open(&url(), "nowhere")), "table 'nowhere': no index here; 'mbm index build' makes one");
+    assert_eq!(
+        error(PostgresIndex::open(&url(), "nowhere")),
+        "table 'nowhere': no index found; create one with 'mbm index build'"
+    );
     let nobody = error(PostgresIndex::open("postgres:///nowhere?host=/nowhere&user=x", "t"));
     assert!(nobody.starts_with("PostgreSQL: error connecting to server"), "{nobody}");
     assert!(error(PostgresIndex::open("no address", "t")).starts_with("PostgreSQL: invalid connection string"));
     let mut client: postgres::Client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
     client.batch_execute("CREATE TABLE stranger (x int)").unwrap();
-    assert!(error(PostgresIndex::open(&url(), "stranger")).contains("no comment that describes one"));
+    assert!(error(PostgresIndex::open(&url(), "stranger")).contains("no comment that describes an index"));
     let name = "it's \"quoted\"; DROP TABLE stranger";
     let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
     let nul = addition.push(&[1.0; WIDTH], &[Value::Text("a\0b".into()), Value::Null]).unwrap_err().to_string();
-    assert_eq!(nul, "row 1: PostgreSQL holds no text with a character of code 0");
-    assert!(addition.push(&[1.0; 3], &[]).unwrap_err().to_string().contains("a vector of 3 values"));
+    assert_eq!(nul, "row 1: PostgreSQL cannot store a text that contains a NUL character");
+    assert!(addition.push(&[1.0; 3], &[]).unwrap_err().to_string().contains("the vector has 3 dimensions"));
     drop(addition);
     let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
     addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
     addition.finish().unwrap();
     assert_eq!(PostgresIndex::open(&url(), name).unwrap().info().unwrap().n_rows, 1);
     let again = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).err().unwrap().to_string();
-    assert!(again.contains("exists already"), "{again}");
+    assert!(again.contains("already exists"), "{again}");
     let mut own = spec(Precision::F32, None);
     own.columns[0].name = "mbm_id".into();
     assert!(PostgresAddition::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));

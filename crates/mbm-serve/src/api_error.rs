@@ -1,4 +1,4 @@
-//! What a client is told when something cannot be done.
+//! Errors as they are sent to clients.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Why there is no answer.
+/// Why a request, or a row of it, failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ApiError {
@@ -14,38 +14,38 @@ pub(crate) struct ApiError {
     pub message: String,
 }
 
-/// The kinds of problems, each with its status.
+/// Kinds of errors, each with an HTTP status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ApiErrorKind {
-    /// 400: what was sent cannot be used.
+    /// 400: the request is invalid.
     Validation,
-    /// 401: no key, or not the right one.
+    /// 401: the API key is missing or wrong.
     Unauthorized,
-    /// 403: the server was not started for this.
+    /// 403: the server's settings do not allow this.
     Forbidden,
-    /// 404: no such place.
+    /// 404: no such endpoint or resource.
     NotFound,
-    /// 405: not with this method.
+    /// 405: the endpoint does not support the method.
     MethodNotAllowed,
-    /// 413: more than the server takes.
+    /// 413: the request exceeds a limit of the server.
     TooLarge,
-    /// 415: a form of body that is not read.
+    /// 415: the content type is not supported.
     UnsupportedMediaType,
-    /// 429: the queue is full.
+    /// 429: the queue or the memory for requests is full.
     Overloaded,
     /// 500: the model or the server failed.
     Failed,
-    /// 503: not in time, or the server is about to stop.
+    /// 503: the request timed out, or the server is shutting down.
     Unavailable,
 }
 
-/// A problem as it is sent.
+/// Body of an error response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProblemBody {
-    /// What is wrong, for people.
+    /// Human-readable message.
     pub error: String,
-    /// What is wrong, for programs.
+    /// Machine-readable kind of error.
     pub error_type: ApiErrorKind,
 }
 
@@ -75,12 +75,12 @@ impl ApiError {
         Self::new(ApiErrorKind::Validation, message)
     }
 
-    /// The problem as JSON.
+    /// The body of the error response.
     pub fn body(&self) -> ProblemBody {
         ProblemBody { error: self.message.clone(), error_type: self.kind }
     }
 
-    /// The status and the headers that go with it, around a body.
+    /// Builds a response with the status, the headers that go with it, and the given body.
     pub fn respond(&self, body: impl Serialize) -> Response {
         let mut response = (self.kind.status(), Json(body)).into_response();
         if self.kind == ApiErrorKind::Overloaded {
@@ -93,20 +93,20 @@ impl ApiError {
     }
 }
 
-/// Names in a message, at most: an error of each of a thousand rows would else list ten thousand columns.
+/// Maximum number of names in a message: otherwise each of a thousand rows could have an error that lists ten thousand columns.
 const MAX_LISTED: usize = 20;
 
-/// Characters of what a client sent in a message, at most.
+/// Maximum number of characters of client input quoted in a message.
 const MAX_SHOWN: usize = 100;
 
-/// Names for a message, the first of many.
+/// Joins names for a message, leaving out all but the first few.
 pub(crate) fn listed(names: &[&str]) -> String {
     let (first, more) = names.split_at(names.len().min(MAX_LISTED));
     let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
     first.join(", ") + &more
 }
 
-/// What a client sent, for a message: its beginning where it is long.
+/// Truncates client input for a message.
 pub(crate) fn shortened(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),

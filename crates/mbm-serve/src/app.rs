@@ -1,4 +1,4 @@
-//! What every handler sees.
+//! State shared by all handlers.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,17 +11,17 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::site::Sites;
 
-/// A server's state.
+/// State of a server.
 pub(crate) struct App {
     pub settings: Settings,
     pub engine: Engine,
     pub metrics: Arc<Metrics>,
     pub media: Media,
-    /// The memory of all requests.
+    /// Memory budget of all requests.
     pub budget: Arc<Budget>,
-    /// Whose pages may ask.
+    /// Host names and origins that requests are accepted from.
     pub sites: Sites,
-    /// Whether the server is about to stop.
+    /// Whether the server is shutting down.
     pub is_stopping: AtomicBool,
     served: RwLock<Arc<LoadedModel>>,
 }
@@ -40,12 +40,12 @@ impl App {
         Self { settings, engine, metrics, media, budget, sites, is_stopping: AtomicBool::new(false), served }
     }
 
-    /// What is served now; a request keeps what it began with.
+    /// The model that is currently served. A request keeps the one it started with.
     pub fn served(&self) -> Arc<LoadedModel> {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts another model in place of the one that is served.
+    /// Replaces the model that is served.
     pub fn serve(&self, served: LoadedModel) {
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
     }

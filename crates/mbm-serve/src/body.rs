@@ -1,4 +1,5 @@
-//! Bodies: JSON, or forms with files. They are read in one piece, within the budget, and then taken apart by threads for such work.
+//! Request bodies: JSON, or forms with files. They are read completely, within the memory budget, and then parsed on blocking
+//! threads.
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -18,23 +19,23 @@ use crate::budget::{Held, PER_BODY};
 use crate::cells::{Given, GivenRow};
 use crate::weight::weight;
 
-/// A body of JSON, read as `T`.
+/// A JSON body, deserialized as `T`.
 pub(crate) struct Json<T>(pub T);
 
-/// A body that is one row: JSON or a form.
+/// A body with one row, as JSON or a form.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Row(pub GivenRow);
 
-/// A body that is several rows, and the form that they came in: a list, `{"rows": [..]}`, pandas' `split` form, or a form whose field
-/// `dataset` holds one of these and whose files are named in it.
+/// A body with several rows: a list, `{"rows": [..]}`, pandas' `split` format, or a form whose field `dataset` holds one of these
+/// and refers to the form's files by name.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows {
     pub rows: Vec<GivenRow>,
-    /// The names of rows in pandas' `split` form, where that was sent.
+    /// The row index, if the rows came in pandas' `split` format.
     pub index: Option<Vec<Value>>,
 }
 
-/// A body, read but not taken apart.
+/// A body that is read but not yet parsed.
 struct Content {
     bytes: Bytes,
     content_type: HeaderValue,
@@ -49,14 +50,14 @@ struct FormField {
     content: Bytes,
 }
 
-/// Fields of a form, at most: a file for each of ten inputs of the thousand rows that the queue has room for by default.
+/// Maximum number of fields in a form: a file for each of ten inputs of the thousand rows that the queue holds by default.
 const MAX_FIELDS: usize = 10_000;
 
-/// Bytes in the names and values of a part's headers, at most. A name and a file's name need a few hundred; nginx lets a whole header
-/// have 8 KiB by default.
+/// Maximum number of bytes in the names and values of a part's headers. A field name and a file name need a few hundred; nginx
+/// allows 8 KiB for a whole header by default.
 const MAX_PART_HEADERS: usize = 8 << 10;
 
-/// What a field takes beside its content and its names.
+/// Bytes that a field takes in addition to its content and its names.
 const PER_FIELD: usize = size_of::<FormField>() + 64;
 
 const JSON: &str = "application/json";
@@ -68,7 +69,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
         let read = |content: Content| content.json("the body", content.bytes.clone()).map(Self);
-        Content::of(request, &[JSON]).await?.taken_apart(read).await
+        Content::of(request, &[JSON]).await?.parse(read).await
     }
 }
 
@@ -80,7 +81,7 @@ impl<S: Send + Sync> FromRequest<S> for Row {
             JSON => row(content.json("the body", content.bytes.clone())?),
             _ => Ok(content.fields()?.into_iter().map(FormField::given).collect()),
         };
-        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.taken_apart(read).await.map(Self)
+        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.parse(read).await.map(Self)
     }
 }
 
@@ -92,27 +93,27 @@ impl<S: Send + Sync> FromRequest<S> for Rows {
             JSON => rows(content.json("the body", content.bytes.clone())?),
             _ => rows_of_form(&content),
         };
-        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.taken_apart(read).await
+        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.parse(read).await
     }
 }
 
 fn unsupported(found: &str, allowed: &[&str]) -> ApiError {
-    let message = format!("content type '{found}'; there are: {}", allowed.join(", "));
+    let message = format!("unsupported content type '{found}'; supported: {}", allowed.join(", "));
     ApiError::new(ApiErrorKind::UnsupportedMediaType, message)
 }
 
-/// What comes before parameters in a content type, in small letters.
+/// Returns the media type of a content type in lower case, without parameters.
 fn kind(content_type: &HeaderValue) -> String {
     let value = content_type.to_str().unwrap_or("");
     value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
 fn too_large(limit: usize) -> ApiError {
-    ApiError::new(ApiErrorKind::TooLarge, format!("the body is larger than the {limit} bytes that this server takes"))
+    ApiError::new(ApiErrorKind::TooLarge, format!("the body exceeds this server's limit of {limit} bytes"))
 }
 
 impl Content {
-    /// Reads the body of a request, if its kind is allowed and when there is memory for it.
+    /// Reads the body of a request, provided that its content type is allowed and there is memory for it.
     async fn of(request: Request, allowed: &[&str]) -> Result<Self, ApiError> {
         let held = Held::current();
         let (parts, body) = request.into_parts();
@@ -126,25 +127,25 @@ impl Content {
         Ok(Self { bytes, content_type, held })
     }
 
-    /// Runs what takes the body apart; the body itself is gone when it is done.
-    async fn taken_apart<T: Send + 'static>(
+    /// Parses the body on a blocking thread; the body itself is released afterwards.
+    async fn parse<T: Send + 'static>(
         self,
         read: impl FnOnce(Self) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (held, n_bytes) = (self.held.clone(), self.bytes.len());
-        let taken_apart = held.work(n_bytes, move || read(self)).await?;
+        let parsed = held.work(n_bytes, move || read(self)).await?;
         held.release(n_bytes);
-        Ok(taken_apart)
+        Ok(parsed)
     }
 
     fn kind(&self) -> String {
         kind(&self.content_type)
     }
 
-    /// A text as JSON, if the request may hold its values.
+    /// Deserializes JSON, provided that the request may hold its values.
     fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, ApiError> {
-        let placed = |api_error: ApiError| ApiError { message: format!("{what}: {}", api_error.message), ..api_error };
-        self.held.take(weight(&text, self.held.max_unfolded()).map_err(placed)?)?;
+        let in_context = |api_error: ApiError| ApiError { message: format!("{what}: {}", api_error.message), ..api_error };
+        self.held.take(weight(&text, self.held.max_unfolded()).map_err(in_context)?)?;
         serde_json::from_slice(&text).map_err(|error| {
             let is_syntax = error.is_syntax() || error.is_eof();
             ApiError::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))
@@ -155,16 +156,16 @@ impl Content {
         match self.kind().as_str() {
             URL_ENCODED => self.url_encoded(),
             _ => {
-                // The form is copied once; fields share the copy.
+                // The form is copied once; its fields share the copy.
                 self.held.take(self.bytes.len())?;
-                at_once(self.multipart())
+                poll_ready(self.multipart())
             }
         }
     }
 
     fn url_encoded(&self) -> Result<Vec<FormField>, ApiError> {
         if self.bytes.trim_ascii_start().starts_with(b"{") {
-            return Err(ApiError::validation("this looks like JSON: say so with the header 'content-type: application/json'"));
+            return Err(ApiError::validation("this looks like JSON; send it with the header 'content-type: application/json'"));
         }
         self.held.take(self.bytes.len())?;
         let mut fields = Vec::new();
@@ -178,12 +179,12 @@ impl Content {
     async fn multipart(&self) -> Result<Vec<FormField>, ApiError> {
         let mut request = Request::new(Body::from(self.bytes.clone()));
         request.headers_mut().insert(header::CONTENT_TYPE, self.content_type.clone());
-        // The body is read already, within its limit.
+        // The size limit was already enforced while reading the body.
         DefaultBodyLimit::disable().apply(&mut request);
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|rejection| ApiError::validation(rejection.body_text()))?;
         let mut fields = Vec::new();
-        while let Some(field) = form.next_field().await.map_err(wrong)? {
+        while let Some(field) = form.next_field().await.map_err(invalid_form)? {
             self.add(&mut fields, form_field(field).await?)?;
         }
         Ok(fields)
@@ -191,7 +192,7 @@ impl Content {
 
     fn add(&self, fields: &mut Vec<FormField>, field: FormField) -> Result<(), ApiError> {
         if fields.len() == MAX_FIELDS {
-            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("a form of more than {MAX_FIELDS} fields; send several")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("the form has more than {MAX_FIELDS} fields; split it")));
         }
         self.held.take(PER_FIELD + field.name.len() + field.file_name.as_ref().map_or(0, String::len))?;
         fields.push(field);
@@ -199,7 +200,7 @@ impl Content {
     }
 }
 
-/// The bytes of a body. What it says of its length is reserved before anything is read, else what has come so far.
+/// Reads a body. If its length is declared, the memory is reserved before anything is read, otherwise as data arrives.
 async fn read(mut body: Body, held: &Held) -> Result<Bytes, ApiError> {
     let limit = held.max_body();
     let length = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
@@ -220,30 +221,30 @@ async fn read(mut body: Body, held: &Held) -> Result<Bytes, ApiError> {
     Ok(content.into())
 }
 
-/// What a future gives that has everything it needs.
-fn at_once<T>(future: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+/// Returns the output of a future that never has to wait, since all its input is in memory.
+fn poll_ready<T>(future: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,
-        Poll::Pending => Err(ApiError::validation("the form: it ends too early")),
+        Poll::Pending => Err(ApiError::validation("the form: unexpected end")),
     }
 }
 
-fn wrong(error: MultipartError) -> ApiError {
+fn invalid_form(error: MultipartError) -> ApiError {
     ApiError::validation(format!("the form: {}", error.body_text()))
 }
 
 async fn form_field(mut field: Field<'_>) -> Result<FormField, ApiError> {
     let n_bytes = header_bytes(field.headers());
     if n_bytes > MAX_PART_HEADERS {
-        let message = format!("the headers of a field have {n_bytes} bytes, the limit is {MAX_PART_HEADERS}");
+        let message = format!("the headers of a field have {n_bytes} bytes; the limit is {MAX_PART_HEADERS}");
         return Err(ApiError::new(ApiErrorKind::TooLarge, message));
     }
     let owned = |text: Option<&str>| text.map(str::to_owned);
     let (name, file_name) = (owned(field.name()), owned(field.file_name()));
-    let name = name.ok_or_else(|| ApiError::validation("a field of the form has no name"))?;
-    // The whole form is there, so a field is one piece of it.
-    let mut content = field.chunk().await.map_err(wrong)?.unwrap_or_default();
-    while let Some(more) = field.chunk().await.map_err(wrong)? {
+    let name = name.ok_or_else(|| ApiError::validation("the form has a field without a name"))?;
+    // The whole form is in memory, so a field usually is a single chunk.
+    let mut content = field.chunk().await.map_err(invalid_form)?.unwrap_or_default();
+    while let Some(more) = field.chunk().await.map_err(invalid_form)? {
         content = [content, more].concat().into();
     }
     Ok(FormField { name, file_name, content })
@@ -253,10 +254,11 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
-/// How many rows a body holds, read as `/batch_predict` reads it: the readers of foreign bytes without a model behind them.
+/// Parses a body as `/batch_predict` does and returns the number of rows. Exposes the parsers of untrusted input without a model,
+/// for fuzzing.
 ///
 /// # Errors
-/// What the client would be told.
+/// Returns the message that the client would receive.
 pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize, String> {
     let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(content.into());
     let request = request.map_err(|error| error.to_string())?;
@@ -268,7 +270,7 @@ impl FormField {
     fn given(self) -> (Arc<str>, Given) {
         let given = match self.file_name {
             Some(_) => Given::File(self.content),
-            // What is no text is a cell that cannot be read, as in a table.
+            // A value that is not UTF-8 becomes an unreadable cell, as in a table.
             None => String::from_utf8(self.content.into())
                 .map_or_else(|error| Given::File(error.into_bytes().into()), |text| Given::Json(Value::String(text))),
         };
@@ -276,18 +278,18 @@ impl FormField {
     }
 }
 
-/// The rows of a form's field `dataset`, with the form's files in place of their names.
+/// Returns the rows of a form's field `dataset`, with file names replaced by the form's files.
 fn rows_of_form(content: &Content) -> Result<Rows, ApiError> {
     let (dataset, files): (Vec<_>, Vec<_>) = content.fields()?.into_iter().partition(|field| field.file_name.is_none());
     let [dataset] = <[FormField; 1]>::try_from(dataset)
-        .map_err(|_| ApiError::validation("the form needs one field 'dataset' beside its files"))?;
+        .map_err(|_| ApiError::validation("the form needs exactly one field 'dataset' apart from its files"))?;
     if dataset.name != "dataset" {
-        return Err(ApiError::validation(format!("the form has a field '{}' and no 'dataset'", dataset.name)));
+        return Err(ApiError::validation(format!("the form has a field '{}' but no 'dataset'", dataset.name)));
     }
     let mut rows = rows(content.json("dataset", dataset.content)?)?;
     let mut by_name: HashMap<String, Bytes> = HashMap::with_capacity(files.len());
     for FormField { file_name, content, .. } in files {
-        // The first of a name counts.
+        // If several files have the same name, the first one wins.
         if let Some(name) = file_name {
             by_name.entry(name).or_insert(content);
         }
@@ -296,7 +298,7 @@ fn rows_of_form(content: &Content) -> Result<Rows, ApiError> {
     Ok(rows)
 }
 
-/// Puts a file's content in place of its name.
+/// Replaces the name of a file by its content.
 fn put_file(given: &mut Given, files: &HashMap<String, Bytes>) {
     let Given::Json(Value::String(name)) = given else { return };
     if let Some(content) = files.get(name) {
@@ -304,11 +306,11 @@ fn put_file(given: &mut Given, files: &HashMap<String, Bytes>) {
     }
 }
 
-/// A JSON object as a row.
+/// Converts a JSON object to a row.
 pub(crate) fn row(value: Value) -> Result<GivenRow, ApiError> {
     match value {
         Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name.into(), Given::Json(value))).collect()),
-        _ => Err(ApiError::validation("a row is a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
+        _ => Err(ApiError::validation("expected a row as a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
     }
 }
 
@@ -326,19 +328,19 @@ fn rows(value: Value) -> Result<Rows, ApiError> {
 }
 
 fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> Result<Rows, ApiError> {
-    // Rows share the names: a long one beside many rows is still there once.
+    // Rows share the column names, so that a long name with many rows is stored only once.
     let names = columns.iter().map(|column| column.as_str().map(Arc::from)).collect::<Option<Vec<Arc<str>>>>();
-    let names = names.ok_or_else(|| ApiError::validation("'columns' holds something that is no text"))?;
+    let names = names.ok_or_else(|| ApiError::validation("'columns' must contain only strings"))?;
     let index = match rest.remove("index") {
         None => (0..data.len()).map(Value::from).collect(),
         Some(Value::Array(index)) if index.len() == data.len() => index,
-        Some(_) => return Err(ApiError::validation("'index' needs a name for each row of 'data'")),
+        Some(_) => return Err(ApiError::validation("'index' must have one entry for each row of 'data'")),
     };
     let row = |(at, row): (usize, Value)| match row {
         Value::Array(values) if values.len() == names.len() => {
             Ok(names.iter().cloned().zip(values.into_iter().map(Given::Json)).collect())
         }
-        _ => Err(ApiError::validation(format!("row {at} of 'data' is no list of {} values", names.len()))),
+        _ => Err(ApiError::validation(format!("row {at} of 'data' is not a list of {} values", names.len()))),
     };
     Ok(Rows { rows: data.into_iter().enumerate().map(row).collect::<Result<_, _>>()?, index: Some(index) })
 }
@@ -366,20 +368,20 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_in_a_time_that_grows_with_its_length() {
+    fn form_parsing_takes_linear_time() {
         let files: String = (0..9_990).map(|file| part("f", &format!("{file}.png"), "x")).collect();
-        // None of them is a file's name, so each would be compared with all.
+        // None of them is the name of a file, so a linear search would compare each with all files.
         let texts = vec!["\"none.png\""; 400_000].join(",");
         let dataset = format!("{{\"columns\": [\"photo\"], \"data\": [[{}]]}}", texts.replace(',', "],["));
         let content = format!("{}{files}--edge--\r\n", part("dataset", "", &dataset));
         let started = Instant::now();
         assert_eq!(block_on(rows_of_body(MULTIPART, content.into_bytes())), Ok(400_000));
-        // About 0.4 s; 4e9 comparisons of names take more than ten times the limit.
+        // Takes about 0.4 s; 4e9 comparisons of names would take more than ten times the limit.
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     }
 
     #[test]
-    fn a_large_body_is_taken_apart_beside_other_requests() {
+    fn large_body_is_parsed_without_blocking_other_requests() {
         let budget = Arc::new(Budget::new(64 << 20, 16 << 20));
         let ask = |content: String| {
             let held = Held::of(&budget);
@@ -391,7 +393,7 @@ mod tests {
                         tokio::task::yield_now().await;
                     }
                 };
-                // The body is asked first, and others only while it is not there.
+                // The body is polled first, and `others` only while it is pending.
                 tokio::select! { biased; rows = Rows::from_request(request(JSON, content), &()) => assert!(rows.is_ok()), () = others => () }
                 axum::response::Response::new(n_turns.to_string().into())
             };
@@ -405,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_share_the_names_of_their_columns() {
+    fn split_rows_share_column_names() {
         let long = "n".repeat(1000);
         let content = format!("{{\"columns\": [\"{long}\"], \"data\": [[1], [2]]}}");
         let rows = block_on(Rows::from_request(request(JSON, content), &())).unwrap().rows;
@@ -413,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn files_take_the_place_of_their_names_and_the_first_of_a_name_counts() {
+    fn file_names_are_replaced_by_the_first_file_of_that_name() {
         let dataset = part("dataset", "", "[{\"a\": \"x\"}, {\"a\": \"y\"}]");
         let content = format!("{dataset}{}{}--edge--\r\n", part("f", "x", "first"), part("f", "x", "second"));
         let rows = block_on(Rows::from_request(request(MULTIPART, content), &())).unwrap().rows;
@@ -422,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_ends_too_early_is_told() {
+    fn truncated_form_is_an_error() {
         for content in ["", "--edge", "--edge\r\n", "--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nabc"] {
             let api_error = block_on(Row::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
             assert!(api_error.message.starts_with("the form: "), "{}", api_error.message);

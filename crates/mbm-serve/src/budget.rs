@@ -1,7 +1,7 @@
-//! The memory that requests hold, bounded for the whole server, and the threads that work on large bodies.
+//! Memory budget of all requests of a server, and the blocking threads that process large bodies.
 //!
-//! A body takes its share of the budget before it is read, and gives it back when its answer has been written. While the budget is
-//! exhausted, a large body waits briefly and is then refused with 429; what is small is always let in.
+//! A body reserves its share of the budget before it is read, and the share is released when the response has been written. While
+//! the budget is exhausted, a large body waits briefly and is then refused with 429. Small requests are always accepted.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,25 +16,26 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::api_error::{ApiError, ApiErrorKind};
 
-/// What a request may hold without taking from the budget, so that a small one is answered while large ones wait. All connections together
-/// hold no more than this for each: 64 MiB with the default of 1024.
+/// Bytes that each request may hold outside the budget, so that small requests are answered while large ones wait. With the
+/// default of 1024 connections, this adds up to at most 64 MiB.
 pub(crate) const FREE: usize = 64 << 10;
 
-/// What a body needs, as a multiple of its length: itself, and the texts, files or fields that are made from it. Base64 in JSON and the
-/// files of a form both come to twice the body at their peak.
+/// Memory that a body needs, as a multiple of its length: the body itself, and the strings, files or fields parsed from it. Both
+/// base64 in JSON and the files of a form peak at twice the body.
 pub(crate) const PER_BODY: usize = 2;
 
-/// What a request may hold beside its body (values of JSON, files that it names), as a multiple of the largest body. Numbers in JSON, the
-/// largest of what is usual, take about 64 bytes for 8 to 10 of text.
+/// Memory that a request may hold in addition to its body (parsed JSON values, files that it refers to), as a multiple of the
+/// maximum body size. Numbers in JSON, the worst common case, take about 64 bytes for 8 to 10 bytes of text.
 pub(crate) const MAX_BODIES: usize = 8;
 
-/// How long a body waits for its share: as long as a client is told to wait before it tries again.
+/// How long a body waits for its share: the same time that clients are told to wait before they retry (`Retry-After`).
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Work on fewer bytes is done at once. Reading 16 KiB of JSON takes about 0.1 ms, which is what a task may do between two awaits.
-const AT_ONCE: usize = 16 << 10;
+/// Work on at most this many bytes runs inline. Parsing 16 KiB of JSON takes about 0.1 ms, which is acceptable between two
+/// awaits.
+const MAX_INLINE: usize = 16 << 10;
 
-/// The memory of a server's requests.
+/// Memory budget of a server's requests.
 pub(crate) struct Budget {
     limit: usize,
     max_body: usize,
@@ -43,7 +44,7 @@ pub(crate) struct Budget {
     workers: Arc<Semaphore>,
 }
 
-/// What one request holds of the budget; given back when the last clone is gone.
+/// A request's share of the budget; released when the last clone is dropped.
 #[derive(Clone, Default)]
 pub(crate) struct Held(Option<Arc<Share>>);
 
@@ -54,9 +55,9 @@ struct Share {
 
 #[derive(Default)]
 struct Amounts {
-    /// Bytes that the request holds now.
+    /// Bytes that the request currently holds.
     held: usize,
-    /// Bytes that were taken from the budget for it.
+    /// Bytes that are reserved for it in the budget.
     taken: usize,
 }
 
@@ -75,7 +76,7 @@ impl Budget {
         Self { limit, max_body, taken: Mutex::new(0), given_back: Notify::new(), workers }
     }
 
-    /// Bytes that are taken now.
+    /// Bytes that are currently reserved.
     pub fn taken(&self) -> usize {
         *lock(&self.taken)
     }
@@ -89,7 +90,8 @@ impl Budget {
         fits
     }
 
-    /// Takes as soon as there is room, whoever else waits: a large request does not hold up small ones.
+    /// Reserves bytes as soon as they are available, in any order of requests: a large request does not block small ones. Returns
+    /// `false` on timeout.
     async fn take_in_time(&self, n_bytes: usize) -> bool {
         let take = async {
             loop {
@@ -110,12 +112,12 @@ impl Budget {
 
     fn too_large(&self) -> ApiError {
         let limit = self.limit;
-        ApiError::new(ApiErrorKind::TooLarge, format!("this needs more than the {limit} bytes that all requests may hold"))
+        ApiError::new(ApiErrorKind::TooLarge, format!("this request needs more than the total limit of {limit} bytes"))
     }
 }
 
 fn overloaded() -> ApiError {
-    ApiError::new(ApiErrorKind::Overloaded, "other requests hold the memory that this one needs; try again later")
+    ApiError::new(ApiErrorKind::Overloaded, "not enough memory while other requests are in progress; try again later")
 }
 
 impl Drop for Share {
@@ -132,32 +134,33 @@ impl Held {
         Self(Some(Arc::new(Share { budget: budget.clone(), amounts: Mutex::default() })))
     }
 
-    /// What the request that this task answers holds; outside of a server, something without bounds.
+    /// Returns the share of the request that the current task handles; outside of a server, an unlimited one.
     pub fn current() -> Self {
         HELD.try_with(Clone::clone).unwrap_or_default()
     }
 
-    /// Runs what answers a request, and keeps its share until the answer is written.
+    /// Runs the handler of a request, and keeps the share until the response has been written.
     pub async fn during(self, answer: impl Future<Output = Response>) -> Response {
         let response = HELD.scope(self.clone(), answer).await;
         let is_free = self.0.as_ref().is_none_or(|share| lock(&share.amounts).taken == 0);
         if is_free { response } else { response.map(|body| Body::new(HeldBody { body, held: self })) }
     }
 
-    /// Bytes of a body, at most.
+    /// Maximum size of a body, in bytes.
     pub fn max_body(&self) -> usize {
         self.0.as_ref().map_or(usize::MAX, |share| share.budget.max_body)
     }
 
-    /// Bytes that a request may hold beside its body, at most.
+    /// Maximum number of bytes that a request may hold in addition to its body.
     pub fn max_unfolded(&self) -> usize {
         self.max_body().saturating_mul(MAX_BODIES)
     }
 
-    /// Makes sure that the request can hold so many bytes in all, and [`FREE`] beside them; waits briefly where others hold them.
+    /// Reserves memory so that the request can hold `n_bytes` in total, plus [`FREE`]. Waits briefly if other requests hold that
+    /// memory.
     ///
     /// # Errors
-    /// Others that do not give back in time, or more than there is.
+    /// Returns an error if other requests do not release the memory in time, or if it exceeds the whole budget.
     pub async fn reserve(&self, n_bytes: usize) -> Result<(), ApiError> {
         let Some(share) = &self.0 else { return Ok(()) };
         let missing = share.missing(if n_bytes > FREE { n_bytes } else { 0 })?;
@@ -171,7 +174,7 @@ impl Held {
     /// Counts bytes that the request holds from now on, without waiting.
     ///
     /// # Errors
-    /// Others that hold them, or more than there is.
+    /// Returns an error if other requests hold the memory, or if it exceeds the whole budget.
     pub fn take(&self, n_bytes: usize) -> Result<(), ApiError> {
         let Some(share) = &self.0 else { return Ok(()) };
         let held = lock(&share.amounts).held.saturating_add(n_bytes);
@@ -185,7 +188,7 @@ impl Held {
         Ok(())
     }
 
-    /// Counts bytes that the request holds no more; they stay reserved for what it may still need.
+    /// Counts bytes that the request no longer holds; they stay reserved for what it may still need.
     pub fn release(&self, n_bytes: usize) {
         if let Some(share) = &self.0 {
             let mut amounts = lock(&share.amounts);
@@ -193,21 +196,21 @@ impl Held {
         }
     }
 
-    /// Runs work that takes time with a number of bytes: at once where they are few, else on a thread where nobody waits for it. No more
-    /// of that goes on at a time than the machine has processors; the others wait without a thread.
+    /// Runs work whose duration grows with a number of bytes: inline if they are few, otherwise on a blocking thread. At most as
+    /// many of these threads run at the same time as there are CPU cores; further work waits without a thread.
     ///
     /// # Errors
-    /// Those of the work; work that panics.
+    /// Returns the error of `work`, or an error if it panics.
     pub async fn work<T: Send + 'static>(
         &self,
         n_bytes: usize,
         work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let Some(share) = self.0.as_ref().filter(|_| n_bytes > AT_ONCE) else { return work() };
+        let Some(share) = self.0.as_ref().filter(|_| n_bytes > MAX_INLINE) else { return work() };
         let failed = |error: &dyn std::fmt::Display| ApiError::new(ApiErrorKind::Failed, format!("{error}"));
         let place = share.budget.workers.clone().acquire_owned().await.map_err(|error| failed(&error))?;
         let held = self.clone();
-        // Work that was given up still holds its memory and its place.
+        // Work whose request was cancelled still holds its memory and its slot.
         let work = move || {
             let _until_done = (place, held);
             work()
@@ -217,7 +220,7 @@ impl Held {
 }
 
 impl Share {
-    /// What has to be taken from the budget until so many bytes of it are.
+    /// Returns how many bytes are missing until `needed` bytes are reserved.
     fn missing(&self, needed: usize) -> Result<usize, ApiError> {
         if needed > self.budget.limit {
             return Err(self.budget.too_large());
@@ -226,7 +229,7 @@ impl Share {
     }
 }
 
-/// The body of an answer; each part of it keeps the request's share until the connection has written it.
+/// Body of a response; each part of it keeps the request's share until the connection has written it.
 struct HeldBody {
     body: Body,
     held: Held,
@@ -273,13 +276,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_never_more_than_the_budget_and_comes_back() {
+    fn held_memory_stays_within_the_budget_and_is_released() {
         let budget = Arc::new(Budget::new(10 * MB, MB));
         let held: Vec<Held> = (0..20).map(|_| Held::of(&budget)).collect();
         let taken = held.iter().filter(|held| held.take(MB + FREE).is_ok()).count();
         assert_eq!((taken, budget.taken()), (10, 10 * MB));
         assert_eq!(held[19].take(MB).unwrap_err().kind, ApiErrorKind::Overloaded);
-        // A small one is let in all the same.
+        // Small requests are accepted all the same.
         assert!(Held::of(&budget).take(FREE).is_ok());
         drop(held);
         assert_eq!(budget.taken(), 0);
@@ -287,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_request_releases_it_may_hold_again_without_taking_more() {
+    fn released_bytes_can_be_held_again() {
         let budget = Arc::new(Budget::new(10 * MB, MB));
         let held = Held::of(&budget);
         runtime().block_on(held.reserve(4 * MB)).unwrap();
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_waits_for_its_share_and_is_refused_when_it_does_not_come() {
+    fn body_waits_for_memory_and_is_refused_after_a_timeout() {
         let budget = Arc::new(Budget::new(2 * MB, MB));
         let first = Held::of(&budget);
         first.take(2 * MB).unwrap();
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_holds_its_share_until_its_last_part_is_gone() {
+    fn response_holds_memory_until_its_last_part_is_dropped() {
         let budget = Arc::new(Budget::new(2 * MB, MB));
         let answer = async {
             Held::current().take(MB).unwrap();
@@ -335,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn work_on_many_bytes_keeps_its_share_though_nobody_waits_for_it() {
+    fn cancelled_work_keeps_its_memory_until_it_ends() {
         let budget = Arc::new(Budget::new(2 * MB, MB));
         let (go, may_go) = std::sync::mpsc::channel::<()>();
         let runtime = runtime();

@@ -1,4 +1,4 @@
-//! What a client gives for a row becomes cells. Files of the server and other hosts are only read where the settings allow it.
+//! Converts the values of a request's rows to cells. Server files and other hosts are read only if the settings allow it.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::api_error::{ApiError, ApiErrorKind, listed, shortened};
 use crate::budget::{Held, MAX_BODIES};
 use crate::loaded_model::{LoadedModel, Named};
 
-/// What a client gave for an input.
+/// A value that a client sent for an input.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Given {
-    /// A value; of images and sounds base64, a data URI, or a path or URL where those are allowed.
+    /// A JSON value; for images and audio clips, base64, a data URI, or (if allowed) a path or URL.
     Json(Value),
-    /// A file's bytes; rows may share them.
+    /// Content of a file; rows may share it.
     File(Bytes),
 }
 
-/// The cells of a row, one an input, and why some of them hold nothing that could be read.
+/// Cells of a row, one per input, and the faults of those that could not be read (index of the input, fault).
 #[derive(Debug, Default)]
 pub(crate) struct Cells {
     pub cells: Vec<Cell>,
@@ -38,32 +38,32 @@ impl From<Vec<Cell>> for Cells {
     }
 }
 
-/// Why there are no bytes.
+/// Why the bytes of a value could not be obtained.
 #[derive(Debug)]
 pub(crate) enum NoBytes {
-    /// The server does not do what the request asks for.
+    /// The server refuses the request, or failed on it.
     Refused(ApiError),
-    /// The cell cannot be read, as it may happen in any table.
+    /// The cell cannot be read, as can happen in any table.
     Unreadable(Fault),
 }
 
-/// A row as a client gave it: names and what is given for them.
+/// A row as a client sent it: names and values.
 pub(crate) type GivenRow = Vec<(Arc<str>, Given)>;
 
-/// Where the bytes of images and sounds may come from.
+/// Sources that images and audio clips may be loaded from.
 #[derive(Debug, Clone)]
 pub(crate) struct Media {
-    /// The folder that paths may lead into, without links.
+    /// Canonical path of the folder that paths may refer to.
     root: Option<PathBuf>,
     hosts: Vec<String>,
     max_bytes: usize,
     timeout: Duration,
-    /// For files and hosts that are read at a time.
+    /// Limits the number of files and URLs that are read at the same time.
     turns: Arc<Semaphore>,
 }
 
-/// Files and hosts that are read at a time, at most: a disk or a host that hangs must not take all threads that the runtime has for what
-/// blocks (512), since searches need some.
+/// Maximum number of files and URLs that are read at the same time: a hanging disk or host must not occupy all of the runtime's
+/// blocking threads (512), since searches need them, too.
 const MAX_READS: usize = 64;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -72,15 +72,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Media {
+    /// Creates a loader with the given restrictions.
+    ///
     /// # Errors
-    /// A root that is not there.
+    /// Returns an error if the root does not exist.
     pub fn new(root: Option<&Path>, hosts: &[String], max_bytes: usize, timeout: Duration) -> std::io::Result<Self> {
         let root = root.map(Path::canonicalize).transpose()?;
         Ok(Self { root, hosts: hosts.to_vec(), max_bytes, timeout, turns: Arc::new(Semaphore::new(MAX_READS)) })
     }
 
-    /// The bytes that a text stands for: `data:` and base64, `http:` or `https:` and a URL, `file:` and a path; without one of these the
-    /// path of a file that is there, else base64. Base64 has no colon, so what begins with one of these stands for one thing only.
+    /// Loads the bytes that a string refers to: a `data:` URI with base64, an `http:` or `https:` URL, or `file:` and a path.
+    /// Without such a prefix, it is the path of an existing file, otherwise base64. Base64 has no colon, so a prefix is never
+    /// ambiguous.
     pub async fn bytes(&self, text: String) -> Result<Vec<u8>, NoBytes> {
         let given = text.trim();
         if given.starts_with("data:") {
@@ -102,7 +105,7 @@ impl Media {
         }
     }
 
-    /// Whether a text is the path of a file that may be read.
+    /// Whether a string is the path of a file that may be read.
     async fn is_file(&self, path: &str) -> Result<bool, NoBytes> {
         let Some(root) = self.root.clone().filter(|_| path.len() <= MAX_PATH) else { return Ok(false) };
         let Some(path) = inside(&root, path) else { return Ok(false) };
@@ -111,22 +114,22 @@ impl Media {
 
     async fn read(&self, path: &str) -> Result<Vec<u8>, NoBytes> {
         let Some(root) = self.root.clone() else {
-            return Err(unreadable(Cause::Unreadable, "not base64, and this server reads no paths: send the file itself"));
+            return Err(unreadable(Cause::Unreadable, "not base64, and this server does not read paths; send the file itself"));
         };
         let path = inside(&root, path).ok_or_else(|| {
-            NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, "a path out of the folder that this server reads from"))
+            NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, "the path is outside the media root of this server"))
         })?;
         let max_bytes = self.max_bytes as u64;
         let read = move || {
-            // Where a link leads to, and whether a file is there, is nobody's business.
-            let missing = || unreadable(Cause::FileNotFound, "no such file in the folder that this server reads from");
+            // Do not reveal where a link points to, or whether a file exists outside the folder.
+            let missing = || unreadable(Cause::FileNotFound, "no such file in the media root of this server");
             let found = path.canonicalize().map_err(|_| missing())?;
             if !found.starts_with(&root) || !found.is_file() {
                 return Err(missing());
             }
             let size = found.metadata().map_err(|_| missing())?.len();
             if size > max_bytes {
-                return Err(unreadable(Cause::TooLarge, format!("{size} bytes, the limit is {max_bytes}")));
+                return Err(unreadable(Cause::TooLarge, format!("{size} bytes; the limit is {max_bytes}")));
             }
             std::fs::read(&found).map_err(|_| unreadable(Cause::Unreadable, "the file cannot be read"))
         };
@@ -136,20 +139,20 @@ impl Media {
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, NoBytes> {
         let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
         if !authority.is_some_and(|authority| self.hosts.iter().any(|host| authority.as_str().eq_ignore_ascii_case(host))) {
-            let message = "this server does not fetch from there: send the file itself";
+            let message = "this server does not fetch from this host; send the file itself";
             return Err(NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, message)));
         }
         let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
         let fetch = move || {
-            // A redirection would lead past the list of hosts.
+            // Redirects could bypass the list of allowed hosts.
             let config = ureq::Agent::config_builder().max_redirects(0).timeout_global(Some(timeout)).build();
             let failed = |error: ureq::Error| match error {
                 ureq::Error::BodyExceedsLimit(_) => unreadable(Cause::TooLarge, format!("the limit is {max_bytes} bytes")),
-                _ => unreadable(Cause::Unreadable, "cannot be fetched"),
+                _ => unreadable(Cause::Unreadable, "the URL cannot be fetched"),
             };
             let mut response = ureq::Agent::new_with_config(config).get(&url).call().map_err(failed)?;
             if response.status() != 200 {
-                return Err(unreadable(Cause::Unreadable, format!("its host answered {}", response.status().as_u16())));
+                return Err(unreadable(Cause::Unreadable, format!("the host responded with {}", response.status().as_u16())));
             }
             response.body_mut().with_config().limit(max_bytes).read_to_vec().map_err(failed)
         };
@@ -170,10 +173,10 @@ impl Media {
     }
 }
 
-/// The longest path that Linux takes; base64 of an image is longer, and the disk is not asked for it.
+/// Maximum length of a path on Linux. Longer strings, such as base64 of an image, are not looked up on disk.
 const MAX_PATH: usize = 4096;
 
-/// The bytes of base64, or of a data URI with it; none where it is neither.
+/// Decodes base64 or a data URI with base64; `None` if the string is neither.
 async fn decode(text: String) -> Result<Option<Vec<u8>>, NoBytes> {
     let n_bytes = text.len();
     let decode = move || {
@@ -191,7 +194,7 @@ fn unreadable(cause: Cause, detail: impl Into<String>) -> NoBytes {
     NoBytes::Unreadable(Fault::new(cause, detail))
 }
 
-/// The path in a folder, by its words alone, so that nothing outside is looked at.
+/// Resolves a path lexically within a folder, so that nothing outside is accessed; `None` if it leads out of the folder.
 fn inside(root: &Path, path: &str) -> Option<PathBuf> {
     let mut inside = PathBuf::new();
     for component in root.join(path).components() {
@@ -204,7 +207,7 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
     inside.starts_with(root).then_some(inside)
 }
 
-/// The cells of one request on their way: what they hold together is bounded, however often a form's file or a path is named.
+/// Reads the cells of one request. Their total size is bounded, even if rows refer to the same form file or path many times.
 pub(crate) struct CellReader<'a> {
     media: &'a Media,
     served: &'a LoadedModel,
@@ -217,10 +220,10 @@ impl<'a> CellReader<'a> {
         Self { media, served, held: Held::current(), n_bytes: 0 }
     }
 
-    /// A cell for each of the model's inputs. The columns of outputs may be there and are not read.
+    /// Converts a row to one cell per input of the model. Columns of outputs are allowed and ignored.
     pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, ApiError> {
         let predictor = &self.served.predictor;
-        // Others have a turn between rows.
+        // Let other tasks run between rows.
         tokio::task::yield_now().await;
         let mut unread = Vec::new();
         let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
@@ -241,7 +244,7 @@ impl<'a> CellReader<'a> {
         Ok(Cells { cells: cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect(), unread })
     }
 
-    /// A cell of one input, or why it cannot be read.
+    /// Converts a value to a cell of one input, or returns why it cannot be read.
     pub async fn cell(&mut self, input: usize, given: Given) -> Result<Result<Cell, Fault>, ApiError> {
         let name = &self.served.predictor.inputs[input].name;
         let cell = match (given, self.served.is_media(input)) {
@@ -262,7 +265,7 @@ impl<'a> CellReader<'a> {
                 self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
             }
             (Given::Json(other), true) => {
-                return Ok(Err(Fault::new(Cause::Malformed, format!("{} is not a text; send the file as base64", kind(&other)))));
+                return Ok(Err(Fault::new(Cause::Malformed, format!("{} is not a string; send files as base64", kind(&other)))));
             }
         };
         cell.map(Ok)
@@ -271,7 +274,7 @@ impl<'a> CellReader<'a> {
     fn counted(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let limit = MAX_BODIES * self.media.max_bytes;
         if self.n_bytes + n_bytes > limit {
-            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("the files of this request hold more than {limit} bytes")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("the files of this request exceed {limit} bytes in total")));
         }
         self.held.take(n_bytes)?;
         self.n_bytes += n_bytes;
@@ -280,18 +283,18 @@ impl<'a> CellReader<'a> {
 
     fn unknown(&self, name: &str) -> ApiError {
         let names: Vec<&str> = self.served.predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-        ApiError::validation(format!("'{}' is no input of the model; there are: {}", shortened(name), listed(&names)))
+        ApiError::validation(format!("'{}' is not an input of the model; the inputs are: {}", shortened(name), listed(&names)))
     }
 }
 
-/// What a value is.
+/// Returns the type of a JSON value with an article, for messages.
 pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
 }

@@ -1,7 +1,7 @@
-//! A connection that does not wait for ever for a client that does not read.
+//! A connection with a write timeout, for clients that do not read.
 //!
-//! hyper bounds how long a head may take to arrive, and the clock in front of the handlers how long a body may; nothing there bounds how
-//! long an answer may take to be read. This stands between hyper and the socket.
+//! hyper limits how long the head of a request may take to arrive, and the timeout middleware how long the body may; neither
+//! limits how long a client may take to read the response. This wrapper sits between hyper and the socket.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +11,15 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
-/// Bytes a second that a client reads at least, once it lets the server wait: Kestrel's `MinResponseDataRate`.
-const MIN_BYTES_A_SECOND: u64 = 240;
+/// Minimum rate, in bytes per second, at which a client must read once the server has to wait for it; the value is that of
+/// Kestrel's `MinResponseDataRate`.
+const MIN_BYTES_PER_SECOND: u64 = 240;
 
-/// How long what a client still sends is thrown away after the last answer, so that it can read why its body was refused before the
-/// system resets the connection. A client that has understood ends earlier; two seconds are many round trips.
+/// How long data that a client still sends is discarded after the last response, so that the client can read why its body was
+/// refused before the system resets the connection. Most clients close the connection earlier; two seconds are many round trips.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A stream whose writes end with an error when the other side stops reading.
+/// A stream whose writes fail when the peer stops reading.
 pub(crate) struct Connection<S> {
     stream: S,
     patience: Duration,
@@ -26,7 +27,7 @@ pub(crate) struct Connection<S> {
     closing: Option<Pin<Box<Sleep>>>,
 }
 
-/// Since the system first took no more bytes, until everything has been written.
+/// State from the first write that had to wait until everything has been written.
 struct Stalled {
     since: Instant,
     n_written: u64,
@@ -34,12 +35,12 @@ struct Stalled {
 }
 
 impl<S> Connection<S> {
-    /// A stream that may stand still for so long.
+    /// Wraps a stream whose writes may stall for at most `patience`.
     pub fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, stalled: None, closing: None }
     }
 
-    /// What a write gave, or that it has waited too long.
+    /// Passes on the result of a write, or an error if it has waited too long.
     fn in_time(&mut self, context: &mut Context, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let (Poll::Ready(Ok(n_bytes)), Some(stalled)) = (&written, &mut self.stalled) {
             stalled.n_written += *n_bytes as u64;
@@ -52,10 +53,10 @@ impl<S> Connection<S> {
             Stalled { since, n_written: 0, alarm: Box::pin(sleep_until(since)) }
         };
         let stalled = self.stalled.get_or_insert_with(begin);
-        let earned = Duration::from_secs(stalled.n_written / MIN_BYTES_A_SECOND);
-        stalled.alarm.as_mut().reset(stalled.since + self.patience + earned);
+        let allowance = Duration::from_secs(stalled.n_written / MIN_BYTES_PER_SECOND);
+        stalled.alarm.as_mut().reset(stalled.since + self.patience + allowance);
         ready!(stalled.alarm.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client stopped reading")))
     }
 }
 
@@ -80,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when all that it has is written, so the client has caught up.
+    /// hyper flushes once its buffer is written, so the client has caught up.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<io::Result<()>> {
         self.stalled = None;
         Pin::new(&mut self.stream).poll_flush(context)
@@ -90,9 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
         }
-        let mut thrown_away = [0; 16 << 10];
+        let mut discarded = [0; 16 << 10];
         loop {
-            let mut buffer = ReadBuf::new(&mut thrown_away);
+            let mut buffer = ReadBuf::new(&mut discarded);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     let end = self.closing.get_or_insert_with(|| Box::pin(sleep(LINGER)));
@@ -100,9 +101,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                // The client is done, too, or has gone.
+                // The client has closed its side or disconnected.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                // Only who is still sending is listened to.
+                // Keep reading only from a client that is still sending.
                 Poll::Pending => match &mut self.closing {
                     Some(end) => return end.as_mut().poll(context).map(Ok),
                     None => return Poll::Ready(Ok(())),
@@ -125,7 +126,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(50);
 
     #[test]
-    fn a_client_that_does_not_read_is_given_up() {
+    fn write_times_out_if_client_does_not_read() {
         let (ours, _theirs) = duplex(64);
         let mut connection = Connection::new(ours, PATIENCE);
         let error = block_on(connection.write_all(&[0; 1000])).unwrap_err();
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_reads_a_byte_at_a_time_does_not_earn_more_than_its_bytes() {
+    fn write_times_out_if_client_reads_too_slowly() {
         let (ours, mut theirs) = duplex(64);
         let mut connection = Connection::new(ours, PATIENCE);
         let trickle = async {
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_client_that_reads_on_gets_everything() {
+    fn slow_but_steady_client_gets_everything() {
         let (ours, mut theirs) = duplex(64);
         let mut connection = Connection::new(ours, Duration::from_secs(10));
         let read = async {
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_still_sends_is_thrown_away_until_it_has_read_the_answer() {
+    fn shutdown_discards_input_until_response_is_read() {
         let (ours, mut theirs) = duplex(64);
         let mut connection = Connection::new(ours, PATIENCE);
         let client = async {

@@ -1,4 +1,4 @@
-//! Vectors, in the shapes that clients of text-embeddings-inference and of OpenAI send and read.
+//! Embeddings, compatible with the APIs of text-embeddings-inference and OpenAI.
 
 use std::sync::Arc;
 
@@ -20,20 +20,20 @@ use crate::loaded_model::LoadedModel;
 use crate::openapi::{self, OpenAiRefused, Refused};
 use crate::reply::{self, NUMBER};
 
-/// What is to become vectors.
+/// Items to embed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EmbedBody {
-    /// A text, or a list of texts; of an input of images or sounds base64; or rows such as `{"image": "<base64>"}`.
+    /// A string or a list of strings (for image and audio inputs, base64), or rows such as `{"image": "<base64>"}`.
     #[schema(schema_with = openapi::items)]
     inputs: Value,
-    /// The input that texts are for; the one of type text where none is named.
+    /// The input that strings are for; by default, the one of type text.
     #[serde(default)]
     input: Option<String>,
-    /// Whether vectors have unit length; those of aligned inputs always have.
+    /// Whether to scale vectors to unit length; those of aligned inputs always have unit length.
     #[serde(default = "yes")]
     normalize: bool,
-    /// Texts are always cut at the model's longest sequence.
+    /// Accepted for compatibility; texts are always truncated to the model's maximum sequence length.
     #[serde(default)]
     #[expect(dead_code, reason = "clients of text-embeddings-inference send it")]
     truncate: bool,
@@ -43,40 +43,40 @@ fn yes() -> bool {
     true
 }
 
-/// What OpenAI's clients send.
+/// Embedding request in OpenAI's format.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenAiBody {
-    /// A text or a list of texts.
+    /// A string or a list of strings.
     #[schema(schema_with = openapi::items)]
     input: Value,
-    /// The model's name; there is one.
+    /// The model's name, which is only repeated in the response: the server has a single model.
     #[serde(default)]
     model: Option<String>,
-    /// How vectors are written.
+    /// Encoding of the vectors.
     #[serde(default)]
     encoding_format: EncodingFormat,
-    /// The width, which is the model's.
+    /// Number of dimensions; if given, it must be the model's.
     #[serde(default)]
     dimensions: Option<usize>,
-    /// Whoever asks.
+    /// The end user; accepted for compatibility.
     #[serde(default)]
     #[expect(dead_code, reason = "clients of OpenAI send it")]
     user: Option<String>,
 }
 
-/// How vectors are written.
+/// Encoding of vectors.
 #[derive(Deserialize, ToSchema, Default, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EncodingFormat {
-    /// As lists of numbers.
+    /// Lists of numbers.
     #[default]
     Float,
-    /// As little-endian 32-bit floats in base64.
+    /// Little-endian 32-bit floats in base64.
     Base64,
 }
 
-/// What OpenAI's clients read.
+/// Embedding response in OpenAI's format.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OpenAiEmbeddings {
     object: &'static str,
@@ -89,22 +89,22 @@ pub(crate) struct OpenAiEmbeddings {
 pub(crate) struct OpenAiEmbedding {
     object: &'static str,
     index: usize,
-    /// Numbers, or base64.
+    /// A list of numbers, or base64.
     #[schema(schema_with = openapi::vector)]
     embedding: Value,
 }
 
-/// Tokens that were read.
+/// Number of tokens that were read.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
     prompt_tokens: usize,
     total_tokens: usize,
 }
 
-/// A problem in OpenAI's form.
+/// An error that is sent in OpenAI's format.
 pub(crate) struct OpenAiProblem(ApiError);
 
-/// A problem as OpenAI's clients read it.
+/// Error response in OpenAI's format.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OpenAiProblemBody {
     error: OpenAiError,
@@ -112,9 +112,9 @@ pub(crate) struct OpenAiProblemBody {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OpenAiError {
-    /// What is wrong, for people.
+    /// Human-readable message.
     message: String,
-    /// What is wrong, for programs.
+    /// Machine-readable kind of error.
     r#type: ApiErrorKind,
     code: Option<String>,
     param: Option<String>,
@@ -134,12 +134,12 @@ impl IntoResponse for OpenAiProblem {
     }
 }
 
-/// Turn texts, images or sounds into vectors.
+/// Embed texts, images or audio clips.
 ///
-/// The shape of text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` gives a vector each. There is no vector of what cannot be read: that
-/// is an error, since the answer has no place to say it.
+/// Compatible with text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` returns one vector per item. An item that cannot
+/// be read is an error of the whole request, since the response format has no place for errors of single items.
 #[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
-    responses((status = 200, description = "A vector each", body = Vec<Vec<f32>>), Refused))]
+    responses((status = 200, description = "One vector per item", body = Vec<Vec<f32>>), Refused))]
 pub(crate) async fn embed(State(app): State<Arc<App>>, body::Json(body): body::Json<EmbedBody>) -> Result<Response, ApiError> {
     let vectors = vectors(&app, body.inputs, body.input.as_deref(), body.normalize).await?;
     let n_bytes = n_numbers(&vectors) * NUMBER;
@@ -150,9 +150,9 @@ fn n_numbers(vectors: &[(Vec<f32>, usize)]) -> usize {
     vectors.iter().map(|(vector, _)| vector.len()).sum()
 }
 
-/// Turn texts into vectors, in OpenAI's shape.
+/// Embed texts, in OpenAI's format.
 #[utoipa::path(post, path = "/v1/embeddings", tag = "Vectors", request_body = OpenAiBody,
-    responses((status = 200, description = "A vector each", body = OpenAiEmbeddings), OpenAiRefused))]
+    responses((status = 200, description = "One vector per item", body = OpenAiEmbeddings), OpenAiRefused))]
 pub(crate) async fn v1_embeddings(
     State(app): State<Arc<App>>,
     body: Result<body::Json<OpenAiBody>, ApiError>,
@@ -184,10 +184,10 @@ pub(crate) async fn v1_embeddings(
     Ok(reply::json(n_bytes, make).await?)
 }
 
-/// A number in OpenAI's form is a value of JSON before it is written.
+/// Estimated bytes of a number in OpenAI's format, which is a JSON value before it is serialized.
 const OPENAI_NUMBER: usize = NUMBER + size_of::<Value>();
 
-/// The vectors of items, each with the tokens that were read for it.
+/// Computes the vectors of items, each with the number of tokens that were read for it.
 async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool) -> Result<Vec<(Vec<f32>, usize)>, ApiError> {
     let served = app.served();
     let items = match inputs {
@@ -202,22 +202,22 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
     let towers = served.predictor.towers();
     let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {
-        let asked = asked(&mut reading, &served, item, input).await?;
-        let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == asked[0].input));
-        if place.is_none() || (asked.len() > 1 && towers[0].input.is_some()) {
+        let parts = asked(&mut reading, &served, item, input).await?;
+        let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == parts[0].input));
+        if place.is_none() || (parts.len() > 1 && towers[0].input.is_some()) {
             let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
-            return Err(ApiError::validation(format!("a vector is made from one of: {}", listed(&names))));
+            return Err(ApiError::validation(format!("an embedding takes exactly one of: {}", listed(&names))));
         }
         places.extend(place);
-        rows.push(served.predictor.asked_cells(&asked)?);
+        rows.push(served.predictor.asked_cells(&parts)?);
     }
     let answers = app.engine.run(&served, Task::Embed, rows).await?;
     let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
         Done::Embedded { mut vectors, n_tokens } => {
-            let vector = vectors.swap_remove(place).ok_or_else(|| ApiError::validation("empty, so there is no vector"))?;
+            let vector = vectors.swap_remove(place).ok_or_else(|| ApiError::validation("the item is empty and has no vector"))?;
             Ok((if normalize { unit(vector) } else { vector }, n_tokens))
         }
-        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for")),
+        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
     };
     answers.into_iter().zip(places).map(vector).collect()
 }
@@ -227,7 +227,7 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
     vector.into_iter().map(|x| x / length).collect()
 }
 
-/// What one item asks with: a text for an input, or a row's inputs.
+/// Converts an item to the parts of a query: a string for one input, or the inputs of a row.
 pub(crate) async fn asked(
     reading: &mut CellReader<'_>,
     served: &LoadedModel,
@@ -240,20 +240,20 @@ pub(crate) async fn asked(
             let name = input.map_or_else(|| served.predictor.input_of("text"), |input| Ok(input.to_owned()))?;
             vec![(name, text)]
         }
-        other => return Err(ApiError::validation(format!("{} is neither a text nor a row", kind(&other)))),
+        other => return Err(ApiError::validation(format!("{} is neither a string nor a row", kind(&other)))),
     };
-    // Others have a turn between rows.
+    // Let other tasks run between rows.
     tokio::task::yield_now().await;
-    let mut asked = Vec::with_capacity(pairs.len());
+    let mut parts = Vec::with_capacity(pairs.len());
     for (input, value) in pairs {
-        let no_input = || ApiError::validation(format!("'{}' is no input of the model", shortened(&input)));
+        let no_input = || ApiError::validation(format!("'{}' is not an input of the model", shortened(&input)));
         let at = served.input(&input).ok_or_else(no_input)?;
         let cell = reading.cell(at, Given::Json(value)).await?;
         let cell = cell.map_err(|fault| ApiError::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {
             return Err(ApiError::validation(format!("{input}: empty")));
         }
-        asked.push(QueryPart { input, cell, weight: 1.0 });
+        parts.push(QueryPart { input, cell, weight: 1.0 });
     }
-    if asked.is_empty() { Err(ApiError::validation("a row without inputs")) } else { Ok(asked) }
+    if parts.is_empty() { Err(ApiError::validation("the row has no inputs")) } else { Ok(parts) }
 }

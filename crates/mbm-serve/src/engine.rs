@@ -1,14 +1,15 @@
-//! The queue in front of the model: rows of many requests go through it side by side, and each gets an answer of its own.
+//! The engine: reads rows, queues them, and runs the model on batches of rows from many requests.
 //!
 //! ```text
 //! cells --readers--> rows --queue--> batch --model--> each row's answer
-//!                    row whose text is heard of as it grows --writers--> its answer
+//!                    row with streamed texts --writers--> its answer
 //! ```
 //!
-//! A row holds a place from the moment it is accepted to the moment it is answered; when no place is left, a request is refused at once
-//! instead of waiting. Readers turn cells into what the model reads, one thread takes the rows that are there up to a batch and runs the
-//! model on them, and writers each write one text, so that no batch waits for a text that somebody listens to. What panics costs its rows an
-//! error, not the server its life; what does not come back is given up, answered for, and replaced (see [`crate::workers`]).
+//! A row occupies a slot in the queue from the moment it is accepted until it is answered. If there are not enough free slots, a
+//! request is refused immediately instead of waiting. Reader threads turn cells into model inputs, one thread gathers the rows
+//! that wait, up to a batch, and runs the model on them, and writer threads generate one streamed text each, so that no batch
+//! waits for a text that is being streamed. If work panics, its rows get an error and the server keeps running. If it hangs, its
+//! rows are answered with an error and the thread is replaced (see [`crate::workers`]).
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,22 +33,22 @@ pub(crate) use crate::stages::{Answer, Done, Task};
 use crate::stages::{FAILED, Job, Stages};
 use crate::workers::{self, Crew, Spec, Worker, lock, watch};
 
-/// How rows become batches, and how long what is done with them may take.
+/// Batching, queue and time limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Batching {
     pub max_size: usize,
     pub max_delay: Duration,
     pub queue_size: usize,
-    /// Texts that are heard of as they grow, at a time.
+    /// Maximum number of texts that are streamed at the same time.
     pub max_streams: usize,
-    /// For a row's cells.
+    /// Time limit for reading the cells of a row.
     pub read_limit: Duration,
-    /// For a batch; of texts for each step.
+    /// Time limit for a batch; for generated texts, for each step.
     pub model_limit: Duration,
 }
 
 impl Batching {
-    /// What a server is told.
+    /// Takes the limits from the server's settings.
     pub fn of(settings: &Settings) -> Self {
         Self {
             max_size: settings.max_batch_size,
@@ -60,17 +61,18 @@ impl Batching {
     }
 }
 
-/// Threads of the model that may hang at a time. Each keeps its cores busy or its memory; if three batches in a row do not come back, the
-/// fourth will not either.
+/// Maximum number of model threads that hang at the same time. Each keeps its cores busy or its memory occupied; if three batches
+/// in a row hang, the fourth will, too.
 const MAX_HUNG_MODELS: usize = 3;
 
-/// Readers that may hang at a time, as a multiple of those at work: a few damaged files must not stop the reading of all others.
+/// Maximum number of readers that hang at the same time, as a multiple of those at work: a few corrupt files must not prevent all
+/// others from being read.
 const MAX_HUNG_READERS: usize = 4;
 
-/// Bytes of a cell that is read at once instead of by a reader: a number, a class or a date is shorter.
+/// Maximum size, in bytes, of a cell that is read inline instead of by a reader thread: a number, a class or a date is shorter.
 const LIGHT: usize = 256;
 
-const HANGING_WRITERS: &str = "the texts that are being written hang; restart the server";
+const HANGING_WRITERS: &str = "text generation hangs; restart the server";
 
 /// The queue and the threads behind it.
 pub(crate) struct Engine {
@@ -91,7 +93,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Starts the threads; the one that is returned ends when the engine is gone and every row is answered.
+    /// Starts the threads. The returned one exits when the engine has been dropped and every row is answered.
     pub fn start(limits: Batching, metrics: Arc<Metrics>, stages: Stages) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let (reads, to_read) = channel();
@@ -120,10 +122,10 @@ impl Engine {
         Ok((engine, thread))
     }
 
-    /// Puts the rows of a request into the queue, all or none, and waits for their answers, in their order.
+    /// Queues the rows of a request, all or none, and waits for their answers, which are returned in order.
     ///
     /// # Errors
-    /// A queue without room for them; a model that hangs.
+    /// Returns an error if the queue has not enough capacity or the model hangs.
     pub async fn run<R: Into<Cells>>(
         &self,
         served: &Arc<LoadedModel>,
@@ -137,11 +139,11 @@ impl Engine {
         let rows = rows.into_iter().map(Into::into).collect();
         let mut waiting = Vec::new();
         for row in self.read(served, rows).await {
-            let place = places.split(1).expect("a place for each row was acquired");
+            let place = places.split(1).expect("a slot for each row was acquired");
             let job = row.and_then(|row| Job::new(served, task, row));
             waiting.push(job.map(|job| {
                 let (answer, answered) = oneshot::channel();
-                // Without a thread that receives them the answers are gone, and that is told below.
+                // If no thread receives the job, `answer` is dropped; that is reported below.
                 let _ = self.jobs.send(Queued { job, reply: Reply { answer, place } });
                 answered
             }));
@@ -156,10 +158,11 @@ impl Engine {
         Ok(answers)
     }
 
-    /// Reads a row and waits for its turn to be written about, its texts heard of as they grow; what the answer will come through.
+    /// Reads a row, waits for a free writer, and starts a prediction whose generated texts are passed to `hear` as they grow.
+    /// Returns the channel of the answer.
     ///
     /// # Errors
-    /// A queue without room; a row that cannot be used; writers that hang.
+    /// Returns an error if the queue is full, the row is invalid, or the writers hang.
     pub async fn stream(
         &self,
         served: &Arc<LoadedModel>,
@@ -168,7 +171,7 @@ impl Engine {
         hear: Box<Hear<'static>>,
     ) -> Result<oneshot::Receiver<Answer>, ApiError> {
         let place = self.places(1)?;
-        let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("not read")))?;
+        let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("the row was not read")))?;
         let job = Job::new(served, task, row)?;
         let turn = self.streams.clone().acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
         if self.writers.is_exhausted() {
@@ -202,7 +205,7 @@ impl Engine {
         workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
 
-    /// Reads rows, those that may take long on threads of their own.
+    /// Reads rows, on reader threads where that may take long.
     async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<Row, ApiError>> {
         let reading: Vec<_> =
             rows.into_iter().map(|Cells { cells, unread }| (self.begin_reading(served, cells), unread)).collect();
@@ -210,7 +213,7 @@ impl Engine {
         for (row, unread) in reading {
             let row = row.await.unwrap_or_else(|_| {
                 self.metrics.panics.inc();
-                Err(ApiError::new(ApiErrorKind::Failed, "reading a cell failed; the server's log says more"))
+                Err(ApiError::new(ApiErrorKind::Failed, "reading a cell failed; see the server's log"))
             });
             read.push(row.map(|mut row| {
                 unread.into_iter().for_each(|(at, fault)| row.faults[at] = Some(fault));
@@ -244,14 +247,14 @@ impl Engine {
         let (read, metrics, of) = (self.stages.read.clone(), self.metrics.clone(), served.clone());
         let held = Held::current();
         let run = move |_: &Worker| {
-            // As long as there are cells, their memory is taken.
+            // Keep the memory reserved as long as the cells exist.
             let _held = held;
             let started = Instant::now();
             let mut begin = |input: usize| {
                 at.store(input, Ordering::Relaxed);
                 replies.is_wanted(|reply| !reply.is_closed())
             };
-            // Nobody waits for a request that was given up.
+            // Skip the row if its request was cancelled.
             if begin(0) {
                 let row = read(&served.predictor, &cells, &mut begin);
                 let _ = replies.take().map(|reply| reply.send(Ok(row)));
@@ -260,20 +263,20 @@ impl Engine {
         };
         let give_up = move || {
             let name = &of.predictor.inputs[place.load(Ordering::Relaxed)].name;
-            let api_error = unavailable(format!("{name}: not read in {} s", limit.as_secs_f64()));
+            let api_error = unavailable(format!("{name}: reading took longer than {} s", limit.as_secs_f64()));
             let _ = left.take().map(|reply| reply.send(Err(api_error)));
         };
         workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
 
-    /// Looks whether so many rows can ever be in the queue together, before any of them is read.
+    /// Checks whether the queue can ever hold this many rows, before any of them is read.
     ///
     /// # Errors
-    /// More rows than the queue has places.
+    /// Returns an error if the request has more rows than the queue has slots.
     pub fn check(&self, n_rows: usize) -> Result<(), ApiError> {
         let size = self.limits.queue_size;
         if n_rows > size {
-            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("{n_rows} rows at once; the queue has room for {size}")));
+            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("{n_rows} rows at once, but the queue size is {size}")));
         }
         Ok(())
     }
@@ -281,29 +284,29 @@ impl Engine {
     fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         self.check(n_rows)?;
         self.places.clone().try_acquire_many_owned(n_rows as u32).map_err(|_| {
-            ApiError::new(ApiErrorKind::Overloaded, format!("the queue has no room for {n_rows} rows now; try again later"))
+            ApiError::new(ApiErrorKind::Overloaded, format!("the queue has no capacity for {n_rows} more rows; try again later"))
         })
     }
 
-    /// Rows that are accepted and not yet answered.
+    /// Number of rows that are accepted but not yet answered.
     pub fn n_waiting(&self) -> usize {
         self.limits.queue_size - self.places.available_permits()
     }
 
-    /// Threads that were given up and have not come back, by what they do.
+    /// Number of abandoned threads that have not returned, by kind of work.
     pub fn n_hung(&self) -> [(&'static str, usize); 3] {
         [("reader", self.readers.n_hung()), ("model", self.models.n_hung()), ("writer", self.writers.n_hung())]
     }
 
-    /// Whether rows can be read and answered.
+    /// Checks whether rows can be read and answered.
     ///
     /// # Errors
-    /// What hangs.
+    /// Returns an error that names what hangs.
     pub fn check_works(&self) -> Result<(), ApiError> {
         match () {
             () if self.models.is_exhausted() => Err(unavailable(self.hanging_model())),
             () if lock(&self.line.unproven).is_some() => {
-                Err(unavailable("the model hung over a batch and is being started again"))
+                Err(unavailable("the model hung on a batch and is being restarted"))
             }
             () if self.readers.is_exhausted() => Err(unavailable(self.hanging_readers())),
             () if self.writers.is_exhausted() => Err(unavailable(HANGING_WRITERS)),
@@ -312,15 +315,15 @@ impl Engine {
     }
 
     fn hanging_model(&self) -> String {
-        format!("the model hangs over {} batches and is not started again; restart the server", self.models.n_hung())
+        format!("the model hangs on {} batches and is not restarted any more; restart the server", self.models.n_hung())
     }
 
     fn hanging_readers(&self) -> String {
-        format!("{} rows hang while they are read, and no more are taken until one of them is done", self.readers.n_hung())
+        format!("{} rows hang while being read; no more rows are read until one of them completes", self.readers.n_hung())
     }
 }
 
-/// The answer to a row whose texts were heard of; another may have its turn.
+/// Sends the answer to a streamed row, and lets the next one have its turn.
 fn answer_text(reply: Option<(Reply, OwnedSemaphorePermit)>, answer: Answer) {
     if let Some((reply, turn)) = reply {
         drop(turn);
@@ -328,13 +331,13 @@ fn answer_text(reply: Option<(Reply, OwnedSemaphorePermit)>, answer: Answer) {
     }
 }
 
-/// Work from a queue.
+/// Returns a source that takes work from a channel.
 fn source(queue: Receiver<workers::Task>) -> workers::Source {
     let queue = Mutex::new(queue);
     Arc::new(move || lock(&queue).recv().ok())
 }
 
-/// Whether reading a row takes no longer than giving it to a reader would: nothing to decode, no text to split into tokens.
+/// Whether reading a row is cheaper than handing it to a reader thread: nothing to decode, and no text to tokenize.
 fn is_light(served: &LoadedModel, cells: &[Cell]) -> bool {
     let is_light = |(field, cell): (&mbm::Field, &Cell)| match cell {
         Cell::Empty => true,

@@ -1,4 +1,4 @@
-//! What is served, and whether it is well.
+//! Server information, health checks and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,20 +17,20 @@ use crate::openapi::Refused;
 use crate::reply::SerializedJson;
 use crate::settings::Settings;
 
-/// What is served.
+/// Information on the served model, the index and the limits.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Info {
-    /// The server's version.
+    /// Version of the server.
     version: &'static str,
-    /// The model's folder.
+    /// Name of the model's folder.
     model: String,
     /// SHA-256 of the model's files.
     model_hash: String,
     inputs: Vec<Input>,
     outputs: Vec<Output>,
-    /// Vectors that the model makes.
+    /// Vectors that the model computes.
     vectors: Vec<Vectors>,
-    /// The index, where there is one.
+    /// The index, if one is served.
     index: Option<IndexInfo>,
     limits: Limits,
 }
@@ -38,9 +38,9 @@ pub(crate) struct Info {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Input {
     name: String,
-    /// Such as `image`, `text`, `number`.
+    /// Feature type, such as `image`, `text` or `number`.
     r#type: &'static str,
-    /// What a category may be.
+    /// Classes of a category.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Input {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Output {
     name: String,
-    /// Such as `category`, `number`, `embedding`.
+    /// Feature type, such as `category`, `number` or `embedding`.
     r#type: &'static str,
     /// Classes or labels, in the order of their probabilities.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -57,7 +57,7 @@ pub(crate) struct Output {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Vectors {
-    /// The input that they are made from; all together where none is named.
+    /// The input that they are computed from; null if from all inputs together.
     input: Option<String>,
     width: usize,
 }
@@ -67,7 +67,7 @@ pub(crate) struct IndexInfo {
     n_rows: usize,
     width: usize,
     columns: Vec<String>,
-    /// The inputs that it can be asked with.
+    /// The inputs that queries may contain.
     inputs: Vec<String>,
 }
 
@@ -80,14 +80,15 @@ pub(crate) struct Limits {
     timeout_seconds: f64,
 }
 
-/// That the server is well.
+/// State of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
     status: &'static str,
 }
 
-/// Say what is served.
-#[utoipa::path(get, path = "/info", tag = "Server", responses((status = 200, description = "What is served", body = Info), Refused))]
+/// Get information on the served model.
+#[utoipa::path(get, path = "/info", tag = "Server",
+    responses((status = 200, description = "Model, index and limits", body = Info), Refused))]
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<SerializedJson, ApiError> {
     let settings = app.settings.clone();
     app.served().kept(|served| &served.info, move |served| described(served, &settings)).await
@@ -134,24 +135,27 @@ fn index(served: &LoadedModel) -> Option<IndexInfo> {
     })
 }
 
-/// Whether the server lives.
-#[utoipa::path(get, path = "/health", tag = "Server", responses((status = 200, description = "It lives", body = Health)))]
+/// Liveness check.
+#[utoipa::path(get, path = "/health", tag = "Server",
+    responses((status = 200, description = "The server is running", body = Health)))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether the server takes requests: not once it is about to stop, nor while the model or the readers of cells hang.
+/// Readiness check.
+///
+/// Fails while the server is shutting down, or while the model or the readers of cells hang.
 #[utoipa::path(get, path = "/ready", tag = "Server",
-    responses((status = 200, description = "It does", body = Health),
-        (status = 503, description = "It is about to stop, or what hangs", body = crate::api_error::ProblemBody)))]
+    responses((status = 200, description = "The server accepts requests", body = Health),
+        (status = 503, description = "The server is shutting down, or what hangs", body = crate::api_error::ProblemBody)))]
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, ApiError> {
     match app.is_stopping.load(Ordering::Relaxed) {
-        true => Err(ApiError::new(ApiErrorKind::Unavailable, "the server is about to stop")),
+        true => Err(ApiError::new(ApiErrorKind::Unavailable, "the server is shutting down")),
         false => app.engine.check_works().map(|()| Json(Health { status: "ready" })),
     }
 }
 
-/// What the server has counted, in Prometheus' form.
+/// Metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "Server",
     responses((status = 200, description = "Counters and histograms", body = String, content_type = "text/plain"), Refused))]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {

@@ -1,12 +1,13 @@
-//! A model behind HTTP: predictions, embeddings and search, batched, and a page to try them.
+//! HTTP server for a trained model: batched prediction, embeddings and search, plus a web page to try them.
 //!
 //! ```text
-//! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> each request's own answer
-//!            `----------------- Held: its share of the memory for requests -----------------------------------'
+//! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> one response per request
+//!            `----------------- Held: the request's share of the memory budget ------------------------------'
 //! ```
 //!
-//! Handlers turn what clients send into cells, a few threads read them, and one takes the rows of many requests off a bounded queue and runs
-//! the model on them side by side. Threads that do not come back are given up and replaced. Only this crate knows HTTP.
+//! Handlers turn request bodies into cells, a few reader threads preprocess them, and one thread takes the rows of many requests
+//! off a bounded queue and runs the model on them as one batch. Threads that hang are abandoned and replaced. This is the only
+//! crate that knows about HTTP.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mbm_serve::Error> {

@@ -1,4 +1,5 @@
-//! Rows in line for the model: those that wait become a batch, and every row of a batch gets its answer, whatever the model does.
+//! The queue of rows for the model: gathers waiting rows into batches, and makes sure that every row is answered, even if the
+//! model panics or hangs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -14,10 +15,10 @@ use crate::metrics::Metrics;
 use crate::stages::{Answer, FAILED, Job, Run};
 use crate::workers::{Task, Worker, lock};
 
-/// Rows in line for the model.
+/// The queue of rows for the model, and what is needed to run them.
 pub(crate) struct Line {
     pub queue: Mutex<Queue>,
-    /// What a batch was served by that did not come back, until a new thread has shown that it works.
+    /// The model of a batch that hung, until a replacement thread has shown that the model works.
     pub unproven: Mutex<Option<Arc<LoadedModel>>>,
     pub limits: Batching,
     pub metrics: Arc<Metrics>,
@@ -30,7 +31,7 @@ pub(crate) struct Queue {
 }
 
 impl Line {
-    /// The next work of the model's thread; a new thread in place of one that hung shows first that it works.
+    /// Returns the next work for the model thread. After a hang, the replacement thread first probes the model.
     pub fn next(self: &Arc<Self>) -> Option<Task> {
         if let Some(served) = lock(&self.unproven).clone() {
             return Some(self.probe(served));
@@ -42,7 +43,7 @@ impl Line {
                 None => queue.jobs.recv().ok()?,
             };
             let mut batch = queue.gather(first, self.limits);
-            // Nobody waits for a request that was given up.
+            // Skip rows whose request was cancelled.
             batch.retain(|queued| !queued.reply.answer.is_closed());
             if !batch.is_empty() {
                 return Some(self.batch(batch));
@@ -54,7 +55,7 @@ impl Line {
         let line = self.clone();
         let run = move |worker: &Worker| {
             let job = [Job::empty(&served)];
-            // A model that panics comes back, too.
+            // A model that panics does not hang, so the probe succeeds.
             let _ = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (line.run)(&job, &|| true))));
             *lock(&line.unproven) = None;
         };
@@ -74,7 +75,7 @@ impl Line {
         Task { run: Box::new(move |worker| line.answer(&jobs, &replies, worker)), give_up: Box::new(give_up) }
     }
 
-    /// Gives every row of a batch its answer, whatever the model does.
+    /// Runs the model on a batch and answers every row, even if the model panics.
     fn answer(&self, jobs: &[Job], replies: &Replies<Vec<Reply>>, worker: &Worker) {
         self.metrics.batch_rows.observe(jobs.len() as f64);
         let started = Instant::now();
@@ -94,14 +95,14 @@ impl Line {
 
     pub fn given_up(&self) -> ApiError {
         unavailable(format!(
-            "the model did not come back within {} s; it is started again",
+            "the model did not respond within {} s and is being restarted",
             self.limits.model_limit.as_secs_f64()
         ))
     }
 }
 
 impl Queue {
-    /// The first row and those behind it that go through the same model; the first one that does not is held.
+    /// Gathers a batch of the first row and the following rows for the same model. The first row for another model is held back.
     fn gather(&mut self, first: Queued, limits: Batching) -> Vec<Queued> {
         let mut batch = vec![first];
         let end = Instant::now() + limits.max_delay;
@@ -119,7 +120,7 @@ impl Queue {
     }
 }
 
-/// Whoever waits for an answer, and the place in the queue.
+/// The channel to the client that waits for an answer, and the row's slot in the queue.
 pub(crate) struct Reply {
     pub answer: oneshot::Sender<Answer>,
     pub place: OwnedSemaphorePermit,
@@ -127,20 +128,20 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub fn send(self, answer: Answer) {
-        // Whoever has an answer may ask again at once and finds the place free.
+        // Free the slot first: a client that has its answer may send the next request immediately.
         drop(self.place);
-        // A client that has gone meanwhile misses its answer.
+        // Fails if the client has disconnected, which is fine.
         let _ = self.answer.send(answer);
     }
 }
 
-/// A row on its way to the model.
+/// A row in the queue.
 pub(crate) struct Queued {
     pub job: Job,
     pub reply: Reply,
 }
 
-/// What threads that work and the one that watches them both may send, whoever is first.
+/// Replies that both the working thread and its supervisor may send; whoever takes them first does.
 pub(crate) struct Replies<T>(Mutex<Option<T>>);
 
 impl<T> Replies<T> {
@@ -157,7 +158,7 @@ impl<T> Replies<T> {
     }
 }
 
-/// Not now.
+/// Returns a 503 error.
 pub(crate) fn unavailable(message: impl Into<String>) -> ApiError {
     ApiError::new(ApiErrorKind::Unavailable, message)
 }

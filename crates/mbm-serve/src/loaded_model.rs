@@ -1,4 +1,4 @@
-//! The model and the index that are served now; a reload puts others in their place.
+//! The model and the index that are currently served; a reload replaces them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,41 +10,41 @@ use serde::Serialize;
 use crate::api_error::ApiError;
 use crate::reply::{self, Written};
 
-/// What answers requests.
+/// A model, its index if there is one, and data derived from them.
 pub(crate) struct LoadedModel {
     /// The model.
     pub predictor: Arc<Predictor>,
-    /// The index and its model, if one is served.
+    /// The index with its model, if an index is served.
     pub retriever: Option<Retriever>,
-    /// What the index held when it was opened.
+    /// Information on the index at the time it was opened.
     pub index_info: Option<IndexInfo>,
-    /// The columns of a prediction, without `status`.
+    /// Columns of a prediction, without `status`.
     pub columns: Vec<String>,
-    /// What the model is.
+    /// SHA-256 of the model's files.
     pub model_hash: String,
-    /// Its folder's name.
+    /// Name of the model's folder.
     pub name: String,
-    /// What names in rows stand for.
+    /// Maps names in rows to inputs and outputs.
     names: HashMap<String, Named>,
-    /// Inputs by their names alone.
+    /// Maps input names (not columns) to positions.
     inputs: HashMap<String, usize>,
-    /// The description of the server.
+    /// The cached OpenAPI document.
     pub document: OnceLock<Written>,
-    /// What is said of the model.
+    /// The cached answer of `/info`.
     pub info: OnceLock<Written>,
 }
 
-/// What a name in a row stands for.
+/// What a name in a row refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Named {
-    /// The input at this place.
+    /// The input at this position.
     Input(usize),
-    /// An output, which is not read.
+    /// An output; its values are ignored.
     Output,
 }
 
-/// A model may have any number of inputs and classes.
-const HOWEVER_LARGE: usize = usize::MAX;
+/// Size given for serialization that must not run inline: a model may have any number of inputs and classes.
+const UNBOUNDED: usize = usize::MAX;
 
 impl LoadedModel {
     /// Opens a model, an index, or both.
@@ -52,7 +52,7 @@ impl LoadedModel {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
         let of_index = retriever.as_ref().and_then(|retriever| retriever.origin.model.clone());
         let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or_else(|| {
-            mbm::Error::Incompatible("nothing to serve: name a model with --model-path, or an index with --index".to_owned())
+            mbm::Error::Incompatible("nothing to serve: give a model with --model-path, or an index with --index".to_owned())
         })?;
         let predictor = match &retriever {
             Some(retriever) => retriever.predictor.clone(),
@@ -76,36 +76,36 @@ impl LoadedModel {
         })
     }
 
-    /// The index, or that there is none.
+    /// Returns the index, if there is one.
     pub fn index(&self) -> Option<&Retriever> {
         self.retriever.as_ref()
     }
 
-    /// What a name in a row stands for: an input or an output by its name or its column.
+    /// Resolves a name in a row: the name or the column of an input or output.
     pub fn named(&self, name: &str) -> Option<Named> {
         self.names.get(name).copied()
     }
 
-    /// The input of a name.
+    /// Returns the position of the input with this name.
     pub fn input(&self, name: &str) -> Option<usize> {
         self.inputs.get(name).copied()
     }
 
-    /// What is the same for all who ask: made once, by a thread for such work.
+    /// Returns JSON that is the same for all requests: built once, on a blocking thread, and cached in `slot`.
     pub async fn kept<T: Serialize>(
         self: Arc<Self>,
-        place: fn(&Self) -> &OnceLock<Written>,
+        slot: fn(&Self) -> &OnceLock<Written>,
         make: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<Written, ApiError> {
-        if let Some(written) = place(&self).get() {
+        if let Some(written) = slot(&self).get() {
             return Ok(written.clone());
         }
         let served = self.clone();
-        let written = reply::written(HOWEVER_LARGE, move || Ok(make(&served))).await?;
-        Ok(place(&self).get_or_init(|| written).clone())
+        let written = reply::written(UNBOUNDED, move || Ok(make(&served))).await?;
+        Ok(slot(&self).get_or_init(|| written).clone())
     }
 
-    /// Whether an input is read from a file's bytes.
+    /// Whether an input is decoded from the bytes of a file.
     pub fn is_media(&self, input: usize) -> bool {
         matches!(self.predictor.inputs[input].preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
     }
@@ -116,7 +116,7 @@ fn names(predictor: &Predictor) -> HashMap<String, Named> {
     let outputs = predictor.outputs.iter().map(|field| (field, Named::Output));
     let mut names = HashMap::new();
     for (field, named) in inputs.chain(outputs) {
-        // The first that has a name counts.
+        // If several have the same name, the first one wins.
         names.entry(field.name.clone()).or_insert(named);
         names.entry(field.column.clone()).or_insert(named);
     }

@@ -1,4 +1,4 @@
-//! What the server counts, in Prometheus' form.
+//! Metrics of the server, in the Prometheus text format.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,23 +8,23 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-/// Which requests are counted together.
+/// Labels of request counters.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct Of {
-    /// The route, `other` for places that are none.
+    /// The route; `other` for unknown paths.
     pub path: String,
-    /// The answer's status.
+    /// Status of the response.
     pub status: u16,
 }
 
-/// Which threads are counted together.
+/// Labels of thread metrics.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub(crate) struct OfThreads {
-    /// What they do: `reader`, `model`, `writer`.
+    /// Kind of work: `reader`, `model` or `writer`.
     pub work: &'static str,
 }
 
-/// Counters and histograms of one server.
+/// Metrics of one server.
 pub(crate) struct Metrics {
     registry: Registry,
     pub requests: Family<Of, Counter>,
@@ -48,21 +48,21 @@ impl Metrics {
         // 0.1 ms to 13 s.
         let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
         let (request_seconds, batch_seconds, read_seconds) = (seconds(), seconds(), seconds());
-        registry.register_with_unit("request", "Time from a request to its answer", Unit::Seconds, request_seconds.clone());
-        registry.register_with_unit("batch", "Time of a batch in the model", Unit::Seconds, batch_seconds.clone());
-        registry.register_with_unit("read", "Time of a row with its reader", Unit::Seconds, read_seconds.clone());
+        registry.register_with_unit("request", "Time from a request to its response", Unit::Seconds, request_seconds.clone());
+        registry.register_with_unit("batch", "Time to run the model on a batch", Unit::Seconds, batch_seconds.clone());
+        registry.register_with_unit("read", "Time to read the cells of a row", Unit::Seconds, read_seconds.clone());
         let batch_rows = Histogram::new(exponential_buckets(1.0, 2.0, 10));
-        registry.register("batch_rows", "Rows of a batch", batch_rows.clone());
+        registry.register("batch_rows", "Rows per batch", batch_rows.clone());
         let panics = Counter::default();
-        registry.register("panics", "Batches in which the model failed, and rows in which a reader did", panics.clone());
+        registry.register("panics", "Batches in which the model panicked, and rows in which a reader did", panics.clone());
         let (given_up, hung) = (Family::default(), Family::default());
-        registry.register("given_up_threads", "Threads that did not come back in time and were replaced", given_up.clone());
-        registry.register("hung_threads", "Threads that were given up and have not come back", hung.clone());
+        registry.register("given_up_threads", "Threads that hung and were replaced", given_up.clone());
+        registry.register("hung_threads", "Abandoned threads that have not returned", hung.clone());
         let (waiting, held, memory) = (Gauge::default(), Gauge::default(), Gauge::default());
-        registry.register("waiting_rows", "Rows accepted and not yet answered", waiting.clone());
-        let help = "Memory taken for requests, of --max-memory-for-requests";
+        registry.register("waiting_rows", "Rows that are accepted but not yet answered", waiting.clone());
+        let help = "Memory reserved for requests, out of --max-memory-for-requests";
         registry.register_with_unit("request_memory", help, Unit::Bytes, held.clone());
-        registry.register_with_unit("resident_memory", "Memory of the process", Unit::Bytes, memory.clone());
+        registry.register_with_unit("resident_memory", "Resident memory of the process", Unit::Bytes, memory.clone());
         Self {
             registry,
             requests,
@@ -79,12 +79,12 @@ impl Metrics {
         }
     }
 
-    /// What counts threads that were given up.
+    /// Returns the counter of abandoned threads.
     pub fn given_up(&self, work: &'static str) -> Counter {
         self.given_up.get_or_create(&OfThreads { work }).clone()
     }
 
-    /// Everything as text.
+    /// Encodes all metrics as text.
     pub fn text(&self, n_waiting: usize, n_hung: [(&'static str, usize); 3], n_held: usize) -> String {
         self.waiting.set(n_waiting as i64);
         self.held.set(n_held as i64);
@@ -93,12 +93,12 @@ impl Metrics {
         }
         self.memory.set(resident_memory().unwrap_or(0));
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a string takes any text");
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
     }
 }
 
-/// Bytes of the process in memory, where the system tells.
+/// Returns the resident memory of the process in bytes, if the system reports it.
 fn resident_memory() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

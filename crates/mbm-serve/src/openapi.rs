@@ -1,4 +1,4 @@
-//! The description of the server: the handlers' own, with the inputs and outputs of the model that is served.
+//! The OpenAPI document: generated from the handlers, and completed with the inputs and outputs of the served model.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{OpenApi, Schema};
@@ -16,33 +16,33 @@ macro_rules! refused {
     ($(#[$doc:meta])* $name:ident($body:ty)) => {
         $(#[$doc])*
         #[derive(IntoResponses)]
-        #[expect(dead_code, reason = "it describes what `Problem` sends")]
+        #[expect(dead_code, reason = "it describes what `ApiError` sends")]
         pub(crate) enum $name {
-            /// What was sent cannot be used.
+            /// The request is invalid.
             #[response(status = 400)]
             Validation($body),
-            /// No key, or not the right one.
+            /// The API key is missing or wrong.
             #[response(status = 401)]
             Unauthorized(ProblemBody),
-            /// The server was not started for this.
+            /// The server's settings do not allow this.
             #[response(status = 403)]
             Forbidden($body),
-            /// The server has no such thing.
+            /// No such endpoint or resource.
             #[response(status = 404)]
             NotFound($body),
-            /// More than the server takes.
+            /// The request exceeds a limit of the server.
             #[response(status = 413)]
             TooLarge($body),
-            /// A form of body that is not read.
+            /// The content type is not supported.
             #[response(status = 415)]
             UnsupportedMediaType($body),
-            /// The queue is full; try again later.
+            /// The queue or the memory for requests is full; try again later.
             #[response(status = 429)]
             Overloaded($body),
             /// The model failed on this batch.
             #[response(status = 500)]
             Failed($body),
-            /// Not done in time.
+            /// The request timed out, or the server is shutting down.
             #[response(status = 503)]
             Unavailable(ProblemBody),
         }
@@ -50,22 +50,22 @@ macro_rules! refused {
 }
 
 refused! {
-    /// Why there may be no answer.
+    /// Error responses.
     Refused(ProblemBody)
 }
 
 refused! {
-    /// Why there may be no answer to OpenAI's clients.
+    /// Error responses of OpenAI-compatible endpoints.
     OpenAiRefused(OpenAiProblemBody)
 }
 
-/// One or several texts or rows.
+/// Schema of one or several strings or rows.
 pub(crate) fn items() -> Schema {
     let item = json!({ "anyOf": [{ "type": "string" }, { "type": "object" }] });
     schema(json!({ "anyOf": [{ "type": "string" }, { "type": "object" }, { "type": "array", "items": item, "minItems": 1 }] }))
 }
 
-/// A vector as numbers or as base64.
+/// Schema of a vector, as numbers or as base64.
 pub(crate) fn vector() -> Schema {
     schema(json!({ "anyOf": [{ "type": "array", "items": { "type": "number" } }, { "type": "string" }] }))
 }
@@ -74,7 +74,7 @@ fn schema(value: Value) -> Schema {
     serde_json::from_value(value).expect("a schema")
 }
 
-/// The description as JSON, with the model's own rows in place of the general ones.
+/// Returns the OpenAPI document as JSON, with the row schemas replaced by those of the served model.
 pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
     let mut document = serde_json::to_value(openapi).expect("the description is JSON");
     let predictor = &served.predictor;
@@ -91,13 +91,13 @@ pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
         .map(|(name, schema)| (name.clone(), schema.clone()))
         .collect();
     schemas["SearchBody"]["properties"]["row"]["additionalProperties"] = false.into();
-    schemas["RowBody"] = json!({ "type": "object", "description": "The model's inputs; those left out are absent.",
+    schemas["RowBody"] = json!({ "type": "object", "description": "Inputs of the model; those left out count as absent.",
         "properties": inputs, "additionalProperties": false });
     let mut outputs = outputs;
     outputs.insert(
         "contributions".to_owned(),
         json!({ "type": "object", "description":
-        "For each output and input the prediction with all inputs less the one without this input; with `explain=true`" }),
+        "For each output, the contribution (Shapley value) of each input to the prediction; only with `explain=true`" }),
     );
     schemas["PredictionBody"] = json!({ "type": "object", "properties": outputs, "required": ["status"] });
     document

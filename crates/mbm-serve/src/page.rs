@@ -1,4 +1,4 @@
-//! The pages, which are part of the program.
+//! Web pages, compiled into the binary.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::routing::get;
 
 use crate::app::App;
 
-/// Path, type and content of each file.
+/// Path, content type and content of each file.
 const FILES: [(&str, &str, &str); 6] = [
     ("/", "text/html", include_str!("page/index.html")),
     ("/page.js", "text/javascript", include_str!("page/page.js")),
@@ -19,7 +19,7 @@ const FILES: [(&str, &str, &str); 6] = [
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 
-/// The pages' places; they need no key.
+/// Routes of the pages; they do not require an API key.
 pub(crate) fn router() -> Router<Arc<App>> {
     FILES.into_iter().fold(Router::new(), |router, (path, kind, content)| {
         let kind = format!("{kind}; charset=utf-8");

@@ -1,4 +1,4 @@
-//! Predictions: of one row, or of many, each with its own answer. The keys are Ludwig's.
+//! Prediction of one row, or of many rows, each with its own result. The keys of the response are those of Ludwig.
 
 use std::sync::Arc;
 
@@ -19,39 +19,39 @@ use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
 use crate::reply::{self, NAMED_VALUE};
 
-/// What may stand behind `?`.
+/// Query parameters of `/predict`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PredictQuery {
-    /// Whether to say what each input did to the prediction.
+    /// Whether to return the contribution of each input to the prediction.
     #[serde(default)]
     explain: bool,
-    /// Whether a cell that holds something and cannot be read is an error (400) instead of absent.
+    /// Whether a nonempty cell that cannot be read is an error (400) instead of counting as absent.
     #[serde(default)]
     strict: bool,
 }
 
-/// What may stand behind `?`.
+/// Query parameters of `/batch_predict` and `/predict/stream`.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StrictQuery {
-    /// Whether a cell that holds something and cannot be read is an error of its row instead of absent.
+    /// Whether a nonempty cell that cannot be read is an error of its row instead of counting as absent.
     #[serde(default)]
     strict: bool,
 }
 
-/// A query string, or what is wrong with it.
+/// A parsed query string, or why it is invalid.
 pub(crate) type Asking<T> = Result<Query<T>, QueryRejection>;
 
-/// What a query string says.
-fn asked<T>(query: Asking<T>) -> Result<T, ApiError> {
+/// Returns the query parameters, or a validation error.
+fn query_params<T>(query: Asking<T>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|rejection| ApiError::validation(rejection.body_text()))
 }
 
 impl StrictQuery {
-    /// What becomes of cells that cannot be read.
+    /// Returns how to treat cells that cannot be read.
     pub fn of(query: Asking<Self>) -> Result<Unreadable, ApiError> {
-        Ok(unreadable(asked(query)?.strict))
+        Ok(unreadable(query_params(query)?.strict))
     }
 }
 
@@ -59,7 +59,7 @@ fn unreadable(is_strict: bool) -> Unreadable {
     if is_strict { Unreadable::Error } else { Unreadable::Missing }
 }
 
-/// Several rows.
+/// A batch of rows.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what `Rows` reads")]
 pub(crate) struct BatchBody {
@@ -67,23 +67,24 @@ pub(crate) struct BatchBody {
     rows: Vec<RowBody>,
 }
 
-/// The predictions of several rows, in their order.
+/// Predictions of a batch, in the order of its rows.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "it describes what `batch_predict` writes")]
 pub(crate) struct BatchPrediction {
-    /// For each row its prediction, or `error` and `error_type`.
+    /// For each row, its prediction, or `error` and `error_type`.
     rows: Vec<Map<String, Value>>,
 }
 
-/// The prediction of a row.
+/// Prediction of a row.
 #[derive(ToSchema)]
 pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what `predict` writes")] Map<String, Value>);
 
 /// Predict one row.
 ///
-/// The body is a row as JSON or as a form. Images and sounds are files of a form, or base64 in JSON. Inputs that are left out or cannot be
-/// read are absent: the model was trained to do without. The answer has Ludwig's keys, and `status`, which names what was absent or shortened,
-/// and why, such as `absent: photo (unreadable)`. With `strict=true` what cannot be read is an error.
+/// The body is a row as JSON or as a form. Images and audio clips are files of a form, or base64 in JSON. Inputs that are left
+/// out or cannot be read count as absent, which the model is trained to handle. The response has Ludwig's keys and a `status`
+/// that lists absent and shortened inputs with the reason, such as `absent: photo (unreadable)`. With `strict=true`, unreadable
+/// inputs are errors.
 #[utoipa::path(post, path = "/predict", tag = "Prediction", params(PredictQuery),
     request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
     responses((status = 200, description = "The prediction", body = PredictionBody), Refused))]
@@ -92,7 +93,7 @@ pub(crate) async fn predict(
     query: Asking<PredictQuery>,
     body::Row(row): body::Row,
 ) -> Result<Response, ApiError> {
-    let PredictQuery { explain, strict } = asked(query)?;
+    let PredictQuery { explain, strict } = query_params(query)?;
     let served = app.served();
     let cells = CellReader::new(&app.media, &served).cells(row).await?;
     let task = if explain { Task::Explain(unreadable(strict)) } else { Task::Predict(unreadable(strict)) };
@@ -103,9 +104,9 @@ pub(crate) async fn predict(
 
 /// Predict many rows.
 ///
-/// The body is `{"rows": [..]}`, a list of rows, or pandas' `split` form as Ludwig takes it (JSON, or the field `dataset` of a form whose
-/// files are named in it). A row that cannot be used has its own `error`; the others get their predictions. Cells that cannot be read are
-/// absent as in `/predict`, or with `strict=true` their rows' errors.
+/// The body is `{"rows": [..]}`, a list of rows, or pandas' `split` format as Ludwig accepts it (JSON, or the field `dataset` of
+/// a form that also holds the files it refers to). An invalid row gets an `error` of its own; the other rows get predictions.
+/// Cells that cannot be read count as absent as in `/predict`, or are errors of their rows with `strict=true`.
 #[utoipa::path(post, path = "/batch_predict", tag = "Prediction", params(StrictQuery), request_body = BatchBody,
     responses((status = 200, description = "Predictions in the order of the rows", body = BatchPrediction), Refused))]
 pub(crate) async fn batch_predict(
@@ -128,7 +129,7 @@ pub(crate) async fn batch_predict(
     reply::json(n_bytes, make).await
 }
 
-/// Why rows could not be read, and the answers to those that could.
+/// For each row, whether it was valid, and why not; and the answers to the valid rows.
 type Answers = (Vec<Result<(), ApiError>>, Vec<Answer>);
 
 async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<GivenRow>) -> Result<Answers, ApiError> {
@@ -145,14 +146,14 @@ async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<Giv
 fn predictions(served: &LoadedModel, read: Vec<Result<(), ApiError>>, answers: Vec<Answer>) -> Vec<Map<String, Value>> {
     let mut answers = answers.into_iter();
     let answer = |row: Result<(), ApiError>| {
-        let lost = || Err(ApiError::new(ApiErrorKind::Failed, "no answer"));
+        let lost = || Err(ApiError::new(ApiErrorKind::Failed, "the row has no result"));
         let answer = row.and_then(|()| answers.next().unwrap_or_else(lost));
         prediction(served, answer).unwrap_or_else(|api_error| object(json!(api_error.body())))
     };
     read.into_iter().map(answer).collect()
 }
 
-/// Columns, names of rows, and values, as pandas writes them.
+/// Converts predictions to pandas' `split` format: columns, index and data.
 fn split(served: &LoadedModel, index: Vec<Value>, predictions: Vec<Map<String, Value>>) -> Value {
     let columns: Vec<&str> = served.columns.iter().map(String::as_str).chain(["status", "error"]).collect();
     let data: Vec<Vec<Value>> = predictions
@@ -164,7 +165,7 @@ fn split(served: &LoadedModel, index: Vec<Value>, predictions: Vec<Map<String, V
 
 pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<String, Value>, ApiError> {
     let Done::Predicted { values, status, contributions } = answer? else {
-        return Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for"));
+        return Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result"));
     };
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
     row.insert("status".to_owned(), status.into());
@@ -174,7 +175,7 @@ pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<Str
     Ok(row)
 }
 
-/// `{"<output>": {"<input>": share}}`
+/// Converts contributions to `{"<output>": {"<input>": share}}`.
 fn explained(served: &LoadedModel, contributions: &[Contribution]) -> Value {
     let of_output = |at: usize| -> Map<String, Value> {
         contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into()))).collect()

@@ -1,4 +1,4 @@
-//! Answers as JSON, written within the budget and, where they are large, by threads for such work.
+//! JSON responses, serialized within the memory budget, and on blocking threads if they are large.
 
 use axum::body::Bytes;
 use axum::http::header;
@@ -8,16 +8,17 @@ use serde::Serialize;
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
 
-/// A named value of an answer: an entry of an object with its name, and its text.
+/// Estimated bytes of a named value in a response: the object entry with its name, and its serialized text.
 pub(crate) const NAMED_VALUE: usize = 192;
 
-/// A number of a list that is written as text: four bytes, then up to twelve characters, in a text that has grown to twice its length.
+/// Estimated bytes of a number in a list: four as `f32`, then up to twelve characters, in a buffer that has grown to twice its
+/// length.
 pub(crate) const NUMBER: usize = 32;
 
-/// Makes an answer of about so many bytes and writes it.
+/// Builds a response of about `n_bytes` bytes and serializes it.
 ///
 /// # Errors
-/// Those of the making; no memory for the answer.
+/// Returns the error of `make`, or an error if the budget has no memory for the response.
 pub(crate) async fn json<T: Serialize>(
     n_bytes: usize,
     make: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -26,7 +27,7 @@ pub(crate) async fn json<T: Serialize>(
     written(n_bytes, make).await.map(IntoResponse::into_response)
 }
 
-/// As [`json`], of what is kept for the next who asks.
+/// As [`json`], for a value that is cached and sent to later clients, too.
 pub(crate) async fn written<T: Serialize>(
     n_bytes: usize,
     make: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -38,7 +39,7 @@ pub(crate) async fn written<T: Serialize>(
     Held::current().work(n_bytes, write).await
 }
 
-/// JSON as text; clones share it.
+/// Serialized JSON; clones share the buffer.
 #[derive(Debug, Clone)]
 pub(crate) struct SerializedJson(Bytes);
 

@@ -1,4 +1,4 @@
-//! Every place of the server.
+//! Routes and middleware of the server.
 
 use std::sync::Arc;
 
@@ -23,14 +23,14 @@ use crate::{admin, auth, embed, info, openapi, page, predict, search, stream};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "mbm", description = "A multimodal model, and the index of its vectors."),
+    info(title = "mbm", description = "Prediction, embeddings and search with a multimodal model."),
     components(schemas(OpenAiProblemBody, ProblemBody))
 )]
-struct Described;
+struct ApiDoc;
 
-/// The places that need the key, where there is one, and those that do not.
+/// Builds the router: routes that require the API key (if one is set), and open ones.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let open = OpenApiRouter::with_openapi(Described::openapi()).routes(routes!(info::health)).routes(routes!(info::ready));
+    let open = OpenApiRouter::with_openapi(ApiDoc::openapi()).routes(routes!(info::health)).routes(routes!(info::ready));
     let closed = OpenApiRouter::new()
         .routes(routes!(predict::predict))
         .routes(routes!(stream::stream))
@@ -57,22 +57,22 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     router
         .route("/openapi.json", get(document))
         .merge(page::router())
-        .fallback(async || ApiError::new(ApiErrorKind::NotFound, "no such place; /docs lists them"))
+        .fallback(async || ApiError::new(ApiErrorKind::NotFound, "no such endpoint; see /docs for the available ones"))
         .method_not_allowed_fallback(async || {
-            ApiError::new(ApiErrorKind::MethodNotAllowed, "not with this method; /docs says which")
+            ApiError::new(ApiErrorKind::MethodNotAllowed, "this endpoint does not support the method; see /docs")
         })
         .layer(from_fn_with_state(app.clone(), auth::memory))
         .layer(CatchPanicLayer::custom(|_| {
-            ApiError::new(ApiErrorKind::Failed, "the server failed on this request").into_response()
+            ApiError::new(ApiErrorKind::Failed, "internal server error while handling this request").into_response()
         }))
         .layer(from_fn_with_state(app.clone(), auth::clock))
         .layer(cors(app.sites.origins()))
         .layer(from_fn_with_state(app.clone(), auth::site))
-        .layer(map_response(headed))
+        .layer(map_response(with_security_headers))
         .with_state(app)
 }
 
-/// Lets pages of the origins that are named read answers; without any, no header is sent.
+/// Lets pages of the given origins read responses (CORS). Without origins, no header is sent.
 fn cors(origins: &[String]) -> CorsLayer {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     if origins.is_empty() {
@@ -82,8 +82,9 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new().allow_origin(origins).allow_methods([Method::GET, Method::POST]).allow_headers(headers)
 }
 
-/// What browsers are told with every answer: run nothing but the page's own scripts, guess no types, and show no part of it in other pages.
-async fn headed(mut response: Response) -> Response {
+/// Adds the security headers of every response: run only the page's own scripts, do not sniff content types, and do not embed
+/// anything in other pages.
+async fn with_security_headers(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; frame-ancestors 'none'";
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

@@ -1,4 +1,4 @@
-//! The rows of the index that are nearest to a text, an image, a sound, or several at once.
+//! Search for the rows of the index that are nearest to a text, an image, an audio clip, or a combination of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::engine::{Done, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
 
-/// Bytes of a filter, at most: as many as web servers take of a request's line, where such conditions stand elsewhere.
+/// Maximum size of a filter, in bytes: what web servers usually accept as a request line, where other APIs have such conditions.
 const MAX_FILTER: usize = 8 << 10;
 
-/// What is looked for.
+/// A search query.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchBody {
@@ -32,30 +32,30 @@ pub(crate) struct SearchBody {
     /// An image, in base64.
     #[serde(default)]
     image: Option<String>,
-    /// A sound, in base64.
+    /// An audio clip, in base64.
     #[serde(default)]
     audio: Option<String>,
     /// Inputs by name.
     #[serde(default)]
     row: Map<String, Value>,
-    /// How much parts count beside each other, by `text`, `image`, `audio` or an input's name; 1 where nothing is said.
+    /// Relative weights of the parts, by `text`, `image`, `audio` or an input's name; 1 by default.
     #[serde(default)]
     weights: BTreeMap<String, f32>,
-    /// How many rows.
+    /// Number of rows to return.
     #[serde(default = "ten")]
     #[schema(minimum = 1, maximum = 1000, default = 10)]
     k: usize,
-    /// Which rows may be found, such as `split = 'train' AND year >= 2010`; up to 8 KiB.
+    /// Condition that rows must meet, such as `split = 'train' AND year >= 2010`; up to 8 KiB.
     #[serde(default)]
     filter: Option<String>,
-    /// Whether all rows are looked at.
+    /// Whether to search all rows instead of using the graph.
     #[serde(default)]
     exact: bool,
-    /// Candidates that a graph keeps, the more the surer.
+    /// Number of candidates that the graph search keeps; more give a higher recall.
     #[serde(default = "default_width")]
     #[schema(minimum = 1, maximum = 100000, default = 128)]
     width: usize,
-    /// Whether images of the rows come along, small.
+    /// Whether to return thumbnails of the rows' images.
     #[serde(default)]
     thumbnails: bool,
 }
@@ -68,31 +68,31 @@ fn default_width() -> usize {
     128
 }
 
-/// What was found, the nearest first.
+/// Search results, nearest first.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Found {
     hits: Vec<FoundRow>,
-    /// Rows of the index.
+    /// Number of rows in the index.
     n_rows: usize,
 }
 
-/// A row that was found.
+/// A row of the index that was found.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FoundRow {
-    /// The cosine.
+    /// Cosine similarity to the query.
     similarity: f32,
-    /// What the index knows of it.
+    /// Values of the row's columns in the index.
     row: Map<String, Value>,
-    /// Its images as data URIs, where they were asked for.
+    /// Thumbnails of its images as data URIs, if requested.
     #[serde(skip_serializing_if = "Map::is_empty")]
     thumbnails: Map<String, Value>,
 }
 
 /// Find the nearest rows of the index.
 ///
-/// What is asked with has to be readable: an error says what is not.
+/// All parts of the query must be readable; otherwise an error names the one that is not.
 #[utoipa::path(post, path = "/search", tag = "Vectors", request_body = SearchBody,
-    responses((status = 200, description = "The nearest first", body = Found), Refused))]
+    responses((status = 200, description = "The nearest rows first", body = Found), Refused))]
 pub(crate) async fn search(
     State(app): State<Arc<App>>,
     body::Json(body): body::Json<SearchBody>,
@@ -101,7 +101,7 @@ pub(crate) async fn search(
     let no_index = || ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index");
     let retriever = served.index().ok_or_else(no_index)?;
     if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
-        return Err(ApiError::validation("k is 1 to 1000, width 1 to 100000"));
+        return Err(ApiError::validation("k must be 1 to 1000, and width 1 to 100000"));
     }
     let filter =
         body.filter.as_deref().map(|text| Filter::parse_within(text, MAX_FILTER)).transpose().map_err(mbm::Error::from)?;
@@ -111,18 +111,18 @@ pub(crate) async fn search(
     let answers = app.engine.run(&served, Task::Embed, retriever.cells(&parts)?).await?;
     let vectors = answers.into_iter().map(|answer| match answer? {
         Done::Embedded { vectors, .. } => Ok(vectors),
-        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "another answer than was asked for")),
+        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
     });
     let query = retriever.query(&parts, vectors.collect::<Result<_, ApiError>>()?)?;
     let served = served.clone();
-    // This future is dropped when the client has gone or the time is over; the search on its thread then gives up.
+    // This future is dropped when the client disconnects or the request times out; that cancels the search on its thread.
     let cancellation = Cancellation::after(app.settings.timeout);
     let _guard = cancellation.on_drop();
-    let look = move || {
+    let find = move || {
         let search = Search { k, width, filter: filter.as_ref(), cancellation: Some(&cancellation) };
-        look(&served, &query, search, thumbnails)
+        find(&served, &query, search, thumbnails)
     };
-    tokio::task::spawn_blocking(look).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
+    tokio::task::spawn_blocking(find).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
 }
 
 async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<QueryPart>, ApiError> {
@@ -139,18 +139,18 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
         parts.extend(asked(&mut reading, served, Value::Object(body.row), None).await?);
     }
     if parts.is_empty() {
-        return Err(ApiError::validation("nothing to look for: give text, image, audio or row"));
+        return Err(ApiError::validation("nothing to search for: give text, image, audio or row"));
     }
     for (name, weight) in body.weights {
         let input = names.iter().find(|(kind, _)| *kind == name).map_or(&name, |(_, input)| input);
         let part = parts.iter_mut().find(|part| part.input == *input);
-        part.ok_or_else(|| ApiError::validation(format!("weights: '{name}' is not asked with")))?.weight = weight;
+        part.ok_or_else(|| ApiError::validation(format!("weights: '{name}' is not in the query")))?.weight = weight;
     }
     Ok(parts)
 }
 
-fn look(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, ApiError> {
-    let gone = || ApiError::new(ApiErrorKind::Failed, "the index is gone");
+fn find(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, ApiError> {
+    let gone = || ApiError::new(ApiErrorKind::Failed, "the index is no longer served");
     let retriever = served.index().ok_or_else(gone)?;
     let hits = retriever.nearest(query, search).map_err(failed)?;
     let row = |hit: Hit| -> Result<FoundRow, ApiError> {
@@ -164,7 +164,7 @@ fn look(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -
     Ok(Found { hits, n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
 }
 
-/// A search that was given up is no mistake of the client's.
+/// Maps an error of a search; one that was cancelled is not the client's fault.
 fn failed(error: mbm::Error) -> ApiError {
     if error.is_cancelled() { ApiError::new(ApiErrorKind::Unavailable, error.to_string()) } else { error.into() }
 }

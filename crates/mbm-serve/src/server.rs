@@ -1,4 +1,4 @@
-//! A server from its first connection to its last.
+//! Startup, accept loop and graceful shutdown of the server.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -29,47 +29,47 @@ use crate::settings::Settings;
 use crate::site::Sites;
 use crate::stages::Stages;
 
-/// Why there is no server.
+/// Why a server could not be started or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The model or the index.
+    /// The model or the index cannot be opened.
     #[error(transparent)]
     Model(#[from] mbm::Error),
-    /// The address.
-    #[error("cannot listen on {address}: {source}; another --port may be free")]
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {source}; try another --port")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The folder that paths may lead into.
+    /// The media root does not exist or is not accessible.
     #[error("--media-root {}: {source}", path.display())]
     MediaRoot {
         /// The folder.
         path: std::path::PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// An address that others reach without a name or a key, and names that are none.
+    /// The address is reachable from other machines without allowed hosts or an API key, or a host name or origin is invalid.
     #[error("{0}")]
     Sites(String),
-    /// Less memory than one request needs.
+    /// The memory budget is too small for a body of the maximum size.
     #[error(
-        "--max-memory-for-requests {found}: a body of --max-body-size needs {needed} bytes; allow that much, or smaller bodies"
+        "--max-memory-for-requests {found}: a body of --max-body-size needs {needed} bytes; increase it, or lower --max-body-size"
     )]
     Memory {
-        /// Bytes that all requests may hold.
+        /// The memory budget, in bytes.
         found: usize,
-        /// Bytes that the largest needs.
+        /// Bytes that the largest body needs.
         needed: usize,
     },
-    /// Threads and the like.
+    /// The operating system failed, for example to start a thread.
     #[error(transparent)]
     System(#[from] std::io::Error),
 }
 
-/// A model that is loaded and an address that is taken; clients may connect, and are served once it runs.
+/// A server with its model loaded and its address bound. Clients may connect, and are served once it runs.
 pub struct Server {
     address: SocketAddr,
     listener: TcpListener,
@@ -79,10 +79,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Loads and binds.
+    /// Loads the model and binds the address.
     ///
     /// # Errors
-    /// A model that cannot be read, an address that is taken, or that others reach without a name or a key.
+    /// Returns an error if the model cannot be read, the address is in use, or other machines could reach it without an allowed
+    /// host or an API key.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let sites = Sites::new(&settings).map_err(|error| Error::Sites(error.to_string()))?;
         let (found, needed) = (settings.max_memory_for_requests, settings.max_body_size.saturating_mul(PER_BODY));
@@ -104,12 +105,12 @@ impl Server {
         Ok(Self { address, listener, runtime, app, model })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it serves, in a line.
+    /// Describes the served model in one line.
     pub fn summary(&self) -> String {
         let served = self.app.served();
         let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -117,10 +118,10 @@ impl Server {
         format!("{}: {} -> {}{index}", served.name, names(&served.predictor.inputs), names(&served.predictor.outputs))
     }
 
-    /// Serves until `stop` is there; then takes no more connections, answers what it has accepted, and ends.
+    /// Serves until `stop` completes, then accepts no more connections, answers the accepted requests, and returns.
     ///
     /// # Errors
-    /// A thread of the model that failed.
+    /// Returns an error if the engine's thread panicked.
     pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
         let Self { listener, runtime, app, model, .. } = self;
         runtime.block_on(async {
@@ -130,21 +131,22 @@ impl Server {
             };
             accept(listener, router(app.clone()), &app.settings, stop).await;
         });
-        // Requests that did not end in time hold the queue.
+        // Requests that did not finish in time keep the queue alive.
         runtime.shutdown_timeout(Duration::from_secs(1));
         drop(app);
-        model.join().map_err(|_| Error::System(std::io::Error::other("the thread of the model failed")))
+        model.join().map_err(|_| Error::System(std::io::Error::other("the engine thread panicked")))
     }
 }
 
-/// What a connection buffers of a head, and of answers to requests that were sent ahead; a head is no longer than that. Usual servers take
-/// heads of 8 to 64 KiB; hyper's own 400 KiB would be 400 MiB for 1024 clients that do not read.
+/// Bytes that a connection buffers of a request head and of responses to pipelined requests; also the maximum size of a head.
+/// Other servers accept heads of 8 to 64 KiB; hyper's default of 400 KiB would add up to 400 MiB for 1024 clients that do not
+/// read.
 const CONNECTION_BUFFER: usize = 64 << 10;
 
-/// Takes connections, so many at a time, until `stop`.
+/// Accepts connections, up to the configured number at the same time, until `stop` completes.
 async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
-    // Whoever opens a connection and sends nothing does not hold it for ever, nor does one who has an answer and asks nothing more.
+    // Closes connections without a request, whether new or idle after a response.
     http.timer(TokioTimer::new()).header_read_timeout(settings.timeout).max_buf_size(CONNECTION_BUFFER);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let connections = GracefulShutdown::new();
@@ -159,14 +161,14 @@ async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop
             () = &mut stop => break,
         };
         let Ok((stream, _)) = stream else {
-            // The system has no more files for connections; some will be closed.
+            // Out of file descriptors; wait until some connections are closed.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
         let connection =
             connections.watch(http.serve_connection(io(stream, settings.timeout), TowerToHyperService::new(router.clone())));
         tokio::spawn(async move {
-            // A client that breaks off is no concern of the others.
+            // Errors of one connection do not affect others.
             let _ = connection.await;
             drop(place);
         });
@@ -176,7 +178,7 @@ async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop
 }
 
 fn io(stream: TcpStream, patience: Duration) -> TokioIo<Connection<TcpStream>> {
-    // Answers are written at once; a system that cannot is only slower.
+    // Send responses without delay; if this fails, responses are only slower.
     let _ = stream.set_nodelay(true);
     TokioIo::new(Connection::new(stream, patience))
 }

@@ -1,4 +1,4 @@
-//! What a server is told.
+//! Server settings.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,61 +6,64 @@ use std::time::Duration;
 
 use mbm::Store;
 
-/// How a model is served.
+/// Settings of a server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The run folder, or the model folder in it; the model of the index where none is named.
+    /// The run folder, or the model folder in it. If `None`, the model that the index was built with.
     pub model_path: Option<PathBuf>,
-    /// An index to search.
+    /// The index to search, if any.
     pub index: Option<Store>,
-    /// Where to listen; port 0 is any free one.
+    /// Address to listen on; port 0 picks any free port.
     pub address: SocketAddr,
-    /// Rows that the model is given at once, at most.
+    /// Maximum number of rows in a batch.
     pub max_batch_size: usize,
     /// How long a batch that is not full waits for more rows.
     pub max_batch_delay: Duration,
-    /// Rows that may be accepted and not yet answered.
+    /// Maximum number of rows that are accepted but not yet answered.
     pub queue_size: usize,
-    /// Bytes of a request, at most.
+    /// Maximum size of a request body, in bytes.
     pub max_body_size: usize,
-    /// Bytes that all requests may hold together, from the arrival of a body to the end of its answer; bodies wait briefly for their share.
+    /// Maximum number of bytes that all requests together may hold, from the arrival of a body to the end of its response. Bodies
+    /// wait briefly for their share.
     pub max_memory_for_requests: usize,
-    /// Connections at a time; more wait.
+    /// Maximum number of concurrent connections; further ones wait.
     pub max_connections: usize,
-    /// How long a request may take, its body's arrival included; and how long a connection may stand still, between requests or because
-    /// its client does not read.
+    /// Time limit of a request, including the arrival of its body. Also how long a connection may be idle, either between
+    /// requests or because its client does not read.
     pub timeout: Duration,
-    /// Names that the server is asked by beside those of the machine itself; `*` is any. A server that others reach needs one, or a key.
+    /// Host names that the server answers to, in addition to those of the loopback interface; `*` allows any. A server that is
+    /// reachable from other machines needs at least one, or an API key.
     pub allowed_hosts: Vec<String>,
-    /// What clients have to send as a bearer token or in `X-API-Key`.
+    /// API key that clients must send, as a bearer token or in `X-API-Key`.
     pub api_key: Option<String>,
-    /// The folder that paths in requests may lead into; none may where there is none.
+    /// Folder that file paths in requests may refer to. If `None`, no paths are read.
     pub media_root: Option<PathBuf>,
-    /// Hosts that images and sounds may be fetched from.
+    /// Hosts that images and audio clips may be fetched from.
     pub url_hosts: Vec<String>,
-    /// Origins whose pages may ask and read answers.
+    /// Origins whose pages may send requests and read responses (CORS).
     pub cors_origins: Vec<String>,
-    /// How long the cells of a row may be read; a reader that takes longer is given up.
+    /// Time limit for reading the cells of one row; a reader thread that takes longer is abandoned.
     pub read_timeout: Duration,
-    /// How long the model may be silent over a batch, or over a step of a text, before it is started again.
+    /// How long the model may work on a batch, or on one step of text generation, without reporting progress before it is
+    /// restarted.
     pub model_timeout: Option<Duration>,
-    /// Texts that are heard of as they grow, at a time; more wait.
+    /// Maximum number of texts that are streamed at the same time; further ones wait.
     pub max_streams: usize,
 }
 
-/// The least that the model is given where nothing is said: a first batch may wait for the disk.
-const LEAST_MODEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Lower bound of the default model timeout: the first batch may have to wait for the disk.
+const MIN_MODEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Settings {
-    /// For one row: no longer than the request itself.
+    /// Time limit for reading one row; never longer than that of the request.
     pub(crate) fn read_limit(&self) -> Duration {
         self.read_timeout.min(self.timeout)
     }
 
-    /// For one batch. Where nothing is said it is `timeout`: a row has been accepted before its batch began, so nobody waits for any row of
-    /// it after that, and a search for texts has ended at its next step.
+    /// Time limit for one batch. Defaults to `timeout`: every row was accepted before its batch started, so after that time no
+    /// client is waiting for any of them, and text generation has stopped at its next step.
     pub(crate) fn model_limit(&self) -> Duration {
-        self.model_timeout.unwrap_or(self.timeout.max(LEAST_MODEL_TIMEOUT))
+        self.model_timeout.unwrap_or(self.timeout.max(MIN_MODEL_TIMEOUT))
     }
 }
 
@@ -74,7 +77,7 @@ impl Default for Settings {
             max_batch_delay: Duration::ZERO,
             queue_size: 1024,
             max_body_size: 32 << 20,
-            // Sixteen of the largest bodies at once; a quarter of a machine with 4 GiB.
+            // Room for sixteen bodies of the maximum size at the same time; a quarter of a machine with 4 GiB.
             max_memory_for_requests: 1 << 30,
             max_connections: 1024,
             timeout: Duration::from_secs(30),
@@ -83,10 +86,10 @@ impl Default for Settings {
             media_root: None,
             url_hosts: Vec::new(),
             cors_origins: Vec::new(),
-            // The largest image that is decoded by default (100 million pixels) takes a second or two of a core.
+            // The largest image that is decoded by default (100 million pixels) takes a second or two on one core.
             read_timeout: Duration::from_secs(10),
             model_timeout: None,
-            // As Ollama writes texts side by side (OLLAMA_NUM_PARALLEL).
+            // As many as Ollama generates in parallel (OLLAMA_NUM_PARALLEL).
             max_streams: 4,
         }
     }

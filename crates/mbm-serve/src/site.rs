@@ -1,8 +1,9 @@
-//! Whose pages may ask: by which names the server is asked, and which sites' pages may send what costs something.
+//! Host and origin checks: protection against DNS rebinding and cross-site request forgery.
 //!
-//! A page of any site can have its own name lead to this machine and ask as if it were one of ours (DNS rebinding); what gives it away
-//! is the name in `Host`. And a page can send forms to any address without a name of its own; what gives it away is `Origin` or
-//! `Sec-Fetch-Site`, which browsers set and scripts cannot. The second check is that of Go's `net/http.CrossOriginProtection`.
+//! Any website can let its own domain name resolve to this machine, and its pages then send requests as if they were same-origin
+//! (DNS rebinding); the name in `Host` gives them away. A page can also post forms to any address (CSRF); `Origin` or
+//! `Sec-Fetch-Site`, which browsers set and scripts cannot, give it away. The second check is the one of Go's
+//! `net/http.CrossOriginProtection`.
 
 use std::net::IpAddr;
 
@@ -13,33 +14,33 @@ use axum::http::{HeaderMap, HeaderName, Method, Uri, Version, header};
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::settings::Settings;
 
-/// Names that the server is asked by, and origins whose pages may ask it.
+/// Host names that the server answers to, and origins whose pages may send requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Sites {
-    /// None where any name will do.
+    /// `None` if any host name is allowed.
     hosts: Option<Hosts>,
-    /// Names that were given to the server, without `*`.
+    /// Host names from the settings, without `*`.
     named: Vec<String>,
     origins: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hosts {
-    /// Names of the machine itself, and those that were given.
+    /// Names of the loopback interface, and those from the settings.
     Loopback,
-    /// Those that were given.
+    /// Only those from the settings.
     Named,
 }
 
-/// Why a server does not start.
+/// Unsafe or invalid settings, with which the server does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsafe {
     #[error(
-        "{0} can be reached from elsewhere: name the hosts that it is asked by with --allowed-host ('*' allows any), or set an API key \
+        "{0} is reachable from other machines: specify host names with --allowed-host ('*' allows any), or set an API key \
          (MBM_API_KEY or --api-key-file)"
     )]
     Open(IpAddr),
-    #[error("--allowed-host {0}: expected a name or an address such as example.com, without a scheme, a port or a path, or '*'")]
+    #[error("--allowed-host {0}: expected a host name or IP address such as example.com, without scheme, port or path, or '*'")]
     Host(String),
     #[error("--cors-origin {0}: expected a scheme and a host such as https://example.com, without a path")]
     Origin(String),
@@ -47,7 +48,8 @@ pub(crate) enum Unsafe {
 
 impl Sites {
     /// # Errors
-    /// An address that others reach without a name or a key, and names that are none.
+    /// Returns an error if the address is reachable from other machines without allowed hosts or an API key, or if a name is
+    /// invalid.
     pub fn new(settings: &Settings) -> Result<Self, Unsafe> {
         let address = settings.address.ip();
         let is_any = settings.allowed_hosts.iter().any(|host| host == "*");
@@ -65,21 +67,22 @@ impl Sites {
         Ok(Self { hosts, named, origins })
     }
 
-    /// Origins whose pages may read answers.
+    /// Origins whose pages may read responses.
     pub fn origins(&self) -> &[String] {
         &self.origins
     }
 
-    /// Whether a request may be answered.
+    /// Checks whether a request may be answered.
     ///
     /// # Errors
-    /// Another name than the server's, none or several of them, and pages of other sites.
+    /// Returns an error if the host is missing, given more than once or not allowed, or if the request comes from a page of
+    /// another site.
     pub fn check(&self, request: &Parts) -> Result<(), ApiError> {
-        let asked = asked(request)?;
-        for host in asked.iter().flatten() {
+        let hosts = requested_hosts(request)?;
+        for host in hosts.iter().flatten() {
             self.check_host(host, request.uri.path())?;
         }
-        self.check_origin(request, asked.iter().flatten().next())
+        self.check_origin(request, hosts.iter().flatten().next())
     }
 
     fn check_host(&self, host: &Authority, path: &str) -> Result<(), ApiError> {
@@ -88,17 +91,18 @@ impl Sites {
         let is_named = self.named.contains(&name);
         let is_ours = match hosts {
             Hosts::Loopback => is_named || is_loopback(&name),
-            // Probes ask for the state by the address of a pod, which nobody knows before; other sites come with a name.
+            // Health probes use the IP address of a pod, which is not known in advance; requests of other sites have a host name.
             Hosts::Named => is_named || (matches!(path, "/health" | "/ready") && name.parse::<IpAddr>().is_ok()),
         };
         if is_ours {
             return Ok(());
         }
-        let message = format!("this server is not asked as '{name}'; start it with --allowed-host {name} if it should be");
+        let message = format!("the host '{name}' is not allowed; to allow it, start the server with --allowed-host {name}");
         Err(ApiError::new(ApiErrorKind::Forbidden, message))
     }
 
-    /// Lets through what only reads, what no browser sends, and what pages of ours or of named origins send.
+    /// Accepts requests that only read, that do not come from a browser, or that come from the server's own pages or allowed
+    /// origins.
     fn check_origin(&self, request: &Parts, host: Option<&Authority>) -> Result<(), ApiError> {
         if [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method) {
             return Ok(());
@@ -115,11 +119,11 @@ impl Sites {
             return Ok(());
         }
         let from = origin.unwrap_or_else(|| "another site".to_owned());
-        let message = format!("pages of {from} may not ask this server; start it with --cors-origin {from} if they should");
+        let message = format!("requests from {from} are not allowed; to allow them, start the server with --cors-origin {from}");
         Err(ApiError::new(ApiErrorKind::Forbidden, message))
     }
 
-    /// Whether an origin is what the server is asked as, or one of its names (a proxy may ask by another).
+    /// Whether an origin is the requested host or one of the server's names (a proxy may send another `Host`).
     fn is_own(&self, origin: &str, host: Option<&Authority>) -> bool {
         let Some(authority) = origin.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned()) else { return false };
         host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(authority.as_str()))
@@ -131,29 +135,30 @@ fn last(headers: &HeaderMap, name: HeaderName) -> Option<&axum::http::HeaderValu
     headers.get_all(name).iter().next_back()
 }
 
-/// What a request asks for: the host of an absolute target, and of the header `Host` (RFC 9112, 3.2).
-fn asked(request: &Parts) -> Result<[Option<Authority>; 2], ApiError> {
+/// Returns the hosts that a request is for: the one of an absolute request target, and the one of the `Host` header (RFC 9112,
+/// 3.2).
+fn requested_hosts(request: &Parts) -> Result<[Option<Authority>; 2], ApiError> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (None, _) if request.version < Version::HTTP_11 => None,
-        (None, _) => return Err(ApiError::validation("the header 'Host' is missing")),
-        (Some(_), Some(_)) => return Err(ApiError::validation("there is more than one header 'Host'")),
-        (Some(host), None) => Some(host.to_str().ok().and_then(authority).ok_or_else(no_host)?),
+        (None, _) => return Err(ApiError::validation("the 'Host' header is missing")),
+        (Some(_), Some(_)) => return Err(ApiError::validation("there is more than one 'Host' header")),
+        (Some(host), None) => Some(host.to_str().ok().and_then(authority).ok_or_else(invalid_host)?),
     };
-    let target = request.uri.authority().map(|target| authority(target.as_str()).ok_or_else(no_host)).transpose()?;
+    let target = request.uri.authority().map(|target| authority(target.as_str()).ok_or_else(invalid_host)).transpose()?;
     Ok([target, host])
 }
 
-fn no_host() -> ApiError {
-    ApiError::validation("the header 'Host' holds no name of a host")
+fn invalid_host() -> ApiError {
+    ApiError::validation("the 'Host' header is not a valid host name")
 }
 
-/// A host with or without a port, and nobody's name before it.
+/// Parses a host with an optional port; user information is not allowed.
 fn authority(text: &str) -> Option<Authority> {
     text.parse::<Authority>().ok().filter(|authority| !text.contains('@') && !authority.host().is_empty())
 }
 
-/// A host's name in small letters, an address without brackets.
+/// Returns the host name in lower case; an IPv6 address without brackets.
 fn name_of(authority: &Authority) -> String {
     let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
     host.to_ascii_lowercase()
@@ -163,7 +168,7 @@ fn is_loopback(name: &str) -> bool {
     name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// A name as it is compared, from what was given for one.
+/// Normalizes a host name from the settings for comparison; `None` if it is invalid.
 fn host_name(text: &str) -> Option<String> {
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Some(address.to_string());
@@ -173,7 +178,7 @@ fn host_name(text: &str) -> Option<String> {
     (!name.is_empty() && name.chars().all(is_part_of_name)).then(|| name.to_ascii_lowercase())
 }
 
-/// An origin as browsers write it; `null` is that of pages without one.
+/// Normalizes an origin to the form that browsers send; `null` is the one of pages without an origin. `None` if it is invalid.
 fn origin(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/').to_ascii_lowercase();
     let is_origin = |uri: Uri| uri.scheme().is_some() && uri.path() == "/" && uri.query().is_none();
@@ -204,7 +209,7 @@ mod tests {
     const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
 
     #[test]
-    fn a_server_of_this_machine_answers_to_this_machines_names_alone() {
+    fn loopback_server_answers_only_to_loopback_names() {
         let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
         for ours in [
             "localhost",
@@ -218,7 +223,7 @@ mod tests {
         ] {
             assert!(host(&sites, ours), "{ours}");
         }
-        for foreign in [
+        for other in [
             "evil.example",
             "localhost.evil.example",
             "127.0.0.1.evil.example",
@@ -228,8 +233,8 @@ mod tests {
             "xlocalhost",
             "127.1",
         ] {
-            assert!(!host(&sites, foreign), "{foreign}");
-            assert!(sites.check(&request("GET", "/health", &[("host", foreign)])).is_err(), "{foreign}");
+            assert!(!host(&sites, other), "{other}");
+            assert!(sites.check(&request("GET", "/health", &[("host", other)])).is_err(), "{other}");
         }
         let sites = Sites::new(&settings(LOOPBACK, &["model.example"])).unwrap();
         assert!(host(&sites, "Model.Example:443") && host(&sites, "localhost") && !host(&sites, "example"));
@@ -237,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_others_reach_needs_a_name_or_a_key() {
+    fn public_address_requires_allowed_hosts_or_a_key() {
         let everywhere = [0, 0, 0, 0];
         let refused = Sites::new(&settings(everywhere, &[])).unwrap_err();
         assert!(refused.to_string().contains("--allowed-host") && refused.to_string().contains("MBM_API_KEY"), "{refused}");
@@ -246,13 +251,13 @@ mod tests {
         let sites = Sites::new(&settings(everywhere, &["model.example", "192.168.1.5"])).unwrap();
         assert!(host(&sites, "model.example") && host(&sites, "192.168.1.5:8000"));
         assert!(!host(&sites, "localhost") && !host(&sites, "10.1.2.3"));
-        // Probes ask by the address of the pod.
+        // Health probes use the IP address of the pod.
         assert!(sites.check(&request("GET", "/ready", &[("host", "10.1.2.3:8000")])).is_ok());
         assert!(sites.check(&request("GET", "/ready", &[("host", "evil.example")])).is_err());
     }
 
     #[test]
-    fn names_that_are_none_are_mistakes_of_whoever_starts_it() {
+    fn invalid_host_names_and_origins_are_rejected() {
         for wrong in ["http://model.example", "model.example:80", "model.example/x", "", "*.example"] {
             assert_eq!(Sites::new(&settings(LOOPBACK, &[wrong])).unwrap_err(), Unsafe::Host(wrong.to_owned()));
         }
@@ -263,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_names_one_host() {
+    fn request_must_name_exactly_one_host() {
         let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
         let kind = |request: &Parts| sites.check(request).map_err(|api_error| api_error.kind);
         assert_eq!(kind(&request("GET", "/", &[])), Err(ApiErrorKind::Validation));
@@ -274,14 +279,14 @@ mod tests {
         let mut old = request("GET", "/", &[]);
         old.version = Version::HTTP_10;
         assert_eq!(kind(&old), Ok(()));
-        // A target with a host counts beside the header.
+        // The host of an absolute request target is checked in addition to the header.
         assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "localhost")])), Ok(()));
         assert_eq!(kind(&request("GET", "http://evil.example/", &[("host", "localhost")])), Err(ApiErrorKind::Forbidden));
         assert_eq!(kind(&request("GET", "http://localhost/", &[("host", "evil.example")])), Err(ApiErrorKind::Forbidden));
     }
 
     #[test]
-    fn pages_of_other_sites_may_not_send_what_costs_something() {
+    fn cross_origin_posts_are_rejected() {
         let settings =
             Settings { cors_origins: vec!["https://friend.example/".to_owned()], ..settings(LOOPBACK, &["model.example"]) };
         let sites = Sites::new(&settings).unwrap();
@@ -294,10 +299,10 @@ mod tests {
         assert!(post(&[("origin", "http://localhost:8000")]), "the page over plain HTTP");
         assert!(post(&[("origin", "https://friend.example"), ("sec-fetch-site", "cross-site")]));
         assert!(is_answered("POST", "model.example", &[("origin", "https://model.example")]), "behind a proxy");
-        assert!(post(&[("origin", "https://model.example")]), "behind a proxy that asks by another name");
-        for foreign in ["https://evil.example", "null", "http://localhost:9000", "http://[", ""] {
-            assert!(!post(&[("origin", foreign)]), "{foreign}");
-            assert!(is_answered("GET", "localhost:8000", &[("origin", foreign)]), "{foreign}");
+        assert!(post(&[("origin", "https://model.example")]), "behind a proxy that sends another host");
+        for other in ["https://evil.example", "null", "http://localhost:9000", "http://[", ""] {
+            assert!(!post(&[("origin", other)]), "{other}");
+            assert!(is_answered("GET", "localhost:8000", &[("origin", other)]), "{other}");
         }
         assert!(!post(&[("sec-fetch-site", "cross-site")]));
         assert!(!post(&[("sec-fetch-site", "same-site"), ("origin", "http://localhost:8000")]));

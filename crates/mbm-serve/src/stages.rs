@@ -1,4 +1,4 @@
-//! What threads do with rows: read their cells, and run the model on them.
+//! The processing stages of rows: reading their cells and running the model.
 
 use std::sync::Arc;
 
@@ -8,49 +8,50 @@ use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
 use crate::loaded_model::LoadedModel;
 
-/// What is asked of a row, and of its predictions what becomes of cells that cannot be read; a vector is made of nothing else.
+/// What to compute for a row. Predictions also specify how to treat unreadable cells; for vectors, those are always errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// Its predictions.
+    /// Predictions.
     Predict(Unreadable),
-    /// Its predictions, and what each input did to them.
+    /// Predictions, and the contribution of each input to them.
     Explain(Unreadable),
-    /// Its vectors.
+    /// Vectors.
     Embed,
 }
 
-/// A row that the model takes.
+/// A row to run through the model.
 pub(crate) struct Job {
     pub served: Arc<LoadedModel>,
     pub task: Task,
     pub row: Row,
     pub verdict: Verdict,
-    /// The memory that its request may take, which is not given back while the row is here, even where nobody waits any more.
+    /// The memory share of its request, which stays reserved while the row exists, even if the request was cancelled.
     pub _held: Held,
 }
 
-/// What became of a row.
+/// The result for a row.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// The values of its predictions' columns, what inputs it lacks and why, and what the others did.
+    /// Values of the prediction columns, the status (which inputs are absent and why), and contributions of the inputs.
     Predicted { values: Vec<Value>, status: String, contributions: Vec<Contribution> },
-    /// Its vectors and the tokens that were read for them.
+    /// Vectors, and the number of tokens that were read for them.
     Embedded { vectors: Vectors, n_tokens: usize },
 }
 
-/// An answer to a row.
+/// The result for a row, or why there is none.
 pub(crate) type Answer = Result<Done, ApiError>;
 
-/// Reads cells, an input each; hears before each of them which it is and says whether it is still wanted.
+/// Reads the cells of a row, one per input. The callback is called with the index of the input before each cell and returns
+/// whether the row is still wanted.
 pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Row + Send + Sync;
 
-/// Answers rows that are served by the same model, in their order, as long as anyone wants them.
+/// Computes the answers of rows of the same model, in order, as long as any of them is still wanted.
 pub(crate) type Run = dyn Fn(&[Job], &GoesOn) -> Vec<Answer> + Send + Sync;
 
-/// Answers one row whose texts are heard of as they grow.
+/// Computes the answer of one row and streams its generated texts.
 pub(crate) type Write = dyn Fn(&Job, &mut Hear) -> Answer + Send + Sync;
 
-/// What is done with rows; something else in tests.
+/// Implementations of the stages; tests replace them.
 #[derive(Clone)]
 pub(crate) struct Stages {
     pub read: Arc<Read>,
@@ -68,14 +69,14 @@ impl Default for Stages {
     }
 }
 
-/// What is said where the model or a reader of cells panicked.
-pub(crate) const FAILED: &str = "the model failed on this batch; the server's log says more";
+/// Message for rows of a batch in which the model panicked.
+pub(crate) const FAILED: &str = "the model failed on this batch; see the server's log";
 
 impl Job {
-    /// A row that was read.
+    /// Creates a job for a row that was read.
     ///
     /// # Errors
-    /// Cells that are not accepted.
+    /// Returns an error if the row has cells that are not accepted.
     pub fn new(served: &Arc<LoadedModel>, task: Task, row: Row) -> Result<Self, ApiError> {
         let verdict = match task {
             Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.verdict(&row, unreadable),
@@ -85,7 +86,7 @@ impl Job {
         Ok(Self { served: served.clone(), task, row, verdict, _held: Held::current() })
     }
 
-    /// A row without any input.
+    /// Creates a job for a row in which all inputs are absent.
     pub fn empty(served: &Arc<LoadedModel>) -> Self {
         let cells = vec![Cell::Empty; served.predictor.inputs.len()];
         let row = served.predictor.read_row(&cells);
@@ -93,7 +94,7 @@ impl Job {
         Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, verdict, _held: Held::default() }
     }
 
-    /// The predictions of its row, `[outputs][rows]`.
+    /// Builds the result of row `at` from predictions of shape `[outputs][rows]`.
     fn predicted(&self, predictions: &[Vec<Prediction>], at: usize, contributions: Vec<Contribution>) -> Done {
         let values = self.served.predictor.values(predictions, at, self.verdict.is_skipped);
         let contributions = if self.verdict.is_skipped { Vec::new() } else { contributions };
@@ -116,11 +117,11 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
             places.iter().zip(run_alike(&jobs, goes_on)).for_each(|(at, done)| answers[*at] = Some(done));
         }
     }
-    let unwanted = || ApiError::new(ApiErrorKind::Unavailable, "given up, since nobody waited for it");
+    let unwanted = || ApiError::new(ApiErrorKind::Unavailable, "cancelled: no client is waiting for this row");
     answers.into_iter().map(|done| done.ok_or_else(unwanted)).collect()
 }
 
-/// Rows of which the same is asked, side by side.
+/// Runs rows with the same kind of task as one batch.
 fn run_alike(jobs: &[&Job], goes_on: &GoesOn) -> Vec<Done> {
     let predictor = &jobs[0].served.predictor;
     let rows: Vec<&Row> = jobs.iter().map(|job| &job.row).collect();

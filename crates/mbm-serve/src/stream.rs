@@ -1,4 +1,4 @@
-//! The prediction of one row, its texts sent as they grow: server-sent events.
+//! Prediction of one row with its generated texts streamed as server-sent events.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,7 +25,7 @@ use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
 use crate::predict::{Asking, StrictQuery, prediction};
 
-/// Events as they come: texts in the making, then the answer. Who drops them ends the search for more.
+/// Stream of events: partial texts, then the final prediction. Dropping it stops text generation.
 pub(crate) struct Events {
     texts: Receiver<Event>,
     answer: Option<oneshot::Receiver<Answer>>,
@@ -38,7 +38,7 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<Option<Self::Item>> {
         loop {
-            // Every text was sent before the answer.
+            // All texts are sent before the answer.
             if let Poll::Ready(Some(event)) = self.texts.poll_recv(context) {
                 return Poll::Ready(Some(Ok(event)));
             }
@@ -46,7 +46,7 @@ impl Stream for Events {
             match Pin::new(answer).poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(answer) => {
-                    let answer = answer.unwrap_or_else(|_| Err(ApiError::new(ApiErrorKind::Failed, "no answer")));
+                    let answer = answer.unwrap_or_else(|_| Err(ApiError::new(ApiErrorKind::Failed, "the row has no result")));
                     (self.last, self.answer) = (Some(last(&self.served, answer)), None);
                 }
             }
@@ -61,45 +61,47 @@ fn last(served: &LoadedModel, answer: Answer) -> Event {
     }
 }
 
-/// Events on their way to a client, at most; one that reads more slowly misses some, since each holds the whole text so far.
+/// Maximum number of events that are buffered for a client. A client that reads more slowly misses some; no text is lost, since
+/// each event holds the whole text so far.
 const MAX_EVENTS: usize = 32;
 
-/// What sends texts in the making, and ends them where nobody listens any more.
-struct Sending {
+/// Sends partial texts, and stops generation when the client no longer reads.
+struct TextSender {
     events: Sender<Event>,
     names: Vec<String>,
-    /// How long a client may read nothing at all.
+    /// How long a client may go without reading anything.
     patience: Duration,
     full_since: Option<Instant>,
 }
 
-impl Sending {
-    fn hear(&mut self, output: usize, text: Option<&str>) -> ControlFlow<()> {
-        let Some(text) = text else { return self.go_on(!self.events.is_closed()) };
+impl TextSender {
+    fn send(&mut self, output: usize, text: Option<&str>) -> ControlFlow<()> {
+        let Some(text) = text else { return self.control_flow(!self.events.is_closed()) };
         let event = Event::default().event("text").data(json!({ &self.names[output]: text }).to_string());
         match self.events.try_send(event) {
             Ok(()) => {
                 self.full_since = None;
-                self.go_on(true)
+                self.control_flow(true)
             }
-            Err(TrySendError::Closed(_)) => self.go_on(false),
+            Err(TrySendError::Closed(_)) => self.control_flow(false),
             Err(TrySendError::Full(_)) => {
                 let since = *self.full_since.get_or_insert_with(Instant::now);
-                self.go_on(since.elapsed() < self.patience)
+                self.control_flow(since.elapsed() < self.patience)
             }
         }
     }
 
-    fn go_on(&self, is_heard: bool) -> ControlFlow<()> {
-        if is_heard { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    fn control_flow(&self, is_wanted: bool) -> ControlFlow<()> {
+        if is_wanted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 }
 
-/// Predict one row; texts are sent as they grow.
+/// Predict one row and stream its generated texts.
 ///
-/// The body is that of `/predict`. Each event `text` holds `{"<output>_predictions": "what is there so far"}`, where one text is written at a
-/// time (no beam), and a client that reads slowly misses some of them; the last event is `prediction`, the answer that `/predict` gives, or
-/// `error`. A client that goes, or reads nothing, ends the text. So many texts are written at a time; more wait for their turn.
+/// The body is the same as for `/predict`. Each `text` event holds `{"<output>_predictions": "the text so far"}`; they are only
+/// sent if one text is generated at a time (no beam search), and a client that reads slowly misses some of them. The last event
+/// is `prediction`, with the response of `/predict`, or `error`. Generation stops when the client disconnects or stops reading.
+/// The number of texts that are streamed at the same time is limited; further requests wait for their turn.
 #[utoipa::path(post, path = "/predict/stream", tag = "Prediction", params(StrictQuery),
     request_body(content((RowBody = "application/json"), (RowBody = "multipart/form-data"))),
     responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refused))]
@@ -113,9 +115,9 @@ pub(crate) async fn stream(
     let cells = Reading::new(&app.media, &served).cells(row).await?;
     let (events, texts) = channel(MAX_EVENTS);
     let names = served.predictor.outputs.iter().map(|field| format!("{}_predictions", field.name)).collect();
-    let mut sending = Sending { events, names, patience: app.settings.timeout, full_since: None };
-    let hear = Box::new(move |output: usize, text: Option<&str>| sending.hear(output, text));
-    let answer = app.engine.stream(&served, task, cells, hear).await?;
+    let mut sender = TextSender { events, names, patience: app.settings.timeout, full_since: None };
+    let on_text = Box::new(move |output: usize, text: Option<&str>| sender.send(output, text));
+    let answer = app.engine.stream(&served, task, cells, on_text).await?;
     Ok(Sse::new(Events { texts, answer: Some(answer), last: None, served }))
 }
 
@@ -124,16 +126,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_that_reads_nothing_ends_its_text_and_one_that_reads_slowly_misses_some_of_it() {
+    fn slow_client_misses_texts_and_stalled_client_stops_them() {
         let (events, mut texts) = channel(2);
-        let mut sending = Sending { events, names: vec!["a".into()], patience: Duration::from_secs(60), full_since: None };
-        let heard: Vec<bool> = ["1", "2", "3", "4"].map(|text| sending.hear(0, Some(text)).is_continue()).to_vec();
-        assert_eq!((heard, texts.len()), (vec![true; 4], 2));
-        sending.full_since = Instant::now().checked_sub(Duration::from_secs(61));
-        assert!(sending.hear(0, Some("5")).is_break());
+        let mut sender = TextSender { events, names: vec!["a".into()], patience: Duration::from_secs(60), full_since: None };
+        let is_continued: Vec<bool> = ["1", "2", "3", "4"].map(|text| sender.send(0, Some(text)).is_continue()).to_vec();
+        assert_eq!((is_continued, texts.len()), (vec![true; 4], 2));
+        sender.full_since = Instant::now().checked_sub(Duration::from_secs(61));
+        assert!(sender.send(0, Some("5")).is_break());
         drop(texts.try_recv().unwrap());
-        assert!(sending.hear(0, Some("6")).is_continue() && sending.full_since.is_none());
+        assert!(sender.send(0, Some("6")).is_continue() && sender.full_since.is_none());
         drop(texts);
-        assert!(sending.hear(0, Some("7")).is_break() && sending.hear(0, None).is_break());
+        assert!(sender.send(0, Some("7")).is_break() && sender.send(0, None).is_break());
     }
 }

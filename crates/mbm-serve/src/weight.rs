@@ -1,4 +1,5 @@
-//! What a JSON text takes in memory as values, found before any of them is made: `[{"":0},{"":0},..]` takes a hundred times its length.
+//! Estimates how much memory a JSON text takes once parsed, before any value is allocated: `[{"":0},{"":0},..]` takes a hundred
+//! times its length.
 
 use std::fmt;
 
@@ -6,22 +7,22 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 
 use crate::api_error::{ApiError, ApiErrorKind};
 
-/// A value in a list that has grown to twice its length.
+/// Bytes of a value, in a list whose capacity has grown to twice its length.
 const VALUE: usize = 2 * size_of::<serde_json::Value>();
 
-/// An object's first node: a B-tree's leaf with eleven places for keys and values.
+/// Bytes of an object's first node: a B-tree leaf with eleven slots for keys and values.
 const NODE: usize = 11 * (size_of::<String>() + size_of::<serde_json::Value>()) + 16;
 
-/// A further entry of an object; the nodes of a B-tree are at least half full.
+/// Bytes of each further entry of an object; the nodes of a B-tree are at least half full.
 const ENTRY: usize = NODE / 5;
 
-/// A text beside its bytes: what the allocator rounds up.
+/// Bytes of a string in addition to its content, for the rounding of the allocator.
 const TEXT: usize = 16;
 
-/// Bytes that a JSON text takes as values.
+/// Returns the bytes that the values of a JSON text take in memory.
 ///
 /// # Errors
-/// A text that is not JSON, or takes more than `limit`.
+/// Returns an error if the text is not JSON or its values take more than `limit` bytes.
 pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, ApiError> {
     let mut scale = Scale { total: 0, limit };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -29,7 +30,7 @@ pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, ApiError> {
         Ok(()) => Ok(scale.total),
         Err(_) if scale.total > limit => Err(ApiError::new(
             ApiErrorKind::TooLarge,
-            format!("the values of this JSON take more than {limit} bytes; send less at once, or numbers as a file"),
+            format!("the parsed JSON takes more than {limit} bytes; send fewer values per request, or numbers as a file"),
         )),
         Err(error) => Err(ApiError::validation(error.to_string())),
     }
@@ -113,18 +114,18 @@ mod tests {
     }
 
     #[test]
-    fn values_weigh_what_they_take_and_not_what_they_are_written_with() {
+    fn weight_is_the_memory_of_values_not_of_text() {
         assert_eq!([of("1"), of("null"), of("\"abc\"")], [64, 64, 64 + 16 + 3]);
         assert_eq!(of("[1,1,1]"), 4 * 64);
         let objects = format!("[{}]", vec!["{\"\":0}"; 1000].join(","));
-        // Seven bytes each, which become a node of a B-tree.
+        // Seven bytes each, and each becomes a node of a B-tree.
         assert!(of(&objects) > 90 * objects.len(), "{}", of(&objects));
         let image = format!("{{\"photo\":\"{}\"}}", "A".repeat(100_000));
         assert!(of(&image) < image.len() + 2000);
     }
 
     #[test]
-    fn what_weighs_too_much_is_refused_before_it_is_made() {
+    fn values_over_the_limit_are_rejected() {
         let api_error = weight(b"[[],[],[],[],[],[]]", 300).unwrap_err();
         assert_eq!(api_error.kind, ApiErrorKind::TooLarge);
         assert!(api_error.message.contains("300 bytes"), "{}", api_error.message);

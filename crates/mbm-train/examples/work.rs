@@ -1,4 +1,4 @@
-//! The work that `bench/run.py` compares: `work NAME REPETITIONS` prints the seconds of each repetition, after two that are not counted.
+//! Workloads compared by `bench/run.py`: `work NAME REPETITIONS` prints the seconds of each repetition, after two warmup runs.
 
 use std::error::Error;
 use std::time::Instant;
@@ -10,11 +10,11 @@ use mbm_config::{Diagnostics, Format, Node, Setting, defaults};
 use mbm_data::{Batch, Column, Shape, Values};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::{CategoryDecoder, DecoderSettings, Loss};
-use mbm_model::encoder::{AudioEncoder, Encoder, EncoderSettings, ImageEncoder, Reading, TextEncoder};
+use mbm_model::encoder::{AudioEncoder, Encoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec, Steps, Target, Tensors, on_worker_pool};
 use mbm_train::OptimizerSettings;
 
-/// As the `mbm` command has it.
+/// The same allocator as in the `mbm` command.
 #[global_allocator]
 static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
 
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [name, repetitions] = args.as_slice() else {
         return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into());
     };
-    let mut work = work(name).ok_or_else(|| format!("no work '{name}'; there are {WORK:?}"))?;
+    let mut work = work(name).ok_or_else(|| format!("unknown workload '{name}'; available: {WORK:?}"))?;
     (0..2).for_each(|_| on_worker_pool(&mut work));
     for _ in 0..repetitions.parse::<usize>()? {
         let started = Instant::now();
@@ -59,10 +59,10 @@ const TRANSFORMER: &str =
 fn read<T: Setting>(text: &str) -> T {
     let node = Node::parse(text, Format::Yaml).ok();
     let settings = node.and_then(|node| T::read(&node, "", &mut Diagnostics::default()));
-    settings.unwrap_or_else(|| panic!("'{text}' is no valid setting"))
+    settings.unwrap_or_else(|| panic!("'{text}' is not a valid setting"))
 }
 
-/// 2048 x 2048 by 2048 x 2048.
+/// Product of two 2048 x 2048 matrices.
 fn matmul() -> Work {
     let device = Device::flex();
     let matrix = || Tensor::<2>::random([2048, 2048], Distribution::Normal(0.0, 1.0), &device);
@@ -70,20 +70,21 @@ fn matmul() -> Work {
     Box::new(move || drop(a.clone().matmul(b.clone()).into_data()))
 }
 
-/// Images of 224 pixels through an encoder at work, not in training.
+/// Inference of an image encoder on images of 224 x 224 pixels.
 fn image(encoder: &str, batch: usize) -> Work {
     let device = Device::flex();
     let shape = Shape::Image { channels: 3, height: 224, width: 224 };
-    let encoder = EncoderSettings::Image(read::<ImageEncoder>(encoder)).init(&shape, Reading::Summary, &device).materialize();
+    let encoder = EncoderSettings::Image(read::<ImageEncoder>(encoder)).init(&shape, EncoderOutput::Summary, &device);
+    let encoder = encoder.materialize();
     let images = Tensor::<4>::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), &device);
     Box::new(move || drop(encoder.get().encode(Tensors::Images(images.clone())).values.into_data()))
 }
 
-/// Frames `[batch, steps, width]` through an encoder, and back where asked.
+/// Forward pass of an encoder on frames `[batch, steps, width]`, plus the backward pass if `backward` is set.
 fn steps(encoder: &str, dims: [usize; 3], backward: bool) -> Work {
     let device = if backward { Device::flex().autodiff() } else { Device::flex() };
     let shape = Shape::Frames { width: dims[2], max_steps: dims[1] };
-    let encoder: Encoder = EncoderSettings::Audio(read::<AudioEncoder>(encoder)).init(&shape, Reading::Summary, &device);
+    let encoder: Encoder = EncoderSettings::Audio(read::<AudioEncoder>(encoder)).init(&shape, EncoderOutput::Summary, &device);
     let encoder = encoder.materialize();
     let values = Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), &device);
     Box::new(move || {
@@ -97,7 +98,7 @@ fn steps(encoder: &str, dims: [usize; 3], backward: bool) -> Work {
     })
 }
 
-/// A training step of ResNet-50 + LSTM 2 x 512 + linear with AdamW, a batch of 8.
+/// Training step of ResNet-50 + LSTM 2 x 512 + linear with AdamW at batch size 8.
 fn article_step() -> Work {
     const BATCH: usize = 8;
     let device = Device::flex().autodiff();

@@ -1,5 +1,5 @@
-//! The mean of the parameters at the ends of the last epochs, which often does better than the last of them (Vaswani et al. 2017, section
-//! 6.1; Izmailov et al. 2018).
+//! Weight averaging: the mean of the parameters after the last epochs, which often generalizes better than the last parameters
+//! (Vaswani et al. 2017, section 6.1; Izmailov et al. 2018).
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,14 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use mbm_model::Model;
 
-/// The models that the next mean is made of, the oldest first.
+/// The models to average, oldest first.
 #[derive(Default)]
 pub(crate) struct Recent {
     pub models: VecDeque<Model>,
 }
 
 impl Recent {
-    /// The mean of a model and those before it, `n` at most.
+    /// Adds a model and returns the mean of the last `n` models, or of all if there are fewer.
     pub fn mean_with(&mut self, model: Model, n: usize) -> Model {
         if n < 2 {
             return model;
@@ -33,7 +33,7 @@ impl Recent {
     }
 }
 
-/// Sums of parameters in the model's order.
+/// Visitor that sums parameters, in the model's order.
 #[derive(Default)]
 struct Sums {
     each: Vec<Vec<f64>>,

@@ -1,4 +1,4 @@
-//! Checkpoints: folders that are complete or absent, and hashed.
+//! Checkpoints: folders that are written atomically and verified by hashes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -13,79 +13,81 @@ use serde::{Deserialize, Serialize};
 use crate::average::Recent;
 use crate::{TrainError, exact};
 
-/// Where training stands; with model and optimizer it is everything that going on needs.
+/// Training progress; together with model and optimizer, everything needed to resume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The epoch, from 0.
     pub epoch: usize,
-    /// Batches of it that are done.
+    /// Completed batches of the epoch.
     pub batch: usize,
-    /// Optimizer steps since the start.
+    /// Optimizer steps since the start of training.
     pub step: usize,
-    /// Sum of the losses of the epoch's rows so far.
+    /// Sum of the losses of the rows of this epoch so far.
     #[serde(with = "exact")]
     pub loss_sum: f64,
-    /// Rows of the epoch so far.
+    /// Rows of this epoch so far.
     pub n_rows: usize,
-    /// The best validation score so far, larger is better.
+    /// The best validation score so far; larger is better.
     #[serde(with = "exact::option")]
     pub best_score: Option<f64>,
-    /// Epochs since then.
+    /// Epochs since the best score.
     pub epochs_since_best: usize,
-    /// Every epoch that is done.
+    /// All completed epochs.
     #[serde(with = "exact::history")]
     pub history: Vec<EpochRecord>,
     /// Whether training has ended.
     pub is_finished: bool,
 }
 
-/// One epoch in `training_statistics.json`, where a value that is no number is `null`.
+/// One epoch in `training_statistics.json`, where NaN and infinity are `null`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EpochRecord {
     /// Mean training loss.
     pub loss: f64,
     /// The learning rate of its last step.
     pub learning_rate: f64,
-    /// Values of validation, by name.
+    /// Validation metrics by name.
     pub validation: BTreeMap<String, f64>,
 }
 
-/// What training runs through, from which it follows where it can stand.
+/// The extent of a training run, against which progress is checked.
 pub(crate) struct Course {
     pub epochs: usize,
-    /// Batches of an epoch, and of a step.
+    /// Batches per epoch.
     pub n_batches: usize,
+    /// Batches per optimizer step.
     pub batches_per_step: usize,
     pub n_rows: usize,
 }
 
 impl Progress {
-    /// Whether training of this course can stand here.
+    /// Checks that the progress is possible in a training run of the given extent.
     fn check(&self, course: &Course) -> Result<(), String> {
         let Course { epochs, n_batches, batches_per_step, n_rows } = *course;
         let step = |epoch: usize, batch: usize| epoch * n_batches.div_ceil(batches_per_step) + batch.div_ceil(batches_per_step);
         match () {
             () if self.epoch > epochs || self.history.len() != self.epoch => {
-                Err(format!("{} epochs done and {} in its history, of {epochs}", self.epoch, self.history.len()))
+                Err(format!("{} epochs completed and {} in the history, of {epochs}", self.epoch, self.history.len()))
             }
             () if self.batch > n_batches => Err(format!("batch {} of {n_batches}", self.batch)),
             () if self.n_rows > n_rows => Err(format!("{} rows of {n_rows}", self.n_rows)),
             () if self.step != step(self.epoch, self.batch) => {
-                Err(format!("step {}, where {} belongs to its epoch and batch", self.step, step(self.epoch, self.batch)))
+                Err(format!("step {}, expected {} for its epoch and batch", self.step, step(self.epoch, self.batch)))
             }
             () => Ok(()),
         }
     }
 }
 
-/// The checkpoints of a run: `last/` has everything that going on needs, the best model included.
+/// The checkpoints of a run: `last/` has everything needed to resume, including the best model.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     /// Their folder.
     pub folder: PathBuf,
 }
 
-/// Writes the state of an optimizer, which keeps it in no order: once read back, it is sorted by name, and equal states are equal bytes.
+/// Writes the state of an optimizer, which is unordered: reading it back sorts it by name, so that equal states produce
+/// equal bytes.
 fn save_optimizer(optimizer: &ModuleOptimizer, folder: &Path) -> Result<(), TrainError> {
     let unsorted = folder.join("unsorted.bpk");
     optimizer.save(&unsorted).map_err(failed(folder, OPTIMIZER))?;
@@ -94,20 +96,20 @@ fn save_optimizer(optimizer: &ModuleOptimizer, folder: &Path) -> Result<(), Trai
     fs::remove_file(&unsorted).map_err(failed(folder, OPTIMIZER))
 }
 
-/// Files of a checkpoint.
+// Files of a checkpoint.
 const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const PROGRESS: &str = "progress.json";
 const BEST: &str = "best.safetensors";
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 pub(crate) struct State<'a> {
     pub model: &'a Model,
     pub optimizer: &'a ModuleOptimizer,
     pub progress: &'a Progress,
-    /// The models of the last epochs, where these are averaged.
+    /// The models of the last epochs, if they are averaged.
     pub recent: &'a Recent,
-    /// The best model, where it is another than that of the checkpoint before.
+    /// The best model, if it has changed since the previous checkpoint.
     pub best: Option<&'a Model>,
 }
 
@@ -116,26 +118,26 @@ impl Checkpoints {
         self.folder.join("last")
     }
 
-    /// Whether there is something to go on from.
+    /// Whether there is a checkpoint to resume from.
     pub fn exist(&self) -> bool {
         standing(&self.last()).is_dir()
     }
 
-    /// Tidies up after a process that was killed while it wrote; only for the one process that writes here.
+    /// Cleans up after a process that was killed while writing. Must only be called by the process that writes to this folder.
     ///
     /// # Errors
-    /// What the file system says.
+    /// If the file system reports an error.
     pub fn recover(&self) -> Result<(), TrainError> {
         Ok(recover(&self.last())?)
     }
 
-    /// Writes model, optimizer, progress, the best model and those of the last epochs as one.
+    /// Writes model, optimizer, progress, the best model and the models of the last epochs atomically.
     ///
     /// # Errors
-    /// A disk that is full or cannot be written; the checkpoint before stays.
+    /// If the disk is full or not writable; the previous checkpoint stays intact.
     pub(crate) fn save(&self, state: &State) -> Result<(), TrainError> {
         write_folder(&self.last(), |folder| {
-            // The training model itself would miss the last batch: `valid` is what brings running statistics up to date.
+            // The training model itself would miss the last batch: `valid` brings running statistics up to date.
             save_weights(&state.model.valid(), &folder.join(MODEL))?;
             for (at, model) in state.recent.models.iter().enumerate() {
                 save_weights(model, &folder.join(recent_name(at)))?;
@@ -150,56 +152,56 @@ impl Checkpoints {
         })
     }
 
-    /// Brings the best model of the checkpoint before into the next one, if there is one, as it was written.
+    /// Carries the best model of the previous checkpoint, if any, over to the next one unchanged.
     fn keep_best(&self, folder: &Path) -> Result<(), TrainError> {
         let last = standing(&self.last());
         let Some(manifest) = Manifest::read(&last)?.filter(|manifest| manifest.names(BEST)) else { return Ok(()) };
         manifest.verify_file(&last, BEST)?;
         let (from, to) = (last.join(BEST), folder.join(BEST));
-        // A second name costs nothing where the file system has such; the file is never written to again.
+        // A hard link costs nothing where the file system supports it, and is safe because the file is never modified.
         fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).map_err(failed(folder, BEST))
     }
 
-    /// The folder of the last checkpoint, if every byte of it is as it was written.
+    /// Verifies the hashes of the last checkpoint and returns its folder.
     fn verified(&self) -> Result<PathBuf, TrainError> {
         let folder = standing(&self.last());
         let Some(manifest) = Manifest::read(&folder)? else {
             let message =
-                "there are no hashes of its files: damaged, or of an earlier version; begin the run anew with --overwrite";
+                "there are no hashes of its files: damaged, or from an earlier version; restart the run with --overwrite";
             return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
         };
         manifest.verify(&folder, &[MODEL, OPTIMIZER, PROGRESS])?;
         Ok(folder)
     }
 
-    /// The model of the best epoch, if one was validated; `fresh` makes one of its kind.
+    /// Loads the model of the best epoch, if there was a validation; `fresh` creates a model of the same architecture.
     ///
     /// # Errors
-    /// A checkpoint that is damaged or of another model.
+    /// If the checkpoint is damaged or of another model.
     pub fn load_best(&self, fresh: impl FnOnce() -> Model) -> Result<Option<Model>, TrainError> {
         let path = self.verified()?.join(BEST);
         Ok(if path.is_file() { Some(load_weights(fresh(), &path)?) } else { None })
     }
 
-    /// The models of the last epochs; `fresh` makes one of their kind.
+    /// Loads the models of the last epochs; `fresh` creates a model of the same architecture.
     ///
     /// # Errors
-    /// A checkpoint that is damaged or of another model.
+    /// If the checkpoint is damaged or of another model.
     pub fn load_recent(&self, fresh: impl Fn() -> Model) -> Result<VecDeque<Model>, TrainError> {
         let folder = standing(&self.last());
         let paths = (0..).map(|at| folder.join(recent_name(at))).take_while(|path| path.is_file());
         Ok(paths.map(|path| load_weights(fresh(), &path)).collect::<Result<_, _>>()?)
     }
 
-    /// Reads the last checkpoint into a model and an optimizer of the same kind.
+    /// Loads the last checkpoint into a model and an optimizer of the same kind.
     ///
     /// # Errors
-    /// A checkpoint that is damaged or of another model.
+    /// If the checkpoint is damaged or of another model.
     pub fn load(&self, model: Model, optimizer: ModuleOptimizer) -> Result<(Model, ModuleOptimizer, Progress), TrainError> {
         let folder = self.verified()?;
         let _alone = mbm_model::autodiff_lock();
         let model = load_weights(model, &folder.join(MODEL))?;
-        // Burn panics on a state that is none of an optimizer's.
+        // Burn panics if the state is not that of an optimizer.
         let optimizer = guarded(|| optimizer.load(folder.join(OPTIMIZER)))
             .ok_or_else(|| failed(&folder, OPTIMIZER)("not the state of an optimizer"))?
             .map_err(failed(&folder, OPTIMIZER))?;
@@ -210,7 +212,7 @@ impl Checkpoints {
 }
 
 impl Checkpoints {
-    /// Whether what a checkpoint says of its place fits the training that goes on from it.
+    /// Checks that the progress in a checkpoint fits the training run that resumes from it.
     pub(crate) fn check(&self, progress: &Progress, course: &Course) -> Result<(), TrainError> {
         progress.check(course).map_err(failed(&standing(&self.last()), PROGRESS))
     }
@@ -238,7 +240,7 @@ mod tests {
         Progress { loss_sum: value(4), best_score: Some(value(5)), history: vec![record], ..Progress::default() }
     }
 
-    /// The bits of every float, of `NaN` that it is one.
+    /// The bits of every float; all NaNs are equal.
     fn bits(progress: &Progress) -> Vec<u64> {
         let EpochRecord { loss, learning_rate, validation } = &progress.history[0];
         let floats = [progress.loss_sum, *loss, *learning_rate].into_iter().chain(progress.best_score);
@@ -251,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn a_score_comes_back_to_the_last_bit() {
-        // 14 of 15: a reader that rounds twice makes it one unit in the last place smaller.
+    fn score_round_trips_exactly() {
+        // A parser that rounds twice returns 14/15 one unit in the last place too small.
         let score = 14.0 / 15.0;
         assert_eq!(read_back(&progress(&[score])).best_score.map(f64::to_bits), Some(f64::to_bits(score)));
         let none = Progress { best_score: None, ..Progress::default() };
@@ -260,25 +262,25 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_training_cannot_stand_at_is_an_error() {
+    fn impossible_progress_is_an_error() {
         let course = Course { epochs: 3, n_batches: 5, batches_per_step: 2, n_rows: 10 };
         let record = EpochRecord { loss: 0.0, learning_rate: 0.0, validation: BTreeMap::new() };
-        let there = Progress { epoch: 1, batch: 2, step: 4, n_rows: 4, history: vec![record], ..Progress::default() };
-        assert_eq!(there.check(&course), Ok(()));
-        assert_eq!(Progress { batch: 5, step: 6, ..there.clone() }.check(&course), Ok(()), "an epoch's last step is shorter");
+        let possible = Progress { epoch: 1, batch: 2, step: 4, n_rows: 4, history: vec![record], ..Progress::default() };
+        assert_eq!(possible.check(&course), Ok(()));
+        assert_eq!(Progress { batch: 5, step: 6, ..possible.clone() }.check(&course), Ok(()), "an epoch may end in a short step");
         let wrong = [
-            Progress { epoch: usize::MAX, ..there.clone() },
-            Progress { epoch: 0, ..there.clone() },
-            Progress { batch: 6, ..there.clone() },
-            Progress { step: usize::MAX, ..there.clone() },
-            Progress { n_rows: 11, ..there.clone() },
+            Progress { epoch: usize::MAX, ..possible.clone() },
+            Progress { epoch: 0, ..possible.clone() },
+            Progress { batch: 6, ..possible.clone() },
+            Progress { step: usize::MAX, ..possible.clone() },
+            Progress { n_rows: 11, ..possible.clone() },
         ];
         assert!(wrong.iter().all(|progress| progress.check(&course).is_err()));
     }
 
     proptest! {
         #[test]
-        fn any_floats_come_back_and_so_do_those_that_json_has_no_numbers_for(values in prop::collection::vec(any::<u64>(), 1..7)) {
+        fn all_floats_round_trip_including_nan_and_infinity(values in prop::collection::vec(any::<u64>(), 1..7)) {
             let specials = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
             let values: Vec<f64> = values.into_iter().map(f64::from_bits).chain(specials).collect();
             for rotation in 0..values.len() {

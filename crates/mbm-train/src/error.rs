@@ -1,8 +1,8 @@
-//! What can end training early.
+//! Errors of training.
 
 use std::path::PathBuf;
 
-/// An error of training, with its place.
+/// An error that ends training, with its location.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// Data could not be read.
@@ -11,7 +11,7 @@ pub enum TrainError {
     /// Weights could not be read or written.
     #[error(transparent)]
     Weights(#[from] mbm_model::WeightsError),
-    /// What others have trained does not fit.
+    /// Pretrained weights could not be loaded.
     #[error(transparent)]
     Pretrained(#[from] mbm_model::PretrainedError),
     /// A checkpoint could not be read or written.
@@ -19,17 +19,17 @@ pub enum TrainError {
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// What was said.
+        /// The cause.
         message: String,
     },
-    /// The loss is no number any more.
+    /// The loss is NaN or infinite.
     #[error("the loss is {loss} at epoch {epoch}, step {step}; try a smaller trainer.learning_rate or trainer.gradient_clipping")]
     Diverged {
         /// The loss.
         loss: f64,
         /// The epoch, from 1.
         epoch: usize,
-        /// The step in it, from 1.
+        /// The step within the epoch, from 1.
         step: usize,
     },
     /// Validation failed.

@@ -1,46 +1,46 @@
-//! What happens in training, for whoever shows it.
+//! Training events, for progress reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One happening.
+/// A training event.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Training begins, or goes on.
+    /// Training starts or resumes.
     Started {
-        /// Parameters of the model.
+        /// Number of parameters of the model.
         n_params: usize,
-        /// Epochs at most.
+        /// Maximum number of epochs.
         epochs: usize,
-        /// Steps an epoch.
+        /// Steps per epoch.
         steps_per_epoch: usize,
-        /// The first epoch, from 0, above 0 where a checkpoint goes on.
+        /// The first epoch, from 0; above 0 when resuming from a checkpoint.
         epoch: usize,
     },
-    /// An optimizer step is done.
+    /// An optimizer step is complete.
     Step {
         /// The epoch, from 0.
         epoch: usize,
-        /// The step in it, from 1.
+        /// The step within the epoch, from 1.
         step: usize,
         /// Mean loss of the epoch so far.
         loss: f64,
         /// The learning rate of the step.
         learning_rate: f64,
-        /// Training rows a second since the start.
+        /// Training rows per second since the start.
         samples_per_second: f64,
-        /// Until the last epoch ends, if none ends early.
+        /// Time until the end of the last epoch, assuming no early stopping.
         time_left: Duration,
     },
-    /// An epoch is done and validated.
+    /// An epoch is complete and validated.
     Epoch {
         /// The epoch, from 0.
         epoch: usize,
         /// Mean training loss.
         loss: f64,
-        /// Values of validation, by name.
+        /// Validation metrics by name.
         validation: BTreeMap<String, f64>,
-        /// Whether it is the best so far.
+        /// Whether the epoch is the best so far.
         is_best: bool,
     },
 }

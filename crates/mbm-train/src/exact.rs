@@ -1,4 +1,4 @@
-//! Floats in JSON that come back to the bit, those that JSON has no numbers for included: `"NaN"`, `"inf"`, `"-inf"`.
+//! Exact round-trip serialization of floats in JSON, including values without a JSON number: `"NaN"`, `"inf"`, `"-inf"`.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::EpochRecord;
 
-/// A float as it is stored.
+/// The stored form of a float.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Stored {
@@ -39,7 +39,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     Stored::deserialize(deserializer)?.try_into().map_err(serde::de::Error::custom)
 }
 
-/// Of a float that may be none.
+/// Serialization of optional floats.
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Serialize, Serializer, Stored};
 
@@ -53,7 +53,7 @@ pub(crate) mod option {
     }
 }
 
-/// Of epochs.
+/// Serialization of epoch records.
 pub(crate) mod history {
     use super::{BTreeMap, Deserialize, Deserializer, EpochRecord, Serialize, Serializer, Stored};
 

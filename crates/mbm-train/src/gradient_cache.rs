@@ -1,13 +1,13 @@
-//! A batch that goes through the network in chunks and has one loss all the same (GradCache, Gao et al. 2021).
+//! Gradient caching: processes a batch in chunks but computes one loss for the whole batch (GradCache, Gao et al. 2021).
 //!
-//! The first pass keeps the chunks' scores and nothing of their graphs. The loss of all scores gives a gradient for each; the second pass
-//! makes each chunk's graph again and brings its gradient through.
+//! The first pass caches the scores of each chunk, without their graphs. The loss over all scores has a gradient for each score;
+//! the second pass rebuilds the graph of each chunk and backpropagates the gradients of its scores.
 
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::Tensor;
 use mbm_model::{Model, ModelSpec, Target};
 
-/// What the first pass keeps.
+/// Scores and targets cached by the first pass.
 #[derive(Default)]
 pub(crate) struct GradientCache {
     /// `[chunks][outputs]`: scores without a graph.
@@ -20,20 +20,20 @@ pub(crate) struct GradientCache {
 pub(crate) struct Gradients {
     /// The loss.
     pub loss: f64,
-    /// Of parameters that the loss reads beside the scores.
+    /// Gradients of parameters that the loss depends on directly, not through the scores.
     pub direct: GradientsParams,
-    /// `[chunks][outputs]`: of the scores.
+    /// `[chunks][outputs]`: gradients of the scores.
     pub scores: Vec<Vec<Tensor<2>>>,
 }
 
 impl GradientCache {
-    /// Keeps a chunk's scores, `[rows, width]` for each output.
+    /// Adds the scores of a chunk, `[rows, width]` for each output.
     pub fn push(&mut self, scores: Vec<Tensor<2>>, targets: Vec<Target>) {
         self.scores.push(scores.into_iter().map(Tensor::inner).collect());
         self.targets.push(targets);
     }
 
-    /// The gradients of all scores; the cache is empty afterwards.
+    /// Computes the loss and the gradients of all scores, and clears the cache.
     pub fn gradients(&mut self, spec: &ModelSpec, model: &Model) -> Gradients {
         let (scores, targets) = (std::mem::take(&mut self.scores), std::mem::take(&mut self.targets));
         let lengths: Vec<usize> = scores.iter().map(|chunk| chunk[0].dims()[0]).collect();
@@ -53,7 +53,7 @@ impl GradientCache {
     }
 }
 
-/// Adds the gradients of a chunk's parameters, given those of its scores.
+/// Accumulates the gradients of the parameters for a chunk, given the gradients of its scores.
 pub(crate) fn accumulate(
     accumulator: &mut GradientsAccumulator<Model>,
     model: &Model,
@@ -62,6 +62,6 @@ pub(crate) fn accumulate(
 ) {
     let product = |(scores, gradient): (Tensor<2>, &Tensor<2>)| (scores * Tensor::from_inner(gradient.clone())).sum();
     let sum = scores.into_iter().zip(gradients).map(product).reduce(|a, b| a + b);
-    let sum = sum.expect("a plan has one output at least");
+    let sum = sum.expect("a plan has at least one output");
     accumulator.accumulate(model, GradientsParams::from_grads(sum.backward(), model));
 }

@@ -1,11 +1,11 @@
-//! The norm of all gradients together, in the model's order.
+//! Gradient clipping by global norm, computed in the model's order.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use mbm_model::Model;
 
-/// Scales gradients so that their Euclidean norm is at most `max_norm` (Pascanu et al. 2013); the norm before.
+/// Scales gradients so that their Euclidean norm is at most `max_norm` (Pascanu et al. 2013); returns the norm before clipping.
 pub(crate) fn clip_global_norm(model: &Model, gradients: &mut GradientsParams, max_norm: f64) -> f64 {
     let mut squares = Squares { gradients, sum: None };
     model.visit(&mut squares);

@@ -1,16 +1,16 @@
-//! Learning rates of groups of parameters.
+//! Learning rates per parameter group.
 
 use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedulerConfig};
 use burn::module::{ParamGroup, ParamId};
 
-/// Groups of parameters whose learning rate is not the trainer's.
+/// Parameter groups whose learning rate differs from the trainer's.
 pub(crate) struct LearningRates {
     groups: Vec<(ParamGroup, f64)>,
 }
 
 impl LearningRates {
-    /// Parameters with what their rate is times the trainer's.
+    /// Groups parameters by the factor on the trainer's learning rate.
     pub fn new(factors: &[(ParamId, f64)]) -> Self {
         let mut each: Vec<f64> = factors.iter().map(|(_, factor)| *factor).collect();
         each.sort_by(f64::total_cmp);
@@ -19,13 +19,13 @@ impl LearningRates {
         Self { groups: each.into_iter().map(|factor| (ParamGroup::from_ids(ids(factor)), factor)).collect() }
     }
 
-    /// The rates of a step.
+    /// Returns the learning rates of a step, given the trainer's.
     pub fn at(&self, rate: f64) -> ModuleLearningRate {
         if self.groups.is_empty() {
             return rate.into();
         }
-        // Burn makes rates of groups by schedules alone, and of those a constant one is a line that does not rise; its rates lie above 0
-        // and go up to 1.
+        // Burn supports group rates only through schedules. A linear schedule with equal ends is constant; its rates must be
+        // above 0 and at most 1.
         let constant = |rate: f64| {
             let rate = rate.clamp(f64::MIN_POSITIVE, 1.0);
             LinearLrSchedulerConfig::new(rate, rate, 1)
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_parameter_has_the_rate_of_its_group() {
+    fn parameters_have_the_rate_of_their_group() {
         let ids: [ParamId; 3] = std::array::from_fn(|_| ParamId::new());
         let rates = LearningRates::new(&[(ids[0], 0.1), (ids[1], 0.0)]).at(0.01);
         let found = ids.map(|id| rates.lr_from_param(id, None));

@@ -1,4 +1,4 @@
-//! The training loop: the only crate that calls backward.
+//! The training loop. The only crate that runs the backward pass.
 //!
 //! ```text
 //! settings --> optimizer, schedule
@@ -6,8 +6,8 @@
 //!                                                  end of epoch --> validation --> best checkpoint, early stopping
 //! ```
 //!
-//! Nothing is printed: [`Event`]s say what happens. A run that is killed at any moment goes on from its last checkpoint and
-//! ends in the same bytes as one that was not.
+//! Nothing is printed; progress is reported as [`Event`]s. A run that is killed at any moment resumes from its last checkpoint
+//! and produces the same bytes as an uninterrupted run.
 
 mod average;
 mod checkpoint;

@@ -1,5 +1,5 @@
-//! Parameters by number. Burn draws the ids of parameters at random for each process, and the state of an optimizer holds them: with numbers
-//! in their place two runs write the same bytes, and weights without ids are enough to go on.
+//! Deterministic parameter ids. Burn's parameter ids are random in each process and part of the optimizer state. With consecutive
+//! numbers instead, two runs write the same bytes, and weights without ids are enough to resume.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use burn::module::{Flag, Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor};
 use mbm_model::Model;
 
-/// The model with ids that count its parameters in their order; parameters that shared an id share their number.
+/// Renumbers the parameter ids of a model in the model's order; parameters that shared an id still do.
 pub(crate) fn numbered(model: Model) -> Model {
     model.map(&mut Numbers::default())
 }

@@ -1,4 +1,4 @@
-//! Optimizers by name.
+//! Optimizers and their settings.
 
 use burn::module::{Module, ModuleVisitor, Param, ParamGroup, ParamId};
 use burn::optim::decay::WeightDecayConfig;
@@ -11,47 +11,47 @@ use mbm_model::Model;
 settings! {
     /// Adam (Kingma and Ba 2015).
     pub struct AdamSettings {
-        /// Of the mean and of the square.
+        /// Decay rates of the running means of the gradient and of its square.
         betas: Vec<f64> = vec![0.9, 0.999] => 0.0..=0.999_999;
-        /// Added to the root of the square.
+        /// Added to the denominator, the root of the mean square.
         eps: f64 = 1e-8 => 0.0..=1.0;
-        /// Added to the gradient.
+        /// L2 penalty, added to the gradient.
         weight_decay: f64 = 0.0 => 0.0..=10.0;
     }
 
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
     pub struct AdamWSettings {
-        /// Of the mean and of the square.
+        /// Decay rates of the running means of the gradient and of its square.
         betas: Vec<f64> = vec![0.9, 0.999] => 0.0..=0.999_999;
-        /// Added to the root of the square.
+        /// Added to the denominator, the root of the mean square.
         eps: f64 = 1e-8 => 0.0..=1.0;
-        /// Taken off the weights.
+        /// Decoupled weight decay.
         weight_decay: f64 = 0.01 => 0.0..=10.0;
     }
 
     /// Stochastic gradient descent.
     pub struct SgdSettings {
-        /// Of the gradient.
+        /// Momentum of the gradient.
         momentum: f64 = 0.9 => 0.0..=0.999_999;
-        /// Nesterov's form.
+        /// Whether to use Nesterov momentum.
         nesterov: bool = false;
-        /// Added to the gradient.
+        /// L2 penalty, added to the gradient.
         weight_decay: f64 = 0.0 => 0.0..=10.0;
     }
 
     /// Lion (Chen et al. 2023).
     pub struct LionSettings {
-        /// Of the update and of the mean.
+        /// Interpolation factor of the update and decay rate of the running mean.
         betas: Vec<f64> = vec![0.9, 0.99] => 0.0..=0.999_999;
-        /// Taken off the weights.
+        /// Decoupled weight decay.
         weight_decay: f64 = 0.0 => 0.0..=10.0;
     }
 
-    /// Muon (Jordan 2024) for matrices, AdamW for everything else, both at the same learning rate (Liu et al. 2025).
+    /// Muon (Jordan 2024) for matrices and AdamW for all other parameters, both at the same learning rate (Liu et al. 2025).
     pub struct MuonSettings {
-        /// Of the gradient.
+        /// Momentum of the gradient.
         momentum: f64 = 0.95 => 0.0..=0.999_999;
-        /// Taken off the weights.
+        /// Decoupled weight decay.
         weight_decay: f64 = 0.01 => 0.0..=10.0;
     }
 }
@@ -68,7 +68,7 @@ tagged! {
 }
 
 impl OptimizerSettings {
-    /// The optimizer for a model.
+    /// Creates the optimizer for a model.
     pub fn init(&self, model: &Model) -> ModuleOptimizer {
         let decay = |penalty: f64| (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32));
         match self {
@@ -115,7 +115,7 @@ fn adamw(betas: &[f64], eps: f64, weight_decay: f64) -> AdamWConfig {
         .with_weight_decay(weight_decay as f32)
 }
 
-/// The matrices of a model but for embeddings and decoders, which are not hidden layers.
+/// Visitor that collects the matrices of a model, except embeddings and decoders, which are not hidden layers.
 #[derive(Default)]
 struct Matrices {
     found: Vec<ParamId>,

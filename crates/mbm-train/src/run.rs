@@ -1,4 +1,4 @@
-//! The loop itself, from top to bottom.
+//! The training loop.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +21,9 @@ use crate::learning_rates::LearningRates;
 use crate::numbering::numbered;
 use crate::{Event, TrainError, TrainerSettings};
 
-/// Everything that a run is made of.
+/// Everything that defines a training run.
 pub struct Training<'a> {
-    /// The model to make.
+    /// The model to train.
     pub spec: &'a ModelSpec,
     /// The prepared data.
     pub dataset: &'a Dataset,
@@ -31,40 +31,40 @@ pub struct Training<'a> {
     pub rows: &'a [usize],
     /// The `trainer` section.
     pub settings: &'a TrainerSettings,
-    /// Random changes of each input.
+    /// Augmentations of each input.
     pub augmentations: &'a [Augmentation],
     /// The run's seed.
     pub run_seed: u64,
-    /// Where to compute, without autodiff.
+    /// The compute device, without autodiff.
     pub device: &'a Device,
-    /// Where checkpoints are.
+    /// The checkpoints of the run.
     pub checkpoints: &'a Checkpoints,
-    /// Set from outside to stop after the step in hand.
+    /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
 }
 
-/// What validation says of a model.
+/// The result of validating a model.
 pub struct Validation {
-    /// Larger is better.
+    /// The score that selects the best epoch; larger is better.
     pub score: f64,
-    /// Values by name.
+    /// Metrics by name.
     pub values: BTreeMap<String, f64>,
 }
 
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// All epochs, or as many as helped.
+    /// All epochs ran, or training stopped early.
     Finished,
-    /// Stopped from outside; a checkpoint is there to go on from.
+    /// Stopped from outside; a checkpoint to resume from has been saved.
     Stopped,
 }
 
-/// Trains from the last checkpoint if there is one, else from fresh parameters. The model that comes back is the best one by
-/// validation, or the last where nothing is validated.
+/// Trains from the last checkpoint if there is one, else from fresh parameters. Returns the best model by validation, or the last
+/// model if there is no validation.
 ///
 /// # Errors
-/// Data that cannot be read, checkpoints that cannot be written, a loss that is no number any more.
+/// If data cannot be read, checkpoints cannot be written, or the loss becomes NaN or infinite.
 pub fn train(
     training: &Training,
     validate: &mut dyn FnMut(&Model) -> Result<Option<Validation>, TrainError>,
@@ -95,7 +95,7 @@ pub fn train(
     let model = if let Some(best) = best {
         best
     } else {
-        // Of models that are averaged, the last mean; the newest of them is in it already.
+        // When averaging, return the last mean; `recent` already contains the newest model.
         let newest = run.recent.models.pop_back().unwrap_or_else(|| run.model.valid().materialize());
         run.recent.mean_with(newest, training.settings.average_epochs)
     };
@@ -115,22 +115,22 @@ struct Run<'a> {
     n_rows: usize,
     /// When the last checkpoint was written.
     saved: Instant,
-    /// The best model since then.
+    /// The best model, if it has changed since then.
     best: Option<Model>,
-    /// The models of the last epochs, where these are averaged.
+    /// The models of the last epochs, if they are averaged.
     recent: Recent,
-    /// Chunks of an epoch.
+    /// Chunks per epoch.
     n_chunks: usize,
 }
 
-/// Epochs that are shorter than this share a checkpoint: writing it can take longer than they do.
+/// Minimum time between checkpoints at the end of epochs: for short epochs, writing a checkpoint can take longer than the epoch.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(15);
 
-/// Batches within which rows are sorted by length.
+/// Batches per pool, within which rows are sorted by length.
 const POOL: usize = 16;
 
 impl Training<'_> {
-    /// Rows that pass through the network at once: a batch, or a chunk of one.
+    /// Rows per forward pass: those of a batch, or of a chunk of a batch.
     fn chunk_size(&self) -> usize {
         if self.settings.batch_tokens.is_some() {
             return usize::MAX;
@@ -146,7 +146,7 @@ impl Training<'_> {
         self.chunks_per_batch() * self.settings.gradient_accumulation_steps
     }
 
-    /// What is left of an epoch's batches.
+    /// Describes the loading of an epoch's remaining batches.
     fn loading<'a>(&'a self, batches: &'a [Vec<usize>], progress: &Progress) -> Loading<'a> {
         let noise = TrainTimeNoise {
             run_seed: self.run_seed,
@@ -162,8 +162,8 @@ impl Training<'_> {
         self.spec.init(device, seed(self.run_seed, "init", 0, 0))
     }
 
-    /// The batches of an epoch in its order: rows shuffled, those alike in length brought together so that little is padded, and the
-    /// batches shuffled again.
+    /// Returns the batches of an epoch in order: rows are shuffled and grouped by similar length to reduce padding, then the
+    /// batches are shuffled.
     fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let mut rng = rng(seed(self.run_seed, "shuffle", epoch as u64, 0));
         let mut rows = self.rows.to_vec();
@@ -179,7 +179,7 @@ impl Training<'_> {
         }
     }
 
-    /// Within pools of batches; a last batch that is short stays last.
+    /// Groups rows into batches, sorted by length within pools of batches; an incomplete batch stays last.
     fn by_rows(&self, mut rows: Vec<usize>, rng: &mut Rng) -> Vec<Vec<usize>> {
         for pool in rows.chunks_mut(self.settings.batch_size * POOL) {
             pool.sort_by_key(|row_idx| self.dataset.length(*row_idx));
@@ -193,7 +193,7 @@ impl Training<'_> {
     }
 }
 
-/// Rows of rising length, cut so that a batch has `max_tokens` steps at most, padding counted; a row that is longer stands alone.
+/// Groups rows of ascending length into batches of at most `max_tokens` steps, including padding; a longer row is its own batch.
 fn by_tokens(rows: &[usize], max_tokens: usize, length: impl Fn(usize) -> usize) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for row_idx in rows {
@@ -211,9 +211,9 @@ impl<'a> Run<'a> {
         let model = training.fresh_model(&device);
         let resumes = training.checkpoints.exist();
         let model = if resumes { model } else { training.spec.pretrained(model)? };
-        // Adapters are parts of the checkpoint, so they are there before it is read.
+        // Adapters are part of the checkpoint, so they must exist before it is loaded.
         let model = training.spec.freeze(model, &device, seed(training.run_seed, "adapters", 0, 0))?;
-        // The optimizer knows parameters by their ids.
+        // The optimizer identifies parameters by id.
         let model = numbered(model);
         let optimizer = training.settings.optimizer.init(&model);
         let (model, optimizer, progress) =
@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
         settings.learning_rate * settings.learning_rate_scheduler.factor(step, n_steps)
     }
 
-    /// The rest of the epoch in hand.
+    /// Trains on the rest of the current epoch.
     fn epoch(&mut self, observe: &mut dyn FnMut(Event)) -> Result<Ending, TrainError> {
         let training = self.training;
         let batches = training.batches(self.progress.epoch);
@@ -293,11 +293,11 @@ impl<'a> Run<'a> {
         Ok(ending)
     }
 
-    /// The gradients of a batch; its loss goes to the epoch's sum.
+    /// Computes the gradients of a batch and adds its loss to the epoch's sum.
     fn backward(&mut self, batch: &Batch) -> Result<GradientsParams, TrainError> {
         let _alone = autodiff_lock();
         let (training, progress) = (self.training, &mut self.progress);
-        // A seed for every batch makes the draws independent of where a run was resumed.
+        // Seeding every batch makes random numbers independent of where a run was resumed.
         let seed = |of: &str| seed(training.run_seed, of, progress.epoch as u64, progress.batch as u64);
         let (dropout, mut rng) = (seed("dropout"), rng(seed("mixup")));
         let (value, gradients) = on_worker_pool(|| {
@@ -309,10 +309,10 @@ impl<'a> Run<'a> {
             (value, value.is_finite().then(gradients))
         });
         self.count(value, batch.len())?;
-        Ok(gradients.expect("a loss that is finite has gradients"))
+        Ok(gradients.expect("a finite loss has gradients"))
     }
 
-    /// Adds a batch's loss to the epoch's.
+    /// Adds a batch's loss and rows to the epoch's totals.
     fn count(&mut self, loss: f64, n_rows: usize) -> Result<(), TrainError> {
         let progress = &mut self.progress;
         if !loss.is_finite() {
@@ -324,13 +324,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The scores of a chunk, as they will be again in the second pass.
+    /// Computes the scores of a chunk; reproducible, so that the second pass gets the same scores as the first.
     fn scores(&self, chunk_idx: usize, chunk: &Batch) -> Vec<Tensor<2>> {
         seed_dropout(seed(self.training.run_seed, "dropout", self.progress.epoch as u64, chunk_idx as u64));
         self.model.forward(chunk, None, &self.device).logits
     }
 
-    /// Keeps the scores of a chunk until its batch is complete.
+    /// Caches the scores of a chunk until its batch is complete.
     fn first_pass(&self, chunk: &Batch, cache: &mut GradientCache) {
         let _alone = autodiff_lock();
         on_worker_pool(|| {
@@ -339,7 +339,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    /// The gradients of a batch whose chunks have all been through the first pass.
+    /// Accumulates the gradients of a batch whose chunks have all been through the first pass.
     fn second_pass(
         &mut self,
         loading: &Loading,
@@ -384,14 +384,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Closes the epoch: keeps the model if it is the best, and ends training if it has long not been.
+    /// Completes the epoch: keeps the model if it is the best so far, and finishes training if the patience is exhausted.
     fn finish_epoch(&mut self, model: Model, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
         let learning_rate = self.learning_rate(self.progress.step - 1);
         let progress = &mut self.progress;
         let loss = progress.loss_sum / progress.n_rows.max(1) as f64;
         let (score, values) =
             validation.map_or((None, BTreeMap::new()), |validation| (Some(validation.score), validation.values));
-        // A score that is no number is no better than none.
+        // A NaN score is never the best.
         let is_best = score.is_some_and(|score| progress.best_score.map_or(!score.is_nan(), |best| score > best));
         progress.epochs_since_best = if is_best { 0 } else { progress.epochs_since_best + 1 };
         if is_best {
@@ -404,7 +404,7 @@ impl<'a> Run<'a> {
         *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
         if is_best {
-            // Adapters become part of the matrices that they belong to.
+            // `materialize` has merged adapters into their matrices.
             self.best = Some(model);
         }
     }
@@ -417,7 +417,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The loss of a batch, of its fused vectors mixed in pairs where the settings say so.
+/// Computes the loss of a batch, with mixup of fused vectors if enabled.
 fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng: &mut Rng) -> Tensor<1> {
     let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
     let forward = model.forward(batch, Some(&targets), device);
@@ -435,7 +435,7 @@ fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng:
     training.spec.loss(model, &logits, &targets) * share + training.spec.loss(model, &logits, &others) * (1.0 - share)
 }
 
-/// A draw from Beta(a, a) by Johnk's method, in logarithms for small `a`.
+/// Samples from Beta(a, a) by Jöhnk's method, in log space for small `a`.
 fn beta(a: f64, rng: &mut Rng) -> f64 {
     loop {
         let (u, v): (f64, f64) = ((1.0 - rng.random::<f64>()).ln() / a, (1.0 - rng.random::<f64>()).ln() / a);
@@ -452,7 +452,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_of_tokens_are_as_full_as_their_longest_row_allows() {
+    fn token_batches_are_as_large_as_their_longest_row_allows() {
         let lengths = [1, 2, 2, 3, 3, 9, 40];
         let rows: Vec<usize> = (0..lengths.len()).collect();
         let batches = by_tokens(&rows, 9, |row_idx| lengths[row_idx]);

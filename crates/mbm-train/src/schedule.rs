@@ -1,39 +1,39 @@
-//! The learning rate as a function of the step, so that resuming needs no state.
+//! Learning rate schedules. The rate is a function of the step, so that resuming needs no state.
 
 use std::f64::consts::PI;
 
 use mbm_config::{choices, settings};
 
 choices! {
-    /// The shape after the warm-up.
+    /// The shape of the schedule after the warmup.
     pub enum Decay {
-        /// None: the rate stays.
+        /// Constant rate.
         Constant = "constant",
-        /// To zero in a straight line.
+        /// Linear decay to zero.
         Linear = "linear",
-        /// To zero along half a cosine (Loshchilov and Hutter 2017).
+        /// Cosine decay to zero (Loshchilov and Hutter 2017).
         Cosine = "cosine",
-        /// With one over the square root of the step, from the end of the warm-up on (Vaswani et al. 2017).
+        /// Decay with the inverse square root of the step, from the end of the warmup (Vaswani et al. 2017).
         InverseSqrt = "inverse_sqrt",
-        /// Up for three tenths of all steps from a 25th, then down to nearly nothing (Smith and Topin 2019).
+        /// Rises from 1/25 of the rate for 30% of all steps, then falls to nearly zero (Smith and Topin 2019). Ignores warmup.
         OneCycle = "one_cycle",
     }
 }
 
 settings! {
-    /// How the learning rate changes.
+    /// The learning rate schedule.
     pub struct ScheduleSettings {
-        /// The shape.
+        /// The shape of the schedule after the warmup.
         decay: Decay = Decay::Constant;
-        /// The share of all steps in which the rate rises from zero.
+        /// Fraction of all steps over which the rate rises linearly from zero.
         warmup_fraction: f64 = 0.0 => 0.0..=1.0;
-        /// The same as a number of steps; `warmup_fraction` does not count where it is given.
+        /// The warmup as a number of steps; overrides `warmup_fraction`.
         warmup_steps: Option<usize> = None => 0..=1_000_000_000;
     }
 }
 
 impl ScheduleSettings {
-    /// The factor on the learning rate for a step (from 0) of `n_steps`.
+    /// Returns the factor on the learning rate at a step (from 0) of `n_steps`.
     pub fn factor(&self, step: usize, n_steps: usize) -> f64 {
         let (step, n_steps) = (step as f64, n_steps.max(1) as f64);
         if self.decay == Decay::OneCycle {
@@ -53,7 +53,7 @@ impl ScheduleSettings {
     }
 }
 
-/// From 1/25 to 1 and down to 1/250,000, each along half a cosine.
+/// Rises from 1/25 to 1, then falls to 1/250,000, both along half a cosine.
 fn one_cycle(done: f64) -> f64 {
     let between = |from: f64, to: f64, share: f64| to + (from - to) * (1.0 + (PI * share).cos()) / 2.0;
     if done < 0.3 { between(0.04, 1.0, done / 0.3) } else { between(1.0, 4e-6, (done - 0.3) / 0.7) }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_rise_and_fall_as_named() {
+    fn schedules_have_the_expected_shapes() {
         assert_eq!(factors(Decay::Constant, 0.2), [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
         assert_eq!(factors(Decay::Linear, 0.0), [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]);
         assert_eq!(factors(Decay::Cosine, 0.0)[5], 0.5);

@@ -1,4 +1,4 @@
-//! Any file of weights as one safetensors file.
+//! Converts weights in any supported format to safetensors.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use safetensors::tensor::TensorView;
 use crate::{Element, Error, WeightFile};
 
 impl WeightFile {
-    /// Writes every tensor under its name, its type as it is; the file is complete or absent.
+    /// Writes every tensor with its name and type to a safetensors file, atomically.
     ///
     /// # Errors
-    /// A tensor that cannot be read; a file that cannot be written.
+    /// Fails if a tensor cannot be read or the file cannot be written.
     pub fn write_safetensors(&self, target: &Path) -> Result<(), Error> {
         let bytes = self.tensors().keys().map(|name| self.bytes(name)).collect::<Result<Vec<_>, _>>()?;
         let mut views = Vec::with_capacity(bytes.len());
@@ -27,7 +27,7 @@ impl WeightFile {
     }
 }
 
-/// Gives a file that was made as a private temporary file the permissions of any other new file.
+/// Gives a file that was created as a private temporary file the permissions of any other new file.
 fn make_readable(path: &Path) -> std::io::Result<()> {
     let fresh = temporary_sibling(path);
     let permissions = std::fs::File::create(&fresh)?.metadata()?.permissions();

@@ -1,8 +1,8 @@
-//! Types of numbers, and their bytes as `f32`.
+//! Element types of tensors, and their conversion to `f32`.
 
 use half::{bf16, f16};
 
-/// The type of a tensor's numbers, little-endian.
+/// The type of a tensor's elements, little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Element {
@@ -22,7 +22,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// As it is written, such as `f32`.
+    /// Returns the name, such as `f32`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F64 => "f64",
@@ -41,7 +41,7 @@ impl Element {
         }
     }
 
-    /// Bytes of one number.
+    /// Returns the size of one element in bytes.
     pub fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 | Self::U64 => 8,
@@ -51,7 +51,7 @@ impl Element {
         }
     }
 
-    /// The numbers, rounded to `f32` where they are wider; bytes after the last whole number are left out.
+    /// Converts elements to `f32`, rounding wider types; bytes of an incomplete last element are ignored.
     pub fn to_f32(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F64 => decode(bytes, |it| f64::from_le_bytes(it) as f32),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_every_type_are_read() {
+    fn all_element_types_are_converted() {
         assert_eq!(Element::F64.to_f32(&1.5f64.to_le_bytes()), [1.5]);
         assert_eq!(Element::F32.to_f32(&(-2.25f32).to_le_bytes()), [-2.25]);
         assert_eq!(Element::F16.to_f32(&f16::from_f32(0.5).to_le_bytes()), [0.5]);
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(Element::I64.to_f32(&(-7i64).to_le_bytes()), [-7.0]);
         assert_eq!(Element::I32.to_f32(&9i32.to_le_bytes()), [9.0]);
         assert_eq!(Element::I8.to_f32(&[0xff, 2]), [-1.0, 2.0]);
-        assert_eq!(Element::U16.to_f32(&[1, 1, 9]), [257.0], "the ninth byte begins no whole number");
+        assert_eq!(Element::U16.to_f32(&[1, 1, 9]), [257.0], "an incomplete last element is ignored");
         assert_eq!(Element::Bool.to_f32(&[0, 3]), [0.0, 1.0]);
     }
 }

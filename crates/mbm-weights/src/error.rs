@@ -1,29 +1,29 @@
-//! What can be wrong with a file of weights.
+//! Errors of reading weights.
 
 use std::path::{Path, PathBuf};
 
-/// An error, with the file that it is about.
+/// An error, with the file that it concerns.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The system could not read it.
+    /// An I/O error.
     #[error("{path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// No kind of file that is read here.
+    /// A file in an unsupported format.
     #[error(
-        "{path}: {found}; weights are read from .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, a Hugging Face folder, or hf://owner/name"
+        "{path}: {found}; supported are .safetensors, PyTorch's .pt, .pth and .bin, TensorFlow.js's model.json, a Hugging Face folder, and hf://owner/name"
     )]
     Unknown {
         /// The file.
         path: PathBuf,
-        /// What is there instead.
+        /// What was found instead.
         found: String,
     },
-    /// It contradicts itself, ends early, or wants something that is never done, such as running code.
+    /// A file that is inconsistent, ends early, or requires something that is never done, such as running code.
     #[error("{path}: damaged or refused: {message}")]
     Damaged {
         /// The file.
@@ -31,20 +31,20 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// A name on the hub whose weights are not here and cannot be had.
+    /// Weights on the Hugging Face Hub that are neither cached nor can be downloaded.
     #[error("hf://{name}: {message}")]
     Hub {
-        /// What stands after `hf://`.
+        /// The name after `hf://`.
         name: String,
         /// What is wrong, and what to do.
         message: String,
     },
-    /// It holds no tensor of that name.
+    /// The file has no tensor of that name.
     #[error("{path}: no tensor '{name}'")]
     NoTensor {
         /// The file.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested name.
         name: String,
     },
 }

@@ -1,4 +1,4 @@
-//! One file, or one folder, of weights.
+//! Weight files: a single file or a folder.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,33 +9,33 @@ use sha2::{Digest, Sha256};
 
 use crate::{Element, Error, folder, hub, pytorch, safetensors, tfjs};
 
-/// A tensor before its values are read.
+/// The type and shape of a tensor whose values have not been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// The type of its numbers.
+    /// The type of its elements.
     pub element: Element,
-    /// Extents, outermost first; none for a single number.
+    /// The shape, outermost dimension first; empty for a scalar.
     pub shape: Vec<usize>,
 }
 
 impl TensorInfo {
-    /// How many numbers it holds.
+    /// Returns the number of elements.
     pub fn n_values(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// Bytes that a file may unfold to for each of its own: tensors may share their values or repeat one along an extent, and an archive may be
-/// compressed, but what `torch.save` writes is stored as it is.
+/// Bytes that a file may expand to for each of its own: tensors may share storage or repeat values along a dimension, and
+/// archives may be compressed, although `torch.save` stores values uncompressed.
 const UNFOLDING: u64 = 16;
 
-/// Bytes that any file may unfold to, however short it is.
+/// Bytes that any file may expand to, however small it is.
 const UNFOLDING_FREE: u64 = 1 << 20;
 
-/// The most extents of a tensor, as in PyTorch and NumPy.
+/// Maximum number of dimensions of a tensor, as in PyTorch and NumPy.
 const MAX_RANK: usize = 64;
 
-/// Bytes that a file of so many may unfold to.
+/// Returns the number of bytes that a file of `n_bytes` may expand to.
 pub(crate) fn may_unfold_to(n_bytes: u64) -> u64 {
     n_bytes.saturating_mul(UNFOLDING).saturating_add(UNFOLDING_FREE)
 }
@@ -49,26 +49,26 @@ pub struct WeightFile {
     values: Box<dyn Values + Send + Sync>,
 }
 
-/// What a format's reader keeps to read values with.
+/// Reads the values of tensors, implemented by each format.
 pub(crate) trait Values {
-    /// The bytes of a tensor, row-major.
+    /// Returns the bytes of a tensor, row-major.
     fn bytes(&self, name: &str) -> Result<Vec<u8>, Error>;
 }
 
-/// What a format's reader says of a file.
+/// The contents of a file as found by the reader of its format.
 pub(crate) struct Opened {
     pub format: &'static str,
-    /// The files that it is made of.
+    /// The files that it consists of.
     pub files: Vec<PathBuf>,
     pub tensors: BTreeMap<String, TensorInfo>,
     pub values: Box<dyn Values + Send + Sync>,
 }
 
 impl WeightFile {
-    /// Reads names and shapes, of a path or of a name on the hub (see [`locate`](crate::locate)).
+    /// Opens a path, or a name on the Hugging Face Hub (see [`locate`](crate::locate)), and reads names and shapes.
     ///
     /// # Errors
-    /// A path to nothing; a file of another kind; a file that contradicts itself or asks for code to be run.
+    /// Fails if the path does not exist, the format is not supported, or the file is inconsistent or asks for code to be run.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let path = &hub::locate(path)?;
         let Opened { format, files, tensors, values } = open(path)?;
@@ -76,25 +76,25 @@ impl WeightFile {
         Ok(Self { path: path.to_path_buf(), format, files, tensors, values })
     }
 
-    /// Where it is.
+    /// Returns the path of the file or folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The kind of file, such as `safetensors`.
+    /// Returns the format, such as `safetensors`.
     pub fn format(&self) -> &'static str {
         self.format
     }
 
-    /// Every tensor by name, sorted.
+    /// Returns all tensors, sorted by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
         &self.tensors
     }
 
-    /// The values of a tensor, row-major.
+    /// Reads the values of a tensor, row-major.
     ///
     /// # Errors
-    /// A name that is not there; a file that ends early or has changed since it was opened.
+    /// Fails if there is no such tensor, or if the file ends early or has changed since it was opened.
     pub fn read(&self, name: &str) -> Result<Vec<f32>, Error> {
         let info = self.tensors.get(name);
         let info = info.ok_or_else(|| Error::NoTensor { path: self.path.clone(), name: name.to_owned() })?;
@@ -110,10 +110,10 @@ impl WeightFile {
         self.values.bytes(name)
     }
 
-    /// SHA-256 of all its files' bytes, in hexadecimal.
+    /// Returns the SHA-256 of the bytes of all files, in hexadecimal.
     ///
     /// # Errors
-    /// A file that can no longer be read.
+    /// Fails if a file can no longer be read.
     pub fn hash(&self) -> Result<String, Error> {
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 20];
@@ -131,7 +131,7 @@ impl WeightFile {
     }
 }
 
-/// Refuses tensors that are far larger together than the files that they are read from.
+/// Rejects tensors that together are far larger than the files that they are read from.
 fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, TensorInfo>) -> Result<(), Error> {
     let sizes = files.iter().map(|file| std::fs::metadata(file).map(|it| it.len()).map_err(Error::io(file)));
     let n_bytes = sizes.sum::<Result<u64, _>>()?;
@@ -140,14 +140,14 @@ fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, Te
         if shape.len() > MAX_RANK {
             return Err(Error::damaged(
                 path,
-                format!("tensor '{name}' has {} extents, at most {MAX_RANK} are read", shape.len()),
+                format!("tensor '{name}' has {} dimensions, at most {MAX_RANK} are allowed", shape.len()),
             ));
         }
         let size = shape.iter().fold(element.size() as u64, |size, extent| size.saturating_mul(*extent as u64));
         n_unfolded = n_unfolded.saturating_add(size);
         if n_unfolded > may_unfold_to(n_bytes) {
             let message = format!(
-                "with tensor '{name}' of shape {shape:?} its tensors take {n_unfolded} bytes; a file of {n_bytes} may unfold to {}",
+                "with tensor '{name}' of shape {shape:?} its tensors take {n_unfolded} bytes; a file of {n_bytes} bytes may expand to at most {}",
                 may_unfold_to(n_bytes)
             );
             return Err(Error::damaged(path, message));
@@ -156,7 +156,7 @@ fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, Te
     Ok(())
 }
 
-/// By what the path is, never by its name alone: a `.bin` may be either of two formats.
+/// Opens a path by its content, never by its name alone: a `.bin` may be either of two formats.
 fn open(path: &Path) -> Result<Opened, Error> {
     if path.is_dir() {
         return folder::open(path);
@@ -167,13 +167,13 @@ fn open(path: &Path) -> Result<Opened, Error> {
     let ends = |ending: &str| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(ending));
     match &start[..n_read] {
         [] => Err(Error::Unknown { path: path.to_path_buf(), found: "an empty file".to_owned() }),
-        // Eight bytes of the header's length, then its JSON.
+        // Eight bytes for the length of the header, then its JSON.
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::open(path),
         _ if ends("safetensors") => safetensors::open(path),
         [b'{', ..] if ends("json") => tfjs::open(path),
-        // A zip, a pickle of protocol 2 or later, or what the reader tells apart itself.
+        // A zip, a pickle of protocol 2 or later, or a format that the reader detects itself.
         [b'P', b'K', ..] | [0x80, ..] => pytorch::open(path),
         _ if ["pt", "pth", "bin", "tar"].into_iter().any(ends) => pytorch::open(path),
-        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a file of weights".to_owned() }),
+        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a weight file".to_owned() }),
     }
 }

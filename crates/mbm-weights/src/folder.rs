@@ -1,4 +1,4 @@
-//! A Hugging Face folder: `model.safetensors`, its shards, or `pytorch_model.bin`.
+//! Hugging Face folders: `model.safetensors`, its shards, or `pytorch_model.bin`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,17 +16,17 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// For each tensor, the shard that holds it.
+/// The shards of a model, and for each tensor the shard that holds it.
 struct Shards {
     shards: Vec<Opened>,
     places: BTreeMap<String, usize>,
     path: PathBuf,
 }
 
-/// The most shards of a model.
+/// Maximum number of shards of a model.
 const MAX_SHARDS: usize = 1000;
 
-/// The longest description.
+/// Maximum size of a JSON file in bytes.
 const MAX_JSON: u64 = 100_000_000;
 
 pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
@@ -47,7 +47,7 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
     Err(Error::Unknown { path: folder.to_path_buf(), found })
 }
 
-/// The text of a description, whose length has the limit of a safetensors header.
+/// Reads a JSON file, limited to the size of a safetensors header.
 pub(crate) fn read_json(path: &Path) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
     let file = File::open(path).map_err(Error::io(path))?;
@@ -65,7 +65,7 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
     names.sort();
     names.dedup();
     if names.len() > MAX_SHARDS {
-        return Err(Error::damaged(index, format!("{} shards, {MAX_SHARDS} are allowed", names.len())));
+        return Err(Error::damaged(index, format!("{} shards, at most {MAX_SHARDS} are allowed", names.len())));
     }
     let shards = names.iter().map(|name| safetensors::open(&sibling(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
@@ -80,10 +80,10 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
     Ok(Opened { format: "safetensors", files, tensors, values })
 }
 
-/// A file of the folder itself: a name that leads elsewhere is refused.
+/// Returns the path of a file in the folder itself; a name that leads elsewhere is rejected.
 pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
     let is_plain = !name.is_empty() && name != ".." && !name.contains(['/', '\\']);
-    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, format!("'{name}' is no file of this folder"))) }
+    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, format!("'{name}' is not a file in this folder"))) }
 }
 
 impl Values for Shards {

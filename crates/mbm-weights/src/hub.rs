@@ -1,7 +1,7 @@
-//! Weights by their name on the Hugging Face hub: `hf://owner/name`, or `hf://owner/name@revision`.
+//! Weights by their name on the Hugging Face Hub: `hf://owner/name`, or `hf://owner/name@revision`.
 //!
-//! They lie in the cache that the hub's other tools share (`HF_HOME`, or `~/.cache/huggingface`), where they are looked for first; what
-//! is not there is downloaded (`HF_ENDPOINT` names another hub, `HF_HUB_OFFLINE=1` forbids it).
+//! They are looked up in the cache that Hugging Face tools share (`HF_HOME`, or `~/.cache/huggingface`), and downloaded if they
+//! are not there (`HF_ENDPOINT` selects another hub, `HF_HUB_OFFLINE=1` disables downloads).
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,16 @@ use hf_hub::{Cache, Repo, RepoType};
 
 use crate::Error;
 
-/// What stands beside weights and says how to use them.
+/// Files that accompany weights and describe how to use them.
 const DESCRIPTIONS: [&str; 4] = ["config.json", "tokenizer.json", "preprocessor_config.json", "sentence_bert_config.json"];
 
-/// The files of weights of a repository, the better kinds first.
+/// Weight files of a repository, in order of preference.
 const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"];
 
-/// The file or folder that a path means: itself, or, of a name on the hub, its folder in the hub's cache.
+/// Returns the file or folder that a path refers to: the path itself, or, for a name on the hub, its folder in the hub's cache.
 ///
 /// # Errors
-/// A name that is none; weights that are neither in the cache nor to be had.
+/// Fails if the name is not valid, or the weights are neither cached nor can be downloaded.
 pub fn locate(path: &Path) -> Result<Cow<'_, Path>, Error> {
     let Some(name) = path.to_str().and_then(|text| text.strip_prefix("hf://")) else { return Ok(Cow::Borrowed(path)) };
     let is_offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
@@ -38,7 +38,7 @@ impl Hub {
         let error = |message: String| Error::Hub { name: name.to_owned(), message };
         let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
         if id.split('/').filter(|part| !part.is_empty() && !part.starts_with('.')).count() != 2 || id.matches('/').count() != 1 {
-            return Err(error("no name on the hub; write hf://owner/name or hf://owner/name@revision".to_owned()));
+            return Err(error("not a valid Hugging Face name; write hf://owner/name or hf://owner/name@revision".to_owned()));
         }
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
         let known = self.cache.repo(repo.clone());
@@ -49,20 +49,20 @@ impl Hub {
         if WEIGHTS.iter().any(|file| pinned.join(file).is_file()) {
             return Ok(pinned);
         }
-        let place = self.cache.path().join(repo.folder_name()).join("snapshots");
+        let snapshots = self.cache.path().join(repo.folder_name()).join("snapshots");
         let help = format!(
-            "no model.safetensors of revision '{revision}' in {}; download config.json, model.safetensors and what else it has (tokenizer.json, \
-             preprocessor_config.json) where there is a network, and give their folder as weights",
-            place.display()
+            "no model.safetensors for revision '{revision}' in {}; on a machine with network access, download config.json, model.safetensors and, \
+             if it has them, tokenizer.json and preprocessor_config.json, and specify their folder as weights",
+            snapshots.display()
         );
         if self.is_offline {
-            return Err(error(format!("{help}. HF_HUB_OFFLINE is set, so nothing was asked for")));
+            return Err(error(format!("{help}. HF_HUB_OFFLINE is set, so no download was attempted")));
         }
-        download(self.api, repo).map_err(|cause| error(format!("{help}. The hub could not be asked: {cause}")))
+        download(self.api, repo).map_err(|cause| error(format!("{help}. The hub could not be reached: {cause}")))
     }
 }
 
-/// Downloads what a model needs, the weights last: where they are, all else is.
+/// Downloads what a model needs, the weights last: if they are cached, everything else is.
 fn download(api: ApiBuilder, repo: Repo) -> Result<PathBuf, ApiError> {
     let repo = api.with_retries(3).build()?.repo(repo);
     let files: Vec<String> = repo.info()?.siblings.into_iter().map(|file| file.rfilename).collect();
@@ -79,7 +79,7 @@ fn download(api: ApiBuilder, repo: Repo) -> Result<PathBuf, ApiError> {
     Ok(repo.download(weights)?.with_file_name(""))
 }
 
-/// Whether a file is a part of weights, such as `model-00001-of-00002.safetensors`.
+/// Returns whether a file is a shard of weights, such as `model-00001-of-00002.safetensors`.
 fn is_shard(file: &str) -> bool {
     file.starts_with("model-") && file.ends_with(".safetensors") && !file.contains('/')
 }
@@ -99,7 +99,7 @@ mod tests {
         Hub { cache, api, is_offline }
     }
 
-    /// A hub with one repository, which answers until the test ends. A file without text is listed and not to be had.
+    /// Serves a hub with one repository until the test ends. A file with an empty body is listed but cannot be downloaded.
     fn serve(files: &'static [(&'static str, &'static str)]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_model_needs_is_downloaded_once() {
+    fn files_of_a_model_are_downloaded_once() {
         let cache = tempfile::tempdir().unwrap();
         let endpoint =
             serve(&[("README.md", "no"), ("config.json", "{}"), ("onnx/model.onnx", "no"), ("model.safetensors", "weights")]);
@@ -166,19 +166,19 @@ mod tests {
     }
 
     #[test]
-    fn without_a_network_the_error_names_the_file_and_its_place() {
+    fn offline_error_names_the_file_and_the_cache_folder() {
         let cache = tempfile::tempdir().unwrap();
-        for (is_offline, cause) in [(true, "HF_HUB_OFFLINE is set"), (false, "The hub could not be asked")] {
+        for (is_offline, cause) in [(true, "HF_HUB_OFFLINE is set"), (false, "The hub could not be reached")] {
             let error = hub(cache.path(), "http://127.0.0.1:1", is_offline).folder("owner/tiny").unwrap_err().to_string();
-            let place = cache.path().join("models--owner--tiny").join("snapshots");
-            for part in ["hf://owner/tiny", "model.safetensors", place.to_str().unwrap(), cause] {
+            let snapshots = cache.path().join("models--owner--tiny").join("snapshots");
+            for part in ["hf://owner/tiny", "model.safetensors", snapshots.to_str().unwrap(), cause] {
                 assert!(error.contains(part), "'{part}' is not in: {error}");
             }
         }
     }
 
     #[test]
-    fn names_that_are_none_are_refused() {
+    fn invalid_names_are_rejected() {
         let cache = tempfile::tempdir().unwrap();
         for name in ["", "name", "a/b/c", "/b", "a/", "../b", "a/.."] {
             let error = hub(cache.path(), "http://127.0.0.1:1", true).folder(name).unwrap_err().to_string();

@@ -1,11 +1,13 @@
-//! Files of weights as named tensors: what others have trained, read without running anything.
+//! Reads pretrained weights as named tensors, without running any code.
 //!
 //! ```text
-//! .safetensors | .pt, .pth, .bin | model.json (TensorFlow.js) | a Hugging Face folder | hf://owner/name --WeightFile--> names, shapes, values
+//! .safetensors | .pt, .pth, .bin | model.json (TensorFlow.js)
+//!     | a Hugging Face folder | hf://owner/name --WeightFile--> names, shapes, values
 //! ```
 //!
-//! Opening reads names and shapes alone, and checks every length that a file declares against what the file holds; values are read
-//! one tensor at a time. A file whose tensors would take more than 16 times its own bytes is refused. Which layer a tensor belongs to is for others to say.
+//! Opening a file reads only names and shapes, and checks every length that the file declares against what it holds; values are
+//! read one tensor at a time. A file whose tensors would take more than 16 times its own bytes is rejected. Mapping tensors to
+//! layers is left to the caller.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), mbm_weights::Error> {

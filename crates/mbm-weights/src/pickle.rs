@@ -1,53 +1,55 @@
-//! How much a pickle unfolds to, before anything of it is built.
+//! Computes how much a pickle expands to, before any of it is built.
 //!
-//! A pickle may fetch what it has remembered as often as it likes, and a reader without Python's references copies it each time: a few
-//! thousand bytes can ask for terabytes ("billion laughs"). `pytorch-reader` bounds how many nodes and values are copied, but not keys of
-//! dicts and names of classes, nor the names of tensors, which are all keys above them. So the sizes go over the same stack machine first.
+//! A pickle may fetch memoized values any number of times, and a reader without Python's references copies them each time: a few
+//! thousand bytes can ask for terabytes ("billion laughs"). `pytorch-reader` limits how many nodes and values are copied, but
+//! neither the keys of dicts and the names of classes, nor the names of tensors, which consist of all keys above them. So this
+//! module first runs the same stack machine on sizes alone.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-/// Bytes that a pickle may copy, and bytes that the names of its tensors may have. Those of a model with 100,000 tensors take a tenth.
+/// Maximum number of bytes that a pickle may copy, and that the names of its tensors may have. A model with 100,000 tensors needs
+/// a tenth of that.
 const MAX_UNFOLDED: u64 = 128 << 20;
 
-/// How deep values may lie in each other. A module in a module takes four levels; the reader, which itself goes to 1,000, overflows a stack
-/// of 256 KiB there.
+/// Maximum nesting depth of values. A module in a module takes four levels; the reader, whose own limit is 1,000, overflows a
+/// stack of 256 KiB there.
 const MAX_DEPTH: u32 = 200;
 
-/// Bytes that a node counts besides its text.
+/// Bytes that a node counts for in addition to its text.
 const NODE: u64 = 64;
 
-/// What became of a pickle.
+/// The result of analyzing a pickle.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unfolding {
-    /// It ends, and unfolds to little.
+    /// It is complete and expands to little.
     Bounded {
-        /// The class that it named last.
+        /// The last class that it names.
         class: String,
     },
     /// It copies too much.
     TooLarge,
-    /// Its values lie too deep in each other.
+    /// Its values are nested too deep.
     TooDeep,
 }
 
 impl Unfolding {
-    /// Why the pickle is not read, if it is not.
+    /// Returns why the pickle is rejected, if it is.
     pub fn refusal(&self) -> Option<String> {
         match self {
             Self::Bounded { .. } => None,
-            Self::TooLarge => Some("its pickle copies what it remembers until that is far larger than the file".to_owned()),
+            Self::TooLarge => Some("its pickle copies memoized values until they are far larger than the file".to_owned()),
             Self::TooDeep => Some(format!("its pickle is nested deeper than {MAX_DEPTH} levels")),
         }
     }
 }
 
-/// A value by its size.
+/// The size of a value.
 #[derive(Debug, Clone, Copy, Default)]
 struct Size {
     nodes: u64,
     bytes: u64,
-    /// Bytes of the paths to all that lies in it.
+    /// Total size in bytes of the names of everything in it.
     names: u64,
     depth: u32,
 }
@@ -57,7 +59,7 @@ impl Size {
         Self { nodes: 1, bytes: NODE.saturating_add(n_bytes), names: 0, depth: 0 }
     }
 
-    /// Takes another in, under a name.
+    /// Adds a value that it contains, under a name of `n_name` bytes.
     fn hold(&mut self, other: Self, n_name: u64) {
         self.depth = self.depth.max(other.depth + 1);
         self.nodes = self.nodes.saturating_add(other.nodes);
@@ -73,7 +75,7 @@ impl Size {
         }
     }
 
-    /// Items have their numbers for names; the two of a pair may become key and value.
+    /// Adds items, which are named by their index; the two items of a pair may become key and value.
     fn hold_items(&mut self, items: &[Self]) {
         const NUMBER: u64 = 8;
         match items {
@@ -83,10 +85,10 @@ impl Size {
     }
 }
 
-/// Reads one pickle.
+/// Analyzes one pickle.
 ///
 /// # Errors
-/// A pickle that ends early or does what no pickle of tensors does; its reader says what.
+/// Fails if the pickle ends early or uses operations that pickles of tensors do not; its reader reports the details.
 pub(crate) fn unfolding(input: &mut impl BufRead) -> io::Result<Unfolding> {
     let mut machine =
         Machine { input, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), copied: 0, class: String::new() };
@@ -132,7 +134,7 @@ impl<R: BufRead> Machine<'_, R> {
                 let n_bytes = self.line()?.len() as u64;
                 self.push(n_bytes)
             }
-            // Texts, bytes and long numbers behind their lengths
+            // Strings, bytes and long integers, preceded by their lengths
             b'U' | b'C' | 0x8a | 0x8c => self.counted::<1>(),
             b'T' | b'X' | b'B' | 0x8b => self.counted::<4>(),
             0x8d | 0x8e | 0x96 => self.counted::<8>(),
@@ -143,7 +145,7 @@ impl<R: BufRead> Machine<'_, R> {
                 self.push((module + self.class.len()) as u64)
             }
             0x93 => self.join(2),
-            // BINPERSID, REDUCE, NEWOBJ, NEWOBJ_EX, BUILD, which is remembered in the place of what was there
+            // BINPERSID, REDUCE, NEWOBJ, NEWOBJ_EX, and BUILD, whose result replaces the memoized value
             b'Q' => self.join(1),
             b'R' | 0x81 => self.join(2),
             0x92 => self.join(3),
@@ -231,7 +233,7 @@ impl<R: BufRead> Machine<'_, R> {
         Ok(self.stack.split_off(start))
     }
 
-    /// Makes one value of the `n` on top, whose parts keep their names.
+    /// Combines the top `n` values into one, whose parts keep their names.
     fn join(&mut self, n: usize) -> io::Result<()> {
         let mut joined = Size::default();
         self.pop(n)?.into_iter().for_each(|it| joined.hold(it, 0));
@@ -277,7 +279,7 @@ impl<R: BufRead> Machine<'_, R> {
         if n_skipped == n_bytes { Ok(()) } else { Err(broken()) }
     }
 
-    /// A line without its end.
+    /// Reads a line without its line break.
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         self.input.read_until(b'\n', &mut line)?;
@@ -302,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn the_class_that_was_named_last_is_told() {
+    fn last_named_class_is_returned() {
         let pickle = b"\x80\x02(K\x01X\x03\0\0\0cpuctorch\nFloatStorage\ntq\0.";
         assert_eq!(unfolding(&mut pickle.as_slice()).unwrap(), Unfolding::Bounded { class: "FloatStorage".to_owned() });
         assert!(unfolding(&mut &pickle[..20]).is_err());
     }
 
     #[test]
-    fn a_long_key_or_class_that_is_fetched_again_and_again_is_too_large() {
+    fn repeatedly_fetched_long_keys_and_classes_are_too_large() {
         let fetched = |start: &[u8], n: usize| [b"\x80\x02".as_slice(), start, b"q\x010(", &b"h\x01".repeat(n), b"t."].concat();
         let dict = [b"}".as_slice(), &text(1 << 20), b"Ns"].concat();
         let class = [b"c".as_slice(), &vec![b'c'; 1 << 20], b"\nName\n"].concat();
@@ -320,15 +322,15 @@ mod tests {
     }
 
     #[test]
-    fn values_that_lie_too_deep_in_each_other_are_told() {
+    fn too_deep_nesting_is_detected() {
         let nested = |n: usize| [b"\x80\x02".as_slice(), &b"]".repeat(n + 1), &b"a".repeat(n), b"."].concat();
         assert!(unfolding(&mut nested(200).as_slice()).unwrap().refusal().is_none());
         assert_eq!(unfolding(&mut nested(201).as_slice()).unwrap(), Unfolding::TooDeep);
     }
 
     #[test]
-    fn a_long_name_above_many_tensors_is_too_large() {
-        // {"kk..": [0, 0, ..]}: each of the numbers might be a tensor, whose name begins with the key.
+    fn long_name_above_many_tensors_is_too_large() {
+        // {"kk..": [0, 0, ..]}: each of the numbers could be a tensor, whose name would start with the key.
         let pickle = |n_key: usize| [b"\x80\x02}".as_slice(), &text(n_key), b"](", &b"K\0".repeat(1000), b"es."].concat();
         assert!(too_large(&pickle(1 << 20)));
         assert!(!too_large(&pickle(100)));
@@ -336,7 +338,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_gone_through_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
             let _ = unfolding(&mut bytes.as_slice());
         }
     }

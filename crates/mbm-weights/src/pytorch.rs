@@ -1,6 +1,7 @@
-//! What `torch.save` has written, in any of its forms: the zip, the pickles in a row before PyTorch 1.6, the tar before 0.1.10.
+//! Files written by `torch.save`, in all of its formats: the zip, the sequence of pickles before PyTorch 1.6, the tar before
+//! 0.1.10.
 //!
-//! The pickle is interpreted by an allow-list of operations and types; nothing that it names is run.
+//! The pickle is interpreted with an allow-list of operations and types; nothing that it names is run.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,10 +20,11 @@ struct Tensors {
     by_name: BTreeMap<String, Tensor>,
 }
 
-/// Where checkpoints keep the weights that are meant, in this order; tensors at the top where none of them is there.
+/// Keys under which checkpoints store the weights, in order of preference; without any of them, the weights are at the top level.
 const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
-/// Pickles before the values of PyTorch 0.1.10 to 1.5: a magic number, a version, the machine, the tensors, the names of storages.
+/// Number of pickles before the values in PyTorch 0.1.10 to 1.5: a magic number, a version, the machine, the tensors, the names
+/// of storages.
 const LEGACY_PICKLES: usize = 5;
 
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
@@ -34,7 +36,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     let own = |(name, tensor): (String, Tensor)| name.strip_prefix(&prefix).map(|name| (name.to_owned(), tensor));
     let by_name: BTreeMap<String, Tensor> = all.into_iter().filter_map(own).collect();
     if by_name.is_empty() {
-        return Err(Error::damaged(path, "it holds no tensors"));
+        return Err(Error::damaged(path, "it contains no tensors"));
     }
     let info = |tensor: &Tensor| TensorInfo { element: element(tensor.dtype()), shape: tensor.shape().to_vec() };
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
@@ -42,7 +44,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     Ok(Opened { format: "pytorch", files: vec![path.to_path_buf()], tensors, values })
 }
 
-/// Refuses what would unfold to far more than the file holds. A file that is broken is left to its reader, which says how.
+/// Rejects a file that would expand to far more than it holds. A broken file is left to its reader, which reports what is wrong.
 fn check(path: &Path) -> Result<(), Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let n_bytes = file.metadata().map_err(Error::io(path))?.len();
@@ -87,7 +89,7 @@ fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>
         }
     }
     if n_unpacked > may_unfold_to(n_bytes) {
-        return Ok(Some(format!("{n_bytes} bytes that unpack to {n_unpacked}; at most {} are read", may_unfold_to(n_bytes))));
+        return Ok(Some(format!("{n_bytes} bytes that decompress to {n_unpacked}; the limit is {}", may_unfold_to(n_bytes))));
     }
     for at in pickles {
         let size = archive.by_index(at)?.size();
@@ -99,7 +101,7 @@ fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>
     Ok(None)
 }
 
-/// The pickles of the tar: each of its parts is some, with numbers and values between them.
+/// Checks the pickles of a tar: each of its parts consists of several, with numbers and values between them.
 fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries()? {
@@ -112,7 +114,7 @@ fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
             "tensors" => walk(&mut entry, tensor_size),
             _ => Ok(None),
         };
-        // A part that is broken is left to its reader, too, and the next ones are looked at.
+        // A broken part is left to its reader, too, and the next ones are checked.
         if let Ok(Some(message)) = refusal {
             return Ok(Some(message));
         }
@@ -120,7 +122,7 @@ fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Goes over pickles with bytes behind each but the first; `size` reads how many.
+/// Iterates over pickles, each but the first of which is followed by bytes; `size` reads how many.
 fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) -> io::Result<Option<String>> {
     let mut is_first = true;
     loop {
@@ -131,7 +133,7 @@ fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) ->
     }
 }
 
-/// Bytes of a storage's values, behind their number.
+/// Reads the number of values of a storage and returns their size in bytes.
 fn storage_size(input: &mut impl BufRead, class: &str) -> io::Result<u64> {
     let mut n_values = [0; 8];
     input.read_exact(&mut n_values)?;
@@ -144,7 +146,7 @@ fn storage_size(input: &mut impl BufRead, class: &str) -> io::Result<u64> {
     Ok(u64::from_le_bytes(n_values).saturating_mul(size))
 }
 
-/// Bytes of a tensor's extents and strides and of where it begins, behind its rank.
+/// Reads the rank of a tensor and returns the size in bytes of its shape, strides and storage offset.
 fn tensor_size(input: &mut impl BufRead, _class: &str) -> io::Result<u64> {
     let mut rank = [0; 8];
     input.read_exact(&mut rank)?;

@@ -1,4 +1,4 @@
-//! TensorFlow.js: `model.json` names tensors in the order in which they lie, back to back, in shards beside it.
+//! TensorFlow.js: `model.json` lists tensors in the order in which they are stored, back to back, in shards next to it.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::file::{Opened, TensorInfo, Values};
-use crate::folder::{beside, read_json};
+use crate::folder::{read_json, sibling};
 use crate::{Element, Error};
 
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ struct Weight {
     quantization: Option<serde_json::Value>,
 }
 
-/// Each tensor's group, and its first and last byte in the group's shards.
+/// The shards of each group with their sizes, and each tensor's group and its byte range in the group's shards.
 struct Places {
     path: PathBuf,
     groups: Vec<Vec<(PathBuf, u64)>>,
@@ -48,9 +48,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     for group in model.groups {
         let mut shards = Vec::with_capacity(group.paths.len());
         for name in &group.paths {
-            let shard = beside(folder, path, name)?;
+            let shard = sibling(folder, path, name)?;
             if !named.insert(shard.clone()) {
-                return Err(damaged(format!("shard '{name}' is named twice")));
+                return Err(damaged(format!("shard '{name}' is listed twice")));
             }
             let n_bytes = std::fs::metadata(&shard).map_err(Error::io(&shard))?.len();
             shards.push((shard, n_bytes));
@@ -62,10 +62,10 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
             let start = end;
             end = size
                 .and_then(|size| start.checked_add(size))
-                .ok_or_else(|| damaged(format!("'{}' is too large", weight.name)))?;
+                .ok_or_else(|| damaged(format!("tensor '{}' is too large", weight.name)))?;
             places.by_name.insert(weight.name.clone(), (places.groups.len(), start, end));
             if tensors.insert(weight.name.clone(), info).is_some() {
-                return Err(damaged(format!("two tensors '{}'", weight.name)));
+                return Err(damaged(format!("duplicate tensor '{}'", weight.name)));
             }
         }
         let held: u64 = shards.iter().map(|(_, n_bytes)| n_bytes).sum();
@@ -80,7 +80,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
 
 fn info(weight: &Weight) -> Result<TensorInfo, String> {
     if weight.quantization.is_some() {
-        return Err("quantised weights are not read".to_owned());
+        return Err("quantized weights are not supported".to_owned());
     }
     let element = match weight.dtype.as_str() {
         "float32" => Element::F32,
@@ -88,7 +88,7 @@ fn info(weight: &Weight) -> Result<TensorInfo, String> {
         "int32" => Element::I32,
         "uint8" => Element::U8,
         "bool" => Element::Bool,
-        other => return Err(format!("of type {other}, which is not read")),
+        other => return Err(format!("unsupported type {other}")),
     };
     Ok(TensorInfo { element, shape: weight.shape.clone() })
 }

@@ -1,4 +1,4 @@
-//! Word vectors as text: a word and its numbers a line, as GloVe and fastText publish them.
+//! Word vectors as text: a word and its values per line, as published by GloVe and fastText.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,27 +7,29 @@ use std::path::Path;
 
 use crate::Error;
 
-/// The longest line, in bytes.
+/// Maximum length of a line in bytes.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Numbers of a word's vector in a file: those of its first line, or what a header of two numbers says.
+/// Returns the width of the word vectors in a file: that of the first line, or the one that a header of two numbers declares.
 ///
 /// # Errors
-/// A file that cannot be read or does not begin with a word and numbers.
+/// Fails if the file cannot be read or does not begin with a word and numbers.
 pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
     let mut width = None;
     each_line(path, |line| {
-        // What a header says counts only if a line has as many numbers.
+        // The width of a header is used only if a line has as many numbers.
         width = line.split(line.width).map(|_| line.width);
         false
     })?;
-    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, "no word vectors: a line is a word and its numbers"))
+    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, "not word vectors: expected a word and numbers per line"))
 }
 
-/// The vectors of some words, in their order; `None` for words that the file lacks. Of a word that comes twice, the first counts.
+/// Returns the vectors of some words, in their order; `None` for words that the file lacks. If a word occurs twice, the first
+/// vector is used.
 ///
 /// # Errors
-/// A file that cannot be read; a line whose numbers are no numbers or of another count than the first's.
+/// Fails if the file cannot be read, or if a line has a value that is not a number, or a different number of values than the
+/// first line.
 pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec<f32>>>, Error> {
     let width = word_vector_width(path)?;
     let wanted: HashMap<&str, usize> = words.iter().enumerate().map(|(at, word)| (word.as_str(), at)).collect();
@@ -42,7 +44,7 @@ pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec
         let values: Option<Vec<f32>> =
             numbers.map(|number| number.parse().ok().filter(|value: &f32| value.is_finite())).collect();
         if values.is_none() {
-            problem = Some(format!("line {}: '{word}' has a value that is no number", line.number));
+            problem = Some(format!("line {}: '{word}' has a value that is not a finite number", line.number));
         }
         found[*at] = values;
         problem.is_none()
@@ -53,19 +55,19 @@ pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec
 struct Line<'a> {
     number: usize,
     text: &'a str,
-    /// Of the vectors.
+    /// The width of the vectors.
     width: usize,
 }
 
 impl<'a> Line<'a> {
-    /// A word, which may have spaces in it, and its numbers.
+    /// Splits the line into a word, which may contain spaces, and its numbers.
     fn split(&self, width: usize) -> Option<(&'a str, impl Iterator<Item = &'a str>)> {
         let at = self.text.rmatch_indices(' ').nth(width.checked_sub(1)?)?.0;
         Some((&self.text[..at], self.text[at + 1..].split(' ')))
     }
 }
 
-/// Gives lines to `take` until it answers no or they end; a header is passed over.
+/// Calls `take` with each line until it returns false or the lines end; a header is skipped.
 fn each_line(path: &Path, mut take: impl FnMut(&Line) -> bool) -> Result<(), Error> {
     let mut reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
     let (mut bytes, mut width) = (Vec::new(), None);

@@ -1,4 +1,4 @@
-//! Every kind of file, whole and hostile.
+//! Tests of every weight format, with valid and hostile files.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ fn written(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// A safetensors file of a header and some bytes of values.
+/// Returns a safetensors file with the given header and number of values.
 fn safetensors(header: &str, n_values: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend(header.as_bytes());
@@ -34,7 +34,7 @@ const TWO: &str =
     r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1,1],"data_offsets":[8,12]}}"#;
 
 #[test]
-fn what_pytorch_wrote_is_read_from_the_zip_and_from_pickles_in_a_row() {
+fn pytorch_zip_and_legacy_files_are_read() {
     for name in ["zip.pt", "legacy.pth"] {
         let file = WeightFile::open(&golden(name)).unwrap();
         assert_eq!(file.tensors().keys().collect::<Vec<_>>(), ["count", "half", "turned", "weight"], "{name}");
@@ -49,7 +49,7 @@ fn what_pytorch_wrote_is_read_from_the_zip_and_from_pickles_in_a_row() {
 }
 
 #[test]
-fn a_converted_file_holds_the_same() {
+fn conversion_preserves_tensors() {
     let folder = tempfile::tempdir().unwrap();
     let (source, target) = (WeightFile::open(&golden("legacy.pth")).unwrap(), folder.path().join("x.safetensors"));
     source.write_safetensors(&target).unwrap();
@@ -61,9 +61,9 @@ fn a_converted_file_holds_the_same() {
 }
 
 #[test]
-fn a_pickle_that_would_run_a_command_runs_nothing() {
+fn malicious_pickles_run_nothing() {
     for name in ["evil.pt", "evil-legacy.pth", "evil-plain.bin"] {
-        // Either refused, or read without what the pickle asked for.
+        // Either rejected, or read without what the pickle requested.
         if let Ok(file) = WeightFile::open(&golden(name)) {
             assert_eq!(file.tensors().keys().collect::<Vec<_>>(), ["weight"], "{name}");
         }
@@ -72,7 +72,7 @@ fn a_pickle_that_would_run_a_command_runs_nothing() {
 }
 
 #[test]
-fn safetensors_are_read_and_refused_where_header_and_file_disagree() {
+fn safetensors_with_inconsistent_headers_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let file = WeightFile::open(&written(folder.path(), "two.safetensors", &safetensors(TWO, 3))).unwrap();
     assert_eq!((file.read("a").unwrap(), file.read("b").unwrap()), (vec![0.0, 1.0], vec![2.0]));
@@ -80,12 +80,12 @@ fn safetensors_are_read_and_refused_where_header_and_file_disagree() {
     let mut long = u64::MAX.to_le_bytes().to_vec();
     long.extend(b"{}");
     let cases: [(&[u8], &str); 6] = [
-        (&safetensors(TWO, 2), "its header speaks of"),
+        (&safetensors(TWO, 2), "its header declares"),
         (&safetensors(&TWO.replace("[8,12]", "[4,8]"), 2), "its header"),
         (&safetensors(&TWO.replace("[1,1]", "[9223372036854775807,9223372036854775807]"), 3), "its header"),
         (&safetensors(&TWO.replace("[8,12]", "[8,4611686018427387904]"), 3), "its header"),
         (&long, "a header of 18446744073709551615 bytes"),
-        (b"abc", "shorter than the length of a header"),
+        (b"abc", "too short for the length of a header"),
     ];
     for (bytes, want) in cases {
         let problem = problem(&written(folder.path(), "bad.safetensors", bytes));
@@ -94,7 +94,7 @@ fn safetensors_are_read_and_refused_where_header_and_file_disagree() {
 }
 
 #[test]
-fn a_folder_gives_its_shards_as_one_and_never_leads_elsewhere() {
+fn shards_are_read_as_one_and_only_from_their_folder() {
     let folder = tempfile::tempdir().unwrap();
     let only = |name: &str| format!(r#"{{"{name}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#);
     written(folder.path(), "x-1.safetensors", &safetensors(&only("a"), 1));
@@ -105,12 +105,12 @@ fn a_folder_gives_its_shards_as_one_and_never_leads_elsewhere() {
     written(folder.path(), "model.safetensors.index.json", index.replace("x-2", "x-1").as_bytes());
     assert!(problem(folder.path()).contains("tensor 'b' is not in 'x-1.safetensors'"));
     written(folder.path(), "model.safetensors.index.json", index.replace("x-2", "../x-2").as_bytes());
-    assert!(problem(folder.path()).contains("is no file of this folder"));
+    assert!(problem(folder.path()).contains("is not a file in this folder"));
     assert!(problem(tempfile::tempdir().unwrap().path()).contains("a folder without model.safetensors"));
 }
 
 #[test]
-fn tensorflow_shards_are_read_across_their_seams() {
+fn tensorflow_tensors_may_span_shards() {
     let folder = tempfile::tempdir().unwrap();
     let model = r#"{"weightsManifest": [{"paths": ["g1", "g2"], "weights": [
         {"name": "a", "shape": [], "dtype": "float32"}, {"name": "b", "shape": [2], "dtype": "float32"}]}]}"#;
@@ -124,16 +124,16 @@ fn tensorflow_shards_are_read_across_their_seams() {
     assert!(problem(&path).contains("its tensors take 12 bytes, its shards hold 11"));
     for (from, to, want) in [
         ("[2]", "[4611686018427387904, 4]", "too large"),
-        ("\"g2\"", "\"../g2\"", "is no file of this folder"),
-        ("\"b\", \"shape\"", "\"a\", \"shape\"", "two tensors 'a'"),
-        ("\"shape\": [2]", "\"quantization\": {}, \"shape\": [2]", "quantised"),
+        ("\"g2\"", "\"../g2\"", "is not a file in this folder"),
+        ("\"b\", \"shape\"", "\"a\", \"shape\"", "duplicate tensor 'a'"),
+        ("\"shape\": [2]", "\"quantization\": {}, \"shape\": [2]", "quantized weights are not supported"),
     ] {
         let problem = problem(&written(folder.path(), "model.json", model.replace(from, to).as_bytes()));
         assert!(problem.contains(want), "{want}: {problem}");
     }
 }
 
-/// A checkpoint in the old form with one tensor `t` of a shape and strides over a storage of four numbers.
+/// Returns a legacy checkpoint with one tensor `t` of the given shape and strides over a storage of four numbers.
 fn view(shape: &[u32], strides: &[u32]) -> Vec<u8> {
     let number = |n: &u32| [b"J".as_slice(), &n.to_le_bytes()].concat();
     let tuple = |numbers: &[u32]| [b"(".to_vec(), numbers.iter().flat_map(number).collect(), b"t".to_vec()].concat();
@@ -150,14 +150,14 @@ fn view(shape: &[u32], strides: &[u32]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_file_unfolds_to_is_bounded_by_its_bytes() {
+fn expanded_size_is_limited_by_file_size() {
     let folder = tempfile::tempdir().unwrap();
     let repeated = WeightFile::open(&written(folder.path(), "small.pth", &view(&[3, 2], &[0, 1]))).unwrap();
     assert_eq!(repeated.read("t").unwrap(), [1.0, 2.0, 1.0, 2.0, 1.0, 2.0]);
     for (shape, strides, want) in [
         (vec![1_000_000_000], vec![0], "with tensor 't' of shape [1000000000] its tensors take 4000000000 bytes; a file of"),
         (vec![1000, 1000, 4], vec![0, 0, 1], "its tensors take 16000000 bytes"),
-        (vec![1; 65], vec![0; 65], "tensor 't' has 65 extents, at most 64 are read"),
+        (vec![1; 65], vec![0; 65], "tensor 't' has 65 dimensions, at most 64 are allowed"),
     ] {
         let path = written(folder.path(), "large.pth", &view(&shape, &strides));
         let message = WeightFile::open(&path).err().expect("an error").to_string();
@@ -166,21 +166,21 @@ fn what_a_file_unfolds_to_is_bounded_by_its_bytes() {
 }
 
 #[test]
-fn a_shard_that_is_named_twice_is_refused() {
+fn duplicate_shards_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let model = r#"{"weightsManifest": [{"paths": ["g", "g"], "weights": [{"name": "a", "shape": [2], "dtype": "float32"}]}]}"#;
     let path = written(folder.path(), "model.json", model.as_bytes());
     written(folder.path(), "g", &[0; 4]);
-    assert!(problem(&path).contains("shard 'g' is named twice"));
+    assert!(problem(&path).contains("shard 'g' is listed twice"));
 }
 
-/// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+/// Runs `work` on a thread with a stack of 256 KiB, an eighth of the default.
 fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     std::thread::Builder::new().stack_size(256 << 10).spawn(work).expect("a thread").join().expect("no panic")
 }
 
 #[test]
-fn descriptions_and_pickles_nested_without_end_are_refused_on_a_small_stack() {
+fn deeply_nested_files_are_rejected_on_a_small_stack() {
     let folder = tempfile::tempdir().unwrap();
     let nested = "[".repeat(100_000);
     let pickle = [b"\x80\x02".as_slice(), &b"]".repeat(100_000), &b"a".repeat(99_999), b"."].concat();
@@ -201,7 +201,7 @@ fn descriptions_and_pickles_nested_without_end_are_refused_on_a_small_stack() {
 }
 
 #[test]
-fn a_pickle_that_copies_a_long_name_without_end_is_refused_in_every_form() {
+fn pickles_that_copy_long_names_are_rejected_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     let key = [b"X".as_slice(), &(1u32 << 18).to_le_bytes(), &vec![b'k'; 1 << 18]].concat();
     let pickle = [b"\x80\x02}".as_slice(), &key, b"Nsq\x01(", &b"h\x01".repeat(4000), b"t."].concat();
@@ -215,12 +215,12 @@ fn a_pickle_that_copies_a_long_name_without_end_is_refused_in_every_form() {
     tar.append_data(&mut header, "tensors", pickle.as_slice()).unwrap();
     for (name, bytes) in [("x.bin", pickle.clone()), ("x.pt", zip), ("x.tar", tar.into_inner().unwrap())] {
         let message = problem(&written(folder.path(), name, &bytes));
-        assert!(message.contains("copies what it remembers"), "{name}: {message}");
+        assert!(message.contains("copies memoized values"), "{name}: {message}");
     }
 }
 
 #[test]
-fn truncated_archives_and_other_files_are_errors_at_every_length() {
+fn truncated_archives_and_other_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["zip.pt", "legacy.pth"] {
         let whole = std::fs::read(golden(name)).unwrap();
@@ -229,18 +229,18 @@ fn truncated_archives_and_other_files_are_errors_at_every_length() {
             assert!(!problem(&path).is_empty());
         }
     }
-    assert!(problem(&written(folder.path(), "notes.txt", b"hello")).contains("not a file of weights"));
+    assert!(problem(&written(folder.path(), "notes.txt", b"hello")).contains("not a weight file"));
     assert!(problem(&folder.path().join("nothing.pt")).contains("nothing.pt"));
 }
 
 #[test]
-fn lengths_beyond_the_file_cost_no_memory() {
+fn lengths_beyond_the_file_allocate_no_memory() {
     let folder = tempfile::tempdir().unwrap();
-    // BINBYTES8 of 2^63 bytes after the protocol's mark.
+    // BINBYTES8 of 2^63 bytes after the protocol opcode.
     let mut pickle = vec![0x80, 4, 0x8e];
     pickle.extend((1u64 << 63).to_le_bytes());
     assert!(!problem(&written(folder.path(), "long.pt", &pickle)).is_empty());
-    // The element count of the first storage, behind the storage keys of the legacy form, made 2^62.
+    // Sets the element count of the first storage, after the storage keys of the legacy format, to 2^62.
     let mut legacy = std::fs::read(golden("legacy.pth")).unwrap();
     let count = legacy.windows(8).rposition(|it| it == 6u64.to_le_bytes()).unwrap();
     legacy[count..count + 8].copy_from_slice(&(1u64 << 62).to_le_bytes());
@@ -250,7 +250,7 @@ fn lengths_beyond_the_file_cost_no_memory() {
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
     #[test]
-    fn a_file_with_a_changed_byte_is_read_or_refused(at in 0usize..2000, to in proptest::num::u8::ANY, which in 0usize..3) {
+    fn files_with_a_changed_byte_never_panic(at in 0usize..2000, to in proptest::num::u8::ANY, which in 0usize..3) {
         let name = ["zip.pt", "legacy.pth", "two.safetensors"][which];
         let mut bytes = if which == 2 { safetensors(TWO, 3) } else { std::fs::read(golden(name)).unwrap() };
         let at = at % bytes.len();
@@ -264,7 +264,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn word_vectors_are_read_with_and_without_a_header_and_refused_by_the_line() {
+fn word_vectors_are_read_and_errors_name_the_line() {
     let folder = tempfile::tempdir().unwrap();
     let words = ["the", ". . .", "nowhere"].map(str::to_owned);
     for header in ["", "3 2\n"] {
@@ -278,15 +278,15 @@ fn word_vectors_are_read_with_and_without_a_header_and_refused_by_the_line() {
         mbm_weights::read_word_vectors(&path, &words).unwrap_err().to_string()
     };
     assert!(problem("the 1 2\na\n").contains("line 2: expected a word and 2 numbers"));
-    assert!(problem("the 1 x\n").contains("line 1: 'the' has a value that is no number"));
-    assert!(problem("the 1 inf\n").contains("no number"));
-    assert!(problem("").contains("no word vectors"));
-    assert!(problem("word\n").contains("no word vectors"));
+    assert!(problem("the 1 x\n").contains("line 1: 'the' has a value that is not a finite number"));
+    assert!(problem("the 1 inf\n").contains("not a finite number"));
+    assert!(problem("").contains("not word vectors"));
+    assert!(problem("word\n").contains("not word vectors"));
     let path = written(folder.path(), "vectors.txt", b"3 1000000000000\nthe 1 2\n");
-    assert!(mbm_weights::word_vector_width(&path).unwrap_err().to_string().contains("no word vectors"));
+    assert!(mbm_weights::word_vector_width(&path).unwrap_err().to_string().contains("not word vectors"));
 }
 
-/// Bytes that a small file promises to unpack to.
+/// Returns a small zip whose entry decompresses to `n_bytes` zeros.
 fn bomb(name: &str, n_bytes: u64) -> Vec<u8> {
     let zeros = vec![0u8; 1 << 20];
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
@@ -308,7 +308,7 @@ fn bomb(name: &str, n_bytes: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_zip_that_unpacks_to_a_thousand_times_its_size_is_refused() {
+fn zip_that_decompresses_to_a_thousand_times_its_size_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = bomb("archive/data.pkl", 1 << 30);
     assert!(bytes.len() < 2 << 20);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes the files of golden/ that only PyTorch writes.      needs torch
+"""Generates the files in golden/ that only PyTorch can write.      needs torch
 
-The tensors: `weight` 0, 1, .. 5 as [2, 3]; `half` 0.5, -2 as f16; `turned` the transpose of `weight`, so that it is no plain storage;
-`count` the whole number 7.
+The tensors: `weight` 0, 1, .. 5 as [2, 3]; `half` 0.5, -2 as f16; `turned` the transpose of `weight`, so that it is not contiguous;
+`count` the integer 7.
 """
 import os
 import pathlib

@@ -1,4 +1,4 @@
-//! What each modality adds: the metrics with subsets of the inputs, the others made absent.
+//! Ablation of modalities: the metrics with subsets of the inputs, with the others masked.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +9,32 @@ use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::score::Scored;
 
-/// Inputs that are made absent together.
+/// Inputs that are masked together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The input's name, or what several of them are.
+    /// The input's name, or a description of several inputs.
     pub name: String,
-    /// Their positions.
+    /// Their indices.
     inputs: Vec<usize>,
 }
 
-/// The metrics with some of the parts.
+/// The metrics with a subset of the parts.
 #[derive(Debug, Clone)]
 pub struct Ablated {
-    /// Which parts are there.
+    /// Whether each part is present.
     pub parts: Vec<bool>,
-    /// For each output, name and metrics.
+    /// For each output, its name and metrics.
     pub metrics: Vec<(String, BTreeMap<String, f64>)>,
 }
 
-/// With more parts than this only all, all but one, and single ones are measured.
+/// With more parts than this, only all parts, all but one, and single parts are evaluated.
 const MAX_PARTS: usize = 4;
 
-/// With more inputs than this, all inputs of a type are one part: a subset is a pass over the rows and a line of the report, and what a
-/// single one of so many columns adds is within the noise of the metrics.
+/// With more inputs than this, all inputs of a type are one part: each subset costs a pass over the rows and a line in the report, and
+/// the effect of a single column among so many is within the noise of the metrics.
 const MAX_INPUTS: usize = 64;
 
-/// Each input by itself, or of many inputs those of each type.
+/// Returns a part per input, or a part per input type if there are many inputs.
 pub(crate) fn parts(fields: &[Field]) -> Vec<Part> {
     if fields.len() <= MAX_INPUTS {
         return fields.iter().enumerate().map(|(at, field)| Part { name: field.name.clone(), inputs: vec![at] }).collect();
@@ -46,7 +46,7 @@ pub(crate) fn parts(fields: &[Field]) -> Vec<Part> {
     types.into_iter().map(|(name, inputs)| Part { name: format!("{} {name} inputs", inputs.len()), inputs }).collect()
 }
 
-/// The subsets that are measured: every one of up to four parts, largest first.
+/// Returns the subsets to evaluate, largest first: every subset of up to [`MAX_PARTS`] parts.
 fn masks(n_parts: usize) -> Vec<Vec<bool>> {
     let mask = |bits: usize| (0..n_parts).map(|part| bits >> part & 1 == 1).collect::<Vec<bool>>();
     let mut masks: Vec<Vec<bool>> = if n_parts <= MAX_PARTS {
@@ -60,7 +60,7 @@ fn masks(n_parts: usize) -> Vec<Vec<bool>> {
     masks
 }
 
-/// Measures every subset of the parts; each input of a batch is encoded once.
+/// Evaluates every subset of the parts; each input of a batch is encoded once.
 pub(crate) fn ablation(predictor: &Predictor, dataset: &Dataset, rows: &[usize], parts: &[Part]) -> Result<Vec<Ablated>, Error> {
     let masks = masks(parts.len());
     let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
@@ -71,7 +71,7 @@ pub(crate) fn ablation(predictor: &Predictor, dataset: &Dataset, rows: &[usize],
             let fused = if mask.iter().all(|is| *is) {
                 predictor.fused_batch(&batch)
             } else {
-                predictor.model.fuse(some(predictor, &encoded, batch.len(), parts.iter().zip(mask)))
+                predictor.model.fuse(masked(predictor, &encoded, batch.len(), parts.iter().zip(mask)))
             };
             predictor.score_fused(scored, &fused, &batch, dataset)?;
         }
@@ -84,15 +84,15 @@ pub(crate) fn ablation(predictor: &Predictor, dataset: &Dataset, rows: &[usize],
     Ok(masks.into_iter().zip(scored).map(subset).collect())
 }
 
-/// The inputs of a batch, those of some parts absent.
-fn some<'a>(
+/// Returns the encoded inputs of a batch, with the parts that are not selected masked.
+fn masked<'a>(
     predictor: &Predictor,
     encoded: &[Sequence],
     n_rows: usize,
     parts: impl Iterator<Item = (&'a Part, &'a bool)>,
 ) -> Vec<Sequence> {
     let mut inputs = encoded.to_vec();
-    for input in parts.filter(|(_, is_there)| !**is_there).flat_map(|(part, _)| &part.inputs) {
+    for input in parts.filter(|(_, is_present)| !**is_present).flat_map(|(part, _)| &part.inputs) {
         inputs[*input] = predictor.model.absent(*input, n_rows, &predictor.device);
     }
     inputs
@@ -106,14 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_parts_give_every_subset_and_many_give_the_telling_ones() {
+    fn all_subsets_are_evaluated_only_for_few_parts() {
         assert_eq!(masks(2), [vec![true, true], vec![true, false], vec![false, true]]);
         assert_eq!(masks(4).len(), 15);
         assert_eq!(masks(6).len(), 13);
     }
 
     #[test]
-    fn thousands_of_inputs_are_as_many_parts_as_they_have_types() {
+    fn many_inputs_are_grouped_by_type() {
         let vector = Preprocessor::Vector(FittedVector { width: 2 });
         let binary = Preprocessor::Binary(FittedBinary { labels: None });
         let field = |at: usize| Field {

@@ -1,4 +1,4 @@
-//! The saved model: one folder with `bundle.json` and `weights.safetensors`, all that prediction needs and nothing that runs, and
+//! The saved model: a folder with `bundle.json` and `weights.safetensors`, which hold everything that prediction needs and no code, and
 //! `manifest.json` with their hashes.
 
 use std::io::Read;
@@ -15,56 +15,56 @@ use crate::plan::Plan;
 use crate::postprocessor::Postprocessor;
 use crate::predictor::{Predictor, decodings};
 
-/// The form of `bundle.json`; a reader refuses what it does not know.
+/// The format version of `bundle.json`; unknown versions are rejected.
 const FORM: u32 = 2;
 
-/// The form before, which is the same but for the manifest beside it.
+/// The previous format version, which differs only in that it has no manifest.
 const WITHOUT_MANIFEST: u32 = 1;
 
 /// The files of a bundle.
 const BUNDLE: &str = "bundle.json";
 const WEIGHTS: &str = "weights.safetensors";
 
-/// Times that a reader looks again at a bundle that a run has just replaced.
+/// Maximum number of attempts to read a bundle that is being replaced by a run.
 const TRIES: usize = 20;
 
-/// What a model is, whatever its folder is called: SHA-256 of its files, in hexadecimal.
+/// Returns the identity of a model, independent of its location: SHA-256 of its files, in hexadecimal.
 ///
 /// # Errors
-/// A folder that is no bundle.
+/// Fails if the folder is not a bundle.
 pub fn model_hash(path: &Path) -> Result<String, Error> {
     Bundle::read(path)?.hash()
 }
 
-/// A bundle that has been read, its weights still in their file.
+/// A bundle that has been read, except for its weights.
 pub(crate) struct Bundle {
     pub folder: PathBuf,
     pub plan: Plan,
     pub saved: Saved,
 }
 
-/// `bundle.json`.
+/// The content of `bundle.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Saved {
-    /// The form of this file.
+    /// The format version of this file.
     pub form: u32,
     /// The version of mbm that wrote it.
     pub version: String,
     /// The run's seed.
     pub seed: u64,
-    /// The whole config.
+    /// The complete config.
     pub config: serde_json::Value,
     /// Fitted inputs.
     pub inputs: Vec<Field>,
     /// Fitted outputs.
     pub outputs: Vec<Field>,
-    /// One an output.
+    /// One per output.
     #[serde(rename = "heads")]
     pub postprocessors: Vec<Postprocessor>,
 }
 
 impl Bundle {
-    /// Writes a predictor as a folder that is complete or absent.
+    /// Writes a predictor to a folder that is either complete or absent.
     pub fn write(predictor: &Predictor, folder: &Path) -> Result<(), Error> {
         let saved = Saved {
             form: FORM,
@@ -79,17 +79,17 @@ impl Bundle {
             let path = aside.join(BUNDLE);
             let unreadable = |error: serde_json::Error| Error::Damaged {
                 path: path.clone(),
-                message: format!("what was fitted has values that cannot be written: {error}"),
+                message: format!("a fitted value cannot be represented: {error}"),
             };
             let json = serde_json::to_vec_pretty(&saved).map_err(unreadable)?;
-            // JSON has no NaN: a model that could not be read again is better known now.
+            // JSON has no NaN: fail now rather than save a model that cannot be read.
             serde_json::from_slice::<Saved>(&json).map_err(unreadable)?;
             std::fs::write(&path, json).map_err(Error::io(&path))?;
             Ok(save_weights(&predictor.model, &aside.join(WEIGHTS))?)
         })
     }
 
-    /// Reads a bundle with its weights, whatever replaces it meanwhile.
+    /// Reads a bundle with its weights, even if it is replaced meanwhile.
     pub fn open(path: &Path, device: &Device) -> Result<Predictor, Error> {
         let mut before = manifest(path);
         for _ in 0..TRIES {
@@ -103,11 +103,11 @@ impl Bundle {
         Self::read(path)?.into_predictor(device.clone())
     }
 
-    /// Reads `bundle.json` of a bundle, or of the run folder around one, once every file is found to be as it was written.
+    /// Reads `bundle.json` of a bundle, or of the bundle in a run folder, after verifying the hash of every file.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let folder = folder_of(path).ok_or_else(|| Error::Damaged {
             path: path.to_path_buf(),
-            message: "no bundle.json here nor in model/ below; name a run folder of 'mbm train' or its model folder".to_owned(),
+            message: "no bundle.json here or in model/; specify a run folder of 'mbm train' or its model folder".to_owned(),
         })?;
         let manifest = Manifest::read(&folder)?;
         manifest.as_ref().map_or(Ok(()), |manifest| manifest.verify(&folder, &[BUNDLE, WEIGHTS]))?;
@@ -116,12 +116,12 @@ impl Bundle {
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
         let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a bundle: {error}")))?;
         if saved.form == FORM && manifest.is_none() {
-            let message = "it is missing, and with it the hashes of the model's files; bring back a copy, or train anew";
+            let message = "it is missing, so the model's files cannot be verified; restore it from a copy, or train again";
             return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
         }
         if ![FORM, WITHOUT_MANIFEST].contains(&saved.form) {
             return Err(damaged(format!(
-                "a bundle of form {}, this mbm {} reads forms {WITHOUT_MANIFEST} and {FORM}",
+                "bundle format {} is not supported; mbm {} reads formats {WITHOUT_MANIFEST} and {FORM}",
                 saved.form,
                 env!("CARGO_PKG_VERSION")
             )));
@@ -134,13 +134,13 @@ impl Bundle {
         let fields = saved.inputs.iter().chain(&saved.outputs);
         let own = fields.clone().map(|field| (field.name.as_str(), field.column.as_str(), field.preprocessor.type_name()));
         if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.postprocessors.len() {
-            return Err(damaged("its features are not those of its config".to_owned()));
+            return Err(damaged("its features do not match its config".to_owned()));
         }
-        // Texts that are read and texts that are written have the same type in the config.
+        // Text inputs and text outputs have the same type name in the config.
         let writes = |field: &Field| matches!(field.preprocessor, Preprocessor::TargetText(_));
         let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
         if saved.inputs.iter().any(writes) || saved.outputs.iter().any(reads) {
-            return Err(damaged("a text is written where one is read".to_owned()));
+            return Err(damaged("a text input is stored as a text output, or the reverse".to_owned()));
         }
         for field in fields {
             let checked = field.preprocessor.get().check();
@@ -165,14 +165,14 @@ impl Bundle {
         Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Loads the weights.
+    /// Loads the weights and returns the predictor.
     pub fn into_predictor(self, device: Device) -> Result<Predictor, Error> {
         let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
         let model = load_weights(spec.init(&device, 0), &self.folder.join(WEIGHTS))?;
         let Saved { inputs, outputs, postprocessors, .. } = self.saved;
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
-                let message = format!("the head of output '{}' is not one of its decoder", output.name);
+                let message = format!("the head of output '{}' does not fit its decoder", output.name);
                 return Err(Error::Damaged { path: self.folder.join(BUNDLE), message });
             }
         }
@@ -181,12 +181,12 @@ impl Bundle {
     }
 }
 
-/// The folder of a bundle, which may be named by the run folder around it.
+/// Returns the folder of a bundle, given that folder or the run folder around it.
 fn folder_of(path: &Path) -> Option<PathBuf> {
     [standing(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
 }
 
-/// Which files are the bundle now, if that can be told.
+/// Returns the manifest of the current bundle, if it can be read.
 fn manifest(path: &Path) -> Option<Manifest> {
     Manifest::read(&folder_of(path)?).ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! The same run with each combiner.
+//! Comparison of combiners: the same run with each of them.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -13,36 +13,36 @@ use crate::plan::Plan;
 use crate::run_folder::{RunFolder, Start, choose, holds_run};
 use crate::run_manifest::reset_peak_memory;
 
-/// One combiner's run.
+/// The result of one combiner's run.
 #[derive(Debug, Clone)]
 pub struct Comparison {
     /// The combiner.
     pub combiner: String,
-    /// The first output's main metric on the test rows.
+    /// The main metric of the first output on the test rows.
     pub metric: &'static str,
     /// Its value.
     pub value: f64,
-    /// Parameters of the whole model.
+    /// Number of parameters of the whole model.
     pub n_params: usize,
-    /// The whole run, in seconds.
+    /// Wall-clock time of the run, in seconds.
     pub seconds: f64,
-    /// The most memory that the process had in the run, in bytes, where the system tells.
+    /// Peak memory of the process during the run in bytes, if the system reports it.
     pub peak_memory: Option<u64>,
 }
 
-/// The folder of a comparison, which has a run folder for each combiner, and which no other process writes to.
+/// The folder of a comparison, with a run folder per combiner, locked against other processes.
 #[derive(Debug)]
 pub struct ComparisonFolder {
-    /// Where it is.
+    /// The path of the folder.
     pub path: PathBuf,
     _lock: Lock,
 }
 
 impl ComparisonFolder {
-    /// Takes the folder that `start` means, as for a run.
+    /// Opens and locks the folder that `start` selects, as for a run.
     ///
     /// # Errors
-    /// A folder that holds a comparison, or that another process writes to; nothing to go on with.
+    /// Fails if the folder already holds a comparison, another process writes to it, or there is nothing to resume.
     pub fn enter(folder: &Path, start: Start) -> Result<Self, Error> {
         let holds_runs = |path: &Path| combiner_names().iter().any(|name| holds_run(&path.join(name)));
         choose(folder, start, holds_runs, |path, start| {
@@ -61,16 +61,16 @@ impl ComparisonFolder {
     }
 }
 
-/// Every combiner there is.
+/// Returns the names of all combiners.
 pub fn combiner_names() -> &'static [&'static str] {
     CombinerSettings::TYPES
 }
 
-/// Runs an experiment with one combiner at its defaults (the plan's own settings for the plan's own combiner), in a folder of that name
-/// below the experiment's.
+/// Runs an experiment with one combiner, in a folder of its name below the experiment's. The plan's own combiner keeps its settings;
+/// others use their defaults.
 ///
 /// # Errors
-/// What the run answers.
+/// Fails as [`Experiment::run`] does.
 pub fn compare(
     experiment: &Experiment,
     combiner: &str,

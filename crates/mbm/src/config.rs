@@ -1,4 +1,4 @@
-//! The file that a user writes, as typed: the names of Ludwig's ECD configs.
+//! The config file as typed settings, with the key names of Ludwig's ECD configs.
 
 use mbm_algo::metric::WordCut;
 use mbm_config::{choices, defaults, settings, tagged};
@@ -25,40 +25,40 @@ use mbm_train::TrainerSettings;
 use crate::error::Error;
 
 settings! {
-    /// The whole file.
+    /// The whole config file.
     pub struct Config {
-        /// What the model reads.
+        /// The inputs of the model.
         input_features: Vec<InputFeature>;
-        /// How inputs are joined.
+        /// How the encoded inputs are fused.
         combiner: CombinerSettings = CombinerSettings::Concat(defaults());
-        /// What the model predicts.
+        /// The outputs of the model.
         output_features: Vec<OutputFeature>;
-        /// How rows are split and kept.
+        /// How rows are split and cached.
         preprocessing: PreprocessingSettings = defaults();
         /// How the model is trained.
         trainer: TrainerSettings = defaults();
-        /// The seed of everything random.
+        /// The random seed.
         random_seed: u64 = 42;
     }
 
-    /// How rows are split and kept.
+    /// How rows are split and cached.
     pub struct PreprocessingSettings {
-        /// Which rows train, validate and test.
+        /// How rows are assigned to training, validation and test.
         split: SplitSettings = SplitSettings::Random(defaults());
-        /// Megabytes of features kept on disk while training, so that media are decoded once; rows beyond are read every epoch. What
-        /// encoders that are not trained have made is kept whatever its size.
+        /// Maximum size of the features cached on disk during training, in megabytes, so that media are decoded once; rows beyond it are
+        /// read every epoch. Outputs of encoders that are not trained are cached regardless of their size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;
     }
 }
 
 choices! {
-    /// How BLEU cuts texts into words, in sacrebleu's names.
+    /// The tokenizer of BLEU, in sacrebleu's names.
     pub enum BleuTokenizer {
         /// For languages with spaces between words.
         Mteval13a = "13a",
         /// For Chinese.
         Zh = "zh",
-        /// Every character.
+        /// Every character is a token.
         Char = "char",
     }
 }
@@ -73,7 +73,7 @@ impl From<BleuTokenizer> for WordCut {
     }
 }
 
-/// The features of one side: a struct each, with what all share and what it adds, and the enum that holds them.
+/// Declares the input or output features: a struct per type, with the shared keys and its own, and the enum of all types.
 macro_rules! features {
     ($(#[$of_all:meta])* $all:ident { $($(#[$meta:meta])* $word:literal = $variant:ident($name:ident, $preprocessing:ty) { $($own:tt)* })+ }) => {
         settings! { $(
@@ -81,7 +81,7 @@ macro_rules! features {
             pub struct $name {
                 /// The feature's name.
                 name: String;
-                /// The column; the name where not given.
+                /// The column; defaults to the name.
                 column: Option<String> = None;
                 /// How cells are read.
                 preprocessing: $preprocessing = defaults();
@@ -95,17 +95,17 @@ macro_rules! features {
         }
 
         impl $all {
-            /// The feature's name.
+            /// Returns the feature's name.
             pub fn name(&self) -> &str {
                 match self { $( Self::$variant(it) => &it.name, )+ }
             }
 
-            /// The column that it reads.
+            /// Returns the column that the feature is read from.
             pub fn column(&self) -> &str {
                 match self { $( Self::$variant(it) => it.column.as_deref().unwrap_or(&it.name), )+ }
             }
 
-            /// The feature before fitting.
+            /// Returns the feature before fitting.
             pub fn unfitted(&self) -> Unfitted {
                 let (fitter, missing_value_strategy) = match self { $(
                     Self::$variant(it) => (it.preprocessing.fitter(), it.preprocessing.missing_value_strategy),
@@ -118,78 +118,78 @@ macro_rules! features {
 }
 
 features! {
-    /// One input.
+    /// An input feature.
     InputFeature {
         /// An image.
         "image" = Image(ImageInput, ImagePreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: ImageEncoder = ImageEncoder::StackedCnn(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
-            /// Random changes in training.
+            /// Random augmentation during training.
             augmentation: Vec<ImageAugmentation> = Vec::new();
         }
         /// A text.
         "text" = Text(TextInput, TextPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: TextEncoder = TextEncoder::ParallelCnn(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
-        /// A sound.
+        /// An audio clip.
         "audio" = Audio(AudioInput, AudioPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: AudioEncoder = AudioEncoder::ParallelCnn(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
-            /// Random changes in training.
+            /// Random augmentation during training.
             augmentation: Vec<AudioAugmentation> = Vec::new();
         }
-        /// A series of numbers.
+        /// A time series.
         "timeseries" = Timeseries(TimeseriesInput, TimeseriesPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: TimeseriesEncoder = TimeseriesEncoder::ParallelCnn(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
         /// A number.
         "number" = Number(NumberInput, NumberPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: NumberEncoder = NumberEncoder::Passthrough(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
         /// One of several classes.
         "category" = Category(CategoryInput, CategoryPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: CategoryEncoder = CategoryEncoder::Dense(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
         /// Yes or no.
         "binary" = Binary(BinaryInput, BinaryPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: CategoryEncoder = CategoryEncoder::OneHot(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
-        /// Several labels at once.
+        /// A set of labels.
         "set" = Set(SetInput, SetPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: VectorEncoder = VectorEncoder::Dense(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
         /// A vector.
         "vector" = Vector(VectorInput, VectorPreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: VectorEncoder = VectorEncoder::Dense(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
         }
-        /// A date or a time.
+        /// A date or time.
         "date" = Date(DateInput, DatePreprocessing) {
-            /// How they become vectors.
+            /// The encoder.
             encoder: DateEncoder = DateEncoder::Cyclic(defaults());
             /// A layer between the encoder and the combiner.
             projection: Option<ProjectionSettings> = None;
@@ -198,74 +198,74 @@ features! {
 }
 
 features! {
-    /// One output.
+    /// An output feature.
     OutputFeature {
         /// One of several classes.
         "category" = Category(CategoryOutput, CategoryPreprocessing) {
-            /// How the fused vector is read.
+            /// The decoder.
             decoder: CategoryDecoder = CategoryDecoder::Classifier(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: CategoryLoss = CategoryLoss::CrossEntropy(defaults());
             /// Whether probabilities are calibrated on the validation rows after training.
             calibration: bool = true;
         }
         /// Yes or no.
         "binary" = Binary(BinaryOutput, BinaryPreprocessing) {
-            /// How the fused vector is read.
+            /// The decoder.
             decoder: BinaryDecoder = BinaryDecoder::Regressor(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: BinaryLoss = BinaryLoss::WeightedCrossEntropy(defaults());
             /// Whether probabilities are calibrated on the validation rows after training.
             calibration: bool = true;
         }
         /// A number.
         "number" = Number(NumberOutput, NumberPreprocessing) {
-            /// How the fused vector is read.
+            /// The decoder.
             decoder: NumberDecoder = NumberDecoder::Regressor(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
         }
-        /// Several labels at once.
+        /// A set of labels.
         "set" = Set(SetOutput, SetPreprocessing) {
-            /// How the fused vector is read.
+            /// The decoder.
             decoder: SetDecoder = SetDecoder::Classifier(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: SetLoss = SetLoss::SigmoidCrossEntropy(defaults());
         }
         /// A vector.
         "vector" = Vector(VectorOutput, VectorPreprocessing) {
-            /// How the fused vector is read.
+            /// The decoder.
             decoder: VectorDecoder = VectorDecoder::Projector(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
         }
-        /// A text that is written.
+        /// A generated text.
         "text" = Text(TextOutput, TargetTextPreprocessing) {
-            /// What writes it.
+            /// The decoder.
             decoder: TextDecoder = TextDecoder::Generator(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: TextLoss = TextLoss::TokenCrossEntropy(defaults());
-            /// More columns with texts that would be right, for the metrics. Rows whose inputs are the same share their texts anyway.
+            /// Additional columns with reference texts, for the metrics. Rows with the same inputs share their references in any case.
             reference_columns: Vec<String> = Vec::new();
-            /// How BLEU cuts texts into words.
+            /// How BLEU tokenizes texts.
             bleu_tokenizer: BleuTokenizer = BleuTokenizer::Mteval13a;
         }
-        /// One space for several inputs, in which what belongs together is near.
+        /// A shared embedding space for several inputs, in which matching items are close.
         "embedding" = Embedding(EmbeddingOutput, EmbeddingPreprocessing) {
             /// The inputs that share the space.
             align: Vec<String>;
-            /// Values of a vector.
+            /// Dimension of the vectors.
             embedding_size: usize = 256 => 1..=65_536;
-            /// How an input becomes a vector.
+            /// How inputs are projected into the space.
             decoder: EmbeddingDecoder = EmbeddingDecoder::Projector(defaults());
-            /// What training minimises.
+            /// The training loss.
             loss: EmbeddingLoss = EmbeddingLoss::InfoNce(defaults());
         }
     }
 }
 
 impl InputFeature {
-    /// The encoder's settings.
+    /// Returns the encoder's settings.
     pub fn encoder(&self) -> EncoderSettings {
         match self {
             Self::Image(it) => EncoderSettings::Image(it.encoder.clone()),
@@ -281,7 +281,7 @@ impl InputFeature {
         }
     }
 
-    /// The layer between the encoder and the combiner, if there is one.
+    /// Returns the layer between the encoder and the combiner, if there is one.
     pub fn projection(&self) -> Option<&ProjectionSettings> {
         match self {
             Self::Image(it) => it.projection.as_ref(),
@@ -297,7 +297,7 @@ impl InputFeature {
         }
     }
 
-    /// The random changes of training rows.
+    /// Returns the augmentation of training rows.
     pub fn augmentation(&self) -> Augmentation {
         match self {
             Self::Image(it) if !it.augmentation.is_empty() => Augmentation::Image(it.augmentation.clone()),
@@ -309,7 +309,7 @@ impl InputFeature {
 }
 
 impl OutputFeature {
-    /// The decoder's settings.
+    /// Returns the decoder's settings.
     pub fn decoder(&self) -> DecoderSettings {
         match self {
             Self::Category(it) => DecoderSettings::Category(it.decoder.clone()),
@@ -335,7 +335,7 @@ impl OutputFeature {
         }
     }
 
-    /// The feature before fitting, with the text input whose vocabulary it shares.
+    /// Returns the feature before fitting, with the text input whose vocabulary it shares.
     pub fn unfitted_target(&self) -> Unfitted {
         let shares_with = if let Self::Text(it) = self { it.preprocessing.share_vocabulary_with.clone() } else { None };
         Unfitted { shares_with, ..self.unfitted() }
@@ -350,15 +350,15 @@ impl OutputFeature {
         }
     }
 
-    /// Values of the vectors of all aligned inputs together; none for outputs that are no embedding.
+    /// Returns the total dimension of the vectors of all aligned inputs; 0 for outputs that are not embeddings.
     pub fn n_embedded(&self) -> usize {
         if let Self::Embedding(it) = self { it.embedding_size * it.align.len() } else { 0 }
     }
 
-    /// The loss and its weight, with what it needs to know of the training rows of each class.
+    /// Returns the loss and its weight, given the number of training rows of each class.
     ///
     /// # Errors
-    /// `class_weights` of another number than the classes.
+    /// Fails if the number of `class_weights` is not the number of classes.
     pub fn loss(&self, class_counts: &[usize]) -> Result<(Loss, f64), Error> {
         let is_svm = matches!(
             self.decoder(),
@@ -405,8 +405,8 @@ impl OutputFeature {
     }
 }
 
-/// `rows / (classes * rows of the class)`, scikit-learn's `balanced`; ones where not asked for.
-fn balanced(class_counts: &[usize], is_asked: bool) -> Vec<f32> {
+/// `rows / (classes * rows of the class)`, scikit-learn's `balanced`; ones if disabled.
+fn balanced(class_counts: &[usize], is_enabled: bool) -> Vec<f32> {
     let (n_rows, n_classes) = (class_counts.iter().sum::<usize>() as f32, class_counts.len() as f32);
-    class_counts.iter().map(|count| if is_asked { n_rows / (n_classes * (*count).max(1) as f32) } else { 1.0 }).collect()
+    class_counts.iter().map(|count| if is_enabled { n_rows / (n_classes * (*count).max(1) as f32) } else { 1.0 }).collect()
 }

@@ -1,4 +1,4 @@
-//! Rows as vectors: those of an embedding's inputs, or the fused vector of a model that has no embedding.
+//! Embeds rows: one vector per input of an embedding output, or the fused vector of a model without an embedding output.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -17,23 +17,23 @@ use crate::predictor::{Predictor, to_vec};
 use crate::retriever::QueryPart;
 use crate::write::{Column, Format, Value, Writer};
 
-/// One kind of vector that a model makes.
+/// A vector that a model computes for each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tower {
-    /// The input that it is made from; all inputs together where none is named.
+    /// The input it is computed from; `None` for all inputs together.
     pub input: Option<String>,
-    /// Values of a vector.
+    /// Dimension of the vector.
     pub width: usize,
 }
 
-/// Vectors of a row, one a tower; none where what it is made from is absent.
+/// The vectors of a row, one per tower; `None` if the tower's input is absent.
 pub type Vectors = Vec<Option<Vec<f32>>>;
 
-/// Rows of a part, which is written at once.
+/// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
 
 impl Predictor {
-    /// The vectors that this model makes of a row, those of the first embedding, or the fused one.
+    /// Returns the vectors this model computes for a row: those of the first embedding output, or the fused vector.
     pub fn towers(&self) -> Vec<Tower> {
         match self.embedding() {
             Some((_, align, width)) => align.iter().map(|input| Tower { input: Some(input.clone()), width }).collect(),
@@ -41,7 +41,7 @@ impl Predictor {
         }
     }
 
-    /// The inputs that vectors are made from, each with its type as the config names it.
+    /// Returns the inputs that vectors are computed from, each with its type name in the config.
     pub fn embedded_inputs(&self) -> Vec<(&str, &'static str)> {
         let towers = self.towers();
         let is_embedded = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
@@ -49,57 +49,57 @@ impl Predictor {
         fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
     }
 
-    /// The one of them that has a type such as `text`.
+    /// Returns the only embedded input of a type such as `text`.
     ///
     /// # Errors
-    /// A model that has none or several of that type.
+    /// Fails if the model has none or several inputs of that type.
     pub fn input_of(&self, type_name: &str) -> Result<String, Error> {
         let inputs = self.embedded_inputs();
         let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
         match found[..] {
             [one] => Ok(one.to_owned()),
             [] => {
-                let there: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
+                let available: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
                 Err(Error::Incompatible(format!(
                     "the model cannot be asked with {type_name}; its inputs are: {}",
-                    there.join(", ")
+                    available.join(", ")
                 )))
             }
             _ => Err(Error::Incompatible(format!(
-                "the model has several inputs of type {type_name}: {}; name one",
+                "the model has several inputs of type {type_name}: {}; specify one by name",
                 found.join(", ")
             ))),
         }
     }
 
-    /// A cell for each input: what is asked, and nothing for the others.
+    /// Returns one cell per input: the query's cell if it has one for the input, an empty cell otherwise.
     ///
     /// # Errors
-    /// An input that no vector is made from, or an empty cell.
+    /// Fails if a part names an input that no vector is computed from, or its cell is empty.
     pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, Error> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
         let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
-        let places = self.inputs.iter().enumerate().map(|(at, field)| (field.name.as_str(), at));
-        let places: HashMap<&str, usize> = places.filter(|(name, _)| embedded.contains(name)).collect();
+        let positions = self.inputs.iter().enumerate().map(|(at, field)| (field.name.as_str(), at));
+        let positions: HashMap<&str, usize> = positions.filter(|(name, _)| embedded.contains(name)).collect();
         for part in parts {
-            let Some(&at) = places.get(part.input.as_str()) else {
+            let Some(&at) = positions.get(part.input.as_str()) else {
                 let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
                 return Err(Error::Incompatible(format!(
-                    "'{}' cannot be asked with; there are: {}",
+                    "'{}' is not an embedded input of the model; available inputs: {}",
                     part.input,
                     names.join(", ")
                 )));
             };
             if part.cell == Cell::Empty {
-                return Err(Error::Incompatible(format!("{}: empty", part.input)));
+                return Err(Error::Incompatible(format!("{}: the cell is empty", part.input)));
             }
             cells[at] = part.cell.clone();
         }
         Ok(cells)
     }
 
-    /// The first embedding output: its position, what it aligns, and the width of its vectors.
+    /// Returns the first embedding output: its index, the inputs it aligns, and the dimension of its vectors.
     fn embedding(&self) -> Option<(usize, &[String], usize)> {
         let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features).enumerate();
         outputs.into_iter().find_map(|(at, (postprocessor, feature))| match postprocessor {
@@ -108,7 +108,7 @@ impl Predictor {
         })
     }
 
-    /// Vectors of a batch: `[rows][towers]`.
+    /// Embeds a batch: `[rows][towers]`.
     pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
         let Some((output, ..)) = self.embedding() else {
             let fused = self.fused_batch(batch).pooled;
@@ -122,14 +122,15 @@ impl Predictor {
         self.predict_batch(batch).swap_remove(output).into_iter().map(row).collect()
     }
 
-    /// A table through the inputs that are named, or through all where none is.
+    /// Wraps a table in a dataset with the named inputs, or with all inputs if none is named; the others are masked.
     ///
     /// # Errors
-    /// A name that is no input, or whose column the table lacks.
+    /// Fails if a name is not an input of the model, or the table lacks its column.
     pub fn encoder_output(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
         let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
         if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
-            return Err(Error::Incompatible(format!("'{unknown}' is no input of the model; there are: {}", names.join(", "))));
+            let message = format!("'{unknown}' is not an input of the model; available inputs: {}", names.join(", "));
+            return Err(Error::Incompatible(message));
         }
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
@@ -143,10 +144,10 @@ impl Predictor {
         Ok(dataset)
     }
 
-    /// The encoders that training has not changed, by input: what they make of a cell may be known from an earlier run.
+    /// Returns the encoders that training left unchanged, by input index; their outputs may be cached from an earlier run.
     ///
     /// # Errors
-    /// Settings that do not fit the features.
+    /// Fails if the settings do not fit the features.
     pub fn frozen_encoders(&self) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
         let spec = self.plan.model_spec(&self.inputs, &self.outputs, &[])?;
         let frozen = |(at, field): (usize, &Field)| {
@@ -155,10 +156,11 @@ impl Predictor {
         Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
     }
 
-    /// Vectors of some rows, inputs in `ahead` encoded once for equal cells; what could not be read or kept is told in `prepared`.
+    /// Embeds some rows. Inputs in `ahead` are encoded once for equal cells; unreadable cells and cache failures are recorded in
+    /// `prepared`.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails on I/O errors of temporary files.
     pub fn embed(
         &self,
         dataset: &Dataset,
@@ -181,46 +183,47 @@ impl Predictor {
     }
 }
 
-/// A table of vectors on its way into a file: rows already embedded lie in parts beside it, so that a run that was stopped goes on.
+/// Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
 pub struct Embedding<'a> {
     /// The model.
     pub predictor: &'a Predictor,
-    /// What the model is, as [`crate::model_hash`] says.
+    /// The hash of the model, from [`crate::model_hash`].
     pub model_hash: &'a str,
-    /// The inputs that are read.
+    /// The inputs to embed; all if empty.
     pub inputs: &'a [String],
-    /// Where features of encoders that training has not changed are kept.
+    /// The cache for features of encoders that training left unchanged.
     pub cache: Option<&'a FeatureCache>,
-    /// The file: `.parquet`, `.jsonl`, `.csv` with the table's columns beside the vectors, or `.npy`.
+    /// The output file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with vectors only.
     pub output: &'a Path,
 }
 
-/// What embedding a table came to.
+/// The result of embedding a table.
 #[derive(Debug)]
 pub struct Embedded {
-    /// Rows of the file.
+    /// Rows in the file.
     pub n_rows: usize,
-    /// Of these, rows that an earlier run had embedded.
+    /// Of these, rows embedded by an earlier run.
     pub n_found: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
-    /// Cells whose features an earlier run had kept.
+    /// Cells whose features were cached by an earlier run.
     pub n_cached: usize,
-    /// Why features are not kept for later runs, if they are not.
+    /// Why features are not cached for later runs, if caching failed.
     pub cache_fault: Option<String>,
 }
 
 impl Embedding<'_> {
-    /// Embeds and writes; `observe` hears how many rows are done, of how many. Stops early where `stop` says so, and then writes no file.
+    /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set, returns
+    /// `None` without writing the file.
     ///
     /// # Errors
-    /// A table without the inputs, a disk that is full.
+    /// Fails if the table lacks the inputs, or on I/O errors such as a full disk.
     pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
         let dataset = self.predictor.encoder_output(table, self.inputs)?;
         let towers = self.shown();
         let n_rows = dataset.table.n_rows();
         let (parts, _lock) = self.parts(&dataset)?;
-        // A name that cannot be written is better known now.
+        // Fails early if the output cannot be created.
         let aside = aside(self.output, ".tmp");
         let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
         let frozen = self.predictor.frozen_encoders()?;
@@ -255,14 +258,14 @@ impl Embedding<'_> {
         Ok(Some(Embedded { n_rows, n_found, faults, n_cached, cache_fault }))
     }
 
-    /// The towers whose inputs are read, by their position.
+    /// Returns the towers whose inputs are embedded, with their indices.
     fn shown(&self) -> Vec<(usize, Tower)> {
         let reads =
             |tower: &Tower| tower.input.as_ref().is_none_or(|input| self.inputs.is_empty() || self.inputs.contains(input));
         self.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
     }
 
-    /// The table's columns, unless the file has room for vectors alone, and a column for each tower.
+    /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
     fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
         let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
         match Format::of(self.output) {
@@ -271,7 +274,7 @@ impl Embedding<'_> {
         }
     }
 
-    /// Whether an earlier run left the vectors of rows, and the files that these name are the same ones still.
+    /// Whether an earlier run stored the vectors of these rows, and the media files they name are unchanged.
     fn is_found(&self, path: &Path, dataset: &Dataset, rows: &[usize], towers: &[(usize, Tower)]) -> Result<bool, Error> {
         if !path.is_file() {
             return Ok(false);
@@ -280,16 +283,16 @@ impl Embedding<'_> {
         Ok(read_part(path, rows.len(), towers, Some(media))?.is_some())
     }
 
-    /// The folder of parts: what an earlier run left, if it was of the same model, table and inputs; else a new one. Nobody else writes
-    /// there.
+    /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and deleted
+    /// otherwise.
     fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
         let folder = aside(self.output, ".parts");
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let lock = Lock::of(&folder)?;
         let path = folder.join("parts.json");
-        let of =
+        let key =
             serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
-        if std::fs::read_to_string(&path).is_ok_and(|found| found == of) {
+        if std::fs::read_to_string(&path).is_ok_and(|found| found == key) {
             return Ok((folder, lock));
         }
         for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
@@ -298,7 +301,7 @@ impl Embedding<'_> {
                 std::fs::remove_file(&part).map_err(Error::io(&part))?;
             }
         }
-        write_file(&path, of.as_bytes())?;
+        write_file(&path, key.as_bytes())?;
         Ok((folder, lock))
     }
 
@@ -309,7 +312,7 @@ impl Embedding<'_> {
             let n_rows = PART.min(dataset.table.n_rows() - start);
             let part = read_part(&path, n_rows, towers, None)?.ok_or_else(|| Error::Damaged {
                 path: path.clone(),
-                message: "its bytes are not those that were written; run the same command again".to_owned(),
+                message: "its contents do not match its checksum; run the same command again".to_owned(),
             })?;
             for (at, vectors) in part.into_iter().enumerate() {
                 let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
@@ -322,13 +325,13 @@ impl Embedding<'_> {
 }
 
 impl Tower {
-    /// The column that its vectors are written in.
+    /// Returns the name of the column its vectors are written to.
     pub fn column(&self) -> String {
         self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
     }
 }
 
-/// Writes what caches have not got yet; one that cannot be written ends no run.
+/// Flushes the feature caches; a failed write is recorded and does not end the run.
 pub(crate) fn flush(ahead: &mut [Precomputed], prepared: &mut Prepared) {
     for ahead in ahead {
         ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
@@ -348,8 +351,8 @@ fn aside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// For each row and tower, 1 and its values, or 0 and as many zeros; then a hash of the media files that these were made from, and one
-/// of all that.
+/// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files that the
+/// vectors were computed from, and a hash of everything before it.
 fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
     let aside = aside(path, ".tmp");
     let mut out = Vec::new();
@@ -357,8 +360,8 @@ fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media
         for (at, tower) in towers {
             let absent = vec![0.0; tower.width];
             let values = row[*at].as_ref().unwrap_or(&absent);
-            let there = f32::from(u8::from(row[*at].is_some()));
-            for value in [&there].into_iter().chain(values) {
+            let present = f32::from(u8::from(row[*at].is_some()));
+            for value in [&present].into_iter().chain(values) {
                 out.extend(value.to_le_bytes());
             }
         }
@@ -371,7 +374,7 @@ fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media
     std::fs::rename(&aside, path)
 }
 
-/// The vectors of a part; none where it is not as it was written, or was made from other media files than `media` says.
+/// Reads the vectors of a part; `None` if it is damaged, or was computed from media files other than those of `media`.
 fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Option<u64>) -> Result<Option<Vec<Vectors>>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
@@ -385,8 +388,8 @@ fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Optio
     let row = |values: &[f32]| {
         let mut rest = values;
         let tower = |(_, tower): &(usize, Tower)| {
-            let (own, behind) = rest.split_at(tower.width + 1);
-            rest = behind;
+            let (own, tail) = rest.split_at(tower.width + 1);
+            rest = tail;
             (own[0] == 1.0).then(|| own[1..].to_vec())
         };
         towers.iter().map(tower).collect()
@@ -399,7 +402,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_that_is_damaged_or_was_made_from_other_files_is_made_again() {
+    fn damaged_or_outdated_parts_are_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("0.f32");
         let towers = [(0, Tower { input: None, width: 2 })];

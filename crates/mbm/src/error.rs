@@ -1,39 +1,39 @@
-//! Everything that a user can do wrong, or the machine, with its place.
+//! The error type of the library: user mistakes and system failures, each with its location.
 
 use std::path::PathBuf;
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Mistakes in a config, all at once.
+    /// An invalid config, with all of its mistakes.
     #[error("{file}: {diagnostics}")]
     Config {
-        /// The file, or what stands for one.
+        /// The config file, or a description of where the config came from.
         file: String,
         /// The mistakes.
         diagnostics: mbm_config::Diagnostics,
     },
-    /// Data.
+    /// Reading or preprocessing data failed.
     #[error(transparent)]
     Data(#[from] mbm_data::DataError),
-    /// Training.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] mbm_train::TrainError),
-    /// Weights.
+    /// The weights of a model could not be saved or loaded.
     #[error(transparent)]
     Weights(#[from] mbm_model::WeightsError),
-    /// Weights from elsewhere.
+    /// A file of pretrained weights could not be read or converted.
     #[error(transparent)]
     WeightFile(#[from] mbm_weights::Error),
-    /// The file system.
+    /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error reported by the operating system.
         source: std::io::Error,
     },
-    /// A file of a run or a bundle that is not what it should be.
+    /// A file of a run or bundle is damaged or inconsistent.
     #[error("{}: {message}", path.display())]
     Damaged {
         /// The file.
@@ -41,41 +41,41 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// A run folder that holds a run.
+    /// The run folder already holds a run.
     #[error("{} already holds a run; go on with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
     RunExists(PathBuf),
-    /// No folder holds a run that could go on.
-    #[error("{}: no run to go on with; name its folder with --output-directory", .0.display())]
+    /// No folder holds a run that could be resumed.
+    #[error("{}: no run to resume; specify its folder with --output-directory", .0.display())]
     NothingToResume(PathBuf),
-    /// Going on with another config or dataset.
-    #[error("{} cannot go on: {reason}", folder.display())]
+    /// A run cannot be resumed, for example with another config or dataset.
+    #[error("cannot resume {}: {reason}", folder.display())]
     CannotResume {
         /// The run folder.
         folder: PathBuf,
-        /// What differs.
+        /// Why not.
         reason: String,
     },
-    /// An algorithm on the fused vectors.
+    /// Fitting an algorithm to the fused vectors failed.
     #[error("output '{output}': {source}")]
     Postprocessor {
         /// The output.
         output: String,
-        /// What it cannot do.
+        /// The error of the algorithm.
         source: mbm_algo::AlgoError,
     },
-    /// An index.
+    /// An index operation failed.
     #[error(transparent)]
     Index(#[from] mbm_index::IndexError),
-    /// An index in a database.
+    /// An operation on an index in PostgreSQL failed.
     #[error(transparent)]
     Postgres(#[from] mbm_postgres::PostgresError),
-    /// Settings that do not fit the data.
+    /// Settings, data and model do not fit each other.
     #[error("{0}")]
     Incompatible(String),
 }
 
 impl Error {
-    /// Whether a search was given up because nobody waits for it any more or its time is over.
+    /// Whether a search was cancelled because its client is gone or its time limit has passed.
     pub fn is_cancelled(&self) -> bool {
         use mbm_index::IndexError::Cancelled;
         matches!(self, Self::Index(Cancelled) | Self::Postgres(mbm_postgres::PostgresError::Index(Cancelled)))

@@ -1,4 +1,4 @@
-//! From a plan and a dataset to a run folder: the main job, from top to bottom.
+//! The main pipeline: from a plan and a dataset to a run folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,68 +30,68 @@ use crate::run_manifest::{RunManifest, Sources, media_of, peak_memory, replaced}
 use crate::suspect::explained;
 use crate::write::{Format, Value, Writer};
 
-/// A plan, a dataset and where the run goes.
+/// A plan, a dataset and the location of the run.
 #[derive(Debug, Clone)]
 pub struct Experiment {
-    /// The checked config.
+    /// The validated config.
     pub plan: Plan,
-    /// A file or folder that mbm reads.
+    /// The dataset: a file or folder in a supported format.
     pub dataset: PathBuf,
-    /// The run folder, or what the names of numbered ones begin with.
+    /// The run folder, or the base name of numbered ones.
     pub folder: PathBuf,
-    /// Whether a run may be there already.
+    /// How an existing run is handled.
     pub start: Start,
-    /// Where features of encoders that are not trained are kept for later runs.
+    /// The cache for features of encoders that are not trained, shared between runs.
     pub cache: Option<FeatureCache>,
 }
 
-/// What happens in a run, for whoever shows it.
+/// A progress event of a run.
 #[derive(Debug, Clone)]
 pub enum RunEvent {
-    /// A stage begins.
+    /// A stage starts.
     Stage(&'static str),
-    /// Rows whose features are computed, and all rows.
+    /// Rows encoded so far, and the total.
     Encoding(usize, usize),
-    /// Cells whose features were computed before training, and how many of them a cache had.
+    /// Cells encoded before training, and how many of them were cached.
     Encoded(usize, usize),
-    /// Something that a user should know.
+    /// A message for the user.
     Note(String),
-    /// The dataset is read and split: rows of train, validation, test.
+    /// The dataset was read and split: number of train, validation and test rows.
     Rows([usize; 3]),
-    /// Training.
+    /// An event of training.
     Training(Event),
 }
 
-/// What a run ends with.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Outcome {
     /// The run folder.
     pub folder: PathBuf,
-    /// Whether training ended by itself.
+    /// Whether training finished or was stopped.
     pub ending: Ending,
-    /// `{"label": {"accuracy": ..}, ..}`; empty where training was stopped.
+    /// `{"label": {"accuracy": ..}, ..}`; empty if training was stopped.
     pub test_statistics: BTreeMap<String, BTreeMap<String, f64>>,
     /// Cells that could not be read.
     pub faults: FaultReport,
-    /// Parameters of the model.
+    /// Number of model parameters.
     pub n_params: usize,
-    /// From start to end.
+    /// Wall-clock time of the run.
     pub seconds: f64,
-    /// The most memory that the process had, in bytes, where the system tells.
+    /// Peak memory of the process in bytes, if the system reports it.
     pub peak_memory: Option<u64>,
 }
 
-/// What there is before training.
+/// Everything that is prepared before training.
 struct Ready {
     dataset: Dataset,
     rows: Rows,
     faults: FaultReport,
     media: MediaFiles,
-    /// For each input that is encoded ahead, what its features depend on.
+    /// For each input that is encoded ahead, a hash of what its features depend on.
     encoders: BTreeMap<String, String>,
 }
 
-/// Rows by role.
+/// Row indices by split.
 pub(crate) struct Rows {
     pub train: Vec<usize>,
     pub validation: Vec<usize>,
@@ -99,10 +99,10 @@ pub(crate) struct Rows {
 }
 
 impl Experiment {
-    /// Trains, measures and explains; `stop` set from outside ends training after the step in hand.
+    /// Trains, evaluates and explains a model. Setting `stop` ends training after the current step.
     ///
     /// # Errors
-    /// Data, settings that do not fit them, a run folder that is taken, a disk that is full.
+    /// Fails on unreadable data, settings that do not fit the data, a run folder that is in use, and I/O errors such as a full disk.
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
         let entered = RunFolder::enter(&self.folder, self.start)?;
         let here = Self { folder: entered.path.clone(), ..self.clone() };
@@ -113,7 +113,7 @@ impl Experiment {
         let started = Instant::now();
         let device = mbm_model::device();
         if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
-            observe(RunEvent::Note(format!("{} holds no checkpoint: the run begins at its first epoch", self.folder.display())));
+            observe(RunEvent::Note(format!("{} holds no checkpoint; starting from the first epoch", self.folder.display())));
         }
         observe(RunEvent::Stage("reading the dataset"));
         let table = Table::read(&self.dataset)?;
@@ -149,7 +149,7 @@ impl Experiment {
         Ok(outcome)
     }
 
-    /// Says in the folder what a new run is made from; of one that goes on, compares it.
+    /// Records the inputs of a new run in its folder; for a resumed run, checks that they are unchanged.
     fn begin(
         &self,
         entered: &RunFolder,
@@ -169,7 +169,7 @@ impl Experiment {
         Ok(write_file(&self.folder.join(CONFIG), self.plan.to_yaml().as_bytes())?)
     }
 
-    /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded on the way.
+    /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded along the way.
     fn prepare(&self, table: Table, device: &Device, resumes: bool, observe: &mut dyn FnMut(RunEvent)) -> Result<Ready, Error> {
         let (mut dataset, roles) = fitted(&self.plan, table)?;
         if resumes && let Some(file) = media_of(&self.folder)?.first_of_other_size(&dataset)? {
@@ -189,7 +189,7 @@ impl Experiment {
             observe(RunEvent::Encoded(prepared.n_encoded, prepared.n_cached));
         }
         if let Some(fault) = prepared.cache_fault {
-            observe(RunEvent::Note(format!("features are not kept for later runs: {fault}")));
+            observe(RunEvent::Note(format!("features are not cached for later runs: {fault}")));
         }
         let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
         let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
@@ -201,7 +201,7 @@ impl Experiment {
         Ok(Ready { dataset, rows, faults: prepared.faults, media: prepared.media, encoders })
     }
 
-    /// The encoders that training does not change, by input.
+    /// Returns the encoders that training does not change, by input index.
     fn frozen_encoders(&self, dataset: &Dataset, device: &Device) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
         let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
         let spec = self.plan.model_spec(inputs, outputs, &[])?;
@@ -239,7 +239,7 @@ impl Experiment {
             checkpoints: &checkpoints,
             stop,
         };
-        // Made once: the fitted features of ten thousand columns take longer to copy than to use.
+        // Built once: copying the fitted features of ten thousand columns takes longer than using them.
         let mut predictor: Option<Predictor> = None;
         let mut validate = |model: &Model| {
             if rows.validation.is_empty() {
@@ -272,7 +272,7 @@ impl Experiment {
         }
     }
 
-    /// Loss and metrics of the validation rows, and the one number that decides.
+    /// Computes the loss and metrics on the validation rows, and the score that selects the best model.
     fn validate(&self, predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<Validation, Error> {
         let (mut scored, mut loss) = (predictor.unscored(), 0.0);
         load::<Error>(&Loading::plain(dataset, &predictor.in_order(dataset, rows), predictor.batch_size()), |_, batch| {
@@ -296,7 +296,7 @@ impl Experiment {
         Ok(Validation { score, values })
     }
 
-    /// Everything that is measured on the test rows (on the validation rows where there are none, on training rows at last).
+    /// Evaluates the model on the test rows (validation rows if there are none, else training rows), and writes all results.
     fn measure(
         &self,
         predictor: &Predictor,
@@ -361,7 +361,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The dataset with its features fitted on the training rows, and each row's role.
+/// Returns the dataset with its features fitted on the training rows, and the split of each row.
 fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
@@ -373,7 +373,7 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     Ok((Dataset::new(table, inputs, outputs), roles))
 }
 
-/// For each output, its training rows of each class; ones for other outputs.
+/// Counts the training rows of each class, for each output; empty for outputs without classes.
 fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
     use mbm_data::Shape;
     let outputs = &dataset.fields[dataset.n_inputs..];
@@ -395,14 +395,14 @@ fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Er
     Ok(counts)
 }
 
-/// The mean loss of a batch, without dropout.
+/// Computes the mean loss of a batch, without dropout.
 fn mean_loss(predictor: &Predictor, spec: &ModelSpec, fused: &Fused, batch: &Batch) -> f64 {
     let targets = predictor.targets(batch);
     let loss = on_worker_pool(|| spec.loss(&predictor.model, &predictor.model.decode(fused, Some(&targets)), &targets));
     f64::from(loss.into_scalar::<f32>())
 }
 
-/// The heads that are fitted after training, on the fused vectors of rows that have the target.
+/// Fits the postprocessors after training, on the fused vectors of rows that have the target.
 fn fit_postprocessors(
     predictor: &Predictor,
     spec: &ModelSpec,

@@ -1,4 +1,4 @@
-//! Rows of a table into an index: through a model, or from a column of vectors.
+//! Builds indexes from tables: vectors come from a model, or from a column.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -13,84 +13,84 @@ use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::store::{Addition, Store};
 
-/// Where the vectors of an index come from; it is kept in the index.
+/// The origin of an index's vectors; stored in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The model's folder; none where the vectors came from a file.
+    /// The model's folder; `None` if the vectors came from a file.
     pub model: Option<PathBuf>,
-    /// What the model is.
+    /// The model's hash.
     pub model_hash: Option<String>,
-    /// The input that the vectors are of; all together where none is named.
+    /// The input the vectors are computed from; `None` for all inputs together.
     pub input: Option<String>,
-    /// The folder that paths in cells start from.
+    /// The folder that paths in cells are relative to.
     pub folder: PathBuf,
 }
 
-/// How an index is made.
+/// The settings of a new index.
 #[derive(Debug, Clone, Copy)]
 pub struct IndexSettings {
-    /// What numbers are stored in.
+    /// The number format of stored vectors.
     pub precision: Precision,
-    /// How graphs are built; every search is exact where there are none.
+    /// How graphs are built; without graphs, every search is exact.
     pub graph: Option<GraphSettings>,
 }
 
-/// Rows for an index, and how they become vectors.
+/// Rows to add to an index, and the source of their vectors.
 pub struct IndexRows<'a> {
     /// The table.
     pub table: Table,
-    /// The vectors.
+    /// The source of the vectors.
     pub vectors: VectorSource<'a>,
 }
 
-/// Where the vectors of rows come from.
+/// The source of rows' vectors.
 pub enum VectorSource<'a> {
-    /// A model, by one of its inputs, or by all together.
+    /// A model, through one of its inputs or all of them together.
     Model {
         /// The model.
         predictor: &'a Predictor,
         /// Its folder.
         path: &'a Path,
-        /// The input; the first aligned one that the table has where none is named.
+        /// The input; by default the first aligned input that the table has.
         input: Option<String>,
-        /// Where features of encoders that training has not changed are kept.
+        /// The cache for features of encoders that training left unchanged.
         cache: Option<&'a FeatureCache>,
     },
-    /// A column of the table, such as `mbm embed` writes.
+    /// A column of the table, such as those that `mbm embed` writes.
     Column(String),
 }
 
-/// What became of the rows.
+/// The result of indexing.
 #[derive(Debug)]
 pub struct Indexed {
-    /// Rows that are in the index now.
+    /// Rows that are now in the index.
     pub n_rows: usize,
-    /// Rows with the same image, text or sound as one before them.
+    /// Rows whose image, text or audio clip repeats that of an earlier row.
     pub n_repeated: usize,
     /// Rows without a vector.
     pub n_absent: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
-    /// Why features are not kept for later runs, if they are not.
+    /// Why features are not cached for later runs, if caching failed.
     pub cache_fault: Option<String>,
 }
 
-/// How far an index has come.
+/// The progress of indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Indexing {
-    /// Rows that have vectors, of how many.
+    /// Rows embedded so far, and the total.
     Embedding(usize, usize),
-    /// Rows that are in the graph.
+    /// Rows inserted into the graph.
     Linking(usize),
 }
 
-/// Rows that are embedded at once.
+/// Rows that are embedded together.
 const CHUNK: usize = 1024;
 
-/// Makes an index of rows in a place that has none.
+/// Builds an index of rows in a location that has none.
 ///
 /// # Errors
-/// An index that is there, a table without the column, a disk that is full.
+/// Fails if there already is an index, the table lacks the column, or on I/O errors such as a full disk.
 pub fn build_index(
     store: &Store,
     rows: IndexRows,
@@ -107,7 +107,7 @@ pub fn build_index(
 /// Adds rows to an index.
 ///
 /// # Errors
-/// Rows of another model or without its columns; a disk that is full: the index is then what it was.
+/// Fails if the rows are of another model or lack the index's columns, or on I/O errors; the index is then unchanged.
 pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
     let addition = Addition::open(store)?;
     let origin = Origin::of(&addition.spec().origin)?;
@@ -119,28 +119,28 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
     };
     let filling = Filling::new(rows)?;
     if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
-        return Err(Error::Incompatible(format!("{store}: made with another model; vectors of two models cannot be compared")));
+        return Err(Error::Incompatible(format!("{store}: built with another model; vectors of two models are not comparable")));
     }
     filling.add_to(addition, observe)
 }
 
 impl Origin {
-    /// What an index says of its vectors.
+    /// Parses the origin stored in an index.
     pub(crate) fn of(value: &serde_json::Value) -> Result<Self, Error> {
-        let unknown = |error| Error::Incompatible(format!("the index does not say where its vectors come from: {error}"));
+        let unknown = |error| Error::Incompatible(format!("the index does not specify the origin of its vectors: {error}"));
         serde_json::from_value(value.clone()).map_err(unknown)
     }
 }
 
-/// Rows whose vectors can be made.
+/// Rows whose vectors can be computed.
 struct Filling<'a> {
     dataset: Dataset,
     source: Source<'a>,
     width: usize,
     origin: Origin,
-    /// The column whose equal cells are one row.
+    /// The column whose equal cells count as one row.
     distinct: Option<usize>,
-    /// Columns that may hold paths of images or sounds.
+    /// Columns that may hold paths of images or audio clips.
     media: Vec<usize>,
     cache: Option<&'a FeatureCache>,
 }
@@ -195,7 +195,7 @@ impl<'a> Filling<'a> {
         let table = &self.dataset.table;
         let is_elsewhere = Origin::of(&addition.spec().origin)?.folder != self.origin.folder;
         let value = |at: usize, cell: &Cell| match cell {
-            // Paths in the index start from the folder of its first table.
+            // Paths in the index are relative to the folder of its first table.
             Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {
                 Value::Text(self.origin.folder.join(path.trim()).display().to_string())
             }
@@ -229,7 +229,7 @@ impl<'a> Filling<'a> {
         Ok(indexed)
     }
 
-    /// The first row of each image, text or sound.
+    /// Returns the first row of each distinct image, text or audio clip.
     fn distinct_rows(&self, indexed: &mut Indexed) -> Result<Vec<usize>, Error> {
         let table = &self.dataset.table;
         let (mut seen, mut rows) = (HashSet::new(), Vec::new());
@@ -262,20 +262,20 @@ impl<'a> Filling<'a> {
     }
 }
 
-/// The position of the tower that an input has, or of the first one whose input the table has.
+/// Returns the index of an input's tower, or of the first tower whose input the table has.
 fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result<usize, Error> {
     let towers = predictor.towers();
     let has = |name: &str| predictor.inputs.iter().any(|field| field.name == name && table.position(&field.column).is_some());
-    let is_asked = |tower: &Tower| match (tower.input.as_deref(), input) {
+    let is_requested = |tower: &Tower| match (tower.input.as_deref(), input) {
         (Some(own), Some(input)) => own == input,
         (Some(own), None) => has(own),
         (None, _) => true,
     };
-    towers.iter().position(is_asked).ok_or_else(|| {
+    towers.iter().position(is_requested).ok_or_else(|| {
         let names = towers.iter().filter_map(|tower| tower.input.as_deref()).collect::<Vec<_>>().join(", ");
         Error::Incompatible(match input {
-            Some(input) => format!("'{input}' is not aligned by the model; there are: {names}"),
-            None => format!("the table has none of the aligned inputs: {names}"),
+            Some(input) => format!("'{input}' is not an aligned input of the model; available inputs: {names}"),
+            None => format!("the table has none of the model's aligned inputs: {names}"),
         })
     })
 }
@@ -284,7 +284,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(Error::io(path))
 }
 
-/// The numbers of a cell that holds a vector.
+/// Returns the vector in a cell, if it holds one.
 fn vector_of(cell: &Cell) -> Option<Vec<f32>> {
     match cell {
         Cell::Numbers(values) => Some(values.iter().map(|value| *value as f32).collect()),
@@ -295,7 +295,7 @@ fn vector_of(cell: &Cell) -> Option<Vec<f32>> {
     }
 }
 
-/// What an index keeps of a cell.
+/// Converts a cell to the value that the index stores.
 fn value_of(cell: &Cell) -> Value {
     match cell {
         Cell::Number(number) => Value::Number(*number),
@@ -304,7 +304,7 @@ fn value_of(cell: &Cell) -> Value {
     }
 }
 
-/// The columns that are kept: all but vectors and media, as numbers where every cell is one.
+/// Returns the columns that the index stores: all but vectors and media, as numbers if every cell is a number.
 fn columns(table: &Table) -> Result<Vec<Column>, Error> {
     let n_columns = table.columns.len();
     let [mut is_kept, mut is_number, mut is_empty, mut is_vector] = [(); 4].map(|()| vec![true; n_columns]);

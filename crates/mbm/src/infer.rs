@@ -1,4 +1,4 @@
-//! A config chosen from the table, for a run without one.
+//! Infers a config from the table, for runs without one.
 
 use mbm_config::{Entry, Node, Value};
 use mbm_data::{Inferred, Table, infer_types};
@@ -6,10 +6,10 @@ use mbm_data::{Inferred, Table, infer_types};
 use crate::error::Error;
 use crate::plan::Plan;
 
-/// A plan for predicting `targets` from all other columns that help, and a line for each choice that a user may want to know.
+/// Returns a plan that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
 ///
 /// # Errors
-/// A target that is no column, or of a type that cannot be predicted.
+/// Fails if a target is not a column, or its type cannot be predicted.
 pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<String>), Error> {
     for target in targets {
         table.require(target)?;
@@ -20,7 +20,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         match inferred {
             Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
             Inferred::Codes if is_target => {
-                notes.push(format!("'{column}' holds few whole numbers and is taken for classes; in a config, type: number takes them for amounts"));
+                notes.push(format!("'{column}' holds few distinct integers and is treated as a category; set type: number in a config to treat it as a quantity"));
                 outputs.push(feature(column, "category"));
             }
             Inferred::Codes => inputs.push(feature(column, "number")),
@@ -29,7 +29,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
                 return Err(Error::Incompatible(format!("the column '{column}' cannot be a target: {reason}")));
             }
             Inferred::Split => split = Some(column.clone()),
-            Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is left out: {reason}")),
+            Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is ignored: {reason}")),
         }
     }
     let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
@@ -42,12 +42,12 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
     Ok((plan, notes))
 }
 
-/// The type of an output for what its column seems to hold.
+/// Returns the output type for the inferred type of a column.
 fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
     match kind {
         "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
         other => Err(Error::Incompatible(format!(
-            "the column '{column}' seems to hold {other}, and a target is a number, category, binary, set, vector or text"
+            "the column '{column}' seems to hold {other}; a target must be a number, category, binary, set, vector or text"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! What a dataset or a bundle holds, in lines for people.
+//! Human-readable summaries of datasets, bundles and weight files.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use mbm_weights::{TensorInfo, WeightFile};
 use crate::error::Error;
 use crate::predictor::Predictor;
 
-/// The tensors of a file of weights, their types and shapes, and the encoders that it fits.
+/// Describes a weight file: its tensors with types and shapes, and the encoders it fits.
 ///
 /// # Errors
-/// A file that cannot be read or is refused.
+/// Fails if the file cannot be read or is rejected.
 pub fn inspect_weights(path: &Path) -> Result<Vec<String>, Error> {
     let file = WeightFile::open(path)?;
     let n_values: usize = file.tensors().values().map(TensorInfo::n_values).sum();
@@ -29,27 +29,27 @@ pub fn inspect_weights(path: &Path) -> Result<Vec<String>, Error> {
     Ok(lines)
 }
 
-/// Writes a file of weights as safetensors.
+/// Converts a weight file to safetensors.
 ///
 /// # Errors
-/// A file that cannot be read or is refused; a target that is there or cannot be written.
+/// Fails if the source cannot be read or is rejected, or if the target exists or cannot be written.
 pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
     if target.exists() {
-        return Err(Error::Damaged { path: target.to_path_buf(), message: "it is there already; name another file".to_owned() });
+        return Err(Error::Damaged { path: target.to_path_buf(), message: "it already exists; choose another name".to_owned() });
     }
     Ok(WeightFile::open(source)?.write_safetensors(target)?)
 }
 
-/// Columns, the types they seem to have, how many cells are filled, and a first value.
+/// Describes a dataset: its columns with inferred types, the share of filled cells, and a first value.
 ///
 /// # Errors
-/// A dataset that cannot be read.
+/// Fails if the dataset cannot be read.
 pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     let table = Table::read(path)?;
-    let n_looked_at = table.n_rows().min(1000);
+    let n_inspected = table.n_rows().min(1000);
     let mut filled = vec![0usize; table.columns.len()];
     let mut first = vec![String::new(); table.columns.len()];
-    for row_idx in 0..n_looked_at {
+    for row_idx in 0..n_inspected {
         for (at, cell) in table.row(row_idx)?.iter().enumerate().filter(|(_, cell)| **cell != Cell::Empty) {
             filled[at] += 1;
             if first[at].is_empty() {
@@ -66,16 +66,16 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
             Inferred::Split => "split",
             Inferred::Ignored(_) => "-",
         };
-        let share = 100 * filled[at] / n_looked_at.max(1);
+        let share = 100 * filled[at] / n_inspected.max(1);
         lines.push(format!("{:width$}  {kind:<10}  {share:>3} % filled  {}", table.columns[at], first[at]));
     }
     Ok(lines)
 }
 
-/// What a bundle was made from and what it is made of.
+/// Describes a bundle: its size, features and config.
 ///
 /// # Errors
-/// A folder that is no bundle.
+/// Fails if the folder is not a bundle.
 pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     let predictor = Predictor::open(path)?;
     let mut lines = vec![format!("{} parameters, seed {}", predictor.model.num_params(), predictor.plan.config.random_seed)];
@@ -92,7 +92,7 @@ pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     for field in &predictor.outputs {
         let classes = crate::prediction::class_names(&field.preprocessor);
         let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
-        let more = if classes.len() > 20 { format!(", ... ({} in all)", classes.len()) } else { String::new() };
+        let more = if classes.len() > 20 { format!(", ... ({} in total)", classes.len()) } else { String::new() };
         lines.push(format!("output  {} ({}) {shown}{more}", field.name, field.preprocessor.type_name()));
     }
     lines.push(String::new());

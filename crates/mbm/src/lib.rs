@@ -1,7 +1,7 @@
-//! Declarative multimodal learning: one file and one table in; a trained, measured, explained model out.
+//! Declarative multimodal learning: from one config and one table to a trained, evaluated and explained model.
 //!
 //! ```text
-//! config text --Config--> Plan (valid)        table file --Table--> rows by split --fit--> Dataset
+//! config text --Config--> Plan (validated)    table file --Table--> rows by split --fit--> Dataset
 //!                 Plan + Dataset --Experiment--> run folder: model/ (the bundle), statistics, predictions, report.html
 //!                                   model/ --Predictor--> predictions for any table with the same columns
 //! ```

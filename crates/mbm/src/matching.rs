@@ -1,4 +1,4 @@
-//! Whether a table has anything that a model reads. Of a table without one, every row would get the same prediction.
+//! Checks that a table has a column the model reads. Without one, every row would get the same prediction.
 
 use std::collections::HashSet;
 
@@ -7,22 +7,22 @@ use mbm_data::{Field, Table};
 
 use crate::error::Error;
 
-/// Inputs for which a near column is looked for.
+/// Maximum number of inputs for which a similar column name is suggested.
 const N_COMPARED: usize = 20;
 
-/// Checks that a table has the column of one input at least; other inputs may be absent.
+/// Checks that a table has the column of at least one input; other inputs may be absent.
 ///
 /// # Errors
-/// A table that has none of them, with the columns of both and those that may have been meant.
+/// Fails if the table has none of them; the message lists the columns of both and suggests similar names.
 pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Error> {
-    let there: HashSet<&str> = table.columns.iter().map(String::as_str).collect();
-    if inputs.iter().any(|field| there.contains(field.column.as_str())) {
+    let available: HashSet<&str> = table.columns.iter().map(String::as_str).collect();
+    if inputs.iter().any(|field| available.contains(field.column.as_str())) {
         return Ok(());
     }
     let meant = |field: &Field| {
         let wanted = field.column.to_lowercase();
-        let same = there.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
-        let near = same.or_else(|| closest(&field.column, there.iter().copied()))?;
+        let same = available.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
+        let near = same.or_else(|| closest(&field.column, available.iter().copied()))?;
         Some(format!(" Did you mean '{}' by '{}'?", excerpt(&field.column), excerpt(near)))
     };
     let needed: Vec<&str> = inputs.iter().map(|field| field.column.as_str()).collect();

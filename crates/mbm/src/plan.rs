@@ -1,4 +1,4 @@
-//! A config that is valid: everything that can be checked without data is checked here, once, with every mistake at once.
+//! A validated config: everything that can be checked without data is checked here, once, and all mistakes are reported together.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -19,10 +19,10 @@ use crate::prediction::class_names;
 use crate::pretrained_defaults::pretrained_defaults;
 use crate::retrieval::directions;
 
-/// A checked config.
+/// A validated config.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The config, every default filled in.
+    /// The config, with every default filled in.
     pub config: Config,
 }
 
@@ -30,7 +30,7 @@ impl Plan {
     /// Reads a YAML, JSON or TOML file; `overrides` are `path=value` pairs such as `trainer.epochs=3`.
     ///
     /// # Errors
-    /// A file that cannot be read; every mistake in it, with its line.
+    /// Fails if the file cannot be read, or with every mistake in it and its line.
     pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
         let file = path.display().to_string();
         let refused = |message: String| Error::Config { file: file.clone(), diagnostics: Diagnostic::at(0, "", message).into() };
@@ -40,24 +40,24 @@ impl Plan {
         let (mut text, opened) = (Vec::new(), std::fs::File::open(path).map_err(Error::io(path))?);
         opened.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io(path))?;
         if text.len() as u64 > MAX_BYTES {
-            return Err(refused(format!("more than {} MB, which is no config; is it the --dataset?", MAX_BYTES >> 20)));
+            return Err(refused(format!("more than {} MB, so not a config; did you mean --dataset?", MAX_BYTES >> 20)));
         }
         let text =
-            String::from_utf8(text).map_err(|_| refused("not UTF-8 text, so no config; is it the --dataset?".to_owned()))?;
+            String::from_utf8(text).map_err(|_| refused("not UTF-8 text, so no config; did you mean --dataset?".to_owned()))?;
         Self::read(&text, Format::of(path), overrides, &file)
     }
 
-    /// Reads text; `file` is how errors name it.
+    /// Reads a config from text; `file` is the name that errors use.
     ///
     /// # Errors
-    /// Every mistake, with its line.
+    /// Returns every mistake with its line.
     pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
         let located = |diagnostics: Diagnostics| Error::Config { file: file.to_owned(), diagnostics };
         let mut node = Node::parse(text, format).map_err(|diagnostic| located(diagnostic.into()))?;
         if !matches!(node.value, Value::Map(_)) {
             let found = node.value.name();
             let message =
-                format!("a config is a map of keys such as input_features, found {found}; a table is named by --dataset");
+                format!("a config is a map of keys such as input_features, found {found}; specify a table with --dataset");
             return Err(located(Diagnostic::at(node.line, "", message).into()));
         }
         for pair in overrides {
@@ -68,10 +68,10 @@ impl Plan {
         Self::checked(&node, diagnostics).map_err(located)
     }
 
-    /// Checks a config that is already a tree.
+    /// Validates a config that is already parsed into a tree.
     ///
     /// # Errors
-    /// Every mistake, with its line.
+    /// Returns every mistake with its line.
     pub fn from_node(node: &Node) -> Result<Self, Diagnostics> {
         Self::checked(node, Diagnostics::default())
     }
@@ -84,28 +84,28 @@ impl Plan {
         diagnostics.unless_any(config).map(|config| Self { config })
     }
 
-    /// The config as YAML, every default written out.
+    /// Returns the config as YAML, with every default written out.
     pub fn to_yaml(&self) -> String {
         mbm_config::to_yaml(&Node::from(&self.to_json()))
     }
 
-    /// The config as JSON.
+    /// Returns the config as JSON.
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(&self.config).unwrap_or_default()
     }
 }
 
 impl Plan {
-    /// The most bytes of features that are kept on disk.
+    /// Returns the maximum size of the feature cache on disk, in bytes.
     pub(crate) fn cache_bytes(&self) -> u64 {
         (self.config.preprocessing.cache_size_in_mb as u64) << 20
     }
 
-    /// The model for fitted features; `class_counts` has the training rows of each class for each output, or is empty where
-    /// nothing will be trained.
+    /// Returns the specification of the model for fitted features. `class_counts` holds the number of training rows of each class for
+    /// each output; it may be empty if the model will not be trained.
     ///
     /// # Errors
-    /// Settings that do not fit the features.
+    /// Fails if the settings do not fit the features.
     pub fn model_spec(&self, inputs: &[Field], outputs: &[Field], class_counts: &[Vec<usize>]) -> Result<ModelSpec, Error> {
         let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
             name: feature.name().to_owned(),
@@ -122,9 +122,9 @@ impl Plan {
             let width = match field.preprocessor.get().shape() {
                 Shape::ContentIds => feature.n_embedded(),
                 Shape::Class { n_classes: 0 | 1 } => {
-                    let there = some_of(&class_names(&field.preprocessor));
+                    let found = some_of(&class_names(&field.preprocessor));
                     let message =
-                        format!("output '{}': the training rows have one class only ({there}); two are needed", feature.name());
+                        format!("output '{}': the training rows have only one class ({found}); two are needed", feature.name());
                     return Err(Error::Incompatible(message));
                 }
                 Shape::Class { n_classes } => n_classes,
@@ -132,7 +132,7 @@ impl Plan {
                 Shape::Number { .. } => 1,
                 Shape::Tokens { vocab_size, .. } => vocab_size,
                 other => {
-                    return Err(Error::Incompatible(format!("output '{}': a decoder cannot make {other:?}", feature.name())));
+                    return Err(Error::Incompatible(format!("output '{}': no decoder predicts {other:?}", feature.name())));
                 }
             };
             let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);
@@ -148,7 +148,7 @@ impl Plan {
     }
 }
 
-/// The tokens of a text by id, where their vectors are read from elsewhere.
+/// Returns the tokens of a text by id, if their vectors are pretrained; else nothing.
 fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
     match &field.preprocessor {
         Preprocessor::Text(text) if feature.encoder().origin().use_pretrained => text.tokenizer.vocabulary(),
@@ -156,24 +156,24 @@ fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
     }
 }
 
-/// The largest config: one of 10,000 features with every default written out has 2 MB.
+/// The maximum size of a config file; one of 10,000 features with every default written out takes 2 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Whether a file's name is that of a table.
+/// Whether a file name is that of a table.
 fn is_table(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
     [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npy", ".idx", "-ubyte"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Sets `path=value`, the value read as YAML.
+/// Sets `path=value`, with the value parsed as YAML.
 fn set(node: &mut Node, pair: &str) -> Result<(), String> {
     let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
     let value = Node::parse(value, Format::Yaml).map_err(|diagnostic| diagnostic.message)?;
     node.set(path, value)
 }
 
-/// What one key's own reader cannot see.
+/// Checks that involve several keys, which the reader of a single key cannot make.
 struct Check<'a> {
     config: &'a Config,
     node: &'a Node,
@@ -219,7 +219,7 @@ impl Check<'_> {
         let (inputs, outputs) = (&config.input_features, &config.output_features);
         for (list, is_empty) in [("input_features", inputs.is_empty()), ("output_features", outputs.is_empty())] {
             if is_empty {
-                self.add(list, "at least one feature is needed".to_owned());
+                self.add(list, "at least one feature is required".to_owned());
             }
         }
         let ins = inputs.iter().enumerate().map(|(at, it)| (it.name(), "input_features", at));
@@ -233,7 +233,7 @@ impl Check<'_> {
         let read: HashSet<&str> = inputs.iter().map(InputFeature::column).collect();
         for (at, output) in outputs.iter().enumerate() {
             if read.contains(output.column()) {
-                let message = format!("the column '{}' is an input too: the model would read the answer", output.column());
+                let message = format!("the column '{}' is also an input: the model would see the target", output.column());
                 self.add(&format!("output_features.{at}.name"), message);
             }
         }
@@ -249,21 +249,21 @@ impl Check<'_> {
                 let (path, others) = (format!("{path}.align.{tower}"), &it.align[..tower]);
                 if !names.contains(&name.as_str()) {
                     let meant = meant(name, &names);
-                    self.add(&path, format!("'{name}' is no input{meant}; there are: {}", some_of(&names)));
+                    self.add(&path, format!("'{name}' is not an input{meant}; available: {}", some_of(&names)));
                 } else if others.contains(name) {
-                    self.add(&path, format!("'{name}' is there twice"));
+                    self.add(&path, format!("'{name}' is listed twice"));
                 }
             }
             if it.align.len() < 2 {
-                self.add(&format!("{path}.align"), "two inputs at least are needed".to_owned());
+                self.add(&format!("{path}.align"), "at least two inputs are required".to_owned());
             }
             if it.column.is_some() {
-                self.add(&format!("{path}.column"), "an embedding has no column of its own; align names the inputs".to_owned());
+                self.add(&format!("{path}.column"), "an embedding has no column of its own; align lists its inputs".to_owned());
             }
             if config.trainer.mixup > 0.0 {
                 self.add(
                     "trainer.mixup",
-                    format!("rows cannot be mixed where '{}' compares them; remove one of the two", it.name),
+                    format!("rows cannot be mixed because '{}' compares them; remove one of the two", it.name),
                 );
             }
         }
@@ -275,7 +275,7 @@ impl Check<'_> {
             let OutputFeature::Text(it) = output else { continue };
             let path = format!("output_features.{at}");
             if it.preprocessing.tokenizer == TokenizerKind::HfTokenizer {
-                let message = "a text that is written needs a tokenizer of its own: bpe, wordpiece, characters or space_punct";
+                let message = "a text output needs a tokenizer of its own: bpe, wordpiece, characters or space_punct";
                 self.add(&format!("{path}.preprocessing.tokenizer"), message.to_owned());
             }
             match &it.decoder {
@@ -286,7 +286,7 @@ impl Check<'_> {
             let decoder = output.decoder();
             let max_length = decoder.decoding().and_then(|decoding| decoding.max_length);
             if let Some(length) = max_length.filter(|length| *length > longest) {
-                let message = format!("{length} is more than max_sequence_length of the output's preprocessing, {longest}");
+                let message = format!("{length} exceeds max_sequence_length of the output's preprocessing, {longest}");
                 self.add(&format!("{path}.decoder.decoding.max_length"), message);
             }
             self.shared_vocabulary(&format!("{path}.preprocessing.share_vocabulary_with"), it);
@@ -296,7 +296,7 @@ impl Check<'_> {
                 if is_on {
                     self.add(
                         &format!("trainer.{key}"),
-                        format!("does not go with '{}', which is a text; remove one of the two", it.name),
+                        format!("cannot be combined with the text output '{}'; remove one of the two", it.name),
                     );
                 }
             }
@@ -307,32 +307,32 @@ impl Check<'_> {
         let GeneratorNetwork::Transformer(network) = network else { return };
         self.heads(path, network.hidden_size, network.num_heads);
         if network.positions == PositionKind::Rotary && !(network.hidden_size / network.num_heads).is_multiple_of(2) {
-            self.add(path, "rotary positions need heads of an even width".to_owned());
+            self.add(path, "rotary positions require heads of an even width".to_owned());
         }
     }
 
-    /// Whether there is an input with steps for a decoder to read one by one.
+    /// Checks that there is a sequence input for a decoder to read step by step.
     fn steps_input(&mut self, path: &str, name: Option<&str>) {
         let has_steps =
             |input: &&InputFeature| matches!(input, InputFeature::Audio(_) | InputFeature::Timeseries(_) | InputFeature::Text(_));
         let inputs = &self.config.input_features;
         let names: Vec<&str> = inputs.iter().filter(has_steps).map(InputFeature::name).collect();
-        let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", some_of(&names)) };
+        let available = if names.is_empty() { "there is none".to_owned() } else { format!("available: {}", some_of(&names)) };
         match name {
             Some(name) if !names.contains(&name) => {
                 self.add(
                     path,
-                    format!("'{name}' is no input of steps (audio, timeseries, text){}; {there}", meant(name, &names)),
+                    format!("'{name}' is not a sequence input (audio, timeseries, text){}; {available}", meant(name, &names)),
                 );
             }
             None if inputs.len() > 1 || names.is_empty() => {
-                self.add(path, format!("ctc reads the steps of one input (audio, timeseries, text): name it; {there}"));
+                self.add(path, format!("ctc reads a single sequence input (audio, timeseries, text): specify it; {available}"));
             }
             Some(_) | None => {}
         }
     }
 
-    /// Whether an input's tokens can be those of a text that is written.
+    /// Checks that a text output can share the vocabulary of an input.
     fn shared_vocabulary(&mut self, path: &str, output: &TextOutput) {
         let Some(name) = &output.preprocessing.share_vocabulary_with else { return };
         let texts = self
@@ -343,13 +343,13 @@ impl Check<'_> {
         let texts: Vec<_> = texts.collect();
         let Some(text) = texts.iter().find(|text| text.name == *name) else {
             let names: Vec<&str> = texts.iter().map(|text| text.name.as_str()).collect();
-            let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", some_of(&names)) };
-            return self.add(path, format!("'{name}' is no text input{}; {there}", meant(name, &names)));
+            let available = if names.is_empty() { "there is none".to_owned() } else { format!("available: {}", some_of(&names)) };
+            return self.add(path, format!("'{name}' is not a text input{}; {available}", meant(name, &names)));
         };
         let (own, other) = (&output.preprocessing, &text.preprocessing);
         if (own.tokenizer, own.lowercase) != (other.tokenizer, other.lowercase) {
             let message = format!(
-                "'{name}' has tokenizer: {}, lowercase: {}, and this has {}, {}; write the same in both",
+                "'{name}' has tokenizer: {}, lowercase: {}, but this output has {}, {}; use the same in both",
                 other.tokenizer.as_str(),
                 other.lowercase,
                 own.tokenizer.as_str(),
@@ -372,11 +372,11 @@ impl Check<'_> {
         }
     }
 
-    /// Features of an encoder that is not trained are computed once, so nothing can change their images or sounds later.
+    /// Rejects augmentation for encoders that are not trained: their features are computed once, so inputs cannot vary between epochs.
     fn augmentation(&mut self) {
         for (at, input) in self.config.input_features.iter().enumerate() {
             if input.augmentation() != Augmentation::None && input.encoder().is_computed_once() {
-                let message = "the encoder is not trained, so its features are computed once, without random changes; remove this or set \
+                let message = "the encoder is not trained, so its features are computed once, without augmentation; remove this or set \
                                trainable: true";
                 self.add(&format!("input_features.{at}.augmentation"), message.to_owned());
             }
@@ -392,11 +392,11 @@ impl Check<'_> {
                 EncoderSettings::Image(ImageEncoder::Clip(it)) => self.heads(&path, it.hidden_size, it.num_attention_heads),
                 EncoderSettings::Text(TextEncoder::Bert(it)) => {
                     self.heads(&path, it.hidden_size, it.num_attention_heads);
-                    self.places(at, it.max_position_embeddings);
+                    self.positions(at, it.max_position_embeddings);
                 }
                 EncoderSettings::Text(TextEncoder::Clip(it)) => {
                     self.heads(&path, it.hidden_size, it.num_attention_heads);
-                    self.places(at, it.max_position_embeddings);
+                    self.positions(at, it.max_position_embeddings);
                 }
                 EncoderSettings::Audio(AudioEncoder::Wav2Vec2(it)) => {
                     self.heads(&path, it.hidden_size, it.num_attention_heads);
@@ -415,20 +415,20 @@ impl Check<'_> {
             {
                 self.add(
                     &format!("input_features.{at}.preprocessing"),
-                    "tokenizer: hf_tokenizer needs vocab_file, the path of a tokenizer.json".to_owned(),
+                    "tokenizer: hf_tokenizer requires vocab_file, the path of a tokenizer.json".to_owned(),
                 );
             }
         }
     }
 
-    /// Whether the longest text of an input has a place for each of its tokens.
-    fn places(&mut self, at: usize, n_places: usize) {
+    /// Checks that the longest text of an input fits its encoder's position embeddings.
+    fn positions(&mut self, at: usize, n_positions: usize) {
         if let InputFeature::Text(text) = &self.config.input_features[at]
-            && text.preprocessing.max_sequence_length > n_places
+            && text.preprocessing.max_sequence_length > n_positions
         {
             let longest = text.preprocessing.max_sequence_length;
             let message =
-                format!("max_sequence_length {longest} is more than max_position_embeddings of its encoder, {n_places}");
+                format!("max_sequence_length {longest} exceeds max_position_embeddings of its encoder, {n_positions}");
             self.add(&format!("input_features.{at}.preprocessing"), message);
         }
     }
@@ -462,7 +462,7 @@ impl Check<'_> {
             CombinerSettings::Film(it) => {
                 let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
                 if let Some(condition) = it.condition.as_ref().filter(|condition| !names.contains(&condition.as_str())) {
-                    self.add("combiner.condition", format!("'{condition}' is no input; there are: {}", some_of(&names)));
+                    self.add("combiner.condition", format!("'{condition}' is not an input; available: {}", some_of(&names)));
                 }
             }
             _ => {}
@@ -473,7 +473,7 @@ impl Check<'_> {
         let config = self.config;
         let trainer = &config.trainer;
         if let (Some(_), Some(_)) = (trainer.batch_tokens, trainer.gradient_cache_chunk_size) {
-            self.add("trainer.batch_tokens", "a batch in chunks has a fixed number of rows; use batch_size".to_owned());
+            self.add("trainer.batch_tokens", "batches in chunks have a fixed number of rows; use batch_size".to_owned());
         }
         if let Some(chunk) = trainer.gradient_cache_chunk_size {
             if !trainer.batch_size.is_multiple_of(chunk) {
@@ -481,18 +481,18 @@ impl Check<'_> {
                 self.add("trainer.gradient_cache_chunk_size", message);
             }
             if trainer.gradient_accumulation_steps > 1 {
-                let message = "a batch in chunks and several batches a step do not go together; use a larger batch_size";
+                let message = "batches in chunks and gradient accumulation cannot be combined; use a larger batch_size";
                 self.add("trainer.gradient_accumulation_steps", message.to_owned());
             }
             if trainer.mixup > 0.0 {
-                self.add("trainer.mixup", "rows are not mixed where a batch goes in chunks".to_owned());
+                self.add("trainer.mixup", "mixup cannot be combined with gradient_cache_chunk_size".to_owned());
             }
         }
         let names: Vec<&str> = config.output_features.iter().map(OutputFeature::name).collect();
         let field = trainer.validation_field.as_deref();
         if let Some(field) = field.filter(|field| !names.contains(field)) {
             let meant = meant(field, &names);
-            self.add("trainer.validation_field", format!("'{field}' is no output{meant}; there are: {}", some_of(&names)));
+            self.add("trainer.validation_field", format!("'{field}' is not an output{meant}; available: {}", some_of(&names)));
             return;
         }
         let output = config.output_features.iter().find(|output| field.is_none_or(|field| output.name() == field));
@@ -502,7 +502,7 @@ impl Check<'_> {
             if metric != "loss" && !metrics.contains(&metric) {
                 let meant = meant(metric, &metrics);
                 let message = format!(
-                    "'{metric}' is no metric of a {} output{meant}; there are: loss, {}",
+                    "'{metric}' is not a metric of a {} output{meant}; available: loss, {}",
                     output.type_name(),
                     metrics.join(", ")
                 );
@@ -512,12 +512,12 @@ impl Check<'_> {
     }
 }
 
-/// The name that a mistaken one is nearest to, as a question.
+/// Suggests the name closest to a mistaken one, if any is close.
 fn meant(name: &str, names: &[&str]) -> String {
     closest(name, names.iter().copied()).map(|name| format!(", did you mean '{name}'?")).unwrap_or_default()
 }
 
-/// The metrics of an output.
+/// Returns the names of an output's metrics.
 pub(crate) fn metric_names(output: &OutputFeature) -> Vec<String> {
     fn names<S>(metrics: &[Metric<S>]) -> Vec<String> {
         metrics.iter().map(|metric| metric.name.to_owned()).collect()
@@ -556,7 +556,7 @@ trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
     }
 
     #[test]
-    fn the_config_of_the_readme_is_valid_and_written_out_reads_back_the_same() {
+    fn readme_config_is_valid_and_round_trips() {
         let plan = Plan::read(DIGITS, Format::Yaml, &[], "config.yaml").unwrap();
         let again = Plan::read(&plan.to_yaml(), Format::Yaml, &[], "config.yaml").unwrap();
         assert_eq!(again, plan);
@@ -565,7 +565,7 @@ trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
     }
 
     #[test]
-    fn overrides_are_read_like_the_file() {
+    fn overrides_are_checked_like_the_file() {
         let overrides =
             ["trainer.epochs=3".to_owned(), "input_features.image.encoder.type=resnet".to_owned(), "combiner=gated".to_owned()];
         let plan = Plan::read(DIGITS, Format::Yaml, &overrides, "config.yaml").unwrap();
@@ -576,7 +576,7 @@ trainer: {epochs: 20, batch_size: 64, learning_rate: 0.001}
     }
 
     #[test]
-    fn mistakes_that_need_two_keys_are_found_with_their_lines() {
+    fn cross_key_mistakes_are_reported_with_their_lines() {
         let text = "
 input_features:
   - {name: a, type: text, encoder: {type: transformer, hidden_size: 100, num_heads: 3}}
@@ -592,16 +592,16 @@ trainer: {validation_field: y, validation_metric: r3}
             "config.yaml: 5 problems",
             "line 3: input_features[0].encoder: hidden_size 100 is not a multiple",
             "line 4: input_features[1].name: the name 'a' is taken",
-            "line 5: combiner.condition: 'b' is no input; there are: a, a",
-            "line 8: output_features[1].name: the column 'a' is an input too",
-            "line 9: trainer.validation_metric: 'r3' is no metric of a number output, did you mean 'r2'?",
+            "line 5: combiner.condition: 'b' is not an input; available: a, a",
+            "line 8: output_features[1].name: the column 'a' is also an input",
+            "line 9: trainer.validation_metric: 'r3' is not a metric of a number output, did you mean 'r2'?",
         ] {
             assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }
     }
 
     #[test]
-    fn a_key_of_ludwig_that_is_not_here_is_named() {
+    fn unsupported_ludwig_keys_are_named() {
         let text = DIGITS.replace("batch_size: 64", "batch_size: 64, use_mixed_precision: true");
         assert!(diagnostics(&text).contains("'use_mixed_precision' (Ludwig has it, mbm does not yet)"));
     }

@@ -1,4 +1,5 @@
-//! What reads the network's scores, or its fused vectors, after training: probabilities, calibrated margins, exact machines.
+//! Postprocessors, which turn the network's scores or fused vectors into predictions: probabilities, calibrated margins, exact SVMs and
+//! ridge regression.
 
 use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge, temperature};
@@ -20,15 +21,15 @@ use crate::prediction::Prediction;
 pub enum Postprocessor {
     /// Softmax over classes.
     Softmax {
-        /// What scores are divided by before it, fitted on held-out rows.
+        /// Divides the scores; fitted on held-out rows.
         #[serde(default = "one")]
         temperature: f32,
     },
-    /// Each label by itself.
+    /// An independent sigmoid per label.
     Sigmoid,
-    /// Normalised numbers.
+    /// Normalized numbers.
     Linear,
-    /// Decision values of the network, one sigmoid a class.
+    /// Decision values of the network, calibrated with a sigmoid per class.
     Margins {
         /// Fitted on held-out rows.
         sigmoids: Vec<Sigmoid>,
@@ -39,14 +40,14 @@ pub enum Postprocessor {
     Svr(Svr),
     /// Ridge regression on the fused vector.
     Ridge(Ridge),
-    /// Vectors of unit length, one an aligned input.
+    /// Unit vectors, one per aligned input.
     Embedding {
         /// The aligned inputs.
         align: Vec<String>,
     },
-    /// A text, or several, the best first.
+    /// One or several texts, best first.
     Texts {
-        /// How many.
+        /// Number of texts.
         n_texts: usize,
     },
 }
@@ -55,14 +56,14 @@ fn one() -> f32 {
     1.0
 }
 
-/// Rows that an exact machine is trained on, at most: a seeded sample of the training rows.
+/// Maximum number of rows to fit on: beyond it, a seeded sample is used.
 pub(crate) const MAX_ROWS: usize = 20_000;
 
-/// Vectors and targets that a head is fitted on.
+/// Vectors, scores and targets that a postprocessor is fitted on.
 pub(crate) struct Examples {
     /// Fused vectors `[rows, width]`.
     pub fused: Vec<f32>,
-    /// Values of a fused vector.
+    /// Dimension of a fused vector.
     pub width: usize,
     /// Scores of the network `[rows, n_scores]`.
     pub scores: Vec<f32>,
@@ -70,16 +71,16 @@ pub(crate) struct Examples {
     pub targets: Vec<Payload>,
 }
 
-/// What a decoder's head is fitted on, if on anything.
+/// The rows that a decoder's postprocessor is fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FittedOn {
-    /// Nothing.
+    /// No rows: it needs no fitting.
     Nothing,
     /// Training rows.
     Train,
-    /// Validation rows, or training rows where there are none.
+    /// Validation rows, or training rows if there are none.
     Validation,
-    /// Validation rows, and nothing where there are none.
+    /// Validation rows; not fitted if there are none.
     ValidationAlone,
 }
 
@@ -91,7 +92,7 @@ fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
 }
 
 impl Postprocessor {
-    /// What fitting will need; with `calibration` a softmax is fitted, too.
+    /// Returns the rows that fitting needs; with `calibration`, a softmax is fitted, too.
     pub(crate) fn fitted_on(decoder: &DecoderSettings, calibration: bool) -> FittedOn {
         let plain = if calibration { FittedOn::ValidationAlone } else { FittedOn::Nothing };
         match decoder {
@@ -103,7 +104,7 @@ impl Postprocessor {
         }
     }
 
-    /// The head of a decoder that needs no fitting; for the others what stands in while the network is trained.
+    /// Returns the postprocessor of a decoder before fitting: the final one if it needs no fitting, else a stand-in during training.
     pub fn plain(decoder: &DecoderSettings, n_scores: usize) -> Self {
         match decoder {
             DecoderSettings::Set(_) => Self::Sigmoid,
@@ -118,10 +119,10 @@ impl Postprocessor {
         }
     }
 
-    /// Fits the head of a decoder.
+    /// Fits the postprocessor of a decoder.
     ///
     /// # Errors
-    /// Examples that no machine can be trained on.
+    /// Fails if the algorithm cannot be fitted to the examples.
     pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
         let failed = |source| Error::Postprocessor { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
@@ -163,7 +164,7 @@ impl Postprocessor {
         }
     }
 
-    /// Whether this is a head that such a decoder can have, for fused vectors of `width`.
+    /// Whether this postprocessor fits a decoder with fused vectors of dimension `width`.
     pub(crate) fn suits(&self, decoder: &DecoderSettings, n_scores: usize, width: usize) -> bool {
         match self {
             Self::Svc(svc) => {
@@ -179,7 +180,7 @@ impl Postprocessor {
         }
     }
 
-    /// What the head says of one row, but for texts, which are searched for: its scores `[n_scores]` and fused vector `[width]`.
+    /// Predicts one row from its scores `[n_scores]` and fused vector `[width]`. Texts are empty here; they are generated by decoding.
     pub fn predict(&self, scores: &[f32], fused: &[f32], preprocessor: &Preprocessor) -> Prediction {
         let number = |normalized: f32| match preprocessor {
             Preprocessor::Number(fitted) => Prediction::Number(fitted.restore(normalized)),
@@ -214,11 +215,11 @@ fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {
     powers.iter().map(|power| power / sum).collect()
 }
 
-/// At most [`MAX_ROWS`] of the rows, drawn by the run's seed, in their order.
+/// Returns at most [`MAX_ROWS`] of the rows, sampled with the run's seed, in their original order.
 pub(crate) fn sampled(rows: &[usize], run_seed: u64) -> Vec<usize> {
-    let mut kept = rows.to_vec();
-    kept.shuffle(&mut rng(seed(run_seed, "head", 0, 0)));
-    kept.truncate(MAX_ROWS);
-    kept.sort_unstable();
-    kept
+    let mut sample = rows.to_vec();
+    sample.shuffle(&mut rng(seed(run_seed, "head", 0, 0)));
+    sample.truncate(MAX_ROWS);
+    sample.sort_unstable();
+    sample
 }

@@ -1,28 +1,28 @@
-//! What a model says of a row, and the columns that it is written in.
+//! Predictions, and the columns they are written to.
 
 use mbm_data::Preprocessor;
 
 use crate::postprocessor::Postprocessor;
 use crate::write::{Column, Value};
 
-/// One output of one row.
+/// The prediction of one output for one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Prediction {
-    /// The probability of every class.
+    /// The probability of each class.
     Classes(Vec<f32>),
-    /// The probability of every label.
+    /// The probability of each label.
     Labels(Vec<f32>),
     /// A number in the units of the data.
     Number(f64),
     /// A vector.
     Vector(Vec<f32>),
-    /// Texts with their scores, the best first.
+    /// Texts with their scores, best first.
     Texts(Vec<(String, f64)>),
-    /// For each aligned input a vector of unit length, empty where the input is absent.
+    /// A unit vector for each aligned input, empty if the input is absent.
     Embeddings(Vec<Vec<f32>>),
 }
 
-/// The names of the classes or labels of an output; none for numbers.
+/// Returns the names of the classes or labels of an output; empty for other types.
 pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
     match preprocessor {
         Preprocessor::Category(fitted) => fitted.classes.clone(),
@@ -32,9 +32,10 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
     }
 }
 
-/// The columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`, `<output>_probabilities_<class>`;
-/// of an embedding the cosines of each two of its inputs, `<output>_similarity_<input>_<input>`; of several texts each with its score,
-/// `<output>_predictions`, `<output>_score`, `<output>_predictions_2`, ...
+/// Returns the columns of an output, in Ludwig's naming: `<output>_predictions`, `<output>_probability`,
+/// `<output>_probabilities_<class>`; for an embedding, the cosine similarity of each pair of inputs,
+/// `<output>_similarity_<input>_<input>`; for several texts, each text with its score, `<output>_predictions`, `<output>_score`,
+/// `<output>_predictions_2`, ...
 pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Column> {
     if let Postprocessor::Embedding { align } = head {
         let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
@@ -65,7 +66,7 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) 
 }
 
 impl Prediction {
-    /// The values of [`columns`].
+    /// Returns the values of [`columns`].
     pub fn values(&self, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Value> {
         let names = class_names(preprocessor);
         let number = |p: &f32| Value::Number(f64::from(*p));
@@ -99,18 +100,18 @@ impl Prediction {
     }
 }
 
-/// Each two of `n`.
+/// All pairs of `0..n`.
 fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..n).flat_map(move |a| (a + 1..n).map(move |b| (a, b)))
 }
 
-/// The cosine of vectors of unit length, nothing where one is absent.
+/// The cosine similarity of two unit vectors; null if one is absent.
 fn similarity(a: &[f32], b: &[f32]) -> Value {
     let cosine = a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum();
     if a.is_empty() || b.is_empty() { Value::Null } else { Value::Number(cosine) }
 }
 
-/// The position of the largest value, the first of equals.
+/// The index of the largest value; the first one on ties.
 pub(crate) fn argmax(values: &[f32]) -> usize {
     (0..values.len()).fold(0, |best, at| if values[at] > values[best] { at } else { best })
 }

@@ -1,4 +1,4 @@
-//! A trained model at work: batches to predictions, tables to files.
+//! Inference with a trained model: from batches to predictions, from tables to files.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
@@ -23,68 +23,68 @@ use crate::score::Scored;
 use crate::texts::TextRows;
 use crate::write::{Column, Value, Writer};
 
-/// A model and all that prediction needs.
+/// A trained model, with everything that prediction needs.
 pub struct Predictor {
-    /// What it was made from.
+    /// The config it was trained with.
     pub plan: Plan,
     /// Fitted inputs.
     pub inputs: Vec<Field>,
     /// Fitted outputs.
     pub outputs: Vec<Field>,
-    /// One an output.
+    /// One per output.
     pub postprocessors: Vec<Postprocessor>,
-    /// One an output: how its texts are searched for, where it is a text.
+    /// One per output: how its texts are decoded, if it is a text output.
     pub(crate) decodings: Vec<Option<Decoding>>,
     pub(crate) model: Model,
     pub(crate) device: Device,
 }
 
-/// The metrics of a table.
+/// The result of evaluating a model on a table.
 #[derive(Debug)]
 pub struct Evaluation {
-    /// `{"label": {"accuracy": ..}, ..}`
+    /// The metrics of each output: `{"label": {"accuracy": ..}, ..}`.
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Rows that were scored.
+    /// Number of rows that were scored.
     pub n_rows: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
 }
 
-/// Hears of a row's texts in the making after each step of a search: the output, and what is there of its text so far, nothing where
-/// several texts are followed at once. Says whether the search goes on; one that does not leaves texts as far as they came.
+/// A callback for text generation, called after each decoding step of a row with the output and its text so far (`None` if several texts
+/// are searched in parallel). Returns whether to continue; after a break, texts are returned as far as they have been generated.
 pub type Hear<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
 
-/// Says whether anyone still wants an answer.
+/// Returns whether the result is still wanted.
 pub type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
-/// As [`Hear`], of rows side by side; what tells the text is asked where there is a listener, since it costs as much as the step itself.
+/// As [`Hear`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the step itself.
 type Observe<'a> = dyn FnMut(usize, &dyn Fn() -> Option<String>) -> ControlFlow<()> + 'a;
 
-/// The most rows that are predicted at once, and the most numbers in them: more than that leaves the processor's caches.
+/// Maximum number of rows that are predicted together, and of values in them: more would exceed the processor's caches.
 const MAX_ROWS: usize = 256;
 const MAX_VALUES: usize = 1 << 21;
 
-/// Rows whose texts are written at once, at least: a step for many takes little longer than for one.
+/// Minimum number of rows whose texts are generated together: a step for many takes little longer than a step for one.
 const MIN_TEXTS: usize = 64;
 
 impl Predictor {
-    /// Rows that are predicted at once: the fewer, the larger they are.
+    /// Returns the number of rows that are predicted together: the larger the rows, the fewer.
     pub fn batch_size(&self) -> usize {
         let n_values: usize = self.inputs.iter().map(|field| field.preprocessor.get().shape().n_values()).sum();
         (MAX_VALUES / n_values.max(1)).clamp(if self.writes() { MIN_TEXTS } else { 1 }, MAX_ROWS)
     }
 
-    /// Whether an output is a text.
+    /// Whether any output is a text.
     fn writes(&self) -> bool {
         self.decodings.iter().any(Option::is_some)
     }
 
-    /// How the texts of an output are searched for, if it is a text.
+    /// Returns how the texts of an output are decoded, if it is a text output.
     pub fn decoding(&self, output: usize) -> Option<&Decoding> {
         self.decodings[output].as_ref()
     }
 
-    /// Searches for the texts of all outputs in another way; a text still has no more tokens than the model has places for.
+    /// Changes how texts of all outputs are decoded; a text never has more tokens than the model has positions.
     pub fn set_decoding(&mut self, change: &dyn Fn(&mut Decoding)) {
         for ((decoding, postprocessor), field) in self.decodings.iter_mut().zip(&mut self.postprocessors).zip(&self.outputs) {
             if let (Some(decoding), Preprocessor::TargetText(fitted)) = (decoding, &field.preprocessor) {
@@ -98,36 +98,36 @@ impl Predictor {
     /// Opens a bundle, or the run folder that holds one.
     ///
     /// # Errors
-    /// A folder that is no bundle, or a damaged one.
+    /// Fails if the folder is not a bundle, or a damaged one.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Bundle::open(path, &mbm_model::device())
     }
 
-    /// Each output's predictions for a batch: `[outputs][rows]`.
+    /// Predicts a batch: `[outputs][rows]`.
     pub fn predict_batch(&self, batch: &Batch) -> Vec<Vec<Prediction>> {
         self.predict_while(batch, &|| true)
     }
 
-    /// As [`Predictor::predict_batch`], texts as far as they came when nobody wanted them any more.
+    /// As [`Predictor::predict_batch`]. Once `goes_on` returns false, texts are returned as far as they have been generated.
     pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
         on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
     }
 
-    /// The inputs of a batch, encoded and joined.
+    /// Encodes and fuses the inputs of a batch.
     pub(crate) fn fused_batch(&self, batch: &Batch) -> Fused {
         on_worker_pool(|| self.model.fused(batch, &self.device))
     }
 
-    /// The inputs of a batch, encoded one by one.
+    /// Encodes each input of a batch.
     pub(crate) fn encode(&self, batch: &Batch) -> Vec<Sequence> {
         on_worker_pool(|| self.model.encode(batch, &self.device))
     }
 
     pub(crate) fn predict_fused(&self, fused: &Fused, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
-        self.predict_observed(fused, &mut |_, _| go_on_while(goes_on))
+        self.predict_observed(fused, &mut |_, _| continue_while(goes_on))
     }
 
-    /// The predictions of one row, one an output.
+    /// Predicts one row: one prediction per output.
     pub fn predict_row(&self, row: &Row, hear: &mut Hear) -> Vec<Prediction> {
         let predictions = on_worker_pool(|| {
             let fused = self.fused_batch(&self.collate(&[row]));
@@ -141,7 +141,7 @@ impl Predictor {
         logits.map(|(output, logits)| self.predictions(output, logits, fused, observe)).collect()
     }
 
-    /// What the head of an output says of rows.
+    /// Returns the predictions of one output for a batch.
     fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused, observe: &mut Observe) -> Vec<Prediction> {
         if let Some(decoding) = &self.decodings[output] {
             return self.write_texts(output, fused, decoding, observe).into_iter().map(Prediction::Texts).collect();
@@ -153,7 +153,7 @@ impl Predictor {
         rows.map(|(scores, fused)| postprocessor.predict(scores, fused, &field.preprocessor)).collect()
     }
 
-    /// The texts of each row with their scores, the best first.
+    /// Generates the texts of each row with their scores, best first.
     fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<(String, f64)>> {
         let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
         let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
@@ -162,15 +162,15 @@ impl Predictor {
         found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
     }
 
-    /// The targets of a batch.
+    /// Returns the targets of a batch.
     pub(crate) fn targets(&self, batch: &Batch) -> Vec<Target> {
         batch.targets.iter().map(|target| Target::new(target, &self.device)).collect()
     }
 
-    /// Adds what is predicted from fused inputs, beside the targets.
+    /// Predicts from fused inputs, and adds the predictions to `scored` with their targets.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails on I/O errors of temporary files.
     pub(crate) fn score_fused(
         &self,
         scored: &mut [Scored],
@@ -192,7 +192,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// Writes a text once for all rows with the same inputs.
+    /// Scores a batch of a text output, generating a single text for all rows with the same inputs.
     fn score_texts(
         &self,
         output: usize,
@@ -223,7 +223,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// The texts that are right for a row: that of its column, and those of the columns named beside it.
+    /// Returns the reference texts of a row: that of the output's column, and those of its reference columns.
     fn references(&self, output: usize, dataset: &Dataset, row_idx: usize) -> Result<Vec<String>, Error> {
         let (Preprocessor::TargetText(fitted), OutputFeature::Text(feature)) =
             (&self.outputs[output].preprocessor, &self.plan.config.output_features[output])
@@ -236,7 +236,7 @@ impl Predictor {
         Ok(cells.filter_map(|cell| fitted.reference(cell)).collect())
     }
 
-    /// No rows yet of each output.
+    /// Returns an empty collection for each output.
     pub(crate) fn unscored(&self) -> Vec<Scored> {
         let inputs: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
         let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &self.postprocessors[at], &inputs);
@@ -249,10 +249,10 @@ impl Predictor {
         scored
     }
 
-    /// The predictions of prepared rows beside their targets.
+    /// Predicts prepared rows, and returns the predictions with their targets.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails on I/O errors of temporary files.
     pub fn score(&self, dataset: &Dataset, rows: &[usize]) -> Result<Vec<Scored>, Error> {
         let mut scored = self.unscored();
         load::<Error>(&Loading::plain(dataset, &self.in_order(dataset, rows), self.batch_size()), |_, batch| {
@@ -262,7 +262,7 @@ impl Predictor {
         Ok(scored)
     }
 
-    /// The order in which rows are scored: of texts, those that are alike in length are done together.
+    /// Returns the order in which rows are scored: for text outputs, rows of similar length are batched together.
     pub(crate) fn in_order(&self, dataset: &Dataset, rows: &[usize]) -> Vec<usize> {
         let mut rows = rows.to_vec();
         if self.writes() {
@@ -271,10 +271,10 @@ impl Predictor {
         rows
     }
 
-    /// The fused vectors of some rows, `[rows, width]`, and their width.
+    /// Returns the fused vectors of some rows, `[rows, width]`, and their width.
     ///
     /// # Errors
-    /// A temporary file that fails.
+    /// Fails on I/O errors of temporary files.
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
         load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
@@ -286,17 +286,18 @@ impl Predictor {
         Ok((vectors, width))
     }
 
-    /// The columns that predictions are written in, `status` last.
+    /// Returns the columns that predictions are written to, `status` last.
     pub fn columns(&self) -> Vec<Column> {
         let outputs = self.outputs.iter().zip(&self.postprocessors);
         let outputs = outputs.flat_map(|(field, postprocessor)| columns(&field.name, &field.preprocessor, postprocessor));
         outputs.chain([Column::text("status")]).collect()
     }
 
-    /// Writes a prediction for every row of a table, in its order; a row that is skipped says why.
+    /// Writes a prediction for every row of a table, in order; the status of a skipped row explains why.
     ///
     /// # Errors
-    /// A table without any input's column; a bad cell of a feature with `missing_value_strategy: error`, or any that cannot be read where all have to be; a disk that is full.
+    /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any unreadable cell
+    /// with [`Unreadable::Error`]; and on I/O errors such as a full disk.
     pub fn predict(&self, table: Table, unreadable: Unreadable, writer: &mut Writer) -> Result<FaultReport, Error> {
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
@@ -311,7 +312,7 @@ impl Predictor {
         Ok(faults)
     }
 
-    /// The values of [`Predictor::columns`] for some rows.
+    /// Returns the values of [`Predictor::columns`] for some rows.
     pub(crate) fn predict_rows(
         &self,
         dataset: &Dataset,
@@ -333,17 +334,18 @@ impl Predictor {
         Ok(lines)
     }
 
-    /// The values of [`Predictor::columns`] without `status` of one row of predictions, `[outputs][rows]`; nulls if it is skipped.
+    /// Returns the values of [`Predictor::columns`] without `status` for row `at` of predictions `[outputs][rows]`; nulls if it is skipped.
     pub fn values(&self, predictions: &[Vec<Prediction>], at: usize, is_skipped: bool) -> Vec<Value> {
         let outputs = self.outputs.iter().zip(&self.postprocessors).zip(predictions);
         let values = outputs.flat_map(|((field, postprocessor), rows)| rows[at].values(&field.preprocessor, postprocessor));
         values.map(|value| if is_skipped { Value::Null } else { value }).collect()
     }
 
-    /// The metrics of a table that has the output columns.
+    /// Computes the metrics on a table that has the output columns.
     ///
     /// # Errors
-    /// A table without an output column, or without any input's; data that cannot be read; a cell that cannot be read where all have to be.
+    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, and on any unreadable cell with
+    /// [`Unreadable::Error`].
     pub fn evaluate(&self, table: Table, unreadable: Unreadable) -> Result<Evaluation, Error> {
         check_columns(&self.inputs, &table)?;
         for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::ContentIds) {
@@ -359,7 +361,7 @@ impl Predictor {
     }
 }
 
-/// How the texts of each output are searched for.
+/// Returns how the texts of each output are decoded; `None` for other outputs.
 pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>> {
     let decoding = |(feature, field): (&OutputFeature, &Field)| {
         let Preprocessor::TargetText(fitted) = &field.preprocessor else { return None };
@@ -370,7 +372,7 @@ pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>>
     plan.config.output_features.iter().zip(outputs).map(decoding).collect()
 }
 
-/// Counts the faults of a row; whether it gets a prediction.
+/// Records the faults of a row, and returns whether it gets a prediction.
 fn accept(
     fields: &[Field],
     row_faults: &[Option<Fault>],
@@ -386,19 +388,20 @@ fn accept(
     Ok(is_accepted)
 }
 
-fn go_on_while(goes_on: &GoesOn) -> ControlFlow<()> {
+fn continue_while(goes_on: &GoesOn) -> ControlFlow<()> {
     if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
-/// The values of a tensor, row-major.
+/// Returns the values of a tensor in row-major order.
 pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec::<f32>().unwrap_or_default()
 }
 
-/// A table of JSON objects, one a line or a single one over several lines; paths in cells are relative to the working folder.
+/// Parses a table from JSON objects, one per line or a single one over several lines; paths in cells are relative to the working
+/// directory.
 ///
 /// # Errors
-/// Text that is not JSON objects.
+/// Fails if the text is not a sequence of JSON objects.
 pub fn table_from_json(text: &str) -> Result<Table, Error> {
     let mut objects: Vec<serde_json::Map<String, serde_json::Value>> = Vec::new();
     for object in serde_json::Deserializer::from_str(text).into_iter() {

@@ -1,15 +1,15 @@
-//! What pretrained weights say of the config around them, written into it before it is read.
+//! Settings implied by pretrained weights, merged into a config before it is read.
 
 use std::path::Path;
 
 use mbm_config::{Diagnostics, Entry, Node, Value};
 use mbm_model::{Implied, Modality, implied};
 
-/// Preprocessing keys of which another value than the weights' makes no sense; of the others the user's word counts.
+/// Preprocessing keys that must agree with the weights; for all others, the user's value takes precedence.
 const BINDING: [&str; 3] = ["tokenizer", "type", "sampling_rate"];
 
-/// Adds the keys that the weights of each input imply and the user has not written. A key that is written and does not fit the weights
-/// is a problem, as are weights that cannot be read.
+/// Adds the keys that the weights of each input imply and the user has not set. A key that is set and contradicts the weights is a
+/// problem, as are weights that cannot be read.
 pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
     let Value::Map(entries) = &mut node.value else { return };
     let Some(inputs) = entries.iter_mut().find(|entry| entry.key == "input_features") else { return };
@@ -19,13 +19,13 @@ pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics
         let path = format!("input_features[{at}]");
         match implied(modality, &encoder, Path::new(&weights)) {
             Ok(Implied { encoder, preprocessing }) => {
-                let says = |key: &str, value: &Node| format!("the weights at {weights} say {key}: {}", shown(value));
+                let required = |key: &str, value: &Node| format!("the weights at {weights} require {key}: {}", shown(value));
                 merge(input, "encoder", &encoder, line, |key, value| {
-                    diagnostics.add(line, &format!("{path}.encoder.{key}"), says(key, value));
+                    diagnostics.add(line, &format!("{path}.encoder.{key}"), required(key, value));
                 });
                 merge(input, "preprocessing", &preprocessing, line, |key, value| {
                     if BINDING.contains(&key) {
-                        diagnostics.add(line, &format!("{path}.preprocessing.{key}"), says(key, value));
+                        diagnostics.add(line, &format!("{path}.preprocessing.{key}"), required(key, value));
                     }
                 });
             }
@@ -34,7 +34,7 @@ pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics
     }
 }
 
-/// The modality, encoder, weights and line of an input that starts from pretrained weights.
+/// Returns the modality, encoder, weights and line of an input that starts from pretrained weights.
 fn pretrained(input: &Node) -> Option<(Modality, String, String, usize)> {
     let modality = match text(input.at("type")?)? {
         "image" => Modality::Image,
@@ -43,8 +43,8 @@ fn pretrained(input: &Node) -> Option<(Modality, String, String, usize)> {
         _ => return None,
     };
     let encoder = input.at("encoder")?;
-    let is_asked = encoder.at("use_pretrained")?.value == Value::Bool(true);
-    let weights = encoder.at("weights").filter(|_| is_asked)?;
+    let is_pretrained = encoder.at("use_pretrained")?.value == Value::Bool(true);
+    let weights = encoder.at("weights").filter(|_| is_pretrained)?;
     Some((modality, text(encoder.at("type")?)?.to_owned(), text(weights)?.to_owned(), weights.line))
 }
 
@@ -55,7 +55,7 @@ fn text(node: &Node) -> Option<&str> {
     }
 }
 
-/// Adds keys to a section; `differs` hears of those that are there with another value, and of what the weights say.
+/// Adds keys to a section; `differs` is called with each key that is set to another value, and the value of the weights.
 fn merge(
     input: &mut Node,
     section: &str,
@@ -73,7 +73,7 @@ fn merge(
     }
 }
 
-/// Adds an entry to a section, which is made where it is not there. What is no map is left as it is: reading it says so.
+/// Adds an entry to a section, which is created if missing. A section that is not a map is left as is; reading it reports the error.
 fn add(input: &mut Node, section: &str, entry: Entry) {
     let Value::Map(entries) = &mut input.value else { return };
     let at = entries.iter().position(|it| it.key == section).unwrap_or_else(|| {
@@ -117,7 +117,7 @@ mod tests {
     use crate::Plan;
     use crate::config::InputFeature;
 
-    /// A folder that says what a small BERT is like; only reading the weights themselves needs more.
+    /// A folder that describes a small BERT, without the weights themselves, which are not read here.
     fn bert() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let config =
@@ -143,7 +143,7 @@ output_features: [{{name: y, type: number}}]
     }
 
     #[test]
-    fn sizes_and_tokenizer_come_from_the_weights_and_the_written_out_config_needs_them_no_more() {
+    fn sizes_and_tokenizer_are_taken_from_the_weights() {
         let folder = bert();
         let plan = read(folder.path(), "", "").unwrap();
         let InputFeature::Text(text) = &plan.config.input_features[0] else { panic!("no text") };
@@ -159,7 +159,7 @@ output_features: [{{name: y, type: number}}]
     }
 
     #[test]
-    fn what_is_written_counts_where_it_may_and_is_a_problem_where_it_may_not() {
+    fn user_settings_must_not_contradict_the_weights() {
         let folder = bert();
         let plan = read(folder.path(), ", num_hidden_layers: 2", "max_sequence_length: 16").unwrap();
         let InputFeature::Text(text) = &plan.config.input_features[0] else { panic!("no text") };
@@ -167,9 +167,9 @@ output_features: [{{name: y, type: number}}]
         let diagnostics = read(folder.path(), ", hidden_size: 32", "tokenizer: characters").unwrap_err().to_string();
         for want in [
             "line 4: input_features[0].encoder.hidden_size: the weights at",
-            "say hidden_size: 64",
+            "require hidden_size: 64",
             "input_features[0].preprocessing.tokenizer: the weights at",
-            "say tokenizer: hf_tokenizer",
+            "require tokenizer: hf_tokenizer",
         ] {
             assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }

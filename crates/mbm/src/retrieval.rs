@@ -1,4 +1,4 @@
-//! Embeddings of measured rows, each image or text once, and the metrics of finding one by the other.
+//! Embeddings of evaluated rows, each distinct item once, and cross-modal retrieval metrics.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,31 +7,31 @@ use mbm_algo::metric::{CHANCE, RETRIEVAL, Retrieved, Vectors, evaluate};
 /// The rows of an embedding output.
 #[derive(Debug, Clone)]
 pub struct EmbeddedRows {
-    /// The aligned inputs' names.
+    /// Names of the aligned inputs.
     pub align: Vec<String>,
-    /// Their positions among all inputs.
+    /// Their indices among all inputs.
     inputs: Vec<usize>,
     galleries: Vec<Gallery>,
-    /// For each row, the place in each gallery, if the row has the input.
+    /// For each row, the index of its item in each gallery, if the row has the input.
     rows: Vec<Vec<Option<usize>>>,
 }
 
-/// The items of one input, each once.
+/// The distinct items of one input.
 #[derive(Debug, Clone, Default)]
 struct Gallery {
-    places: HashMap<u64, usize>,
+    positions: HashMap<u64, usize>,
     /// `[items, size]`
     vectors: Vec<f32>,
 }
 
-/// Every way to search: from, to, and the name such as `image_to_caption`.
+/// Returns every retrieval direction: from, to, and a name such as `image_to_caption`.
 pub(crate) fn directions(align: &[String]) -> Vec<(usize, usize, String)> {
     let pairs = (0..align.len()).flat_map(|a| (0..align.len()).map(move |b| (a, b)));
     pairs.filter(|(a, b)| a != b).map(|(a, b)| (a, b, format!("{}_to_{}", align[a], align[b]))).collect()
 }
 
 impl EmbeddedRows {
-    /// No rows yet; `inputs` are the names of all inputs.
+    /// Creates an empty collection; `inputs` are the names of all inputs.
     pub fn new(align: &[String], inputs: &[&str]) -> Self {
         let position = |name: &String| inputs.iter().position(|input| input == name).unwrap_or_default();
         Self {
@@ -42,16 +42,16 @@ impl EmbeddedRows {
         }
     }
 
-    /// A row: a vector for each aligned input, empty where absent, and the numbers of all inputs' cells.
+    /// Adds a row: a vector for each aligned input, empty if absent, and the content ids of all inputs' cells.
     pub fn add(&mut self, vectors: &[Vec<f32>], items: &[u64]) {
         let towers = self.galleries.iter_mut().zip(&self.inputs).zip(vectors);
-        let place = |((gallery, input), vector): ((&mut Gallery, &usize), &Vec<f32>)| {
-            (!vector.is_empty()).then(|| gallery.place(items[*input], vector))
+        let position = |((gallery, input), vector): ((&mut Gallery, &usize), &Vec<f32>)| {
+            (!vector.is_empty()).then(|| gallery.insert(items[*input], vector))
         };
-        self.rows.push(towers.map(place).collect());
+        self.rows.push(towers.map(position).collect());
     }
 
-    /// The metrics of every direction beside what chance would give, and the means of the metrics under the plain names.
+    /// Computes the metrics of every direction with their random baselines, and the means over directions under the plain names.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let mut values = BTreeMap::new();
         let mut sums: BTreeMap<&str, (f64, usize)> = BTreeMap::new();
@@ -68,9 +68,9 @@ impl EmbeddedRows {
         values
     }
 
-    /// Every item of one input as a query among the items of another.
+    /// Searches the items of one input with each item of another as the query: `from` are the queries, `to` the candidates.
     pub fn retrieved(&self, from: usize, to: usize) -> Retrieved {
-        let n_queries = self.galleries[from].places.len();
+        let n_queries = self.galleries[from].positions.len();
         let mut relevant: Vec<Vec<usize>> = vec![Vec::new(); n_queries];
         for row in &self.rows {
             if let (Some(query), Some(candidate)) = (row[from], row[to])
@@ -81,24 +81,25 @@ impl EmbeddedRows {
         }
         let (queries, candidates) = (self.galleries[from].vectors(), self.galleries[to].vectors());
         let mut retrieved = Retrieved::new(queries, candidates, &relevant);
-        // An item whose rows all lack the other input asks for nothing.
+        // An item whose rows all lack the other input has no relevant candidate.
         retrieved.ranks.retain(|ranks| !ranks.is_empty());
         retrieved
     }
 }
 
 impl Gallery {
-    fn place(&mut self, item: u64, vector: &[f32]) -> usize {
-        let next = self.places.len();
-        let place = *self.places.entry(item).or_insert(next);
-        if place == next {
+    /// Returns the index of an item, which is added if it is new.
+    fn insert(&mut self, item: u64, vector: &[f32]) -> usize {
+        let next = self.positions.len();
+        let position = *self.positions.entry(item).or_insert(next);
+        if position == next {
             self.vectors.extend(vector);
         }
-        place
+        position
     }
 
     fn vectors(&self) -> Vectors<'_> {
-        Vectors { data: &self.vectors, width: self.vectors.len() / self.places.len().max(1) }
+        Vectors { data: &self.vectors, width: self.vectors.len() / self.positions.len().max(1) }
     }
 }
 
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_image_with_two_captions_is_one_candidate_and_each_caption_finds_it() {
+    fn image_with_two_captions_is_a_single_candidate() {
         let mut embedded = EmbeddedRows::new(&["image".into(), "caption".into()], &["caption", "image"]);
         let [x, y] = [vec![1.0, 0.0], vec![0.0, 1.0]];
         embedded.add(&[x.clone(), x.clone()], &[11, 1]);

@@ -1,4 +1,4 @@
-//! Finding rows by an image, a text, a sound, or several at once: an index of a model's vectors, and the model that it is asked through.
+//! Retrieval by image, text, audio or several of them: an index of a model's vectors, and the model that encodes the queries.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,32 +14,32 @@ use crate::predictor::Predictor;
 use crate::report::thumbnail_uri;
 use crate::store::{Index, Store};
 
-/// Part of what is looked for.
+/// A part of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryPart {
     /// The input that it is for.
     pub input: String,
-    /// A text, a path, or a file's bytes.
+    /// A text, a path, or the bytes of a file.
     pub cell: Cell,
-    /// How much it counts among the parts.
+    /// The weight of the part in the query.
     pub weight: f32,
 }
 
-/// An open index and the model that it is asked through.
+/// An open index and the model that encodes its queries.
 pub struct Retriever {
     /// The index.
     pub index: Index,
-    /// Where its vectors come from.
+    /// The origin of its vectors.
     pub origin: Origin,
     /// The model.
     pub predictor: Arc<Predictor>,
 }
 
 impl Retriever {
-    /// Opens an index and its model, which lies where it lay unless another folder is named.
+    /// Opens an index and its model, from the folder recorded in the index unless another is given.
     ///
     /// # Errors
-    /// A place without an index, a model that is not the one of the index.
+    /// Fails if the location has no index, or the model is not the one the index was built with.
     pub fn open(store: &Store, model: Option<&Path>) -> Result<Self, Error> {
         let index = Index::open(store)?;
         let origin = Origin::of(&index.spec().origin)?;
@@ -48,50 +48,50 @@ impl Retriever {
         })?;
         if !path.exists() {
             return Err(Error::Incompatible(format!(
-                "the model of the index was at {}; say with --model-path where it is now",
+                "the model of the index is no longer at {}; specify its location with --model-path",
                 path.display()
             )));
         }
         if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
-            return Err(Error::Incompatible(format!("{} is not the model that {store} was made with", path.display())));
+            return Err(Error::Incompatible(format!("{} is not the model that {store} was built with", path.display())));
         }
         Self::new(index, Arc::new(Predictor::open(path)?))
     }
 
-    /// An index that is asked through a model.
+    /// Combines an open index with a model.
     ///
     /// # Errors
-    /// A model that makes no vectors of the index's width.
+    /// Fails if the model does not compute vectors of the index's dimension.
     pub fn new(index: Index, predictor: Arc<Predictor>) -> Result<Self, Error> {
         let origin = Origin::of(&index.spec().origin)?;
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
-            let message = format!("the model makes vectors of {} values, the index has {}", towers[0].width, index.spec().width);
+            let message = format!("the model computes vectors of {} values, the index has {}", towers[0].width, index.spec().width);
             return Err(Error::Incompatible(message));
         }
         Ok(Self { index, origin, predictor })
     }
 
-    /// Cells of the rows whose vectors make up what is asked: a row for each part, or one with all parts where the model makes one vector
-    /// of a row.
+    /// Returns the input cells of the rows that a query is encoded from: a row per part, or one row with all parts if the model computes a
+    /// single vector per row.
     ///
     /// # Errors
-    /// A part that cannot be asked with.
+    /// Fails if a part names an input that cannot be queried, or its cell is empty.
     pub fn cells(&self, asked: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
         let n_parts = if self.is_fused() { asked.len().max(1) } else { 1 };
         asked.chunks(n_parts).map(|parts| self.predictor.asked_cells(parts)).collect()
     }
 
-    /// Whether the index is asked with whole rows.
+    /// Whether queries are whole rows.
     fn is_fused(&self) -> bool {
         self.predictor.towers()[0].input.is_none()
     }
 
-    /// The direction of what is asked: the weighted sum of its parts' vectors, or the fused vector of all parts; `vectors` are those of
+    /// Returns the query vector: the weighted sum of the parts' vectors, or the fused vector of all parts. `vectors` are those of
     /// [`Retriever::cells`].
     ///
     /// # Errors
-    /// Nothing asked; a part without a vector.
+    /// Fails if a part has no vector, or the query vector is zero or not finite.
     pub fn query(&self, asked: &[QueryPart], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
         let towers = self.predictor.towers();
         let mut sum = vec![0.0; self.index.spec().width];
@@ -103,15 +103,15 @@ impl Retriever {
             sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
         }
         if sum.iter().all(|x| *x == 0.0) || sum.iter().any(|x| !x.is_finite()) {
-            return Err(Error::Incompatible("nothing to look for, or weights that are too large".to_owned()));
+            return Err(Error::Incompatible("the query is empty, or its weights are zero or too large".to_owned()));
         }
         Ok(sum)
     }
 
-    /// The nearest rows to what is asked.
+    /// Returns the rows nearest to a query.
     ///
     /// # Errors
-    /// As [`Retriever::cells`] and [`Index::search`]; a part that cannot be read.
+    /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
     pub fn search(&self, asked: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
         let read = |cells: Vec<Cell>| self.predictor.read_asked(&cells).map_err(Error::Incompatible);
         let rows = self.cells(asked)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
@@ -119,15 +119,15 @@ impl Retriever {
         self.nearest(&self.query(asked, vectors)?, search)
     }
 
-    /// The nearest rows to a direction.
+    /// Returns the rows nearest to a query vector.
     ///
     /// # Errors
-    /// As [`Index::search`].
+    /// Fails as [`Index::search`] does.
     pub fn nearest(&self, query: &[f32], search: Search) -> Result<Vec<Hit>, Error> {
         Ok(self.index.search(&[query.to_vec()], search)?.swap_remove(0))
     }
 
-    /// The images of a row, small and as data URIs, by the position of their columns; without those that cannot be read.
+    /// Returns thumbnails of a row's images as data URIs, with the indices of their columns; unreadable images are skipped.
     pub fn thumbnails(&self, hit: &Hit) -> Vec<(usize, String)> {
         let thumbnail = |(column, max_pixels): (usize, usize)| {
             let Value::Text(path) = &hit.values[column] else { return None };
@@ -136,7 +136,7 @@ impl Retriever {
         self.images().into_iter().filter_map(thumbnail).collect()
     }
 
-    /// The columns that hold images, by position, with the most pixels that they may have.
+    /// Returns the indices of the columns that hold images, with the maximum number of pixels per image.
     pub fn images(&self) -> Vec<(usize, usize)> {
         let image = |(at, column): (usize, &Column)| {
             let field = self.predictor.inputs.iter().find(|field| field.column == column.name)?;
@@ -146,10 +146,10 @@ impl Retriever {
     }
 }
 
-/// Reads a condition such as `split = 'train'`.
+/// Parses a condition such as `split = 'train'`.
 ///
 /// # Errors
-/// What is wrong, with its place.
+/// Returns what is wrong, with its position.
 pub fn parse_filter(text: &str) -> Result<Filter, Error> {
     Ok(Filter::parse(text)?)
 }

@@ -1,4 +1,4 @@
-//! Rows that come one by one, from memory: read, then predicted, explained or embedded side by side.
+//! Single rows from memory: read one at a time, then predicted, explained or embedded in batches.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,54 +12,54 @@ use crate::predictor::{GoesOn, Predictor};
 /// A row whose inputs have been read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// One an input.
+    /// One payload per input.
     pub payloads: Vec<Payload>,
-    /// For each input why it has no payload, or not a whole one.
+    /// For each input, why it has no payload or only part of one.
     pub faults: Vec<Option<Fault>>,
 }
 
-/// What becomes of a row, as a table's `status` column says it.
+/// Whether a row gets a prediction, with the text of its `status` column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// `ok`, or what is absent or shortened and why, or why the row is skipped.
+    /// `ok`, or which inputs are absent or shortened and why, or why the row is skipped.
     pub status: String,
-    /// Whether it gets no prediction.
+    /// Whether the row gets no prediction.
     pub is_skipped: bool,
 }
 
-/// How far an input moved a prediction from what the model says without any input: its Shapley value among the inputs (Shapley 1953;
-/// of modalities: Parcalabescu and Frank 2023), so that the inputs' shares add up to the whole way.
+/// The contribution of an input to a prediction: its Shapley value (Shapley 1953; for modalities: Parcalabescu and Frank 2023). The
+/// contributions of all inputs add up to the difference from the prediction without any input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
     /// The input.
     pub input: String,
-    /// For each output: of classes the share in the probability of the one that is predicted, of numbers in the number itself. None where
-    /// the output has no single number, or the row lacks the input.
+    /// For each output, the share in the probability of the predicted class, or in the predicted number. `None` if the output is not a
+    /// single number, or the row lacks the input.
     pub shares: Vec<Option<f64>>,
 }
 
-/// With more inputs than this, an input's share is the mean of what it does alone and of what it does beside all others.
+/// With more inputs than this, an input's share is the mean of its effect on its own and its effect in addition to all others.
 const MAX_EXACT: usize = 6;
 
-/// `ok`, or what is absent or shortened and why; `skipped` in place of `absent` where the row gets no prediction.
+/// Formats a row's status: `ok`, or what is absent or shortened and why; `skipped` instead of `absent` if it gets no prediction.
 pub(crate) fn status(fields: &[Field], faults: &[Option<Fault>], is_skipped: bool) -> String {
     let faulty = || fields.iter().zip(faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?.cause)));
     let absent = faulty().filter(|(_, cause)| cause.is_absence()).map(|(name, cause)| format!("{name} ({})", cause.as_str()));
     let shortened = faulty().filter(|(_, cause)| !cause.is_absence()).map(|(name, _)| name.clone());
     let parts: [(&str, Vec<String>); 2] =
         [(if is_skipped { "skipped" } else { "absent" }, absent.collect()), ("shortened", shortened.collect())];
-    let there = parts.iter().filter(|(_, inputs)| !inputs.is_empty());
-    let words: Vec<String> = there.map(|(kind, inputs)| format!("{kind}: {}", inputs.join(", "))).collect();
+    let nonempty = parts.iter().filter(|(_, inputs)| !inputs.is_empty());
+    let words: Vec<String> = nonempty.map(|(kind, inputs)| format!("{kind}: {}", inputs.join(", "))).collect();
     if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
 }
 
 impl Predictor {
-    /// Reads a cell for each input, in their order. What cannot be read is absent.
+    /// Reads one cell per input, in input order. Unreadable cells become absent.
     pub fn read_row(&self, cells: &[Cell]) -> Row {
         self.read_row_while(cells, &mut |_| true)
     }
 
-    /// As [`Predictor::read_row`]; `begin` hears which input is next, and whether anyone still wants it decides if it is read.
+    /// As [`Predictor::read_row`]; `begin` is called with the index of the next input, and returns whether it is still to be read.
     pub fn read_row_while(&self, cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool) -> Row {
         let mut row = Row { payloads: Vec::with_capacity(cells.len()), faults: Vec::with_capacity(cells.len()) };
         for (at, (field, cell)) in self.inputs.iter().zip(cells).enumerate() {
@@ -76,10 +76,10 @@ impl Predictor {
         row
     }
 
-    /// What becomes of a row.
+    /// Decides whether a row gets a prediction.
     ///
     /// # Errors
-    /// Every cell that is not accepted, with its input.
+    /// Returns every rejected cell with its input.
     pub fn verdict(&self, row: &Row, unreadable: Unreadable) -> Result<Verdict, String> {
         let (mut refused, mut is_skipped) = (Vec::new(), false);
         for (field, fault) in self.inputs.iter().zip(&row.faults) {
@@ -87,7 +87,7 @@ impl Predictor {
             match field.consequence(fault, unreadable) {
                 Consequence::Stays => {}
                 Consequence::Dropped => is_skipped = true,
-                Consequence::Refused => refused.push(format!("{}: {fault} (the model needs it)", field.name)),
+                Consequence::Refused => refused.push(format!("{}: {fault} (required by the model)", field.name)),
                 Consequence::Strict => refused.push(format!("{}: {fault}", field.name)),
             }
         }
@@ -97,20 +97,20 @@ impl Predictor {
         Err(refused.join("; "))
     }
 
-    /// Reads what is asked with: there is no answer without it, even if the model could predict.
+    /// Reads the cells of a query. Unreadable cells are errors, even if the model could do without them.
     ///
     /// # Errors
-    /// Every input whose cell is there and cannot be read.
+    /// Returns every input whose cell is present and unreadable.
     pub fn read_asked(&self, cells: &[Cell]) -> Result<Row, String> {
         let row = self.read_row(cells);
         self.check_asked(&row)?;
         Ok(row)
     }
 
-    /// Looks whether everything that is asked with was read.
+    /// Checks that every cell of a query was read.
     ///
     /// # Errors
-    /// Every input whose cell is there and cannot be read.
+    /// Returns every input whose cell is present and unreadable.
     pub fn check_asked(&self, row: &Row) -> Result<(), String> {
         let faults = self.inputs.iter().zip(&row.faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?)));
         let unread = faults.filter(|(_, fault)| fault.cause.is_unreadable());
@@ -118,7 +118,7 @@ impl Predictor {
         if unread.is_empty() { Ok(()) } else { Err(unread.join("; ")) }
     }
 
-    /// Rows side by side.
+    /// Combines rows into a batch.
     pub fn collate(&self, rows: &[&Row]) -> Batch {
         let column = |at: usize| {
             let payloads: Vec<&Payload> = rows.iter().map(|row| &row.payloads[at]).collect();
@@ -127,8 +127,8 @@ impl Predictor {
         Batch { rows: (0..rows.len()).collect(), inputs: (0..self.inputs.len()).map(column).collect(), targets: Vec::new() }
     }
 
-    /// The predictions of rows, `[outputs][rows]`, and what each of their inputs did to them, `[rows][inputs]`; texts are written as
-    /// far as they came when nobody wanted an answer any more.
+    /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `goes_on` returns false,
+    /// texts are returned as far as they have been generated.
     pub fn explain_batch(&self, rows: &[&Row], goes_on: &GoesOn) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));
@@ -150,8 +150,8 @@ impl Predictor {
             coalitions[input].iter().map(|it| Some(it.weight * (of(&it.with)? - of(&it.without)?))).sum::<Option<f64>>()
         };
         let contribution = |row: usize, input: usize| {
-            let is_there = rows[row].payloads[input] != Payload::Missing;
-            let shares = (0..self.outputs.len()).map(|output| if is_there { share(row, input, output) } else { None });
+            let is_present = rows[row].payloads[input] != Payload::Missing;
+            let shares = (0..self.outputs.len()).map(|output| if is_present { share(row, input, output) } else { None });
             Contribution { input: self.inputs[input].name.clone(), shares: shares.collect() }
         };
         let of_row = |row: usize| (0..n_inputs).map(|input| contribution(row, input)).collect();
@@ -160,14 +160,14 @@ impl Predictor {
     }
 }
 
-/// Some of the other inputs, without and with the one that is looked at, and how much they count.
+/// A subset of the other inputs, without and with the input in question, and its weight.
 struct Coalition {
     without: Vec<bool>,
     with: Vec<bool>,
     weight: f64,
 }
 
-/// The coalitions that an input's share is the weighted mean of.
+/// Returns the coalitions whose weighted mean effect is an input's share.
 fn coalitions(n_inputs: usize, input: usize) -> Vec<Coalition> {
     let coalition = |without: Vec<bool>, weight: f64| {
         let mut with = without.clone();
@@ -188,7 +188,7 @@ fn coalitions(n_inputs: usize, input: usize) -> Vec<Coalition> {
     masks.map(weighted).collect()
 }
 
-/// The number of a prediction that shares are of; of classes the probability of the best of another prediction.
+/// Returns the number that shares refer to; for classes, the probability of the most probable class of `best`.
 fn value(prediction: &Prediction, best: &Prediction) -> Option<f64> {
     match (prediction, best) {
         (Prediction::Classes(p), Prediction::Classes(best)) => Some(f64::from(p[argmax(best)])),
@@ -201,29 +201,29 @@ fn value(prediction: &Prediction, best: &Prediction) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// The shares of inputs in a game whose value is a function of who is there.
+    /// Returns the shares of inputs in a game with the given value function.
     fn shares(n_inputs: usize, value: impl Fn(&[bool]) -> f64) -> Vec<f64> {
         let share = |input| coalitions(n_inputs, input).iter().map(|it| it.weight * (value(&it.with) - value(&it.without))).sum();
         (0..n_inputs).map(share).collect()
     }
 
     #[test]
-    fn shares_add_up_and_equals_get_the_same() {
-        // Any two of three are enough; the third would do as well.
-        let two_of_three = |there: &[bool]| f64::from(u8::from(there.iter().filter(|is| **is).count() >= 2));
+    fn shares_equal_known_shapley_values() {
+        // Any two of the three inputs suffice.
+        let two_of_three = |present: &[bool]| f64::from(u8::from(present.iter().filter(|is| **is).count() >= 2));
         for share in shares(3, two_of_three) {
             assert!((share - 1.0 / 3.0).abs() < 1e-12, "{share}");
         }
         // Shapley's glove game: one left glove, two right ones.
-        let pair = |there: &[bool]| f64::from(u8::from(there[0] && (there[1] || there[2])));
+        let pair = |present: &[bool]| f64::from(u8::from(present[0] && (present[1] || present[2])));
         let gloves = shares(3, pair);
         let want = [2.0 / 3.0, 1.0 / 6.0, 1.0 / 6.0];
         assert!(gloves.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-12), "{gloves:?}");
     }
 
     #[test]
-    fn what_inputs_do_apart_from_each_other_is_their_share_however_many_there_are() {
-        let sum = |there: &[bool]| there.iter().enumerate().map(|(at, is)| if *is { at as f64 } else { 0.0 }).sum::<f64>();
+    fn additive_effects_are_the_shares_for_any_number_of_inputs() {
+        let sum = |present: &[bool]| present.iter().enumerate().map(|(at, is)| if *is { at as f64 } else { 0.0 }).sum::<f64>();
         for n_inputs in [1, 2, 6, 9] {
             for (at, share) in shares(n_inputs, sum).iter().enumerate() {
                 assert!((share - at as f64).abs() < 1e-12, "{n_inputs}: {share}");
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_is_that_of_the_class_that_was_predicted() {
+    fn value_is_the_probability_of_the_predicted_class() {
         let classes = |p: f32| Prediction::Classes(vec![1.0 - p, p]);
         assert_eq!(value(&classes(0.25), &classes(0.75)), Some(0.25));
         assert_eq!(value(&Prediction::Number(3.0), &Prediction::Number(5.0)), Some(3.0));

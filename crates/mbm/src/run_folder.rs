@@ -1,4 +1,4 @@
-//! The folder of a run: who may write there, what a run leaves there, and which folder a run gets that was given none.
+//! The run folder: its lock, the files in it, and how a run that names no folder gets one.
 
 use std::path::{Path, PathBuf};
 
@@ -7,36 +7,36 @@ use mbm_train::Checkpoints;
 
 use crate::error::Error;
 
-/// How a run folder is entered.
+/// How a run folder is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// It must hold no run.
+    /// The folder must not hold a run.
     New,
-    /// The first free one of the folder, the folder with `-2` behind its name, `-3` and so on.
+    /// Takes the first free folder of `<folder>`, `<folder>-2`, `<folder>-3` and so on.
     Numbered,
-    /// What a run left there goes; other files stay.
+    /// Deletes the files of an earlier run; other files stay.
     Overwrite,
-    /// A run that is there goes on from its last checkpoint.
+    /// Resumes the run in the folder from its last checkpoint, if there is one.
     Resume,
-    /// The last one of the numbered folders goes on.
+    /// Resumes the run in the last of the numbered folders that hold one.
     ResumeLatest,
 }
 
-/// A run folder that no other process writes to.
+/// A run folder, locked against other processes.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     pub path: PathBuf,
-    /// Whether a run is there to go on with.
+    /// Whether there is a run to resume.
     pub resumes: bool,
     _lock: Lock,
 }
 
-/// What a run was made from, there before it has begun.
+/// The inputs of a run, written before it starts.
 pub(crate) const DESCRIPTION: &str = "description.json";
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const MEDIA: &str = "media.hashes";
 
-/// What a run ends in.
+/// The results of a run.
 pub(crate) const MODEL: &str = "model";
 pub(crate) const TRAINING_STATISTICS: &str = "training_statistics.json";
 pub(crate) const TEST_STATISTICS: &str = "test_statistics.json";
@@ -44,15 +44,15 @@ pub(crate) const PREDICTIONS: &str = "predictions.parquet";
 pub(crate) const REPORT: &str = "report.html";
 const RESULTS: [&str; 5] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT];
 
-/// What lies in the folder of checkpoints; versions before kept the best model beside the last checkpoint.
+/// The checkpoint folder and its contents; earlier versions stored the best model next to the last checkpoint.
 const CHECKPOINTS: &str = "checkpoints";
 const IN_CHECKPOINTS: [&str; 3] = ["last", "best.safetensors", "best.tmp.safetensors"];
 
-/// Endings of what is on its way into its place, and out of it.
+/// Suffixes of files that are in place, being written, and being replaced.
 const ENDINGS: [&str; 3] = ["", ".tmp", ".old"];
 
 impl RunFolder {
-    /// Takes the folder that `start` means, or says why it cannot be had.
+    /// Opens and locks the folder that `start` selects, or returns why it cannot.
     pub fn enter(folder: &Path, start: Start) -> Result<Self, Error> {
         choose(folder, start, holds_run, Self::take)
     }
@@ -67,7 +67,7 @@ impl RunFolder {
         let checkpoints = checkpoints(folder);
         let resumes = matches!(start, Start::Resume | Start::ResumeLatest) && holds_run;
         if resumes && !checkpoints.exist() {
-            let reason = "it holds no checkpoint; begin anew with --overwrite".to_owned();
+            let reason = "it holds no checkpoint; restart with --overwrite".to_owned();
             return Err(Error::CannotResume { folder: folder.to_path_buf(), reason });
         }
         if resumes {
@@ -77,7 +77,8 @@ impl RunFolder {
         Ok(Self { path: folder.to_path_buf(), resumes, _lock: lock })
     }
 
-    /// Makes room for a run that is about to begin: once what it is made from has been read, so that a mistake costs no earlier run.
+    /// Deletes the files of an earlier run before a new one starts. Called only once the inputs of the new run have been read, so that a
+    /// mistake in them does not cost the earlier run.
     pub fn make_room(&self) -> Result<(), Error> {
         let leftovers = |folder: &Path, names: &[&str]| {
             let paths = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}{ending}"))));
@@ -88,7 +89,7 @@ impl RunFolder {
         }
         let checkpoints = self.path.join(CHECKPOINTS);
         if checkpoints.is_symlink() {
-            // The link is the run's, what it leads to may not be.
+            // The link belongs to the run; its target may not.
             remove(&checkpoints).map_err(Error::io(&checkpoints))?;
         } else {
             leftovers(&checkpoints, &IN_CHECKPOINTS)?;
@@ -99,7 +100,7 @@ impl RunFolder {
     }
 }
 
-/// Takes the folder that `start` means: by `take`, which has the last word on whether it is free.
+/// Opens the folder that `start` selects, through `take`, which decides under the folder's lock whether it is free.
 pub(crate) fn choose<T>(
     folder: &Path,
     start: Start,
@@ -124,22 +125,22 @@ pub(crate) fn choose<T>(
     }
 }
 
-/// The checkpoints of the run in a folder.
+/// Returns the checkpoints of the run in a folder.
 pub(crate) fn checkpoints(folder: &Path) -> Checkpoints {
     Checkpoints { folder: folder.join(CHECKPOINTS) }
 }
 
-/// Whether a run left anything but what it was to be made from.
+/// Whether a folder holds checkpoints or results of a run; the inputs of a run alone do not count.
 pub(crate) fn holds_run(folder: &Path) -> bool {
-    let is_there = |path: PathBuf| std::fs::symlink_metadata(path).is_ok();
+    let exists = |path: PathBuf| std::fs::symlink_metadata(path).is_ok();
     let in_checkpoints = IN_CHECKPOINTS.map(|name| folder.join(CHECKPOINTS).join(name));
     let results = RESULTS.map(|name| folder.join(name));
-    let mut places = in_checkpoints.into_iter().chain(results).flat_map(|path| {
+    let mut paths = in_checkpoints.into_iter().chain(results).flat_map(|path| {
         let mut old = path.clone().into_os_string();
         old.push(".old");
         [path, PathBuf::from(old)]
     });
-    places.any(is_there)
+    paths.any(exists)
 }
 
 fn numbered(folder: &Path, number: u64) -> PathBuf {
@@ -151,7 +152,7 @@ fn numbered(folder: &Path, number: u64) -> PathBuf {
     folder.with_file_name(name)
 }
 
-/// The numbers of the folders that are there, rising; the folder itself is number 1.
+/// Returns the numbers of the existing folders in ascending order; the folder itself is number 1.
 fn numbers(folder: &Path) -> Vec<u64> {
     let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -159,7 +160,7 @@ fn numbers(folder: &Path) -> Vec<u64> {
         let rest = entry.file_name().to_str()?.strip_prefix(name)?.to_owned();
         if rest.is_empty() { Some(1) } else { rest.strip_prefix('-')?.parse::<u64>().ok().filter(|it| *it > 1) }
     };
-    // A parent that is not there, or cannot be read, has no folders to choose from.
+    // A parent that is missing or unreadable has no folders to choose from.
     let mut found: Vec<u64> = std::fs::read_dir(parent).into_iter().flatten().flatten().filter_map(number).collect();
     found.sort_unstable();
     found
@@ -174,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn runs_without_a_folder_get_one_after_the_other_and_the_last_goes_on() {
+    fn numbered_runs_get_successive_folders_and_resume_the_last() {
         let results = tempfile::tempdir().unwrap();
         let base = results.path().join("deep/houses");
         let name = |entered: &RunFolder| entered.path.file_name().unwrap().to_str().unwrap().to_owned();
         let first = RunFolder::enter(&base, Start::Numbered).unwrap();
         let second = RunFolder::enter(&base, Start::Numbered).unwrap();
-        assert_eq!([name(&first), name(&second)], ["houses", "houses-2"], "one that is in use is passed over");
+        assert_eq!([name(&first), name(&second)], ["houses", "houses-2"], "a folder in use is skipped");
         finish(&second.path);
         drop((first, second));
         let third = RunFolder::enter(&base, Start::Numbered).unwrap();
@@ -188,13 +189,13 @@ mod tests {
         drop(third);
         assert_eq!(name(&RunFolder::enter(&base, Start::Numbered).unwrap()), "houses-3", "it holds no run yet");
         let error = RunFolder::enter(&base, Start::ResumeLatest).unwrap_err().to_string();
-        assert!(error.contains("houses-2 cannot go on: it holds no checkpoint"), "{error}");
+        assert!(error.contains("houses-2: it holds no checkpoint"), "{error}");
         let error = RunFolder::enter(&results.path().join("tips"), Start::ResumeLatest).unwrap_err().to_string();
-        assert!(error.contains("no run to go on with"), "{error}");
+        assert!(error.contains("no run to resume"), "{error}");
     }
 
     #[test]
-    fn two_processes_never_have_one_folder() {
+    fn run_folder_is_locked_against_other_processes() {
         let results = tempfile::tempdir().unwrap();
         let first = RunFolder::enter(results.path(), Start::New).unwrap();
         for start in [Start::New, Start::Overwrite, Start::Resume] {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_best_model_is_a_run_that_is_not_overwritten_unasked() {
+    fn stale_best_model_counts_as_a_run() {
         let results = tempfile::tempdir().unwrap();
         let checkpoints = results.path().join(CHECKPOINTS);
         std::fs::create_dir(&checkpoints).unwrap();
@@ -218,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn making_room_removes_what_runs_leave_and_nothing_else() {
+    fn make_room_removes_only_files_of_runs() {
         let (results, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let own =
             ["model/bundle.json", "checkpoints/last/model.bpk", "checkpoints/last.old/x", "report.html", "config.yaml", MEDIA];
-        let foreign = ["notes.txt", "checkpoints/mine", "model-of-others/a", "report.html.bak"];
-        for name in own.iter().chain(&foreign) {
+        let unrelated = ["notes.txt", "checkpoints/mine", "model-of-others/a", "report.html.bak"];
+        for name in own.iter().chain(&unrelated) {
             let path = results.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -232,7 +233,7 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere.path(), results.path().join("model.old")).unwrap();
         RunFolder::enter(results.path(), Start::Overwrite).unwrap().make_room().unwrap();
         assert!(own.iter().all(|name| !results.path().join(name).exists()));
-        assert!(foreign.iter().all(|name| results.path().join(name).exists()));
+        assert!(unrelated.iter().all(|name| results.path().join(name).exists()));
         assert!(elsewhere.path().join("kept").exists() && !results.path().join("model.old").is_symlink());
     }
 }

@@ -1,4 +1,4 @@
-//! `description.json`: what a run was made from.
+//! `description.json`: the inputs of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,46 +12,47 @@ use crate::experiment::{hexadecimal, write_json};
 use crate::plan::Plan;
 use crate::run_folder::{DESCRIPTION, MEDIA};
 
-/// What a run was made from; a resumed run must be made from the same.
+/// The inputs of a run; a resumed run must have the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunManifest {
     /// The version of mbm.
     pub version: String,
     /// The seed.
     pub seed: u64,
-    /// The whole config.
+    /// The complete config.
     pub config: serde_json::Value,
-    /// The dataset as named.
+    /// The path of the dataset, as given.
     pub dataset: String,
     /// SHA-256 of its columns and cells.
     pub dataset_hash: String,
-    /// Its rows.
+    /// Number of its rows.
     pub n_rows: usize,
-    /// What was read beside the table.
+    /// Hashes of what was read in addition to the table.
     pub sources: Option<Sources>,
-    /// The machine.
+    /// The machine the run was started on.
     pub machine: Machine,
 }
 
-/// What files beside the table came to: vocabularies and tokenizers, and weights of encoders that are not trained.
+/// Hashes of the inputs other than the table: fitted features (with vocabularies and tokenizers), weights of encoders that are not
+/// trained, and media files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sources {
     /// SHA-256 of the fitted features.
     pub features: String,
-    /// For each input that is encoded before training, SHA-256 of what does it.
+    /// For each input that is encoded before training, SHA-256 of its encoder.
     pub encoders: BTreeMap<String, String>,
-    /// XXH3 of the files that cells name; `media.hashes` has one for each.
+    /// XXH3 of the media files that cells name; `media.hashes` holds a hash per file.
     pub media: String,
 }
 
-/// Where the run was made.
+/// A machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// The operating system and processor family.
     pub system: String,
     /// The processor.
     pub processor: String,
-    /// Cores that the process may use.
+    /// Number of cores available to the process.
     pub cores: usize,
 }
 
@@ -69,28 +70,28 @@ impl RunManifest {
         }
     }
 
-    /// The description of the run in a folder.
+    /// Reads the manifest of the run in a folder.
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(DESCRIPTION);
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
         serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })
     }
 
-    /// Whether a run can go on with this config and this table.
+    /// Checks that a run can be resumed with this config and table.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         match () {
             () if before.config != self.config => {
-                Err(differs(folder, &format!("the config is not that of the run: {}", difference(&before.config, &self.config))))
+                Err(differs(folder, &format!("the config differs from the run's: {}", difference(&before.config, &self.config))))
             }
             () if before.dataset_hash != self.dataset_hash => {
-                Err(differs(folder, "the dataset's content is not that of the run"))
+                Err(differs(folder, "the dataset's content differs from the run's"))
             }
-            () if before.version != self.version => Err(differs(folder, "the run was begun by another version of mbm")),
+            () if before.version != self.version => Err(differs(folder, "the run was started with another version of mbm")),
             () => Ok(()),
         }
     }
 
-    /// Writes the description of a run that begins, and the list of its media files.
+    /// Writes the manifest of a new run and the list of its media files.
     pub fn write(&self, folder: &Path, media: &MediaFiles) -> Result<(), Error> {
         if !media.is_empty() {
             media.write(&folder.join(MEDIA))?;
@@ -105,30 +106,30 @@ impl Sources {
         Self { features: hexadecimal(&features), encoders, media: format!("{:016x}", media.hash()) }
     }
 
-    /// Whether a run can go on with what was read beside its table.
+    /// Checks that a run can be resumed with these inputs.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         if let Some(name) = self.encoders.keys().find(|name| before.encoders.get(*name) != self.encoders.get(*name)) {
-            return Err(differs(folder, &format!("the weights of input '{name}' are not those of the run")));
+            return Err(differs(folder, &format!("the weights of input '{name}' differ from the run's")));
         }
         match self == before {
             true => Ok(()),
-            false => Err(differs(folder, "a vocabulary, a tokenizer or another file beside the dataset is not that of the run")),
+            false => Err(differs(folder, "a vocabulary, a tokenizer or another file apart from the table differs from the run's")),
         }
     }
 }
 
-/// The files that the cells of a run named; nothing where none did.
+/// Returns the media files recorded for a run; empty if it has none.
 pub(crate) fn media_of(folder: &Path) -> Result<MediaFiles, Error> {
     let path = folder.join(MEDIA);
     Ok(if path.exists() { MediaFiles::read(&path)? } else { MediaFiles::default() })
 }
 
-/// A file that a cell names is another one than when the run was begun.
+/// Returns the error for a media file that has changed since the run was started.
 pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
-    differs(folder, &format!("{file} is not the file that the run was begun with; bring it back, or begin anew with --overwrite"))
+    differs(folder, &format!("{file} has changed since the run was started; restore it, or restart with --overwrite"))
 }
 
-/// The first key in which two configs differ, and its values.
+/// Describes the first key in which two configs differ, with both values.
 fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
     fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
         use serde_json::Value::{Array, Null, Object};
@@ -142,13 +143,13 @@ fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
                 a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
             }
             _ if before == now => None,
-            _ => Some(format!("{path} was {}, and is {}", shortened(before), shortened(now))),
+            _ => Some(format!("{path} was {}, is now {}", shortened(before), shortened(now))),
         }
     }
     find("", before, now).unwrap_or_default()
 }
 
-/// A value as JSON, its beginning where it is long.
+/// Formats a value as JSON, truncated if it is long.
 fn shortened(value: &serde_json::Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();
@@ -171,16 +172,16 @@ impl Machine {
     }
 }
 
-/// The most memory that this process has had, in bytes; `None` where the system does not tell.
+/// Returns the peak memory of this process in bytes; `None` if the system does not report it.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// Begins to count the most memory anew, where the system can.
+/// Resets the peak memory counter, if the system supports it.
 pub(crate) fn reset_peak_memory() {
-    // Where this file cannot be written the count goes on, and is still an upper bound.
+    // If this file cannot be written, the counter keeps its value, which is still an upper bound.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
@@ -191,14 +192,14 @@ mod tests {
     use super::difference;
 
     #[test]
-    fn the_first_key_that_differs_is_named_with_both_values() {
+    fn difference_names_the_first_key_with_both_values() {
         let before = json!({"trainer": {"epochs": 3, "learning_rate": 0.001}, "inputs": [{"name": "a"}, {"name": "b"}]});
         let mut now = before.clone();
         now["trainer"]["learning_rate"] = json!(0.01);
-        assert_eq!(difference(&before, &now), "trainer.learning_rate was 0.001, and is 0.01");
+        assert_eq!(difference(&before, &now), "trainer.learning_rate was 0.001, is now 0.01");
         now["inputs"][1]["name"] = json!("c");
-        assert_eq!(difference(&before, &now), "inputs[1].name was \"b\", and is \"c\"");
+        assert_eq!(difference(&before, &now), "inputs[1].name was \"b\", is now \"c\"");
         now["inputs"] = json!([]);
-        assert_eq!(difference(&before, &now), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], and is []");
+        assert_eq!(difference(&before, &now), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []");
     }
 }

@@ -1,4 +1,4 @@
-//! Predictions beside their targets, and the metrics of each output.
+//! Predictions collected with their targets, and the metrics of each output.
 
 use std::collections::BTreeMap;
 
@@ -12,23 +12,23 @@ use crate::prediction::Prediction;
 use crate::retrieval::EmbeddedRows;
 use crate::texts::TextRows;
 
-/// The rows of one output that have its target.
+/// Predictions and targets of one output, for the rows that have its target.
 #[derive(Debug, Clone)]
 pub enum Scored {
-    /// Of a category or binary output.
+    /// For a category or binary output.
     Classes(Classified),
-    /// Of a set output.
+    /// For a set output.
     Labels(MultiLabelled),
-    /// Of a number or vector output.
+    /// For a number or vector output.
     Numbers(Regressed),
-    /// Of an embedding output.
+    /// For an embedding output.
     Embeddings(EmbeddedRows),
-    /// Of a text output.
+    /// For a text output.
     Texts(TextRows),
 }
 
 impl Scored {
-    /// Nothing yet; `inputs` are the names of all inputs.
+    /// Creates an empty collection; `inputs` are the names of all inputs.
     pub fn new(preprocessor: &Preprocessor, head: &Postprocessor, inputs: &[&str]) -> Self {
         if let Postprocessor::Embedding { align } = head {
             return Self::Embeddings(EmbeddedRows::new(align, inputs));
@@ -46,7 +46,7 @@ impl Scored {
         }
     }
 
-    /// Adds the rows of a batch that have the target; texts, which rows share, are added one by one.
+    /// Adds the rows of a batch that have the target. Texts are added elsewhere, since rows share them.
     pub fn add(&mut self, predictions: &[Prediction], target: &Column, preprocessor: &Preprocessor) {
         let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
         match (self, &target.values) {
@@ -89,7 +89,7 @@ impl Scored {
         }
     }
 
-    /// Every metric that is defined on these rows.
+    /// Computes every metric that is defined on these rows.
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let values = match self {
             Self::Classes(scored) => evaluate(CLASSIFICATION, scored),
@@ -101,7 +101,7 @@ impl Scored {
         values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// The metric that tells most at a glance.
+    /// Returns the name of the headline metric.
     pub fn main_metric(&self) -> &'static str {
         match self {
             Self::Classes(_) => "accuracy",
@@ -112,7 +112,7 @@ impl Scored {
         }
     }
 
-    /// Whether larger values of a metric are better.
+    /// Whether higher values of a metric are better.
     pub fn is_higher_better(&self, name: &str) -> bool {
         let better = match self {
             Self::Classes(_) => CLASSIFICATION.iter().find(|metric| metric.name == name).map(|metric| metric.better),

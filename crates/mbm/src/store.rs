@@ -1,4 +1,4 @@
-//! Where an index lies: in a folder, or in a table of PostgreSQL. Whichever it is, the same vectors give the same rows.
+//! The location of an index: a folder, or a PostgreSQL table. Both return the same rows for the same vectors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,29 +8,29 @@ use mbm_postgres::{PostgresAddition, PostgresIndex};
 
 use crate::error::Error;
 
-/// The place of an index.
+/// The location of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
     /// A folder.
     Folder(PathBuf),
-    /// A table of a database.
+    /// A table of a PostgreSQL database.
     Postgres {
-        /// Such as `postgres://user@host/database`.
+        /// The connection URL, such as `postgres://user@host/database`.
         url: String,
-        /// The table.
+        /// The name of the table.
         table: String,
     },
 }
 
 /// An open index.
 pub enum Index {
-    /// In a folder.
+    /// An index in a folder.
     Folder(mbm_index::Index),
-    /// In a database.
+    /// An index in a database.
     Postgres(Box<PostgresIndex>),
 }
 
-/// Rows on their way into an index.
+/// Rows being added to an index.
 pub(crate) enum Addition {
     Folder(Box<mbm_index::Addition>),
     Postgres(Box<PostgresAddition>),
@@ -46,7 +46,7 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Folder(folder) => write!(f, "{}", folder.display()),
-            // The address may hold a password.
+            // The URL may contain a password.
             Self::Postgres { table, .. } => write!(f, "table {table}"),
         }
     }
@@ -56,7 +56,7 @@ impl Index {
     /// Opens an index.
     ///
     /// # Errors
-    /// A place that holds none, or a damaged one.
+    /// Fails if the location holds no index or a damaged one.
     pub fn open(store: &Store) -> Result<Self, Error> {
         Ok(match store {
             Store::Folder(folder) => Self::Folder(mbm_index::Index::open(folder)?),
@@ -64,7 +64,7 @@ impl Index {
         })
     }
 
-    /// What it is made of.
+    /// Returns the specification of the index.
     pub fn spec(&self) -> &IndexSpec {
         match self {
             Self::Folder(index) => &index.spec,
@@ -72,10 +72,10 @@ impl Index {
         }
     }
 
-    /// For each query the rows whose vectors have the largest cosines with it, nearest first.
+    /// Returns, for each query, the rows whose vectors have the highest cosine similarity to it, nearest first.
     ///
     /// # Errors
-    /// A query of another width or without a direction; a filter that does not fit the columns.
+    /// Fails if a query has another dimension or no direction, or if the filter does not fit the columns.
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, Error> {
         Ok(match self {
             Self::Folder(index) => index.search(queries, search)?,
@@ -83,10 +83,10 @@ impl Index {
         })
     }
 
-    /// What it holds.
+    /// Returns a summary of the index.
     ///
     /// # Errors
-    /// A database that fails.
+    /// Fails if the database fails.
     pub fn info(&self) -> Result<IndexInfo, Error> {
         Ok(match self {
             Self::Folder(index) => index.info(),
@@ -132,10 +132,10 @@ impl Addition {
     }
 }
 
-/// Removes the rows for which a condition holds. Their number.
+/// Removes the rows that match a filter, and returns their number.
 ///
 /// # Errors
-/// A place without an index, a filter that does not fit its columns.
+/// Fails if the location has no index, or the filter does not fit its columns.
 pub fn remove_from_index(store: &Store, filter: &Filter) -> Result<usize, Error> {
     Ok(match store {
         Store::Folder(folder) => mbm_index::remove(folder, filter)?,

@@ -1,28 +1,28 @@
-//! The cell that makes a loss infinite, where one does.
+//! Diagnosis of a diverged loss: finds the cell whose extreme value may have caused it.
 
 use mbm_data::{Cell, DataError, Dataset, Payload, Preprocessor};
 use mbm_train::TrainError;
 
 use crate::error::Error;
 
-/// A value that is further from the others than this, in their standard deviations, is looked at. Values of a normal distribution lie within ten
-/// whatever their number, and a million squared is far from what 32 bits hold, so nothing nearer makes a loss infinite.
+/// Values further from the mean than this many standard deviations are suspect. Values of a normal distribution lie within ten at any
+/// sample size, and a million squared is far below the maximum of 32-bit floats, so nothing nearer makes a loss infinite.
 const FAR: f32 = 1e6;
 
-/// A cell that does not lie where the others do.
+/// A cell with an extreme value.
 #[derive(Debug, Clone, PartialEq)]
 struct Suspect {
-    /// The field.
+    /// Index of the field.
     field: usize,
-    /// The row.
+    /// Index of the row.
     row_idx: usize,
-    /// What the model reads of it.
+    /// The value that the model reads from it.
     read: f32,
-    /// The number that stands there; what the model reads where the cell is no single number.
+    /// The magnitude of the number in the cell, or of `read` if the cell is not a single number.
     size: f64,
 }
 
-/// The error of training; of a loss that is no number any more with the cell that may be why.
+/// Converts a training error; the error of a diverged loss names the cell that may have caused it.
 pub(crate) fn explained(error: TrainError, dataset: &Dataset, rows: &[usize]) -> Error {
     let TrainError::Diverged { loss, epoch, step } = error else { return error.into() };
     match suspects(dataset, rows) {
@@ -34,7 +34,7 @@ pub(crate) fn explained(error: TrainError, dataset: &Dataset, rows: &[usize]) ->
     }
 }
 
-/// The largest value of each field that has one out of reach, the most striking first.
+/// Returns the most extreme value of each field that has a suspect one, largest first.
 fn suspects(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Suspect>, DataError> {
     let columns: Vec<Option<usize>> = dataset.fields.iter().map(|field| dataset.table.position(&field.column)).collect();
     let mut found: Vec<Option<Suspect>> = vec![None; dataset.fields.len()];
@@ -42,7 +42,7 @@ fn suspects(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Suspect>, DataError
         let sample = dataset.sample(*row_idx)?;
         let far = sample.payloads.iter().enumerate().filter_map(|(field, payload)| Some((field, farthest(payload)?)));
         let far: Vec<(usize, f32)> = far.collect();
-        // The cells are read only where something is found.
+        // Cells are read only if a suspect value was found.
         let cells = if far.is_empty() { Vec::new() } else { dataset.table.row(*row_idx)? };
         for (field, read) in far {
             let is_number = matches!(dataset.fields[field].preprocessor, Preprocessor::Number(_));
@@ -58,7 +58,7 @@ fn suspects(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Suspect>, DataError
     Ok(found)
 }
 
-/// The value of a payload that is out of reach, if one is.
+/// Returns the most extreme suspect value of a payload, if it has one.
 fn farthest(payload: &Payload) -> Option<f32> {
     let values = match payload {
         Payload::Vector(values) => values,
@@ -72,7 +72,7 @@ fn number_of(cell: &Cell) -> Option<f64> {
     cell.to_text().trim().parse().ok()
 }
 
-/// The first suspect with its cell, and how many other columns have one.
+/// Describes the first suspect with its cell, and counts the other columns that have one.
 fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> {
     let Suspect { field, row_idx, read, .. } = &found[0];
     let field = &dataset.fields[*field];
@@ -80,15 +80,15 @@ fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> 
     let text = cell.transpose()?.map(|cell| mbm_config::excerpt(&cell.to_text())).unwrap_or_default();
     let others = match found.len() - 1 {
         0 => String::new(),
-        n => format!(" ({n} more columns have such cells)"),
+        n => format!(" ({n} more column(s) with such cells)"),
     };
     let remedy = match &field.preprocessor {
-        Preprocessor::Number(_) => "correct or empty the cell, or set preprocessing.normalization: robust for it",
-        _ => "correct or empty the cell, or bring its values to a range around 0",
+        Preprocessor::Number(_) => "correct or clear the cell, or set preprocessing.normalization: robust",
+        _ => "correct or clear the cell, or rescale the column to a range around 0",
     };
     Ok(format!(
-        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, further than a million standard deviations from the \
-         others{others}; {remedy}",
+        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, more than a million standard deviations from the \
+         mean{others}; {remedy}",
         field.column,
         row_idx + 1
     ))
@@ -119,18 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_names_the_column_the_row_and_the_cell() {
+    fn nan_loss_names_the_column_row_and_cell() {
         let found = message(&[["1 2", "3 4"], ["1 -1e15", "3 4"], ["1 1e7", "1 2e9"], ["", "x"]]);
         assert_eq!(
             found,
-            "the loss is NaN at epoch 1, step 2: column 'a', row 2, holds '1 -1e15', which the model reads as -1e15, further than a \
-             million standard deviations from the others (1 more columns have such cells); correct or empty the cell, or bring its values to a \
+            "the loss is NaN at epoch 1, step 2: column 'a', row 2, holds '1 -1e15', which the model reads as -1e15, more than a \
+             million standard deviations from the mean (1 more column(s) with such cells); correct or clear the cell, or rescale the column to a \
              range around 0"
         );
     }
 
     #[test]
-    fn where_no_cell_is_out_of_reach_the_learning_rate_is_named() {
+    fn without_extreme_cells_the_learning_rate_is_named() {
         let found = message(&[["1 2", "3 4"], ["1 999999", "3 4"]]);
         assert!(found.contains("try a smaller trainer.learning_rate"), "{found}");
     }

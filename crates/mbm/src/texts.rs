@@ -1,27 +1,27 @@
-//! Texts that a model wrote beside those that would have been right.
+//! Generated texts with their references.
 
 use std::collections::HashMap;
 
 use mbm_algo::metric::{TeacherForcing, Written};
 
-/// The rows of a text output, those with the same inputs as one: their texts are all right.
+/// The rows of a text output. Rows with the same inputs count as one and share their references.
 #[derive(Debug, Clone, Default)]
 pub struct TextRows {
-    /// What was written, and what would have been right.
+    /// The hypotheses and their references.
     pub written: Written,
-    /// For each text the first row that has its inputs.
+    /// For each text, the first row with its inputs.
     pub rows: Vec<usize>,
-    places: HashMap<Vec<u64>, usize>,
+    positions: HashMap<Vec<u64>, usize>,
 }
 
 impl TextRows {
-    /// Adds what would have been right for a row whose inputs' cells have these numbers; whether its text is still to be written, which
-    /// then goes to the end of the hypotheses.
+    /// Adds the references of a row whose input cells have these content ids. Returns whether its text has yet to be generated; the
+    /// caller then appends it to the hypotheses.
     pub fn add_references(&mut self, items: Vec<u64>, row_idx: usize, references: Vec<String>) -> bool {
         let next = self.rows.len();
-        let place = *self.places.entry(items).or_insert(next);
-        if place < next {
-            self.written.references[place].extend(references);
+        let position = *self.positions.entry(items).or_insert(next);
+        if position < next {
+            self.written.references[position].extend(references);
             return false;
         }
         self.rows.push(row_idx);
@@ -29,7 +29,7 @@ impl TextRows {
         true
     }
 
-    /// Adds what the tokens of a right text cost.
+    /// Adds the teacher-forcing costs of a reference.
     pub fn add_costs(&mut self, costs: TeacherForcing) {
         let sum = &mut self.written.forced;
         sum.cross_entropy += costs.cross_entropy;

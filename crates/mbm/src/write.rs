@@ -1,4 +1,4 @@
-//! Tables written row by row: CSV, JSON lines, Parquet, and NumPy's form for vectors alone.
+//! Writes tables row by row: CSV, JSON lines, Parquet, and NumPy arrays of vectors.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
@@ -13,27 +13,27 @@ use parquet::schema::types::Type;
 
 use crate::error::Error;
 
-/// A column of a written table.
+/// A column of an output table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
+    /// The name of the column.
     pub name: String,
-    /// What it holds.
+    /// The type of its values.
     pub kind: Kind,
 }
 
-/// What a column of a written table holds.
+/// The type of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Texts.
+    /// Text.
     Text,
     /// Numbers.
     Number,
-    /// Vectors of so many values.
+    /// Vectors of the given dimension.
     Vector(usize),
 }
 
-/// A cell of a written table.
+/// A cell of an output table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Text.
@@ -42,45 +42,45 @@ pub enum Value {
     Number(f64),
     /// A vector.
     Vector(Vec<f32>),
-    /// Nothing.
+    /// No value.
     Null,
 }
 
-/// The form of a written table.
+/// The file format of an output table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated, with a header.
+    /// Comma-separated values with a header.
     Csv,
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
     /// Parquet, Snappy-compressed.
     Parquet,
-    /// One array of NumPy's, `[rows, width]` in 32 bits; a row without a vector is not a number.
+    /// A NumPy array of 32-bit floats, `[rows, width]`; a row without a vector is NaN.
     Npy,
 }
 
-/// Rows of a Parquet row group.
+/// Rows per Parquet row group.
 const GROUP: usize = 8_192;
 
 impl Column {
-    /// A column of text.
+    /// Creates a text column.
     pub fn text(name: impl Into<String>) -> Self {
         Self { name: name.into(), kind: Kind::Text }
     }
 
-    /// A column of numbers.
+    /// Creates a number column.
     pub fn number(name: impl Into<String>) -> Self {
         Self { name: name.into(), kind: Kind::Number }
     }
 
-    /// A column of vectors.
+    /// Creates a vector column.
     pub fn vector(name: impl Into<String>, width: usize) -> Self {
         Self { name: name.into(), kind: Kind::Vector(width) }
     }
 }
 
 impl Value {
-    /// The value as JSON.
+    /// Converts the value to JSON.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Text(text) => text.as_str().into(),
@@ -92,10 +92,10 @@ impl Value {
 }
 
 impl Format {
-    /// The form that a file's name says.
+    /// Determines the format from a file name.
     ///
     /// # Errors
-    /// An ending that is none of the four.
+    /// Fails if the name does not end in `.csv`, `.jsonl`, `.ndjson`, `.parquet` or `.npy`.
     pub fn of(path: &Path) -> Result<Self, Error> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
@@ -107,16 +107,16 @@ impl Format {
     }
 }
 
-/// A table being written.
+/// Writes a table.
 pub struct Writer {
     columns: Vec<Column>,
     path: PathBuf,
     out: Out,
-    /// Where the table is until it is complete, if not in its place.
+    /// The temporary file that holds the table until it is complete, unless it is written in place.
     aside: Option<Aside>,
 }
 
-/// A file that gets its name when it is complete, and is removed where it never is.
+/// A temporary file that is renamed to its target once complete, and removed otherwise.
 struct Aside {
     path: PathBuf,
     target: PathBuf,
@@ -124,7 +124,7 @@ struct Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        // It is gone where it was put in place.
+        // Fails if the file was renamed to its target, which is fine.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -133,21 +133,21 @@ enum Out {
     Csv(Box<csv::Writer<Box<dyn Write>>>),
     JsonLines(Box<dyn Write>),
     Parquet(Box<SerializedFileWriter<File>>, Vec<Vec<Value>>),
-    /// The file, the width, and the rows so far.
+    /// The file, the dimension of the vectors, and the number of rows so far.
     Npy(BufWriter<File>, usize, usize),
 }
 
 impl Writer {
-    /// A file of the form that its name says. It is there when [`finish`](Self::finish) returns; until then what was there stays.
+    /// Creates a file in the format that its name implies. It appears once [`finish`](Self::finish) returns; an existing file stays until then.
     ///
     /// # Errors
-    /// A file that cannot be made.
+    /// Fails if the file cannot be created.
     pub fn create(path: &Path, columns: Vec<Column>) -> Result<Self, Error> {
         let format = Format::of(path)?;
         if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
             return Self::create_as(path, format, columns);
         }
-        // A link stays one.
+        // Symbolic links are followed, not replaced.
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let mut name = target.clone().into_os_string();
         name.push(".tmp");
@@ -156,7 +156,7 @@ impl Writer {
         Ok(Self { path: path.to_path_buf(), aside: Some(aside), ..writer })
     }
 
-    /// A file of a form, whatever its name.
+    /// Creates a file in the given format, whatever its name.
     pub(crate) fn create_as(path: &Path, format: Format, columns: Vec<Column>) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io(path))?;
         match format {
@@ -171,7 +171,7 @@ impl Writer {
             }
             Format::Npy => {
                 let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
-                    let message = format!("{}: .npy holds one column of vectors; write .parquet instead", path.display());
+                    let message = format!("{}: .npy holds a single column of vectors; use .parquet", path.display());
                     return Err(Error::Incompatible(message));
                 };
                 let mut out = BufWriter::new(file);
@@ -181,10 +181,10 @@ impl Writer {
         }
     }
 
-    /// Text to any sink; Parquet needs a file.
+    /// Writes CSV or JSON lines to any sink; other formats need a file.
     ///
     /// # Errors
-    /// A sink that does not take the header; Parquet.
+    /// Fails if the header cannot be written, or the format needs a file.
     pub fn new(sink: Box<dyn Write>, format: Format, columns: Vec<Column>, path: &Path) -> Result<Self, Error> {
         let out = match format {
             Format::Csv => {
@@ -194,16 +194,16 @@ impl Writer {
             }
             Format::JsonLines => Out::JsonLines(sink),
             Format::Parquet | Format::Npy => {
-                return Err(Error::Incompatible(format!("{format:?} cannot be written to a pipe; name a file")));
+                return Err(Error::Incompatible(format!("{format:?} cannot be written to a pipe; specify a file")));
             }
         };
         Ok(Self { columns, path: path.to_path_buf(), out, aside: None })
     }
 
-    /// Writes one row, a value a column.
+    /// Writes one row, with a value per column.
     ///
     /// # Errors
-    /// A disk that is full, a pipe that is closed.
+    /// Fails on I/O errors such as a full disk or a closed pipe.
     pub fn write(&mut self, row: Vec<Value>) -> Result<(), Error> {
         match &mut self.out {
             Out::Csv(writer) => {
@@ -246,10 +246,10 @@ impl Writer {
         group.close().map(|_| ()).map_err(|error| damaged(&self.path, &error))
     }
 
-    /// Ends the table.
+    /// Completes the table.
     ///
     /// # Errors
-    /// A disk that is full, a pipe that is closed.
+    /// Fails on I/O errors such as a full disk or a closed pipe.
     pub fn finish(mut self) -> Result<(), Error> {
         if matches!(&self.out, Out::Parquet(_, rows) if !rows.is_empty()) {
             self.write_group()?;
@@ -273,12 +273,12 @@ impl Writer {
     }
 }
 
-/// Numbers with blanks between them.
+/// Joins numbers with spaces.
 fn joined(values: &[f32]) -> String {
     values.iter().map(f32::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// The header of version 1.0 of NumPy's form, always of one length.
+/// Returns a header of version 1.0 of the NumPy format, always of the same length.
 fn npy_header(n_rows: usize, width: usize) -> Vec<u8> {
     const LENGTH: usize = 128;
     let text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n_rows}, {width}), }}");
@@ -300,7 +300,7 @@ fn field(column: &Column) -> parquet::errors::Result<Type> {
     match column.kind {
         Kind::Number => optional(Physical::DOUBLE).build(),
         Kind::Text => optional(Physical::BYTE_ARRAY).with_logical_type(Some(LogicalType::String)).build(),
-        // The standard's lists have three levels.
+        // Lists in the Parquet standard have three levels.
         Kind::Vector(_) => {
             let element =
                 Type::primitive_type_builder("element", Physical::FLOAT).with_repetition(Repetition::REQUIRED).build()?;
@@ -321,7 +321,7 @@ fn write_column<'a>(
     values: impl Iterator<Item = &'a Value>,
 ) -> parquet::errors::Result<()> {
     let Some(mut writer) = group.next_column()? else { return Ok(()) };
-    // How far a value is there: of vectors 0 for none, 1 for one of no values; and whether it goes on with the row's vector.
+    // Definition levels (of vectors: 0 is null, 1 is empty) and repetition levels (1 continues the row's vector).
     let (mut levels, mut repeats) = (Vec::new(), Vec::new());
     let (mut numbers, mut texts, mut elements) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {
@@ -364,7 +364,7 @@ mod tests {
     use mbm_data::{Cell, Table};
 
     #[test]
-    fn every_form_reads_back_as_it_was_written() {
+    fn tables_round_trip_in_every_format() {
         let folder = tempfile::tempdir().unwrap();
         let columns = vec![Column::text("class"), Column::number("p"), Column::vector("v", 2)];
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_never_complete_leaves_what_was_there() {
+    fn unfinished_table_leaves_the_existing_file() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
@@ -395,12 +395,12 @@ mod tests {
             drop(writer);
             assert_eq!(std::fs::read(&path).unwrap(), b"before", "{name}");
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "nothing else is left");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary files are left");
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_link_stays_and_its_file_is_written() {
+    fn symbolic_link_is_followed_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let [link, file] = ["link.csv", "file.csv"].map(|name| folder.path().join(name));
         std::fs::write(&file, "before").unwrap();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_of_numpy_has_its_shape_in_front() {
+    fn npy_header_holds_the_shape() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
         let mut writer = Writer::create(&path, vec![Column::vector("v", 2)]).unwrap();

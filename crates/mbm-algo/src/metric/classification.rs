@@ -1,15 +1,15 @@
-//! Metrics of one class out of several. Formulas as in scikit-learn's user guide, section "Metrics and scoring".
+//! Metrics of single-label classification. Formulas as in scikit-learn's user guide, section "Metrics and scoring".
 
 use super::{Metric, average_precision, higher, lower, mean, roc_auc};
 
-/// Rows with their true class and the probability of every class.
+/// Rows with their true classes and predicted class probabilities.
 #[derive(Debug, Clone, Default)]
 pub struct Classified {
     /// The true class of each row.
     pub truth: Vec<usize>,
     /// `[rows, n_classes]`, row-major.
     pub probabilities: Vec<f32>,
-    /// How many classes there are.
+    /// Number of classes.
     pub n_classes: usize,
 }
 
@@ -31,12 +31,12 @@ pub const CLASSIFICATION: &[Metric<Classified>] = &[
 ];
 
 impl Classified {
-    /// The probabilities of one row, `[n_classes]`.
+    /// Returns the class probabilities of one row, `[n_classes]`.
     pub fn row(&self, row_idx: usize) -> &[f32] {
         &self.probabilities[row_idx * self.n_classes..(row_idx + 1) * self.n_classes]
     }
 
-    /// The most probable class of one row; the first of equals.
+    /// Returns the most probable class of one row; ties go to the first.
     pub fn predicted(&self, row_idx: usize) -> usize {
         let row = self.row(row_idx);
         (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best })
@@ -47,7 +47,7 @@ impl Classified {
     }
 }
 
-/// Counts `[true class, predicted class]`, row-major.
+/// Computes the confusion matrix, counts `[true class, predicted class]`, row-major.
 pub fn confusion_matrix(scored: &Classified) -> Vec<usize> {
     let mut counts = vec![0; scored.n_classes * scored.n_classes];
     scored.rows().for_each(|(truth, predicted)| counts[truth * scored.n_classes + predicted] += 1);
@@ -58,7 +58,7 @@ fn accuracy(scored: &Classified) -> Option<f64> {
     mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))
 }
 
-/// One class against the rest.
+/// Counts of one class against the rest.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Tally {
     pub hits: f64,
@@ -84,7 +84,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
 
-/// Tallies of the classes that occur among truths or predictions.
+/// Tallies the classes that occur among the true or the predicted ones.
 fn per_class(scored: &Classified) -> Option<Vec<Tally>> {
     let mut tallies = vec![Tally::default(); scored.n_classes];
     for (truth, predicted) in scored.rows() {
@@ -114,7 +114,8 @@ fn hits_at(scored: &Classified, k: usize) -> Option<f64> {
     mean(scored.truth.iter().enumerate().map(hit))
 }
 
-/// For two classes the score of the second; otherwise the mean over classes that have rows on both sides.
+/// Returns the score of the second class for two classes, otherwise the mean one-vs-rest score of the classes with positive and
+/// negative rows.
 fn one_against_rest(scored: &Classified, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
     let of_class = |class: usize| {
         let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(scored.n_classes).copied().collect();
@@ -133,7 +134,7 @@ fn log_loss(scored: &Classified) -> Option<f64> {
     mean(scored.truth.iter().enumerate().map(loss))
 }
 
-/// Matthews' correlation for several classes (Gorodkin 2004).
+/// Matthews correlation coefficient for several classes (Gorodkin 2004).
 fn matthews(scored: &Classified) -> Option<f64> {
     let tallies = per_class(scored)?;
     let n = scored.truth.len() as f64;
@@ -144,7 +145,7 @@ fn matthews(scored: &Classified) -> Option<f64> {
     Some(ratio(covariance, spread.sqrt()))
 }
 
-/// Cohen's kappa with squared distances between class numbers as weights.
+/// Cohen's kappa weighted by the squared difference of the class indices.
 fn quadratic_kappa(scored: &Classified) -> Option<f64> {
     let (k, n) = (scored.n_classes, scored.truth.len() as f64);
     let counts = confusion_matrix(scored);
@@ -161,7 +162,7 @@ fn quadratic_kappa(scored: &Classified) -> Option<f64> {
     (expected > 0.0).then(|| 1.0 - observed / expected)
 }
 
-/// Ten equal bins of confidence: `(mean confidence, accuracy, rows)` of each that has rows.
+/// Bins rows by confidence into ten equal intervals; returns `(mean confidence, accuracy, rows)` of each non-empty bin.
 pub fn reliability(scored: &Classified) -> Vec<(f64, f64, usize)> {
     let mut bins = [(0.0, 0.0, 0usize); 10];
     for (row_idx, &truth) in scored.truth.iter().enumerate() {
@@ -173,7 +174,7 @@ pub fn reliability(scored: &Classified) -> Vec<(f64, f64, usize)> {
     bins.into_iter().filter(|bin| bin.2 > 0).map(|(sum, hits, n)| (sum / n as f64, hits / n as f64, n)).collect()
 }
 
-/// Expected calibration error over ten bins (Naeini 2015; Guo 2017).
+/// Expected calibration error over ten bins (Naeini et al. 2015; Guo et al. 2017).
 fn expected_calibration_error(scored: &Classified) -> Option<f64> {
     let n = scored.truth.len();
     let gaps = reliability(scored).into_iter().map(|(confidence, accuracy, rows)| (confidence - accuracy).abs() * rows as f64);

@@ -1,6 +1,6 @@
-//! Metrics, each a named function in one list per kind of target; a new metric is one function and one line.
+//! Metrics: named functions in one list per type of target; a new metric is one function and one line in a list.
 //!
-//! A metric that is not defined on the rows at hand (one class only, no rows) is `None`, never a made-up number.
+//! A metric that is undefined on the given rows (a single class, no rows) is `None`, never a placeholder value.
 
 mod classification;
 mod ranking;
@@ -16,7 +16,7 @@ pub use retrieval::{CHANCE, RETRIEVAL, Retrieved, Vectors};
 pub use sets::{MultiLabelled, SETS};
 pub use text::{Bleu, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, chrf, edit_distance};
 
-/// Which way a metric improves.
+/// The direction in which a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Better {
     /// Larger values are better.
@@ -25,13 +25,13 @@ pub enum Better {
     Lower,
 }
 
-/// A metric over scored rows of kind `S`.
+/// A metric of scored rows of type `S`.
 pub struct Metric<S> {
     /// The name in reports and in `test_statistics.json`.
     pub name: &'static str,
-    /// Which way it improves.
+    /// The direction in which it improves.
     pub better: Better,
-    /// Its value; `None` where it is not defined.
+    /// Computes its value; `None` where it is undefined.
     pub score: fn(&S) -> Option<f64>,
 }
 
@@ -43,7 +43,7 @@ const fn lower<S>(name: &'static str, score: fn(&S) -> Option<f64>) -> Metric<S>
     Metric { name, better: Better::Lower, score }
 }
 
-/// Every value that is defined, by name.
+/// Computes all metrics that are defined on `scored`, with their names.
 pub fn evaluate<S>(metrics: &[Metric<S>], scored: &S) -> Vec<(&'static str, f64)> {
     metrics.iter().filter_map(|metric| (metric.score)(scored).map(|value| (metric.name, value))).collect()
 }

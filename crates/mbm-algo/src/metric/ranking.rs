@@ -1,6 +1,6 @@
-//! Curves and areas over scores of positive and negative rows.
+//! ROC and precision-recall curves, the areas under them, and ranks.
 
-/// Rows sorted by falling score, equal scores together: `(threshold, true positives, false positives)` cumulated.
+/// Returns cumulative counts `(threshold, true positives, false positives)` by descending score, one entry per distinct score.
 fn thresholds(scores: &[f32], positive: &[bool]) -> Vec<(f32, f64, f64)> {
     let mut order: Vec<usize> = (0..scores.len()).collect();
     order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
@@ -20,7 +20,7 @@ fn thresholds(scores: &[f32], positive: &[bool]) -> Vec<(f32, f64, f64)> {
     steps
 }
 
-/// Points `(false positive rate, true positive rate)` from (0, 0) to (1, 1); `None` unless both classes occur.
+/// Returns points `(false positive rate, true positive rate)` from (0, 0) to (1, 1); `None` unless both classes occur.
 pub fn roc_curve(scores: &[f32], positive: &[bool]) -> Option<Vec<(f64, f64)>> {
     let steps = thresholds(scores, positive);
     let &(_, hits, misses) = steps.last()?;
@@ -28,20 +28,21 @@ pub fn roc_curve(scores: &[f32], positive: &[bool]) -> Option<Vec<(f64, f64)>> {
     (hits > 0.0 && misses > 0.0).then(|| std::iter::once((0.0, 0.0)).chain(points).collect())
 }
 
-/// Points `(recall, precision)` by falling threshold; `None` without a positive row.
+/// Returns points `(recall, precision)` by descending threshold; `None` without a positive row.
 pub fn pr_curve(scores: &[f32], positive: &[bool]) -> Option<Vec<(f64, f64)>> {
     let steps = thresholds(scores, positive);
     let &(_, hits, _) = steps.last()?;
     (hits > 0.0).then(|| steps.iter().map(|(_, tp, fp)| (tp / hits, tp / (tp + fp))).collect())
 }
 
-/// Area under the ROC curve.
+/// Computes the area under the ROC curve; `None` unless both classes occur.
 pub fn roc_auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
     let points = roc_curve(scores, positive)?;
     Some(points.windows(2).map(|pair| (pair[1].0 - pair[0].0) * (pair[1].1 + pair[0].1) / 2.0).sum())
 }
 
-/// Area under the precision-recall curve as average precision: no interpolation between points.
+/// Computes the area under the precision-recall curve as average precision, without interpolation; `None` unless both classes
+/// occur.
 pub fn average_precision(scores: &[f32], positive: &[bool]) -> Option<f64> {
     let both = positive.contains(&true) && positive.contains(&false);
     let points = pr_curve(scores, positive).filter(|_| both)?;
@@ -49,7 +50,7 @@ pub fn average_precision(scores: &[f32], positive: &[bool]) -> Option<f64> {
     Some(points.iter().zip(starts).map(|((recall, precision), before)| (recall - before) * precision).sum())
 }
 
-/// Ranks from 1, equal values sharing their mean rank.
+/// Ranks values from 1; ties share their mean rank.
 pub fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
@@ -68,7 +69,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_area_is_the_share_of_pairs_in_order(rows in proptest::collection::vec((0u8..9, proptest::bool::ANY), 0..40)) {
+        fn roc_auc_is_the_share_of_ordered_pairs(rows in proptest::collection::vec((0u8..9, proptest::bool::ANY), 0..40)) {
             let (scores, positive): (Vec<f32>, Vec<bool>) = rows.iter().map(|(score, is)| (f32::from(*score), *is)).unzip();
             let side = |wanted: bool| rows.iter().filter(move |row| row.1 == wanted).map(|row| row.0);
             let worth = |a: u8, b: u8| if a > b { 1.0 } else { f64::from(u8::from(a == b)) / 2.0 };
@@ -80,7 +81,7 @@ mod tests {
         }
 
         #[test]
-        fn ranks_sum_to_those_of_their_places(values in proptest::collection::vec(-5i8..5, 0..40)) {
+        fn ranks_preserve_the_order_and_the_sum_of_positions(values in proptest::collection::vec(-5i8..5, 0..40)) {
             let values: Vec<f64> = values.into_iter().map(f64::from).collect();
             let ranks = ranks(&values);
             proptest::prop_assert_eq!(ranks.iter().sum::<f64>(), (values.len() * (values.len() + 1)) as f64 / 2.0);

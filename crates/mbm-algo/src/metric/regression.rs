@@ -1,8 +1,8 @@
-//! Metrics of numbers and of vectors (over all their elements).
+//! Regression metrics of numbers and of vectors (over all their elements).
 
 use super::{Metric, higher, lower, mean, ranks};
 
-/// True and predicted numbers, in the units of the data.
+/// True and predicted values, in the units of the data.
 #[derive(Debug, Clone, Default)]
 pub struct Regressed {
     /// The true values.
@@ -32,7 +32,7 @@ fn mean_squared_error(scored: &Regressed) -> Option<f64> {
     mean(scored.errors().map(|error| error * error))
 }
 
-/// The share of the variance that is explained; `None` where the truth does not vary.
+/// The coefficient of determination; `None` if the true values are constant.
 fn r2(scored: &Regressed) -> Option<f64> {
     let centre = mean(scored.truth.iter().copied())?;
     let spread: f64 = scored.truth.iter().map(|truth| (truth - centre).powi(2)).sum();
@@ -44,7 +44,7 @@ fn mean_absolute_percentage_error(scored: &Regressed) -> Option<f64> {
     mean(shares)
 }
 
-/// Pearson's correlation; `None` where one side does not vary.
+/// Pearson correlation coefficient; `None` if either side is constant.
 fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     let (a_mean, b_mean) = (mean(a.iter().copied())?, mean(b.iter().copied())?);
     let sum = |of: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| of(x - a_mean, y - b_mean)).sum::<f64>();

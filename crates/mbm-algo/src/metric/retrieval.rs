@@ -1,24 +1,24 @@
-//! Retrieval, exact on all candidates: where the relevant ones stand when candidates are sorted by falling cosine.
+//! Retrieval metrics: the ranks of relevant candidates by descending cosine similarity, computed exactly over all candidates.
 
 use rayon::prelude::*;
 
 use super::{Metric, higher, lower, mean};
 
-/// Queries, each with the ranks of the candidates that are relevant to it.
+/// The ranks of the relevant candidates of each query.
 #[derive(Debug, Clone, Default)]
 pub struct Retrieved {
-    /// For each query, ranks from 1 of its relevant candidates, rising.
+    /// For each query, the ranks of its relevant candidates, from 1, ascending.
     pub ranks: Vec<Vec<usize>>,
-    /// Candidates there are.
+    /// Number of candidates.
     pub n_candidates: usize,
 }
 
-/// Vectors with what they are of.
+/// Vectors of one width.
 #[derive(Debug, Clone, Copy)]
 pub struct Vectors<'a> {
     /// `[n, width]`, of unit length.
     pub data: &'a [f32],
-    /// Values of a vector.
+    /// Number of values of a vector.
     pub width: usize,
 }
 
@@ -34,7 +34,7 @@ pub const RETRIEVAL: &[Metric<Retrieved>] = &[
     higher("ndcg", |it| mean(it.ranks.iter().map(|ranks| ndcg(ranks)))),
 ];
 
-/// What the metrics of retrieval have to be seen beside: how many candidates there are, and what a random order would find.
+/// Baselines for the metrics of retrieval: the number of candidates and the expected recall of a random order.
 pub const CHANCE: &[Metric<Retrieved>] = &[
     higher("candidates", |it| (!it.ranks.is_empty()).then_some(it.n_candidates as f64)),
     higher("random_recall_at_1", |it| random_recall(it, 1)),
@@ -43,8 +43,8 @@ pub const CHANCE: &[Metric<Retrieved>] = &[
 ];
 
 impl Retrieved {
-    /// Ranks every query's relevant candidates among all; a candidate as near as a relevant one stands before it, so that vectors that
-    /// are all alike win nothing.
+    /// Ranks the relevant candidates of each query among all candidates. In a tie an irrelevant candidate comes before a relevant
+    /// one, so that a model that maps everything to the same vector gains nothing.
     pub fn new(queries: Vectors, candidates: Vectors, relevant: &[Vec<usize>]) -> Self {
         let n_candidates = candidates.data.len() / candidates.width.max(1);
         let rank = |(query, relevant): (&[f32], &Vec<usize>)| {
@@ -57,7 +57,7 @@ impl Retrieved {
     }
 }
 
-/// Rising ranks of the relevant candidates.
+/// Returns the ranks of the relevant candidates, ascending.
 fn ranks(cosines: &[f32], relevant: &[usize]) -> Vec<usize> {
     let mut is_relevant = vec![false; cosines.len()];
     relevant.iter().for_each(|at| is_relevant[*at] = true);
@@ -67,7 +67,7 @@ fn ranks(cosines: &[f32], relevant: &[usize]) -> Vec<usize> {
     own.iter().enumerate().map(|(at, own)| before(*own) + at + 1).collect()
 }
 
-/// Eight sums side by side, which the compiler turns into vectors.
+/// Computes an inner product with eight running sums, so that the compiler can vectorize it.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a, b) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let mut sums = [0f32; 8];
@@ -77,17 +77,17 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + a.1.iter().zip(b.1).map(|(a, b)| a * b).sum::<f32>()
 }
 
-/// The rank of each query's nearest relevant candidate.
+/// Returns the rank of the nearest relevant candidate of each query.
 fn first_ranks(retrieved: &Retrieved) -> impl Iterator<Item = f64> {
     retrieved.ranks.iter().filter_map(|ranks| ranks.first()).map(|rank| *rank as f64)
 }
 
-/// The share of queries with a relevant candidate among the first `k`.
+/// Computes the share of queries with a relevant candidate among the first `k`.
 fn recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
     mean(first_ranks(retrieved).map(|rank| f64::from(u8::from(rank <= k as f64))))
 }
 
-/// [`recall`] of a random order, expected: one less the chance that all of the first `k` are among the irrelevant.
+/// Computes the expected [`recall`] of a random order: 1 minus the probability that the first `k` are all irrelevant.
 fn random_recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
     let n = retrieved.n_candidates;
     let hit = |ranks: &Vec<usize>| {
@@ -104,12 +104,12 @@ fn median_rank(retrieved: &Retrieved) -> Option<f64> {
     Some((low + high) / 2.0)
 }
 
-/// The mean precision at the relevant candidates.
+/// Computes the mean of the precision at each relevant candidate.
 fn average_precision(ranks: &[usize]) -> f64 {
     ranks.iter().enumerate().map(|(at, rank)| (at + 1) as f64 / *rank as f64).sum::<f64>() / ranks.len().max(1) as f64
 }
 
-/// Discounted gain over that of the best order (Järvelin and Kekäläinen 2002), all candidates counted.
+/// Computes the normalized discounted cumulative gain (Järvelin and Kekäläinen 2002) over all candidates.
 fn ndcg(ranks: &[usize]) -> f64 {
     let gain = |rank: usize| 1.0 / ((rank + 1) as f64).log2();
     let best: f64 = (1..=ranks.len()).map(gain).sum();
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn ranks_count_every_candidate_as_near_and_pass_over_other_relevant_ones() {
+    fn ties_rank_irrelevant_candidates_first() {
         assert_eq!(ranks(&[0.9, 0.5, 0.7, 0.5], &[1]), [4]);
         assert_eq!(ranks(&[0.9, 0.5, 0.7, 0.1], &[0, 1]), [1, 3]);
         assert_eq!(ranks(&[0.5; 4], &[0, 3]), [3, 4]);
     }
 
     #[test]
-    fn metrics_are_what_their_formulas_say() {
+    fn metrics_match_their_formulas() {
         let found = values(&Retrieved { ranks: vec![vec![1, 4], vec![6]], n_candidates: 20 });
         let want = [
             ("recall_at_1", 0.5),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_ranked_by_their_cosines() {
+    fn candidates_are_ranked_by_cosine_similarity() {
         let queries: Vec<f32> = [[1.0, 0.0], [0.0, 1.0]].concat();
         let candidates: Vec<f32> = [[0.6, 0.8], [0.8, 0.6], [0.0, 1.0]].concat();
         let of = |data| Vectors { data, width: 2 };

@@ -1,20 +1,20 @@
-//! Metrics of several labels at once.
+//! Metrics of multilabel classification.
 
 use super::classification::{Tally, macro_mean};
 use super::{Metric, average_precision, higher, lower, mean, roc_auc};
 
-/// Rows with the labels that hold and the probability of each.
+/// Rows with their true labels and predicted label probabilities.
 #[derive(Debug, Clone, Default)]
 pub struct MultiLabelled {
     /// `[rows, n_labels]`, row-major.
     pub truth: Vec<bool>,
     /// `[rows, n_labels]`, row-major.
     pub probabilities: Vec<f32>,
-    /// How many labels there are.
+    /// Number of labels.
     pub n_labels: usize,
 }
 
-/// The metrics of a set output; a label is predicted from probability 0.5.
+/// The metrics of a set output; a label is predicted if its probability is at least 0.5.
 pub const SETS: &[Metric<MultiLabelled>] = &[
     higher("subset_accuracy", |scored| mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))),
     higher("jaccard", |scored| mean(scored.rows().map(|(truth, predicted)| jaccard(truth, &predicted)))),

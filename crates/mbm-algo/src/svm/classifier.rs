@@ -1,22 +1,22 @@
-//! The support vector classifier: one machine a class against the rest, with calibrated probabilities.
+//! The support vector classifier: one binary machine per class (one-vs-rest), with calibrated probabilities.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Gram;
-use super::smo::Problem;
+use super::smo::DualProblem;
 use super::{Gamma, Kernel, Sigmoid, linear};
 use crate::linear_algebra::dot;
 use crate::{AlgoError, Matrix};
 
-/// What a classifier is trained with.
+/// Training options of a classifier.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SvcOptions {
-    /// The price of slack.
+    /// The penalty on slack, `C`.
     pub c: f64,
-    /// The width of an RBF kernel; `None` for a linear machine.
+    /// Gamma of the RBF kernel; `None` for a linear kernel.
     pub rbf: Option<Gamma>,
-    /// The violation of the optimality conditions at which training ends.
+    /// Stopping tolerance: the largest violation of the optimality conditions.
     pub tolerance: f64,
 }
 
@@ -29,37 +29,37 @@ impl Default for SvcOptions {
 /// A trained classifier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Svc {
-    /// The kernel, its width resolved.
+    /// The kernel, with gamma resolved.
     pub kernel: Kernel,
-    /// How many classes it tells apart.
+    /// Number of classes.
     pub n_classes: usize,
-    /// Columns of a row.
+    /// Number of columns of a row.
     pub n_cols: usize,
-    /// Rows that some machine leans on, `[support rows, n_cols]`; none for a linear kernel.
+    /// Support vectors of all machines, `[support rows, n_cols]`; empty for a linear kernel.
     pub support: Vec<f32>,
-    /// One machine a class (for two classes: one machine, for the second).
+    /// One machine per class; for two classes a single machine, for the second class.
     pub machines: Vec<Machine>,
 }
 
-/// One class against the rest.
+/// A binary machine for one class against the rest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Weights of the columns (linear kernel) or of the support rows.
+    /// Weights of the columns (linear kernel) or of the support vectors.
     pub weights: Vec<f32>,
     /// Added to the weighted sum.
     pub intercept: f32,
-    /// Decision value to probability.
+    /// Maps decision values to probabilities.
     pub sigmoid: Sigmoid,
 }
 
-/// Folds for the held-out decision values that Platt's sigmoid is fitted on.
+/// Number of folds that give the held-out decision values for fitting Platt's sigmoid.
 const N_FOLDS: usize = 5;
 
 impl Svc {
     /// Trains on rows `[rows, n_cols]` with classes below `n_classes`.
     ///
     /// # Errors
-    /// Rows and classes that differ in number, values that are not finite, a single class.
+    /// If the numbers of rows and classes differ, there are no rows, a feature is not finite, or all rows belong to one class.
     pub fn fit(x: Matrix, classes: &[usize], n_classes: usize, options: SvcOptions) -> Result<Self, AlgoError> {
         x.check(classes.len())?;
         if classes.iter().all(|class| *class == classes[0]) {
@@ -77,7 +77,8 @@ impl Svc {
         Ok(Self { kernel, n_classes, n_cols: x.n_cols, support, machines })
     }
 
-    /// Whether it reads rows of `n_cols` and tells `n_classes` apart, as one that was fitted on such rows would.
+    /// Whether the model is consistent with rows of `n_cols` columns and `n_classes` classes, as one fitted on such rows is;
+    /// checks deserialized models.
     pub fn suits(&self, n_cols: usize, n_classes: usize) -> bool {
         let n_weights = match self.kernel {
             Kernel::Linear => n_cols,
@@ -89,7 +90,7 @@ impl Svc {
             && self.machines.iter().all(|machine| machine.weights.len() == n_weights)
     }
 
-    /// Decision values of one row, one a machine.
+    /// Returns the decision values of one row, one per machine.
     pub fn decisions(&self, row: &[f32]) -> Vec<f32> {
         let inputs: Vec<f32> = match self.kernel {
             Kernel::Linear => row.to_vec(),
@@ -98,7 +99,7 @@ impl Svc {
         self.machines.iter().map(|machine| dot(&machine.weights, &inputs) + machine.intercept).collect()
     }
 
-    /// The class whose machine is surest.
+    /// Returns the class with the largest decision value.
     pub fn predict(&self, row: &[f32]) -> usize {
         let decisions = self.decisions(row);
         if self.n_classes == 2 {
@@ -107,7 +108,7 @@ impl Svc {
         (0..decisions.len()).fold(0, |best, class| if decisions[class] > decisions[best] { class } else { best })
     }
 
-    /// Probabilities of the classes, summing to 1 (each machine's sigmoid, normalised).
+    /// Returns the class probabilities, which sum to 1: each machine's sigmoid, normalized.
     pub fn probabilities(&self, row: &[f32]) -> Vec<f32> {
         let each: Vec<f32> =
             self.decisions(row).iter().zip(&self.machines).map(|(f, machine)| machine.sigmoid.probability(*f)).collect();
@@ -125,7 +126,7 @@ struct Trainer<'a> {
     options: SvcOptions,
 }
 
-/// What one training gives: weights (of columns, or of the rows at `idx`), the intercept, and the rows' multipliers.
+/// The result of one training: weights (of columns, or of the rows at `idx`), the intercept, and the multipliers of the rows.
 struct Trained {
     idx: Vec<usize>,
     weights: Vec<f32>,
@@ -141,7 +142,8 @@ impl Trainer<'_> {
         for fold in 0..N_FOLDS {
             let (held, kept) = folds(fold, positive);
             let two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
-            // Too few rows of a side to hold any out: the machine of all rows has to judge them. The others start where it ended.
+            // With too few rows of one side to hold any out, the machine trained on all rows scores them. Fold machines start
+            // from its multipliers.
             let own = two_sided.then(|| self.solve(kept, positive, &trained.alpha));
             let machine = own.as_ref().unwrap_or(&trained);
             held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, row_idx));
@@ -157,13 +159,13 @@ impl Trainer<'_> {
         machine.idx.iter().zip(&machine.weights).map(|(at, w)| w * row[*at]).sum::<f32>() + machine.intercept
     }
 
-    /// Trains on the rows at `idx`; `start` holds a multiplier for each of all rows.
+    /// Trains on the rows at `idx`; `start` holds the initial multipliers of all rows, which only the linear solver uses.
     fn solve(&self, idx: Vec<usize>, positive: &[bool], start: &[f64]) -> Trained {
         let y: Vec<f64> = idx.iter().map(|&row_idx| if positive[row_idx] { 1.0 } else { -1.0 }).collect();
         let c = vec![self.options.c; idx.len()];
         let Some(gram) = self.gram else {
             let rows = self.x.select(&idx);
-            let problem = linear::Problem { x: Matrix { data: &rows, n_cols: self.x.n_cols }, y, c };
+            let problem = linear::LinearProblem { x: Matrix { data: &rows, n_cols: self.x.n_cols }, y, c };
             let solution = problem.solve(idx.iter().map(|&row_idx| start[row_idx]).collect(), self.options.tolerance);
             return Trained { idx, weights: solution.weights, intercept: solution.intercept as f32, alpha: solution.alpha };
         };
@@ -174,14 +176,14 @@ impl Trainer<'_> {
             out.extend(idx.iter().map(|&at| row[at]));
         };
         let diagonal = |i: usize| gram.diagonal(idx[i]);
-        let problem = Problem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
+        let problem = DualProblem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
         let solution = problem.solve(self.options.tolerance);
         let weights = solution.alpha.iter().zip(&problem.y).map(|(alpha, y)| (alpha * y) as f32).collect();
         Trained { weights, intercept: -solution.rho as f32, alpha: solution.alpha, idx }
     }
 }
 
-/// Every fifth row of each side, and the others.
+/// Splits row indices into held-out rows (every fifth of each side) and training rows.
 fn folds(fold: usize, positive: &[bool]) -> (Vec<usize>, Vec<usize>) {
     let mut seen = [0usize; 2];
     (0..positive.len()).partition(|&row_idx| {
@@ -191,7 +193,7 @@ fn folds(fold: usize, positive: &[bool]) -> (Vec<usize>, Vec<usize>) {
     })
 }
 
-/// Drops the rows that no machine leans on and returns the others.
+/// Returns the support vectors and drops the weights of all other rows.
 fn keep_support(x: Matrix, machines: &mut [Machine]) -> Vec<f32> {
     let used: Vec<usize> = (0..x.n_rows()).filter(|&i| machines.iter().any(|machine| machine.weights[i] != 0.0)).collect();
     for machine in machines {
@@ -204,7 +206,7 @@ fn keep_support(x: Matrix, machines: &mut [Machine]) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    /// Two rings, which no line separates.
+    /// Returns two concentric rings, which are not linearly separable.
     fn rings(n: usize) -> (Vec<f32>, Vec<usize>) {
         let point = |i: usize| {
             let (angle, radius) = (i as f32 * 0.7, if i.is_multiple_of(2) { 1.0 } else { 3.0 });
@@ -214,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn an_rbf_machine_tells_rings_apart_and_a_linear_one_cannot() {
+    fn rbf_kernel_separates_rings_and_linear_kernel_does_not() {
         let (data, classes) = rings(80);
         let x = Matrix { data: &data, n_cols: 2 };
-        let right = |svc: &Svc| (0..80).filter(|&i| svc.predict(x.row(i)) == classes[i]).count();
+        let n_correct = |svc: &Svc| (0..80).filter(|&i| svc.predict(x.row(i)) == classes[i]).count();
         let rbf = Svc::fit(x, &classes, 2, SvcOptions { rbf: Some(Gamma::Scale), ..SvcOptions::default() }).unwrap();
-        assert_eq!(right(&rbf), 80);
+        assert_eq!(n_correct(&rbf), 80);
         let linear = Svc::fit(x, &classes, 2, SvcOptions::default()).unwrap();
-        assert!(right(&linear) < 70, "{}", right(&linear));
+        assert!(n_correct(&linear) < 70, "{}", n_correct(&linear));
     }
 
     #[test]
-    fn the_hyperplane_of_two_points_lies_halfway() {
+    fn hyperplane_lies_halfway_between_two_points() {
         let x = Matrix { data: &[-2.0, 0.0, 2.0, 0.0], n_cols: 2 };
         let options = SvcOptions { c: 100.0, rbf: None, tolerance: 1e-6 };
         let svc = Svc::fit(x, &[0, 1], 2, options).unwrap();

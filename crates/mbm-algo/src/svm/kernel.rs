@@ -1,4 +1,4 @@
-//! Kernels, and the matrix of kernel values between training rows.
+//! Kernel functions and the Gram matrix of the training rows.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Matrix;
 use crate::linear_algebra::{dot, products};
 
-/// Which similarity a machine uses.
+/// The kernel function of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kernel {
@@ -14,22 +14,22 @@ pub enum Kernel {
     Linear,
     /// `exp(-gamma |x - y|^2)`
     Rbf {
-        /// The inverse width.
+        /// The inverse squared width.
         gamma: f64,
     },
 }
 
-/// How the width of an RBF kernel is chosen.
+/// How gamma of an RBF kernel is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Gamma {
     /// `1 / (columns * variance)`, scikit-learn's `scale`.
     Scale,
-    /// As given.
+    /// A fixed value.
     Value(f64),
 }
 
 impl Gamma {
-    /// The value for these rows.
+    /// Returns the value for these rows.
     pub fn resolve(self, x: Matrix) -> f64 {
         match self {
             Gamma::Value(gamma) => gamma,
@@ -44,7 +44,7 @@ impl Gamma {
 }
 
 impl Kernel {
-    /// The kernel value of two rows.
+    /// Evaluates the kernel on two rows.
     pub fn value(self, a: &[f32], b: &[f32]) -> f32 {
         match self {
             Kernel::Linear => dot(a, b),
@@ -56,7 +56,7 @@ impl Kernel {
     }
 }
 
-/// Kernel values between all rows, whole in memory up to [`GRAM_BYTES`], row by row beyond.
+/// Kernel values between all rows: precomputed up to [`GRAM_BYTES`], computed row by row beyond.
 pub(super) struct Gram<'a> {
     x: Matrix<'a>,
     kernel: Kernel,
@@ -64,7 +64,7 @@ pub(super) struct Gram<'a> {
     diagonal: Vec<f32>,
 }
 
-/// The largest kernel matrix that is held in memory.
+/// Size of the largest kernel matrix that is held in memory.
 const GRAM_BYTES: usize = 1 << 30;
 
 impl<'a> Gram<'a> {
@@ -75,7 +75,7 @@ impl<'a> Gram<'a> {
         Self { x, kernel, whole, diagonal }
     }
 
-    /// Row `i` of the matrix, `[rows]`; written into `scratch` where the matrix is not held.
+    /// Returns row `i` of the matrix, `[rows]`; computed into `scratch` if the matrix is not held in memory.
     pub fn row<'b>(&'b self, i: usize, scratch: &'b mut Vec<f32>) -> &'b [f32] {
         let n = self.x.n_rows();
         if let Some(whole) = &self.whole {

@@ -1,10 +1,10 @@
 //! Dual coordinate descent for linear machines with the hinge loss (Hsieh et al. 2008, "A Dual Coordinate Descent Method for
-//! Large-scale Linear SVM", algorithm 3: rows that stay at a bound are left out until the others have settled).
+//! Large-scale Linear SVM", algorithm 3: rows that stay at a bound are shrunk until the others have converged).
 
 use crate::Matrix;
 use crate::linear_algebra::dot;
 
-/// Rows, their signs and prices of slack.
+/// Rows, their signs and the upper bounds of their multipliers.
 pub(super) struct LinearProblem<'a> {
     pub x: Matrix<'a>,
     /// 1 or -1.
@@ -12,31 +12,31 @@ pub(super) struct LinearProblem<'a> {
     pub c: Vec<f64>,
 }
 
-/// Multipliers of the rows, and the weights that they give; the intercept is the weight of a constant column, penalised as
-/// LIBLINEAR does.
+/// Multipliers of the rows and the resulting weights; the intercept is the weight of a constant column and penalized, as in
+/// LIBLINEAR.
 pub(super) struct Solution {
     pub alpha: Vec<f64>,
     pub weights: Vec<f32>,
     pub intercept: f64,
 }
 
-/// The gradients within which a row at a bound may still move.
+/// The range of gradients within which a row at a bound stays active.
 #[derive(Clone, Copy)]
 struct Bounds {
     highest: f64,
     lowest: f64,
 }
 
-/// Passes over the rows that are at hand; settling takes dozens of them, and thousands for hard prices of slack.
+/// Maximum number of passes over the active rows; convergence takes dozens, and thousands for a large `C`.
 const MAX_PASSES: usize = 10_000;
-/// Passes after which rows that were left out are looked at again, settled or not: two rows that are nearly the same can trade their
+/// Number of passes after which shrunk rows are reactivated even without convergence: two nearly identical rows can trade their
 /// multipliers for thousands of passes.
 const MAX_PASSES_SHUT: usize = 100;
 const OPEN: Bounds = Bounds { highest: f64::INFINITY, lowest: f64::NEG_INFINITY };
 const NONE: Bounds = Bounds { highest: f64::NEG_INFINITY, lowest: f64::INFINITY };
 
 impl LinearProblem<'_> {
-    /// Descends from multipliers between 0 and C until the projected gradients differ by less than `tolerance`.
+    /// Descends from multipliers between 0 and `C` until the projected gradients span less than `tolerance`.
     pub fn solve(&self, alpha: Vec<f64>, tolerance: f64) -> Solution {
         let n = self.x.n_rows();
         let mut solution = self.started(alpha);
@@ -46,11 +46,11 @@ impl LinearProblem<'_> {
         let mut random = 0x9e37_79b9_7f4a_7c15u64;
         for pass in 1..=MAX_PASSES {
             let seen = self.pass(&mut solution, &squares, &mut order, &mut n_active, bounds, &mut random);
-            let is_settled = seen.highest - seen.lowest < tolerance;
-            if is_settled && n_active == n {
+            let has_converged = seen.highest - seen.lowest < tolerance;
+            if has_converged && n_active == n {
                 break;
             }
-            if is_settled || pass % MAX_PASSES_SHUT == 0 {
+            if has_converged || pass % MAX_PASSES_SHUT == 0 {
                 (n_active, bounds) = (n, OPEN);
             } else {
                 let highest = if seen.highest > 0.0 { seen.highest } else { f64::INFINITY };
@@ -60,7 +60,7 @@ impl LinearProblem<'_> {
         solution
     }
 
-    /// Moves each row at hand once, and leaves out those that stay at a bound; the range of the projected gradients.
+    /// Updates each active row once, shrinks rows that stay at a bound, and returns the range of the projected gradients.
     fn pass(
         &self,
         solution: &mut Solution,
@@ -116,7 +116,7 @@ impl LinearProblem<'_> {
     }
 }
 
-/// Fisher-Yates with xorshift: the same order on every run.
+/// Shuffles by Fisher-Yates with xorshift: the same order on every run.
 fn shuffle(order: &mut [usize], random: &mut u64) {
     for i in (1..order.len()).rev() {
         *random ^= *random << 13;
@@ -132,7 +132,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn the_optimality_conditions_hold_wherever_it_starts(
+        fn optimality_conditions_hold_from_any_start(
             points in proptest::collection::vec((-1f32..1.0, -1f32..1.0, proptest::bool::ANY), 2..60),
             c in 0.1f64..10.0,
             starts in proptest::collection::vec(0f64..1.0, 60),

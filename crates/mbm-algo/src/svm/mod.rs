@@ -1,8 +1,8 @@
 //! Support vector machines: the maximum-margin hyperplane, `min 1/2 |w|^2 + C sum(slack)`.
 //!
 //! Linear classifiers are trained by dual coordinate descent (`linear`), kernel machines and regression by sequential
-//! minimal optimisation (`smo`); several classes by one against the rest, sharing one kernel matrix. Probabilities come
-//! from Platt's sigmoid, fitted on decision values of held-out folds (`platt`).
+//! minimal optimization (`smo`); multiclass problems are solved one-vs-rest, sharing one kernel matrix. Probabilities come
+//! from Platt scaling, fitted on the decision values of held-out folds (`platt`).
 
 mod classifier;
 mod kernel;

@@ -1,18 +1,18 @@
-//! Platt's sigmoid: decision values to probabilities (Platt 1999, by the Newton method of Lin, Lin and Weng 2007).
+//! Platt scaling: maps decision values to probabilities (Platt 1999, with the Newton method of Lin, Lin and Weng 2007).
 
 use serde::{Deserialize, Serialize};
 
 /// `P(positive | f) = 1 / (1 + exp(a f + b))`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sigmoid {
-    /// The slope, negative where larger decision values mean positive.
+    /// The slope; negative where larger decision values mean the positive class.
     pub a: f64,
     /// The offset.
     pub b: f64,
 }
 
 impl Sigmoid {
-    /// The maximum-likelihood sigmoid with Platt's softened targets.
+    /// Fits the sigmoid by maximum likelihood with Platt's smoothed targets.
     pub fn fit(decisions: &[f32], positive: &[bool]) -> Self {
         let n_positive = positive.iter().filter(|is| **is).count() as f64;
         let n_negative = positive.len() as f64 - n_positive;
@@ -41,7 +41,7 @@ impl Sigmoid {
         fitted
     }
 
-    /// The probability of a decision value.
+    /// Returns the probability of the positive class for a decision value.
     pub fn probability(&self, decision: f32) -> f32 {
         let z = self.a * f64::from(decision) + self.b;
         let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
@@ -56,7 +56,7 @@ impl Sigmoid {
         rows.iter().map(of).sum()
     }
 
-    /// The Newton direction and the slope along it; `None` where the gradient vanishes.
+    /// Returns the Newton direction and the slope along it; `None` where the gradient vanishes.
     fn newton(&self, rows: &[(f64, f64)]) -> Option<(f64, f64, f64)> {
         let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
         for (f, target) in rows {

@@ -1,45 +1,45 @@
-//! Support vector regression: errors below epsilon cost nothing (Drucker et al. 1997; the dual with 2n variables of LIBSVM).
+//! Support vector regression with the epsilon-insensitive loss (Drucker et al. 1997; LIBSVM's dual with 2n variables).
 
 use serde::{Deserialize, Serialize};
 
 use super::kernel::Gram;
-use super::smo::Problem;
+use super::smo::DualProblem;
 use super::{Gamma, Kernel};
 use crate::{AlgoError, Matrix};
 
-/// What a regressor is trained with.
+/// Training options of a regressor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SvrOptions {
-    /// The price of an error beyond epsilon.
+    /// The penalty on errors beyond epsilon, `C`.
     pub c: f64,
-    /// The width of the tube within which an error costs nothing, in the target's units.
+    /// Errors up to epsilon are not penalized; in the target's units.
     pub epsilon: f64,
-    /// The width of an RBF kernel; `None` for a linear machine.
+    /// Gamma of the RBF kernel; `None` for a linear kernel.
     pub rbf: Option<Gamma>,
-    /// The violation of the optimality conditions at which training ends.
+    /// Stopping tolerance: the largest violation of the optimality conditions.
     pub tolerance: f64,
 }
 
 /// A trained regressor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Svr {
-    /// The kernel, its width resolved.
+    /// The kernel, with gamma resolved.
     pub kernel: Kernel,
-    /// Columns of a row.
+    /// Number of columns of a row.
     pub n_cols: usize,
-    /// `[support rows, n_cols]`.
+    /// Support vectors, `[support rows, n_cols]`.
     pub support: Vec<f32>,
-    /// One weight a support row.
+    /// One weight per support vector.
     pub weights: Vec<f32>,
     /// Added to the weighted sum.
     pub intercept: f32,
 }
 
 impl Svr {
-    /// Trains on rows `[rows, n_cols]` and their numbers.
+    /// Trains on rows `[rows, n_cols]` and their targets.
     ///
     /// # Errors
-    /// Rows and targets that differ in number, values that are not finite.
+    /// If the numbers of rows and targets differ, there are no rows, or a feature is not finite.
     pub fn fit(x: Matrix, y: &[f32], options: SvrOptions) -> Result<Self, AlgoError> {
         x.check(y.len())?;
         let n = y.len();
@@ -56,7 +56,7 @@ impl Svr {
         let above = y.iter().map(|value| options.epsilon - f64::from(*value));
         let below = y.iter().map(|value| options.epsilon + f64::from(*value));
         let signs = [vec![1.0; n], vec![-1.0; n]].concat();
-        let problem = Problem {
+        let problem = DualProblem {
             p: above.chain(below).collect(),
             y: signs,
             c: vec![options.c; 2 * n],
@@ -75,12 +75,12 @@ impl Svr {
         })
     }
 
-    /// Whether it reads rows of `n_cols`, as one that was fitted on such rows would.
+    /// Whether the model is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks deserialized models.
     pub fn suits(&self, n_cols: usize) -> bool {
         self.n_cols == n_cols && n_cols > 0 && self.support.len() == self.weights.len() * n_cols
     }
 
-    /// The prediction for one row, `[n_cols]`.
+    /// Predicts the target of one row, `[n_cols]`.
     pub fn predict(&self, row: &[f32]) -> f32 {
         let rows = self.support.chunks(self.n_cols);
         rows.zip(&self.weights).map(|(support, weight)| weight * self.kernel.value(support, row)).sum::<f32>() + self.intercept

@@ -1,4 +1,4 @@
-//! Sequential minimal optimisation with second-order working-set selection (Fan, Chen and Lin 2005, "Working Set Selection
+//! Sequential minimal optimization with second-order working-set selection (Fan, Chen and Lin 2005, "Working Set Selection
 //! Using Second Order Information for Training SVM"; the problem form is LIBSVM's).
 
 /// `min 1/2 a'Qa + p'a` subject to `y'a = 0` and `0 <= a_i <= c_i`, with `Q_ij = y_i y_j K_ij`.
@@ -21,11 +21,11 @@ pub(super) struct Solution {
     pub rho: f64,
 }
 
-/// Keeps a flat direction from dividing by nothing.
+/// Lower bound of the curvature, which avoids division by zero along flat directions.
 const TAU: f64 = 1e-12;
 
 impl DualProblem<'_> {
-    /// Solves to a violation of the optimality conditions below `tolerance`, in at most `100 n + 10,000,000 / n` steps or so.
+    /// Solves until the optimality conditions are violated by less than `tolerance`, in at most `max(100 n, 10,000,000)` steps.
     pub fn solve(&self, tolerance: f64) -> Solution {
         let n = self.p.len();
         let mut alpha = vec![0.0; n];
@@ -60,7 +60,7 @@ impl DualProblem<'_> {
         rising.max_by(|&a, &b| (-self.y[a] * gradient[a]).total_cmp(&(-self.y[b] * gradient[b])))
     }
 
-    /// The `j` that promises the largest decrease together with `i`; `None` at the optimum.
+    /// Returns the `j` that promises the largest decrease together with `i`; `None` at the optimum.
     fn partner(&self, i: usize, row: &[f32], alpha: &[f64], gradient: &[f64], tolerance: f64) -> Option<usize> {
         let top = -self.y[i] * gradient[i];
         let k_ii = (self.diagonal)(i);
@@ -80,7 +80,7 @@ impl DualProblem<'_> {
         best.filter(|_| top - lowest >= tolerance)
     }
 
-    /// Moves the pair along `y'a = 0` to its minimum within the box.
+    /// Moves the pair along `y'a = 0` to its minimum within the box constraints.
     fn step(&self, i: usize, j: usize, k_ij: f64, alpha: &mut [f64], gradient: &[f64]) {
         let curve = ((self.diagonal)(i) + (self.diagonal)(j) - 2.0 * k_ij).max(TAU);
         let wanted = (-self.y[i] * gradient[i] + self.y[j] * gradient[j]) / curve;
@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_solution_is_feasible_and_meets_the_optimality_conditions(
+        fn solution_is_feasible_and_optimal(
             points in proptest::collection::vec((-1f32..1.0, -1f32..1.0, any::<bool>()), 2..40),
             c in 0.1f64..10.0,
         ) {
@@ -130,7 +130,7 @@ mod tests {
             let Solution { alpha, rho } = problem.solve(1e-3);
             prop_assert!(alpha.iter().all(|a| (0.0..=c).contains(a)), "{alpha:?}");
             prop_assert!(alpha.iter().zip(&y).map(|(a, y)| a * y).sum::<f64>().abs() < 1e-9 * c * n as f64);
-            // With rows of both sides: alpha 0 where the margin holds, c where it is broken, on it in between.
+            // With rows of both sides: alpha is 0 beyond the margin, c within it, and in between on it.
             prop_assume!(y.contains(&1.0) && y.contains(&-1.0));
             for i in 0..n {
                 let decision: f64 = (0..n).map(|j| alpha[j] * y[j] * f64::from(kernel(i, j))).sum::<f64>() - rho;

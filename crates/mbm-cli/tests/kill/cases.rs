@@ -1,11 +1,11 @@
-//! Four models that train within seconds, each beside an encoder that is not trained, so that every one of them fills a cache.
+//! Four models that train within seconds, each with an additional frozen encoder so that every run fills the feature cache.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mbm::{Cell, Table};
 
-/// What is trained.
+/// The kind of model.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
     Text,
@@ -14,13 +14,13 @@ pub enum Kind {
     Lora,
 }
 
-/// A model to be trained, and the folder of its config, data and weights.
+/// A model to train, with the folder of its config, data and weights.
 pub struct Case {
     pub kind: Kind,
     folder: PathBuf,
 }
 
-/// Rows of digits, spread over the ten of them.
+/// Number of rows, spread over the ten digits.
 const N_ROWS: usize = 60;
 
 impl Case {
@@ -64,7 +64,7 @@ trainer: {{epochs: 3, batch_size: 12, learning_rate: 0.01, early_stop: 0, steps_
     }
 }
 
-/// Images and sounds of the example as files, and a table that names them, with words for the digit.
+/// Writes images and audio clips of the example to files, and a table that names them, with a text for each digit.
 fn write_digits(folder: &Path) {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/spoken-and-written-digits/digits.parquet");
     let table = Table::read(&example).unwrap();
@@ -85,7 +85,7 @@ fn write_digits(folder: &Path) {
     std::fs::write(folder.join("digits.csv"), text).unwrap();
 }
 
-/// A folder of weights of a small BERT, as it would be published.
+/// Writes the weights of a small BERT to a folder, in the layout of published models.
 fn publish(folder: &Path) {
     const WIDTH: usize = 16;
     let (mut header, mut values) = (serde_json::Map::new(), Vec::new());

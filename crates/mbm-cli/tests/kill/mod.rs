@@ -1,8 +1,9 @@
-//! Runs that are killed at exact changes of the file system and then go on: they end in the files of a run that nobody killed, to the byte.
+//! Kills runs at exact changes of the file system and resumes them: they must end in the same files as an uninterrupted run, byte
+//! for byte.
 //!
-//! A shim before the C library (`shim.c`) counts the changes and sends SIGKILL at one of them, so the program is the one that users have
-//! and the moments are exact: in the middle of a write, between two renames. A whole run lists its changes; moments are spread over those
-//! of checkpoints, bundle, results, index and cache alike.
+//! A shim preloaded before the C library (`shim.c`) counts the changes and sends SIGKILL at one of them, so the program is the
+//! one that users run and the moments are exact: in the middle of a write, between two renames. An uninterrupted run lists its
+//! changes; the moments are spread evenly over the changes to checkpoints, bundle, results, index and cache.
 
 mod cases;
 
@@ -13,14 +14,14 @@ use std::process::{Command, Stdio};
 
 use cases::{Case, Kind};
 
-/// Moments of the matrix for each model, and of the ordinary tests.
+/// Moments per model in the full matrix, and in the ordinary test.
 const MOMENTS: usize = 50;
 const FEW_MOMENTS: usize = 10;
 
-/// Changes by which two runs may differ in number.
+/// Maximum difference in the number of changes between two runs.
 const MARGIN: usize = 20;
 
-/// What a change belongs to.
+/// The part of the output that a change belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Checkpoint,
@@ -32,7 +33,7 @@ enum Part {
 
 const PARTS: [Part; 5] = [Part::Checkpoint, Part::Bundle, Part::Results, Part::Index, Part::Cache];
 
-/// A place to work in, whose paths are the same each time: an index names its model.
+/// A working folder whose paths are the same in every run, because an index stores the path of its model.
 struct Sandbox {
     root: PathBuf,
     shim: PathBuf,
@@ -54,32 +55,32 @@ impl Sandbox {
         Self { root, shim, case, _folder: folder }
     }
 
-    fn place(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     fn mbm(&self) -> Command {
         let binary = std::env::var("MBM_KILL_BINARY").unwrap_or(env!("CARGO_BIN_EXE_mbm").to_owned());
         let mut command = Command::new(binary);
-        command.env("MBM_CACHE_DIR", self.place("cache")).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env("MBM_CACHE_DIR", self.path("cache")).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
 
     fn train(&self, more: &[&str]) -> Command {
         let mut command = self.mbm();
         command.args(["train", "--quiet", "--config"]).arg(self.case.config());
-        command.arg("--dataset").arg(self.case.dataset()).arg("--output-directory").arg(self.place("run")).args(more);
+        command.arg("--dataset").arg(self.case.dataset()).arg("--output-directory").arg(self.path("run")).args(more);
         command
     }
 
     fn index(&self) -> Command {
         let mut command = self.mbm();
-        command.args(["index", "build", "--quiet", "--index"]).arg(self.place("index"));
-        command.arg("--model-path").arg(self.place("run")).arg("--dataset").arg(self.case.dataset());
+        command.args(["index", "build", "--quiet", "--index"]).arg(self.path("index"));
+        command.arg("--model-path").arg(self.path("run")).arg("--dataset").arg(self.case.dataset());
         command
     }
 
-    /// The changes that a command makes, each with what it belongs to.
+    /// Runs a command and returns the changes that it makes, as the parts they belong to.
     fn changes(&self, mut command: Command) -> Vec<Part> {
         let log = self.root.with_extension("log");
         whole(command.env("LD_PRELOAD", &self.shim).env("KILL_ROOT", &self.root).env("KILL_LOG", &log));
@@ -88,8 +89,8 @@ impl Sandbox {
         text.lines().map(|line| part(line.rsplit(' ').next().unwrap())).collect()
     }
 
-    /// Kills a command, in cleared places, before one of its changes, counted from 0. Threads that write side by side make a few changes
-    /// more or less each time; where the command has ended before, an earlier change is taken.
+    /// Clears the folders, then kills a command before one of its changes, counted from 0. With parallel writers the number of
+    /// changes varies a little between runs; if the command finishes first, an earlier change is used.
     fn kill(&self, command: impl Fn() -> Command, places: &[&str], change: usize) {
         let is_killed = |change: usize| {
             places.iter().for_each(|name| self.clear(name));
@@ -100,44 +101,44 @@ impl Sandbox {
             assert!(is_killed || output.status.success(), "change {change}: {}", String::from_utf8_lossy(&output.stderr));
             is_killed
         };
-        assert!((0..=MARGIN.min(change)).any(|earlier| is_killed(change - earlier)), "change {change} does not come");
+        assert!((0..=MARGIN.min(change)).any(|earlier| is_killed(change - earlier)), "change {change} is never reached");
     }
 
-    /// Kills runs and builds of an index at moments that are spread over each part alike, and compares what they come to.
+    /// Kills training runs and index builds at moments spread evenly over the parts, and compares their results.
     fn check(&self, n_moments: usize) {
         let of_training = self.changes(self.train(&[]));
         let of_index = self.changes(self.index());
-        let (run, index, cache) = (tree(&self.place("run")), tree(&self.place("index")), self.cached());
+        let (run, index, cache) = (tree(&self.path("run")), tree(&self.path("index")), self.cached());
         let chosen = moments(&of_training, &of_index, n_moments);
-        assert!(PARTS.iter().all(|part| chosen.iter().any(|(of, _)| of == part)), "every part is killed: {chosen:?}");
-        // While the run is there, the moments of the index.
+        assert!(PARTS.iter().all(|part| chosen.iter().any(|(of, _)| of == part)), "every part is covered: {chosen:?}");
+        // The index needs the run, so its moments come first.
         for (_, change) in chosen.iter().filter(|(part, _)| *part == Part::Index) {
             self.kill(|| self.index(), &["index"], *change);
-            // Killed behind the rename that makes it one, it is whole.
-            if !self.place("index/index.json").exists() {
+            // If it was killed after the final rename, the index is already complete.
+            if !self.path("index/index.json").exists() {
                 whole(&mut self.index());
             }
-            assert_same(&tree(&self.place("index")), &index, &format!("index, change {change}"));
+            assert_same(&tree(&self.path("index")), &index, &format!("index, change {change}"));
         }
         for (part, change) in chosen.iter().filter(|(part, _)| *part != Part::Index) {
             self.kill(|| self.train(&[]), &["run", "cache"], *change);
             whole(&mut self.train(&["--resume"]));
-            assert_same(&tree(&self.place("run")), &run, &format!("{part:?}, change {change}"));
+            assert_same(&tree(&self.path("run")), &run, &format!("{part:?}, change {change}"));
             assert_eq!(self.cached(), cache, "{part:?}, change {change}");
         }
         println!("{:?}: {} of {} changes killed", self.case.kind, chosen.len(), of_training.len() + of_index.len());
     }
 
-    /// What the cache says that it holds.
+    /// Returns the output of `mbm cache info`.
     fn cached(&self) -> String {
         let output = self.mbm().args(["cache", "info"]).stdout(Stdio::piped()).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     }
 
     fn clear(&self, name: &str) {
-        let place = self.place(name);
-        if place.exists() {
-            std::fs::remove_dir_all(place).unwrap();
+        let path = self.path(name);
+        if path.exists() {
+            std::fs::remove_dir_all(path).unwrap();
         }
     }
 }
@@ -158,7 +159,8 @@ fn part(path: &str) -> Part {
     }
 }
 
-/// Changes to be killed at, by part: as many of each, spread evenly, and more of those that have them where others have too few.
+/// Selects the changes to kill at: equally many per part, spread evenly within it; parts with too few changes are made up for by
+/// the others.
 fn moments(of_training: &[Part], of_index: &[Part], n: usize) -> Vec<(Part, usize)> {
     let mut of_part: BTreeMap<Part, Vec<usize>> = BTreeMap::new();
     for changes in [of_training, of_index] {
@@ -182,7 +184,7 @@ fn moments(of_training: &[Part], of_index: &[Part], n: usize) -> Vec<(Part, usiz
     of_part.iter().flat_map(spread).collect()
 }
 
-/// Every file below a folder. None holds a clock.
+/// Reads every file below a folder. None contains a timestamp.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -204,32 +206,32 @@ fn assert_same(found: &BTreeMap<PathBuf, Vec<u8>>, expected: &BTreeMap<PathBuf, 
     assert!(differs.is_empty(), "{moment}: {differs:?}");
 }
 
-/// Slower than other tests: each moment takes two whole runs.
+/// Slower than the other tests: each moment takes two runs.
 #[test]
-fn a_run_that_is_killed_at_ten_moments_goes_on_to_the_same_files() {
+fn run_killed_at_ten_moments_resumes_to_the_same_files() {
     Sandbox::new(Kind::Text).check(FEW_MOMENTS);
 }
 
 #[test]
-#[ignore = "minutes; .ci/kill runs it"]
+#[ignore = "takes minutes; run by .ci/kill"]
 fn kill_matrix_of_a_text_model() {
     Sandbox::new(Kind::Text).check(MOMENTS);
 }
 
 #[test]
-#[ignore = "minutes; .ci/kill runs it"]
+#[ignore = "takes minutes; run by .ci/kill"]
 fn kill_matrix_of_an_image_model() {
     Sandbox::new(Kind::Image).check(MOMENTS);
 }
 
 #[test]
-#[ignore = "minutes; .ci/kill runs it"]
-fn kill_matrix_of_a_sound_model() {
+#[ignore = "takes minutes; run by .ci/kill"]
+fn kill_matrix_of_an_audio_model() {
     Sandbox::new(Kind::Sound).check(MOMENTS);
 }
 
 #[test]
-#[ignore = "minutes; .ci/kill runs it"]
+#[ignore = "takes minutes; run by .ci/kill"]
 fn kill_matrix_of_a_lora_model() {
     Sandbox::new(Kind::Lora).check(MOMENTS);
 }

@@ -1,6 +1,7 @@
-// Ends the process at an exact change of the file system. Preloaded before the C library, it counts every call that changes something
-// below $KILL_ROOT, writes each to $KILL_LOG where that is set, and sends SIGKILL instead of call number $KILL_AT; of a write, after half
-// of its bytes. Syncing is counted and left out: a process that is killed loses nothing that it gave to the system.
+// Kills the process at an exact change of the file system. Preloaded before the C library, it counts every call that changes
+// something below $KILL_ROOT, logs each to $KILL_LOG if that is set, and sends SIGKILL instead of call number $KILL_AT; in a
+// write, after half of its bytes. Syncing is counted but skipped: a killed process loses nothing that it has handed to the
+// kernel.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static void log_call(long number, const char *what, const char *path) {
     syscall(SYS_close, fd);
 }
 
-// Whether this call is the one; the path is absolute, as all paths of the tests are.
+// Whether this is the call to kill at; the path is absolute, as are all paths in the tests.
 static int is_due(const char *what, const char *path) {
     const char *root = getenv("KILL_ROOT"), *at = getenv("KILL_AT");
     if (!root || strncmp(path, root, strlen(root)) != 0) return 0;

@@ -1,11 +1,11 @@
-//! Run folders as a user meets them: which one a run gets, what a full disk says, what is never overwritten.
+//! Tests of run folders as users see them: which folder a run gets, errors on a full disk, files that are never overwritten.
 
 use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::{LINEAR, stderr, table};
 
-/// Runs the command in a folder.
+/// Runs the command with a folder as its working directory.
 fn mbm_in(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_mbm")).args(args).current_dir(folder).output().unwrap()
 }
@@ -17,7 +17,7 @@ fn config(folder: &Path) -> String {
 }
 
 #[test]
-fn runs_without_a_folder_get_numbered_ones_and_resume_takes_the_last() {
+fn runs_get_numbered_folders_and_resume_takes_the_last() {
     let folder = tempfile::tempdir().unwrap();
     let (config, dataset) = (config(folder.path()), table(folder.path()));
     let train = |more: &[&str]| {
@@ -26,12 +26,12 @@ fn runs_without_a_folder_get_numbered_ones_and_resume_takes_the_last() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
     };
     for name in ["results/rows", "results/rows-2", "results/rows-3"] {
-        let (code, said, error) = train(&[]);
+        let (code, stdout, error) = train(&[]);
         assert_eq!(code, Some(0), "{error}");
-        assert!(said.trim_end().ends_with(&format!("run folder {name}")), "{said}");
+        assert!(stdout.trim_end().ends_with(&format!("run folder {name}")), "{stdout}");
     }
-    let (code, said, error) = train(&["--resume"]);
-    assert!(code == Some(0) && said.trim_end().ends_with("results/rows-3"), "{said}{error}");
+    let (code, stdout, error) = train(&["--resume"]);
+    assert!(code == Some(0) && stdout.trim_end().ends_with("results/rows-3"), "{stdout}{error}");
     let (code, _, error) = train(&["--overwrite"]);
     assert!(code == Some(2) && error.contains("--output-directory"), "{error}");
     std::fs::write(folder.path().join("results/rows/notes.txt"), "mine").unwrap();
@@ -43,7 +43,7 @@ fn runs_without_a_folder_get_numbered_ones_and_resume_takes_the_last() {
 }
 
 #[test]
-fn comparisons_get_numbered_folders_and_go_on_only_when_told_to() {
+fn comparisons_get_numbered_folders_and_resume_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let (config, dataset) = (config(folder.path()), table(folder.path()));
     let compare = |more: &[&str]| {
@@ -62,23 +62,23 @@ fn comparisons_get_numbered_folders_and_go_on_only_when_told_to() {
 }
 
 #[test]
-fn a_file_that_may_grow_no_further_is_an_error_with_its_place() {
+fn file_size_limit_is_an_error_that_names_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let (config, dataset) = (config(folder.path()), table(folder.path()));
     let mbm = env!("CARGO_BIN_EXE_mbm");
-    // The report is larger than eight kilobytes, everything before it is smaller.
+    // The report is larger than eight kilobytes; all files written before it are smaller.
     let script = format!("ulimit -f 16; exec {mbm} train --quiet --config {config} --dataset {dataset} --output-directory run");
     let output = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{:?}: {}", output.status, stderr(&output));
     let error = stderr(&output);
     assert!(error.starts_with("error: run/") && error.contains("File too large"), "{error}");
-    // With room again it goes on.
+    // Without the limit the run resumes.
     let args = ["train", "--quiet", "--config", &config, "--dataset", &dataset, "--output-directory", "run", "--resume"];
     assert_eq!(mbm_in(folder.path(), &args).status.code(), Some(0));
 }
 
 #[test]
-fn a_full_disk_under_standard_error_ends_no_run() {
+fn full_disk_under_standard_error_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let (config, dataset) = (config(folder.path()), table(folder.path()));
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -89,11 +89,11 @@ fn a_full_disk_under_standard_error_ends_no_run() {
 }
 
 #[test]
-fn init_writes_over_nothing_not_even_a_link_to_nothing() {
+fn init_overwrites_neither_files_nor_dangling_links() {
     let folder = tempfile::tempdir().unwrap();
     let dataset = table(folder.path());
     std::os::unix::fs::symlink(folder.path().join("elsewhere"), folder.path().join("link.yaml")).unwrap();
     let output = mbm_in(folder.path(), &["init", "--dataset", &dataset, "--target", "price", "--output", "link.yaml"]);
-    assert!(stderr(&output).contains("link.yaml exists; name another file"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("link.yaml exists; choose another file"), "{}", stderr(&output));
     assert!(!folder.path().join("elsewhere").exists());
 }

@@ -1,4 +1,4 @@
-//! Random changes of training sounds, on their frames (SpecAugment, Park et al. 2019).
+//! Random augmentation of training audio, applied to its frames (SpecAugment, Park et al. 2019).
 
 use mbm_config::{settings, tagged};
 use rand::RngExt;
@@ -7,27 +7,27 @@ use crate::payload::Frames;
 use crate::random::Rng;
 
 settings! {
-    /// A band of time or frequency that is silenced.
+    /// A band of time steps or frequencies that is masked.
     pub struct Mask {
-        /// The largest share that is masked.
+        /// Maximum share that is masked.
         share: f64 = 0.2 => 0.0..=0.9;
     }
 
-    /// Louder or softer.
+    /// A random change of volume.
     pub struct Gain {
-        /// The largest change either way, in units of the normalised features.
+        /// Maximum change in either direction, in units of the normalized features.
         amount: f64 = 0.3 => 0.0..=10.0;
     }
 
-    /// Noise on every value.
+    /// Gaussian noise on every value.
     pub struct Noise {
-        /// Standard deviation, in units of the normalised features.
+        /// Standard deviation, in units of the normalized features.
         amount: f64 = 0.1 => 0.0..=10.0;
     }
 }
 
 tagged! {
-    /// One random change of a training sound.
+    /// One random augmentation of a training clip.
     pub enum AudioAugmentation {
         TimeMask(Mask) = "time_mask",
         FrequencyMask(Mask) = "frequency_mask",
@@ -37,7 +37,7 @@ tagged! {
 }
 
 impl AudioAugmentation {
-    /// Changes normalised frames in place, by draws of `rng` alone; a masked value becomes 0, the mean.
+    /// Augments normalized frames in place, with `rng` as the only source of randomness; masked values become 0, the mean.
     pub fn apply(&self, frames: &mut Frames, rng: &mut Rng) {
         let width = frames.width.max(1);
         let n_steps = frames.data.len() / width;
@@ -65,7 +65,7 @@ fn band(length: usize, share: f64, rng: &mut Rng) -> std::ops::Range<usize> {
     start..start + size
 }
 
-/// Standard normal by Box and Muller.
+/// Samples from the standard normal distribution (Box-Muller).
 fn normal(rng: &mut Rng) -> f64 {
     let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_silence_a_band_and_nothing_else() {
+    fn frequency_mask_zeroes_a_single_band() {
         let mut rng = crate::random::rng(3);
         let mut frames = Frames { width: 4, data: vec![1.0; 40] };
         AudioAugmentation::FrequencyMask(Mask { share: 0.5 }).apply(&mut frames, &mut rng);

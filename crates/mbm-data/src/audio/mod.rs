@@ -1,4 +1,4 @@
-//! Sounds: bytes to samples at a rate, and samples to frames of a spectrum.
+//! Audio: decoding bytes to samples at a rate, and converting samples to spectral frames.
 
 mod augmentation;
 mod spectrum;

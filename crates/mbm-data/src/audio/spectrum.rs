@@ -1,7 +1,7 @@
-//! Front ends: power spectrogram, log-mel filter bank, and mel-frequency cepstral coefficients.
+//! Audio front ends: power spectrogram, log-mel filter bank, and mel-frequency cepstral coefficients (MFCC).
 //!
-//! Mel scale and triangular filters as in HTK (and torchaudio's default), logarithms natural with a floor of 1e-6, MFCC by an
-//! orthonormal DCT-II of the log-mel energies (Davis and Mermelstein 1980).
+//! The mel scale and the triangular filters are those of HTK (and torchaudio's default), logarithms are natural with a floor of
+//! 1e-6, and MFCCs are an orthonormal DCT-II of the log-mel energies (Davis and Mermelstein 1980).
 
 use std::collections::HashMap;
 use std::f32::consts::PI;
@@ -13,7 +13,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use crate::payload::Frames;
 
 choices! {
-    /// What a frame of sound is turned into.
+    /// What a frame of audio is converted to.
     pub enum FrontEndKind {
         /// Log power of every frequency bin.
         Spectrogram = "spectrogram",
@@ -21,12 +21,12 @@ choices! {
         Fbank = "fbank",
         /// Cepstral coefficients of the mel bands.
         Mfcc = "mfcc",
-        /// The samples themselves, each sound brought to mean 0 and standard deviation 1.
+        /// The samples themselves, each clip standardized to mean 0 and standard deviation 1.
         Raw = "raw",
     }
 }
 
-/// A planned front end for one rate.
+/// A front end planned for one sampling rate.
 pub(crate) struct FrontEnd {
     kind: FrontEndKind,
     window: Vec<f32>,
@@ -38,14 +38,14 @@ pub(crate) struct FrontEnd {
 
 const FLOOR: f32 = 1e-6;
 
-/// What a front end is planned from: kind, rate, window, shift, bands, coefficients.
+/// Parameters of a front end: kind, rate, window, shift, bands, coefficients.
 type Settings = (FrontEndKind, usize, usize, usize, usize, usize);
 
-/// The front ends of this process: planning one takes longer than hearing a short sound.
+/// The front ends of this process: planning one takes longer than processing a short clip.
 static PLANNED: LazyLock<Mutex<HashMap<Settings, Arc<FrontEnd>>>> = LazyLock::new(Mutex::default);
 
 impl FrontEnd {
-    /// As [`FrontEnd::new`], planned once.
+    /// Like [`FrontEnd::new`], but plans each front end only once per process.
     pub fn planned(settings: Settings) -> Arc<Self> {
         let mut planned = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
         let (kind, rate, window, shift, n_bands, n_coefficients) = settings;
@@ -53,7 +53,7 @@ impl FrontEnd {
         planned.entry(settings).or_insert_with(plan).clone()
     }
 
-    /// `window` and `shift` in samples; `n_bands` mel bands up to half the rate; `n_coefficients` for MFCC.
+    /// Plans a front end: `window` and `shift` in samples, `n_bands` mel bands up to half the rate, `n_coefficients` for MFCC.
     pub fn new(kind: FrontEndKind, rate: usize, window: usize, shift: usize, n_bands: usize, n_coefficients: usize) -> Self {
         let n_fft = window.max(2).next_power_of_two();
         let hamming = |i: usize| 0.54 - 0.46 * (2.0 * PI * i as f32 / window as f32).cos();
@@ -67,7 +67,7 @@ impl FrontEnd {
         }
     }
 
-    /// Values of one frame.
+    /// Returns the number of values per frame.
     pub fn width(&self) -> usize {
         match self.kind {
             FrontEndKind::Spectrogram => self.fft.len() / 2 + 1,
@@ -77,7 +77,7 @@ impl FrontEnd {
         }
     }
 
-    /// Frames of the samples, at least one; the last is padded with silence.
+    /// Converts samples to frames, at least one; the last is padded with zeros.
     pub fn frames(&self, samples: &[f32]) -> Frames {
         if self.kind == FrontEndKind::Raw {
             return Frames { width: 1, data: standardized(samples) };
@@ -89,9 +89,9 @@ impl FrontEnd {
         let mut data = Vec::with_capacity(n_frames * self.width());
         for start in (0..n_frames).map(|frame| frame * self.shift) {
             input.fill(0.0);
-            let heard = samples.get(start..).unwrap_or_default();
-            input.iter_mut().zip(heard.iter().zip(&self.window)).for_each(|(x, (sample, weight))| *x = sample * weight);
-            // The buffers are made by the plan itself, so their lengths fit.
+            let available = samples.get(start..).unwrap_or_default();
+            input.iter_mut().zip(available.iter().zip(&self.window)).for_each(|(x, (sample, weight))| *x = sample * weight);
+            // The plan itself allocated the buffers, so their lengths fit.
             let transformed = self.fft.process_with_scratch(&mut input, &mut spectrum, &mut scratch);
             debug_assert!(transformed.is_ok());
             let power: Vec<f32> = spectrum.iter().map(|bin| bin.norm_sqr()).collect();
@@ -113,7 +113,8 @@ impl FrontEnd {
     }
 }
 
-/// Samples of mean 0 and variance 1, at least one (as wav2vec 2.0's feature extractor, its epsilon of 1e-7 with it).
+/// Standardizes samples to mean 0 and variance 1, and returns at least one (like wav2vec 2.0's feature extractor, including its
+/// epsilon of 1e-7).
 fn standardized(samples: &[f32]) -> Vec<f32> {
     if samples.is_empty() {
         return vec![0.0];
@@ -124,14 +125,14 @@ fn standardized(samples: &[f32]) -> Vec<f32> {
     samples.iter().map(|sample| ((f64::from(*sample) - mean) / (variance + 1e-7).sqrt()) as f32).collect()
 }
 
-/// Coefficient `k` of the orthonormal DCT-II.
+/// Returns coefficient `k` of the orthonormal DCT-II.
 fn cosine_coefficient(values: &[f32], k: usize) -> f32 {
     let n = values.len() as f32;
     let sum: f32 = values.iter().enumerate().map(|(i, value)| value * (PI * k as f32 * (i as f32 + 0.5) / n).cos()).sum();
     sum * if k == 0 { (1.0 / n).sqrt() } else { (2.0 / n).sqrt() }
 }
 
-/// Triangles of height 1, evenly spaced in mel from 0 to half the rate: `(bin, weight)` lists.
+/// Returns triangular filters of height 1, evenly spaced in mel from 0 to half the rate, as lists of `(bin, weight)`.
 fn mel_filters(rate: usize, n_fft: usize, n_bands: usize) -> Vec<Vec<(usize, f32)>> {
     let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
     let hertz = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
@@ -154,7 +155,7 @@ mod tests {
     use crate::audio::waveform::tests::tone;
 
     #[test]
-    fn a_tone_lights_the_bin_and_the_band_of_its_frequency() {
+    fn tone_peaks_in_the_bin_and_band_of_its_frequency() {
         let samples = tone(1000.0, 8000, 0.064);
         let loudest = |kind: FrontEndKind| {
             let frames = FrontEnd::new(kind, 8000, 256, 128, 20, 13).frames(&samples);
@@ -162,12 +163,12 @@ mod tests {
             (0..frame.len()).max_by(|&a, &b| frame[a].total_cmp(&frame[b])).unwrap()
         };
         assert_eq!(loudest(FrontEndKind::Spectrogram), 32);
-        // 1000 Hz is 1000 mel; band centres lie 2146.06 / 21 = 102.2 mel apart, the tenth at 1021.9.
+        // 1000 Hz is 1000 mel; band centers are 2146.06 / 21 = 102.2 mel apart, the tenth at 1021.9.
         assert_eq!(loudest(FrontEndKind::Fbank), 9);
     }
 
     #[test]
-    fn the_number_of_frames_covers_the_sound_and_silence_has_one() {
+    fn frames_cover_all_samples_and_empty_input_has_one() {
         let front_end = FrontEnd::new(FrontEndKind::Mfcc, 8000, 320, 160, 40, 13);
         assert_eq!(front_end.frames(&[]).data.len(), 13);
         assert_eq!(front_end.frames(&vec![0.1; 320]).data.len(), 13);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn raw_sounds_are_their_samples_brought_to_one_level() {
+    fn raw_front_end_standardizes_samples() {
         let frames = FrontEnd::new(FrontEndKind::Raw, 8000, 1, 1, 40, 13).frames(&[1.0, 3.0]);
         assert_eq!((frames.width, frames.data.len()), (1, 2));
         assert!((frames.data[0] + 1.0).abs() < 1e-6 && (frames.data[1] - 1.0).abs() < 1e-6);
@@ -184,14 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn the_cosine_transform_keeps_the_energy() {
+    fn cosine_transform_preserves_energy() {
         let values = [1.0, -2.0, 0.5, 3.0];
         let squares: f32 = (0..4).map(|k| cosine_coefficient(&values, k).powi(2)).sum();
         assert!((squares - 14.25).abs() < 1e-4, "{squares}");
     }
 
     #[test]
-    fn frames_are_those_of_torchaudio() {
+    fn frames_match_torchaudio() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/front_ends.json");
         let golden: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let size = |name: &str| golden[name].as_u64().unwrap() as usize;
@@ -205,7 +206,7 @@ mod tests {
             let want: Vec<f32> = golden[kind.as_str()].as_array().unwrap().iter().flat_map(floats).collect();
             let got = front_end.frames(&samples).data;
             assert_eq!(got.len(), want.len(), "{kind:?}");
-            // Single precision of a transform of 256 samples, in logarithms.
+            // The tolerance covers single precision of a 256-sample transform, in logarithms.
             for (at, (got, want)) in got.iter().zip(&want).enumerate() {
                 assert!((got - want).abs() < 2e-3 * (1.0 + want.abs()), "{kind:?}, value {at}: {got} is not {want}");
             }

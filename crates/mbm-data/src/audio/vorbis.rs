@@ -1,7 +1,7 @@
-//! What the setup header of Ogg Vorbis would unfold to, counted before a decoder makes room for it.
+//! A check of what the setup header of Ogg Vorbis expands to, before a decoder allocates memory for it.
 //!
-//! A codebook of 131,072 entries with 32 values each takes 16 MB, and a dozen bytes can describe it; a header may hold 256 of them.
-//! Lengths and order of the fields: Vorbis I specification, section 3.2.1.
+//! A codebook of 131,072 entries with 32 values each takes 16 MB, and a dozen bytes can describe it; a header may hold 256 of
+//! them. For the lengths and order of the fields, see the Vorbis I specification, section 3.2.1.
 
 use std::io::Result;
 
@@ -11,16 +11,16 @@ use symphonia::core::io::{BitReaderRtl, ReadBitsRtl};
 
 use crate::{Cause, Fault};
 
-/// Bytes of the identification header, and of the setup header's name, that stand before the codebooks.
+/// Number of bytes before the codebooks: the identification header, and the name of the setup header.
 const IDENTIFICATION: usize = 30;
 const NAME: usize = 7;
 
-/// The most entries of all codebooks, and values of their vectors. The encoders of Xiph.Org write about 50 codebooks of up to 6,561
-/// entries, with less than a million values in all.
+/// Maximum number of entries in all codebooks, and of values in their vectors. The encoders of Xiph.Org write about 50 codebooks
+/// of up to 6,561 entries, with less than a million values in all.
 const MAX_ENTRIES: u64 = 1 << 20;
 const MAX_VALUES: u64 = 1 << 22;
 
-/// Refuses a setup header whose codebooks are out of proportion; everything that is not Vorbis passes.
+/// Rejects a setup header whose codebooks are too large; audio in any other codec passes.
 pub(super) fn check(parameters: &AudioCodecParameters) -> std::result::Result<(), Fault> {
     if parameters.codec != CODEC_ID_VORBIS {
         return Ok(());
@@ -30,13 +30,13 @@ pub(super) fn check(parameters: &AudioCodecParameters) -> std::result::Result<()
     let (entries, values) = size(setup).map_err(|error| unreadable(format!("damaged codebooks: {error}")))?;
     if entries > MAX_ENTRIES || values > MAX_VALUES {
         return Err(unreadable(format!(
-            "codebooks of {entries} entries and {values} values, at most {MAX_ENTRIES} and {MAX_VALUES} are read"
+            "codebooks of {entries} entries and {values} values, the limits are {MAX_ENTRIES} and {MAX_VALUES}"
         )));
     }
     Ok(())
 }
 
-/// Entries and values of the codebooks, which are read until they are too many.
+/// Returns the number of entries and values in the codebooks, which are read until they exceed a limit.
 fn size(setup: &[u8]) -> Result<(u64, u64)> {
     let mut bits = BitReaderRtl::new(setup);
     let n_codebooks = bits.read_bits_leq32(8)? + 1;
@@ -51,7 +51,7 @@ fn size(setup: &[u8]) -> Result<(u64, u64)> {
     Ok((entries, values))
 }
 
-/// Entries of one codebook and values of their vectors, whose bits are passed over.
+/// Returns the number of entries in one codebook and of values in their vectors, skipping the bits of the values.
 fn codebook(bits: &mut BitReaderRtl) -> Result<(u64, u64)> {
     const SYNCHRONISATION: u32 = 24;
     bits.ignore_bits(SYNCHRONISATION)?;
@@ -60,7 +60,7 @@ fn codebook(bits: &mut BitReaderRtl) -> Result<(u64, u64)> {
     if u64::from(entries) > MAX_ENTRIES || n_values > MAX_VALUES {
         return Ok((u64::from(entries), n_values));
     }
-    lengths(bits, entries)?;
+    skip_lengths(bits, entries)?;
     let lookup = bits.read_bits_leq32(4)?;
     if lookup == 0 {
         return Ok((u64::from(entries), 0));
@@ -77,8 +77,8 @@ fn codebook(bits: &mut BitReaderRtl) -> Result<(u64, u64)> {
     Ok((u64::from(entries), n_values))
 }
 
-/// Passes over the lengths of the codewords.
-fn lengths(bits: &mut BitReaderRtl, entries: u32) -> Result<()> {
+/// Skips the lengths of the codewords.
+fn skip_lengths(bits: &mut BitReaderRtl, entries: u32) -> Result<()> {
     let is_ordered = bits.read_bool()?;
     if is_ordered {
         bits.ignore_bits(5)?;
@@ -97,7 +97,7 @@ fn lengths(bits: &mut BitReaderRtl, entries: u32) -> Result<()> {
     Ok(())
 }
 
-/// The largest number whose power `dimensions` is not above `entries`.
+/// Returns the largest integer whose power `dimensions` is at most `entries` (`lookup1_values` in the specification).
 fn root(entries: u32, dimensions: u32) -> u64 {
     let fits = |value: &u64| value.checked_pow(dimensions).is_some_and(|power| power <= u64::from(entries));
     if dimensions == 0 { 0 } else { (1..).take_while(fits).last().unwrap_or(0) }
@@ -107,7 +107,7 @@ fn root(entries: u32, dimensions: u32) -> u64 {
 mod tests {
     use super::*;
 
-    /// Bits from the lowest of the first byte on.
+    /// Writes bits, starting from the lowest bit of the first byte.
     #[derive(Default)]
     struct Bits(Vec<bool>);
 
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// A codebook whose entries all have codewords of 17 bits, and one value for each dimension.
+    /// Writes a codebook whose entries all have codewords of 17 bits, with one value per dimension.
     fn ordered(bits: &mut Bits, dimensions: u64, entries: u64) {
         bits.push(0x56_4342, 24);
         bits.push(dimensions, 16);
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn codebooks_are_counted_without_making_them() {
+    fn codebooks_are_counted_without_allocating_them() {
         let mut bits = Bits::default();
         bits.push(1, 8);
         ordered(&mut bits, 3, 125);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn few_bytes_that_would_unfold_to_gigabytes_are_refused() {
+    fn small_header_that_expands_to_gigabytes_is_rejected() {
         let mut bits = Bits::default();
         bits.push(255, 8);
         (0..256).for_each(|_| ordered(&mut bits, 32, 131_072));

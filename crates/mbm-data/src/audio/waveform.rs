@@ -1,6 +1,6 @@
-//! Decoding WAV, FLAC, MP3, Ogg Vorbis and AIFF, mixing to one channel, and resampling.
+//! Decoding of WAV, FLAC, MP3, Ogg Vorbis and AIFF, downmixing to mono, and resampling.
 //!
-//! Nothing here is sized by a number in a header alone: rate, channels and length are held against limits before samples are decoded.
+//! No allocation is sized by a number in a header alone: rate, channels and length are checked against limits before decoding.
 
 use std::io::Cursor;
 use std::ops::RangeInclusive;
@@ -19,52 +19,51 @@ use super::vorbis;
 use crate::catch_panic::{GAVE_UP, guarded};
 use crate::{Cause, Fault};
 
-/// One channel of samples between -1 and 1.
+/// Mono audio with samples between -1 and 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waveform {
     /// Samples.
     pub samples: Vec<f32>,
-    /// Samples a second.
+    /// Sampling rate in Hz.
     pub rate: usize,
 }
 
-/// Samples a second that there can be: from slow sensors to twice 192 kHz, the most that studio equipment records.
+/// Supported sampling rates in Hz: from slow sensors to twice 192 kHz, the most that studio equipment records.
 pub(crate) const RATES: RangeInclusive<usize> = 100..=384_000;
 
-/// The most channels: what Ogg Vorbis can count, and more than loudspeakers have names. A decoder makes room for all of them at once.
+/// Maximum number of channels: as many as Ogg Vorbis can count, and more than there are named loudspeaker positions. A decoder
+/// allocates memory for all of them up front.
 const MAX_CHANNELS: usize = 255;
 
-/// The most samples of one sound: an hour, the longest that a config lets be heard, at 48 kHz. They take 691 MB.
+/// Maximum number of samples of a clip: an hour, the longest duration that a config allows, at 48 kHz. They take 691 MB.
 const MAX_SAMPLES: usize = 3600 * 48_000;
 
-/// The largest sample either way: that of 32-bit integers which a file calls floating-point. Its power in the longest window is far
-/// below what single precision holds.
+/// Largest magnitude of a sample: that of 32-bit integers which a file declares as floating point. Its power in the longest
+/// window is far below the limit of single precision.
 const LOUDEST: f32 = 4_294_967_296.0;
 
-/// The larger term of a ratio of rates up to which resampling is exact. A transform spans that many samples, and those of an arbitrary
-/// ratio, such as 44,101 to 16,000, would take seconds. The nearest ratio with terms up to this one is off by less than 50 parts in a
-/// million, which is what IEC 60958-3 allows the clock of a high-accuracy (level I) digital audio source.
+/// Largest term of a ratio of rates for which resampling is exact. A transform spans that many samples, and that of an arbitrary
+/// ratio, such as 44,101 to 16,000, would take seconds. The nearest ratio with terms up to this one is off by less than 50 parts
+/// per million, the tolerance that IEC 60958-3 allows the clock of a high-accuracy (level I) digital audio source.
 const MAX_TERM: usize = 1 << 14;
 
-/// Samples that are resampled at once.
+/// Number of samples that are resampled at a time.
 const CHUNK: usize = 1024;
 
-/// The most samples that come out at once; with a ratio of 1 to 3840, [`CHUNK`] would become four million.
+/// Maximum number of output samples per chunk; at a ratio of 1 to 3840, [`CHUNK`] samples would become four million.
 const MAX_CHUNK_OUT: usize = 1 << 18;
 
-/// What is wrong with a sound, in words of our own: a decoder's name its parts, and may repeat what it found in the file.
+/// Describes an error in our own words: a decoder's message names its internals, and may repeat content of the file.
 fn cause(error: &Error) -> &'static str {
     match error {
-        Error::Unsupported(_) => "of no format that is read here, which are WAV, FLAC, MP3, Ogg Vorbis and AIFF",
-        Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "truncated, or of no format that is read here"
-        }
-        Error::LimitError(_) => "larger than its decoder takes",
+        Error::Unsupported(_) => "unsupported format; supported are WAV, FLAC, MP3, Ogg Vorbis and AIFF",
+        Error::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated, or in an unsupported format",
+        Error::LimitError(_) => "beyond the limits of its decoder",
         _ => "damaged",
     }
 }
 
-/// Whether a file's extension is that of a sound format that is read here.
+/// Whether a file extension is that of a supported audio format.
 pub(crate) fn is_sound(extension: &str) -> bool {
     matches!(extension.to_ascii_lowercase().as_str(), "wav" | "flac" | "mp3" | "ogg" | "oga" | "aif" | "aiff")
 }
@@ -74,11 +73,11 @@ fn unreadable(message: impl ToString) -> Fault {
 }
 
 impl Waveform {
-    /// Decodes the first sound track, its channels averaged, at most `max_seconds` of it.
+    /// Decodes at most `max_seconds` of the first audio track, averaging its channels.
     ///
     /// # Errors
-    /// [`Cause::Unreadable`] for data of no known format, with a rate outside 100 to 384,000 Hz, without samples, or damaged before the
-    /// limit; [`Cause::TooLarge`] where `max_seconds` of it are more than an hour at 48 kHz.
+    /// [`Cause::Unreadable`] for data in an unsupported format, with a rate outside 100 to 384,000 Hz, without samples, or
+    /// damaged before the limit; [`Cause::TooLarge`] if `max_seconds` of it have more samples than an hour at 48 kHz.
     pub fn decode(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {
         guarded(|| Self::decoded(bytes, max_seconds)).unwrap_or_else(|| Err(unreadable(GAVE_UP)))
     }
@@ -101,29 +100,29 @@ impl Waveform {
         Ok(wave)
     }
 
-    /// Decodes a packet and takes the mean of its channels.
+    /// Decodes a packet and appends the mean of its channels.
     fn append(&mut self, decoder: &mut dyn AudioDecoder, packet: &Packet, interleaved: &mut Vec<f32>) -> Result<(), Fault> {
         let decoded = decoder.decode(packet).map_err(|error| unreadable(cause(&error)))?;
         let rate = decoded.spec().rate() as usize;
         check_rate(rate)?;
         if self.rate != 0 && self.rate != rate {
-            return Err(unreadable(format!("its rate changes from {} to {rate} Hz", self.rate)));
+            return Err(unreadable(format!("the sampling rate changes from {} to {rate} Hz", self.rate)));
         }
         self.rate = rate;
         let n_channels = decoded.num_planes().max(1);
         decoded.copy_to_vec_interleaved(interleaved);
         if self.samples.len() + interleaved.len() / n_channels > MAX_SAMPLES {
-            return Err(Fault::new(Cause::TooLarge, format!("more than {MAX_SAMPLES} samples, an hour at 48 kHz")));
+            return Err(Fault::new(Cause::TooLarge, format!("more than {MAX_SAMPLES} samples (an hour at 48 kHz)")));
         }
         if let Some(sample) = interleaved.iter().find(|sample| sample.is_nan() || sample.abs() > LOUDEST) {
-            return Err(unreadable(format!("a sample is {sample}")));
+            return Err(unreadable(format!("invalid sample: {sample}")));
         }
         self.samples.extend(interleaved.chunks(n_channels).map(|frame| frame.iter().sum::<f32>() / n_channels as f32));
         Ok(())
     }
 
-    /// The same sound at another rate, band-limited (synchronous FFT resampling). The ratio of rates whose terms have little in common
-    /// is rounded by less than 50 parts in a million.
+    /// Resamples to another rate, band-limited (synchronous FFT resampling). If the rates have too small a common divisor, their
+    /// ratio is rounded by less than 50 parts per million.
     ///
     /// # Errors
     /// [`Cause::Unreadable`] for rates outside 100 to 384,000 Hz.
@@ -146,16 +145,17 @@ impl Waveform {
 }
 
 fn check_rate(rate: usize) -> Result<(), Fault> {
-    let message = || format!("{rate} Hz, sounds of {} to {} Hz are read", RATES.start(), RATES.end());
+    let message = || format!("a sampling rate of {rate} Hz, supported are {} to {} Hz", RATES.start(), RATES.end());
     if RATES.contains(&rate) { Ok(()) } else { Err(unreadable(message())) }
 }
 
-/// A sound track and what decodes it.
+/// An audio track and its decoder.
 struct Track {
     format: Box<dyn FormatReader>,
     decoder: Box<dyn AudioDecoder>,
     id: u32,
-    /// Samples of a channel that its header promises, and how many of them may be missing; none where the format only estimates them.
+    /// Samples per channel that the header declares, and how many of them may be missing; `None` if the format only estimates
+    /// them.
     promised: Option<(u64, u64)>,
 }
 
@@ -169,11 +169,11 @@ impl Track {
         let format = symphonia::default::get_probe()
             .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
             .map_err(|error| unreadable(cause(&error)))?;
-        let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable("no sound track"))?;
+        let track = format.default_track(TrackType::Audio).ok_or_else(|| unreadable("no audio track"))?;
         let parameters = track.codec_params.as_ref().and_then(|parameters| parameters.audio());
-        let parameters = parameters.ok_or_else(|| unreadable("no sound track"))?;
+        let parameters = parameters.ok_or_else(|| unreadable("no audio track"))?;
         check_parameters(parameters)?;
-        // A block that is cut short ends with its last whole sample, or not at all.
+        // A truncated block yields the samples up to its last whole one, or none.
         let is_exact = EXACT.contains(&format.format_info().short_name);
         let promised = track.num_frames.filter(|_| is_exact).map(|n| (n, parameters.frames_per_block.unwrap_or(1)));
         let decoder = symphonia::default::get_codecs()
@@ -182,7 +182,7 @@ impl Track {
         Ok(Self { id: track.id, format, decoder, promised })
     }
 
-    /// Whether a sound that ended after so many samples is all that its header promises.
+    /// Checks that a track that ended after `n_samples` is as long as its header declares.
     fn check_whole(&self, n_samples: usize) -> Result<(), Fault> {
         match self.promised {
             Some((promised, slack)) if (n_samples as u64).saturating_add(slack) <= promised => {
@@ -192,7 +192,7 @@ impl Track {
         }
     }
 
-    /// The next packet of this track; `None` where the file ends, in the middle of a packet or not.
+    /// Returns the next packet of this track; `None` at the end of the file, even in the middle of a packet.
     fn next_packet(&mut self) -> Result<Option<Packet>, Fault> {
         loop {
             match self.format.next_packet() {
@@ -206,14 +206,14 @@ impl Track {
     }
 }
 
-/// Formats whose headers count the samples, by symphonia's names for them.
+/// Formats whose headers declare the exact number of samples, by symphonia's names.
 const EXACT: [&str; 3] = ["wave", "aiff", "flac"];
 
-/// Lengths from which on a WAV file's are placeholders: programs that write to a pipe put the largest number that they think of (SoX
-/// `0x7FFFFFFF` less the header, arecord `0x80000000`, FFmpeg `0xFFFFFFFF`), and never come back to it.
+/// Smallest length in a WAV header that counts as a placeholder: programs that write to a pipe put in a huge number (SoX
+/// `0x7FFFFFFF` minus the header, arecord `0x80000000`, FFmpeg `0xFFFFFFFF`) and never correct it.
 const PLACEHOLDER: u32 = 0x7FFF_0000;
 
-/// Gives a WAV file that was written to a pipe the lengths of FFmpeg's, which mean: to the end.
+/// Replaces placeholder lengths in a WAV file that was written to a pipe by FFmpeg's, which mean: until the end of the file.
 fn leave_length_open(bytes: &mut [u8]) {
     if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE") {
         return;
@@ -232,19 +232,19 @@ fn leave_length_open(bytes: &mut [u8]) {
     }
 }
 
-/// What a header says, before a decoder makes room for it.
+/// Checks what a header declares before a decoder allocates memory for it.
 fn check_parameters(parameters: &AudioCodecParameters) -> Result<(), Fault> {
     if let Some(rate) = parameters.sample_rate {
         check_rate(rate as usize)?;
     }
     let n_channels = parameters.channels.as_ref().map_or(0, |channels| channels.count());
     if n_channels > MAX_CHANNELS {
-        return Err(unreadable(format!("{n_channels} channels, at most {MAX_CHANNELS} are read")));
+        return Err(unreadable(format!("{n_channels} channels, the limit is {MAX_CHANNELS}")));
     }
     vorbis::check(parameters)
 }
 
-/// The ratio of two rates in lowest terms, or the nearest with terms up to [`MAX_TERM`].
+/// Returns the ratio of two rates in lowest terms, or the nearest one with terms up to [`MAX_TERM`].
 fn ratio(from: usize, to: usize) -> (usize, usize) {
     let divisor = greatest_common_divisor(from, to);
     let (small, large) = (from.min(to) / divisor, from.max(to) / divisor);
@@ -296,7 +296,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wav_decodes_to_its_samples() {
+    fn wav_decodes_to_its_samples() {
         let samples = tone(440.0, 8000, 0.1);
         let wave = Waveform::decode(wav(&samples, 8000), 10.0).unwrap();
         assert_eq!((wave.rate, wave.samples.len()), (8000, 800));
@@ -306,7 +306,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_format_gives_the_same_tone() {
+    fn every_format_decodes_to_the_same_tone() {
         // 0.1 seconds of 440 Hz at 8 kHz by SoX 14.4.2: `sox -n -r 8000 -c 1 tone.ogg synth 0.1 sine 440`.
         let files: [(&str, &[u8], usize); 4] = [
             ("ogg", include_bytes!("../../tests/golden/tone.ogg"), 800),
@@ -318,7 +318,7 @@ pub(crate) mod tests {
             let wave = Waveform::decode(bytes.to_vec(), 10.0).unwrap();
             assert_eq!(wave.rate, 8000, "{name}");
             assert!(wave.samples.len().abs_diff(n_samples) <= 576, "{name}: {} samples", wave.samples.len());
-            // A tone as loud as this rises by a third of its height at each crossing; what a coder adds before and behind it is quiet.
+            // Such a tone rises by a third of its amplitude at each zero crossing; the padding that an encoder adds is quiet.
             let rises = |pair: &&[f32]| pair[0] < 0.0 && pair[1] >= 0.0 && pair[1] - pair[0] > 0.1;
             let n_periods = wave.samples.windows(2).filter(rises).count();
             assert!((42..=46).contains(&n_periods), "{name}: {n_periods} periods");
@@ -326,8 +326,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_its_decoder_does_not_expect_is_read_or_unreadable_and_ends_nothing() {
-        // Arithmetic of symphonia 0.6 overflows on these; where overflow is checked, as in this build, it panics.
+    fn files_that_overflow_a_decoder_are_at_most_unreadable() {
+        // Arithmetic of symphonia 0.6 overflows on these files, and panics in builds with overflow checks, such as this one.
         let files: [&[u8]; 2] =
             [include_bytes!("../../tests/golden/damaged_adpcm.wav"), include_bytes!("../../tests/golden/damaged_chunk.wav")];
         for bytes in files {
@@ -337,13 +337,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_file_with_fewer_samples_than_its_header_says_is_unreadable() {
+    fn file_with_fewer_samples_than_declared_is_unreadable() {
         let whole = wav(&tone(440.0, 8000, 0.5), 8000);
         for n_bytes in [whole.len() / 2, whole.len() - 2] {
             let fault = Waveform::decode(whole[..n_bytes].to_vec(), 10.0).unwrap_err();
             assert_eq!(fault.to_string(), format!("unreadable: truncated: {} of 4000 samples", (n_bytes - 44) / 2));
         }
-        assert_eq!(Waveform::decode(whole[..whole.len() / 2].to_vec(), 0.1).unwrap().samples.len(), 800, "all that is asked for");
+        assert_eq!(Waveform::decode(whole[..whole.len() / 2].to_vec(), 0.1).unwrap().samples.len(), 800, "all that is requested");
         let files: [&[u8]; 2] = [include_bytes!("../../tests/golden/tone.flac"), include_bytes!("../../tests/golden/tone.aiff")];
         for bytes in files {
             let fault = Waveform::decode(bytes[..bytes.len() * 2 / 3].to_vec(), 10.0).unwrap_err();
@@ -352,7 +352,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_wav_that_was_written_to_a_pipe_is_read_to_its_end() {
+    fn wav_written_to_a_pipe_is_read_to_its_end() {
         let samples = tone(440.0, 8000, 0.1);
         for (riff, data) in [(u32::MAX, u32::MAX), (0x7FFF_FFFF, 0x7FFF_FFDB), (0x8000_0024, 0x8000_0000), (36 + 1600, u32::MAX)]
         {
@@ -364,7 +364,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn zero_bytes_noise_and_a_bare_header_are_unreadable() {
+    fn empty_random_and_header_only_files_are_unreadable() {
         for bytes in [vec![], vec![7; 500], wav(&[], 8000)] {
             assert_eq!(Waveform::decode(bytes, 1.0).unwrap_err().cause, Cause::Unreadable);
         }
@@ -386,34 +386,34 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn rates_that_no_sound_has_are_unreadable() {
+    fn rates_out_of_range_are_unreadable() {
         for rate in [1, 99, 384_001, 10_000_019, 2_147_483_647, u32::MAX] {
             let fault = Waveform::decode(wav(&[0.1; 800], rate), 10.0).unwrap_err();
-            assert_eq!(fault.to_string(), format!("unreadable: {rate} Hz, sounds of 100 to 384000 Hz are read"));
+            assert_eq!(fault.to_string(), format!("unreadable: a sampling rate of {rate} Hz, supported are 100 to 384000 Hz"));
         }
         assert_eq!(Waveform::decode(wav(&[0.1; 800], 0), 10.0).unwrap_err().cause, Cause::Unreadable);
         let slow = Waveform { samples: vec![0.1; 800], rate: 1 };
         assert_eq!(slow.resampled(16_000).unwrap_err().cause, Cause::Unreadable);
-        let sound = Waveform { samples: vec![0.1; 800], rate: 8000 };
-        assert_eq!(sound.resampled(usize::MAX).unwrap_err().cause, Cause::Unreadable);
+        let clip = Waveform { samples: vec![0.1; 800], rate: 8000 };
+        assert_eq!(clip.resampled(usize::MAX).unwrap_err().cause, Cause::Unreadable);
     }
 
     #[test]
-    fn samples_that_are_no_numbers_and_channels_without_end_are_unreadable() {
+    fn invalid_samples_and_channel_counts_are_unreadable() {
         assert_eq!(Waveform::decode(float_wav(&[0.5, -0.25], 1), 1.0).unwrap().samples, [0.5, -0.25]);
         for sample in [f32::NAN, f32::INFINITY, -1e38] {
             let fault = Waveform::decode(float_wav(&[0.5, sample], 1), 1.0).unwrap_err();
-            assert_eq!((fault.cause, fault.detail), (Cause::Unreadable, format!("a sample is {sample}")));
+            assert_eq!((fault.cause, fault.detail), (Cause::Unreadable, format!("invalid sample: {sample}")));
         }
         assert_eq!(Waveform::decode(float_wav(&[0.5; 20_000], 10_000), 1.0).unwrap_err().cause, Cause::Unreadable);
     }
 
     #[test]
-    fn a_rate_that_has_little_in_common_with_another_keeps_a_tone_and_its_length() {
+    fn resampling_by_a_rounded_ratio_preserves_a_tone() {
         let wave = Waveform { samples: tone(440.0, 44_101, 0.5), rate: 44_101 }.resampled(16_000).unwrap();
         assert_eq!(wave.samples.len(), 8000);
         let want = tone(440.0, 16_000, 0.5);
-        // In half a second 50 parts in a million shift the tone by a hundredth of its period, 0.03 of its height.
+        // In half a second, 50 parts per million shift the tone by a hundredth of its period, 0.03 of its amplitude.
         let worst = (2000..6000).map(|i| (wave.samples[i] - want[i]).abs()).fold(0.0, f32::max);
         assert!(worst < 0.04, "{worst}");
         let close = Waveform { samples: vec![0.5; 44_101], rate: 44_101 }.resampled(44_100).unwrap();
@@ -421,7 +421,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn steep_ratios_are_resampled_in_small_blocks() {
+    fn extreme_ratios_are_resampled_in_small_chunks() {
         let fast = Waveform { samples: vec![0.5; 10], rate: 100 }.resampled(384_000).unwrap();
         assert_eq!(fast.samples.len(), 38_400);
         let slow = Waveform { samples: vec![0.5; 383_987], rate: 383_987 }.resampled(100).unwrap();
@@ -430,7 +430,7 @@ pub(crate) mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_two_rates_have_a_near_ratio_of_small_terms(from in RATES, to in RATES) {
+        fn any_two_rates_have_a_close_ratio_of_small_terms(from in RATES, to in RATES) {
             let (few, many) = ratio(from, to);
             proptest::prop_assert!(few.max(many) <= MAX_TERM + 1, "{few} : {many}");
             let error = (few * to) as f64 / (many * from) as f64 - 1.0;
@@ -438,17 +438,17 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn any_rates_keep_the_length_and_the_level(from in 100usize..9000, to in 100usize..9000, n_samples in 1usize..600) {
+        fn resampling_preserves_length_and_level(from in 100usize..9000, to in 100usize..9000, n_samples in 1usize..600) {
             let samples = vec![0.5; n_samples];
             let resampled = Waveform { samples, rate: from }.resampled(to).unwrap().samples;
             let want = (n_samples as f64 * to as f64 / from as f64).ceil() as usize;
             proptest::prop_assert!(resampled.len().abs_diff(want) <= 1, "{} for {want}", resampled.len());
-            proptest::prop_assert!(resampled.iter().all(|value| value.abs() < 1.0), "it rings but does not grow");
+            proptest::prop_assert!(resampled.iter().all(|value| value.abs() < 1.0), "ringing stays bounded");
         }
     }
 
     #[test]
-    fn resampling_keeps_a_tone_and_its_length() {
+    fn resampling_preserves_a_tone_and_its_length() {
         let wave = Waveform { samples: tone(440.0, 8000, 0.5), rate: 8000 }.resampled(16000).unwrap();
         let want = tone(440.0, 16000, 0.5);
         assert_eq!(wave.samples.len(), want.len());

@@ -1,4 +1,4 @@
-//! Sounds, brought to one rate and described frame by frame.
+//! Audio features: clips resampled to one rate and converted to frames.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,55 +12,55 @@ use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload, Waveform};
 
 settings! {
-    /// How sounds are read.
+    /// Preprocessing settings for audio.
     pub struct AudioPreprocessing {
         /// The front end.
         r#type: FrontEndKind = FrontEndKind::Fbank;
-        /// Samples a second; those of the first training sound where not given.
+        /// Sampling rate in Hz; that of the first training clip if unset.
         sampling_rate: Option<usize> = None => RATES;
-        /// Seconds that are heard; the rest is cut off.
+        /// Maximum duration in seconds; the rest is cut off.
         audio_file_length_limit_in_s: f64 = 7.5 => 0.01..=3600.0;
-        /// Length of a frame.
+        /// Frame length in seconds.
         window_length_in_s: f64 = 0.04 => 0.001..=1.0;
-        /// From one frame to the next.
+        /// Shift from one frame to the next, in seconds.
         window_shift_in_s: f64 = 0.02 => 0.001..=1.0;
-        /// Mel bands.
+        /// Number of mel bands.
         num_filter_bands: usize = 40 => 2..=512;
-        /// Cepstral coefficients (mfcc).
+        /// Number of cepstral coefficients (`mfcc`).
         num_coefficients: usize = 13 => 2..=512;
-        /// What becomes of sounds that cannot be read.
+        /// What happens to clips that cannot be read.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted sound reader: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training sounds.
+/// A fitted audio preprocessor: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training clips.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedAudio {
     /// The front end.
     pub front_end: FrontEndKind,
-    /// Samples a second.
+    /// Sampling rate in Hz.
     pub rate: usize,
-    /// Seconds heard.
+    /// Maximum duration in seconds.
     pub max_seconds: f64,
-    /// Samples of a frame.
+    /// Frame length in samples.
     pub window: usize,
-    /// Samples from frame to frame.
+    /// Shift from one frame to the next, in samples.
     pub shift: usize,
-    /// Mel bands.
+    /// Number of mel bands.
     pub n_bands: usize,
-    /// Cepstral coefficients.
+    /// Number of cepstral coefficients.
     pub n_coefficients: usize,
-    /// Of each column.
+    /// Mean of each column.
     pub mean: Vec<f32>,
-    /// Of each column.
+    /// Standard deviation of each column.
     #[serde(alias = "deviation")]
     pub std: Vec<f32>,
 }
 
-/// The most values of one sound's frames: a gigabyte, as of the largest image that a model reads.
+/// Maximum number of values in one clip's frames: 1 GiB, as for the largest image that a model reads.
 const MAX_VALUES: usize = 1 << 28;
 
-/// Training sounds that mean and standard deviation are taken from.
+/// Number of training clips that mean and standard deviation are estimated from.
 const N_SAMPLED: usize = 256;
 
 struct AudioFitter {
@@ -72,7 +72,7 @@ struct AudioFitter {
 }
 
 impl AudioPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(AudioFitter { settings: self.clone(), fitted: None, moments: Vec::new(), n_seen: 0, first_fault: None })
     }
@@ -95,7 +95,7 @@ impl AudioPreprocessing {
 }
 
 impl AudioFitter {
-    fn listen(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
+    fn try_observe(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
         let wave = Waveform::decode(media::bytes_of(cell, folder)?, self.settings.audio_file_length_limit_in_s)?;
         let settings = &self.settings;
         let (fitted, front_end) = match &self.fitted {
@@ -122,16 +122,16 @@ impl Fitter for AudioFitter {
         if self.n_seen >= N_SAMPLED {
             return;
         }
-        if let Err(fault) = self.listen(cell, folder) {
+        if let Err(fault) = self.try_observe(cell, folder) {
             self.first_fault.get_or_insert(media::named(cell, fault));
         }
     }
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
-        let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training sound can be read{reason}"))?;
+        let reason = self.first_fault.as_ref().map(|fault| format!("; first error: {fault}")).unwrap_or_default();
+        let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training audio can be read{reason}"))?;
         if fitted.front_end == FrontEndKind::Raw {
-            // Each sound has been brought to one level by itself.
+            // Raw clips are standardized one by one.
             (fitted.mean, fitted.std) = (vec![0.0], vec![1.0]);
         } else {
             fitted.mean = self.moments.iter().map(Moments::mean).collect();
@@ -142,12 +142,12 @@ impl Fitter for AudioFitter {
 }
 
 impl FittedAudio {
-    /// Samples of the longest sound, at least one.
+    /// Returns the maximum number of samples of a clip, at least one.
     fn max_samples(&self) -> usize {
         ((self.max_seconds * self.rate as f64).ceil() as usize).max(1)
     }
 
-    /// Steps of the longest sound.
+    /// Returns the maximum number of steps of a clip.
     fn max_steps(&self) -> usize {
         1 + self.max_samples().saturating_sub(self.window).div_ceil(self.shift)
     }
@@ -159,7 +159,7 @@ impl FittedAudio {
         }
         let seconds = self.max_seconds;
         Err(format!(
-            "{seconds} s would be {n_steps} frames of {width} values, in all up to {MAX_VALUES} are read; a larger window_shift_in_s or a smaller audio_file_length_limit_in_s makes them fewer"
+            "{seconds} s would be {n_steps} frames of {width} values, the limit is {MAX_VALUES} values in all; increase window_shift_in_s or decrease audio_file_length_limit_in_s"
         ))
     }
 
@@ -169,7 +169,7 @@ impl FittedAudio {
 
     fn frames(&self, bytes: Vec<u8>) -> Result<Frames, Fault> {
         let mut wave = Waveform::decode(bytes, self.max_seconds)?.resampled(self.rate)?;
-        // A last sample that was begun at the sound's own rate may make one more than fit at this one.
+        // Rounding up to a whole sample at the clip's own rate may leave one sample too many at this rate.
         wave.samples.truncate(self.max_samples());
         let mut frames = self.front_end().frames(&wave.samples);
         for frame in frames.data.chunks_mut(frames.width) {
@@ -213,7 +213,7 @@ mod tests {
     use crate::audio::tests::{tone, wav};
 
     #[test]
-    fn settings_that_would_make_terabytes_of_an_hour_are_an_error_that_says_what_to_change() {
+    fn settings_with_too_many_values_are_an_error() {
         let settings = AudioPreprocessing {
             r#type: FrontEndKind::Spectrogram,
             audio_file_length_limit_in_s: 3600.0,
@@ -228,8 +228,8 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_that_is_cut_at_its_own_rate_has_no_more_steps_than_its_shape() {
-        // 7.5 seconds at 44,101 Hz end within a sample, which becomes one too many at 16,000 Hz.
+    fn truncated_clip_has_no_more_steps_than_its_shape() {
+        // 7.5 seconds at 44,101 Hz end within a sample, which becomes one sample too many at 16,000 Hz.
         let cell = Cell::Bytes(wav(&tone(440.0, 44_101, 8.0), 44_101));
         let settings = AudioPreprocessing { sampling_rate: Some(16_000), window_shift_in_s: 0.001, ..mbm_config::defaults() };
         let mut fitter = settings.fitter();

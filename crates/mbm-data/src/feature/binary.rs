@@ -1,4 +1,4 @@
-//! Yes or no: the usual words, or any two values.
+//! Binary features: the usual words for true and false, or any two values.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,19 +10,19 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, shown
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How two-valued cells are read.
+    /// Preprocessing settings for binary features.
     pub struct BinaryPreprocessing {
-        /// The value that counts as true, where the words do not say it.
+        /// The value that counts as true, for values other than the usual words.
         fallback_true_label: Option<String> = None;
-        /// What becomes of other cells.
+        /// What happens to cells with any other value.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted reader of two values: `Class`, 0 for false and 1 for true.
+/// A fitted binary preprocessor: `Class`, 0 for false and 1 for true.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedBinary {
-    /// The names of false and true, where they are not the usual words.
+    /// Names of false and true, unless they are the usual words.
     pub labels: Option<[String; 2]>,
 }
 
@@ -32,13 +32,13 @@ struct BinaryFitter {
 }
 
 impl BinaryPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(BinaryFitter { true_label: self.fallback_true_label.clone(), labels: BTreeSet::new() })
     }
 }
 
-/// The truth of a usual word or number.
+/// Parses one of the usual words or numbers for true and false.
 pub fn as_bool(text: &str) -> Option<bool> {
     const TRUE: [&str; 7] = ["true", "t", "yes", "y", "1", "1.0", "on"];
     const FALSE: [&str; 7] = ["false", "f", "no", "n", "0", "0.0", "off"];
@@ -61,14 +61,14 @@ impl Fitter for BinaryFitter {
             return Ok(Preprocessor::Binary(FittedBinary { labels: None }));
         }
         let [first, second] = <[String; 2]>::try_from(labels)
-            .map_err(|labels| format!("a binary feature has two values, the training rows have {}", labels.join(", ")))?;
+            .map_err(|labels| format!("a binary feature needs two values, the training rows have {}", labels.join(", ")))?;
         let labels = if self.true_label.as_ref() == Some(&first) { [second, first] } else { [first, second] };
         Ok(Preprocessor::Binary(FittedBinary { labels: Some(labels) }))
     }
 }
 
 impl FittedBinary {
-    /// The name of a class.
+    /// Returns the name of a class.
     pub fn label(&self, class: usize) -> &str {
         self.labels.as_ref().map_or(["false", "true"][class], |labels| &labels[class])
     }

@@ -1,4 +1,4 @@
-//! One of several classes.
+//! Category features: one of several classes.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,29 +10,29 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensur
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How classes are read.
+    /// Preprocessing settings for categories.
     pub struct CategoryPreprocessing {
-        /// The most classes; rarer ones count as unknown.
+        /// Maximum number of classes; rarer ones count as unknown.
         most_common: usize = 10_000 => 1..=1_000_000;
-        /// Words that mean that the cell is empty, such as `unknown`.
+        /// Words that mark a cell as empty, such as `unknown`.
         null_values: Vec<String> = Vec::new();
-        /// What becomes of cells that are empty or of an unknown class.
+        /// What happens to cells that are empty or of an unknown class.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted class reader: `Class`, the position in `classes`.
+/// A fitted category preprocessor: `Class`, the index in `classes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct FittedCategory {
     /// The classes, sorted.
     pub classes: Vec<String>,
-    /// Words that mean that the cell is empty.
+    /// Words that mark a cell as empty.
     pub null_values: Vec<String>,
     positions: HashMap<String, u32>,
 }
 
-/// How classes stand in the bundle.
+/// Serialized form in the bundle.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     classes: Vec<String>,
@@ -58,7 +58,7 @@ struct CategoryFitter {
 }
 
 impl CategoryPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(CategoryFitter { settings: self.clone(), counts: HashMap::new() })
     }
@@ -86,7 +86,7 @@ impl Fitter for CategoryFitter {
     }
 }
 
-/// The most frequent words, sorted: by value if all are numbers, else by their characters.
+/// Returns the most frequent words, sorted by value if all are numbers, else lexicographically.
 pub(super) fn most_common(counts: HashMap<String, usize>, limit: usize) -> Vec<String> {
     let mut counted: Vec<(String, usize)> = counts.into_iter().collect();
     counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -105,7 +105,7 @@ impl Preprocess for FittedCategory {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let class = class_of(cell)?;
         if self.null_values.contains(&class) {
-            return Err(Fault::new(Cause::Empty, format!("'{class}' means empty")));
+            return Err(Fault::new(Cause::Empty, format!("'{class}' is one of null_values")));
         }
         let position = self.positions.get(&class);
         position.map(|at| Payload::Class(*at)).ok_or_else(|| Fault::new(Cause::UnknownClass, format!("'{}'", shown(&class))))
@@ -116,7 +116,7 @@ impl Preprocess for FittedCategory {
     }
 
     fn check(&self) -> Result<(), String> {
-        ensure(!self.classes.is_empty() && self.positions.len() == self.classes.len(), "the number of different classes")
+        ensure(!self.classes.is_empty() && self.positions.len() == self.classes.len(), "the number of distinct classes")
     }
 }
 
@@ -125,13 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_are_sorted_and_an_unseen_one_is_a_fault() {
+    fn classes_are_sorted_and_unseen_ones_are_unknown() {
         let mut fitter =
             CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()], ..mbm_config::defaults() }.fitter();
         for word in ["b", "a", "b", " a ", "d", "d", "e", "", "?", "?", "?"] {
             fitter.observe(&Cell::text(word), Path::new(""));
         }
-        let Preprocessor::Category(fitted) = fitter.finish().unwrap() else { panic!("a category") };
+        let Preprocessor::Category(fitted) = fitter.finish().unwrap() else { panic!("expected a category") };
         assert_eq!(fitted.classes, ["a", "b", "d"]);
         assert_eq!(fitted.payload(&Cell::text("b"), Path::new("")), Ok(Payload::Class(1)));
         assert_eq!(fitted.payload(&Cell::text("e"), Path::new("")).unwrap_err().cause, Cause::UnknownClass);

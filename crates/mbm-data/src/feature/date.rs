@@ -1,4 +1,4 @@
-//! Dates and times as positions on their cycles.
+//! Dates and times, encoded as phases of their cycles.
 
 use std::f32::consts::TAU;
 use std::path::Path;
@@ -11,24 +11,24 @@ use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Sha
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How dates are read.
+    /// Preprocessing settings for dates.
     pub struct DatePreprocessing {
-        /// A `strftime` pattern such as `%d.%m.%Y`; the usual forms are tried where not given.
+        /// A `strftime` pattern such as `%d.%m.%Y`; common formats are tried if unset.
         datetime_format: Option<String> = None;
-        /// What becomes of cells that are no date.
+        /// What happens to cells that are not dates.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted date reader: `Vector [11]`, the years since the mean in standard deviations, then sine and cosine of the month, the day of the
-/// month, the weekday, the day of the year and the time of day.
+/// A fitted date preprocessor: `Vector [11]`, the standardized year, then sine and cosine of the month, the day of the month,
+/// the weekday, the day of the year and the time of day.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedDate {
     /// The pattern, if one was given.
     pub format: Option<String>,
     /// Mean year of the training rows.
     pub mean_year: f32,
-    /// Deviation of the year.
+    /// Standard deviation of the year.
     #[serde(alias = "year_deviation")]
     pub year_std: f32,
 }
@@ -40,7 +40,7 @@ struct DateFitter {
 }
 
 impl DatePreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(DateFitter { format: self.datetime_format.clone(), years: Moments::default(), any: false })
     }
@@ -50,7 +50,7 @@ const DATE_TIMES: [&str; 6] =
     ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M"];
 const DATES: [&str; 5] = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%d"];
 
-/// Reads ISO 8601 (a zone is ignored), `2024/12/31`, `31.12.2024`, `12/31/2024`, or by a pattern.
+/// Parses ISO 8601 (ignoring the time zone), `2024/12/31`, `31.12.2024` or `12/31/2024`; with `format`, that pattern only.
 pub fn parse_date(text: &str, format: Option<&str>) -> Option<NaiveDateTime> {
     let text = text.trim();
     let at_midnight = |date: NaiveDate| date.and_hms_opt(0, 0, 0);
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_forms_are_the_same_day() {
+    fn common_date_formats_are_parsed() {
         let want = NaiveDate::from_ymd_opt(2024, 12, 31).unwrap().and_hms_opt(0, 0, 0).unwrap();
         for text in
             ["2024-12-31", "2024/12/31", "31.12.2024", "12/31/2024", "20241231", "2024-12-31T00:00:00Z", "2024-12-31 00:00"]

@@ -1,4 +1,4 @@
-//! What an embedding is trained on: which rows have the same image, the same text, the same sound.
+//! Training targets of an embedding: which rows share the same image, text or audio clip.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How the rows of an embedding are read.
+    /// Preprocessing settings for embeddings.
     pub struct EmbeddingPreprocessing {
-        /// What becomes of rows that have fewer than two inputs.
+        /// What happens to rows with fewer than two inputs.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// Tells the cells of the inputs apart: `ContentIds [inputs]`.
+/// Identifies the cells of the inputs by content: `ContentIds [inputs]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FittedEmbedding {}
 
 struct EmbeddingFitter;
 
 impl EmbeddingPreprocessing {
-    /// Starts fitting; nothing of the cells matters.
+    /// Returns a fitter, which ignores all cells.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(EmbeddingFitter)
     }
@@ -41,10 +41,10 @@ impl Fitter for EmbeddingFitter {
     }
 }
 
-/// A number for each input's cell, 0 for an empty one; equal cells have equal numbers.
+/// Returns a content id for each input's cell, 0 for an empty one; equal cells have equal ids.
 ///
 /// # Errors
-/// A row with fewer than two cells.
+/// [`Cause::Empty`] for a row with fewer than two non-empty cells.
 pub(crate) fn items<'a>(cells: impl Iterator<Item = Option<&'a Cell>>) -> Result<Payload, Fault> {
     let items: Vec<u64> = cells.map(|cell| cell.map_or(0, Cell::item)).collect();
     let n_present = items.iter().filter(|item| **item != 0).count();
@@ -52,7 +52,7 @@ pub(crate) fn items<'a>(cells: impl Iterator<Item = Option<&'a Cell>>) -> Result
 }
 
 impl Preprocess for FittedEmbedding {
-    /// One cell by itself is no pair.
+    /// A single cell does not make a pair.
     fn payload(&self, _cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         Err(Fault::new(Cause::Empty, ""))
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_cells_are_the_same_item_and_a_row_with_one_cell_has_none() {
+    fn equal_cells_share_an_id_and_a_single_cell_is_empty() {
         let row = |image: &str, caption: &str| {
             let cells = [Cell::text(image), Cell::text(caption)];
             items(cells.iter().map(Some))

@@ -1,9 +1,10 @@
-//! What a `tokenizer.json` may ask for: it is a small program, and one that somebody else has written.
+//! Validation of untrusted `tokenizer.json` files.
 //!
-//! Its normalizers, pre-tokenizers and decoders are steps that each may lengthen a text, so that a dozen of them can make gigabytes of a
-//! word; its regular expressions may go back without end; and where its parts contradict each other, the `tokenizers` crate panics. So the
-//! parts are looked at before they are built: how many there are, and how much longer they may make a text, multiplied. What is left is
-//! tried on short texts, and every later call is guarded against panics.
+//! A `tokenizer.json` is a small program written by somebody else. Each of its normalizers, pre-tokenizers and decoders may
+//! lengthen a text, so that a dozen of them can turn a word into gigabytes; its regular expressions may backtrack exponentially;
+//! and where its components contradict each other, the `tokenizers` crate panics. The components are therefore checked before
+//! they are built: their number, and the product of the factors by which they may lengthen a text. A tokenizer that passes is
+//! tried out on short texts, and every later call is guarded against panics.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -20,53 +21,54 @@ use tokenizers::{
 
 use crate::catch_panic::guarded;
 
-/// Bytes of a `tokenizer.json`, at most; that of Gemma, among the largest, has 33 MiB.
+/// Maximum size of a `tokenizer.json` in bytes; Gemma's, among the largest, has 33 MiB.
 const MAX_BYTES: usize = 256 << 20;
 
-/// Values in the lists of steps, at most; DeepSeek's, among the longest, have about 60.
+/// Maximum number of JSON values in each component; DeepSeek's, among the longest, have about 60.
 const MAX_PARTS: usize = 1000;
 
-/// Bytes of a regular expression, at most; the longest in use, DeepSeek's, has about 1,500.
+/// Maximum length of a regular expression in bytes; the longest in use, DeepSeek's, has about 1,500.
 const MAX_REGEX: usize = 8 << 10;
 
-/// How much longer steps may make a text, multiplied. Of NFKC, small letters, SentencePiece's map and a sign for spaces, each at its worst,
-/// that is 11 x 2 x 11 x 8.
+/// Maximum factor by which normalizers and pre-tokenizers together may lengthen a text. For NFKC, lowercasing, SentencePiece's
+/// character map and a replacement for spaces, each in the worst case, it is 11 x 2 x 11 x 8.
 const MAX_GROWTH: usize = 4096;
 
-/// How much longer decoders may make a token.
+/// Maximum factor by which decoders may lengthen a token.
 const MAX_DECODED_GROWTH: usize = 64;
 
-/// Times that the text may stand in what post-processors make of it. A usual template has it once alone and twice for pairs.
+/// Maximum number of times that post-processors may insert the text. A typical template has it once, and twice for pairs.
 const MAX_REPETITIONS: usize = 8;
 
-/// Bytes of a token, at most: the search for the best tokens looks so far ahead from each character.
+/// Maximum length of a token in bytes: the search for the best segmentation looks this far ahead from each character.
 const MAX_TOKEN: usize = 4096;
 
-/// Ids that a vocabulary may leave out besides as many as it has: a model has a row of numbers for each id up to the highest.
+/// Number of ids that a vocabulary may skip in addition to as many as it uses: a model has an embedding row for each id up to the
+/// highest.
 const FREE_IDS: usize = 1024;
 
-/// Characters of a word, at most, that WordPiece takes apart, which takes time by their cube; BERT has 100.
+/// Maximum length in characters of a word that WordPiece splits, which takes cubic time; BERT's limit is 100.
 const MAX_WORD: usize = 1000;
 
-/// What texts of up to 4 KiB may take together, about 30 KiB of them, when a tokenizer is tried; usual ones read a megabyte in less.
+/// Time limit for trying out a tokenizer on texts of up to 4 KiB, about 30 KiB in all; typical ones process a megabyte in less.
 const MAX_TRIAL: Duration = Duration::from_secs(5);
 
-/// Bytes that a text may become at its worst without a look at how long it does become.
+/// Number of bytes that a text may expand to in the worst case without its actual expansion being measured.
 const FREE: usize = 4 << 20;
 
-/// Bytes that are looked at together.
+/// Number of bytes that are measured at a time.
 const CHUNK: usize = 1 << 10;
 
-/// Bytes of a token that no text has more of on average; vocabularies have about four.
+/// Upper bound on the average number of bytes per token of a text; vocabularies have about four.
 const TOKEN: usize = 128;
 
-/// Bytes of a part of a text, at least.
+/// Minimum size of a part of a text, in bytes.
 const MIN_PART: usize = 64 << 10;
 
-/// How much longer a whole text may become, as measured: NFKC's longest answer is 11 times as long as its character.
+/// Maximum factor by which a whole text may grow, as measured: NFKC expands a character to at most 11 times its length.
 const MAX_MEASURED_GROWTH: usize = 16;
 
-/// The parts of the file that make texts longer.
+/// The components of the file that can lengthen a text.
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
@@ -79,11 +81,11 @@ struct Parts {
     decoder: Value,
 }
 
-/// A tokenizer that has been looked at.
+/// A tokenizer that has been checked.
 #[derive(Debug, Clone)]
 pub struct Pieces {
     tokenizer: HfTokenizer,
-    /// How much longer its steps make a text at most.
+    /// Upper bound on the factor by which its steps lengthen a text.
     growth: usize,
 }
 
@@ -91,15 +93,15 @@ impl Pieces {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// What is wrong with it, or what it asks for that is not done.
+    /// Describes what is wrong with the file, or which limit it exceeds.
     pub fn read(json: &str) -> Result<Self, String> {
         if json.len() > MAX_BYTES {
-            return Err(format!("{} bytes; a tokenizer.json has at most {MAX_BYTES}", json.len()));
+            return Err(format!("{} bytes, the limit for a tokenizer.json is {MAX_BYTES}", json.len()));
         }
         let deepest = mbm_config::MAX_DEPTH;
         mbm_config::check_json_depth(json.as_bytes()).map_err(|at| format!("byte {at}: nested deeper than {deepest} levels"))?;
         let growth = check(&serde_json::from_str(json).map_err(|error| error.to_string())?)?;
-        let tokenizer = guarded(|| HfTokenizer::from_str(json)).ok_or("its parts contradict each other")?;
+        let tokenizer = guarded(|| HfTokenizer::from_str(json)).ok_or("its components contradict each other")?;
         let mut pieces = Self { tokenizer: tokenizer.map_err(|error| error.to_string())?, growth };
         pieces.tokenizer.with_padding(None);
         pieces.check_truncation()?;
@@ -108,25 +110,25 @@ impl Pieces {
         Ok(pieces)
     }
 
-    /// One of our own making.
+    /// Wraps a tokenizer that was trained here.
     pub fn own(tokenizer: HfTokenizer) -> tokenizers::Result<Self> {
         let parts = serde_json::from_str(&serde_json::to_string(&tokenizer)?)?;
         Ok(Self { tokenizer, growth: check(&parts)? })
     }
 
-    /// The tokenizer as it is.
+    /// Returns the underlying tokenizer.
     pub fn inner(&self) -> &HfTokenizer {
         &self.tokenizer
     }
 
-    /// Texts are cut so that a closing token stays, whatever the file says; they are never padded.
+    /// Truncates texts to `max_steps` tokens, keeping a closing token, whatever the file specifies; texts are never padded.
     pub fn cut_at(mut self, max_steps: usize) -> Result<Self, String> {
         self.cut(max_steps)?;
         Ok(self)
     }
 
     fn cut(&mut self, max_length: usize) -> Result<(), String> {
-        // Parts that are cut off do not overlap.
+        // No stride: the parts that truncation yields do not overlap.
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
         self.tokenizer.with_truncation(Some(truncation)).map(|_| ()).map_err(|error| error.to_string())
     }
@@ -136,15 +138,14 @@ impl Pieces {
         max_length.map_or(Ok(()), |max_length| self.cut(max_length))
     }
 
-    /// The tokens of a text; nothing for one that the tokenizer cannot take. Of a text far longer than what is kept of it, only the
-    /// beginning is looked at.
+    /// Encodes a text; `None` if the tokenizer fails. Of a text far longer than the truncation limit, only the start is read.
     pub fn encode(&self, text: &str) -> Option<Encoding> {
         self.encode_part(self.parts(text).next()?)
     }
 
-    /// How many tokens a text has, those that are cut off and special ones included.
+    /// Returns the number of tokens of a text, including truncated and special ones.
     pub fn n_ids(&self, text: &str) -> usize {
-        // Encoding ends soon behind what is kept, so it cannot tell.
+        // Encoding stops soon after the truncation limit, so it cannot tell.
         let n_own = |part| if self.is_bounded(part) { guarded(|| self.n_tokens(part)).flatten() } else { None };
         let n_special = self.tokenizer.get_post_processor().map_or(0, |it| it.added_tokens(false));
         n_special + self.parts(text).filter_map(n_own).sum::<usize>()
@@ -157,8 +158,8 @@ impl Pieces {
         Some(splits.iter().map(|(_, _, tokens)| tokens.as_ref().map_or(0, Vec::len)).sum())
     }
 
-    /// The text in parts that each hold more tokens than are kept; one where nothing is cut off. Tokens that take spaces before them along,
-    /// such as `<mask>`, take time by the square of a part.
+    /// Splits a text into parts that each hold more tokens than the truncation limit; a single part without truncation. Tokens
+    /// that absorb preceding spaces, such as `<mask>`, take time quadratic in the size of a part.
     fn parts<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
         let size = self.tokenizer.get_truncation().map_or(usize::MAX, |it| it.max_length.saturating_mul(TOKEN).max(MIN_PART));
         let mut rest = Some(text);
@@ -173,35 +174,35 @@ impl Pieces {
         if self.is_bounded(text) { guarded(|| self.tokenizer.encode(text, true))?.ok() } else { None }
     }
 
-    /// Whether a text becomes little enough to be encoded, by its length alone or as measured.
+    /// Whether a text expands little enough to be encoded, judged by its length alone or as measured.
     fn is_bounded(&self, text: &str) -> bool {
         let allowed = text.len() * MAX_MEASURED_GROWTH + FREE;
-        text.len().saturating_mul(self.growth) <= FREE || self.unfolds_within(text, allowed)
+        text.len().saturating_mul(self.growth) <= FREE || self.expands_within(text, allowed)
     }
 
-    /// The text of tokens; nothing where the decoder fails.
+    /// Decodes ids into a text, which is empty if the decoder fails.
     pub fn decode(&self, ids: &[u32]) -> String {
         guarded(|| self.tokenizer.decode(ids, false)).and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Whether a text takes so many bytes at most behind normalizers and pre-tokenizers, measured chunk by chunk.
-    fn unfolds_within(&self, text: &str, mut allowed: usize) -> bool {
+    /// Whether a text has at most `allowed` bytes after normalizers and pre-tokenizers, measured chunk by chunk.
+    fn expands_within(&self, text: &str, mut allowed: usize) -> bool {
         let mut rest = text;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
-            let left = guarded(|| self.unfolded_chunk(chunk)).flatten().and_then(|n_bytes| allowed.checked_sub(n_bytes));
+            let left = guarded(|| self.expanded_chunk(chunk)).flatten().and_then(|n_bytes| allowed.checked_sub(n_bytes));
             let Some(left) = left else { return false };
             (allowed, rest) = (left, after);
         }
         true
     }
 
-    fn unfolded_chunk(&self, chunk: &str) -> Option<usize> {
+    fn expanded_chunk(&self, chunk: &str) -> Option<usize> {
         let split = self.split(chunk)?;
         Some(split.get_splits(OffsetReferential::Normalized, OffsetType::Byte).iter().map(|(text, _, _)| text.len()).sum())
     }
 
-    /// A text behind normalizers and pre-tokenizers.
+    /// Applies normalizers and pre-tokenizers to a text.
     fn split(&self, text: &str) -> Option<PreTokenizedString> {
         let mut split = self.tokenizer.get_added_vocabulary().extract_and_normalize(self.tokenizer.get_normalizer(), text);
         if let Some(steps) = self.tokenizer.get_pre_tokenizer() {
@@ -213,16 +214,16 @@ impl Pieces {
     fn check_vocabulary(&self) -> Result<(), String> {
         let vocabulary = self.tokenizer.get_vocab(true);
         let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
-        at_most(longest, MAX_TOKEN, "bytes of a token")?;
+        at_most(longest, MAX_TOKEN, "bytes in a token")?;
         let highest = vocabulary.values().max().map_or(0, |id| *id as usize);
-        at_most(highest, vocabulary.len() * 2 + FREE_IDS, &format!("as an id among {} tokens", vocabulary.len()))?;
+        at_most(highest, vocabulary.len() * 2 + FREE_IDS, &format!("highest id among {} tokens", vocabulary.len()))?;
         match self.tokenizer.get_model() {
             ModelWrapper::WordPiece(model) => at_most(model.max_input_chars_per_word, MAX_WORD, "max_input_chars_per_word"),
             ModelWrapper::BPE(_) | ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => Ok(()),
         }
     }
 
-    /// Encodes and decodes texts that grow until one takes too long or makes the tokenizer fail.
+    /// Encodes and decodes texts of increasing length until one takes too long or makes the tokenizer fail.
     fn try_out(&self) -> Result<(), String> {
         const MIXED: &str = "A dog's größe, 12.5 km\n\t  ﬁn™ 漢字 한국 🐕\u{301} <s> [MASK] ﷺ x";
         let started = Instant::now();
@@ -233,10 +234,10 @@ impl Pieces {
                 let decoded = encoded
                     .and_then(|it| it.map_or(Some(()), |it| guarded(|| self.tokenizer.decode(it.get_ids(), false)).map(|_| ())));
                 if decoded.is_none() {
-                    return Err("its parts contradict each other: it fails on a text".to_owned());
+                    return Err("its components contradict each other: it fails on a text".to_owned());
                 }
                 if started.elapsed() > MAX_TRIAL {
-                    return Err(format!("texts of up to {} bytes took it more than {MAX_TRIAL:?}", text.len()));
+                    return Err(format!("texts of up to {} bytes take it more than {MAX_TRIAL:?}", text.len()));
                 }
             }
         }
@@ -245,10 +246,10 @@ impl Pieces {
 }
 
 fn at_most(found: usize, allowed: usize, what: &str) -> Result<(), String> {
-    if found <= allowed { Ok(()) } else { Err(format!("{found} {what}, at most {allowed} are allowed")) }
+    if found <= allowed { Ok(()) } else { Err(format!("{what}: {found}, the limit is {allowed}")) }
 }
 
-/// Looks at the parts; how much longer they make a text at most.
+/// Checks the components and returns the maximum factor by which they lengthen a text.
 fn check(parts: &Parts) -> Result<usize, String> {
     let Parts { normalizer, pre_tokenizer, post_processor, decoder } = parts;
     for (part, name) in
@@ -257,10 +258,10 @@ fn check(parts: &Parts) -> Result<usize, String> {
         at_most(n_values(part), MAX_PARTS, &format!("values in {name}"))?;
         check_regexes(part)?;
     }
-    at_most(n_repetitions(post_processor), MAX_REPETITIONS, "times the text in post_processor")?;
-    at_most(growth(decoder)?, MAX_DECODED_GROWTH, "times as long a text by its decoder")?;
+    at_most(n_repetitions(post_processor), MAX_REPETITIONS, "insertions of the text in post_processor")?;
+    at_most(growth(decoder)?, MAX_DECODED_GROWTH, "growth factor of a text in decoder")?;
     let growth = growth(normalizer)?.saturating_mul(growth(pre_tokenizer)?);
-    at_most(growth, MAX_GROWTH, "times as long a text by its normalizer and pre_tokenizer").map(|()| growth)
+    at_most(growth, MAX_GROWTH, "growth factor of a text in normalizer and pre_tokenizer").map(|()| growth)
 }
 
 fn children(value: &Value) -> Vec<&Value> {
@@ -275,7 +276,7 @@ fn n_values(value: &Value) -> usize {
     1 + children(value).into_iter().map(n_values).sum::<usize>()
 }
 
-/// Places of a post-processor's templates that the text is put into, written as `$A` or as `{"Sequence": ..}`.
+/// Counts the positions in a post-processor's templates that the text is inserted at, written as `$A` or as `{"Sequence": ..}`.
 fn n_repetitions(value: &Value) -> usize {
     let own = match value {
         Value::String(text) => text.matches('$').count(),
@@ -285,13 +286,13 @@ fn n_repetitions(value: &Value) -> usize {
     own + children(value).into_iter().map(n_repetitions).sum::<usize>()
 }
 
-/// How much longer the steps in a value make a text at most, multiplied.
+/// Returns the product of the maximum factors by which the steps in a value lengthen a text.
 fn growth(value: &Value) -> Result<usize, String> {
     let own = value.as_object().map_or(Ok(1), own_growth)?;
     children(value).into_iter().try_fold(own, |product, child| Ok(product.saturating_mul(growth(child)?)))
 }
 
-/// How much longer one step makes a text: by its type, or by the settings that a type without a name is told by.
+/// Returns the maximum factor by which one step lengthens a text, by its type, or by the settings that identify an unnamed type.
 fn own_growth(step: &Map<String, Value>) -> Result<usize, String> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let by_type = match text("type").unwrap_or_default() {
@@ -315,14 +316,14 @@ fn own_growth(step: &Map<String, Value>) -> Result<usize, String> {
 
 fn replacement(pattern: &Value, content: &str) -> usize {
     match pattern.get("String").and_then(Value::as_str).unwrap_or_default() {
-        // Found before each character.
+        // The empty pattern matches before each character.
         "" => 1 + content.len(),
         pattern => content.len().div_ceil(pattern.len()).max(1),
     }
 }
 
-/// How much longer the map of SentencePiece makes a character: a tree of numbers, and behind it replacements that end with a zero. What is
-/// replaced is up to three bytes long where its replacement is the longest.
+/// Returns the maximum factor by which SentencePiece's character map lengthens a text. The map is a trie of integers, followed by
+/// NUL-terminated replacements; the longest of them replace up to three bytes.
 fn longest_replacement(map: &str) -> Result<usize, String> {
     let damaged = || "its precompiled_charsmap is damaged".to_owned();
     let map = STANDARD.decode(map).map_err(|_| damaged())?;
@@ -334,22 +335,22 @@ fn longest_replacement(map: &str) -> Result<usize, String> {
 
 fn check_regexes(value: &Value) -> Result<(), String> {
     if let Some(regex) = value.get("Regex").and_then(Value::as_str) {
-        at_most(regex.len(), MAX_REGEX, "bytes of a regular expression")?;
-        if Regex::new(regex).is_err() && goes_back_without_end(regex) {
+        at_most(regex.len(), MAX_REGEX, "bytes in a regular expression")?;
+        if Regex::new(regex).is_err() && may_backtrack_exponentially(regex) {
             let start: String = regex.chars().take(60).collect();
             return Err(format!(
-                "the regular expression '{start}' repeats a group of repetitions or choices, which may take for ever"
+                "the regular expression '{start}' repeats a group of repetitions or alternatives, which may take exponential time"
             ));
         }
     }
     children(value).into_iter().try_for_each(check_regexes)
 }
 
-/// Whether a group is repeated without end that has repetitions or choices in it, so that a text may fit in exponentially many ways. Only
-/// what needs going back at all (looking around, references) is asked; everything else is matched in linear time.
-fn goes_back_without_end(regex: &str) -> bool {
+/// Whether a group that contains repetitions or alternatives is itself repeated, so that a text may match in exponentially many
+/// ways. Only called for expressions that need backtracking (look-around, backreferences); all others match in linear time.
+fn may_backtrack_exponentially(regex: &str) -> bool {
     let mut chars = regex.chars().peekable();
-    // For each open group whether it holds a repetition or a choice.
+    // For each open group, whether it contains a repetition or an alternative.
     let mut groups = vec![false];
     while let Some(c) = chars.next() {
         match c {
@@ -363,7 +364,7 @@ fn goes_back_without_end(regex: &str) -> bool {
                 let is_repeated = matches!(chars.peek(), Some('*' | '+' | '{'));
                 let mut after = chars.clone();
                 after.next();
-                // `(..)*+` takes what it takes.
+                // `(..)*+` is possessive: it never gives back what it matched.
                 if holds && is_repeated && after.peek() != Some(&'+') {
                     return true;
                 }
@@ -383,7 +384,7 @@ fn set_last(groups: &mut Vec<bool>, holds: bool) {
     }
 }
 
-/// Goes to the end of `[..]`, whose first `]` may be one of its characters.
+/// Skips to the end of `[..]`, whose first `]` may be one of its characters.
 fn skip_class(chars: &mut std::iter::Peekable<std::str::Chars>) {
     let mut depth = 1;
     chars.next_if_eq(&'^');
@@ -405,7 +406,7 @@ fn skip_class(chars: &mut std::iter::Peekable<std::str::Chars>) {
 mod tests {
     use super::*;
 
-    /// A tokenizer of letters with parts of its own.
+    /// A tokenizer of single letters with additional components.
     fn tokenizer(parts: &str) -> String {
         let letters: Vec<String> = ('a'..='z').enumerate().map(|(id, c)| format!("\"{c}\": {}", id + 1)).collect();
         let model = format!(
@@ -433,37 +434,37 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_is_read_and_gives_its_ids() {
+    fn tokenizer_is_read_and_encodes() {
         let pieces = Pieces::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 3)))).unwrap();
         assert_eq!(pieces.encode("ab").unwrap().get_ids(), [[1; 8].as_slice(), &[2]].concat());
         assert_eq!((pieces.growth, pieces.decode(&[1, 2]).as_str()), (8, "a b"));
     }
 
     #[test]
-    fn steps_that_make_a_text_longer_without_end_are_refused() {
+    fn steps_with_excessive_growth_are_rejected() {
         let normalizer = |steps: &str| refused(&format!(r#""normalizer": {steps}"#));
-        assert!(normalizer(&sequence(DOUBLING, 13)).contains("8192 times as long a text by its normalizer and pre_tokenizer"));
+        assert!(normalizer(&sequence(DOUBLING, 13)).contains("growth factor of a text in normalizer and pre_tokenizer: 8192,"));
         let at_each = r#"{"type": "Replace", "pattern": {"Regex": "x*"}, "content": "bbbbbbbbbbbbbbb"}"#;
-        assert!(normalizer(&sequence(at_each, 4)).contains("65536 times"));
-        assert!(normalizer(&sequence(r#"{"type": "NFKC"}"#, 5)).contains("161051 times"));
-        assert!(normalizer(&sequence(r#"{"type": "Prepend", "prepend": "aaaaaaa"}"#, 5)).contains("32768 times"));
+        assert!(normalizer(&sequence(at_each, 4)).contains(": 65536,"));
+        assert!(normalizer(&sequence(r#"{"type": "NFKC"}"#, 5)).contains(": 161051,"));
+        assert!(normalizer(&sequence(r#"{"type": "Prepend", "prepend": "aaaaaaa"}"#, 5)).contains(": 32768,"));
         let bytes = sequence(r#"{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": false}"#, 9);
         assert!(
             refused(&format!(r#""pre_tokenizer": {}"#, bytes.replace("normalizers", "x").replace("pretokenizers", "y")))
-                .contains("times")
+                .contains("growth factor")
         );
         let decoder = format!(r#""decoder": {}"#, sequence(DOUBLING, 7));
-        assert!(refused(&decoder).contains("128 times as long a text by its decoder, at most 64"));
+        assert!(refused(&decoder).contains("growth factor of a text in decoder: 128, the limit is 64"));
         let template = r#"{"Sequence": {"id": "A", "type_id": 0}}"#;
         let single = [template; 9].join(",");
         let post = format!(
             r#""post_processor": {{"type": "TemplateProcessing", "single": [{single}], "pair": [], "special_tokens": {{}}}}"#
         );
-        assert!(refused(&post).contains("9 times the text in post_processor, at most 8"));
+        assert!(refused(&post).contains("insertions of the text in post_processor: 9, the limit is 8"));
     }
 
     #[test]
-    fn a_long_text_that_grows_is_not_taken_and_one_that_does_not_is() {
+    fn long_texts_are_rejected_only_if_they_grow() {
         let pieces = Pieces::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 6)))).unwrap();
         assert!(pieces.encode(&"a".repeat(1 << 18)).is_none());
         assert_eq!(pieces.encode(&"b ".repeat(1 << 17)).unwrap().len(), 1);
@@ -471,35 +472,35 @@ mod tests {
     }
 
     #[test]
-    fn of_a_text_that_is_cut_only_the_beginning_is_looked_at_and_all_is_counted() {
+    fn truncated_texts_are_encoded_in_part_and_counted_in_full() {
         let split = r#""pre_tokenizer": {"type": "WhitespaceSplit"}, "padding": {"strategy": {"Fixed": 1000000000000}, "direction": "Right",
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]", "pad_to_multiple_of": null}"#;
         let pieces = Pieces::read(&tokenizer(split)).map(|it| it.cut_at(4)).unwrap().unwrap();
         let text = "ab c ".repeat(40_000);
         assert_eq!(pieces.encode(&text).unwrap().get_ids(), [1, 2, 3, 1]);
-        // The seams of parts lie between words by chance or within "ab", which has two tokens anyhow.
+        // Parts happen to be split between words or within "ab", which has two tokens either way.
         assert_eq!((pieces.n_ids(&text), pieces.parts(&text).count()), (120_000, 4));
         assert_eq!((pieces.n_ids("ab"), pieces.n_ids("")), (2, 0));
     }
 
     #[test]
-    fn a_damaged_map_of_characters_is_refused() {
+    fn damaged_character_maps_are_rejected() {
         let map = |bytes: &[u8]| {
             refused(&format!(r#""normalizer": {{"type": "Precompiled", "precompiled_charsmap": "{}"}}"#, STANDARD.encode(bytes)))
         };
         assert!(map(b"").contains("precompiled_charsmap is damaged"));
         assert!(map(&[255; 8]).contains("precompiled_charsmap is damaged"));
-        // An empty tree, and one whose root leads outside of it.
+        // An empty trie, and one whose root points outside of it.
         assert!(map(&[0; 4]).contains("contradict"));
         assert!(map(&[4, 0, 0, 0, 0, 0xfc, 0xff, 0x0f]).contains("contradict"));
         let long = [[0, 1, 0, 0].as_slice(), &[0; 256], &[b'x'; 30_000]].concat();
-        assert!(map(&long).contains("10000 times as long"));
+        assert!(map(&long).contains(": 10000,"));
         assert!(refused(r#""normalizer": {"type": "Precompiled", "precompiled_charsmap": "*"}"#).contains("damaged"));
         assert!(refused(r#""normalizer": {"type": "Precompiled"}"#).contains("contradict"));
     }
 
     #[test]
-    fn regular_expressions_that_may_take_for_ever_are_refused() {
+    fn exponential_regular_expressions_are_rejected() {
         for (regex, want) in [
             (r"'s|'t| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", false),
             (r"(?i:'s|'t|'re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+", false),
@@ -510,7 +511,7 @@ mod tests {
             (r"(?:(?=(a+))\1)+", true),
             (r"[]|(+]+(?=b)", false),
         ] {
-            assert_eq!(goes_back_without_end(regex), want, "{regex}");
+            assert_eq!(may_backtrack_exponentially(regex), want, "{regex}");
         }
         let split = |regex: &str| {
             format!(
@@ -518,12 +519,12 @@ mod tests {
             )
         };
         assert!(refused(&split("(a+)+(?!b)")).contains("repeats a group of repetitions"));
-        assert!(refused(&split(&"a".repeat(9000))).contains("9000 bytes of a regular expression"));
+        assert!(refused(&split(&"a".repeat(9000))).contains("bytes in a regular expression: 9000"));
         assert!(Pieces::read(&tokenizer(&split("(a+)+"))).is_ok(), "matched in linear time");
     }
 
     #[test]
-    fn nesting_lengths_and_words_have_limits() {
+    fn nesting_lengths_and_ids_are_limited() {
         let nested = format!(r#""normalizer": {}{}"#, r#"{"type": "Sequence", "normalizers": ["#.repeat(2000), "]}".repeat(2000));
         let json = tokenizer(&nested);
         let small = std::thread::Builder::new().stack_size(256 << 10);
@@ -538,17 +539,17 @@ mod tests {
                 .contains("values in normalizer")
         );
         let word = tokenizer("").replace("_per_word\": 100", "_per_word\": 1000000");
-        assert!(Pieces::read(&word).unwrap_err().contains("1000000 max_input_chars_per_word, at most 1000"));
+        assert!(Pieces::read(&word).unwrap_err().contains("max_input_chars_per_word: 1000000, the limit is 1000"));
         let token = tokenizer("").replace("\"z\"", &format!("\"{}\"", "z".repeat(5000)));
-        assert!(Pieces::read(&token).unwrap_err().contains("5000 bytes of a token, at most 4096"));
+        assert!(Pieces::read(&token).unwrap_err().contains("bytes in a token: 5000, the limit is 4096"));
         let id = tokenizer("").replace("\"z\": 26", "\"z\": 4294967295");
-        assert!(Pieces::read(&id).unwrap_err().contains("4294967295 as an id among 27 tokens, at most 1078"));
+        assert!(Pieces::read(&id).unwrap_err().contains("highest id among 27 tokens: 4294967295, the limit is 1078"));
         for broken in ["", "{", "[]", "{}", r#"{"model": {"type": "BPE", "vocab": {}, "merges": ["a"]}}"#] {
             assert!(Pieces::read(broken).is_err(), "{broken}");
         }
     }
 
-    /// A tokenizer with a part of every kind.
+    /// A tokenizer with every kind of component.
     fn rich() -> String {
         let steps = |steps: &[&str]| steps.join(", ");
         let map = STANDARD.encode([[0, 4, 0, 0].as_slice(), &[0; 1024], b"x\0yz\0"].concat());
@@ -581,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_part_is_read() {
+    fn every_kind_of_component_is_read() {
         let pieces = Pieces::read(&rich()).unwrap();
         assert_eq!(pieces.encode("ab 1").map(|it| it.get_ids().last().copied()), Some(Some(26)));
     }
@@ -589,7 +590,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig::with_cases(50))]
         #[test]
-        fn a_tokenizer_with_changed_bytes_is_read_or_refused(changes in proptest::collection::vec((0usize..4000, b' '..127), 1..4)) {
+        fn corrupted_tokenizers_are_read_or_rejected(changes in proptest::collection::vec((0usize..4000, b' '..127), 1..4)) {
             let mut json = rich().into_bytes();
             for (at, to) in changes {
                 let at = at % json.len();

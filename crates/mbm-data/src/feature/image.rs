@@ -1,4 +1,4 @@
-//! Images, brought to one size and number of channels.
+//! Image features: images resized to one size and number of channels.
 
 use std::path::Path;
 
@@ -10,75 +10,75 @@ use crate::image::{Framing, Interpolation, decode_image};
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
-    /// How pixel values are centred and scaled.
+    /// How pixel values are centered and scaled.
     pub enum Standardization {
         /// By mean and standard deviation of the training images.
         Dataset = "dataset",
-        /// By those of ImageNet.
+        /// By mean and standard deviation of ImageNet.
         Imagenet1k = "imagenet1k",
-        /// By those of CLIP's images.
+        /// By mean and standard deviation of CLIP's training images.
         Clip = "clip",
-        /// To -1 to 1.
+        /// To the range -1 to 1.
         Inception = "inception",
-        /// Channels as blue, green, red from 0 to 255, less ImageNet's means, as Keras and Caffe have it.
+        /// Channels in BGR order from 0 to 255, minus ImageNet's means, as in Keras and Caffe.
         Caffe = "caffe",
-        /// To 0 to 1 only.
+        /// To the range 0 to 1 only.
         None = "none",
     }
 }
 
 settings! {
-    /// How images are read.
+    /// Preprocessing settings for images.
     pub struct ImagePreprocessing {
-        /// Rows; where not given those of the first training image, its longer side brought down to 128.
+        /// Height in pixels; if unset, that of the first training image, with its longer side reduced to at most 128.
         height: Option<usize> = None => 1..=4096;
-        /// Columns, likewise.
+        /// Width in pixels, likewise.
         width: Option<usize> = None => 1..=4096;
-        /// 1 (grey) or 3; as the first training image where not given.
+        /// 1 (grayscale) or 3; if unset, as in the first training image.
         num_channels: Option<usize> = None => 1..=3;
-        /// Pixels that the shorter side is brought to, before the middle of height x width is cut out; where not given, images are
+        /// Length in pixels that the shorter side is resized to before a center crop of height x width; if unset, images are
         /// stretched to height x width.
         resize_shorter_side: Option<usize> = None => 1..=4096;
-        /// How pixels are mixed when the size changes.
+        /// Interpolation used for resizing.
         interpolation: Interpolation = Interpolation::Bilinear;
-        /// Centring and scaling.
+        /// How pixel values are centered and scaled.
         standardize_image: Standardization = Standardization::Dataset;
         /// Images with more pixels are not decoded.
         max_pixels: usize = 100_000_000 => 1..=4_000_000_000;
-        /// What becomes of images that cannot be read.
+        /// What happens to images that cannot be read.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted image reader: `Image [channels, height, width]`.
+/// A fitted image preprocessor: `Image [channels, height, width]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedImage {
-    /// Rows.
+    /// Height in pixels.
     pub height: usize,
-    /// Columns.
+    /// Width in pixels.
     pub width: usize,
-    /// 1 or 3.
+    /// Number of channels, 1 or 3.
     pub channels: usize,
-    /// What the shorter side is brought to before the middle is cut out.
+    /// Length in pixels that the shorter side is resized to before the center crop.
     pub shorter_side: Option<usize>,
-    /// How pixels are mixed.
+    /// Interpolation used for resizing.
     pub interpolation: Interpolation,
-    /// Whether channels are blue, green, red.
+    /// Whether channels are in BGR order.
     pub is_bgr: bool,
-    /// Mean of each channel, of values from 0 to 1.
+    /// Mean of each channel, for values from 0 to 1.
     pub mean: Vec<f32>,
-    /// Deviation of each channel.
+    /// Standard deviation of each channel.
     #[serde(alias = "deviation")]
     pub std: Vec<f32>,
-    /// The largest image that is decoded.
+    /// Images with more pixels are not decoded.
     pub max_pixels: usize,
 }
 
-/// Pixels along the longer side of images whose size no one has set.
+/// Maximum length in pixels of the longer side where the size is not configured.
 const LONGEST_SIDE: usize = 128;
-/// Training images that mean and standard deviation are taken from.
+/// Number of training images that mean and standard deviation are estimated from.
 const N_SAMPLED: usize = 256;
-/// Pixels of the largest image that a model reads.
+/// Number of pixels of the largest image that a model reads.
 const MAX_PIXELS: usize = 1 << 28;
 
 struct ImageFitter {
@@ -90,7 +90,7 @@ struct ImageFitter {
 }
 
 impl ImagePreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let known =
             self.num_channels.zip(self.height.zip(self.width)).map(|(channels, (height, width))| (channels, height, width));
@@ -105,7 +105,7 @@ impl ImagePreprocessing {
 }
 
 impl ImageFitter {
-    fn look(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
+    fn try_observe(&mut self, cell: &Cell, folder: &Path) -> Result<(), Fault> {
         let image = decode_image(&media::bytes_of(cell, folder)?, self.settings.max_pixels)?;
         let settings = &self.settings;
         let (channels, height, width) = *self.size.get_or_insert_with(|| {
@@ -131,13 +131,13 @@ impl Fitter for ImageFitter {
         if !needed || self.n_seen >= N_SAMPLED {
             return;
         }
-        if let Err(fault) = self.look(cell, folder) {
+        if let Err(fault) = self.try_observe(cell, folder) {
             self.first_fault.get_or_insert(media::named(cell, fault));
         }
     }
 
     fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let reason = self.first_fault.as_ref().map(|fault| format!(", the first: {fault}")).unwrap_or_default();
+        let reason = self.first_fault.as_ref().map(|fault| format!("; first error: {fault}")).unwrap_or_default();
         let (channels, height, width) = self.size.ok_or_else(|| format!("no training image can be read{reason}"))?;
         let fitted = self.n_seen > 0;
         let (mean, std) = match (self.settings.standardize_image, channels) {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_no_one_set_is_that_of_the_first_image_but_not_large() {
+    fn unset_size_follows_the_first_image_up_to_a_limit() {
         let shape = |settings: ImagePreprocessing, width, height| {
             let mut fitter = settings.fitter();
             fitter.observe(&png(width, height), Path::new(""));

@@ -1,14 +1,14 @@
-//! The bytes behind a cell: given in the table, or in the file that the cell names.
+//! The bytes of a media cell: stored in the table, or in the file that the cell names.
 
 use std::path::Path;
 
 use super::text_of;
 use crate::{Cause, Cell, Fault};
 
-/// The largest media file that is read into memory.
+/// Maximum size of a media file that is read into memory, in bytes.
 const MAX_BYTES: u64 = 1 << 29;
 
-/// Reads the media of a cell; a relative path starts from `folder`.
+/// Reads the media of a cell; a relative path is resolved against `folder`.
 pub(super) fn bytes_of(cell: &Cell, folder: &Path) -> Result<Vec<u8>, Fault> {
     if let Cell::Bytes(bytes) = cell {
         return Ok(bytes.clone());
@@ -32,7 +32,7 @@ fn cannot_read(name: &str, error: &std::io::Error) -> Fault {
     }
 }
 
-/// Puts the file's name before what its decoder said.
+/// Prefixes a decoder's fault with the file name.
 pub(crate) fn named(cell: &Cell, fault: Fault) -> Fault {
     match cell {
         Cell::Text(name) => Fault::new(fault.cause, format!("{name}: {}", fault.detail)),

@@ -1,6 +1,6 @@
-//! Features: how a cell of each type is read, what is fitted on the training rows, and the shape that comes out.
+//! Features: how cells of each type are read, what is fitted on the training rows, and the shape of the result.
 //!
-//! A feature type is one file here: its settings, a [`Fitter`] that sees every training cell once, and the fitted reader.
+//! Each feature type is one file: its settings, a [`Fitter`] that sees every training cell once, and the fitted preprocessor.
 
 mod audio;
 mod binary;
@@ -42,66 +42,66 @@ pub use vector::{FittedVector, VectorPreprocessing};
 use crate::{Cell, Fault, Payload};
 
 choices! {
-    /// What becomes of a row whose cell is empty or cannot be read.
+    /// What happens to a row whose cell is empty or cannot be read.
     pub enum MissingValueStrategy {
-        /// The row stays; the feature is absent in it.
+        /// The row is kept; the feature is absent in it.
         Absent = "absent",
-        /// The row takes no part in training and gets no prediction.
+        /// The row is excluded from training and gets no prediction.
         DropRow = "drop_row",
-        /// The run stops with the row's number.
+        /// The run fails with the row's number.
         Error = "error",
     }
 }
 
-/// What a fitted feature gives an encoder.
+/// Shape of the payloads that a fitted feature passes to an encoder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
-    /// A vector of a width.
+    /// A vector of fixed width.
     Vector {
-        /// Values.
+        /// Number of values.
         width: usize,
     },
-    /// One number, with the quantiles of the training rows (normalised, rising, without equals).
+    /// One number, with the quantiles of the training rows (normalized, strictly increasing).
     Number {
         /// Edges of equally filled bins.
         quantiles: Vec<f32>,
     },
-    /// Frames of a width, at most so many.
+    /// A sequence of at most `max_steps` frames.
     Frames {
-        /// Values of a step.
+        /// Values per step.
         width: usize,
-        /// The longest sequence.
+        /// Maximum sequence length.
         max_steps: usize,
     },
-    /// Images of one size.
+    /// Images of a fixed size.
     Image {
-        /// 1 or 3.
+        /// Number of channels, 1 or 3.
         channels: usize,
-        /// Rows.
+        /// Height in pixels.
         height: usize,
-        /// Columns.
+        /// Width in pixels.
         width: usize,
     },
-    /// Ids below a vocabulary's size; 0 is padding.
+    /// Token ids below `vocab_size`; 0 is padding.
     Tokens {
-        /// Ids there are.
+        /// Number of ids.
         vocab_size: usize,
-        /// The longest sequence.
+        /// Maximum sequence length.
         max_steps: usize,
     },
-    /// Numbers of the inputs' cells.
+    /// A content id for the cell of each input.
     ContentIds,
     /// One of several classes.
     Class {
-        /// How many.
+        /// Number of classes.
         n_classes: usize,
     },
 }
 
 impl Shape {
-    /// Numbers that a row brings along on its way through a model, to its power of ten.
+    /// Returns the order of magnitude of the number of values that a row contributes on its way through a model.
     pub fn n_values(&self) -> usize {
-        /// What a token becomes.
+        /// Assumed width of a token's embedding.
         const VECTOR: usize = 512;
         match self {
             Self::Vector { width } => *width,
@@ -113,63 +113,63 @@ impl Shape {
     }
 }
 
-/// Sees every training cell of a feature once, in row order.
+/// Fits a feature on its training cells, each observed once, in row order.
 pub trait Fitter: Send {
-    /// Whether there is a column to be read.
+    /// Whether the feature reads a column of the table.
     fn has_column(&self) -> bool {
         true
     }
 
-    /// Takes one cell into account.
+    /// Updates the fit with one cell.
     fn observe(&mut self, cell: &Cell, folder: &Path);
 
-    /// Takes a cell of the input that shares a vocabulary with this feature into account.
+    /// Updates the fit with a cell of the input that shares a vocabulary with this feature.
     fn observe_beside(&mut self, _cell: &Cell, _folder: &Path) {}
 
-    /// The fitted reader.
+    /// Returns the fitted preprocessor.
     ///
     /// # Errors
-    /// What the training cells lack.
+    /// Names what the training cells lack.
     fn finish(self: Box<Self>) -> Result<Preprocessor, String>;
 }
 
-/// Reads cells of one type after fitting.
+/// Converts cells of one type to payloads after fitting.
 pub trait Preprocess {
-    /// The payload of a cell; relative paths start from `folder`.
+    /// Returns the payload of a cell; relative paths are resolved against `folder`.
     ///
     /// # Errors
-    /// Why the cell has none.
+    /// The reason why the cell has no payload.
     fn payload(&self, cell: &Cell, folder: &Path) -> Result<Payload, Fault>;
 
-    /// The bytes that the payload is made from: those of the text, or of the file that the cell names.
+    /// Returns the bytes that the payload is made from: those of the text, or of the file that the cell names.
     ///
     /// # Errors
-    /// Why there are none.
+    /// The reason why the cell has no content.
     fn content(&self, cell: &Cell, _folder: &Path) -> Result<Vec<u8>, Fault> {
         text_of(cell).map(|text| text.into_owned().into_bytes())
     }
 
-    /// What of the cell is not in its payload, if anything.
+    /// Reports the part of the cell that its payload leaves out, if any.
     fn shortened(&self, _cell: &Cell, _payload: &Payload) -> Option<Fault> {
         None
     }
 
-    /// What the payloads look like.
+    /// Returns the shape of the payloads.
     fn shape(&self) -> Shape;
 
-    /// Whether the values are such as fitting gives: a bundle may come from anywhere.
+    /// Checks that the fitted values are ones that fitting can produce: a bundle may be untrusted.
     ///
     /// # Errors
-    /// What is out of bounds.
+    /// Names the value that is out of bounds.
     fn check(&self) -> Result<(), String>;
 }
 
-/// An error that says what should hold where it does not.
+/// Returns an error that names `what` unless the condition holds.
 fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(format!("{what} is out of bounds")) }
 }
 
-/// Whether mean and standard deviation of each of `width` columns can be used.
+/// Whether mean and standard deviation of each of `width` columns are finite, and the standard deviations positive.
 fn are_moments(mean: &[f32], std: &[f32], width: usize) -> bool {
     let usable = |(mean, std): (&f32, &f32)| mean.is_finite() && std.is_finite() && *std > 0.0;
     (mean.len(), std.len()) == (width, width) && mean.iter().zip(std).all(usable)
@@ -183,12 +183,12 @@ macro_rules! preprocessors {
         pub enum Preprocessor { $( #[doc = concat!("`type: ", $word, "`")] $variant($fitted), )+ }
 
         impl Preprocessor {
-            /// The reader behind it.
+            /// Returns the preprocessor of the feature's type.
             pub fn get(&self) -> &dyn Preprocess {
                 match self { $( Self::$variant(it) => it, )+ }
             }
 
-            /// The feature's type as the config names it.
+            /// Returns the feature type as named in the config.
             pub fn type_name(&self) -> &'static str {
                 match self { $( Self::$variant(_) => $word, )+ }
             }
@@ -211,7 +211,7 @@ preprocessors! {
     TargetText(FittedTargetText) = "text",
 }
 
-/// Mean and standard deviation in one pass (Welford 1962).
+/// Mean and standard deviation, computed in one pass (Welford 1962).
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Moments {
     n: f64,
@@ -231,20 +231,21 @@ impl Moments {
         self.mean as f32
     }
 
-    /// The standard deviation; 1 where nothing varies, so that dividing by it is safe.
+    /// Returns the standard deviation, or 1 for a constant column, so that dividing by it is safe.
     pub fn std(&self) -> f32 {
         let std = (self.squares / self.n.max(1.0)).sqrt() as f32;
         if std > 1e-8 { std } else { 1.0 }
     }
 
-    /// Mean and standard deviation in double precision; a standard deviation within the rounding of the mean counts as none, and is 1.
+    /// Returns mean and standard deviation in double precision. A standard deviation within the rounding error of the mean
+    /// counts as zero and is replaced by 1.
     pub fn exact(&self) -> (f64, f64) {
         let std = (self.squares / self.n.max(1.0)).sqrt();
         (self.mean, if std > f64::EPSILON * self.mean.abs() { std } else { 1.0 })
     }
 }
 
-/// The beginning of a text, for a message about it.
+/// Returns the beginning of a text, to quote in a message.
 fn shown(text: &str) -> String {
     const N_SHOWN: usize = 60;
     match text.char_indices().nth(N_SHOWN) {
@@ -253,7 +254,7 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// The text of a cell that should be text.
+/// Returns the text of a cell that should hold text.
 pub(crate) fn text_of(cell: &Cell) -> Result<Cow<'_, str>, Fault> {
     use crate::Cause;
     match cell {
@@ -271,13 +272,13 @@ pub(crate) fn text_of(cell: &Cell) -> Result<Cow<'_, str>, Fault> {
     }
 }
 
-/// The largest value either way that a model is given: its square lies within single precision.
+/// Largest magnitude of a value passed to a model: its square fits in single precision.
 const LARGEST: f32 = 1e19;
 
-/// The largest number either way that is read: the squares of any number of such cells have a sum in double precision.
+/// Largest magnitude of a number that is read: the sum of squares over any number of such cells fits in double precision.
 const LARGEST_NUMBER: f64 = 1e140;
 
-/// The finite number of a cell that should be one.
+/// Returns the finite number of a cell that should hold one.
 pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
     use crate::Cause;
     let value = match cell {
@@ -290,6 +291,6 @@ pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
     if value.abs() <= LARGEST_NUMBER {
         Ok(value)
     } else {
-        Err(Fault::new(Cause::TooLarge, format!("{value:e}, numbers up to {LARGEST_NUMBER:e} are read")))
+        Err(Fault::new(Cause::TooLarge, format!("{value:e} exceeds the limit of {LARGEST_NUMBER:e}")))
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers, normalised by what the training rows hold.
+//! Numbers, normalized with statistics of the training rows.
 
 use std::path::Path;
 
@@ -15,11 +15,12 @@ choices! {
     pub enum Normalization {
         /// To mean 0 and standard deviation 1.
         Zscore = "zscore",
-        /// To 0 to 1 over the training rows.
+        /// To the range 0 to 1 over the training rows.
         Minmax = "minmax",
         /// By `sign(x) ln(1 + |x|)`, then to mean 0 and standard deviation 1.
         Log1p = "log1p",
-        /// By median and interquartile range, and squeezed between -3 and 3, so that a few wrong cells of any size change nothing.
+        /// By median and interquartile range, then smoothly clipped to between -3 and 3, so that a few corrupt cells of any
+        /// size have no effect.
         Robust = "robust",
         /// Not at all.
         None = "none",
@@ -27,36 +28,36 @@ choices! {
 }
 
 settings! {
-    /// How numbers are read.
+    /// Preprocessing settings for numbers.
     pub struct NumberPreprocessing {
-        /// Scaling.
+        /// How values are scaled.
         normalization: Normalization = Normalization::Zscore;
-        /// What becomes of cells that are no number.
+        /// What happens to cells that are not numbers.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted number reader: `Vector [1]`, `(f(x) - offset) / scale`, perhaps squeezed.
+/// A fitted number preprocessor: `Vector [1]` of `(f(x) - offset) / scale`, optionally smoothly clipped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedNumber {
-    /// Whether `f` is the logarithm.
+    /// Whether `f` is `sign(x) ln(1 + |x|)` rather than the identity.
     pub log: bool,
-    /// Taken off.
+    /// Subtracted from `f(x)`.
     pub offset: f64,
-    /// Divided by.
+    /// Divisor of the difference.
     pub scale: f64,
-    /// Whether the result is squeezed between -3 and 3, by `x / sqrt(1 + (x / 3)^2)` (smooth clipping, Holzmüller et al. 2024).
+    /// Whether the result is smoothly clipped to between -3 and 3, by `x / sqrt(1 + (x / 3)^2)` (Holzmüller et al. 2024).
     #[serde(default)]
     pub squeezed: bool,
-    /// Edges of 32 equally filled bins of the normalised training values, without equals.
+    /// Edges of 32 equally filled bins of the normalized training values, without duplicates.
     pub quantiles: Vec<f32>,
 }
 
-/// Values that quantiles are taken from: a uniform sample of the training rows.
+/// Number of values that the quantiles are computed from: a uniform sample of the training rows.
 const N_SAMPLED: usize = 10_000;
 const N_BINS: usize = 32;
 
-/// What squeezed values stay below.
+/// Bound that smoothly clipped values stay below.
 const BOUND: f64 = 3.0;
 
 struct NumberFitter {
@@ -69,7 +70,7 @@ struct NumberFitter {
 }
 
 impl NumberPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let range = (f64::INFINITY, f64::NEG_INFINITY);
         Box::new(NumberFitter {
@@ -97,8 +98,8 @@ impl Fitter for NumberFitter {
         // Reservoir sampling (Vitter 1985, algorithm R).
         if self.sample.len() < N_SAMPLED {
             self.sample.push(value);
-        } else if let Some(kept) = self.sample.get_mut(self.rng.random_range(0..self.n_seen)) {
-            *kept = value;
+        } else if let Some(slot) = self.sample.get_mut(self.rng.random_range(0..self.n_seen)) {
+            *slot = value;
         }
     }
 
@@ -128,7 +129,8 @@ impl Fitter for NumberFitter {
     }
 }
 
-/// Median and interquartile range of sorted values; half the whole range where the middle half are equal (Holzmüller et al. 2024).
+/// Returns the median and a scale of sorted values: the interquartile range, or half the full range where that is 0
+/// (Holzmüller et al. 2024), or 1 where all values are equal.
 fn robust(sorted: &[f64]) -> (f64, f64) {
     let quantile = |share: f64| {
         let at = share * (sorted.len() - 1) as f64;
@@ -142,7 +144,7 @@ fn robust(sorted: &[f64]) -> (f64, f64) {
 }
 
 impl FittedNumber {
-    /// The normalised value.
+    /// Normalizes a value.
     pub fn normalize(&self, value: f64) -> f32 {
         self.scaled(if self.log { log1p(value) } else { value })
     }
@@ -152,7 +154,7 @@ impl FittedNumber {
         (if self.squeezed { squeezed(value.clamp(-f64::MAX, f64::MAX)) } else { value }) as f32
     }
 
-    /// The value in the units of the data.
+    /// Maps a normalized value back to the units of the data.
     pub fn restore(&self, normalized: f32) -> f64 {
         let normalized = if self.squeezed { stretched(f64::from(normalized)) } else { f64::from(normalized) };
         let value = normalized * self.scale + self.offset;
@@ -161,11 +163,11 @@ impl FittedNumber {
 }
 
 fn squeezed(value: f64) -> f64 {
-    // `hypot` does not overflow where a square would.
+    // `hypot` does not overflow where squaring would.
     value / 1f64.hypot(value / BOUND)
 }
 
-/// What was squeezed; predictions at the bound and beyond are thousands of interquartile ranges from the median.
+/// Inverts `squeezed`; predictions at or beyond the bound map to thousands of interquartile ranges from the median.
 fn stretched(squeezed: f64) -> f64 {
     let most = BOUND * (1.0 - f64::from(f32::EPSILON));
     let squeezed = squeezed.clamp(-most, most);
@@ -178,7 +180,7 @@ impl Preprocess for FittedNumber {
         let normalized = self.normalize(value);
         if normalized.abs() > LARGEST {
             let message =
-                format!("{value:e} is {normalized:e} once normalized, up to {LARGEST:e} is read; normalization: robust takes it");
+                format!("{value:e} is {normalized:e} after normalization, the limit is {LARGEST:e}; use normalization: robust");
             return Err(Fault::new(Cause::TooLarge, message));
         }
         Ok(Payload::Vector(vec![normalized]))
@@ -202,12 +204,12 @@ mod tests {
     fn fitted(normalization: Normalization, values: &[&str]) -> FittedNumber {
         let mut fitter = NumberPreprocessing { normalization, missing_value_strategy: MissingValueStrategy::Absent }.fitter();
         values.iter().for_each(|value| fitter.observe(&Cell::text(value), Path::new("")));
-        let Preprocessor::Number(fitted) = fitter.finish().unwrap() else { panic!("a number") };
+        let Preprocessor::Number(fitted) = fitter.finish().unwrap() else { panic!("expected a number") };
         fitted
     }
 
     #[test]
-    fn every_normalization_is_undone() {
+    fn restore_inverts_every_normalization() {
         let all =
             [Normalization::Zscore, Normalization::Minmax, Normalization::Log1p, Normalization::Robust, Normalization::None];
         for normalization in all {
@@ -220,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_column_does_not_divide_by_nothing() {
+    fn constant_column_does_not_divide_by_zero() {
         assert_eq!(fitted(Normalization::Zscore, &["7", "7"]).normalize(8.0), 1.0);
         assert_eq!(fitted(Normalization::Minmax, &["7", "7"]).normalize(8.0), 1.0);
     }
 
     #[test]
-    fn a_few_enormous_cells_leave_a_robust_column_as_it_is() {
+    fn robust_normalization_ignores_a_few_huge_values() {
         let mut values: Vec<String> = (0..295).map(|value| value.to_string()).collect();
         let usual = fitted(Normalization::Robust, &values.iter().map(String::as_str).collect::<Vec<_>>());
         values.extend(["1e100", "-1e100", "1e100", "-1e100", "1e100"].map(str::to_owned));
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_normalization_of_extreme_columns_gives_a_model_anything_but_finite_numbers() {
+    fn extreme_columns_yield_only_finite_values() {
         let columns: [&[&str]; 7] = [
             &["1", "2", "3", "1e100"],
             &["1", "2", "3", "1e139", "-1e139"],
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_says_so() {
+    fn non_numeric_cells_are_malformed() {
         let fitted = fitted(Normalization::None, &["1"]);
         let fault = fitted.payload(&Cell::text("12a"), Path::new("")).unwrap_err();
         assert_eq!(fault.to_string(), "malformed: '12a' is not a number");

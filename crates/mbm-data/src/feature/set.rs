@@ -1,4 +1,4 @@
-//! Several labels at once: `a b c`, or a list.
+//! Sets of labels: `a b c`, or a list.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,16 +11,16 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensur
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How sets are read.
+    /// Preprocessing settings for sets.
     pub struct SetPreprocessing {
-        /// The most labels; rarer ones are not told apart.
+        /// Maximum number of labels; rarer ones are ignored.
         most_common: usize = 10_000 => 1..=100_000;
-        /// What becomes of empty cells; an empty list is the empty set, not a missing one.
+        /// What happens to empty cells; an empty list is the empty set, not a missing value.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted set reader: `Vector [labels]` of zeros and ones.
+/// A fitted set preprocessor: `Vector [labels]` of zeros and ones (multi-hot).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct FittedSet {
@@ -29,7 +29,7 @@ pub struct FittedSet {
     positions: HashMap<String, usize>,
 }
 
-/// How labels stand in the bundle.
+/// Serialized form in the bundle.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     labels: Vec<String>,
@@ -54,13 +54,13 @@ struct SetFitter {
 }
 
 impl SetPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(SetFitter { most_common: self.most_common, counts: HashMap::new() })
     }
 }
 
-/// The labels of a cell: a list's items, or the words between spaces, commas or bars.
+/// Returns the labels of a cell: the items of a list, or the words separated by spaces, commas, bars or tabs.
 fn labels_of(cell: &Cell) -> Result<Vec<String>, Fault> {
     match cell {
         Cell::Words(words) => Ok(words.iter().filter(|word| !word.is_empty()).cloned().collect()),

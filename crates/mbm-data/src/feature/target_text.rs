@@ -1,4 +1,4 @@
-//! Texts that a model learns to write.
+//! Target texts: token sequences that a model learns to generate.
 
 use std::path::Path;
 
@@ -11,33 +11,33 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, Token
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How texts that are to be written are read.
+    /// Preprocessing settings for target texts.
     pub struct TargetTextPreprocessing {
         /// The tokenizer.
         tokenizer: TokenizerKind = TokenizerKind::Bpe;
-        /// The most tokens that the vocabulary holds; of `bpe` the 256 bytes are always there.
+        /// Maximum vocabulary size; `bpe` always includes the 256 bytes.
         most_common: usize = 8_000 => 8..=1_000_000;
-        /// The most tokens of one text; the rest is cut off.
+        /// Maximum number of tokens per text, including the end token; the rest is cut off.
         max_sequence_length: usize = 256 => 2..=16_384;
-        /// Whether capitals count as small letters.
+        /// Whether texts are lowercased.
         lowercase: bool = false;
-        /// A text input that has the same tokens; they are then trained on both.
+        /// A text input that uses the same vocabulary, which is then trained on the texts of both.
         share_vocabulary_with: Option<String> = None;
-        /// What becomes of rows without a text.
+        /// What happens to rows without a text.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted reader of texts to write: `Tokens [steps]`, the last of them [`FittedTargetText::END`].
+/// A fitted target text preprocessor: `Tokens [steps]`, ending with [`FittedTargetText::END`] unless truncated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FittedTargetText {
-    /// The vocabulary.
+    /// The tokenizer with its vocabulary.
     pub tokenizer: Tokenizer,
-    /// The most tokens of a text, the end included.
+    /// Maximum number of tokens per text, including the end token.
     pub max_steps: usize,
-    /// Tokens of the longest training text, the end included.
+    /// Number of tokens of the longest training text, including the end token.
     pub longest: usize,
-    /// Whether capitals count as small letters.
+    /// Whether texts are lowercased.
     pub lowercase: bool,
 }
 
@@ -48,7 +48,7 @@ struct TargetTextFitter {
 }
 
 impl TargetTextPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let tokenizer = TokenizerFitter::new(self.tokenizer, self.most_common, self.max_sequence_length, None).with_ends();
         Box::new(TargetTextFitter { tokenizer, texts: Vec::new(), settings: self.clone() })
@@ -56,20 +56,20 @@ impl TargetTextPreprocessing {
 }
 
 impl FittedTargetText {
-    /// What a text begins after.
+    /// Id of the start token, which generation begins from.
     pub const BEGIN: u32 = 2;
-    /// What a text ends with.
+    /// Id of the end token.
     pub const END: u32 = 3;
-    /// Ids from here on are text.
+    /// Number of special ids; ids from here on are text.
     pub const N_SPECIAL: u32 = 4;
 
-    /// The text of a cell as it is compared with what was written.
+    /// Returns the reference text of a cell, normalized for comparison with generated texts.
     pub fn reference(&self, cell: &Cell) -> Option<String> {
         let text = tidy(&cased(beginning(&text_of(cell).ok()?, self.max_steps), self.lowercase));
         Some(text).filter(|text| !text.is_empty())
     }
 
-    /// The tokens of a text, without its end.
+    /// Returns the tokens of a text, without the end token.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         self.tokenizer.encode(&cased(beginning(text, self.max_steps), self.lowercase))
     }
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_ends_with_its_end_and_comes_back() {
+    fn text_round_trips_and_ends_with_the_end_token() {
         let settings = TargetTextPreprocessing { tokenizer: TokenizerKind::Characters, ..mbm_config::defaults() };
         let fitted = fitted(&settings);
         assert_eq!(fitted.longest, "eine Katze läuft".chars().count() + 1);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_too_long_is_cut_and_has_no_end() {
+    fn overlong_text_is_truncated_without_end_token() {
         let settings = TargetTextPreprocessing { max_sequence_length: 3, ..mbm_config::defaults() };
         let (fitted, cell) = (fitted(&settings), Cell::text("ein Hund läuft"));
         let payload = fitted.payload(&cell, Path::new(".")).unwrap();
@@ -161,7 +161,7 @@ mod tests {
         let n_tokens = fitted.encode("ein Hund läuft").len() + 1;
         let want = Fault::new(Cause::Shortened, format!("{n_tokens} tokens, 3 of them read"));
         assert_eq!(fitted.shortened(&cell, &payload), Some(want));
-        let just = Cell::text("x"); // a space, a byte and an end
+        let just = Cell::text("x"); // a space, a byte and the end token
         assert_eq!(fitted.shortened(&just, &fitted.payload(&just, Path::new(".")).unwrap()), None);
     }
 }

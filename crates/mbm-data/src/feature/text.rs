@@ -1,4 +1,4 @@
-//! Texts as ids of a vocabulary.
+//! Text features: sequences of token ids.
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,15 @@ use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensur
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
-    /// How text is cut into tokens.
+    /// How text is split into tokens.
     pub enum TokenizerKind {
         /// Words and single punctuation marks.
         SpacePunct = "space_punct",
         /// Single characters.
         Characters = "characters",
-        /// Byte-pair encoding of bytes, trained on the training rows: no text is unknown.
+        /// Byte-level byte-pair encoding, trained on the training rows: no text is unknown.
         Bpe = "bpe",
-        /// WordPiece within what stands between spaces, trained on the training rows.
+        /// WordPiece within whitespace-separated words, trained on the training rows.
         Wordpiece = "wordpiece",
         /// A Hugging Face `tokenizer.json` at `vocab_file`.
         HfTokenizer = "hf_tokenizer",
@@ -26,31 +26,31 @@ choices! {
 }
 
 settings! {
-    /// How texts are read.
+    /// Preprocessing settings for texts.
     pub struct TextPreprocessing {
         /// The tokenizer.
         tokenizer: TokenizerKind = TokenizerKind::SpacePunct;
-        /// `tokenizer.json` for `hf_tokenizer`.
+        /// Path of the `tokenizer.json` for `hf_tokenizer`.
         vocab_file: Option<String> = None;
-        /// The most tokens that the vocabulary holds; of `bpe` the 256 bytes are always there.
+        /// Maximum vocabulary size; `bpe` always includes the 256 bytes.
         most_common: usize = 20_000 => 4..=1_000_000;
-        /// The most tokens of one text; the rest is cut off.
+        /// Maximum number of tokens per text; the rest is cut off.
         max_sequence_length: usize = 256 => 1..=16_384;
-        /// Whether capitals count as small letters.
+        /// Whether texts are lowercased.
         lowercase: bool = true;
-        /// What becomes of texts that are empty or not UTF-8.
+        /// What happens to texts that are empty or not UTF-8.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted text reader: `Tokens [steps]`, 0 padding and 1 unknown.
+/// A fitted text preprocessor: `Tokens [steps]`, where 0 is padding and 1 an unknown token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FittedText {
-    /// The vocabulary.
+    /// The tokenizer with its vocabulary.
     pub tokenizer: Tokenizer,
-    /// The most tokens of a text.
+    /// Maximum number of tokens per text.
     pub max_steps: usize,
-    /// Whether capitals count as small letters.
+    /// Whether texts are lowercased.
     pub lowercase: bool,
 }
 
@@ -60,7 +60,7 @@ struct TextFitter {
 }
 
 impl TextPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         let file = self.vocab_file.as_ref().map(PathBuf::from);
         Box::new(TextFitter {
@@ -70,17 +70,17 @@ impl TextPreprocessing {
     }
 }
 
-/// Bytes that are read of a text for each token that it may have, and at least. English has five or six letters in a word; of a text that
-/// is a whole file, all behind that would be cut off again as tokens.
+/// Bytes of a text that are read per token that it may have, and the minimum for any text. English words have five or six
+/// letters; if a text is a whole file, everything beyond would be truncated as tokens anyway.
 const BYTES_OF_TOKEN: usize = 64;
 const MIN_READ: usize = 1 << 20;
 
-/// What of a text is read where at most `max_steps` tokens are wanted.
+/// Returns the part of a text that is read to obtain at most `max_steps` tokens.
 pub(super) fn beginning(text: &str, max_steps: usize) -> &str {
     &text[..text.floor_char_boundary(MIN_READ.max(max_steps * BYTES_OF_TOKEN))]
 }
 
-/// That only the beginning of a text was read.
+/// Returns a fault if only the beginning of a text was read.
 pub(super) fn cut_off(text: &str, max_steps: usize) -> Option<Fault> {
     let n_read = beginning(text, max_steps).len();
     (n_read < text.len()).then(|| Fault::new(Cause::Shortened, format!("{} bytes, {n_read} of them read", text.len())))
@@ -90,7 +90,7 @@ pub(super) fn cased(text: &str, lowercase: bool) -> String {
     if lowercase { text.to_lowercase() } else { text.to_owned() }
 }
 
-/// That a text's tokens, counted if it may matter, are more than `max_steps`.
+/// Returns a fault if a text has more than `max_steps` tokens; they are counted only if the payload has that many.
 pub(super) fn shortened(max_steps: usize, payload: &Payload, count: impl FnOnce() -> usize) -> Option<Fault> {
     let n_tokens = Some(payload.n_steps()).filter(|n_steps| *n_steps >= max_steps).map(|_| count())?;
     let detail = format!("{n_tokens} tokens, {max_steps} of them read");
@@ -143,14 +143,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_text_that_is_a_whole_file_the_beginning_is_read_and_that_is_said() {
+    fn huge_text_is_shortened_with_a_fault() {
         let settings: TextPreprocessing = mbm_config::defaults();
         let cell = Cell::text(&"a dog barks ".repeat(2_000_000));
         let mut fitter = settings.fitter();
         fitter.observe(&cell, Path::new(""));
         let Ok(Preprocessor::Text(fitted)) = fitter.finish() else { panic!() };
         let payload = fitted.payload(&cell, Path::new("")).unwrap();
-        assert_eq!((payload.n_steps(), fitted.tokenizer.vocab_size()), (256, 6), "with padding, unknown and a word that was cut");
+        assert_eq!((payload.n_steps(), fitted.tokenizer.vocab_size()), (256, 6), "with padding, unknown and a truncated word");
         let fault = fitted.shortened(&cell, &payload).unwrap();
         assert_eq!(fault.to_string(), "shortened: 24000000 bytes, 1048576 of them read");
         assert_eq!(beginning("aä", 1), "aä");

@@ -1,4 +1,4 @@
-//! Series of numbers: `1 2 3`, `[1, 2, 3]`, or several at once as `1 10; 2 20; 3 30` or `[[1, 10], [2, 20]]`, a step each.
+//! Time series: `1 2 3` or `[1, 2, 3]`, or multivariate as `1 10; 2 20; 3 30` or `[[1, 10], [2, 20]]`, one group per step.
 
 use std::fmt;
 use std::path::Path;
@@ -14,23 +14,24 @@ use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How series are read.
+    /// Preprocessing settings for time series.
     pub struct TimeseriesPreprocessing {
-        /// The most steps; of a longer series the last ones count.
+        /// Maximum number of steps; of a longer series, the last ones are used.
         timeseries_length_limit: usize = 256 => 1..=65_536;
-        /// What becomes of series that cannot be read.
+        /// What happens to series that cannot be read.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted series reader: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training rows.
+/// A fitted time series preprocessor: `Frames [steps, width]`, each column of mean 0 and standard deviation 1 over the training
+/// rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedTimeseries {
-    /// The most steps.
+    /// Maximum number of steps.
     pub max_steps: usize,
-    /// Of each column.
+    /// Mean of each column.
     pub mean: Vec<f32>,
-    /// Of each column.
+    /// Standard deviation of each column.
     #[serde(alias = "deviation")]
     pub std: Vec<f32>,
 }
@@ -42,7 +43,7 @@ struct TimeseriesFitter {
 }
 
 impl TimeseriesPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(TimeseriesFitter { max_steps: self.timeseries_length_limit, longest: 0, moments: Vec::new() })
     }
@@ -79,7 +80,7 @@ impl Preprocess for FittedTimeseries {
         let steps = steps_of(cell)?;
         let width = self.mean.len();
         if steps.width != width {
-            return Err(Fault::new(Cause::Malformed, format!("steps of {} values where training had {width}", steps.width)));
+            return Err(Fault::new(Cause::Malformed, format!("steps of {} values, but training had {width}", steps.width)));
         }
         let last = &steps.values[steps.len().saturating_sub(self.max_steps) * width..];
         let scaled = |(at, value): (usize, &f64)| (*value as f32 - self.mean[at % width]) / self.std[at % width];
@@ -96,7 +97,7 @@ impl Preprocess for FittedTimeseries {
     }
 }
 
-/// Steps of one width, one behind the other: a step by itself would take ten times the room.
+/// Steps of equal width, stored contiguously: a separate vector per step would take ten times the memory.
 #[derive(Debug, Default, PartialEq)]
 struct Steps {
     width: usize,
@@ -108,7 +109,7 @@ impl Steps {
         self.values.len() / self.width.max(1)
     }
 
-    /// Ends a step of the values that were added since `start`; whether it is as wide as those before it.
+    /// Ends a step of the values added since `start`; returns whether it is as wide as the steps before it.
     fn end_step(&mut self, start: usize) -> bool {
         let width = self.values.len() - start;
         if start == 0 {
@@ -118,14 +119,14 @@ impl Steps {
     }
 }
 
-/// The steps of a cell, at least one, each of one value at least.
+/// Returns the steps of a cell: at least one, each of at least one value.
 fn steps_of(cell: &Cell) -> Result<Steps, Fault> {
     let malformed = || {
         let shown = match cell {
             Cell::Numbers(values) => format!("a list of {} numbers", values.len()),
             other => format!("'{}'", shown(&text_of(other).unwrap_or_default())),
         };
-        Fault::new(Cause::Malformed, format!("{shown} is not a series"))
+        Fault::new(Cause::Malformed, format!("{shown} is not a time series"))
     };
     let steps = match cell {
         Cell::Numbers(values) => Some(Steps { width: 1, values: values.clone() }),
@@ -141,13 +142,13 @@ fn steps_of(cell: &Cell) -> Result<Steps, Fault> {
     steps.filter(is_usable).ok_or_else(malformed)
 }
 
-/// `[1, 2]` or `[[1, 10], [2, 20]]`.
+/// Parses `[1, 2]` or `[[1, 10], [2, 20]]`.
 fn of_list(text: &str) -> Option<Steps> {
     let numbers = serde_json::from_str(text).ok().map(|values| Steps { width: 1, values });
     numbers.or_else(|| serde_json::from_str(text).ok())
 }
 
-/// `1 2 3`, or `1 10; 2 20`.
+/// Parses `1 2 3` or `1 10; 2 20`.
 fn of_words(text: &str) -> Option<Steps> {
     let mut steps = Steps::default();
     let mut n_parts = 0;
@@ -177,7 +178,7 @@ impl<'de> Visitor<'de> for ListOfSteps {
     type Value = Steps;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a list of steps of one width")
+        out.write_str("a list of steps of equal width")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Steps, A::Error> {
@@ -225,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn series_are_read_in_every_spelling() {
+    fn series_are_read_in_every_notation() {
         let steps = |text: &str| steps_of(&Cell::text(text)).map(|steps| (steps.width, steps.values));
         assert_eq!(steps("1 2.5 -3").unwrap(), (1, vec![1.0, 2.5, -3.0]));
         assert_eq!(steps("1 10; 2 20").unwrap(), (2, vec![1.0, 10.0, 2.0, 20.0]));
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn one_enormous_value_leaves_the_other_series_as_they_are() {
+    fn series_with_a_huge_value_do_not_affect_the_fit() {
         let mut fitter = mbm_config::defaults::<TimeseriesPreprocessing>().fitter();
         ["1 2 3", "2 3 4", "1 1e100 3"].iter().for_each(|text| fitter.observe(&Cell::text(text), Path::new("")));
         let Ok(Preprocessor::Timeseries(fitted)) = fitter.finish() else { panic!() };

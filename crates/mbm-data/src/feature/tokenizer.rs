@@ -1,4 +1,4 @@
-//! Tokenizers: words or characters by frequency (ours), sub-words by the `tokenizers` crate.
+//! Tokenizers: words or characters by frequency (implemented here), subwords by the `tokenizers` crate.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokeniz
 use super::TokenizerKind;
 use super::foreign::Pieces;
 
-/// Padding, id 0.
+/// Padding token, id 0.
 pub const PAD: &str = "<PAD>";
-/// A token that the vocabulary lacks, id 1.
+/// Token for units outside of the vocabulary, id 1.
 pub const UNK: &str = "<UNK>";
-/// What a text that is written begins after, id 2.
+/// Start token of a generated text, id 2.
 pub const BOS: &str = "<BOS>";
-/// What a text that is written ends with, id 3.
+/// End token of a generated text, id 3.
 pub const EOS: &str = "<EOS>";
 
-/// The most text, in bytes, that a sub-word vocabulary is trained on.
+/// Maximum amount of text, in bytes, that a subword vocabulary is trained on.
 const MAX_TRAINING_TEXT: usize = 64 << 20;
 
 /// A fitted tokenizer.
@@ -34,18 +34,18 @@ const MAX_TRAINING_TEXT: usize = 64 << 20;
 pub enum Tokenizer {
     /// Whole words or characters.
     Units {
-        /// Characters instead of words.
+        /// Whether the units are characters instead of words.
         characters: bool,
-        /// Tokens by id, in order.
+        /// Tokens in order of their ids.
         vocabulary: Vec<String>,
         /// Ids by token.
         ids: HashMap<String, u32>,
     },
-    /// Sub-words.
+    /// Subwords.
     Pieces(Box<Pieces>),
 }
 
-/// How a tokenizer stands in the bundle.
+/// Serialized form in the bundle.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Saved {
@@ -61,18 +61,18 @@ impl Tokenizer {
         Self::Units { characters, vocabulary, ids }
     }
 
-    /// Ids of a text.
+    /// Encodes a text into ids.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         match self {
             Self::Units { characters, ids, .. } => {
                 units(&tidy(text), *characters).iter().map(|unit| ids.get(*unit).copied().unwrap_or(1)).collect()
             }
-            // Our own vocabularies and loaded ones map every text; a model that refuses one knows none of it.
+            // Our own vocabularies and loaded ones map every text; one that the model rejects has no tokens.
             Self::Pieces(pieces) => pieces.encode(text).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
         }
     }
 
-    /// How many ids a text has, those that a `tokenizer.json` cuts off included.
+    /// Returns the number of ids of a text, including those that a `tokenizer.json` truncates.
     pub fn n_ids(&self, text: &str) -> usize {
         match self {
             Self::Units { .. } => self.encode(text).len(),
@@ -80,34 +80,34 @@ impl Tokenizer {
         }
     }
 
-    /// The text of ids: words with spaces where a writer puts them.
+    /// Decodes ids into a text, with spaces between words where a writer would put them.
     pub fn decode(&self, ids: &[u32]) -> String {
         let text = match self {
             Self::Units { characters, vocabulary, .. } => {
                 let units: Vec<&str> = ids.iter().filter_map(|id| vocabulary.get(*id as usize)).map(String::as_str).collect();
                 if *characters { units.concat() } else { joined(&units) }
             }
-            // What is left of a character whose other bytes were not written is no text.
+            // Drop the remains of characters whose other bytes were not generated.
             Self::Pieces(pieces) => pieces.decode(ids).replace(char::REPLACEMENT_CHARACTER, ""),
         };
         text.trim().to_owned()
     }
 
-    /// Ids there are.
+    /// Returns the number of ids.
     pub fn vocab_size(&self) -> usize {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.len(),
-            // A loaded vocabulary may have gaps: what counts is the highest id.
+            // A loaded vocabulary may have gaps, so the highest id counts.
             Self::Pieces(pieces) => pieces.inner().get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
         }
     }
 
-    /// Every token, by id; empty text for ids that are none.
+    /// Returns every token in order of ids; an empty text for unused ids.
     pub fn vocabulary(&self) -> Vec<String> {
         (0..self.vocab_size() as u32).map(|id| self.token(id).unwrap_or_default()).collect()
     }
 
-    /// The token of an id.
+    /// Returns the token of an id.
     pub fn token(&self, id: u32) -> Option<String> {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.get(id as usize).cloned(),
@@ -139,8 +139,8 @@ impl<'de> Deserialize<'de> for Tokenizer {
     }
 }
 
-/// A text as it is read: composed (NFC), without characters that take no room, with single spaces. Joiners stay: emoji and some scripts
-/// are written with them.
+/// Normalizes a text: composed (NFC), without zero-width characters, with single spaces. Joiners are kept, since emoji and some
+/// scripts are written with them.
 pub(super) fn tidy(text: &str) -> String {
     let mut composed = NormalizedString::from(text);
     // Composing cannot fail.
@@ -149,10 +149,10 @@ pub(super) fn tidy(text: &str) -> String {
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Zero-width space, word joiner, byte order mark, soft hyphen, marks of direction.
+/// Zero-width space, word joiner, byte order mark, soft hyphen, directional marks.
 const INVISIBLE: [char; 6] = ['\u{200b}', '\u{2060}', '\u{feff}', '\u{ad}', '\u{200e}', '\u{200f}'];
 
-/// Words and marks as they are written: no space before what closes, after what opens, or beside what joins.
+/// Joins words and punctuation marks as they are written: no space before closing, after opening or around joining marks.
 fn joined(units: &[&str]) -> String {
     let mut text = String::new();
     let mut is_open = true;
@@ -167,7 +167,7 @@ fn joined(units: &[&str]) -> String {
     text
 }
 
-/// Words, single punctuation marks, or characters.
+/// Splits a text into words and single punctuation marks, or into characters.
 fn units(text: &str, characters: bool) -> Vec<&str> {
     if characters {
         return text.char_indices().map(|(at, c)| &text[at..at + c.len_utf8()]).collect();
@@ -192,7 +192,7 @@ fn units(text: &str, characters: bool) -> Vec<&str> {
     found
 }
 
-/// Gathers what a vocabulary is made from.
+/// Collects the text that a vocabulary is built from.
 pub(super) struct TokenizerFitter {
     kind: TokenizerKind,
     max_size: usize,
@@ -205,13 +205,13 @@ pub(super) struct TokenizerFitter {
 }
 
 impl TokenizerFitter {
-    /// `max_size` tokens at most, of our own vocabularies; texts of at most `max_steps` tokens, of loaded ones.
+    /// Returns a fitter. `max_size` limits the size of our own vocabularies, `max_steps` the tokens per text of loaded ones.
     pub fn new(kind: TokenizerKind, max_size: usize, max_steps: usize, file: Option<PathBuf>) -> Self {
         let (counts, texts) = (HashMap::new(), Vec::new());
         Self { kind, max_size, max_steps, file, special: &[PAD, UNK], counts, texts, n_bytes: 0 }
     }
 
-    /// With tokens for where a text begins and ends.
+    /// Adds tokens for the start and end of a text.
     pub fn with_ends(self) -> Self {
         Self { special: &[PAD, UNK, BOS, EOS], ..self }
     }
@@ -248,7 +248,7 @@ impl TokenizerFitter {
         }
     }
 
-    /// The most frequent units, equals in the order of their characters.
+    /// Builds a vocabulary of the most frequent units, with ties in lexicographic order.
     fn by_frequency(self) -> Tokenizer {
         let mut counts: Vec<(String, usize)> = self.counts.into_iter().collect();
         counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
@@ -257,7 +257,7 @@ impl TokenizerFitter {
         Tokenizer::units(self.kind == TokenizerKind::Characters, vocabulary)
     }
 
-    /// Byte-pair encoding of bytes (Radford et al. 2019): no text is unknown.
+    /// Trains byte-level BPE (Radford et al. 2019): no text is unknown.
     fn bpe(self) -> tokenizers::Result<Tokenizer> {
         let trainer = BpeTrainerBuilder::new().vocab_size(self.max_size).show_progress(false);
         let trainer = trainer.special_tokens(self.first_tokens([])).initial_alphabet(ByteLevel::alphabet().into_iter().collect());
@@ -274,7 +274,7 @@ impl TokenizerFitter {
         train(model.into(), trainer.special_tokens(self.first_tokens(inner)).build().into(), self.texts)
     }
 
-    /// What must have a fixed id while training, so that ties fall the same way on every run.
+    /// Returns the tokens that need a fixed id during training, so that ties are broken the same way in every run.
     fn first_tokens(&self, others: impl IntoIterator<Item = String>) -> Vec<AddedToken> {
         let special = self.special.iter().map(|token| (*token).to_owned());
         special.chain(others).map(|token| AddedToken::from(token, true)).collect()
@@ -287,7 +287,7 @@ fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -
     }
     let mut pieces = pieces(model)?;
     pieces.train(&mut trainer, texts.into_iter())?;
-    // The trained model in a tokenizer of its own: the first tokens are no longer special, "##a" in a text is text.
+    // Move the trained model to a new tokenizer: its first tokens are no longer special, and "##a" in a text is plain text.
     Ok(Tokenizer::Pieces(Box::new(Pieces::own(self::pieces(pieces.get_model().clone())?)?)))
 }
 
@@ -306,7 +306,7 @@ fn pieces(model: ModelWrapper) -> tokenizers::Result<HfTokenizer> {
     Ok(pieces)
 }
 
-/// What [`tidy`] does, in a form that a `tokenizer.json` can hold.
+/// Returns normalizers equivalent to [`tidy`], in a form that a `tokenizer.json` can hold.
 fn tidying() -> tokenizers::Result<NormalizerSequence> {
     let invisible = format!("[{}]", INVISIBLE.iter().collect::<String>());
     let without = Replace::new(ReplacePattern::Regex(invisible), "")?;
@@ -335,20 +335,20 @@ mod tests {
     }
 
     #[test]
-    fn words_and_marks_are_cut_apart() {
+    fn words_and_punctuation_marks_are_split() {
         assert_eq!(units("don't stop—now, 漢字!", false), ["don", "'", "t", "stop", "—", "now", ",", "漢字", "!"]);
         assert_eq!(units("aß🐕", true), ["a", "ß", "🐕"]);
     }
 
     #[test]
-    fn frequent_words_come_first_and_unknown_ones_are_one() {
+    fn frequent_words_come_first_and_unknown_ones_are_unk() {
         let tokenizer = fitted(TokenizerKind::SpacePunct);
         assert_eq!(tokenizer.token(2).as_deref(), Some("ein"));
         assert_eq!(tokenizer.encode("ein hund schläft"), [2, 3, 1]);
     }
 
     #[test]
-    fn every_script_comes_back_as_it_was() {
+    fn every_script_round_trips() {
         let texts = [
             "Ein großer Hund läuft, nicht?",
             "Un garçon n'est pas là !",
@@ -364,7 +364,7 @@ mod tests {
             for text in texts {
                 assert_eq!(tokenizer.decode(&tokenizer.encode(text)), text, "{kind:?}");
             }
-            // A decomposed letter, characters without width, spaces of all kinds.
+            // A decomposed letter, zero-width characters, spaces of all kinds.
             let untidy = "\u{feff} Ein gro\u{200b}ßer  Hund\tla\u{308}uft,\u{a0}nicht?\n";
             assert_eq!(tokenizer.decode(&tokenizer.encode(untidy)), texts[0], "{kind:?}");
             assert_eq!(tokenizer.encode("\u{200b} \u{feff}"), [] as [u32; 0], "{kind:?}");
@@ -376,13 +376,13 @@ mod tests {
     }
 
     #[test]
-    fn words_are_joined_as_they_are_written() {
+    fn words_are_joined_with_natural_spacing() {
         let text = "don't run (fast), well-known dogs!";
         assert_eq!(joined(&units(text, false)), text);
     }
 
     #[test]
-    fn every_kind_survives_saving_and_is_the_same_on_every_run() {
+    fn every_kind_round_trips_and_is_deterministic() {
         for kind in [TokenizerKind::SpacePunct, TokenizerKind::Characters, TokenizerKind::Bpe, TokenizerKind::Wordpiece] {
             let tokenizer = fitted(kind);
             let saved = serde_json::to_string(&tokenizer).unwrap();

@@ -1,4 +1,4 @@
-//! Vectors of a fixed width: `0.1 0.2 0.3`, or a list of numbers.
+//! Vectors of fixed width: `0.1 0.2 0.3`, or a list of numbers.
 
 use std::path::Path;
 
@@ -9,26 +9,26 @@ use super::{Fitter, LARGEST, MissingValueStrategy, Preprocess, Preprocessor, Sha
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// How vectors are read.
+    /// Preprocessing settings for vectors.
     pub struct VectorPreprocessing {
-        /// The width; that of the first training cell where not given.
+        /// Width of a vector; that of the first training cell if unset.
         vector_size: Option<usize> = None => 1..=1_000_000;
-        /// What becomes of cells that are no vector of the width.
+        /// What happens to cells that are not vectors of this width.
         missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
-/// A fitted vector reader: `Vector [width]`, as written.
+/// A fitted vector preprocessor: `Vector [width]`, with the values as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FittedVector {
-    /// Values of a vector.
+    /// Number of values.
     pub width: usize,
 }
 
 struct VectorFitter(Option<usize>);
 
 impl VectorPreprocessing {
-    /// Starts fitting.
+    /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
         Box::new(VectorFitter(self.vector_size))
     }
@@ -64,7 +64,7 @@ impl Preprocess for FittedVector {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
         let values = numbers_of(cell)?;
         if values.len() != self.width {
-            return Err(Fault::new(Cause::Malformed, format!("{} values where training had {}", values.len(), self.width)));
+            return Err(Fault::new(Cause::Malformed, format!("{} values, but training had {}", values.len(), self.width)));
         }
         Ok(Payload::Vector(values))
     }

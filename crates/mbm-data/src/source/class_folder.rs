@@ -1,4 +1,4 @@
-//! A folder of one folder a class (the layout of ImageNet), or of `train`, `val` and `test` with such folders in them.
+//! A folder with one subfolder per class (the layout of ImageNet), or `train`, `val` and `test` folders of this form.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub(super) struct ClassFolder {
     splits: Vec<String>,
 }
 
-/// Folders in folders, at most: `train/class` is 2.
+/// Maximum depth of nested folders: `train/class` is 2.
 const MAX_DEPTH: usize = 8;
 
 const SPLITS: [&str; 4] = ["train", "val", "validation", "test"];
@@ -20,7 +20,7 @@ impl ClassFolder {
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let names = entries(folder)?;
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
-        let media = if holds_sounds(folder, MAX_DEPTH)? { "audio" } else { "image" };
+        let media = if holds_audio(folder, MAX_DEPTH)? { "audio" } else { "image" };
         let columns = [media, "label"].into_iter().chain((!splits.is_empty()).then_some("split"));
         Ok(Self { folder: folder.to_path_buf(), columns: columns.map(str::to_owned).collect(), splits })
     }
@@ -55,7 +55,7 @@ impl Source for ClassFolder {
     }
 }
 
-/// Names in a folder, sorted, without hidden ones.
+/// Returns the names in a folder, sorted, without hidden ones.
 fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
     let read = std::fs::read_dir(folder).map_err(DataError::io(folder))?;
     let names = read.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
@@ -65,12 +65,12 @@ fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// Whether the first file found lies in a sound format; folders are gone into so many levels.
-fn holds_sounds(folder: &Path, levels: usize) -> Result<bool, DataError> {
+/// Whether the first file found is in an audio format; descends at most `levels` levels.
+fn holds_audio(folder: &Path, levels: usize) -> Result<bool, DataError> {
     for name in entries(folder)? {
         let path = folder.join(&name);
         if path.is_dir() {
-            return if levels == 0 { Ok(false) } else { holds_sounds(&path, levels - 1) };
+            return if levels == 0 { Ok(false) } else { holds_audio(&path, levels - 1) };
         }
         if let Some(extension) = path.extension() {
             return Ok(crate::audio::is_sound(&extension.to_string_lossy()));

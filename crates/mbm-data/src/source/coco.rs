@@ -1,4 +1,4 @@
-//! COCO annotations: captions give a row a caption, instances a row an image with the set of its categories.
+//! COCO annotations: one row per caption, or one row per image with the set of its categories.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -91,7 +91,8 @@ impl Source for Coco {
     }
 }
 
-/// COCO keeps `annotations/captions_val2017.json` beside `val2017/`: the folder, there or here, that holds the first image.
+/// Returns the folder that holds the first image, here or in the usual layout of COCO: `annotations/captions_val2017.json` next
+/// to `val2017/`.
 fn images_folder(path: &Path, annotations: &Annotations) -> PathBuf {
     let here = parent(path);
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -106,7 +107,7 @@ fn images_folder(path: &Path, annotations: &Annotations) -> PathBuf {
 mod tests {
     use crate::Table;
 
-    /// Rows of a file that is read on a thread with a stack of 256 KiB, an eighth of what threads have.
+    /// Number of rows of a file, read on a thread with a stack of 256 KiB, an eighth of the default.
     fn n_rows(name: &'static str, content: String) -> Result<usize, String> {
         let work = move || {
             let folder = tempfile::tempdir().unwrap();
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn json_nested_without_end_is_refused_on_a_small_stack() {
+    fn deeply_nested_json_is_rejected_on_a_small_stack() {
         let coco = |value: &str| format!(r#"{{"images": [{{"id": 1, "file_name": "x", "x": {value}}}], "annotations": []}}"#);
         let lists = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
         assert!(n_rows("t.json", coco(&"[".repeat(1_000_000))).unwrap_err().contains("not COCO annotations"));

@@ -1,4 +1,4 @@
-//! CSV and TSV with a header line (RFC 4180 quoting, which [`Quotes`] holds the file to).
+//! CSV and TSV files with a header line; [`Quotes`] enforces RFC 4180 quoting.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -53,7 +53,7 @@ impl Source for Delimited {
                 break;
             }
             if record.len() != self.columns.len() {
-                let message = format!("{} fields where the header has {}", record.len(), self.columns.len());
+                let message = format!("{} fields, but the header has {}", record.len(), self.columns.len());
                 return Err(DataError::malformed(&self.path, row, message));
             }
             sink(record.iter().map(Cell::field).collect())?;
@@ -62,7 +62,7 @@ impl Source for Delimited {
     }
 }
 
-/// An error of the reader, in the row where a quote was opened if that is what is wrong, else in `row`.
+/// Converts an error of the reader: a quoting error refers to the row where the quote was opened, any other error to `row`.
 fn malformed(path: &Path, row: Option<usize>, error: csv::Error) -> DataError {
     if let csv::ErrorKind::Io(cause) = error.kind()
         && let Some(misquoted) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Misquoted>())

@@ -1,33 +1,33 @@
-//! How many values the delta encodings of a Parquet page claim: the reader makes room for that many before it reads one.
+//! A check of how many values a delta-encoded Parquet page declares: the reader allocates memory for all of them up front.
 //!
-//! A page in `DELTA_LENGTH_BYTE_ARRAY` begins with the lengths of its values, one in `DELTA_BYTE_ARRAY` with the lengths that they have in
-//! common with the value before and then with those of the rest. Both are in `DELTA_BINARY_PACKED`, as Apache Parquet's `Encodings.md`
-//! describes it; writers choose these encodings seldom.
+//! A page in `DELTA_LENGTH_BYTE_ARRAY` starts with the lengths of its values; one in `DELTA_BYTE_ARRAY` starts with the lengths
+//! of the prefixes that they share with the preceding value, followed by the lengths of the suffixes. Both are in
+//! `DELTA_BINARY_PACKED`, as described in Apache Parquet's `Encodings.md`. Writers rarely choose these encodings.
 
 use parquet::basic::Encoding;
 use parquet::column::page::Page;
 
-/// Levels of a column, which stand before the values.
+/// Maximum levels of a column; the levels precede the values.
 #[derive(Clone, Copy)]
 pub(super) struct Levels {
     pub max_definition: i16,
     pub max_repetition: i16,
 }
 
-/// Refuses a page that claims more lengths than it has values.
+/// Rejects a page that declares more lengths than it has values.
 pub(super) fn check(page: &Page, levels: Levels) -> Result<(), String> {
     let n_streams = match page.encoding() {
         Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
         Encoding::DELTA_BYTE_ARRAY => 2,
         _ => return Ok(()),
     };
-    let bytes = values(page, levels).ok_or("the levels of a page go beyond it")?;
+    let bytes = values(page, levels).ok_or("the levels of a page extend beyond it")?;
     let n_values = u64::from(page.num_values());
-    let rest = (0..n_streams).try_fold(bytes, |bytes, _| behind_lengths(bytes, n_values));
-    rest.map(drop).ok_or_else(|| format!("a page of {n_values} values has other lengths"))
+    let rest = (0..n_streams).try_fold(bytes, |bytes, _| after_lengths(bytes, n_values));
+    rest.map(drop).ok_or_else(|| format!("invalid lengths in a page of {n_values} values"))
 }
 
-/// What stands behind the levels of a page of data.
+/// Returns the bytes after the levels of a page.
 fn values(page: &Page, levels: Levels) -> Option<&[u8]> {
     match page {
         Page::DataPage { buf, .. } => {
@@ -44,8 +44,8 @@ fn values(page: &Page, levels: Levels) -> Option<&[u8]> {
     }
 }
 
-/// What stands behind packed deltas, if they are at most `n_values` and all there.
-fn behind_lengths(mut bytes: &[u8], n_values: u64) -> Option<&[u8]> {
+/// Returns the bytes after packed deltas; `None` if they are more than `n_values` or incomplete.
+fn after_lengths(mut bytes: &[u8], n_values: u64) -> Option<&[u8]> {
     let [block, n_parts, n_lengths, _first] = [(); 4].map(|()| varint(&mut bytes));
     let (block, n_parts, n_lengths) = (block?, n_parts?, n_lengths?);
     if n_lengths > n_values || n_parts == 0 || block == 0 || !block.is_multiple_of(n_parts) {
@@ -86,21 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packed_deltas_end_where_their_last_part_ends() {
-        // Blocks of 128 in 4 parts, 34 lengths, the first 3; a block: least delta 0, widths 2, 1, 0, 0; then 8 and 4 bytes.
+    fn packed_deltas_end_after_their_last_miniblock() {
+        // Blocks of 128 in 4 miniblocks, 34 lengths, the first 3; a block: least delta 0, widths 2, 1, 0, 0; then 8 and 4 bytes.
         let mut bytes = vec![0x80, 1, 4, 34, 6, 0, 2, 1, 0, 0];
         bytes.extend([0; 12]);
         bytes.push(77);
-        assert_eq!(behind_lengths(&bytes, 34), Some(&[77][..]));
-        assert_eq!(behind_lengths(&bytes, 33), None, "more lengths than values");
-        assert_eq!(behind_lengths(&bytes[..21], 34), None, "bytes are missing");
-        assert_eq!(behind_lengths(&[0x80, 1, 4, 0xff, 0xff, 0xff, 0xff, 0x7f, 0], 1000), None);
+        assert_eq!(after_lengths(&bytes, 34), Some(&[77][..]));
+        assert_eq!(after_lengths(&bytes, 33), None, "more lengths than values");
+        assert_eq!(after_lengths(&bytes[..21], 34), None, "bytes are missing");
+        assert_eq!(after_lengths(&[0x80, 1, 4, 0xff, 0xff, 0xff, 0xff, 0x7f, 0], 1000), None);
     }
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_lengths_or_none(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
-            let _ = behind_lengths(&bytes, 1000);
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..80)) {
+            let _ = after_lengths(&bytes, 1000);
         }
     }
 }

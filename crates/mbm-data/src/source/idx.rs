@@ -1,4 +1,4 @@
-//! MNIST's idx files, plain or gzip: images, with the labels beside them if their file is there.
+//! IDX files (the format of MNIST), plain or gzip-compressed: images, with labels if the file of labels is next to them.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ pub(super) struct Idx {
     labels: Option<PathBuf>,
 }
 
-/// Pixels of the largest image, as large as any that a model reads.
+/// Maximum number of pixels of an image, as many as the largest size in a config has (4096 x 4096).
 const MAX_PIXELS: usize = 1 << 24;
 
 impl Idx {
     pub fn open(path: &Path) -> Result<Self, DataError> {
-        let labels = labels_beside(path);
+        let labels = labels_of(path);
         let columns = ["image"].into_iter().chain(labels.is_some().then_some("label")).map(str::to_owned).collect();
         Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, labels })
     }
@@ -50,8 +50,8 @@ impl Source for Idx {
     }
 }
 
-/// `...-images-idx3-ubyte[.gz]` has its labels in `...-labels-idx1-ubyte[.gz]`.
-fn labels_beside(path: &Path) -> Option<PathBuf> {
+/// Returns the labels of `...-images-idx3-ubyte[.gz]`, which are in `...-labels-idx1-ubyte[.gz]` if that file exists.
+fn labels_of(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_string_lossy();
     let labels = name.replace("images", "labels").replace("idx3", "idx1");
     let plain = labels.trim_end_matches(".gz");
@@ -63,7 +63,7 @@ fn labels_beside(path: &Path) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The labels' file, read beside the images: memory holds none of them.
+/// The file of labels, streamed along with the images instead of held in memory.
 struct Labels<'a> {
     path: &'a Path,
     file: Box<dyn Read>,
@@ -85,7 +85,7 @@ impl<'a> Labels<'a> {
     }
 }
 
-/// A file behind its dimensions. One that is not compressed must have a byte for each of its values.
+/// Opens a file and reads its dimensions. An uncompressed file must have at least as many bytes as it declares values.
 fn open_dimensions<const RANK: usize>(path: &Path) -> Result<(Box<dyn Read>, [usize; RANK]), DataError> {
     let mut file = open_file(path)?;
     let dims = read_header::<RANK>(path, &mut file)?;
@@ -96,7 +96,7 @@ fn open_dimensions<const RANK: usize>(path: &Path) -> Result<(Box<dyn Read>, [us
         return Err(DataError::malformed(
             path,
             None,
-            format!("the file ends early: {n_values} values promised in {n_bytes} bytes"),
+            format!("the file ends early: {n_values} values declared in {n_bytes} bytes"),
         ));
     }
     Ok((Box::new(BufReader::new(file)), dims))
@@ -110,7 +110,7 @@ fn read_header<const RANK: usize>(path: &Path, file: &mut dyn Read) -> Result<[u
         return Err(DataError::malformed(
             path,
             None,
-            format!("not an idx file of bytes in {RANK} dimensions: it starts with {magic:?}"),
+            format!("not an IDX file of unsigned bytes in {RANK} dimensions: it starts with {magic:?}"),
         ));
     }
     let mut dims = [0; RANK];

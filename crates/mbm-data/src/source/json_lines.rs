@@ -1,4 +1,4 @@
-//! One JSON object a line; a key that a line lacks is an empty cell. The file is read twice, first for its keys.
+//! JSON Lines: one object per line, in which a missing key is an empty cell. The file is read twice, first for its keys.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,8 +18,9 @@ pub(super) struct JsonLines {
     positions: HashMap<String, usize>,
 }
 
-/// The most cells for a byte of the file, and cells that every file may have. A cell that is there takes six bytes at least (`"a":1,`), so
-/// with more, one cell in hundreds is filled: the keys are data, and rows of all of them would fill the disk.
+/// Maximum number of cells per byte of the file, and the number that any file may have. A non-empty cell takes at least six bytes
+/// (`"a":1,`), so beyond this limit only one cell in hundreds is filled: the keys are data, and rows with all of them would fill
+/// the disk.
 const MAX_CELLS_OF_BYTE: usize = 64;
 const FREE_CELLS: usize = 1 << 24;
 
@@ -35,7 +36,7 @@ impl JsonLines {
         let most = FREE_CELLS.max(n_bytes.saturating_mul(MAX_CELLS_OF_BYTE));
         if source.columns.len().saturating_mul(n_lines) > most {
             let message = format!(
-                "{} different keys in {n_lines} lines, nearly all of them in few lines: such keys are values; put them into a list under one key",
+                "{} different keys in {n_lines} lines, nearly all in few lines: they look like values; put them into a list under one key",
                 source.columns.len()
             );
             return Err(DataError::malformed(path, None, message));
@@ -46,7 +47,7 @@ impl JsonLines {
     fn add(&mut self, new: Vec<String>) -> Result<(), String> {
         for key in new {
             if self.columns.len() == MAX_COLUMNS {
-                return Err(format!("more than {MAX_COLUMNS} different keys, the limit"));
+                return Err(format!("more than {MAX_COLUMNS} different keys"));
             }
             if self.positions.insert(key.clone(), self.columns.len()).is_none() {
                 self.columns.push(key);
@@ -70,7 +71,7 @@ impl Source for JsonLines {
     }
 }
 
-/// Gives every line that is not blank, with its number from 0.
+/// Passes every non-blank line to `sink`, with its index.
 fn for_each_line(path: &Path, mut sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>) -> Result<(), DataError> {
     let mut reader = BufReader::new(open_file(path)?);
     let mut line = Vec::new();
@@ -101,13 +102,13 @@ fn deserialize<'de, S: DeserializeSeed<'de>>(
     value.map_err(|error| DataError::malformed(path, line_idx + 1, format!("not a JSON object: {error}")))
 }
 
-/// Keys of an object that are not known yet, sorted.
+/// Deserializes the keys of an object that are not known yet, sorted.
 struct NewKeys<'a>(&'a HashMap<String, usize>);
 
-/// The cells of an object, in the columns' order.
+/// Deserializes the cells of an object, in column order.
 struct Cells<'a>(&'a HashMap<String, usize>);
 
-/// A key: its position, or itself where it is new.
+/// Deserializes a key as its column index, or as itself if it is new.
 struct Key<'a>(&'a HashMap<String, usize>);
 
 impl<'de> DeserializeSeed<'de> for NewKeys<'_> {

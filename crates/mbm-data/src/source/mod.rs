@@ -1,4 +1,4 @@
-//! Where rows come from. A new source is one file here and one line in [`open`].
+//! Sources of rows. A new source takes one file here and one line in [`open`].
 
 mod class_folder;
 mod coco;
@@ -16,31 +16,31 @@ use std::path::{Path, PathBuf};
 
 use crate::{DataError, Row};
 
-/// The most columns, as many as a vector in a single cell may have values.
+/// Maximum number of columns, the same as the maximum number of values of a vector in a single cell.
 const MAX_COLUMNS: usize = 1_000_000;
 
-/// The largest record of a text file, as large as a media file may be: memory holds a record at a time.
+/// Maximum size of a record of a text file in bytes, the same as for a media file: one record at a time is held in memory.
 const MAX_RECORD: u64 = 1 << 29;
 
 /// A stream of rows with named columns.
 pub trait Source {
-    /// The columns' names, known before the first row.
+    /// Returns the column names, which are known before the first row.
     fn columns(&self) -> &[String];
 
-    /// The folder that relative paths in cells start from.
+    /// Returns the folder that relative paths in cells are resolved against.
     fn folder(&self) -> &Path;
 
-    /// Gives every row in order.
+    /// Passes every row to `sink`, in order.
     ///
     /// # Errors
-    /// Malformed rows, or what `sink` answers.
+    /// Malformed rows, or an error returned by `sink`.
     fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError>;
 }
 
-/// Opens a file or folder by its kind.
+/// Opens a file or folder with the source for its kind.
 ///
 /// # Errors
-/// A path that is not there, or of no known kind.
+/// A path that does not exist, or a file of unknown kind.
 pub fn open(path: &Path) -> Result<Box<dyn Source>, DataError> {
     let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
     if metadata.is_dir() {
@@ -61,9 +61,9 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, DataError> {
 
 /// Rows in memory.
 pub struct Memory {
-    /// The columns' names.
+    /// The column names.
     pub columns: Vec<String>,
-    /// The rows; each is given once.
+    /// The rows, each of which is read once.
     pub rows: Vec<Row>,
 }
 
@@ -85,7 +85,7 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// The file's bytes, decompressed where its name ends in `.gz`.
+/// Opens a file for reading, decompressed if its name ends in `.gz`.
 fn open_file(path: &Path) -> Result<Box<dyn std::io::Read>, DataError> {
     let file = std::fs::File::open(path).map_err(DataError::io(path))?;
     let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_csv_keeps_quotes_line_breaks_and_bytes_that_are_not_utf8() {
+    fn csv_keeps_quotes_line_breaks_and_non_utf8_bytes() {
         let table = table("t.csv", b"a,b\n\"x, \"\"y\"\"\nz\",1\n,\xff\n").unwrap();
         assert_eq!(table.columns, ["a", "b"]);
         assert_eq!(table.row(0).unwrap(), [Cell::Text("x, \"y\"\nz".into()), Cell::Text("1".into())]);
@@ -118,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_quote_is_an_error_in_the_row_where_it_was_opened() {
+    fn unclosed_quote_is_an_error_in_the_row_that_opened_it() {
         let row = |row_idx: usize| format!("{row_idx},\"a note\"\n");
         let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
         let unclosed = format!("id,note\n{}300,\"a note\n301,another\n{}", rows(1..300), "302,plain\n".repeat(300));
         let error = table("t.csv", unclosed.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("t.csv, row 300: the quote that opens field 2 in line 301 is never closed"), "{error}");
-        let closed_by_luck = format!("id,note\n{}300,\"a note\n{}", rows(1..300), rows(301..601));
-        let error = table("t.csv", closed_by_luck.as_bytes()).unwrap_err().to_string();
+        let closed_later = format!("id,note\n{}300,\"a note\n{}", rows(1..300), rows(301..601));
+        let error = table("t.csv", closed_later.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("row 300: the quote that opens field 2 in line 301 is closed before 'a' in line 302"), "{error}");
         let error = table("t.tsv", b"a\tb\n1\t\"x\n").unwrap_err().to_string();
         assert!(error.contains("t.tsv, row 1: the quote that opens field 2 in line 2"), "{error}");
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_another_length_is_an_error_with_its_number() {
+    fn row_with_wrong_number_of_fields_is_an_error() {
         let error = table("t.csv", b"a,b\n1,2\n3\n").unwrap_err().to_string();
-        assert!(error.ends_with("t.csv, row 2: 1 fields where the header has 2"), "{error}");
+        assert!(error.ends_with("t.csv, row 2: 1 fields, but the header has 2"), "{error}");
         assert!(table("t.csv", b"a,a\n1,2\n").unwrap_err().to_string().contains("column 'a' occurs twice"));
     }
 
@@ -165,19 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn idx_files_are_read_side_by_side_and_must_agree() {
+    fn idx_images_and_labels_must_agree() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x-images-idx3-ubyte");
         std::fs::write(&path, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9]).unwrap();
         let labels = folder.path().join("x-labels-idx1-ubyte");
         std::fs::write(&labels, [0, 0, 8, 1, 255, 255, 255, 255, 3]).unwrap();
         let error = Table::read(&path).unwrap_err().to_string();
-        assert!(error.contains("4294967295 values promised in 9 bytes"), "{error}");
+        assert!(error.contains("4294967295 values declared in 9 bytes"), "{error}");
         std::fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 2, 3, 4]).unwrap();
         assert!(Table::read(&path).unwrap_err().to_string().contains("2 labels for 1 images"));
     }
 
-    /// One row of each column: whole numbers, words, and lists of numbers.
+    /// A file with a column each of integers, strings, and lists of numbers.
     fn parquet(properties: parquet::file::properties::WriterPropertiesBuilder, n_rows: usize) -> Vec<u8> {
         use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
         let schema = "message m { required int64 a; optional binary b (UTF8); optional group c (LIST) { repeated group list { optional double element; } } }";
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn parquet_files_of_equal_cells_pass_whatever_they_are_written_with() {
+    fn parquet_is_read_in_every_compression_and_encoding() {
         use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
         use parquet::file::properties::{WriterProperties, WriterVersion};
         let compressed = |compression| WriterProperties::builder().set_compression(compression);
@@ -228,15 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn a_parquet_file_that_its_reader_does_not_expect_is_an_error() {
-        // A page of deltas that claims to hold none: where overflow is checked, as in this build, parquet 60 panics.
+    fn panic_of_the_parquet_reader_is_an_error() {
+        // A page of deltas that declares no values: parquet 60 panics in builds with overflow checks, such as this one.
         let error = table("t.parquet", include_bytes!("../../tests/golden/damaged_deltas.parquet")).unwrap_err();
         assert!(error.to_string().contains("t.parquet"), "{error}");
     }
 
     #[test]
-    fn json_lines_with_many_keys_take_time_in_proportion() {
-        // A search through all known keys for each key takes minutes here, and a map a second.
+    fn json_lines_with_many_keys_are_read_in_linear_time() {
+        // A linear search through all known keys for each key would take minutes here; a map takes a second.
         let start = std::time::Instant::now();
         let line: Vec<String> = (0..100_000).map(|key| format!("\"a key with a long name {key}\": {key}")).collect();
         let content = format!("{{{}}}\n", line.join(",")).repeat(2);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn json_lines_whose_keys_are_data_are_refused_before_they_fill_the_disk() {
+    fn json_lines_whose_keys_are_values_are_rejected() {
         let content: String = (0..9000).map(|line| format!("{{\"{line}\":1}}\n")).collect();
         let error = table("t.jsonl", content.as_bytes()).unwrap_err().to_string();
         assert!(error.contains("9000 different keys in 9000 lines"), "{error}");
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn json_cells_of_each_kind_are_read_as_before() {
+    fn json_cells_of_every_kind_are_read() {
         let content = b"{\"b\": [1, 2.5], \"a\": [[1, 2.50], [\"x\"]], \"c\": {\"z\": 1, \"y\": [null]}, \"d\": [\"p\", \"q\"], \"b\": [3]}\n";
         let table = table("t.jsonl", content).unwrap();
         assert_eq!(table.columns, ["a", "b", "c", "d"]);
@@ -270,13 +270,13 @@ mod tests {
     }
 
     #[test]
-    fn an_idx_file_that_promises_more_than_it_holds_is_an_error() {
+    fn idx_file_that_declares_more_than_it_holds_is_an_error() {
         let error = table("x-idx3-ubyte", &[0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 0, 1, 0, 0, 0, 2, 1]).unwrap_err();
         assert!(error.to_string().contains("ends early"), "{error}");
     }
 
     #[test]
-    fn a_class_folder_gives_its_folders_as_labels_and_splits() {
+    fn class_folder_names_become_labels_and_splits() {
         let folder = tempfile::tempdir().unwrap();
         for (class, name) in [("train/cat", "a.png"), ("train/dog", "b.png"), ("val/cat", "c.png")] {
             std::fs::create_dir_all(folder.path().join(class)).unwrap();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn coco_captions_give_a_row_a_caption_and_instances_a_row_a_image() {
+    fn coco_yields_a_row_per_caption_or_per_image() {
         let captions = br#"{"images": [{"id": 1, "file_name": "x.jpg"}], "annotations": [{"image_id": 1, "caption": "A dog."}, {"image_id": 1, "caption": "Dog"}]}"#;
         let table_of_captions = table("captions_val2017.json", captions).unwrap();
         assert_eq!(table_of_captions.columns, ["image", "caption"]);
@@ -301,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_kind_lists_what_is_read() {
+    fn unknown_kind_error_lists_the_supported_kinds() {
         assert!(table("x.xlsx", b"").unwrap_err().to_string().contains(".csv, .tsv, .jsonl, .parquet"));
     }
 
     proptest::proptest! {
         #[test]
-        fn readers_of_foreign_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"] {
                 let _ = table(name, &bytes);
             }

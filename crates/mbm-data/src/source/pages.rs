@@ -1,8 +1,8 @@
-//! What the pages of a Parquet file claim to unfold to, held against the file's bytes before any page is read.
+//! A check of the sizes that the pages of a Parquet file declare against the size of the file, before any page is read.
 //!
-//! The reader makes room for as many bytes as a page's header says, for as many words as a dictionary's does, and gives as many rows as the
-//! footer says, so a few hundred bytes can ask for gigabytes. Headers are read here in Thrift's compact protocol, as `parquet.thrift` of
-//! Apache Parquet describes them, and what they do not say about sizes is passed over.
+//! The reader allocates as many bytes as the header of a page declares and as many words as that of a dictionary does, and yields
+//! as many rows as the footer declares, so a few hundred bytes can demand gigabytes. Headers are read here in Thrift's compact
+//! protocol, as described in `parquet.thrift` of Apache Parquet, and fields other than sizes are skipped.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,36 +11,37 @@ use std::os::unix::fs::FileExt;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-/// The most bytes that a byte of a page may become, and bytes that every page may become. Writers end a page after about a megabyte.
+/// Maximum number of bytes per compressed byte of a page, and the number that any page may expand to. Writers end a page after
+/// about a megabyte.
 const MAX_RATIO: u64 = 200;
 const FREE_BYTES: u64 = 1 << 26;
 
-/// Rows, and values in lists, for a byte of the file, and those that every file may have. Runs of equal cells take nearly no bytes;
-/// a list is in memory at once.
+/// Maximum number of rows, and of values in lists, per byte of the file, and the numbers that any file may have. Runs of equal
+/// cells take almost no bytes; a list is held in memory as a whole.
 const ROWS_OF_BYTE: u64 = 8192;
 const FREE_ROWS: u64 = 1 << 24;
 const LISTED_OF_BYTE: u64 = 64;
 const FREE_LISTED: u64 = 1 << 22;
 
-/// Bytes that a header is looked for in; statistics may make it long.
+/// Number of bytes that are read to find a header, tried in order; statistics may make it long.
 const HEADER: [usize; 2] = [1 << 12, 1 << 24];
 
-/// A column in a group of rows.
+/// A column of a row group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
     pub group_idx: usize,
     pub column_idx: usize,
 }
 
-/// Refuses a file that claims too much; the columns with pages in delta encodings, whose content claims sizes as well.
+/// Rejects a file that declares too much; returns the columns with delta-encoded pages, whose content declares sizes as well.
 ///
 /// # Errors
-/// What is out of proportion, or a page that is not there.
+/// Names what is out of proportion, or a page that is missing.
 pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, String> {
     let n_bytes = file.metadata().map_err(|error| error.to_string())?.len();
     let groups = metadata.row_groups();
     let n_rows = groups.iter().try_fold(0, |n_rows: u64, group| n_rows.checked_add(u64::try_from(group.num_rows()).ok()?));
-    let n_rows = n_rows.ok_or("the number of rows is negative or beyond all bounds")?;
+    let n_rows = n_rows.ok_or("the number of rows is negative or too large")?;
     within("rows", n_rows, FREE_ROWS.max(n_bytes.saturating_mul(ROWS_OF_BYTE)))?;
     let (mut n_listed, mut deltas) = (0, Vec::new());
     for (group_idx, group) in groups.iter().enumerate() {
@@ -61,14 +62,14 @@ fn within(what: &str, n_found: u64, most: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{n_found} {what}, a file of this size has up to {most}; write it anew without compression if that is as it should be"
+        "{n_found} {what}, the limit for a file of this size is {most}; rewrite it without compression if that is intended"
     ))
 }
 
-/// What the pages of a column hold.
+/// Summary of the pages of a column.
 #[derive(Default)]
 struct Found {
-    /// Values, those in lists and missing ones included.
+    /// Number of values, including those in lists and missing ones.
     n_values: u64,
     has_deltas: bool,
 }
@@ -76,17 +77,17 @@ struct Found {
 fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, String> {
     let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
     let place = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
-    let (mut start, n_bytes) = place.ok_or("its place is negative")?;
+    let (mut start, n_bytes) = place.ok_or("its offset or size is negative")?;
     let end = start.saturating_add(n_bytes);
     let mut found = Found::default();
     while start < end {
         let (mut page, n_header) = page_at(file, start, end).ok_or("a page has no header")?;
         start += n_header;
         if column.compression() == Compression::UNCOMPRESSED {
-            page.unfolded = page.compressed;
+            page.uncompressed = page.compressed;
         }
         if page.compressed > end - start {
-            return Err(format!("a page of {} bytes goes beyond its column", page.compressed));
+            return Err(format!("a page of {} bytes extends beyond its column", page.compressed));
         }
         page.check()?;
         if matches!(column.compression(), Compression::GZIP(_)) && page.is_compressed {
@@ -99,25 +100,25 @@ fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, Strin
     Ok(found)
 }
 
-/// The reader unfolds gzip whatever size the header says.
+/// Checks the size of a gzip page, which the reader decompresses whatever size the header declares.
 fn check_gzip(file: &File, start: u64, page: &Page) -> io::Result<()> {
     let mut bytes = vec![0; (page.compressed - page.n_level_bytes) as usize];
     file.read_exact_at(&mut bytes, start + page.n_level_bytes)?;
-    let limit = page.unfolded - page.n_level_bytes + 1;
+    let limit = page.uncompressed - page.n_level_bytes + 1;
     let n_bytes = io::copy(&mut flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(limit), &mut io::sink())?;
-    if n_bytes < limit { Ok(()) } else { Err(io::Error::other("a page unfolds to more than its header says")) }
+    if n_bytes < limit { Ok(()) } else { Err(io::Error::other("a page expands to more than its header declares")) }
 }
 
-/// What a page's header says of sizes.
+/// The sizes declared in a page header.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
-    unfolded: u64,
+    uncompressed: u64,
     compressed: u64,
-    /// Values of a page of data.
+    /// Number of values in a data page.
     n_values: u64,
-    /// Words of a dictionary.
+    /// Number of words in a dictionary page.
     n_words: u64,
-    /// Bytes before what is compressed.
+    /// Number of bytes before the compressed part.
     n_level_bytes: u64,
     is_compressed: bool,
     encoding: u64,
@@ -129,16 +130,16 @@ const DELTA_WORDS: u64 = 7;
 
 impl Page {
     fn check(&self) -> Result<(), String> {
-        within("bytes of a page", self.unfolded, FREE_BYTES.max(self.compressed.saturating_mul(MAX_RATIO)))?;
-        within("words of a dictionary", self.n_words, self.unfolded)?;
-        let levels_fit = self.n_level_bytes <= self.compressed.min(self.unfolded);
+        within("bytes of a page", self.uncompressed, FREE_BYTES.max(self.compressed.saturating_mul(MAX_RATIO)))?;
+        within("words of a dictionary", self.n_words, self.uncompressed)?;
+        let levels_fit = self.n_level_bytes <= self.compressed.min(self.uncompressed);
         if levels_fit { Ok(()) } else { Err("the levels of a page are longer than the page".to_owned()) }
     }
 
     fn read(thrift: &mut Thrift) -> Option<Self> {
         let mut page = Page { is_compressed: true, ..Self::default() };
         thrift.fields(|thrift, field, kind| match (field, kind) {
-            (2, INTEGER) => thrift.size().map(|size| page.unfolded = size),
+            (2, INTEGER) => thrift.size().map(|size| page.uncompressed = size),
             (3, INTEGER) => thrift.size().map(|size| page.compressed = size),
             (5, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_values), (2, &mut page.encoding)]),
             (7, STRUCT) => thrift.sizes(&mut [(1, &mut page.n_words)]),
@@ -162,7 +163,7 @@ impl Page {
     }
 }
 
-/// The header at a place, and its length.
+/// Reads the page header at an offset; returns it with its length.
 fn page_at(file: &File, start: u64, end: u64) -> Option<(Page, u64)> {
     HEADER.iter().find_map(|most| {
         let mut bytes = vec![0; (end - start).min(*most as u64) as usize];
@@ -173,7 +174,7 @@ fn page_at(file: &File, start: u64, end: u64) -> Option<(Page, u64)> {
     })
 }
 
-/// Bytes in Thrift's compact protocol.
+/// A reader of Thrift's compact protocol.
 struct Thrift<'a>(&'a [u8]);
 
 const FALSE: u8 = 2;
@@ -187,7 +188,7 @@ const LIST: u8 = 9;
 const SET: u8 = 10;
 const STRUCT: u8 = 12;
 
-/// Structures within structures; a header has two levels of them.
+/// Maximum depth of nested structs; a page header has two levels.
 const MAX_DEPTH: usize = 8;
 
 impl Thrift<'_> {
@@ -209,13 +210,13 @@ impl Thrift<'_> {
         None
     }
 
-    /// A number that must not be negative.
+    /// Reads an integer that must not be negative.
     fn size(&mut self) -> Option<u64> {
         let zigzag = self.varint()?;
         (zigzag & 1 == 0).then_some(zigzag >> 1)
     }
 
-    /// Gives the number and type of each field of a structure to `read`, which passes over its value.
+    /// Calls `read` with the id and type of each field of a struct; `read` must consume the value.
     fn fields(&mut self, mut read: impl FnMut(&mut Self, u64, u8) -> Option<()>) -> Option<()> {
         let mut field = 0u64;
         loop {
@@ -228,7 +229,7 @@ impl Thrift<'_> {
         }
     }
 
-    /// Fields of a structure by number; a truth is its type's number.
+    /// Reads the `wanted` fields of a struct by id; a boolean is stored as the number of its type.
     fn sizes(&mut self, wanted: &mut [(u64, &mut u64)]) -> Option<()> {
         self.fields(|thrift, field, kind| match wanted.iter_mut().find(|(number, _)| *number == field) {
             Some((_, value)) if kind == INTEGER => thrift.size().map(|size| **value = size),
@@ -254,14 +255,14 @@ impl Thrift<'_> {
             LIST | SET => {
                 let head = self.byte()?;
                 let n_items = if head >> 4 == 0xf { self.varint()? } else { u64::from(head >> 4) };
-                // An item takes a byte at least, truths as well.
+                // An item takes at least one byte, even a boolean.
                 let fits = n_items <= self.0.len() as u64;
                 fits.then_some(())?;
                 (0..n_items)
                     .try_for_each(|_| if head & 0xf <= FALSE { self.byte().map(drop) } else { self.skip(head & 0xf, depth) })
             }
             STRUCT => self.fields(|thrift, _, kind| thrift.skip(kind, depth)),
-            // Maps stand in no header of a page.
+            // Page headers contain no maps.
             _ => None,
         }
     }
@@ -272,27 +273,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_says_its_sizes() {
-        // Type 0, unfolded 100, compressed 60, then a page of data with 7 values and encoding 0.
+    fn sizes_are_read_from_a_page_header() {
+        // Type 0, uncompressed 100, compressed 60, then a page of data with 7 values and encoding 0.
         let bytes = [0x15, 0, 0x15, 200, 1, 0x15, 120, 0x2c, 0x15, 14, 0x15, 0, 0, 0, 99];
         let mut thrift = Thrift(&bytes);
         let page = Page::read(&mut thrift).unwrap();
-        assert_eq!(page, Page { unfolded: 100, compressed: 60, n_values: 7, is_compressed: true, ..Page::default() });
+        assert_eq!(page, Page { uncompressed: 100, compressed: 60, n_values: 7, is_compressed: true, ..Page::default() });
         assert_eq!(thrift.0, [99]);
         assert_eq!(Page::read(&mut Thrift(&bytes[..9])), None);
     }
 
     #[test]
-    fn a_dictionary_of_more_words_than_bytes_and_a_page_out_of_proportion_are_refused() {
-        let page = Page { unfolded: 1000, compressed: 900, n_words: 2_000_000_000, ..Page::default() };
+    fn oversized_dictionaries_and_pages_are_rejected() {
+        let page = Page { uncompressed: 1000, compressed: 900, n_words: 2_000_000_000, ..Page::default() };
         assert!(page.check().unwrap_err().contains("2000000000 words of a dictionary"));
-        let page = Page { unfolded: 2_000_000_000, compressed: 900, ..Page::default() };
+        let page = Page { uncompressed: 2_000_000_000, compressed: 900, ..Page::default() };
         assert!(page.check().unwrap_err().contains("2000000000 bytes of a page"));
     }
 
     proptest::proptest! {
         #[test]
-        fn any_bytes_are_a_header_or_none(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..60)) {
             let _ = Page::read(&mut Thrift(&bytes));
         }
     }

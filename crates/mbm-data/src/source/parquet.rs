@@ -1,4 +1,4 @@
-//! Parquet: strings, numbers, booleans, byte arrays (media), and lists of numbers or strings.
+//! Parquet files: strings, numbers, booleans, byte arrays (media), and lists of numbers or strings.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use super::{MAX_COLUMNS, Source, parent};
 use crate::catch_panic::{GAVE_UP, guarded};
 use crate::{Cell, DataError, Row};
 
-/// The most bytes of cells that a byte of the file may become, and bytes that every file may become: a word of a dictionary stands there
-/// once for all rows that have it.
+/// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
+/// once for all rows that hold it.
 const MAX_RATIO: u64 = 200;
 const FREE: u64 = 1 << 32;
 
@@ -40,7 +40,7 @@ impl Parquet {
         }
         let schema = reader.metadata().file_metadata().schema();
         if !(1..=MAX_COLUMNS).contains(&schema.get_fields().len()) {
-            let message = format!("{} columns, a table has 1 to {MAX_COLUMNS}", schema.get_fields().len());
+            let message = format!("{} columns, a table must have 1 to {MAX_COLUMNS}", schema.get_fields().len());
             return Err(DataError::malformed(path, None, message));
         }
         let columns = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
@@ -73,7 +73,7 @@ impl Source for Parquet {
                 DataError::malformed(
                     &self.path,
                     row_idx + 1,
-                    format!("the cells up to here take more than {MAX_RATIO} times the file"),
+                    format!("the cells up to this row take more than {MAX_RATIO} times the size of the file"),
                 )
             })?;
             sink(row)?;
@@ -82,7 +82,7 @@ impl Source for Parquet {
     }
 }
 
-/// Holds the lengths in pages of delta encodings against the number of values.
+/// Checks the lengths in delta-encoded pages against the number of values.
 fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(), String> {
     let Chunk { group_idx, column_idx } = chunk;
     let description = reader.metadata().row_group(group_idx).column(column_idx).column_descr();
@@ -108,7 +108,7 @@ fn cell(field: Field) -> Cell {
     }
 }
 
-/// The `{bytes, path}` struct that Hugging Face datasets store media in; any other struct stays JSON.
+/// Converts the `{bytes, path}` struct in which Hugging Face datasets store media; any other struct stays JSON.
 fn media_struct(record: Record) -> Cell {
     let bytes = record.get_column_iter().find_map(|(name, field)| match field {
         Field::Bytes(bytes) if name == "bytes" => Some(bytes.data().to_vec()),

@@ -1,8 +1,8 @@
-//! How deep the groups of a Parquet file lie in each other, read off its footer: the `parquet` crate calls itself once a level, without a
-//! limit, and 100,000 levels take less than a megabyte.
+//! A check of how deeply the groups of a Parquet file are nested, from its footer: the `parquet` crate recurses once per level,
+//! without a limit, and 100,000 levels take less than a megabyte.
 //!
-//! The footer is a struct of Thrift's compact protocol; its second field lists the schema depth first, each element with the number of its
-//! children (`parquet.thrift`, `FileMetaData` and `SchemaElement`).
+//! The footer is a struct in Thrift's compact protocol; its second field lists the schema in depth-first order, each element with
+//! the number of its children (`parquet.thrift`, `FileMetaData` and `SchemaElement`).
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,10 +18,10 @@ const LIST: u8 = 9;
 const SET: u8 = 10;
 const STRUCT: u8 = 12;
 
-/// Looks whether the groups of a file lie no deeper in each other than [`MAX_DEPTH`].
+/// Returns whether the groups of a file are nested at most [`MAX_DEPTH`] levels deep.
 ///
 /// # Errors
-/// A file that cannot be read. What is no Parquet file is left to its reader.
+/// A file that cannot be read. A file that is not Parquet passes and is left to the reader to reject.
 pub(super) fn is_shallow(file: &mut File) -> io::Result<bool> {
     let n_bytes = file.seek(SeekFrom::End(0))?;
     let Some(tail) = n_bytes.checked_sub(8) else { return Ok(true) };
@@ -35,7 +35,7 @@ pub(super) fn is_shallow(file: &mut File) -> io::Result<bool> {
     Ok(Footer { bytes: &footer }.is_shallow().unwrap_or(true))
 }
 
-/// What is left of a footer; nothing comes of one that breaks off.
+/// The unread rest of a footer; its methods return `None` if it ends early.
 struct Footer<'a> {
     bytes: &'a [u8],
 }
@@ -54,7 +54,7 @@ impl Footer<'_> {
 
     fn schema_is_shallow(&mut self) -> Option<bool> {
         let (kind, n_elements) = self.list()?;
-        // Of each group that is open, the children that are still to come.
+        // For each open group, the number of children still to come.
         let mut open: Vec<i64> = Vec::new();
         for _ in 0..n_elements {
             if kind != STRUCT {
@@ -86,7 +86,7 @@ impl Footer<'_> {
         Some(n_children)
     }
 
-    /// The kind of a struct's next field, whose number goes into `id`; nothing at its end.
+    /// Returns the type of a struct's next field and stores its id in `id`; `Some(None)` at the end of the struct.
     fn field(&mut self, id: &mut i64) -> Option<Option<u8>> {
         let byte = self.byte()?;
         if byte == 0 {
@@ -108,7 +108,7 @@ impl Footer<'_> {
     fn skip(&mut self, kind: u8, levels: usize) -> Option<()> {
         let below = levels.checked_sub(1)?;
         match kind {
-            // Truth lies in the kind itself.
+            // The type itself holds the value of a boolean.
             1 | 2 => Some(()),
             3 => self.byte().map(|_| ()),
             4..=6 => self.number().map(|_| ()),
@@ -116,7 +116,7 @@ impl Footer<'_> {
             8 => self.number().and_then(|n_bytes| self.take(n_bytes)),
             LIST | SET => {
                 let (kind, n_items) = self.list()?;
-                // In a list, truth takes a byte.
+                // In a list, a boolean takes a byte.
                 (0..n_items).try_for_each(|_| if kind <= 2 { self.take(1) } else { self.skip(kind, below) })
             }
             STRUCT => {
@@ -141,7 +141,7 @@ impl Footer<'_> {
         Some(())
     }
 
-    /// A number in groups of seven bits, the lowest first.
+    /// Reads a varint: groups of seven bits, the lowest first.
     fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -154,7 +154,7 @@ impl Footer<'_> {
         None
     }
 
-    /// A number whose lowest bit is its sign.
+    /// Reads a zigzag varint, whose lowest bit is the sign.
     fn integer(&mut self) -> Option<i64> {
         self.number().map(|number| (number >> 1) as i64 ^ -((number & 1) as i64))
     }
@@ -167,9 +167,9 @@ mod tests {
     use super::*;
     use crate::Table;
 
-    /// A file without rows whose only column lies in `n` groups.
+    /// A file without rows whose only column is nested in `n` groups.
     fn nested(n: usize) -> Vec<u8> {
-        // Fields by their distance and kind: name (4), repetition (3), num_children (5), type (1).
+        // Fields by the difference of their ids and their type: name (4), repetition (3), num_children (5), type (1).
         let root = [0x48, 1, b'r', 0x15, 2, 0];
         let group = [0x35, 0, 0x18, 1, b'a', 0x15, 2, 0];
         let leaf = [0x15, 2, 0x25, 0, 0x18, 1, b'x', 0];
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_nested_without_end_are_refused_on_a_small_stack() {
+    fn deeply_nested_groups_are_rejected_on_a_small_stack() {
         assert_eq!(read(nested(3)), Ok(0));
         assert_eq!(read(nested(62)), Ok(0));
         for n in [63, 200_000] {
@@ -213,7 +213,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_footer_is_gone_through_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        fn arbitrary_footers_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let _ = Footer { bytes: &bytes }.is_shallow();
         }
     }

@@ -1,7 +1,7 @@
-//! Holds the quotes of a CSV against RFC 4180 while its bytes pass by to the reader of records.
+//! Checks the quotes of a CSV file against RFC 4180 while its bytes pass through to the CSV reader.
 //!
-//! The reader of records takes an open quote at the end of the file for a cell, and text behind a closing quote for a part of it, so
-//! that one missing quote swallows hundreds of rows without a word. Here both are errors that say where the quote was opened.
+//! The CSV reader accepts an open quote at the end of the file as a cell, and text after a closing quote as a part of it, so that
+//! one missing quote silently swallows hundreds of rows. Here, both are errors that say where the quote was opened.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -10,24 +10,24 @@ use super::MAX_RECORD;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Passes bytes on and fails where quotes do not fit together.
+/// Passes bytes through and fails on malformed quoting.
 pub(super) struct Quotes<R> {
     inner: R,
     delimiter: u8,
     at: At,
-    here: Place,
+    here: Position,
     /// Where the quote of this field was opened.
-    opened: Place,
+    opened: Position,
     n_bytes: u64,
     record_start: u64,
     after_return: bool,
-    /// Bytes of a byte order mark that were seen.
+    /// Number of bytes of a byte order mark seen so far.
     n_mark: usize,
 }
 
-/// A place in the file.
+/// A position in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct Position {
     /// The row, from 1; the header is 0.
     row: usize,
     /// The line, from 1.
@@ -36,24 +36,24 @@ struct Place {
     field: usize,
 }
 
-/// What the next byte means.
+/// The parser's state, named by the role of the next byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// It begins a record.
+    /// It starts a record.
     RecordStart,
-    /// It begins a field.
+    /// It starts a field.
     FieldStart,
-    /// It belongs to a field without quotes, where a quote is a character like others.
+    /// It belongs to an unquoted field, in which a quote is an ordinary character.
     Plain,
-    /// It belongs to a field in quotes.
+    /// It belongs to a quoted field.
     Quoted,
-    /// It follows a quote within quotes: a second one stands for the character.
+    /// It follows a quote within a quoted field: a second quote would make it a literal one.
     Quote,
-    /// It follows a closed field and blanks.
+    /// It follows a closed field and spaces.
     Closed,
 }
 
-/// Quotes that do not fit together.
+/// An error in the quoting of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Misquoted {
     /// The row in which the quote was opened, from 1; the header is 0.
@@ -71,7 +71,7 @@ impl std::error::Error for Misquoted {}
 
 impl<R: Read> Quotes<R> {
     pub fn new(inner: R, delimiter: u8) -> Self {
-        let here = Place { row: 0, line: 1, field: 1 };
+        let here = Position { row: 0, line: 1, field: 1 };
         Self {
             inner,
             delimiter,
@@ -110,14 +110,14 @@ impl<R: Read> Quotes<R> {
         let is_mark = BYTE_ORDER_MARK[at] == byte;
         match is_mark {
             true => self.n_mark += 1,
-            // A mark that was only begun belongs to the first field.
+            // An incomplete mark belongs to the first field.
             false if at > 0 => self.at = At::Plain,
             false => {}
         }
         is_mark
     }
 
-    /// What is behind the bytes that change nothing.
+    /// Skips the bytes that do not change the state, and returns the rest.
     fn skip<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let delimiter = self.delimiter;
         let n_bytes = match self.at {
@@ -145,28 +145,28 @@ impl<R: Read> Quotes<R> {
             At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed if is_delimiter => Ok(At::FieldStart),
             At::RecordStart | At::FieldStart | At::Plain => Ok(At::Plain),
             At::Quote | At::Closed if byte == b' ' => Ok(At::Closed),
-            At::Quote | At::Closed => Err(self.text_behind(byte)),
+            At::Quote | At::Closed => Err(self.text_after_quote(byte)),
         }
     }
 
     fn end_record(&mut self) {
-        // Lines with nothing in them are no records.
+        // Empty lines are not records.
         if self.at != At::RecordStart {
-            self.here = Place { row: self.here.row + 1, field: 1, ..self.here };
+            self.here = Position { row: self.here.row + 1, field: 1, ..self.here };
         }
         self.at = At::RecordStart;
         self.record_start = self.n_bytes;
     }
 
-    fn text_behind(&self, byte: u8) -> Misquoted {
+    fn text_after_quote(&self, byte: u8) -> Misquoted {
         let (character, line) = (char::from(byte), self.here.line);
-        self.misquoted(format!("closed before '{character}' in line {line}, where a delimiter or the line's end should be"))
+        self.misquoted(format!("closed before '{character}' in line {line}, where a delimiter or a line end is expected"))
     }
 
     fn misquoted(&self, what: String) -> Misquoted {
-        let Place { row, line, field } = self.opened;
+        let Position { row, line, field } = self.opened;
         let message = format!(
-            "the quote that opens field {field} in line {line} is {what}; within a cell in quotes, a quote is written as two"
+            "the quote that opens field {field} in line {line} is {what}; inside a quoted field, a quote must be doubled"
         );
         Misquoted { row, message }
     }
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<usize, String> {
-        // Bytes come one by one, so that every state ends a buffer somewhere.
+        // Bytes are read one at a time, so that a buffer ends in every state.
         let mut quotes = Quotes::new(text.as_bytes(), b',');
         let mut n_bytes = 0;
         loop {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_that_fit_together_pass() {
+    fn well_formed_quotes_pass() {
         for text in [
             "",
             "a,b\n1,2\n",
@@ -236,17 +236,17 @@ mod tests {
     }
 
     #[test]
-    fn an_open_quote_is_an_error_with_its_place() {
-        let rule = "; within a cell in quotes, a quote is written as two";
+    fn malformed_quoting_is_an_error_with_its_position() {
+        let rule = "; inside a quoted field, a quote must be doubled";
         let error = read("a,b\n\n1,x\n2,\"y\n3,z\n").unwrap_err();
         assert_eq!(error, format!("the quote that opens field 2 in line 4 is never closed{rule}"));
         let error = read("a\r\n\"x\r\ny\r\n\"z\"\r\n").unwrap_err();
-        let closed = "closed before 'z' in line 4, where a delimiter or the line's end should be";
+        let closed = "closed before 'z' in line 4, where a delimiter or a line end is expected";
         assert_eq!(error, format!("the quote that opens field 1 in line 2 is {closed}{rule}"));
     }
 
     #[test]
-    fn a_record_without_end_is_refused_before_memory_holds_it() {
+    fn endless_record_is_rejected_at_the_size_limit() {
         let mut quotes = Quotes::new(io::repeat(b'x'), b',');
         // As if a quote had been opened and half a gigabyte had passed.
         (quotes.at, quotes.n_bytes) = (At::Quoted, MAX_RECORD);

@@ -1,21 +1,21 @@
-//! A bound on what a compressed file unfolds to: gzip can say a thousand bytes with one, and a table of them fills a disk.
+//! A limit on what a compressed file expands to: gzip can encode a thousand bytes in one, and such a table would fill a disk.
 
 use std::io::{self, Read};
 
-/// The most bytes that one compressed byte may become on average. Tables of repeated words come to 20 or 30; zeros alone to 1032.
+/// Maximum average number of bytes per compressed byte. Tables of repeated words reach 20 or 30; zeros alone reach 1032.
 const MAX_RATIO: u64 = 200;
 
-/// Bytes that every file may become.
+/// Number of bytes that any file may expand to.
 const FREE: u64 = 1 << 28;
 
-/// Passes on what comes out of a decompressor until it is too much for what went in.
+/// Reads from a decompressor, and fails once its output is out of proportion to its input.
 pub(super) struct Unfolding<R> {
     inner: R,
     n_left: u64,
 }
 
 impl<R: Read> Unfolding<R> {
-    /// `n_bytes` is the size of the compressed file.
+    /// Wraps a decompressor of a file of `n_bytes`.
     pub fn new(inner: R, n_bytes: u64) -> Self {
         Self { inner, n_left: n_bytes.saturating_mul(MAX_RATIO).max(FREE) }
     }
@@ -27,7 +27,7 @@ impl<R: Read> Read for Unfolding<R> {
         self.n_left = self.n_left.checked_sub(n_bytes as u64).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("it unfolds to more than {MAX_RATIO} times its size; unpack it first if that is as it should be"),
+                format!("it expands to more than {MAX_RATIO} times its size; decompress it first if that is intended"),
             )
         })?;
         Ok(n_bytes)
@@ -39,11 +39,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_unfolds_out_of_proportion_is_an_error_that_says_what_to_do() {
+    fn output_out_of_proportion_is_an_error() {
         let ratio = |n_bytes: u64| io::copy(&mut Unfolding::new(io::repeat(0).take(n_bytes), 1000), &mut io::sink());
         assert_eq!(ratio(1 << 20).unwrap(), 1 << 20);
         assert_eq!(ratio(FREE).unwrap(), FREE);
         let error = ratio(FREE + 1).unwrap_err().to_string();
-        assert!(error.contains("more than 200 times its size; unpack it first"), "{error}");
+        assert!(error.contains("more than 200 times its size; decompress it first"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! Conditions on columns, as in the `WHERE` of SQL: `split = 'train' AND (year >= 2010 OR name LIKE '%dog%') AND note IS NOT NULL`.
+//! Filter conditions on columns, in the syntax of an SQL `WHERE` clause:
+//! `split = 'train' AND (year >= 2010 OR name LIKE '%dog%') AND note IS NOT NULL`.
 
 mod parse;
 mod pattern;
@@ -14,13 +15,14 @@ use self::pattern::Pattern;
 use crate::columns::{Column, Columns, Value};
 use crate::{Cancellation, IndexError};
 
-/// Bytes of a condition, at most: 100,000 numbers behind an IN. Linux gives an argument of a command 128 KiB, so only programs come near.
+/// Maximum length of a condition in bytes: enough for an IN list of 100,000 numbers. Linux limits a command-line argument to 128
+/// KiB, so only programs come near it.
 const MAX_BYTES: usize = 1 << 20;
 
-/// Rows that are tested between two looks at whether anybody still waits.
+/// Rows that a thread tests at a time.
 const CHUNK: usize = 1024;
 
-/// A condition, its columns still by name.
+/// A parsed condition that still refers to columns by name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter(Condition);
 
@@ -32,7 +34,7 @@ enum Condition {
     Test(Named, Test),
 }
 
-/// A column's name, and where it stands in the text.
+/// A column name and its position in the text.
 #[derive(Debug, Clone, PartialEq)]
 struct Named {
     name: String,
@@ -58,36 +60,37 @@ enum Comparison {
 }
 
 impl Filter {
-    /// Reads a condition of up to a mebibyte, with up to 1,000 tests that lie up to 64 deep in parentheses and NOTs.
+    /// Parses a condition of up to 1 MiB, with up to 1,000 tests nested up to 64 deep in parentheses and NOTs.
     ///
     /// # Errors
-    /// What is wrong, with its place.
+    /// [`IndexError::Filter`] with the position and what is wrong.
     pub fn parse(text: &str) -> Result<Self, IndexError> {
         Self::parse_within(text, MAX_BYTES)
     }
 
-    /// Reads a condition of up to `max_bytes`, such as one that comes from anybody on a network.
+    /// Parses a condition of up to `max_bytes`, for example one from an untrusted client.
     ///
     /// # Errors
-    /// As [`Filter::parse`].
+    /// As for [`Filter::parse`].
     pub fn parse_within(text: &str, max_bytes: usize) -> Result<Self, IndexError> {
         if text.len() > max_bytes {
-            let message = format!("{} bytes, at most {max_bytes} are allowed; a shorter list, or several searches", text.len());
+            let message = format!("{} bytes, at most {max_bytes} are allowed; shorten lists or split the search", text.len());
             return Err(wrong(1, message));
         }
         parse::condition(text).map(Self)
     }
 
-    /// For each row whether the condition holds.
+    /// Returns, for each row, whether the condition holds.
     ///
     /// # Errors
-    /// A column that is not there, or whose kind does not fit; [`IndexError::Cancelled`].
+    /// If a column does not exist or has the wrong kind, or [`IndexError::Cancelled`].
     pub(crate) fn rows(&self, columns: &Columns, cancellation: &Cancellation) -> Result<Vec<bool>, IndexError> {
         let bound = self.0.bind(&columns.schema().cloned().collect::<Vec<_>>())?;
         let mut rows = vec![false; columns.n_rows()];
         rows.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, rows)| {
             for (at, holds) in rows.iter_mut().enumerate() {
-                // Texts may be long; the clock takes longer than a short one.
+                // A long text may take a while, so the flag is checked for every row; reading the clock costs more than testing a
+                // short text.
                 if cancellation.is_cancelled() || at.is_multiple_of(64) {
                     cancellation.check()?;
                 }
@@ -98,16 +101,17 @@ impl Filter {
         Ok(rows)
     }
 
-    /// Looks whether the columns are there.
+    /// Checks that the columns exist and have the right kinds.
     ///
     /// # Errors
-    /// As [`Filter::parse`], with the columns there are.
+    /// As for [`Filter::parse`]; the message lists the existing columns.
     pub fn check(&self, columns: &[Column]) -> Result<(), IndexError> {
         self.0.bind(columns).map(|_| ())
     }
 }
 
-/// A condition on columns by number. A test costs what its cell's length costs, times the words of a pattern or the logarithm of a list.
+/// A condition with its columns resolved to positions. A test takes time proportional to the length of its cell, times the words
+/// of a pattern or the logarithm of a list's length.
 enum Bound {
     All(Vec<Bound>),
     Any(Vec<Bound>),
@@ -133,7 +137,7 @@ impl Condition {
                 let position = columns.iter().position(|column| column.name == named.name);
                 let position = position.ok_or_else(|| {
                     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                    wrong(named.at, format!("no column '{}'; there are: {}", shortened(&named.name), names.join(", ")))
+                    wrong(named.at, format!("no column '{}'; the columns are: {}", shortened(&named.name), names.join(", ")))
                 })?;
                 test.bind(position, &columns[position], named.at)?
             }
@@ -145,8 +149,8 @@ impl Test {
     fn bind(&self, position: usize, column: &Column, at: usize) -> Result<Bound, IndexError> {
         let number = |value: &Value| match value {
             Value::Number(number) => Ok(*number),
-            Value::Text(text) => Err(wrong(at, format!("'{}' holds numbers, and '{}' is none", column.name, shortened(text)))),
-            Value::Null => Err(wrong(at, format!("'{}' holds numbers, and nothing is none", column.name))),
+            Value::Text(text) => Err(wrong(at, format!("column '{}' holds numbers, not '{}'", column.name, shortened(text)))),
+            Value::Null => Err(wrong(at, format!("column '{}' holds numbers, not null", column.name))),
         };
         let text = |value: &Value| match value {
             Value::Text(text) => text.clone(),
@@ -156,7 +160,7 @@ impl Test {
         Ok(match self {
             Self::IsNull => Bound::IsNull(position, column.is_number),
             Self::Like(_) if column.is_number => {
-                return Err(wrong(at, format!("'{}' holds numbers; LIKE is for texts", column.name)));
+                return Err(wrong(at, format!("column '{}' holds numbers; LIKE needs a text column", column.name)));
             }
             Self::Like(pattern) => Bound::Like(position, Box::new(Pattern::new(pattern))),
             Self::In(values) if column.is_number => {
@@ -189,7 +193,7 @@ impl Comparison {
 }
 
 impl Bound {
-    /// A cell that is nothing passes no test but IS NULL.
+    /// A null cell fails every test except IS NULL.
     fn holds(&self, columns: &Columns, row: usize) -> bool {
         match self {
             Self::All(conditions) => conditions.iter().all(|it| it.holds(columns, row)),
@@ -221,7 +225,7 @@ impl Bound {
     }
 }
 
-/// The beginning of what may be long, for an error.
+/// Truncates a text that may be long, for an error message.
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 60;
     if text.chars().count() <= LONGEST { text.to_owned() } else { text.chars().take(LONGEST).chain(['…']).collect() }
@@ -257,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_hold_where_they_say() {
+    fn conditions_select_the_expected_rows() {
         let (_folder, columns) = columns();
         let check = |text: &str, want: &[usize]| {
             let rows = Filter::parse(text).unwrap().rows(&columns, &Cancellation::default()).unwrap();
@@ -281,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_named_with_their_place() {
+    fn errors_name_the_mistake_and_its_position() {
         let (_folder, columns) = columns();
         let check = |text: &str, want: &str| {
             let found =
@@ -291,23 +295,23 @@ mod tests {
         check("", "filter, character 1: expected a column, found the end");
         check("name = dog", "filter, character 8: expected a number or a text in 'quotes', found 'dog'");
         check("name = 'dog", "filter, character 8: the quote ' is not closed");
-        check("colour = 'red'", "filter, character 1: no column 'colour'; there are: name, year, new");
-        check("year = 'x'", "filter, character 1: 'year' holds numbers, and 'x' is none");
-        check("year ~ 3", "filter, character 6: '~' means nothing here");
+        check("colour = 'red'", "filter, character 1: no column 'colour'; the columns are: name, year, new");
+        check("year = 'x'", "filter, character 1: column 'year' holds numbers, not 'x'");
+        check("year ~ 3", "filter, character 6: unexpected character '~'");
         check("(year = 3", "filter, character 10: expected ), found the end");
         check("year = 3 name", "filter, character 10: expected AND, OR or the end, found 'name'");
-        check("year", "filter, character 5: expected =, !=, <, <=, >, >=, IN, LIKE or IS behind 'year', found the end");
+        check("year", "filter, character 5: expected =, !=, <, <=, >, >=, IN, LIKE or IS after 'year', found the end");
         check("year NOT = 3", "filter, character 10: expected IN or LIKE behind NOT, found '='");
         check("year = -nan", "filter, character 8: '-nan' is not a number");
     }
 
-    /// Runs on a thread with a stack of 256 KiB, an eighth of what threads have.
+    /// Runs on a thread with a stack of 256 KiB, an eighth of the default.
     fn on_a_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         std::thread::Builder::new().stack_size(256 << 10).spawn(work).unwrap().join().unwrap()
     }
 
     #[test]
-    fn conditions_nested_without_end_are_refused_on_a_small_stack() {
+    fn endless_nesting_is_refused_on_a_small_stack() {
         for (start, middle, end) in
             [("t ", "NOT ", "LIKE 'x'"), ("", "NOT ", "t = 1"), ("", "(", "t = 1"), ("", "NOT (", "t = 1"), ("t IN ", "(", "1")]
         {
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_condition_is_bound_held_written_and_dropped_on_a_small_stack() {
+    fn deepest_condition_fits_a_small_stack() {
         let (folder, columns) = columns();
         let text = format!("{}year >= 2010 AND name != ''{}", "NOT (name = 'x' OR ".repeat(32), ")".repeat(32));
         let (rows, sql) = on_a_small_stack(move || {
@@ -333,19 +337,19 @@ mod tests {
     }
 
     #[test]
-    fn lengths_have_limits_that_errors_name() {
+    fn length_limits_are_named_in_errors() {
         let refused = |text: &str| Filter::parse(text).unwrap_err().to_string();
         assert!(Filter::parse(&"t = 1 OR ".repeat(999).add("t = 1")).is_ok());
-        assert!(refused(&"t = 1 OR ".repeat(1000).add("t = 1")).contains("more than 1000 tests; IN (..) takes a list as one"));
+        assert!(refused(&"t = 1 OR ".repeat(1000).add("t = 1")).contains("more than 1000 tests; IN (..) counts a list as one"));
         assert!(Filter::parse(&format!("t LIKE '{}'", "ß".repeat(1000))).is_ok());
-        assert!(refused(&format!("t LIKE '{}'", "ß".repeat(1001))).contains("a pattern of more than 1000 characters"));
+        assert!(refused(&format!("t LIKE '{}'", "ß".repeat(1001))).contains("the pattern has more than 1000 characters"));
         assert!(refused(&format!("t = '{}'", "x".repeat(1 << 20))).contains("1048582 bytes, at most 1048576 are allowed"));
         assert!(Filter::parse_within("t = 1", 4).unwrap_err().to_string().contains("5 bytes, at most 4 are allowed"));
-        assert!(refused(&format!("t = 1 {}", "x".repeat(1 << 19))).len() < 200, "an error does not repeat all that was sent");
+        assert!(refused(&format!("t = 1 {}", "x".repeat(1 << 19))).len() < 200, "errors do not repeat the whole input");
     }
 
     #[test]
-    fn long_lists_are_searched_by_halves() {
+    fn long_lists_are_matched() {
         let (_folder, columns) = columns();
         let names: Vec<String> = (0..50_000).map(|at| format!("'name {at}'")).collect();
         for (text, want) in [
@@ -358,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_gives_up_when_nobody_waits_any_more() {
+    fn cancelled_filter_is_an_error() {
         let (_folder, columns) = columns();
         let (filter, cancellation) = (Filter::parse("year > 3").unwrap(), Cancellation::default());
         cancellation.cancel();
@@ -367,7 +371,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reader_panic(text in "[a-z0-9'\"()<>=!,.% _NOTANDORLIKEIS-]{0,40}") {
+        fn parser_never_panics(text in "[a-z0-9'\"()<>=!,.% _NOTANDORLIKEIS-]{0,40}") {
             let _ = Filter::parse(&text);
         }
     }

@@ -1,19 +1,20 @@
-//! The text of a condition to its tree.
+//! Parses the text of a condition into its tree.
 
 use super::{Comparison, Condition, Named, Test, shortened, wrong};
 use crate::IndexError;
 use crate::columns::Value;
 
-/// How deep parentheses and NOTs may lie in each other: three frames a level, which a thread with a stack of 256 KiB survives.
+/// Maximum nesting of parentheses and NOTs: three stack frames per level, which fits a thread with a stack of 256 KiB.
 const MAX_DEPTH: usize = 64;
 
-/// Tests of a condition, at most; each is made for every row. SQLite, whose expressions are trees as well, has the same limit.
+/// Maximum number of tests in a condition; each runs for every row. SQLite, whose expressions are also trees, has the same limit.
 const MAX_TESTS: usize = 1000;
 
-/// Characters of a pattern, at most: its table then takes at most 128 KiB, and a character of a text at most 16 steps.
+/// Maximum length of a pattern in characters: its table then takes at most 128 KiB, and each character of a text at most 16
+/// steps.
 const MAX_PATTERN: usize = 1000;
 
-/// Reads a whole condition.
+/// Parses a whole condition.
 pub(super) fn condition(text: &str) -> Result<Condition, IndexError> {
     let mut parser = Parser { tokens: tokens(text)?, next: 0, end: text.chars().count() + 1, n_tests: 0 };
     let condition = parser.any(0)?;
@@ -26,7 +27,7 @@ pub(super) fn condition(text: &str) -> Result<Condition, IndexError> {
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Name(String),
-    /// In double quotes, so no keyword.
+    /// A name in double quotes, so never a keyword.
     Quoted(String),
     Value(Value),
     Sign(&'static str),
@@ -43,10 +44,10 @@ impl Token {
     }
 }
 
-/// Signs, the longer ones first.
+/// Operators and punctuation, longer ones first.
 const SIGNS: [&str; 10] = ["<=", ">=", "<>", "!=", "=", "<", ">", "(", ")", ","];
 
-/// The words of a condition, each with its character, from 1.
+/// Splits a condition into tokens, each with the position of its first character, from 1.
 fn tokens(text: &str) -> Result<Vec<(usize, Token)>, IndexError> {
     let chars: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
@@ -69,7 +70,7 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, IndexError> {
     Ok(tokens)
 }
 
-/// A text in quotes; a quote within is written twice.
+/// Reads a text in quotes; a quote within it is written twice.
 fn quoted(chars: &[char], at: &mut usize) -> Result<String, IndexError> {
     let (start, quote) = (*at, chars[*at]);
     let mut word = String::new();
@@ -109,7 +110,7 @@ fn name(chars: &[char], at: &mut usize) -> String {
 
 fn sign(chars: &[char], at: &mut usize) -> Result<&'static str, IndexError> {
     let fits = |sign: &&&str| sign.chars().enumerate().all(|(n, c)| chars.get(*at + n) == Some(&c));
-    let sign = SIGNS.iter().find(fits).ok_or_else(|| wrong(*at + 1, format!("'{}' means nothing here", chars[*at])))?;
+    let sign = SIGNS.iter().find(fits).ok_or_else(|| wrong(*at + 1, format!("unexpected character '{}'", chars[*at])))?;
     *at += sign.len();
     Ok(sign)
 }
@@ -132,7 +133,7 @@ impl Parser {
         token.ok_or_else(|| wrong(self.end, format!("expected {wanted}, found the end")))
     }
 
-    /// Takes a keyword or a sign if it comes next.
+    /// Consumes a keyword or a sign if it comes next; returns whether it did.
     fn takes(&mut self, word: &str) -> bool {
         let is_next = match self.peek() {
             Some((_, Token::Name(name))) => name.eq_ignore_ascii_case(word),
@@ -169,7 +170,7 @@ impl Parser {
 
     fn one(&mut self, depth: usize) -> Result<Condition, IndexError> {
         if depth > MAX_DEPTH {
-            let message = format!("nested too deeply: at most {MAX_DEPTH} parentheses and NOTs may lie in each other");
+            let message = format!("nested too deeply: at most {MAX_DEPTH} levels of parentheses and NOTs are allowed");
             return Err(wrong(self.found().0, message));
         }
         if self.takes("NOT") {
@@ -186,11 +187,11 @@ impl Parser {
         self.test(named)
     }
 
-    /// What is said of a column.
+    /// Parses the test of a column.
     fn test(&mut self, named: Named) -> Result<Condition, IndexError> {
         self.n_tests += 1;
         if self.n_tests > MAX_TESTS {
-            return Err(wrong(named.at, format!("more than {MAX_TESTS} tests; IN (..) takes a list as one")));
+            return Err(wrong(named.at, format!("more than {MAX_TESTS} tests; IN (..) counts a list as one")));
         }
         if self.takes("IS") {
             let is_not = self.takes("NOT");
@@ -199,7 +200,7 @@ impl Parser {
             return Ok(if is_not { Condition::Not(Box::new(test)) } else { test });
         }
         if self.takes("NOT") {
-            // `a NOT IN (1)` and `a NOT LIKE 'x'` hold where there is a value.
+            // `a NOT IN (1)` and `a NOT LIKE 'x'` hold only where there is a value.
             let is_null = Condition::Test(named.clone(), Test::IsNull);
             let test = self.in_or_like()?;
             let (at, found) = self.found();
@@ -226,7 +227,7 @@ impl Parser {
     fn pattern(&mut self) -> Result<Test, IndexError> {
         match self.take("a pattern in quotes")? {
             (at, Token::Value(Value::Text(pattern))) if pattern.chars().count() > MAX_PATTERN => {
-                Err(wrong(at, format!("a pattern of more than {MAX_PATTERN} characters")))
+                Err(wrong(at, format!("the pattern has more than {MAX_PATTERN} characters")))
             }
             (_, Token::Value(Value::Text(pattern))) => Ok(Test::Like(pattern)),
             (at, other) => Err(wrong(at, format!("expected a pattern in quotes, found {}", other.shown()))),
@@ -257,10 +258,10 @@ impl Parser {
             return Ok(how);
         }
         let (at, found) = self.found();
-        Err(wrong(at, format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS behind '{}', found {found}", shortened(name))))
+        Err(wrong(at, format!("expected =, !=, <, <=, >, >=, IN, LIKE or IS after '{}', found {found}", shortened(name))))
     }
 
-    /// What comes next, and where.
+    /// Describes the next token, with its position.
     fn found(&self) -> (usize, String) {
         self.peek().map_or((self.end, "the end".to_owned()), |(at, token)| (at, token.shown()))
     }

@@ -1,27 +1,29 @@
-//! `LIKE`: whether a text fits a pattern in which `%` stands for any characters and `_` for one.
+//! `LIKE` patterns, in which `%` matches any number of characters and `_` matches one.
 
 use std::collections::HashMap;
 
-/// A pattern whose states are bits (Shift-And; Baeza-Yates and Gonnet 1992). State `i` stands for `i` characters that have been found; a
-/// `%` is a state that stays. A text takes one step of `n_words` words a character, whatever the pattern: there is no way back in it.
+/// A pattern compiled to a bit-parallel automaton (Shift-And; Baeza-Yates and Gonnet 1992). State `i` means that `i` characters
+/// of the pattern have been matched; a `%` is a state that loops. Matching takes one step of `n_words` words per character of the
+/// text, whatever the pattern: there is no backtracking.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pattern {
-    /// As it was written.
+    /// The pattern as written.
     pub text: String,
-    /// Characters, `%` not counted: the state at the end.
+    /// Number of characters other than `%`, which is also the final state.
     n_chars: usize,
     n_words: usize,
-    /// States that stay, whatever comes.
+    /// States that loop on every character.
     stays: Vec<u64>,
-    /// For each distinct character of the pattern the states that it leads on from; the first ones are those of every other character.
+    /// For each distinct character of the pattern, the states from which it advances; the first entry is for every other
+    /// character.
     steps: Vec<u64>,
-    /// The number of a character's states in `steps`.
+    /// The entry of a character in `steps`.
     ascii: [u16; 128],
     others: HashMap<char, u16>,
 }
 
 impl Pattern {
-    /// Prepares a pattern, its capitals as small letters.
+    /// Compiles a pattern after converting it to lower case.
     pub fn new(text: &str) -> Self {
         let lower = text.to_lowercase();
         let chars: Vec<char> = lower.chars().filter(|c| *c != '%').collect();
@@ -48,7 +50,7 @@ impl Pattern {
         pattern
     }
 
-    /// The number of a character's states, made if they are not there.
+    /// Returns the entry of a character in `steps`, adding it if needed.
     fn states_of(&mut self, c: char, any: &[u64]) -> usize {
         let next = (self.steps.len() / self.n_words) as u16;
         let own = match self.ascii.get_mut(c as usize) {
@@ -62,7 +64,7 @@ impl Pattern {
         usize::from(*own)
     }
 
-    /// Whether a text in small letters fits.
+    /// Whether a lower-case text matches.
     pub fn fits(&self, text: &str) -> bool {
         if self.n_words == 1 { self.fits_word(text) } else { self.fits_words(text) }
     }
@@ -73,7 +75,7 @@ impl Pattern {
         &self.steps[at..at + self.n_words]
     }
 
-    /// Patterns of fewer than 64 characters, which are nearly all.
+    /// Matches patterns of fewer than 64 characters, which nearly all are.
     fn fits_word(&self, text: &str) -> bool {
         let (stays, mut states) = (self.stays[0], 1u64);
         for c in text.chars() {
@@ -113,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    /// By the definition: % takes any number of characters.
+    /// Matches by the definition: % stands for any number of characters.
     fn fits(text: &[char], pattern: &[char]) -> bool {
         match pattern.split_first() {
             None => text.is_empty(),
@@ -127,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn capitals_and_other_scripts_fit_as_small_letters() {
+    fn case_is_ignored_in_every_script() {
         assert!(Pattern::new("GRÖ_e%漢").fits("größe von 漢"));
         assert!(!Pattern::new("gr_e").fits("größe"));
         assert!(Pattern::new("%").fits("") && Pattern::new("").fits("") && !Pattern::new("_").fits(""));
     }
 
     #[test]
-    fn a_pattern_of_several_words_fits_across_their_seams() {
+    fn long_patterns_match_across_word_boundaries() {
         let text: String = ('a'..='z').cycle().take(300).collect();
         for (pattern, want) in [
             (text.clone(), true),
@@ -148,8 +150,9 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_gone_through_once_whatever_the_pattern() {
-        // A matcher that goes back to its last % takes a billion steps here, seconds; this one takes a million of 16 words.
+    fn matching_takes_linear_time() {
+        // A matcher that backtracks to its last % takes a billion steps here, which is seconds; this one takes a million steps of
+        // 16 words.
         let text = "a".repeat(1_000_000);
         let pattern = Pattern::new(&format!("%{}b", "a".repeat(998)));
         let started = std::time::Instant::now();
@@ -159,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn like_is_what_its_definition_says(text in "[abß]{0,6}", pattern in "[abß%_]{0,5}", n_before in 0usize..70) {
+        fn like_agrees_with_its_definition(text in "[abß]{0,6}", pattern in "[abß%_]{0,5}", n_before in 0usize..70) {
             let before = "c".repeat(n_before);
             let (text, pattern) = (format!("{before}{text}"), format!("{before}{pattern}"));
             prop_assert_eq!(Pattern::new(&pattern).fits(&text), fits(&chars(&text), &chars(&pattern)));

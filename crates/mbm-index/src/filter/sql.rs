@@ -1,25 +1,26 @@
-//! A condition as PostgreSQL's SQL, which holds for the same rows.
+//! Filter conditions as PostgreSQL expressions that hold for the same rows.
 
 use super::{Bound, Comparison, Filter};
 use crate::IndexError;
 use crate::columns::Column;
 
 impl Filter {
-    /// The condition as an expression of PostgreSQL over the columns, numbers as `double precision`, texts as `text`, nothing as NULL.
+    /// Returns the condition as a PostgreSQL expression over the columns: numbers are `double precision`, texts are `text`, and
+    /// missing values are NULL.
     ///
     /// # Errors
-    /// As [`Filter::check`].
+    /// As for [`Filter::check`].
     pub fn to_sql(&self, columns: &[Column]) -> Result<String, IndexError> {
         Ok(sql(&self.0.bind(columns)?, columns))
     }
 }
 
-/// A name as SQL quotes it.
+/// Quotes a name for SQL.
 pub fn quoted_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as SQL quotes it.
+/// Quotes a text for SQL.
 pub fn quoted_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -37,7 +38,7 @@ fn sql(condition: &Bound, columns: &[Column]) -> String {
         Bound::IsNull(column, _) => format!("({} IS NULL)", name(column)),
         Bound::Number(column, how, value) => known(&format!("{} {} {}", name(column), sign(*how), quoted_number(value))),
         Bound::NumberIn(column, values) => known(&format!("{} IN ({})", name(column), listed(values, quoted_number))),
-        // Bytes are compared, whatever the language of the database.
+        // Compare bytes, whatever the collation of the database.
         Bound::Text(column, how, value) => {
             known(&format!("{} COLLATE \"C\" {} {}", name(column), sign(*how), quoted_text(value)))
         }
@@ -67,7 +68,7 @@ fn sign(how: Comparison) -> &'static str {
     }
 }
 
-/// A cell that is nothing passes no test, and NOT then holds for it.
+/// Makes a null cell fail the test, so that NOT then holds for it.
 fn known(test: &str) -> String {
     format!("coalesce({test}, false)")
 }
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_texts_are_quoted_and_nothing_passes_no_test() {
+    fn names_and_texts_are_quoted_and_nulls_fail_every_test() {
         let column = |name: &str, is_number| Column { name: name.into(), is_number };
         let columns = [column("na\"me", false), column("year", true)];
         let check = |text: &str, want: &str| assert_eq!(Filter::parse(text).unwrap().to_sql(&columns).unwrap(), want);

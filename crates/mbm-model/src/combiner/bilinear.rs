@@ -1,4 +1,4 @@
-//! Bilinear pooling (Tenenbaum and Freeman 2000; Fukui et al. 2016): all products of two inputs' features, for every pair.
+//! Bilinear pooling (Tenenbaum and Freeman 2000; Fukui et al. 2016): all pairwise feature products for every pair of inputs.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -9,16 +9,16 @@ use super::{Combine, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// Products of pairs.
+    /// Settings of bilinear pooling.
     pub struct BilinearSettings {
-        /// The width that each input is brought to before it is multiplied.
+        /// Width that each input is projected to before multiplication.
         projection_size: usize = 32 => 1..=256;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
 
-/// Bilinear pooling. The inputs themselves go beside their products.
+/// Bilinear pooling; the projected inputs are concatenated with their products.
 #[derive(Module, Debug)]
 pub struct Bilinear {
     projections: Vec<Linear>,
@@ -53,7 +53,7 @@ impl Combine for Bilinear {
     }
 }
 
-/// All products of two rows: `[batch, a]` and `[batch, b]` to `[batch, a * b]`.
+/// Computes the row-wise outer product: `[batch, a]` and `[batch, b]` to `[batch, a * b]`.
 pub(super) fn outer(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let products = a.unsqueeze_dim::<3>(2).matmul(b.unsqueeze_dim::<3>(1)); // [batch, a, b]
     products.flatten(1, 2)

@@ -1,4 +1,4 @@
-//! Attention bottlenecks (Nagrani et al. 2021): inputs exchange only through a few shared steps.
+//! Attention bottlenecks (Nagrani et al. 2021): inputs exchange information only through a few shared bottleneck steps.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -12,29 +12,29 @@ use crate::layer::{Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
-    /// Shared steps between inputs.
+    /// Settings of attention bottlenecks.
     pub struct BottleneckSettings {
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 128 => 8..=4096;
-        /// Attention heads.
+        /// Number of attention heads.
         num_heads: usize = 4 => 1..=64;
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 2 => 1..=64;
-        /// Shared steps.
+        /// Number of shared bottleneck steps.
         num_bottlenecks: usize = 4 => 1..=256;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 256 => 8..=16_384;
-        /// Dropout.
+        /// Dropout probability.
         dropout: f64 = 0.1 => 0.0..=0.9;
     }
 }
 
-/// Attention bottlenecks: the inputs' means and the shared steps' mean side by side.
+/// Attention bottlenecks: concatenates the mean of each input's steps and the mean of the shared steps.
 #[derive(Module, Debug)]
 pub struct Bottleneck {
     projections: Vec<Linear>,
     shared: Param<Tensor<3>>,
-    /// For each layer, one transformer layer an input.
+    /// `[layers][inputs]`: one transformer layer per input in each layer.
     layers: Vec<Vec<Transformer>>,
     #[module(skip)]
     width: usize,
@@ -56,7 +56,8 @@ impl BottleneckSettings {
     }
 }
 
-/// Each input with the shared steps through its layer; the shared steps are then the mean over inputs (equation 9).
+/// Runs each input together with the shared steps through its own transformer layer, then averages the shared steps over the
+/// inputs (equation 9).
 fn exchange(layer: &[Transformer], inputs: Vec<Steps>, shared: Steps) -> (Vec<Steps>, Steps) {
     let [_, n_shared, _] = shared.values.dims();
     let n_inputs = inputs.len();

@@ -1,4 +1,4 @@
-//! Concatenation: the linear join [x_i; x_t], or with layers behind it the non-linear join f([x_i; x_t]).
+//! Concatenation: the linear fusion [x_i; x_t] or, followed by dense layers, the non-linear fusion f([x_i; x_t]).
 
 use burn::module::Module;
 use burn::tensor::Tensor;
@@ -9,20 +9,20 @@ use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// Concatenation.
+    /// Settings of concatenation.
     pub struct ConcatSettings {
-        /// Layers behind it; none is the linear join.
+        /// Number of dense layers after the concatenation; 0 for linear fusion.
         num_fc_layers: usize = 0 => 0..=16;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 256 => 1..=8192;
-        /// After each.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// After each.
+        /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 }
 
-/// Concatenation.
+/// Concatenation, optionally followed by dense layers.
 #[derive(Module, Debug)]
 pub struct Concat {
     dense: Dense,
@@ -41,7 +41,7 @@ impl ConcatSettings {
 }
 
 impl Concat {
-    /// Vectors of the inputs, or of several neighbours as one, in the config's order: `[batch, width]` each.
+    /// Fuses vectors of the inputs, `[batch, width]` each, in the config's order; one vector may hold several adjacent inputs.
     pub(crate) fn join(&self, mut vectors: Vec<Tensor<2>>) -> Fused {
         let joined = if vectors.len() == 1 { vectors.remove(0) } else { Tensor::cat(vectors, 1) }; // [batch, sum of widths]
         Fused::pooled(self.dense.forward(joined))

@@ -10,20 +10,20 @@ use crate::layer::{Attention, LayerNorm, linear, sinusoids};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
-    /// Attention across inputs.
+    /// Settings of cross-attention.
     pub struct CrossAttentionSettings {
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 128 => 8..=4096;
-        /// Attention heads.
+        /// Number of attention heads.
         num_heads: usize = 4 => 1..=64;
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 1 => 1..=16;
-        /// Dropout.
+        /// Dropout probability.
         dropout: f64 = 0.1 => 0.0..=0.9;
     }
 }
 
-/// Attention across inputs: the inputs' means side by side.
+/// Cross-attention between inputs: concatenates the mean of each input's steps.
 #[derive(Module, Debug)]
 pub struct CrossAttention {
     projections: Vec<Linear>,
@@ -32,7 +32,7 @@ pub struct CrossAttention {
     width: usize,
 }
 
-/// One attention for each input.
+/// One attention and one layer norm per input.
 #[derive(Module, Debug)]
 struct CrossLayer {
     attentions: Vec<Attention>,
@@ -68,7 +68,7 @@ impl CrossLayer {
     }
 }
 
-/// Steps one behind the other.
+/// Concatenates sequences of steps along the step axis.
 pub(super) fn join(parts: &[&Steps]) -> Steps {
     Steps {
         values: Tensor::cat(parts.iter().map(|part| part.values.clone()).collect(), 1),
@@ -76,13 +76,13 @@ pub(super) fn join(parts: &[&Steps]) -> Steps {
     }
 }
 
-/// Each input's steps brought to one width and told their places: attention by itself knows no order.
+/// Projects the steps of each input to one width and adds positional encodings, since attention on its own ignores order.
 pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
     let project = |(layer, input): (&Linear, &Sequence)| {
         let values = linear(layer, input.values.clone());
         let [_, n_steps, width] = values.dims();
-        let places = sinusoids(n_steps, width, &values.device());
-        Steps { values: values + places, mask: input.mask.clone() }
+        let positions = sinusoids(n_steps, width, &values.device());
+        Steps { values: values + positions, mask: input.mask.clone() }
     };
     layers.iter().zip(inputs).map(project).collect()
 }

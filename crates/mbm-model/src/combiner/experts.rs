@@ -1,5 +1,5 @@
-//! Product of experts (Hinton 2002; Wu and Goodman 2018): each input gives a Gaussian, and the product of those that are present
-//! and of a standard normal prior is Gaussian again.
+//! Product of experts (Hinton 2002; Wu and Goodman 2018): each input predicts a Gaussian; the product of the Gaussians of all
+//! present inputs and a standard normal prior is again Gaussian.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -10,14 +10,14 @@ use super::{Combine, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// A product of Gaussians.
+    /// Settings of the product of experts.
     pub struct ProductOfExpertsSettings {
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
 
-/// A product of Gaussians; its mean is the fused vector, an absent input is no factor of it.
+/// Product of Gaussian experts; the fused vector is its mean. Absent inputs do not contribute.
 #[derive(Module, Debug)]
 pub struct ProductOfExperts {
     means: Vec<Linear>,
@@ -43,13 +43,13 @@ impl Combine for ProductOfExperts {
         let precisions = project(&self.precisions, &inputs);
         let [batch, _] = inputs[0].present.dims();
         let device = inputs[0].present.device();
-        let mut weighed = Tensor::<2>::zeros([batch, self.width], &device);
+        let mut weighted = Tensor::<2>::zeros([batch, self.width], &device);
         let mut total = Tensor::<2>::ones([batch, self.width], &device); // the prior
         for ((mean, precision), input) in means.into_iter().zip(precisions).zip(&inputs) {
             let precision = activation::softplus(precision, 1.0) * input.present.clone();
-            weighed = weighed + mean * precision.clone();
+            weighted = weighted + mean * precision.clone();
             total = total + precision;
         }
-        Fused::pooled(weighed / total)
+        Fused::pooled(weighted / total)
     }
 }

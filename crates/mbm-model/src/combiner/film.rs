@@ -1,4 +1,4 @@
-//! Feature-wise linear modulation (Perez et al. 2018): one input scales and shifts the features of the others.
+//! Feature-wise linear modulation (FiLM; Perez et al. 2018): one input scales and shifts the features of the others.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -9,16 +9,16 @@ use super::{Combine, Inputs};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// Modulation by one input.
+    /// Settings of feature-wise linear modulation.
     pub struct FilmSettings {
-        /// The input that modulates; the last one where not given.
+        /// Name of the conditioning input; defaults to the last input.
         condition: Option<String> = None;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
 
-/// Modulation: `relu((1 + scale(c)) * f(x) + shift(c))`, and the condition's own features beside it.
+/// Feature-wise linear modulation: `relu((1 + scale(c)) * f(x) + shift(c)) + own(c)`, with the conditioning input `c`.
 #[derive(Module, Debug)]
 pub struct Film {
     features: Linear,
@@ -38,7 +38,7 @@ impl FilmSettings {
         let condition = named.unwrap_or(last);
         let others: usize = inputs.widths.iter().sum::<usize>() - inputs.widths[condition];
         let from_condition = || LinearConfig::new(inputs.widths[condition], self.output_size).init(inputs.device);
-        // With a single input it modulates itself.
+        // A single input modulates itself.
         let features = if inputs.names.len() == 1 { inputs.widths[0] } else { others };
         Film {
             features: LinearConfig::new(features, self.output_size).init(inputs.device),

@@ -1,4 +1,4 @@
-//! Gated multimodal unit (Arevalo et al. 2017): each input's features weighed by gates that see all inputs.
+//! Gated multimodal unit (Arevalo et al. 2017): weights each input's features by gates computed from all inputs.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -9,14 +9,14 @@ use super::{Combine, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// Gates.
+    /// Settings of the gated multimodal unit.
     pub struct GatedSettings {
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
 
-/// The gated multimodal unit.
+/// Gated multimodal unit.
 #[derive(Module, Debug)]
 pub struct Gated {
     features: Vec<Linear>,

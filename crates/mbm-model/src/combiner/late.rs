@@ -1,7 +1,7 @@
-//! Late fusion: each input judges for itself, and learnt weights share out the verdict.
+//! Late fusion: each input makes its own prediction, and learned weights combine the predictions.
 //!
-//! A linear decoder over the inputs' weighted vectors side by side, `W [w_1 h_1; w_2 h_2] = w_1 W_1 h_1 + w_2 W_2 h_2`, is one
-//! head an input and a weighted sum of their logits; so the heads are the decoder's columns.
+//! A linear decoder over the concatenated weighted vectors, `W [w_1 h_1; w_2 h_2] = w_1 W_1 h_1 + w_2 W_2 h_2`, amounts to one
+//! head per input and a weighted sum of their logits; the heads are thus column blocks of the decoder's weight matrix.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
@@ -12,18 +12,18 @@ use crate::layer::{Activation, Dense, DenseSpec, zeros};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// One head an input.
+    /// Settings of late fusion.
     pub struct LateSettings {
-        /// Layers of each head before its linear one.
+        /// Number of dense layers in each head before its linear output layer.
         num_fc_layers: usize = 1 => 0..=8;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 128 => 1..=8192;
-        /// On them.
+        /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 }
 
-/// Late fusion.
+/// Late fusion with one head per input.
 #[derive(Module, Debug)]
 pub struct Late {
     heads: Vec<Dense>,
@@ -54,15 +54,15 @@ impl Combine for Late {
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let n = inputs.len();
         let present = Tensor::cat(inputs.iter().map(|input| input.present.clone()).collect(), 1); // [batch, inputs]
-        // An absent input has no vote; where all are absent, all vote.
+        // Absent inputs get no weight, unless all inputs are absent: then all are weighted as usual.
         let votes = self.weights.val().expand(present.dims()) + (present - 1.0) * 1e4;
         let shares = activation::softmax(votes, 1) * n as f32;
-        let weighed = self
+        let weighted = self
             .heads
             .iter()
             .zip(&inputs)
             .enumerate()
             .map(|(at, (head, input))| head.forward(input.pooled()) * shares.clone().narrow(1, at, 1));
-        Fused::pooled(Tensor::cat(weighed.collect(), 1))
+        Fused::pooled(Tensor::cat(weighted.collect(), 1))
     }
 }

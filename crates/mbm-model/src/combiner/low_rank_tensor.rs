@@ -1,4 +1,4 @@
-//! Low-rank tensor fusion (Liu et al. 2018): the same product as tensor fusion through factors, never built whole.
+//! Low-rank tensor fusion (Liu et al. 2018): tensor fusion with a factorized weight, which never builds the outer product.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -11,11 +11,11 @@ use crate::layer::zeros;
 use crate::{Fused, Sequence};
 
 settings! {
-    /// The outer product of all inputs through factors.
+    /// Settings of low-rank tensor fusion.
     pub struct LowRankTensorSettings {
-        /// How many factors an input has.
+        /// Number of factors per input.
         rank: usize = 4 => 1..=64;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
@@ -53,7 +53,7 @@ impl Combine for LowRankTensor {
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let products = self.factors.iter().zip(&inputs).map(|(factor, input)| with_one(input.pooled()).matmul(factor.val()));
-        let product = products.reduce(|a, b| a * b).expect("a plan has one input at least"); // [batch, rank * width]
+        let product = products.reduce(|a, b| a * b).expect("a plan has at least one input"); // [batch, rank * width]
         let [batch, ranks] = product.dims();
         let ranked = product.reshape([batch, ranks / self.width, self.width]); // [batch, rank, width]
         Fused::pooled((ranked * self.mix.val()).sum_dim(1).squeeze_dim(1) + self.bias.val())

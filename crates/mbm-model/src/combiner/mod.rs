@@ -1,5 +1,6 @@
-//! Combiners: the inputs' sequences, in the config's order, to one [`Fused`]. A new combiner is one file here and one line in
-//! each of the two lists below.
+//! Combiners fuse the inputs' sequences, in the config's order, into one [`Fused`].
+//!
+//! To add a combiner, add one file here and one line to each of the two lists below.
 
 mod bilinear;
 mod bottleneck;
@@ -32,17 +33,17 @@ pub use transformer::{TransformerCombiner, TransformerCombinerSettings};
 use crate::encoder::EncoderOutput;
 use crate::{Fused, Sequence};
 
-/// Joins the inputs.
+/// Fuses the inputs.
 pub trait Combine {
-    /// The width of the fused vector.
+    /// Returns the width of the fused vector.
     fn width(&self) -> usize;
 
-    /// The width of a fused step.
+    /// Returns the width of a fused step.
     fn steps_width(&self) -> usize {
         self.width()
     }
 
-    /// One sequence an input, in the config's order.
+    /// Fuses one sequence per input, given in the config's order.
     fn combine(&self, inputs: Vec<Sequence>) -> Fused;
 }
 
@@ -54,7 +55,7 @@ components! {
 }
 
 tagged! {
-    /// How inputs are joined.
+    /// Settings of a combiner, which fuses the inputs.
     pub enum CombinerSettings: Concat {
         Concat(ConcatSettings) = "concat",
         Gated(GatedSettings) = "gated",
@@ -70,31 +71,31 @@ tagged! {
     }
 }
 
-/// What a combiner offers a generator to attend to.
+/// What a text generator attends to after a combiner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionContext {
-    /// Steps that have seen each other.
+    /// The fused steps, which have attended to each other.
     Fused,
-    /// The inputs' own steps: the fused vector holds nothing beside them.
+    /// The inputs' own steps: the fused vector adds no information to them.
     Inputs,
-    /// The inputs' own steps, and the fused vector as one more.
+    /// The inputs' own steps and the fused vector as an additional step.
     InputsAndPooled,
 }
 
-/// What a combiner, and a decoder behind it, is made for.
+/// Description of the inputs that a combiner and the decoders after it are built for.
 pub struct Inputs<'a> {
-    /// The inputs' names.
+    /// Names of the inputs.
     pub names: &'a [String],
-    /// The widths of their steps.
+    /// Step width of each input.
     pub widths: &'a [usize],
-    /// What a generator attends to.
+    /// What a text generator attends to.
     pub attention_context: AttentionContext,
-    /// Where parameters live.
+    /// Device that holds the parameters.
     pub device: &'a Device,
 }
 
 impl CombinerSettings {
-    /// What this combiner reads of its inputs.
+    /// Returns what this combiner reads from each input: one vector per row or all steps.
     pub fn encoder_output(&self) -> EncoderOutput {
         match self {
             Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => EncoderOutput::Steps,
@@ -109,7 +110,7 @@ impl CombinerSettings {
         }
     }
 
-    /// What a generator attends to.
+    /// Returns what a text generator attends to after this combiner.
     pub fn attention_context(&self) -> AttentionContext {
         match self {
             Self::CrossAttention(_) | Self::Transformer(_) | Self::Bottleneck(_) => AttentionContext::Fused,
@@ -125,7 +126,7 @@ impl CombinerSettings {
         }
     }
 
-    /// The combiner for these inputs.
+    /// Initializes the combiner for the given inputs.
     pub fn init(&self, inputs: &Inputs) -> Combiner {
         match self {
             Self::Concat(it) => Combiner::Concat(it.init(inputs)),
@@ -144,13 +145,13 @@ impl CombinerSettings {
 }
 
 impl Inputs<'_> {
-    /// One linear layer an input, all to one width.
+    /// Creates one linear layer per input, all with the same output width.
     fn projections(&self, width: usize) -> Vec<Linear> {
         self.widths.iter().map(|from| LinearConfig::new(*from, width).init(self.device)).collect()
     }
 }
 
-/// Each input's vector through its layer: `[batch, width]` each.
+/// Applies to the vector of each input its own layer: `[batch, width]` each.
 fn project(layers: &[Linear], inputs: &[Sequence]) -> Vec<Tensor<2>> {
     layers.iter().zip(inputs).map(|(layer, input)| layer.forward(input.pooled())).collect()
 }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn every_combiner_learns_from_one_two_and_three_inputs_with_absent_rows() {
+    fn combiners_learn_from_one_to_three_inputs_with_absent_rows() {
         for name in CombinerSettings::TYPES {
             let sizes = match *name {
                 "cross_attention" | "transformer" | "bottleneck" => "hidden_size: 16, num_heads: 2, dropout: 0.0",
@@ -187,7 +188,7 @@ mod tests {
             let node = Node::parse(&format!("{{type: {name}, {sizes}}}"), Format::Yaml).unwrap();
             let settings = CombinerSettings::read(&node, "", &mut Diagnostics::default()).unwrap();
             for n_inputs in 1..=3 {
-                // A single input leaves late fusion one share, and an attention to nobody else: their gradients are nil.
+                // With one input, late fusion has a constant weight and attention a single choice, so their gradients are zero.
                 if n_inputs > 1 {
                     check(&format!("{name} of {n_inputs}"), &spec(inputs(n_inputs), settings.clone()));
                 } else {

@@ -1,4 +1,5 @@
-//! Tensor fusion (Zadeh et al. 2017): the outer product of all inputs, each extended by a 1, so that products of any subset occur.
+//! Tensor fusion (Zadeh et al. 2017): the outer product of all inputs, each extended by a 1 so that products over every subset of
+//! the inputs are included.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -10,16 +11,16 @@ use super::{Combine, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
-    /// The outer product of all inputs.
+    /// Settings of tensor fusion.
     pub struct TensorSettings {
-        /// The width that each input is brought to; the product grows with its power.
+        /// Width that each input is projected to; the product has `(projection_size + 1) ^ inputs` values.
         projection_size: usize = 15 => 1..=128;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 256 => 1..=8192;
     }
 }
 
-/// The largest outer product that a config may ask for, in values a row.
+/// Maximum size of the outer product that a config may request, in values per row.
 const MAX_PRODUCT: usize = 1 << 18;
 
 /// Tensor fusion.
@@ -32,7 +33,7 @@ pub struct TensorFusion {
 }
 
 impl TensorSettings {
-    /// Values of the outer product for a number of inputs; `None` beyond 262,144.
+    /// Returns the size of the outer product for `n_inputs` inputs, or `None` if it exceeds 262,144 values.
     pub fn product_size(&self, n_inputs: usize) -> Option<usize> {
         (self.projection_size + 1).checked_pow(n_inputs as u32).filter(|size| *size <= MAX_PRODUCT)
     }
@@ -51,12 +52,12 @@ impl Combine for TensorFusion {
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let extended = project(&self.projections, &inputs).into_iter().map(|x| with_one(activation::tanh(x)));
-        let product = extended.reduce(outer).expect("a plan has one input at least"); // [batch, (projection + 1) ^ inputs]
+        let product = extended.reduce(outer).expect("a plan has at least one input"); // [batch, (projection + 1) ^ inputs]
         Fused::pooled(activation::relu(self.output.forward(product)))
     }
 }
 
-/// `[batch, width]` to `[batch, width + 1]`, the last column 1.
+/// Appends a column of ones: `[batch, width]` to `[batch, width + 1]`.
 pub(super) fn with_one(x: Tensor<2>) -> Tensor<2> {
     let [batch, _] = x.dims();
     let one = Tensor::ones([batch, 1], &x.device());

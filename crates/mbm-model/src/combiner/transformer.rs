@@ -1,4 +1,4 @@
-//! A transformer over the steps of all inputs and one gathering step (as in ViLT, Kim et al. 2021).
+//! A transformer over the steps of all inputs and a learned class token (as in ViLT, Kim et al. 2021).
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -11,22 +11,22 @@ use crate::layer::{Transformer, TransformerSpec, learnt};
 use crate::{Fused, Sequence, Steps};
 
 settings! {
-    /// A transformer over all steps.
+    /// Settings of the transformer combiner.
     pub struct TransformerCombinerSettings {
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 128 => 8..=4096;
-        /// Attention heads.
+        /// Number of attention heads.
         num_heads: usize = 4 => 1..=64;
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 1 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 256 => 8..=16_384;
-        /// Dropout.
+        /// Dropout probability.
         dropout: f64 = 0.1 => 0.0..=0.9;
     }
 }
 
-/// A transformer over all steps, each marked by the input that it comes from.
+/// A transformer over all steps, each with a learned embedding of the input that it comes from.
 #[derive(Module, Debug)]
 pub struct TransformerCombiner {
     projections: Vec<Linear>,
@@ -53,7 +53,7 @@ impl TransformerCombinerSettings {
     }
 }
 
-/// A learnt step in front of every row.
+/// Expands learned steps to a batch: `[1, n, width]` to `[batch, n, width]`.
 pub(super) fn learnt_steps(step: &Param<Tensor<3>>, batch: usize) -> Steps {
     let [_, n, width] = step.dims();
     let mask: Tensor<2, Bool> = Tensor::<2, Int>::ones([batch, n], &step.val().device()).equal_scalar(1);

@@ -1,4 +1,4 @@
-//! Scores of classes or labels: dense layers and a linear one.
+//! Classification: dense layers and a linear output layer that scores classes or labels.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -10,26 +10,26 @@ use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Fused, Target};
 
 settings! {
-    /// Dense layers and a linear one.
+    /// Settings of a classifier: dense layers followed by a linear output layer.
     pub struct ClassifierSettings {
-        /// Layers before the linear one.
+        /// Number of layers before the linear output layer.
         num_fc_layers: usize = 0 => 0..=16;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 256 => 1..=8192;
-        /// After each.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// After each.
+        /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// Whether the linear layer starts as the last one of `weights`.
+        /// Whether to initialize the output layer from the last layer of `weights`.
         use_pretrained: bool = false;
-        /// A file or folder of weights, from the working folder.
+        /// File or folder of weights, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
         trainable: bool = true;
     }
 }
 
-/// Scores of classes or labels.
+/// Classifier that scores classes or labels.
 #[derive(Module, Debug)]
 pub struct Classifier {
     dense: Dense,

@@ -1,6 +1,6 @@
-//! Losses of embeddings: rows of one pair near each other, rows of different items apart.
+//! Contrastive losses of embeddings, which pull the two sides of a pair together and push different items apart.
 //!
-//! Two rows that share an item in either of two inputs (one image with several captions, one caption of several images) are never
+//! Two rows that share an item in either of two inputs (an image with several captions, a caption of several images) are never
 //! negatives of each other.
 
 use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
@@ -9,51 +9,52 @@ use mbm_config::{choices, settings, tagged};
 use super::{Alignment, Loss};
 
 settings! {
-    /// Cross-entropy of the pair among all rows of the batch, both ways (van den Oord et al. 2018; Radford et al. 2021).
+    /// Settings of InfoNCE: symmetric cross-entropy of each pair among all rows of the batch (van den Oord et al. 2018; Radford
+    /// et al. 2021).
     pub struct InfoNceSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// What similarities are divided by, at first.
+        /// Initial temperature that similarities are divided by.
         temperature: f64 = 0.07 => 0.001..=100.0;
-        /// Whether the temperature is learnt.
+        /// Whether the temperature is learned.
         learn_temperature: bool = true;
     }
 
-    /// Each pair of rows by itself: the same item or not (Zhai et al. 2023).
+    /// Settings of SigLIP: classifies each pair of rows independently as matching or not (Zhai et al. 2023).
     pub struct SiglipSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// What similarities are divided by, at first.
+        /// Initial temperature that similarities are divided by.
         temperature: f64 = 0.1 => 0.001..=100.0;
-        /// What is added to them, at first: most pairs are none.
+        /// Initial bias added to the scaled similarities; negative because most pairs do not match.
         bias: f64 = -10.0 => -100.0..=100.0;
-        /// Whether temperature and bias are learnt.
+        /// Whether the temperature and the bias are learned.
         learn_temperature: bool = true;
     }
 
-    /// Pairs nearer than negatives by a margin (Faghri et al. 2018).
+    /// Settings of the triplet loss: pairs must be more similar than negatives by a margin (Faghri et al. 2018).
     pub struct TripletSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// The margin, of cosines.
+        /// Margin between cosine similarities.
         margin: f64 = 0.2 => 0.0..=2.0;
-        /// The negatives that count.
+        /// Which negatives count.
         negatives: Negatives = Negatives::Hardest;
     }
 }
 
 choices! {
-    /// Negatives of a triplet.
+    /// Which negatives a triplet loss counts.
     pub enum Negatives {
-        /// The nearest one of the batch.
+        /// The most similar negative in the batch.
         Hardest = "hardest",
-        /// The mean over all of the batch.
+        /// The mean over all negatives in the batch.
         All = "all",
     }
 }
 
 tagged! {
-    /// Losses of embeddings.
+    /// Contrastive losses of embeddings.
     pub enum EmbeddingLoss: InfoNce {
         InfoNce(InfoNceSettings) = "info_nce",
         Siglip(SiglipSettings) = "siglip",
@@ -62,7 +63,7 @@ tagged! {
 }
 
 impl EmbeddingLoss {
-    /// Temperature and bias to start from, and whether they are learnt; none where there are no such.
+    /// Returns the initial temperature and bias, and whether they are learned; `None` if the loss has neither.
     pub(super) fn calibration(&self) -> Option<(f64, f64, bool)> {
         match self {
             Self::InfoNce(it) => Some((it.temperature, 0.0, it.learn_temperature)),
@@ -73,7 +74,7 @@ impl EmbeddingLoss {
 }
 
 impl Loss {
-    /// The loss of an embedding and its weight.
+    /// Returns the loss of an embedding and its weight.
     pub fn of_embedding(settings: &EmbeddingLoss) -> (Self, f64) {
         match settings {
             EmbeddingLoss::InfoNce(it) => (Self::InfoNce, it.weight),
@@ -83,41 +84,41 @@ impl Loss {
     }
 }
 
-/// The rows of a batch in one space.
+/// The embeddings of a batch in one space.
 pub(super) struct Rows<'a> {
     /// `[batch, towers * size]`
     pub embeddings: Tensor<2>,
-    /// `[batch][inputs]`: numbers of the inputs' cells.
+    /// `[batch][inputs]`: ids of the inputs' cells.
     pub items: &'a [Vec<u64>],
-    /// The towers.
+    /// The towers, that is, the inputs that share the space.
     pub alignment: Alignment,
 }
 
-/// Two towers of a batch.
+/// Two towers of a batch, compared with each other.
 pub(super) struct Pair {
-    /// `[batch, batch]`: cosines of the first tower's rows with the second's.
+    /// `[batch, batch]`: cosine similarities of the first tower's rows to the second's.
     cosines: Tensor<2>,
     /// `[batch]`: 1 where the row has both inputs.
     present: Tensor<1>,
-    /// `[batch, batch]`: whether a row and a column are different items, both there.
+    /// `[batch, batch]`: whether row and column hold different items and both are present.
     negatives: Tensor<2, Bool>,
     calibration: Option<Tensor<1>>,
 }
 
-/// A similarity that no softmax sees and no negative has.
+/// Logit that masks an entry out of a softmax; lower than any real one.
 const NEVER: f32 = -1e4;
 
-/// Similarities are scaled by this at most (Radford et al. 2021).
+/// Maximum log scale of similarities, ln 100 (Radford et al. 2021).
 const MAX_LOG_SCALE: f64 = 4.605_170_185_988_092;
 
 impl Rows<'_> {
-    /// The mean over all pairs of towers, `[1]`.
+    /// Returns the mean loss over all pairs of towers: `[1]`.
     pub fn mean(&self, loss: impl Fn(&Pair) -> Tensor<1>) -> Tensor<1> {
         let n_towers = self.alignment.inputs.len();
         let pairs = (0..n_towers).flat_map(|a| (a + 1..n_towers).map(move |b| (a, b)));
         let losses: Vec<Tensor<1>> = pairs.map(|(a, b)| loss(&self.pair(a, b))).collect();
         let n_pairs = losses.len() as f64;
-        losses.into_iter().reduce(|a, b| a + b).expect("an embedding has two towers at least") / n_pairs
+        losses.into_iter().reduce(|a, b| a + b).expect("an embedding has at least two towers") / n_pairs
     }
 
     fn pair(&self, a: usize, b: usize) -> Pair {
@@ -139,7 +140,7 @@ impl Rows<'_> {
     }
 }
 
-/// `[batch, batch]`: whether two rows share the item of neither input.
+/// Returns `[batch, batch]`: whether two rows share neither input's item.
 fn apart(items: &[Vec<u64>], [a, b]: [usize; 2], batch: usize, device: &Device) -> Tensor<2, Bool> {
     let differ = |x: &Vec<u64>, y: &Vec<u64>| x.get(a) != y.get(a) && x.get(b) != y.get(b);
     let flags: Vec<bool> = items.iter().flat_map(|x| items.iter().map(move |y| differ(x, y))).collect();
@@ -156,27 +157,27 @@ impl Pair {
         }
     }
 
-    /// Cosines scaled and shifted: `[batch, batch]`.
+    /// Returns the scaled and shifted cosine similarities: `[batch, batch]`.
     fn logits(&self) -> Tensor<2> {
-        let calibration = self.calibration.clone().expect("such a loss has a temperature");
+        let calibration = self.calibration.clone().expect("InfoNCE and SigLIP have a temperature");
         let scale = calibration.clone().narrow(0, 0, 1).clamp_max(MAX_LOG_SCALE).exp();
         self.cosines.clone() * scale.unsqueeze() + calibration.narrow(0, 1, 1).unsqueeze()
     }
 
-    /// `[batch]`: the pairs themselves.
+    /// Returns the diagonal, that is, the values of the matching pairs: `[batch]`.
     fn diagonal(matrix: Tensor<2>) -> Tensor<1> {
         let [batch, _] = matrix.dims();
         let eye = Tensor::<2>::eye(batch, &matrix.device());
         (matrix * eye).sum_dim(1).squeeze_dim(1)
     }
 
-    /// The mean over the rows that have both, `[1]`.
+    /// Returns the mean over the rows in which both inputs are present: `[1]`.
     fn mean(&self, rows: Tensor<1>) -> Tensor<1> {
         (rows * self.present.clone()).sum() / self.present.clone().sum().clamp_min(1e-6)
     }
 
-    /// What may stand beside the pair: itself and its negatives.
-    fn rivals(&self) -> Tensor<2, Bool> {
+    /// Returns which entries each row competes with: its own pair and its negatives.
+    fn candidates(&self) -> Tensor<2, Bool> {
         let [batch, _] = self.negatives.dims();
         let eye = Tensor::<2>::eye(batch, &self.negatives.device());
         (self.negatives.clone().float() + eye).greater_elem(0.5)
@@ -184,7 +185,7 @@ impl Pair {
 
     pub fn info_nce(&self) -> Tensor<1> {
         let one_way = |pair: &Self, logits: Tensor<2>| {
-            let logits = logits.mask_fill(pair.rivals().bool_not(), NEVER);
+            let logits = logits.mask_fill(pair.candidates().bool_not(), NEVER);
             pair.mean(Self::diagonal(activation::log_softmax(logits, 1)).neg())
         };
         let logits = self.logits();
@@ -195,9 +196,9 @@ impl Pair {
         let [batch, _] = self.cosines.dims();
         let is_pair = Tensor::<2>::eye(batch, &self.cosines.device());
         let signed = self.logits() * (is_pair * 2.0 - 1.0);
-        // ln(1 + e^-x), which does not overflow.
+        // ln(1 + e^-x) in a form that does not overflow.
         let costs = activation::relu(signed.clone().neg()) + (signed.abs().neg().exp() + 1.0).log();
-        let costs = costs * self.rivals().float();
+        let costs = costs * self.candidates().float();
         self.mean(costs.sum_dim(1).squeeze_dim(1))
     }
 
@@ -219,7 +220,7 @@ impl Pair {
 mod tests {
     use super::*;
 
-    /// Two towers of two numbers a row, three rows; the first two share the first tower's item.
+    /// Computes a loss for three rows with two 2-dimensional towers; the first two rows have equal vectors in the first tower.
     fn value(loss: impl Fn(&Pair) -> Tensor<1>, items: &[[u64; 2]], calibration: [f32; 2]) -> f64 {
         let device = crate::device();
         let rows = [[1.0f32, 0.0, 0.6, 0.8], [1.0, 0.0, 0.8, 0.6], [0.0, 1.0, 0.0, 1.0]];
@@ -234,10 +235,10 @@ mod tests {
     }
 
     fn close(got: f64, want: f64) {
-        assert!((got - want).abs() < 1e-5, "{got} is not {want}");
+        assert!((got - want).abs() < 1e-5, "got {got}, expected {want}");
     }
 
-    // cosines: [[.6, .8, 0], [.6, .8, 0], [.8, .6, 1]]
+    // Cosine similarities: [[.6, .8, 0], [.6, .8, 0], [.8, .6, 1]]
     const DISTINCT: [[u64; 2]; 3] = [[1, 4], [2, 5], [3, 6]];
     const SHARED: [[u64; 2]; 3] = [[1, 4], [1, 5], [3, 6]];
 
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn info_nce_is_the_cross_entropy_both_ways_without_shared_items() {
+    fn info_nce_is_symmetric_cross_entropy_without_shared_items() {
         let scale = 2f32.ln();
         let ways = [
             softmax(&[1.2, 1.6, 0.0]) + softmax(&[1.6, 1.2, 0.0]) + softmax(&[2.0, 1.6, 1.2]),
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn siglip_judges_each_pair_by_itself() {
+    fn siglip_scores_each_pair_independently() {
         let cost = |x: f64| (1.0 + (-x).exp()).ln();
         let own = cost(0.6 - 1.0) + cost(0.8 - 1.0) + cost(0.0);
         let others = |cosines: &[f64]| cosines.iter().map(|x| cost(1.0 - x)).sum::<f64>();
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn triplets_count_the_hardest_negative_or_all() {
+    fn triplet_counts_hardest_or_all_negatives() {
         let hardest = |pair: &Pair| pair.triplet(0.2, Negatives::Hardest);
         close(value(hardest, &DISTINCT, [0.0; 2]), 0.4 / 3.0 + (0.4 + 0.2) / 3.0);
         close(value(hardest, &SHARED, [0.0; 2]), 0.4 / 3.0);

@@ -1,6 +1,7 @@
-//! Connectionist temporal classification (Graves et al. 2006): a token, or nothing, at each step of one input.
+//! Connectionist temporal classification (CTC; Graves et al. 2006): predicts a token or a blank at each step of one input.
 //!
-//! What stands for nothing is the id of padding, which no text has. Rows whose input has too few steps for their text cost nothing.
+//! The blank has the id of padding, which never occurs in a text. Rows whose input has too few steps for their text have zero
+//! cost.
 
 use std::collections::HashMap;
 
@@ -18,16 +19,16 @@ use crate::layer::linear;
 use crate::{Fused, Target, TargetTokens};
 
 settings! {
-    /// A token, or nothing, at each step of an input.
+    /// Settings of CTC, which predicts a token or a blank at each step of an input.
     pub struct CtcSettings {
-        /// The input; not needed where there is only one.
+        /// Name of the input; optional if there is only one.
         input: Option<String> = None;
-        /// How texts are searched for; `beam_width` above 1 sums over all ways to write the same text.
+        /// How texts are decoded; a `beam_width` above 1 sums over all paths of the same text.
         decoding: DecodingSettings = mbm_config::defaults();
     }
 }
 
-/// A token, or nothing, at each step.
+/// CTC decoder, which predicts a token or a blank at each step.
 #[derive(Module, Debug)]
 pub struct Ctc {
     linear: Linear,
@@ -35,11 +36,11 @@ pub struct Ctc {
     input: usize,
 }
 
-/// What stands for nothing.
+/// Id of the blank.
 const BLANK: u32 = 0;
 
 impl CtcSettings {
-    /// For these inputs and a vocabulary.
+    /// Initializes the decoder for the given inputs and vocabulary size.
     pub(super) fn init(&self, vocabulary: usize, inputs: &Inputs) -> Ctc {
         let named = self.input.as_ref().and_then(|name| inputs.names.iter().position(|input| input == name));
         let input = named.unwrap_or_default();
@@ -48,7 +49,7 @@ impl CtcSettings {
 }
 
 impl Ctc {
-    /// `[batch, steps, vocabulary]`, and how many steps each row has.
+    /// Returns the log-probabilities, `[batch, steps, vocabulary]`, and the number of steps of each row.
     fn log_probabilities(&self, fused: &Fused) -> (Tensor<3>, Vec<usize>) {
         let input = &fused.inputs[self.input];
         let lengths = input.mask.clone().int().sum_dim(1).into_data();
@@ -57,8 +58,8 @@ impl Ctc {
     }
 }
 
-/// `[batch, 4]`: what each row's text costs, twice, zeros and its number of tokens, from `[batch, steps, vocabulary]` logarithms of which a
-/// row's first so many steps count.
+/// Returns `[batch, 4]`: the CTC loss of each row's text twice, zeros, and its number of tokens. Of the log-probabilities,
+/// `[batch, steps, vocabulary]`, only the first `n_steps[row]` steps of a row count.
 pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTokens) -> Tensor<2> {
     let device = log_p.device();
     let (batch, longest) = (target.lengths.len(), target.steps);
@@ -68,7 +69,7 @@ pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTok
         Some(text).filter(|text| !text.is_empty() && n_needed(text) <= n_steps[row])
     };
     let texts: Vec<Option<&[u32]>> = (0..batch).map(fitting).collect();
-    // What does not fit is replaced by something that does, and then counts for nothing.
+    // Texts that do not fit are replaced by one that does, whose cost is then set to zero.
     let replaced: Vec<&[u32]> = texts.iter().map(|text| text.unwrap_or(&[N_SPECIAL])).collect();
     let padded = |text: &&[u32]| {
         let filler = std::iter::repeat_n(&N_SPECIAL, longest - text.len());
@@ -88,13 +89,13 @@ pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTok
     Tensor::cat(vec![cost.clone(), cost.clone(), cost.zeros_like(), n_tokens], 1)
 }
 
-/// Steps that a text needs: one a token, and one between two that are equal.
+/// Returns the number of steps that a text needs: one per token and a blank between equal neighbors.
 fn n_needed(text: &[u32]) -> usize {
     text.len() + text.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
 impl Decode for Ctc {
-    /// What the texts of the target cost; zeros without one.
+    /// Returns the costs of the reference texts in the target, or zeros without a target.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
         costs(fused, target, |tokens| {
             let (log_p, n_steps) = self.log_probabilities(fused);
@@ -121,7 +122,7 @@ impl TextGenerator for Ctc {
     }
 }
 
-/// The texts of a row, `[steps, vocabulary]` logarithms, the best first.
+/// Decodes the texts of a row, best first, from its log-probabilities: `[steps, vocabulary]`.
 fn search(log_p: &[f32], vocabulary: usize, decoding: &Decoding) -> Vec<Hypothesis> {
     let n = decoding.settings.num_return_sequences;
     let width = decoding.settings.beam_width.max(n);
@@ -133,32 +134,32 @@ fn search(log_p: &[f32], vocabulary: usize, decoding: &Decoding) -> Vec<Hypothes
     texts
 }
 
-/// The likeliest token of each step, without repetitions and nothings.
+/// Greedy decoding: takes the most probable token of each step, then drops repetitions and blanks.
 fn best_path(log_p: &[f32], vocabulary: usize) -> Hypothesis {
-    let mut path: Vec<(u32, f32)> = log_p.chunks(vocabulary).map(likeliest).collect();
+    let mut path: Vec<(u32, f32)> = log_p.chunks(vocabulary).map(argmax).collect();
     let score = path.iter().map(|(_, log_p)| f64::from(*log_p)).sum();
     path.dedup_by_key(|(id, _)| *id);
     let tokens = path.into_iter().map(|(id, _)| id).filter(|id| *id >= N_SPECIAL).collect();
     Hypothesis { tokens, score }
 }
 
-fn likeliest(step: &[f32]) -> (u32, f32) {
+fn argmax(step: &[f32]) -> (u32, f32) {
     let best = (0..step.len()).fold(0, |best, at| if step[at] > step[best] { at } else { best });
     (best as u32, step[best])
 }
 
-/// The logarithms of the probabilities that a text's steps end with nothing, and with its last token.
+/// Log-probabilities that the steps of a text end with a blank and with its last token.
 #[derive(Clone, Copy)]
 struct Ends {
-    nothing: f64,
+    blank: f64,
     token: f64,
 }
 
 impl Ends {
-    const NEVER: Self = Self { nothing: f64::NEG_INFINITY, token: f64::NEG_INFINITY };
+    const NEVER: Self = Self { blank: f64::NEG_INFINITY, token: f64::NEG_INFINITY };
 
     fn total(self) -> f64 {
-        log_add(self.nothing, self.token)
+        log_add(self.blank, self.token)
     }
 }
 
@@ -168,9 +169,10 @@ fn log_add(a: f64, b: f64) -> f64 {
     if top == f64::NEG_INFINITY { top } else { top + ((a - top).exp() + (b - top).exp()).ln() }
 }
 
-/// The `width` likeliest texts, each summed over all its paths that the beam has kept (Hannun et al. 2014).
+/// Prefix beam search: returns the `width` most probable texts, each summed over all its paths that stayed in the beam (Hannun et
+/// al. 2014).
 fn prefixes(log_p: &[f32], vocabulary: usize, width: usize) -> Vec<Hypothesis> {
-    let mut beam: Vec<(Vec<u32>, Ends)> = vec![(Vec::new(), Ends { nothing: 0.0, ..Ends::NEVER })];
+    let mut beam: Vec<(Vec<u32>, Ends)> = vec![(Vec::new(), Ends { blank: 0.0, ..Ends::NEVER })];
     for step in log_p.chunks(vocabulary) {
         let log_p = |id: u32| f64::from(step[id as usize]);
         let mut next: HashMap<Vec<u32>, Ends> = HashMap::new();
@@ -179,12 +181,12 @@ fn prefixes(log_p: &[f32], vocabulary: usize, width: usize) -> Vec<Hypothesis> {
         ids.truncate(2 * width);
         for (text, ends) in &beam {
             let same = next.entry(text.clone()).or_insert(Ends::NEVER);
-            same.nothing = log_add(same.nothing, ends.total() + log_p(BLANK));
+            same.blank = log_add(same.blank, ends.total() + log_p(BLANK));
             if let Some(last) = text.last() {
                 same.token = log_add(same.token, ends.token + log_p(*last));
             }
             for id in &ids {
-                let from = if text.last() == Some(id) { ends.nothing } else { ends.total() };
+                let from = if text.last() == Some(id) { ends.blank } else { ends.total() };
                 let longer = next.entry([text.as_slice(), &[*id]].concat()).or_insert(Ends::NEVER);
                 longer.token = log_add(longer.token, from + log_p(*id));
             }
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn transcripts_are_learnt_where_there_are_steps_enough() {
+    fn ctc_learns_transcripts_that_fit_the_steps() {
         use burn::optim::{AdamConfig, GradientsParams};
         let spec = transcribing();
         let device = burn::tensor::Device::flex().autodiff();
@@ -242,7 +244,7 @@ mod tests {
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(0.02, model, gradients);
         }
-        assert!(last < 0.05, "the loss of eight rows stays at {last}");
+        assert!(last < 0.05, "the loss on eight rows is still {last}");
         let plain = burn::tensor::Device::flex();
         let model = burn::module::Module::valid(&model);
         let fused = model.forward(&batch, None, &plain).fused;
@@ -250,15 +252,15 @@ mod tests {
             let settings = read::<DecodingSettings>(text);
             let decoding = Decoding { settings, max_length: 9, prefix: vec![], seed: 0, is_cached: true };
             let texts = model.generate(0, &fused, &decoding, &mut |_| ControlFlow::Continue(()));
-            // Rows 2 and behind have steps enough: right texts are 4 5 of even rows and 5 of odd ones.
+            // Rows 2 and later have enough steps: the references are 4 5 for even rows and 5 for odd rows.
             assert_eq!(texts[4][0].tokens, [4, 5], "{text}");
             assert_eq!(texts[5][0].tokens, [5], "{text}");
         }
     }
 
     #[test]
-    fn a_beam_sums_over_the_ways_to_write_a_text() {
-        // Two steps of nothing, `4`: the single likeliest path is empty (0.36), but "4" has three ways (0.64).
+    fn beam_sums_over_all_paths_of_a_text() {
+        // Two steps with p(blank) = 0.6 and p(4) = 0.4: the most probable path is empty (0.36), but three paths give "4" (0.64).
         let log_p: Vec<f32> = [0.6, 0.0, 0.0, 0.0, 0.4].repeat(2).iter().map(|p: &f32| p.ln()).collect();
         assert_eq!(best_path(&log_p, 5).tokens, [] as [u32; 0]);
         let best = prefixes(&log_p, 5, 4);

@@ -1,4 +1,4 @@
-//! One space for several inputs: each aligned input through a projector of its own to a vector of unit length.
+//! Joint embedding of several inputs: a separate projector maps each aligned input to a unit vector in a shared space.
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -9,35 +9,35 @@ use super::{Alignment, Decode, EmbeddingDecoder};
 use crate::combiner::Inputs;
 use crate::{Fused, Target};
 
-/// What an embedding decoder is made of.
+/// Specification of an embedding decoder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddingSpec {
-    /// How an input becomes a vector of the space.
+    /// How each input is mapped to a vector of the space.
     pub decoder: EmbeddingDecoder,
-    /// The inputs that share the space.
+    /// Names of the inputs that share the space.
     pub align: Vec<String>,
-    /// What training minimises: it says what is learnt beside the projectors.
+    /// Training loss, which determines what is learned in addition to the projectors.
     pub loss: EmbeddingLoss,
 }
 
-/// Vectors of unit length, those of the aligned inputs side by side; zeros where an input is absent.
+/// Embedding decoder that concatenates the unit vectors of the aligned inputs; absent inputs have zeros.
 #[derive(Module, Debug)]
 pub struct Embedding {
     projectors: Vec<Regressor>,
-    /// `[2]`: the logarithm of the scale of similarities, and their bias.
+    /// `[2]`: the log of the scale and the bias of similarities.
     calibration: Option<Param<Tensor<1>>>,
     #[module(skip)]
     inputs: Vec<usize>,
 }
 
 impl EmbeddingSpec {
-    /// For these inputs, `output` values of all towers together.
+    /// Initializes the decoder for the given inputs; `output` is the total width of all towers.
     ///
     /// # Panics
-    /// An aligned name that is no input: the plan has checked them.
+    /// Panics if an aligned name is not an input, which the plan rules out.
     pub(super) fn init(&self, inputs: &Inputs, output: usize) -> Embedding {
         let EmbeddingDecoder::Projector(it) = &self.decoder;
-        let position = |name: &String| inputs.names.iter().position(|input| input == name).expect("the plan knows the inputs");
+        let position = |name: &String| inputs.names.iter().position(|input| input == name).expect("the plan checks the names");
         let positions: Vec<usize> = self.align.iter().map(position).collect();
         let size = output / positions.len();
         let projectors = positions.iter().map(|at| it.init(inputs.widths[*at], size, inputs.device)).collect();
@@ -45,10 +45,10 @@ impl EmbeddingSpec {
     }
 
     fn calibration(&self, device: &Device) -> Option<Param<Tensor<1>>> {
-        let (temperature, bias, is_learnt) = self.loss.calibration()?;
+        let (temperature, bias, is_learned) = self.loss.calibration()?;
         let values = [-temperature.ln() as f32, bias as f32];
         let values = Param::from_tensor(Tensor::from_data(TensorData::new(values.to_vec(), [2]), device));
-        Some(values.set_require_grad(is_learnt))
+        Some(values.set_require_grad(is_learned))
     }
 }
 
@@ -66,7 +66,7 @@ impl Decode for Embedding {
     }
 }
 
-/// Rows of unit length.
+/// Normalizes rows to unit length.
 fn unit(rows: Tensor<2>) -> Tensor<2> {
     let squares = (rows.clone() * rows.clone()).sum_dim(1); // [batch, 1]
     rows / (squares + 1e-12).sqrt()
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn every_contrastive_loss_brings_pairs_together_with_absent_cells() {
+    fn contrastive_losses_learn_with_absent_cells() {
         for text in [
             "info_nce",
             "{type: triplet, negatives: all}",
@@ -112,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn vectors_have_unit_length_and_absent_inputs_none() {
+    fn embeddings_have_unit_length_or_are_zero_if_absent() {
         let spec = aligned(EmbeddingLoss::Triplet(mbm_config::defaults::<TripletSettings>()));
         let device = crate::device();
         let [logits] = &spec.init(&device, 1).forward(&crate::testing::batch(&spec), None, &device).logits[..] else { panic!() };
         let values = logits.clone().into_data().try_into_vec::<f32>().unwrap();
         let lengths: Vec<f32> = values.chunks(6).map(|vector| vector.iter().map(|x| x * x).sum::<f32>().sqrt()).collect();
-        // The first row lacks input 0, which is the second tower; the last row lacks input 1.
+        // Input 0, the second tower, is absent from the first row; input 1, the first tower, is absent from the last row.
         let want = |at: usize| if at == 1 || at == 2 * (N_ROWS - 1) { 0.0 } else { 1.0 };
         assert!(lengths.iter().enumerate().all(|(at, length)| (length - want(at)).abs() < 1e-5), "{lengths:?}");
     }

@@ -1,4 +1,4 @@
-//! Losses: the mean over the rows that have the target.
+//! Training losses, averaged over the rows in which the target is present.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use mbm_config::{settings, tagged};
@@ -8,67 +8,67 @@ use super::contrastive::{Negatives, Rows};
 use crate::Target;
 
 settings! {
-    /// Cross-entropy of the softmax.
+    /// Settings of softmax cross-entropy.
     pub struct CrossEntropySettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// `[w_0, w_1, ..]`, one a class in sorted order.
+        /// Weights `[w_0, w_1, ..]`, one per class in sorted order.
         class_weights: Option<Vec<f64>> = None;
-        /// Weighs classes by the inverse of their number of training rows.
+        /// Whether to weight classes by the inverse of their number of training rows.
         balance_classes: bool = false;
-        /// The share of the target spread over all classes (Szegedy et al. 2016).
+        /// Share of the target distribution that is spread over all classes (Szegedy et al. 2016).
         label_smoothing: f64 = 0.0 => 0.0..=0.9;
     }
 
-    /// Focal loss (Lin et al. 2017).
+    /// Settings of focal loss (Lin et al. 2017).
     pub struct FocalSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// How far sure rows are played down.
+        /// Focusing parameter: how strongly confident rows are down-weighted.
         gamma: f64 = 2.0 => 0.0..=10.0;
-        /// Weighs classes by the inverse of their number of training rows.
+        /// Whether to weight classes by the inverse of their number of training rows.
         balance_classes: bool = false;
     }
 
-    /// Cross-entropy of two classes.
+    /// Settings of weighted binary cross-entropy.
     pub struct WeightedCrossEntropySettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// The weight of true rows.
+        /// Weight of positive rows.
         positive_class_weight: f64 = 1.0 => 1e-6..=1e6;
-        /// Weighs both classes by the inverse of their number of training rows.
+        /// Whether to weight both classes by the inverse of their number of training rows.
         balance_classes: bool = false;
     }
 
-    /// Cross-entropy of each label by itself.
+    /// Settings of sigmoid cross-entropy, applied to each label independently.
     pub struct SigmoidCrossEntropySettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
     }
 
-    /// Mean squared error of the normalised numbers.
+    /// Settings of the mean squared error of normalized numbers.
     pub struct MeanSquaredErrorSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
     }
 
-    /// Mean absolute error of the normalised numbers.
+    /// Settings of the mean absolute error of normalized numbers.
     pub struct MeanAbsoluteErrorSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
     }
 
-    /// Squared up to delta, absolute beyond (Huber 1964).
+    /// Settings of Huber loss: squared error up to delta, absolute error beyond (Huber 1964).
     pub struct HuberSettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// In standard deviations of the target.
+        /// Threshold between the squared and the absolute error, in standard deviations of the target.
         delta: f64 = 1.0 => 1e-6..=1e6;
     }
 }
 
 tagged! {
-    /// Losses of categories.
+    /// Category losses.
     pub enum CategoryLoss: CrossEntropy {
         CrossEntropy(CrossEntropySettings) = "softmax_cross_entropy",
         Focal(FocalSettings) = "focal",
@@ -76,7 +76,7 @@ tagged! {
 }
 
 tagged! {
-    /// Losses of yes or no.
+    /// Binary losses.
     pub enum BinaryLoss: WeightedCrossEntropy {
         WeightedCrossEntropy(WeightedCrossEntropySettings) = "binary_weighted_cross_entropy",
         Focal(FocalSettings) = "focal",
@@ -84,7 +84,7 @@ tagged! {
 }
 
 tagged! {
-    /// Losses of sets.
+    /// Set losses.
     pub enum SetLoss: SigmoidCrossEntropy { SigmoidCrossEntropy(SigmoidCrossEntropySettings) = "sigmoid_cross_entropy" }
 }
 
@@ -98,62 +98,63 @@ tagged! {
 }
 
 settings! {
-    /// Cross-entropy of the tokens of right texts.
+    /// Settings of cross-entropy over the tokens of the reference texts.
     pub struct TokenCrossEntropySettings {
-        /// Relative to other outputs.
+        /// Weight relative to other outputs.
         weight: f64 = 1.0 => 0.0..=1e6;
-        /// The share of the target spread over the whole vocabulary (Szegedy et al. 2016).
+        /// Share of the target distribution that is spread over the whole vocabulary (Szegedy et al. 2016).
         label_smoothing: f64 = 0.0 => 0.0..=0.9;
     }
 }
 
 tagged! {
-    /// Losses of texts.
+    /// Text losses.
     pub enum TextLoss: TokenCrossEntropy { TokenCrossEntropy(TokenCrossEntropySettings) = "sequence_softmax_cross_entropy" }
 }
 
-/// A loss with everything that it needs of the training rows.
+/// A loss with the values that it derives from the training rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Loss {
-    /// Cross-entropy of the softmax.
+    /// Softmax cross-entropy.
     CrossEntropy {
-        /// One a class.
+        /// One weight per class.
         class_weights: Vec<f32>,
-        /// The share spread over all classes.
+        /// Share of the target distribution that is spread over all classes.
         smoothing: f64,
-        /// Above 0, focal loss.
+        /// Focusing parameter; focal loss if above 0.
         gamma: f64,
     },
-    /// One class against the rest: `sum_k max(0, 1 - y_k f_k)`.
+    /// One-vs-rest hinge loss: `sum_k max(0, 1 - y_k f_k)`.
     Hinge,
-    /// Cross-entropy of each label.
+    /// Sigmoid cross-entropy, applied to each label independently.
     Sigmoid,
-    /// Squared up to a distance, absolute beyond; squared everywhere for an infinite one, absolute for zero.
+    /// Huber loss: squared error up to `delta`, absolute error beyond; mean squared error if `delta` is infinite, mean absolute
+    /// error if it is zero.
     Huber {
-        /// The distance.
+        /// Threshold between the squared and the absolute error.
         delta: f64,
     },
-    /// What tokens cost, the mean over all tokens of the batch.
+    /// Mean cost over all tokens of the batch.
     Tokens,
-    /// Cross-entropy of a pair among the rows of the batch.
+    /// InfoNCE: cross-entropy of each pair among the rows of the batch.
     InfoNce,
-    /// Each pair of rows by itself.
+    /// SigLIP: classifies each pair of rows independently.
     Siglip,
-    /// Pairs nearer than negatives by a margin.
+    /// Triplet loss: pairs must be more similar than negatives by a margin.
     Triplet {
-        /// The margin.
+        /// Margin between cosine similarities.
         margin: f64,
-        /// The negatives that count.
+        /// Which negatives count.
         negatives: Negatives,
     },
 }
 
 impl Loss {
-    /// The mean loss of the rows that have the target, `[1]`; 0 where none has.
+    /// Returns the mean loss over the rows in which the target is present: `[1]`; 0 if there are none.
     pub fn forward(&self, logits: Tensor<2>, target: &Target, alignment: Option<Alignment>) -> Tensor<1> {
         let device = logits.device();
         let embedded = |embeddings| {
-            let alignment = alignment.expect("the plan gives such a loss to embeddings alone");
+            let alignment = alignment.expect("the plan uses contrastive losses only for embeddings");
             Rows { embeddings, items: &target.items, alignment }
         };
         let (rows, weights) = match self {
@@ -173,7 +174,7 @@ impl Loss {
     }
 }
 
-/// Of the scores of a generator.
+/// Averages the token costs of a text decoder over the batch: the first column divided by the last, the number of tokens.
 fn mean_over_tokens(scores: &Tensor<2>, target: &Target) -> Tensor<1> {
     let [batch, width] = scores.dims();
     let column = |at: usize| scores.clone().narrow(1, at, 1).reshape([batch]) * target.weights.clone();
@@ -181,15 +182,15 @@ fn mean_over_tokens(scores: &Tensor<2>, target: &Target) -> Tensor<1> {
 }
 
 fn numbers(target: &Target) -> Tensor<2> {
-    target.vectors.clone().expect("the plan gives a loss of numbers a target of numbers")
+    target.vectors.clone().expect("the plan pairs number losses with number targets")
 }
 
-/// `[batch, classes]`: 1 in the column of the row's class.
+/// Returns the one-hot classes: `[batch, classes]`.
 fn one_hot(target: &Target, n_classes: usize) -> Tensor<2> {
-    target.classes.clone().expect("the plan gives a loss of classes a target of classes").one_hot::<2>(n_classes).float()
+    target.classes.clone().expect("the plan pairs class losses with class targets").one_hot::<2>(n_classes).float()
 }
 
-/// Losses of the rows and the weights of their classes, `[batch]` each.
+/// Returns the loss and the class weight of each row: `[batch]` each.
 fn cross_entropy(
     logits: Tensor<2>,
     target: &Target,
@@ -201,8 +202,8 @@ fn cross_entropy(
     let [_, n_classes] = logits.dims();
     let is_class = one_hot(target, n_classes);
     let log_p = activation::log_softmax(logits, 1); // [batch, classes]
-    let wanted = is_class.clone() * (1.0 - smoothing) + smoothing / n_classes as f64;
-    let mut rows: Tensor<1> = (wanted * log_p.clone()).sum_dim(1).neg().squeeze_dim(1);
+    let smoothed = is_class.clone() * (1.0 - smoothing) + smoothing / n_classes as f64;
+    let mut rows: Tensor<1> = (smoothed * log_p.clone()).sum_dim(1).neg().squeeze_dim(1);
     if gamma > 0.0 {
         let p: Tensor<1> = (log_p.exp() * is_class.clone()).sum_dim(1).squeeze_dim(1);
         rows = rows * (p.neg() + 1.0).clamp_min(1e-6).powf_scalar(gamma);
@@ -218,13 +219,13 @@ fn hinge(decisions: Tensor<2>, target: &Target) -> Tensor<1> {
     activation::relu(1.0 - signs * decisions).sum_dim(1).squeeze_dim(1)
 }
 
-/// The mean over labels; `softplus(x) - x y`, which does not overflow.
+/// Returns the mean of `softplus(x) - x y` over the labels, a form that does not overflow.
 fn sigmoid_cross_entropy(logits: Tensor<2>, labels: Tensor<2>) -> Tensor<1> {
     let softplus = activation::relu(logits.clone()) + (logits.clone().abs().neg().exp() + 1.0).log();
     (softplus - logits * labels).mean_dim(1).squeeze_dim(1)
 }
 
-/// The mean over columns.
+/// Returns the mean over the columns: `[batch]`.
 fn huber(errors: Tensor<2>, delta: f64) -> Tensor<1> {
     let costs = if delta == f64::INFINITY {
         errors.clone() * errors

@@ -1,4 +1,4 @@
-//! Decoders: [`Fused`] to logits and a loss. A new decoder is one file here and one line in the lists below.
+//! Decoders turn [`Fused`] into logits and a loss. To add a decoder, add one file here and one line to the lists below.
 
 mod classifier;
 mod contrastive;
@@ -36,45 +36,49 @@ use crate::combiner::Inputs;
 use crate::pretrained::Origin;
 use crate::{Fused, Target, TargetTokens};
 
-/// Reads the fused vector.
+/// Predicts an output from the fused inputs.
 pub trait Decode {
-    /// `[batch, width]`: class scores, label scores or normalised numbers; of a generator what the right texts of the target cost.
+    /// Returns `[batch, width]`: class scores, label scores or normalized numbers; for text decoders, the costs of the reference
+    /// texts in the target.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2>;
 
-    /// What the loss adds for the decoder's own parameters, if anything: `[1]`.
+    /// Returns a penalty on the decoder's own parameters to add to the loss, if any: `[1]`.
     fn penalty(&self) -> Option<Tensor<1>> {
         None
     }
 
-    /// What the loss of an embedding needs to know.
+    /// Returns what a contrastive loss needs to know about an embedding decoder.
     fn alignment(&self) -> Option<Alignment> {
         None
     }
 
-    /// What writes, of a decoder of texts.
+    /// Returns the text generator, if this is a text decoder.
     fn text_generator(&self) -> Option<&dyn TextGenerator> {
         None
     }
 }
 
-/// Hears after each step of a search the tokens so far of rows that have no text yet, by the row's place, where one text of a row is followed
-/// at a time; nothing where several are. Says whether the search goes on.
+/// Callback that is called after each step of a search and decides whether the search continues. If the search follows one text
+/// per row, it receives the index and the tokens so far of each row without a finished text; otherwise, it receives an empty
+/// slice.
 pub type Observe<'a> = dyn FnMut(&[(usize, &[u32])]) -> ControlFlow<()> + 'a;
 
-/// Writes texts.
+/// Generates texts.
 pub trait TextGenerator {
-    /// The texts of each row, the best first, as tokens without their end, as far as they came where `observe` ended the search.
+    /// Returns the texts of each row, best first, as tokens without the end token. If `observe` stops the search, returns what
+    /// was found so far, including unfinished texts.
     fn write(&self, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>>;
 
-    /// How much each token of right texts looked at each step: `[batch, tokens, steps]`; none where tokens do not look.
+    /// Returns how much each token of the reference texts attends to each step: `[batch, tokens, steps]`; `None` for decoders
+    /// without attention.
     fn attention(&self, fused: &Fused, target: &TargetTokens) -> Option<Tensor<3>>;
 }
 
-/// The space of an embedding.
+/// Description of an embedding space, for contrastive losses.
 pub struct Alignment {
-    /// The positions of the inputs that share it.
+    /// Indices of the inputs that share the space.
     pub inputs: Vec<usize>,
-    /// What similarities are scaled and shifted with, if they are: `[2]`, the logarithm of the scale, and the bias.
+    /// Scale and shift of the similarities, if any: `[2]`, the log of the scale and the bias.
     pub calibration: Option<Tensor<1>>,
 }
 
@@ -84,7 +88,7 @@ components! {
 }
 
 tagged! {
-    /// Decoders of categories.
+    /// Category decoders.
     pub enum CategoryDecoder: Classifier {
         Classifier(ClassifierSettings) = "classifier",
         Svm(SvmSettings) = "svm",
@@ -92,7 +96,7 @@ tagged! {
 }
 
 tagged! {
-    /// Decoders of yes or no.
+    /// Binary decoders.
     pub enum BinaryDecoder: Regressor {
         Regressor(ClassifierSettings) = "regressor",
         Classifier(ClassifierSettings) = "classifier",
@@ -101,12 +105,12 @@ tagged! {
 }
 
 tagged! {
-    /// Decoders of sets.
+    /// Set decoders.
     pub enum SetDecoder: Classifier { Classifier(ClassifierSettings) = "classifier" }
 }
 
 tagged! {
-    /// Decoders of numbers.
+    /// Number decoders.
     pub enum NumberDecoder: Regressor {
         Regressor(RegressorSettings) = "regressor",
         Svr(ExactSvrSettings) = "svr",
@@ -115,7 +119,7 @@ tagged! {
 }
 
 tagged! {
-    /// Decoders of vectors.
+    /// Vector decoders.
     pub enum VectorDecoder: Projector {
         Projector(RegressorSettings) = "projector",
         Regressor(RegressorSettings) = "regressor",
@@ -123,12 +127,12 @@ tagged! {
 }
 
 tagged! {
-    /// Decoders of embeddings.
+    /// Embedding decoders.
     pub enum EmbeddingDecoder: Projector { Projector(RegressorSettings) = "projector" }
 }
 
 tagged! {
-    /// Decoders of texts.
+    /// Text decoders.
     pub enum TextDecoder: Generator {
         Generator(GeneratorSettings) = "generator",
         Ctc(CtcSettings) = "ctc",
@@ -136,19 +140,19 @@ tagged! {
 }
 
 mbm_config::settings! {
-    /// Support vector regression on the fused vector, trained after the network.
+    /// Settings of support vector regression on the fused vector, fitted after the network is trained.
     pub struct ExactSvrSettings {
-        /// The price of an error beyond epsilon.
+        /// Regularization parameter C: the cost of errors beyond epsilon.
         c: f64 = 1.0 => 1e-6..=1e6;
-        /// The error that costs nothing, in standard deviations of the target.
+        /// Largest error that costs nothing, in standard deviations of the target.
         epsilon: f64 = 0.1 => 0.0..=10.0;
-        /// The kernel.
+        /// Kernel.
         kernel: SvmKernel = SvmKernel::Rbf;
     }
 
-    /// Ridge regression on the fused vector, trained after the network.
+    /// Settings of ridge regression on the fused vector, fitted after the network is trained.
     pub struct ExactRidgeSettings {
-        /// The penalty on the weights.
+        /// L2 penalty on the weights.
         alpha: f64 = 1.0 => 0.0..=1e9;
     }
 }
@@ -168,7 +172,7 @@ pub enum DecoderSettings {
 }
 
 impl DecoderSettings {
-    /// Whether it reads the inputs beside the fused vector.
+    /// Returns whether the decoder reads the inputs in addition to the fused vector.
     pub(crate) fn reads_inputs(&self) -> bool {
         match self {
             Self::Embedding(_) | Self::Generator(_) | Self::Ctc(_) => true,
@@ -176,7 +180,8 @@ impl DecoderSettings {
         }
     }
 
-    /// The decoder for a fused vector of `input` columns beside steps of `steps`, or for the inputs themselves, and `output` scores or numbers.
+    /// Initializes the decoder for a fused vector of width `input` and fused steps of width `steps`, or for the inputs
+    /// themselves, with `output` scores or numbers.
     pub fn init(&self, [input, steps]: [usize; 2], output: usize, inputs: &Inputs) -> Decoder {
         let device = inputs.device;
         match self {
@@ -196,7 +201,7 @@ impl DecoderSettings {
             Self::Vector(VectorDecoder::Projector(it) | VectorDecoder::Regressor(it)) => {
                 Decoder::Regressor(it.init(input, output, device))
             }
-            // The network is trained by a linear regressor; the exact one takes its place afterwards.
+            // The network is trained with a linear regressor, which the exact one replaces afterwards.
             Self::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => {
                 Decoder::Regressor(mbm_config::defaults::<RegressorSettings>().init(input, output, device))
             }
@@ -205,7 +210,7 @@ impl DecoderSettings {
 }
 
 impl DecoderSettings {
-    /// How texts are searched for, where it writes texts.
+    /// Returns the decoding settings, if this is a text decoder.
     pub fn decoding(&self) -> Option<&DecodingSettings> {
         match self {
             Self::Generator(it) => Some(&it.settings.decoding),
@@ -214,7 +219,7 @@ impl DecoderSettings {
         }
     }
 
-    /// Where its parameters come from.
+    /// Returns where the parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {
             Self::Category(CategoryDecoder::Classifier(it))
@@ -243,7 +248,7 @@ mod tests {
     }
 
     fn close(got: f32, want: f64) {
-        assert!((f64::from(got) - want).abs() < 1e-5, "{got} is not {want}");
+        assert!((f64::from(got) - want).abs() < 1e-5, "got {got}, expected {want}");
     }
 
     fn cross_entropy(smoothing: f64, gamma: f64) -> Loss {
@@ -251,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_what_their_formulas_say_and_absent_rows_weigh_nothing() {
-        // Rows (1, 0) of class 0 and (0, 0) of class 1, the third absent.
+    fn losses_match_their_formulas_and_ignore_absent_rows() {
+        // Logits (1, 0) with class 0, (0, 0) with class 1, and a third row whose target is absent.
         let p: f64 = 1.0 / (1.0 + (-1f64).exp());
         let half = 0.5f64;
         let classes = || Values::Classes(vec![0, 1]);
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_the_target_costs_nothing() {
+    fn loss_is_zero_for_a_batch_without_targets() {
         close(value(&cross_entropy(0.0, 0.0), &[1.0, 2.0], 2, Values::Classes(vec![]), vec![false]), 0.0);
     }
 }

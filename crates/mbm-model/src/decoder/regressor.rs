@@ -1,4 +1,4 @@
-//! Numbers, normalised: dense layers and a linear one that starts at the mean.
+//! Regression of normalized numbers: dense layers and a linear output layer whose bias starts at the mean of the target.
 
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
@@ -10,20 +10,20 @@ use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Fused, Target};
 
 settings! {
-    /// Dense layers and a linear one.
+    /// Settings of a regressor: dense layers followed by a linear output layer.
     pub struct RegressorSettings {
-        /// Layers before the linear one.
+        /// Number of layers before the linear output layer.
         num_fc_layers: usize = 0 => 0..=16;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 256 => 1..=8192;
-        /// After each.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// After each.
+        /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 }
 
-/// Normalised numbers.
+/// Regressor of normalized numbers.
 #[derive(Module, Debug)]
 pub struct Regressor {
     dense: Dense,
@@ -46,7 +46,7 @@ impl RegressorSettings {
 }
 
 impl Regressor {
-    /// `[batch, input]` to `[batch, output]`.
+    /// Maps `[batch, input]` to `[batch, output]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         self.linear.forward(self.dense.forward(x))
     }

@@ -1,4 +1,4 @@
-//! The maximum-margin hyperplane of each class, trained with the network by the hinge loss, or exactly after it.
+//! Support vector machine: a hyperplane per class, trained jointly with the network by the hinge loss or exactly afterwards.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -9,38 +9,38 @@ use super::Decode;
 use crate::{Fused, Target};
 
 choices! {
-    /// How the hyperplanes are found.
+    /// How a support vector machine is trained.
     pub enum SvmTraining {
-        /// With the network, by the gradient of the hinge loss.
+        /// Jointly with the network, by gradient descent on the hinge loss.
         EndToEnd = "end_to_end",
-        /// On the frozen fused vectors, after the network was trained with the hinge loss.
+        /// Exactly, on the frozen fused vectors, after the network was trained with the hinge loss.
         Exact = "exact",
     }
 }
 
 choices! {
-    /// The kernel of an exactly trained machine.
+    /// Kernel of an exactly trained machine.
     pub enum SvmKernel {
         /// `x . y`
         Linear = "linear",
-        /// `exp(-gamma |x - y|^2)`, gamma by the variance.
+        /// `exp(-gamma |x - y|^2)`, with gamma set from the variance.
         Rbf = "rbf",
     }
 }
 
 settings! {
-    /// A support vector machine, one class against the rest.
+    /// Settings of a one-vs-rest support vector machine.
     pub struct SvmSettings {
-        /// The price of slack.
+        /// Regularization parameter C: the cost of margin violations.
         c: f64 = 1.0 => 1e-6..=1e6;
-        /// How it is trained.
+        /// How the machine is trained.
         training: SvmTraining = SvmTraining::Exact;
-        /// The kernel where it is trained exactly.
+        /// Kernel; applies to exact training only.
         kernel: SvmKernel = SvmKernel::Linear;
     }
 }
 
-/// Linear decision values of the classes.
+/// Linear decision function of each class.
 #[derive(Module, Debug)]
 pub struct Svm {
     linear: Linear,
@@ -48,7 +48,7 @@ pub struct Svm {
     c: f64,
 }
 
-/// Rows that the penalty of the weights is shared out over, since the loss is a mean over rows and not their sum.
+/// Number of rows that the weight penalty is divided by, since the loss is a mean over rows rather than a sum.
 const N_ROWS: f64 = 1000.0;
 
 impl SvmSettings {
@@ -62,7 +62,7 @@ impl Decode for Svm {
         self.linear.forward(fused.pooled.clone())
     }
 
-    /// `1/2 |w|^2 / (C n)`, so that with the mean hinge loss the sum is the primal objective over `C n`.
+    /// Returns `1/2 |w|^2 / (C n)`; added to the mean hinge loss, this gives the primal objective divided by `C n`.
     fn penalty(&self) -> Option<Tensor<1>> {
         let weights = self.linear.weight.val();
         Some((weights.clone() * weights).sum() * (0.5 / (self.c * N_ROWS)))

@@ -1,4 +1,4 @@
-//! Encoders of classes: a learnt vector for each, or one column for each.
+//! Category encoders: a learned embedding per class, or one-hot encoding.
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
@@ -11,19 +11,19 @@ use crate::layer::Dropout;
 use crate::{Steps, Tensors};
 
 settings! {
-    /// A learnt vector for each class.
+    /// Settings of a learned embedding per class.
     pub struct CategoryDenseSettings {
-        /// Its width.
+        /// Width of the embedding.
         embedding_size: usize = 16 => 1..=4096;
-        /// On it.
+        /// Dropout on the embedding.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 
-    /// One column for each class.
+    /// Settings of one-hot encoding.
     pub struct OneHotSettings {}
 }
 
-/// A learnt vector for each class.
+/// Learned embedding per class.
 #[derive(Module, Debug)]
 pub struct CategoryDense {
     embedding: Embedding,
@@ -32,7 +32,7 @@ pub struct CategoryDense {
     width: usize,
 }
 
-/// One column for each class.
+/// One-hot encoding of classes.
 #[derive(Module, Debug)]
 pub struct OneHot {
     #[module(skip)]
@@ -40,7 +40,7 @@ pub struct OneHot {
 }
 
 fn n_classes(shape: &Shape) -> usize {
-    let Shape::Class { n_classes } = *shape else { panic!("an encoder of classes was given {shape:?}") };
+    let Shape::Class { n_classes } = *shape else { panic!("a category encoder takes classes, got {shape:?}") };
     n_classes
 }
 
@@ -74,7 +74,7 @@ impl Encode for OneHot {
 
     fn encode(&self, input: Tensors) -> Steps {
         let classes = expect_input!(input, Classes(classes) => classes);
-        // Burn makes no column of a single class.
+        // Burn's `one_hot` rejects a single class.
         let columns = match self.n_classes {
             1 => Tensor::ones([classes.dims()[0], 1], &classes.device()),
             n_classes => classes.one_hot::<2>(n_classes).float(),

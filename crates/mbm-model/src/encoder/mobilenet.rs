@@ -1,4 +1,4 @@
-//! MobileNetV2 (Sandler et al. 2018): inverted residuals with depthwise convolutions.
+//! MobileNetV2 (Sandler et al. 2018): inverted residual blocks with depthwise convolutions.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -10,28 +10,28 @@ use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
-    /// MobileNetV2.
+    /// Settings of MobileNetV2.
     pub struct MobileNetSettings {
-        /// Multiplies the number of channels.
+        /// Factor for the number of channels.
         width_multiplier: f64 = 1.0 => 0.1..=2.0;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A file or folder of weights, from the working folder.
+        /// File or folder of weights, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `none` gives the grid of places instead of their mean.
+        /// `none` returns every position of the feature map instead of their mean.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// Table 2 of the paper: expansion, channels, blocks, stride of the first.
+/// Table 2 of the paper: expansion factor, channels, number of blocks, stride of the first block.
 const STAGES: [(usize, usize, usize, usize); 7] =
     [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)];
 
-/// MobileNetV2 without its classifier.
+/// MobileNetV2 without its classification head.
 #[derive(Module, Debug)]
 pub struct MobileNet {
     stem: ConvNorm,
@@ -52,7 +52,7 @@ struct InvertedResidual {
     adds_input: bool,
 }
 
-/// The nearest multiple of 8, not below nine tenths of the value.
+/// Rounds to the nearest multiple of 8 that is not below 90 % of the value.
 fn rounded(channels: f64) -> usize {
     let nearest = ((channels + 4.0) as usize / 8 * 8).max(8);
     if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
@@ -60,7 +60,7 @@ fn rounded(channels: f64) -> usize {
 
 impl MobileNetSettings {
     pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> MobileNet {
-        let Shape::Image { channels, .. } = *shape else { panic!("mobilenet_v2 was given {shape:?}") };
+        let Shape::Image { channels, .. } = *shape else { panic!("mobilenet_v2 takes images, got {shape:?}") };
         let scaled = |channels: usize| rounded(channels as f64 * self.width_multiplier);
         let mut from = scaled(32);
         let stem = ConvNormSpec::new([channels, from], 3, 2).init(device);

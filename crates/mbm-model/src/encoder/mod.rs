@@ -1,5 +1,7 @@
-//! Encoders: one input's tensors to [`Steps`]. A new encoder is one file here, one line in the list below, and one line in the
-//! settings of the input types that may use it.
+//! Encoders turn the tensors of one input into [`Steps`].
+//!
+//! To add an encoder, add one file here, one line to the list below, and one line to the settings of each input type that may use
+//! it.
 
 mod category;
 mod mobilenet;
@@ -36,12 +38,12 @@ pub use wav2vec2::{Wav2Vec2, Wav2Vec2Settings};
 use crate::pretrained::Origin;
 use crate::{Steps, Tensors};
 
-/// Turns the present rows of one input into steps of one width.
+/// Encodes the present rows of one input as steps of a fixed width.
 pub trait Encode {
-    /// The width of a step.
+    /// Returns the width of a step.
     fn width(&self) -> usize;
 
-    /// The present rows, at least one.
+    /// Encodes the present rows, of which there is at least one.
     fn encode(&self, input: Tensors) -> Steps;
 }
 
@@ -54,7 +56,7 @@ components! {
 }
 
 tagged! {
-    /// Encoders of images.
+    /// Image encoders.
     pub enum ImageEncoder: StackedCnn {
         StackedCnn(StackedCnnSettings) = "stacked_cnn",
         ResNet(ResNetSettings) = "resnet",
@@ -65,7 +67,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of texts.
+    /// Text encoders.
     pub enum TextEncoder: ParallelCnn {
         ParallelCnn(ParallelCnnSettings) = "parallel_cnn",
         Embed(EmbedSettings) = "embed",
@@ -79,7 +81,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of sounds.
+    /// Audio encoders.
     pub enum AudioEncoder: ParallelCnn {
         ParallelCnn(ParallelCnnSettings) = "parallel_cnn",
         StackedCnn(StackedCnn1dSettings) = "stacked_cnn",
@@ -91,7 +93,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of series.
+    /// Time-series encoders.
     pub enum TimeseriesEncoder: ParallelCnn {
         ParallelCnn(ParallelCnnSettings) = "parallel_cnn",
         Dense(DenseSettings) = "dense",
@@ -103,7 +105,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of numbers.
+    /// Number encoders.
     pub enum NumberEncoder: Passthrough {
         Passthrough(PassthroughSettings) = "passthrough",
         Dense(DenseSettings) = "dense",
@@ -112,7 +114,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of classes, of two as of many.
+    /// Encoders of categories, both binary and multiclass.
     pub enum CategoryEncoder: Dense {
         Dense(CategoryDenseSettings) = "dense",
         OneHot(OneHotSettings) = "onehot",
@@ -128,7 +130,7 @@ tagged! {
 }
 
 tagged! {
-    /// Encoders of dates.
+    /// Date encoders.
     pub enum DateEncoder: Cyclic {
         Cyclic(CyclicSettings) = "cyclic",
     }
@@ -149,20 +151,20 @@ pub enum EncoderSettings {
     Date(DateEncoder),
 }
 
-/// What a combiner does with an input's steps, and so what an encoder should give where its settings do not say it.
+/// What a combiner reads from an input. Determines an encoder's output unless its settings specify a reduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EncoderOutput {
-    /// It reads one vector a row.
+    /// One vector per row.
     Summary,
-    /// It attends to the steps.
+    /// All steps, which the combiner attends to.
     Steps,
 }
 
 impl EncoderSettings {
-    /// The encoder for inputs of a shape.
+    /// Initializes the encoder for inputs of the given shape.
     ///
     /// # Panics
-    /// Settings and shape of different input types: the plan pairs them.
+    /// Panics if the settings and the shape belong to different input types, which the plan rules out.
     pub fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         match self {
             Self::Image(ImageEncoder::StackedCnn(it)) => Encoder::StackedCnn(it.init(shape, encoder_output, device)),
@@ -192,10 +194,11 @@ impl EncoderSettings {
 }
 
 impl EncoderSettings {
-    /// Whether inputs of a shape can be encoded; what only the data tell is not known when a config is checked.
+    /// Checks that inputs of the given shape can be encoded. The shape depends on the data, so validating the config does not
+    /// include this check.
     ///
     /// # Errors
-    /// A tokenizer with more ids than the encoder has vectors.
+    /// Fails if the tokenizer has more ids than the encoder has embeddings.
     pub fn suits(&self, shape: &Shape) -> Result<(), String> {
         let vocab_size = match self {
             Self::Text(TextEncoder::Bert(it)) => it.vocab_size,
@@ -204,13 +207,13 @@ impl EncoderSettings {
         };
         match (shape, vocab_size) {
             (Shape::Tokens { vocab_size: n_ids, .. }, Some(vocab_size)) if *n_ids > vocab_size => {
-                Err(format!("the tokenizer has {n_ids} ids and the encoder {vocab_size} vectors (vocab_size)"))
+                Err(format!("the tokenizer has {n_ids} ids, but the encoder's vocab_size is {vocab_size}"))
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether nothing of it is learnt: it only lays out the values of a row.
+    /// Returns whether the encoder has no learned parameters, that is, only lays out the values of a row.
     pub(crate) fn has_no_parameters(&self) -> bool {
         match self {
             Self::Number(NumberEncoder::Passthrough(_))
@@ -223,14 +226,14 @@ impl EncoderSettings {
         }
     }
 
-    /// Whether its features can be computed once for all: training changes nothing of it and its weights are given. Word vectors are
-    /// left out: looking them up is as quick as reading features, and tokens without one are drawn with the model.
+    /// Returns whether the features can be precomputed once: the encoder is pretrained and frozen. Excludes word vectors, since
+    /// looking them up is as fast as reading cached features, and tokens without one are initialized at random with the model.
     pub fn is_computed_once(&self) -> bool {
         let origin = self.origin();
         origin.use_pretrained && !origin.trainable && !matches!(self, Self::Text(TextEncoder::Embed(_)))
     }
 
-    /// Where its parameters come from.
+    /// Returns where the parameters come from.
     pub fn origin(&self) -> Origin<'_> {
         match self {
             Self::Image(ImageEncoder::ResNet(it)) => {
@@ -258,18 +261,18 @@ impl EncoderSettings {
     }
 }
 
-/// The tensors of a kind, or a panic that names what was wired wrongly.
+/// Unwraps the expected kind of tensors, or panics and names the kind that was passed instead.
 macro_rules! expect_input {
     ($input:expr, $kind:ident $pattern:tt => $value:expr) => {
         match $input {
             Tensors::$kind $pattern => $value,
-            other => panic!("an encoder of {} was given {other:?}", stringify!($kind)),
+            other => panic!("an encoder of {} got {other:?}", stringify!($kind)),
         }
     };
 }
 pub(crate) use expect_input;
 
-/// `[batch, channels, height, width]` as steps, `[batch, height * width, channels]`.
+/// Flattens feature maps `[batch, channels, height, width]` to steps `[batch, height * width, channels]`.
 fn grid(maps: Tensor<4>) -> Tensor<3> {
     let [batch, channels, height, width] = maps.dims();
     maps.reshape([batch, channels, height * width]).swap_dims(1, 2)
@@ -289,7 +292,7 @@ mod tests {
         diagnostics.unless_any(read).unwrap()
     }
 
-    /// Passes encoders through the tests of trainable parts, the encoder twice so that absent rows occur.
+    /// Runs the checks of trainable parts on each encoder, using it for two inputs so that absent rows occur.
     fn check_each(shape: Shape, texts: &[&str], settings: impl Fn(&str) -> EncoderSettings) {
         for text in texts {
             let inputs = vec![(settings(text), shape.clone()), (settings(text), shape.clone())];
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn encoders_of_images_learn() {
+    fn image_encoders_learn() {
         let shape = Shape::Image { channels: 3, height: 16, width: 16 };
         let texts = [
             "{type: stacked_cnn, num_filters: 4, output_size: 16}",
@@ -309,15 +312,15 @@ mod tests {
     }
 
     #[test]
-    fn residual_networks_of_both_kinds_learn() {
+    fn small_resnet_learns() {
         let shape = Shape::Image { channels: 1, height: 16, width: 16 };
         check_each(shape, &["{type: resnet, model_variant: 20}"], |text| EncoderSettings::Image(read(text)));
     }
 
     #[test]
-    fn residual_networks_have_the_published_number_of_parameters() {
+    fn convnets_have_published_number_of_parameters() {
         use burn::module::Module;
-        // torchvision's models less their last linear layer; CIFAR's as the paper counts them (0.27 M with it).
+        // torchvision's models without their last linear layer; the CIFAR network as counted in the paper (0.27 M with it).
         let cases = [("18", 11_176_512), ("50", 23_508_032), ("20", 269_722 - 650)];
         for (variant, n_params) in cases {
             let settings: ImageEncoder = read(&format!("{{type: resnet, model_variant: {variant}}}"));
@@ -346,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn encoders_of_texts_learn() {
+    fn text_encoders_learn() {
         let shape = Shape::Tokens { vocab_size: 12, max_steps: 5 };
         let texts = [
             "{type: embed, embedding_size: 8}",
@@ -364,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn encoders_of_sounds_and_series_learn() {
+    fn audio_and_timeseries_encoders_learn() {
         let shape = Shape::Frames { width: 3, max_steps: 6 };
         let texts = [
             "{type: parallel_cnn, num_filters: 4}",
@@ -378,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn encoders_of_vectors_and_classes_learn() {
+    fn number_vector_date_and_category_encoders_learn() {
         let quantiles = vec![-4.0, -2.0, -1.0, 0.5, 2.0, 4.0];
         check_each(Shape::Number { quantiles }, &["ple"], |text| EncoderSettings::Number(read(text)));
         check_each(Shape::Vector { width: 5 }, &["dense", "{type: dense, num_layers: 2, activation: tanh}"], |text| {
@@ -389,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_does_not_change_a_row() {
+    fn padding_does_not_change_the_encoding() {
         use crate::Tensors;
         use mbm_data::{Column, Values};
         let shape = Shape::Tokens { vocab_size: 12, max_steps: 9 };
@@ -410,10 +413,10 @@ mod tests {
                 let values = encoder.get().encode(Tensors::new(&column, &device)).values;
                 values.narrow(0, 0, 1).into_data().try_into_vec::<f32>().unwrap()
             };
-            let autodiff_lock = encode(3, vec![3], vec![4, 5, 6]);
-            let beside = encode(6, vec![3, 6], vec![4, 5, 6, 0, 0, 0, 7, 8, 9, 10, 11, 2]);
-            let worst = autodiff_lock.iter().zip(&beside).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 1e-5, "{text}: {worst}, f32 rounding is smaller");
+            let unpadded = encode(3, vec![3], vec![4, 5, 6]);
+            let padded = encode(6, vec![3, 6], vec![4, 5, 6, 0, 0, 0, 7, 8, 9, 10, 11, 2]);
+            let worst = unpadded.iter().zip(&padded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-5, "{text}: difference {worst} exceeds f32 rounding");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Steps to one vector a row.
+//! Reduction of an encoder's steps to one vector per row.
 
 use burn::tensor::Tensor;
 use mbm_config::choices;
@@ -7,33 +7,34 @@ use super::EncoderOutput;
 use crate::Steps;
 
 choices! {
-    /// How an encoder's steps become one vector.
+    /// How to reduce an encoder's steps to one vector.
     pub enum Reduce {
-        /// The state after the last step.
+        /// The recurrent state after the last step, or the last valid step.
         Last = "last",
-        /// The first step, which gathers the others where the encoder has such a one (`[CLS]`).
+        /// The first step, which is the class token (`[CLS]`) in encoders that have one.
         First = "cls",
         /// The mean of the steps.
         Mean = "mean",
-        /// The largest value of each column.
+        /// The maximum of each feature over the steps.
         Max = "max",
         /// The sum of the steps.
         Sum = "sum",
-        /// Not at all: the combiner gets every step.
+        /// No reduction: the combiner receives every step.
         None = "none",
     }
 }
 
 impl Reduce {
-    /// What the settings say, or else the encoder's habit where the combiner reads one vector, and every step where it attends.
-    pub(super) fn choose(written: Option<Reduce>, habit: Reduce, encoder_output: EncoderOutput) -> Self {
-        written.unwrap_or(match encoder_output {
-            EncoderOutput::Summary => habit,
+    /// Returns the configured reduction. Without one, returns the encoder's default if the combiner reads one vector per row, or
+    /// [`Reduce::None`] if it attends to steps.
+    pub(super) fn choose(configured: Option<Reduce>, default: Reduce, encoder_output: EncoderOutput) -> Self {
+        configured.unwrap_or(match encoder_output {
+            EncoderOutput::Summary => default,
             EncoderOutput::Steps => Reduce::None,
         })
     }
 
-    /// Applies it; `last` is the recurrent state where there is one.
+    /// Applies the reduction; `last` is the final state of a recurrent encoder.
     pub(super) fn apply(self, steps: Steps, last: Option<Tensor<2>>) -> Steps {
         match self {
             Self::None => steps,
@@ -46,7 +47,7 @@ impl Reduce {
     }
 }
 
-/// The values of each row's last step that holds something: `[batch, width]`.
+/// Returns the last valid step of each row: `[batch, width]`.
 fn last_valid(steps: &Steps) -> Tensor<2> {
     let [batch, _, width] = steps.values.dims();
     let lengths = steps.mask.clone().int().sum_dim(1); // [batch, 1]

@@ -1,4 +1,4 @@
-//! Residual networks (He et al. 2016): 18 to 152 for large images, 20 to 110 (6n + 2) for small ones as in its section 4.2.
+//! Residual networks (He et al. 2016): 18 to 152 layers for large images, 20 to 110 (6n + 2) layers for small ones (section 4.2).
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -10,7 +10,7 @@ use crate::layer::{ConvNorm, ConvNormSpec, MaxPool, Rectifier};
 use crate::{FineTuningSettings, Steps, Tensors};
 
 choices! {
-    /// The depth.
+    /// Depth of the network.
     pub enum ResNetVariant {
         V18 = "18",
         V34 = "34",
@@ -26,26 +26,26 @@ choices! {
 }
 
 settings! {
-    /// A residual network.
+    /// Settings of a residual network.
     pub struct ResNetSettings {
-        /// 18, 34, 50, 101, 152; 20, 32, 44, 56, 110 are the small ones for images of about 32 pixels.
+        /// Depth: 18, 34, 50, 101 or 152; 20, 32, 44, 56 and 110 are the small networks for images of about 32 x 32 pixels.
         model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
-        /// Whether a bottleneck's stride lies in its first convolution, as in Keras and the paper, instead of its second.
+        /// Whether a bottleneck block strides in its first convolution, as in Keras and the paper, instead of its second.
         stride_in_1x1: bool = false;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A file or folder of weights, from the working folder.
+        /// File or folder of weights, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters; if not, batch norm keeps its statistics too.
+        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `none` gives the grid of places instead of their mean.
+        /// `none` returns every position of the feature map instead of their mean.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// The variant as a number or as text.
+/// The variant, given as a number or a string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct ResNetVariantSetting(pub ResNetVariant);
 
@@ -57,7 +57,7 @@ impl mbm_config::Setting for ResNetVariantSetting {
     }
 }
 
-/// A residual network without its classifier.
+/// Residual network without its classification head.
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: ConvNorm,
@@ -69,7 +69,7 @@ pub struct ResNet {
     reduce: Reduce,
 }
 
-/// Two or three convolutions beside a shortcut.
+/// Two or three convolutions with a shortcut connection.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNorm>,
@@ -78,7 +78,7 @@ struct Block {
     stride: usize,
 }
 
-/// Blocks of each stage, whether they are bottlenecks, and whether it is a small network.
+/// Returns the number of blocks per stage, whether they are bottleneck blocks, and whether this is a small network.
 fn plan(variant: ResNetVariant) -> (Vec<usize>, bool, bool) {
     match variant {
         ResNetVariant::V18 => (vec![2, 2, 2, 2], false, false),
@@ -96,7 +96,7 @@ fn plan(variant: ResNetVariant) -> (Vec<usize>, bool, bool) {
 
 impl ResNetSettings {
     pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> ResNet {
-        let Shape::Image { channels, .. } = *shape else { panic!("resnet was given {shape:?}") };
+        let Shape::Image { channels, .. } = *shape else { panic!("resnet takes images, got {shape:?}") };
         let (n_blocks, is_bottleneck, is_small) = plan(self.model_variant.0);
         let base = if is_small { 16 } else { 64 };
         let stem = if is_small { ConvNormSpec::new([channels, base], 3, 1) } else { ConvNormSpec::new([channels, base], 7, 2) };
@@ -121,14 +121,15 @@ impl ResNetSettings {
 }
 
 impl Block {
-    /// Two 3 x 3 convolutions. Small networks have a shortcut without parameters (option A of the paper).
+    /// Creates a block of two 3 x 3 convolutions. Small networks use shortcuts without parameters (option A of the paper).
     fn basic(from: usize, to: usize, stride: usize, is_small: bool, device: &Device) -> Self {
         let convs = vec![ConvNormSpec::new([from, to], 3, stride).init(device), ConvNormSpec::new([to, to], 3, 1).init(device)];
         let projects = !is_small && (from != to || stride != 1);
         Self { convs, shortcut: projects.then(|| ConvNormSpec::new([from, to], 1, stride).init(device)), stride }
     }
 
-    /// 1 x 1, 3 x 3, 1 x 1 to four times the width; the stride in the second (as torchvision) or in the first.
+    /// Creates a block of 1 x 1, 3 x 3 and 1 x 1 convolutions that expands to four times the inner width; the stride is in the
+    /// second convolution (as in torchvision) or in the first.
     fn bottleneck(from: usize, inner: usize, stride: usize, in_first: bool, device: &Device) -> Self {
         let to = 4 * inner;
         let (first, second) = if in_first { (stride, 1) } else { (1, stride) };
@@ -142,7 +143,7 @@ impl Block {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let (last, others) = self.convs.split_last().expect("a block has two convolutions at least");
+        let (last, others) = self.convs.split_last().expect("a block has at least two convolutions");
         let shortcut = match &self.shortcut {
             Some(conv) => conv.forward(x.clone(), Rectifier::None),
             None => subsample_and_pad(x.clone(), self.stride, last.width()),
@@ -152,7 +153,7 @@ impl Block {
     }
 }
 
-/// Every `stride`-th place, with channels of zeros on both sides up to `channels`.
+/// Takes every `stride`-th position and pads with zero channels on both sides up to `channels`.
 fn subsample_and_pad(x: Tensor<4>, stride: usize, channels: usize) -> Tensor<4> {
     let [batch, from, height, width] = x.dims();
     if stride == 1 && from == channels {

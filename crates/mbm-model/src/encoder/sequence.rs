@@ -1,4 +1,4 @@
-//! Encoders of steps: texts, sounds and series share one body behind their own stems.
+//! Sequence encoders: texts, audio and time series share the same bodies after their own stems.
 
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
@@ -16,126 +16,126 @@ use crate::layer::{
 use crate::{Steps, Tensors};
 
 settings! {
-    /// Learnt vectors of the tokens, reduced.
+    /// Settings of learned token embeddings, reduced to one vector.
     pub struct EmbedSettings {
-        /// The width of a token's vector.
+        /// Width of a token embedding.
         embedding_size: usize = 128 => 1..=4096;
-        /// On the vectors.
+        /// Dropout on the embeddings.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// Whether tokens start with their vectors in `weights`; others are drawn.
+        /// Whether to initialize tokens with their vectors in `weights`; tokens without one are initialized at random.
         use_pretrained: bool = false;
-        /// Word vectors as text, such as GloVe's, from the working folder.
+        /// Word vectors as text, such as GloVe's, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the vectors.
+        /// Whether training updates the embeddings.
         trainable: bool = true;
-        /// How steps become one vector; `mean` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// Convolutions of several lengths side by side (Kim 2014).
+    /// Settings of parallel convolutions with several filter lengths (Kim 2014).
     pub struct ParallelCnnSettings {
-        /// The width of a token's vector (texts).
+        /// Width of a token embedding (text inputs only).
         embedding_size: usize = 128 => 1..=4096;
-        /// Lengths of the filters.
+        /// Filter lengths.
         filter_sizes: Vec<usize> = vec![2, 3, 4, 5] => 1..=63;
-        /// Filters of each length.
+        /// Number of filters per length.
         num_filters: usize = 64 => 1..=4096;
-        /// Dense layers behind.
+        /// Number of dense layers after the convolutions.
         num_fc_layers: usize = 1 => 0..=8;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 128 => 1..=8192;
-        /// After each layer.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// On the vectors and the dense layers.
+        /// Dropout on the stem's output and after the dense layers.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How steps become one vector; `max` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `max`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// Convolutions one behind the other, each halving the steps.
+    /// Settings of stacked convolutions, each halving the number of steps.
     pub struct StackedCnn1dSettings {
-        /// The width of a token's vector (texts).
+        /// Width of a token embedding (text inputs only).
         embedding_size: usize = 128 => 1..=4096;
-        /// Convolutions.
+        /// Number of convolutions.
         num_conv_layers: usize = 3 => 1..=12;
-        /// The length of a filter.
+        /// Length of a filter.
         filter_size: usize = 5 => 1..=63;
-        /// Filters of each convolution.
+        /// Number of filters per convolution.
         num_filters: usize = 64 => 1..=4096;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 128 => 1..=8192;
-        /// After each layer.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// On the vectors and the dense layer.
+        /// Dropout on the stem's output and after the dense layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How steps become one vector; `max` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `max`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// Recurrent layers.
+    /// Settings of recurrent layers.
     pub struct RnnSettings {
-        /// The width of a token's vector (texts).
+        /// Width of a token embedding (text inputs only).
         embedding_size: usize = 128 => 1..=4096;
-        /// The cell.
+        /// Recurrent cell.
         cell_type: CellType = CellType::Rnn;
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 1 => 1..=16;
-        /// The width of the state.
+        /// Width of the hidden state.
         state_size: usize = 128 => 1..=4096;
-        /// Both directions.
+        /// Whether the layers run in both directions.
         bidirectional: bool = false;
-        /// Between layers and on the vectors.
+        /// Dropout between layers and on the stem's output.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How steps become one vector; `last` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `last`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// Convolutions, then recurrent layers.
+    /// Settings of convolutions followed by recurrent layers.
     pub struct CnnRnnSettings {
-        /// The width of a token's vector (texts).
+        /// Width of a token embedding (text inputs only).
         embedding_size: usize = 128 => 1..=4096;
-        /// Convolutions, each halving the steps.
+        /// Number of convolutions, each halving the number of steps.
         num_conv_layers: usize = 2 => 1..=12;
-        /// The length of a filter.
+        /// Length of a filter.
         filter_size: usize = 5 => 1..=63;
-        /// Filters of each convolution.
+        /// Number of filters per convolution.
         num_filters: usize = 64 => 1..=4096;
-        /// The cell.
+        /// Recurrent cell.
         cell_type: CellType = CellType::Rnn;
-        /// Recurrent layers.
+        /// Number of recurrent layers.
         num_rec_layers: usize = 1 => 1..=16;
-        /// The width of the state.
+        /// Width of the hidden state.
         state_size: usize = 128 => 1..=4096;
-        /// Both directions.
+        /// Whether the layers run in both directions.
         bidirectional: bool = false;
-        /// Between layers and on the vectors.
+        /// Dropout between layers and on the stem's output.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How steps become one vector; `last` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `last`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// The encoder of "Attention is all you need".
+    /// Settings of the transformer encoder of "Attention is all you need" (Vaswani et al. 2017).
     pub struct TransformerSettings {
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 2 => 1..=64;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 128 => 8..=4096;
-        /// Attention heads.
+        /// Number of attention heads.
         num_heads: usize = 4 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 256 => 8..=16_384;
-        /// Where layers normalise.
+        /// Where layers apply layer norm.
         norm: NormPlace = NormPlace::Pre;
-        /// Inside the feed-forward parts; the paper's is `relu`.
+        /// Activation of the feed-forward blocks; the paper uses `relu`.
         activation: Activation = Activation::Gelu;
-        /// Dropout.
+        /// Dropout probability.
         dropout: f64 = 0.1 => 0.0..=0.9;
-        /// How steps become one vector; `mean` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// A stem that makes steps of one width, and a body that reads them.
+/// A stem that produces steps of one width, and a body that reads them.
 #[derive(Module, Debug)]
 pub struct SequenceEncoder {
     stem: Stem,
@@ -147,7 +147,7 @@ pub struct SequenceEncoder {
     width: usize,
 }
 
-/// Tokens by lookup, frames as they are, or frames brought to a width.
+/// Token embedding lookup, unchanged frames, or frames projected to a given width.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)]
 enum Stem {
@@ -199,7 +199,7 @@ pub(super) fn init_text(text: &TextEncoder, shape: &Shape, encoder_output: Encod
         TextEncoder::CnnRnn(it) => init.cnn_rnn(it),
         TextEncoder::StackedCnn(it) => init.stacked(it),
         TextEncoder::Transformer(it) => init.transformer(it),
-        TextEncoder::Bert(_) | TextEncoder::Clip(_) => unreachable!("these have an encoder of their own"),
+        TextEncoder::Bert(_) | TextEncoder::Clip(_) => unreachable!("bert and clip have their own encoder"),
     }
 }
 
@@ -211,7 +211,7 @@ pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, encoder_output: En
         AudioEncoder::Rnn(it) => init.rnn(it),
         AudioEncoder::CnnRnn(it) => init.cnn_rnn(it),
         AudioEncoder::Transformer(it) => init.transformer(it),
-        AudioEncoder::Wav2Vec2(_) => unreachable!("it has an encoder of its own"),
+        AudioEncoder::Wav2Vec2(_) => unreachable!("wav2vec2 has its own encoder"),
     }
 }
 
@@ -228,11 +228,11 @@ pub(super) fn init_series(
         TimeseriesEncoder::Rnn(it) => init.rnn(it),
         TimeseriesEncoder::CnnRnn(it) => init.cnn_rnn(it),
         TimeseriesEncoder::Transformer(it) => init.transformer(it),
-        TimeseriesEncoder::Dense(_) => unreachable!("dense series have an encoder of their own"),
+        TimeseriesEncoder::Dense(_) => unreachable!("dense has its own encoder"),
     }
 }
 
-/// What every body is made for.
+/// Arguments common to all bodies.
 struct Init<'a> {
     shape: &'a Shape,
     encoder_output: EncoderOutput,
@@ -240,17 +240,17 @@ struct Init<'a> {
 }
 
 impl Init<'_> {
-    /// The stem and the width of its steps: frames keep theirs.
+    /// Creates the stem and returns it with the width of its steps; frames keep theirs.
     fn stem(&self, embedding_size: usize) -> (Stem, usize) {
         match *self.shape {
             Shape::Tokens { vocab_size, .. } => {
                 (Stem::Lookup(EmbeddingConfig::new(vocab_size, embedding_size).init(self.device)), embedding_size)
             }
             Shape::Frames { width, .. } => {
-                let nothing = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
-                (Stem::Frames(nothing.init(width, self.device)), width)
+                let no_layers = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
+                (Stem::Frames(no_layers.init(width, self.device)), width)
             }
-            ref other => panic!("an encoder of steps was given {other:?}"),
+            ref other => panic!("a sequence encoder takes tokens or frames, got {other:?}"),
         }
     }
 
@@ -260,17 +260,17 @@ impl Init<'_> {
         body: Body,
         width: usize,
         dropout: f64,
-        written: Option<Reduce>,
-        habit: Reduce,
+        configured: Option<Reduce>,
+        default: Reduce,
     ) -> SequenceEncoder {
-        let reduce = Reduce::choose(written, habit, self.encoder_output);
+        let reduce = Reduce::choose(configured, default, self.encoder_output);
         SequenceEncoder { stem, body, dropout: Dropout::new(dropout), reduce, width }
     }
 
     fn embed(&self, it: &EmbedSettings) -> SequenceEncoder {
         let (stem, width) = self.stem(it.embedding_size);
-        let nothing = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
-        self.finish(stem, Body::Identity(nothing.init(width, self.device)), width, it.dropout, it.reduce_output, Reduce::Mean)
+        let no_layers = DenseSpec { n_layers: 0, output_size: width, activation: Activation::None, dropout: 0.0 };
+        self.finish(stem, Body::Identity(no_layers.init(width, self.device)), width, it.dropout, it.reduce_output, Reduce::Mean)
     }
 
     fn parallel(&self, it: &ParallelCnnSettings) -> SequenceEncoder {
@@ -316,8 +316,8 @@ impl Init<'_> {
 
     fn cnn_rnn(&self, it: &CnnRnnSettings) -> SequenceEncoder {
         let (stem, width) = self.stem(it.embedding_size);
-        let nothing = DenseSpec { n_layers: 0, output_size: it.num_filters, activation: Activation::Relu, dropout: 0.0 };
-        let stacked = self.stacked_body(width, it.num_conv_layers, it.filter_size, it.num_filters, nothing);
+        let no_layers = DenseSpec { n_layers: 0, output_size: it.num_filters, activation: Activation::Relu, dropout: 0.0 };
+        let stacked = self.stacked_body(width, it.num_conv_layers, it.filter_size, it.num_filters, no_layers);
         let spec = RecurrentSpec {
             cell: it.cell_type,
             input_size: it.num_filters,
@@ -333,7 +333,7 @@ impl Init<'_> {
     fn transformer(&self, it: &TransformerSettings) -> SequenceEncoder {
         let (stem, width) = self.stem(it.hidden_size);
         let stem = match (stem, self.shape) {
-            // As small as places are beside them once they are scaled by the root of the width.
+            // Embeddings then match the positional encodings in magnitude once they are scaled by the square root of the width.
             (_, Shape::Tokens { vocab_size, .. }) => {
                 let normal = Initializer::Normal { mean: 0.0, std: 1.0 / (it.hidden_size as f64).sqrt() };
                 Stem::Lookup(EmbeddingConfig::new(*vocab_size, it.hidden_size).with_initializer(normal).init(self.device))
@@ -356,7 +356,7 @@ impl Stem {
             (Self::Lookup(embedding), Tensors::Tokens(ids, mask)) => Steps { values: embedding.forward(ids), mask },
             (Self::Frames(_), Tensors::Frames(values, mask)) => return Steps { values, mask },
             (Self::Projection(layer), Tensors::Frames(values, mask)) => Steps { values: linear(layer, values), mask },
-            (_, other) => panic!("an encoder of steps was given {other:?}"),
+            (_, other) => panic!("a sequence encoder takes tokens or frames, got {other:?}"),
         };
         Steps { values: steps.values.clone() * steps.weights(), mask: steps.mask }
     }
@@ -382,9 +382,9 @@ impl Encode for SequenceEncoder {
 }
 
 impl SequenceEncoder {
-    /// The encoder with vectors of some tokens, by id, in place of drawn ones.
+    /// Replaces the random embeddings of some tokens, indexed by id, with the given vectors.
     pub(crate) fn with_vectors(self, vectors: &[Option<Vec<f32>>]) -> Self {
-        let Stem::Lookup(mut embedding) = self.stem else { panic!("frames have no vectors to look up") };
+        let Stem::Lookup(mut embedding) = self.stem else { panic!("an encoder of frames has no embedding table") };
         embedding.weight = embedding.weight.map(|weight| {
             let (dims, is_trained) = (weight.dims(), weight.is_require_grad());
             let mut rows = weight.to_data().try_into_vec::<f32>().unwrap_or_default();
@@ -413,7 +413,7 @@ fn recur(recurrent: &Recurrent, steps: Steps, reduce: Reduce) -> Steps {
 }
 
 impl Parallel {
-    /// Reduces before the dense layers, as they then run once a row.
+    /// Reduces before the dense layers, so that they run only once per row.
     fn forward(&self, steps: Steps, reduce: Reduce) -> Steps {
         let x = steps.values.swap_dims(1, 2); // [batch, width, steps]
         let maps = self.convs.iter().map(|conv| self.activation.apply(conv.forward(x.clone()))).collect();
@@ -431,12 +431,12 @@ impl Stacked {
             x = self.activation.apply(conv.forward(x)) * weights.clone();
             if x.dims()[2] >= 2 {
                 x = self.pool.forward(x);
-                // A pooled step holds something if one of its two did; its first row is never all padding.
+                // A pooled step is valid if either of its two steps was; a row's first step is always valid.
                 weights = self.pool.forward(weights);
             }
         }
         let mask = weights.squeeze_dim::<2>(1).greater_scalar(0.5);
-        // Rows shorter than one pooled step keep their first.
+        // Rows shorter than one pooled step keep their first step.
         let first = Tensor::<2>::ones_like(&mask.clone().float()).cumsum(1).equal_scalar(1.0);
         Steps { values: self.dense.forward(x.swap_dims(1, 2)), mask: mask.bool_or(first) }
     }

@@ -1,4 +1,4 @@
-//! Convolutions, each followed by pooling, and a dense layer: the plain CNN for images (LeCun et al. 1998).
+//! A plain CNN for images (LeCun et al. 1998): convolutions, each followed by pooling, and a dense layer.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -11,28 +11,28 @@ use crate::layer::{Activation, Conv, Dropout, MaxPool};
 use crate::{Steps, Tensors};
 
 settings! {
-    /// The plain CNN.
+    /// Settings of the plain CNN.
     pub struct StackedCnnSettings {
-        /// Convolutions, each halving the image as long as it has four rows and columns.
+        /// Number of convolutions; each halves the image as long as it has at least four rows and columns.
         num_conv_layers: usize = 2 => 1..=12;
-        /// Channels of the first convolution; each next one doubles them.
+        /// Number of filters of the first convolution; each of the next four convolutions doubles it.
         num_filters: usize = 16 => 1..=1024;
-        /// Rows and columns of a filter; odd.
+        /// Height and width of a filter; rounded up to an odd number.
         filter_size: usize = 3 => 1..=15;
-        /// Normalises each convolution over the batch.
+        /// Whether to apply batch norm after each convolution.
         batch_norm: bool = true;
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 128 => 1..=8192;
-        /// After each layer.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// Before the dense layer.
+        /// Dropout before the dense layer.
         fc_dropout: f64 = 0.0 => 0.0..=0.9;
-        /// `none` gives the grid of places instead of one vector.
+        /// `none` returns every position of the feature map instead of one vector.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// The plain CNN. Summary: the flattened grid through a dense layer; steps: each place of the grid through it.
+/// Plain CNN. For a summary, the dense layer reads the flattened feature map; for steps, it reads each position separately.
 #[derive(Module, Debug)]
 pub struct StackedCnn {
     convs: Vec<Conv>,
@@ -51,7 +51,7 @@ pub struct StackedCnn {
 
 impl StackedCnnSettings {
     pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> StackedCnn {
-        let Shape::Image { channels, height, width } = *shape else { panic!("stacked_cnn was given {shape:?}") };
+        let Shape::Image { channels, height, width } = *shape else { panic!("stacked_cnn takes images, got {shape:?}") };
         let filters = |layer: usize| self.num_filters << layer.min(4);
         let convs: Vec<Conv> = (0..self.num_conv_layers)
             .map(|layer| {
@@ -64,11 +64,11 @@ impl StackedCnnSettings {
             })
             .collect();
         let n_pools = (0..self.num_conv_layers).take_while(|layer| height.min(width) >> layer >= 4).count();
-        let places = (height >> n_pools) * (width >> n_pools);
+        let positions = (height >> n_pools) * (width >> n_pools);
         let channels = filters(self.num_conv_layers - 1);
-        // The mean over the grid for `mean`, each place for `none`; otherwise all places side by side.
+        // By default, the dense layer reads all positions concatenated; with any other reduction, it reads each one separately.
         let reduce = Reduce::choose(self.reduce_output, Reduce::Last, encoder_output);
-        let features = if reduce == Reduce::Last { channels * places } else { channels };
+        let features = if reduce == Reduce::Last { channels * positions } else { channels };
         StackedCnn {
             convs,
             dense: LinearConfig::new(features, self.output_size).init(device),
@@ -91,17 +91,17 @@ impl Encode for StackedCnn {
         let mut x = expect_input!(input, Images(images) => images); // [batch, channels, height, width]
         for (layer, conv) in self.convs.iter().enumerate() {
             x = conv.convolve(x);
-            // The largest values are the largest before and after normalising, and normalising them alone costs a quarter.
+            // The maxima are the same before and after normalization, and normalizing only the maxima costs a quarter.
             if layer < self.n_pools {
                 x = self.pool.forward(x);
             }
             x = self.activation.apply(conv.normalize(x));
         }
         if self.reduce == Reduce::Last {
-            let flat = self.dropout.forward(x.flatten::<2>(1, 3)); // [batch, channels * places]
+            let flat = self.dropout.forward(x.flatten::<2>(1, 3)); // [batch, channels * positions]
             return Steps::single(self.activation.apply(self.dense.forward(flat)));
         }
-        let places = self.activation.apply(self.dense.forward(self.dropout.forward(grid(x)))); // [batch, places, width]
-        self.reduce.apply(Steps::full(places), None)
+        let positions = self.activation.apply(self.dense.forward(self.dropout.forward(grid(x)))); // [batch, positions, width]
+        self.reduce.apply(Steps::full(positions), None)
     }
 }

@@ -1,5 +1,5 @@
-//! Transformers that others have trained on texts: BERT (Devlin et al. 2019) with its small kin MiniLM and DistilBERT, and CLIP's encoder
-//! of texts (Radford et al. 2021).
+//! Architectures of pretrained text transformers: BERT (Devlin et al. 2019) and its smaller variants MiniLM and DistilBERT, and
+//! CLIP's text encoder (Radford et al. 2021).
 
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
@@ -12,74 +12,76 @@ use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, Trans
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
-    /// BERT and MiniLM.
+    /// Settings of BERT, MiniLM and DistilBERT.
     pub struct BertSettings {
-        /// Ids there are; those of the tokenizer where not given.
+        /// Number of token ids; defaults to that of the tokenizer.
         vocab_size: Option<usize> = None => 1..=1_000_000;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 768 => 8..=4096;
-        /// Layers.
+        /// Number of layers.
         num_hidden_layers: usize = 12 => 1..=64;
-        /// Attention heads.
+        /// Number of attention heads.
         num_attention_heads: usize = 12 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         intermediate_size: usize = 3072 => 8..=16_384;
-        /// Inside the feed-forward parts.
+        /// Activation of the feed-forward blocks.
         hidden_act: Activation = Activation::Gelu;
-        /// The longest text.
+        /// Maximum text length in tokens.
         max_position_embeddings: usize = 512 => 1..=16_384;
-        /// Kinds of segments; a text is one of the first kind. 0 for DistilBERT, which has none.
+        /// Number of segment types; every text is a segment of the first type. 0 for DistilBERT, which has none.
         type_vocab_size: usize = 2 => 0..=16;
-        /// Added to a layer norm's variance.
+        /// Epsilon added to the variance in layer norms.
         layer_norm_eps: f64 = 1e-12 => 0.0..=0.1;
-        /// Dropout.
+        /// Dropout probability.
         hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A folder of weights with its `config.json` and `tokenizer.json`, from the working folder.
+        /// Folder of weights with its `config.json` and `tokenizer.json`, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters.
+        /// Whether training updates the parameters.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `mean` (unless the combiner attends), `cls` for the first step, `none` for every step.
+        /// How to reduce the steps: `mean` (default unless the combiner attends to steps), `cls` for the first step, `none` for
+        /// every step.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// CLIP's encoder of texts.
+    /// Settings of CLIP's text encoder.
     pub struct ClipTextSettings {
-        /// Ids there are; those of the tokenizer where not given.
+        /// Number of token ids; defaults to that of the tokenizer.
         vocab_size: Option<usize> = None => 1..=1_000_000;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 512 => 8..=4096;
-        /// Layers.
+        /// Number of layers.
         num_hidden_layers: usize = 12 => 1..=64;
-        /// Attention heads.
+        /// Number of attention heads.
         num_attention_heads: usize = 8 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         intermediate_size: usize = 2048 => 8..=16_384;
-        /// Inside the feed-forward parts.
+        /// Activation of the feed-forward blocks.
         hidden_act: Activation = Activation::QuickGelu;
-        /// The longest text.
+        /// Maximum text length in tokens.
         max_position_embeddings: usize = 77 => 1..=16_384;
-        /// Added to a layer norm's variance.
+        /// Epsilon added to the variance in layer norms.
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
-        /// The width of the space that images and texts share.
+        /// Width of the embedding space shared by images and texts.
         projection_dim: usize = 512 => 1..=4096;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A folder of weights with its `config.json` and `tokenizer.json`, from the working folder.
+        /// Folder of weights with its `config.json` and `tokenizer.json`, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters.
+        /// Whether training updates the parameters.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `last` (unless the combiner attends) takes the closing token, which has read the whole text.
+        /// How to reduce the steps: `last` (default unless the combiner attends to steps) takes the end token, which has
+        /// attended to the whole text.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// Tokens and their places through a transformer.
+/// Transformer over token and position embeddings.
 #[derive(Module, Debug)]
 pub struct TextTransformer {
     tokens: Embedding,
@@ -142,9 +144,9 @@ impl ClipTextSettings {
     }
 }
 
-/// A vector for each id that the settings or the tokenizer have.
+/// Creates an embedding for each id of the configured vocabulary or, by default, of the tokenizer.
 fn embedding(vocab_size: Option<usize>, width: usize, shape: &Shape, device: &Device) -> Embedding {
-    let Shape::Tokens { vocab_size: n_known, .. } = *shape else { panic!("an encoder of texts was given {shape:?}") };
+    let Shape::Tokens { vocab_size: n_known, .. } = *shape else { panic!("a text encoder takes tokens, got {shape:?}") };
     EmbeddingConfig::new(vocab_size.unwrap_or(n_known), width).init(device)
 }
 
@@ -170,16 +172,16 @@ impl Encode for TextTransformer {
 }
 
 impl TextTransformer {
-    /// Whether it is CLIP's.
+    /// Returns whether this is CLIP's text encoder.
     pub(crate) fn is_clip(&self) -> bool {
         self.projection.is_some()
     }
 
-    /// `[batch, steps]` to `[batch, steps, width]`: what the token, its place and the first segment say.
+    /// Sums token, position and first-segment embeddings: `[batch, steps]` to `[batch, steps, width]`.
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, n_steps] = ids.dims();
-        let places = self.positions.val().narrow(0, 0, n_steps).unsqueeze::<3>();
-        let values = self.tokens.forward(ids) + places;
+        let positions = self.positions.val().narrow(0, 0, n_steps).unsqueeze::<3>();
+        let values = self.tokens.forward(ids) + positions;
         match &self.segments {
             Some(segments) => values + segments.val().narrow(0, 0, 1).unsqueeze::<3>(),
             None => values,

@@ -1,4 +1,4 @@
-//! Encoders of vectors: as they are, through dense layers, or (one number) spread over learnt-from-data bins.
+//! Vector encoders: passthrough, dense layers, or piecewise linear encoding of a number over bins fitted to the training data.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,48 +10,48 @@ use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Steps, Tensors};
 
 settings! {
-    /// The values as they are.
+    /// Settings of the passthrough encoder.
     pub struct PassthroughSettings {}
 
-    /// Fully connected layers.
+    /// Settings of fully connected layers.
     pub struct DenseSettings {
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 1 => 1..=16;
-        /// The width of each.
+        /// Width of each layer.
         output_size: usize = 64 => 1..=8192;
-        /// After each layer.
+        /// Activation after each layer.
         activation: Activation = Activation::Relu;
-        /// After each layer.
+        /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 
-    /// Piecewise linear encoding, then a dense layer.
+    /// Settings of piecewise linear encoding followed by a dense layer.
     pub struct PiecewiseLinearSettings {
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 32 => 1..=8192;
     }
 
-    /// Positions on the cycles of a date, then a dense layer.
+    /// Settings of the cyclic date encoding followed by a dense layer.
     pub struct CyclicSettings {
-        /// The width of what comes out.
+        /// Width of the output.
         output_size: usize = 32 => 1..=8192;
     }
 }
 
-/// The values as they are.
+/// Passes the values through unchanged.
 #[derive(Module, Debug)]
 pub struct Passthrough {
     #[module(skip)]
     width: usize,
 }
 
-/// A vector through dense layers.
+/// Dense layers over a vector.
 #[derive(Module, Debug)]
 pub struct VectorDense {
     dense: Dense,
 }
 
-/// Frames side by side, padded to the longest that training saw, through dense layers.
+/// Dense layers over the concatenated frames, padded to the longest sequence seen in training.
 #[derive(Module, Debug)]
 pub struct FlatDense {
     dense: Dense,
@@ -59,7 +59,8 @@ pub struct FlatDense {
     max_steps: usize,
 }
 
-/// One number as how far it has come through each bin of the training values (Gorishniy et al. 2022, section 3.2).
+/// Piecewise linear encoding: how far a number has advanced through each bin of the training values (Gorishniy et al. 2022,
+/// section 3.2).
 #[derive(Module, Debug)]
 pub struct PiecewiseLinear {
     dense: Dense,
@@ -67,15 +68,15 @@ pub struct PiecewiseLinear {
     edges: Vec<f32>,
 }
 
-/// Bins that a value can lie beyond the training range, at most: a bin between two values that are nearly equal is so narrow that a value
-/// outside would otherwise be infinite, and its loss not a number.
+/// Maximum distance of a value from the training range, in bin widths. A bin between two nearly equal values is so narrow that an
+/// outlier's encoding would otherwise be infinite and its loss NaN.
 const FARTHEST: f32 = 1e6;
 
 fn vector_width(shape: &Shape) -> usize {
     match shape {
         Shape::Vector { width } => *width,
         Shape::Number { .. } => 1,
-        other => panic!("an encoder of vectors was given {other:?}"),
+        other => panic!("a vector encoder takes vectors or numbers, got {other:?}"),
     }
 }
 
@@ -84,7 +85,7 @@ pub(super) fn passthrough(shape: &Shape) -> Passthrough {
 }
 
 impl Passthrough {
-    /// For vectors of a width.
+    /// Creates the encoder for vectors of the given width.
     pub(crate) fn new(width: usize) -> Self {
         Self { width }
     }
@@ -100,7 +101,7 @@ impl DenseSettings {
     }
 
     pub(super) fn init_flat(&self, shape: &Shape, device: &Device) -> FlatDense {
-        let Shape::Frames { width, max_steps } = *shape else { panic!("dense was given {shape:?}") };
+        let Shape::Frames { width, max_steps } = *shape else { panic!("dense takes frames, got {shape:?}") };
         FlatDense { dense: self.spec().init(width * max_steps, device), max_steps }
     }
 }
@@ -117,8 +118,8 @@ impl CyclicSettings {
 
 impl PiecewiseLinearSettings {
     pub(super) fn init(&self, shape: &Shape, device: &Device) -> PiecewiseLinear {
-        let Shape::Number { quantiles } = shape else { panic!("ple was given {shape:?}") };
-        // A column of one value has one quantile; one bin of width 1 keeps the encoding defined.
+        let Shape::Number { quantiles } = shape else { panic!("ple takes numbers, got {shape:?}") };
+        // A constant column has a single quantile; one bin of width 1 keeps the encoding defined.
         let edges = if quantiles.len() > 1 { quantiles.clone() } else { vec![quantiles[0], quantiles[0] + 1.0] };
         PiecewiseLinear { dense: one_layer(self.output_size).init(edges.len() - 1, device), edges }
     }
@@ -169,11 +170,11 @@ impl Encode for PiecewiseLinear {
         let row = |values: Vec<f32>| Tensor::<2>::from_data(TensorData::new(values, [1, n_bins]), &x.device()).expand(dims);
         let starts = row(self.edges[..n_bins].to_vec());
         let widths = row(self.edges.windows(2).map(|edge| edge[1] - edge[0]).collect());
-        // The outer bins are open, so that values beyond the training range are still told apart.
+        // The outer bins are open-ended, so that values beyond the training range remain distinguishable.
         let lowest = row((0..n_bins).map(|bin| if bin == 0 { -FARTHEST } else { 0.0 }).collect());
         let highest = row((0..n_bins).map(|bin| if bin + 1 == n_bins { FARTHEST } else { 1.0 }).collect());
-        let come = ((x - starts) / widths).max_pair(lowest).min_pair(highest); // [batch, bins]
-        Steps::single(self.dense.forward(come))
+        let progress = ((x - starts) / widths).max_pair(lowest).min_pair(highest); // [batch, bins]
+        Steps::single(self.dense.forward(progress))
     }
 }
 
@@ -187,27 +188,27 @@ mod tests {
         device.seed(1);
         let shape = Shape::Number { quantiles: quantiles.to_vec() };
         let mut encoder = mbm_config::defaults::<PiecewiseLinearSettings>().init(&shape, &device);
-        // Without layers what comes out is the encoding itself.
+        // Without dense layers, the output is the encoding itself.
         encoder.dense = DenseSpec { n_layers: 0, output_size: 1, activation: Activation::Relu, dropout: 0.0 }.init(1, &device);
         let values = Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), &device);
         encoder.encode(Tensors::Vectors(values)).values.squeeze_dim(1)
     }
 
     #[test]
-    fn a_number_is_how_far_it_has_come_through_each_bin() {
+    fn ple_encodes_progress_through_each_bin() {
         let want = [[0.5f32, 0.0, 0.0], [1.0, 0.25, 0.0], [-1.0, 0.0, 0.0], [1.0, 1.0, 3.0]];
         close(encoded(&[0.0, 2.0, 6.0, 7.0], &[1.0, 3.0, -2.0, 9.0]).into_data(), TensorData::from(want));
     }
 
     #[test]
-    fn a_column_of_one_value_or_of_two_has_one_open_bin() {
+    fn ple_of_one_or_two_quantiles_has_one_open_bin() {
         close(encoded(&[0.5], &[0.5, 2.5]).into_data(), TensorData::from([[0.0f32], [2.0]]));
         close(encoded(&[0.0, 2.0], &[-2.0, 1.0, 4.0]).into_data(), TensorData::from([[-1.0f32], [0.5], [2.0]]));
     }
 
     #[test]
-    fn bins_too_narrow_to_divide_by_give_finite_numbers() {
-        let said = encoded(&[0.0, f32::from_bits(1), 1.0], &[-3e38, 0.0, 3e38]).into_data().try_into_vec::<f32>().unwrap();
-        assert_eq!(said, [-1e6, 0.0, 0.0, 0.0, 1.0, 1e6]);
+    fn ple_is_finite_for_subnormal_bin_widths() {
+        let values = encoded(&[0.0, f32::from_bits(1), 1.0], &[-3e38, 0.0, 3e38]).into_data().try_into_vec::<f32>().unwrap();
+        assert_eq!(values, [-1e6, 0.0, 0.0, 0.0, 1.0, 1e6]);
     }
 }

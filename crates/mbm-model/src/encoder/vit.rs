@@ -1,4 +1,5 @@
-//! The vision transformer (Dosovitskiy et al. 2021): patches as steps, one more that gathers; and CLIP's form of it (Radford et al. 2021).
+//! The vision transformer (Dosovitskiy et al. 2021), whose steps are a class token and the patches, and CLIP's variant of it
+//! (Radford et al. 2021).
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -12,68 +13,68 @@ use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt, 
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
-    /// The vision transformer.
+    /// Settings of the vision transformer.
     pub struct VitSettings {
-        /// Rows and columns of a patch.
+        /// Height and width of a patch in pixels.
         patch_size: usize = 16 => 1..=64;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 192 => 8..=4096;
-        /// Layers.
+        /// Number of layers.
         num_hidden_layers: usize = 6 => 1..=64;
-        /// Attention heads.
+        /// Number of attention heads.
         num_attention_heads: usize = 3 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         intermediate_size: usize = 768 => 8..=16_384;
-        /// Inside the feed-forward parts.
+        /// Activation of the feed-forward blocks.
         hidden_act: Activation = Activation::Gelu;
-        /// Added to a layer norm's variance.
+        /// Epsilon added to the variance in layer norms.
         layer_norm_eps: f64 = 1e-6 => 0.0..=0.1;
-        /// Dropout.
+        /// Dropout probability.
         hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A file or folder of weights, from the working folder.
+        /// File or folder of weights, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters.
+        /// Whether training updates the parameters.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `cls` takes the gathering step, `mean` the mean, `none` every step.
+        /// How to reduce the steps: `cls` takes the class token, `mean` the mean, `none` keeps every step.
         reduce_output: Option<Reduce> = None;
     }
 
-    /// CLIP's encoder of images.
+    /// Settings of CLIP's image encoder.
     pub struct ClipImageSettings {
-        /// Rows and columns of a patch.
+        /// Height and width of a patch in pixels.
         patch_size: usize = 32 => 1..=64;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 768 => 8..=4096;
-        /// Layers.
+        /// Number of layers.
         num_hidden_layers: usize = 12 => 1..=64;
-        /// Attention heads.
+        /// Number of attention heads.
         num_attention_heads: usize = 12 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         intermediate_size: usize = 3072 => 8..=16_384;
-        /// Inside the feed-forward parts.
+        /// Activation of the feed-forward blocks.
         hidden_act: Activation = Activation::QuickGelu;
-        /// Added to a layer norm's variance.
+        /// Epsilon added to the variance in layer norms.
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
-        /// The width of the space that images and texts share.
+        /// Width of the embedding space shared by images and texts.
         projection_dim: usize = 512 => 1..=4096;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A file or folder of weights, from the working folder.
+        /// File or folder of weights, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters.
+        /// Whether training updates the parameters.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// `cls` takes the gathering step, `mean` the mean, `none` every step.
+        /// How to reduce the steps: `cls` takes the class token, `mean` the mean, `none` keeps every step.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// The vision transformer without its classifier.
+/// Vision transformer without its classification head.
 #[derive(Module, Debug)]
 pub struct Vit {
     patches: Conv2d,
@@ -86,12 +87,13 @@ pub struct Vit {
     width: usize,
     #[module(skip)]
     reduce: Reduce,
-    /// Rows and columns of patches.
+    /// Rows and columns of the patch grid.
     #[module(skip)]
     pub(crate) grid: [usize; 2],
 }
 
-/// What differs between the two: CLIP's patches have no bias, its steps are normalised before the first layer and projected at the end.
+/// Settings common to both variants. CLIP's patch convolution has no bias, and its steps are normalized before the first layer
+/// and projected at the end.
 struct VitSpec {
     patch_size: usize,
     transformer: TransformerSpec,
@@ -127,7 +129,7 @@ impl ClipImageSettings {
 
 impl VitSpec {
     fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
-        let Shape::Image { channels, height, width } = *shape else { panic!("vit was given {shape:?}") };
+        let Shape::Image { channels, height, width } = *shape else { panic!("vit takes images, got {shape:?}") };
         let (size, hidden) = (self.patch_size.min(height).min(width), self.transformer.width);
         let is_clip = self.projection.is_some();
         let patches = Conv2dConfig::new([channels, hidden], [size, size]).with_stride([size, size]).with_bias(!is_clip);
@@ -148,7 +150,7 @@ impl VitSpec {
 }
 
 impl Vit {
-    /// Whether it is CLIP's form.
+    /// Returns whether this is CLIP's variant.
     pub(crate) fn is_clip(&self) -> bool {
         self.projection.is_some()
     }
@@ -163,8 +165,8 @@ impl Encode for Vit {
         let images = expect_input!(input, Images(images) => images);
         let patches = grid(self.patches.forward(images)); // [batch, patches, width]
         let [batch, _, width] = patches.dims();
-        let gathering = self.class_token.val().expand([batch, 1, width]);
-        let steps = Tensor::cat(vec![gathering, patches], 1) + self.positions.val();
+        let class_token = self.class_token.val().expand([batch, 1, width]);
+        let steps = Tensor::cat(vec![class_token, patches], 1) + self.positions.val();
         let steps = match &self.first_norm {
             Some(norm) => norm.forward(steps),
             None => steps,

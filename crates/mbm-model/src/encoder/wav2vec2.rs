@@ -1,4 +1,4 @@
-//! wav2vec 2.0 (Baevski et al. 2020), its base form: convolutions over samples, then a transformer.
+//! wav2vec 2.0 (Baevski et al. 2020), base architecture: convolutions over audio samples, then a transformer.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig};
@@ -12,44 +12,44 @@ use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, Trans
 use crate::{FineTuningSettings, Steps, Tensors};
 
 settings! {
-    /// wav2vec 2.0.
+    /// Settings of wav2vec 2.0.
     pub struct Wav2Vec2Settings {
-        /// Channels of each convolution over samples.
+        /// Number of channels of each convolution over the samples.
         conv_dim: Vec<usize> = vec![512; 7] => 1..=4096;
-        /// The length of each.
+        /// Kernel size of each convolution.
         conv_kernel: Vec<usize> = vec![10, 3, 3, 3, 3, 2, 2] => 1..=63;
-        /// The stride of each.
+        /// Stride of each convolution.
         conv_stride: Vec<usize> = vec![5, 2, 2, 2, 2, 2, 2] => 1..=63;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 768 => 8..=4096;
-        /// Layers.
+        /// Number of layers.
         num_hidden_layers: usize = 12 => 1..=64;
-        /// Attention heads.
+        /// Number of attention heads.
         num_attention_heads: usize = 12 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         intermediate_size: usize = 3072 => 8..=16_384;
-        /// Steps that the convolution sees which tells places.
+        /// Kernel size of the positional convolution, in steps.
         num_conv_pos_embeddings: usize = 128 => 2..=1024;
-        /// Its groups.
+        /// Number of groups of the positional convolution.
         num_conv_pos_embedding_groups: usize = 16 => 1..=64;
-        /// Added to a layer norm's variance.
+        /// Epsilon added to the variance in layer norms.
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
-        /// Dropout.
+        /// Dropout probability.
         hidden_dropout: f64 = 0.1 => 0.0..=0.9;
-        /// Whether parameters start as those of `weights`.
+        /// Whether to initialize the parameters from `weights`.
         use_pretrained: bool = false;
-        /// A folder of weights with its `config.json`, from the working folder.
+        /// Folder of weights with its `config.json`, relative to the working directory.
         weights: Option<String> = None;
-        /// Whether training changes the parameters.
+        /// Whether training updates the parameters.
         trainable: bool = true;
-        /// What of it is trained, and how fast, where not all of it is alike.
+        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
         fine_tuning: Option<FineTuningSettings> = None;
-        /// How steps become one vector; `mean` unless the combiner attends.
+        /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
 }
 
-/// wav2vec 2.0 without what its pretraining alone needs.
+/// wav2vec 2.0 without the parts used only in pretraining.
 #[derive(Module, Debug)]
 pub struct Wav2Vec2 {
     convs: Vec<Conv1d>,
@@ -67,24 +67,24 @@ pub struct Wav2Vec2 {
 }
 
 impl Wav2Vec2Settings {
-    /// Whether the three lists describe the same convolutions, the groups divide the channels, and there is a convolution at all.
+    /// Checks that the three lists describe the same convolutions, at least one, and that the groups divide the hidden size.
     ///
     /// # Errors
-    /// What does not go together.
+    /// Fails with a message that names the inconsistent settings.
     pub fn check(&self) -> Result<(), String> {
         let n = self.conv_dim.len();
         if n == 0 || self.conv_kernel.len() != n || self.conv_stride.len() != n {
-            return Err("conv_dim, conv_kernel and conv_stride must be of one length, at least 1".to_owned());
+            return Err("conv_dim, conv_kernel and conv_stride must have the same length, at least 1".to_owned());
         }
         let groups = self.num_conv_pos_embedding_groups;
         if !self.hidden_size.is_multiple_of(groups) {
-            return Err(format!("hidden_size {} is not a multiple of num_conv_pos_embedding_groups, {groups}", self.hidden_size));
+            return Err(format!("hidden_size {} is not a multiple of num_conv_pos_embedding_groups ({groups})", self.hidden_size));
         }
         Ok(())
     }
 
     pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Wav2Vec2 {
-        let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 was given {shape:?}") };
+        let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 takes frames, got {shape:?}") };
         let conv = |at: usize| {
             let from = if at == 0 { from } else { self.conv_dim[at - 1] };
             let config = Conv1dConfig::new(from, self.conv_dim[at], self.conv_kernel[at]);
@@ -135,7 +135,8 @@ impl Encode for Wav2Vec2 {
 }
 
 impl Wav2Vec2 {
-    /// `[batch, samples, 1]` to `[batch, steps, channels]`; a sound that is too short for one step has one of silence.
+    /// Extracts features: `[batch, samples, 1]` to `[batch, steps, channels]`. Clips too short for a single step are padded with
+    /// silence to one.
     fn features(&self, samples: Tensor<3>, mask: Tensor<2, Bool>) -> Steps {
         let mut lengths: Tensor<2, Int> = mask.int().sum_dim(1); // [batch, 1]
         let mut x = pad_to(samples.swap_dims(1, 2), self.shortest()); // [batch, 1, samples]
@@ -152,15 +153,16 @@ impl Wav2Vec2 {
         Steps { values: x.swap_dims(1, 2), mask }
     }
 
-    /// Each channel of each sound to mean 0 and standard deviation 1 over its own steps: padding beside a longer sound changes nothing.
+    /// Normalizes each channel of each clip to mean 0 and standard deviation 1 over its own steps, so that padding to the length
+    /// of a longer clip has no effect.
     fn normalize(&self, x: Tensor<3>, lengths: &Tensor<2, Int>) -> Tensor<3> {
         let [batch, channels, n_steps] = x.dims();
         let weights = valid(lengths, n_steps).float().reshape([batch, 1, n_steps]);
         let count = lengths.clone().float().reshape([batch, 1, 1]);
         let mean = (x.clone() * weights.clone()).sum_dim(2) / count.clone(); // [batch, channels, 1]
-        let centred = (x - mean) * weights;
-        let variance = centred.clone().powi_scalar(2).sum_dim(2) / count;
-        let normed = centred / (variance + self.first_norm.epsilon).sqrt();
+        let centered = (x - mean) * weights;
+        let variance = centered.clone().powi_scalar(2).sum_dim(2) / count;
+        let normed = centered / (variance + self.first_norm.epsilon).sqrt();
         let per_channel =
             |param: &Option<burn::module::Param<Tensor<1>>>| param.as_ref().map(|it| it.val().reshape([1, channels, 1]));
         match (per_channel(&self.first_norm.gamma), per_channel(&self.first_norm.beta)) {
@@ -169,27 +171,27 @@ impl Wav2Vec2 {
         }
     }
 
-    /// Where each step stands, told by a long convolution: an even kernel's last step is left out.
+    /// Computes positional embeddings with a long convolution; drops the surplus last step of an even kernel.
     fn places(&self, values: Tensor<3>) -> Tensor<3> {
         let [_, n_steps, _] = values.dims();
         let x = self.places.forward(values.swap_dims(1, 2)).narrow(2, 0, n_steps);
         Activation::Gelu.apply(x).swap_dims(1, 2)
     }
 
-    /// Samples that give one step.
+    /// Returns the smallest number of samples that yields one step.
     fn shortest(&self) -> usize {
         self.convs.iter().rev().fold(1, |steps, conv| (steps - 1) * conv.stride + conv.kernel_size)
     }
 }
 
-/// `[batch, steps]`, true before each length.
+/// Returns a mask, `[batch, steps]`, that is true for steps before each length.
 fn valid(lengths: &Tensor<2, Int>, n_steps: usize) -> Tensor<2, Bool> {
     let [batch, _] = lengths.dims();
-    let places = Tensor::<1, Int>::arange(0..n_steps as i64, &lengths.device()).unsqueeze::<2>();
-    places.expand([batch, n_steps]).lower(lengths.clone().expand([batch, n_steps]))
+    let positions = Tensor::<1, Int>::arange(0..n_steps as i64, &lengths.device()).unsqueeze::<2>();
+    positions.expand([batch, n_steps]).lower(lengths.clone().expand([batch, n_steps]))
 }
 
-/// Zeros behind the last dimension, up to a size.
+/// Pads the last dimension with trailing zeros up to `size`.
 fn pad_to(x: Tensor<3>, size: usize) -> Tensor<3> {
     let [batch, channels, from] = x.dims();
     if from >= size {

@@ -6,11 +6,11 @@ use mbm_config::choices;
 use crate::operation;
 
 choices! {
-    /// A non-linear function on every value.
+    /// An elementwise activation function.
     pub enum Activation {
         Relu = "relu",
         Gelu = "gelu",
-        /// `x sigmoid(1.702 x)`, which CLIP has for `gelu`.
+        /// `x sigmoid(1.702 x)`, CLIP's approximation of `gelu`.
         QuickGelu = "quick_gelu",
         Tanh = "tanh",
         Sigmoid = "sigmoid",
@@ -21,7 +21,7 @@ choices! {
 }
 
 impl Activation {
-    /// Applies it.
+    /// Applies the function to every value.
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => activation::relu(x),

@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Device, Int, Tensor, activation};
 use super::{Dropout, linear, rotated};
 use crate::{Steps, operation};
 
-/// Attention of queries to the valid steps of a sequence.
+/// Attention from queries to the valid steps of a sequence.
 #[derive(Module, Debug)]
 pub struct Attention {
     query: Linear,
@@ -23,7 +23,7 @@ pub struct Attention {
     is_rotary: bool,
 }
 
-/// What queries attend to: keys and values, ready to be used many times.
+/// Projected keys and values that queries attend to; can be reused across calls.
 #[derive(Debug, Clone)]
 pub(crate) struct KeysValues {
     /// `[batch, keys, width]`
@@ -35,7 +35,7 @@ pub(crate) struct KeysValues {
 }
 
 impl Attention {
-    /// `width` must be a multiple of `n_heads`, which the plan has checked.
+    /// Creates the layer; `width` must be a multiple of `n_heads`, which the plan has checked.
     pub fn new(width: usize, n_heads: usize, dropout: f64, device: &Device) -> Self {
         let layer = || LinearConfig::new(width, width).init(device);
         Self {
@@ -50,34 +50,34 @@ impl Attention {
         }
     }
 
-    /// Whether a step attends to none that comes later; queries and keys are then the same steps.
+    /// Sets whether attention is causal; if so, queries and keys must be the same steps.
     pub fn causal(self, is_causal: bool) -> Self {
         Self { is_causal, ..self }
     }
 
-    /// Whether queries and keys are turned by their places (Su et al. 2021); they are then the same steps.
+    /// Sets whether to use rotary position embeddings (Su et al. 2021); if so, queries and keys must be the same steps.
     pub fn rotary(self, is_rotary: bool) -> Self {
         Self { is_rotary, ..self }
     }
 
-    /// `[batch, queries, width]` attends to `[batch, keys, width]`.
+    /// Attends from `[batch, queries, width]` to `[batch, keys, width]`.
     pub fn forward(&self, x: Tensor<3>, context: &Steps) -> Tensor<3> {
         let context = self.keys_values(context.clone(), 0);
         self.attend_to(x, 0, &context, self.is_causal)
     }
 
-    /// What [`Attention::forward`] makes of a context whose first step stands at `first`.
+    /// Projects a context, whose first step is at position `first`, to keys and values.
     pub fn keys_values(&self, context: Steps, first: usize) -> KeysValues {
-        let keys = self.turned(linear(&self.key, context.values.clone()), first);
+        let keys = self.rotate(linear(&self.key, context.values.clone()), first);
         KeysValues { keys, values: linear(&self.value, context.values), mask: context.mask }
     }
 
-    /// `[batch, queries, width]`, the first of them at `first`, attends to what is there.
+    /// Attends from `[batch, queries, width]`, whose first step is at position `first`, to projected keys and values.
     pub fn attend_to(&self, x: Tensor<3>, first: usize, context: &KeysValues, is_causal: bool) -> Tensor<3> {
         let [batch, queries, _] = x.dims();
         let [_, keys, _] = context.keys.dims();
         let factors = self.dropout.factors([batch, self.n_heads, queries, keys], &x.device());
-        let all = [self.turned(linear(&self.query, x), first), context.keys.clone(), context.values.clone()];
+        let all = [self.rotate(linear(&self.query, x), first), context.keys.clone(), context.values.clone()];
         let joined = if operation::ARE_THERE {
             operation::attend(all, context.mask.clone().float(), factors, self.n_heads, is_causal)
         } else {
@@ -86,17 +86,17 @@ impl Attention {
         linear(&self.output, joined)
     }
 
-    /// The weights of `[batch, queries, width]` on what is there, mean over the heads: `[batch, queries, keys]`.
+    /// Returns the attention weights of `[batch, queries, width]`, averaged over heads: `[batch, queries, keys]`.
     pub fn weights(&self, x: Tensor<3>, context: &KeysValues) -> Tensor<3> {
         let weights = self.softmax(linear(&self.query, x), context.keys.clone(), &context.mask, false);
         weights.mean_dim(1).squeeze_dim(1)
     }
 
-    fn turned(&self, x: Tensor<3>, first: usize) -> Tensor<3> {
+    fn rotate(&self, x: Tensor<3>, first: usize) -> Tensor<3> {
         if self.is_rotary { rotated(x, self.n_heads, first) } else { x }
     }
 
-    /// The same in operations that every backend has.
+    /// The same computation in operations that every backend supports.
     fn attend(
         &self,
         [q, k, v]: [Tensor<3>; 3],
@@ -113,7 +113,7 @@ impl Attention {
         weights.matmul(self.heads(v)).swap_dims(1, 2).reshape([batch, queries, width])
     }
 
-    /// `[batch, heads, queries, keys]`
+    /// Computes attention weights: `[batch, heads, queries, keys]`.
     fn softmax(&self, q: Tensor<3>, k: Tensor<3>, mask: &Tensor<2, Bool>, is_causal: bool) -> Tensor<4> {
         let ([batch, _, width], [_, keys, _]) = (q.dims(), k.dims());
         let scale = 1.0 / ((width / self.n_heads) as f64).sqrt();
@@ -124,13 +124,13 @@ impl Attention {
         activation::softmax(scores.mask_fill(gaps, -1e9), 3)
     }
 
-    /// True where the key comes after the query, in the shape of `scores`.
+    /// Returns a mask in the shape of `scores`, true where the key comes after the query.
     fn later(&self, scores: &Tensor<4>) -> Tensor<4, Bool> {
         let [_, _, queries, keys] = scores.dims();
         Tensor::<2, Bool>::tril_mask([queries, keys], 0, &scores.device()).reshape([1, 1, queries, keys]).expand(scores.dims())
     }
 
-    /// `[batch, steps, width]` to `[batch, heads, steps, width / heads]`.
+    /// Splits heads: `[batch, steps, width]` to `[batch, heads, steps, width / heads]`.
     fn heads(&self, x: Tensor<3>) -> Tensor<4> {
         let [batch, steps, width] = x.dims();
         x.reshape([batch, steps, self.n_heads, width / self.n_heads]).swap_dims(1, 2)
@@ -138,7 +138,7 @@ impl Attention {
 }
 
 impl KeysValues {
-    /// With steps behind its own.
+    /// Appends steps.
     pub fn extended(self, others: Self) -> Self {
         Self {
             keys: Tensor::cat(vec![self.keys, others.keys], 1),
@@ -147,7 +147,7 @@ impl KeysValues {
         }
     }
 
-    /// Some of its rows.
+    /// Selects rows.
     pub fn select(self, rows: &Tensor<1, Int>) -> Self {
         Self {
             keys: self.keys.select(0, rows.clone()),
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_operation_gives_what_many_give() {
+    fn fused_operation_equals_separate_operations() {
         let device = Device::flex().autodiff();
         for is_causal in [false, true] {
             let attention = Attention::new(12, 3, 0.0, &device);

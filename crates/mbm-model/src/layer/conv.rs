@@ -1,4 +1,4 @@
-//! Convolutions with their normalisation.
+//! Convolutions with normalization.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig, Conv2d, Conv2dConfig};
@@ -7,21 +7,21 @@ use burn::tensor::{Device, Tensor, activation};
 
 use crate::operation;
 
-/// A 2-d convolution, perhaps normalised.
+/// A 2-d convolution, optionally followed by batch norm.
 #[derive(Module, Debug)]
 pub struct Conv {
     conv: Conv2d,
     norm: Option<BatchNorm>,
 }
 
-/// A 2-d convolution without bias and its batch norm.
+/// A 2-d convolution without bias, followed by batch norm.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     conv: Conv2d,
     norm: BatchNorm,
 }
 
-/// What a normalised convolution is made of; padding keeps the size at stride 1.
+/// Hyperparameters of a [`ConvNorm`]; padding preserves the size at stride 1.
 pub(crate) struct ConvNormSpec {
     pub channels: [usize; 2],
     pub kernel: usize,
@@ -36,18 +36,18 @@ fn conv2d(channels: [usize; 2], kernel: usize) -> Conv2dConfig {
 }
 
 impl Conv {
-    /// A convolution that keeps the size (odd kernels), with batch norm where asked.
+    /// Creates a convolution that preserves the size (for odd kernels), with batch norm if `norm` is set.
     pub fn new(channels: [usize; 2], kernel: usize, norm: bool, device: &Device) -> Self {
         let norm = norm.then(|| BatchNormConfig::new(channels[1]).init(device));
         Self { conv: conv2d(channels, kernel).init(device), norm }
     }
 
-    /// `[batch, in, height, width]` to `[batch, out, height, width]`, not yet normalised.
+    /// Convolves `[batch, in, height, width]` to `[batch, out, height, width]`, without normalization.
     pub fn convolve(&self, x: Tensor<4>) -> Tensor<4> {
         convolve(&self.conv, x)
     }
 
-    /// Normalises what comes of [`Conv::convolve`], perhaps pooled.
+    /// Normalizes the output of [`Conv::convolve`], possibly after pooling.
     pub fn normalize(&self, x: Tensor<4>) -> Tensor<4> {
         match &self.norm {
             Some(norm) => normalize(norm, x, Rectifier::None),
@@ -57,7 +57,7 @@ impl Conv {
 }
 
 impl ConvNormSpec {
-    /// A 1 x 1 or 3 x 3 convolution of one group.
+    /// A 1 x 1 or 3 x 3 convolution with one group.
     pub fn new(channels: [usize; 2], kernel: usize, stride: usize) -> Self {
         Self { channels, kernel, stride, groups: 1 }
     }
@@ -69,42 +69,42 @@ impl ConvNormSpec {
 }
 
 impl ConvNorm {
-    /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
+    /// Maps `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
         match square(&self.conv).filter(|_| !x.device().is_autodiff()) {
-            Some(sides) => self.at_work(x, None, rectifier, sides),
+            Some(sides) => self.infer(x, None, rectifier, sides),
             None => normalize(&self.norm, convolve(&self.conv, x), rectifier),
         }
     }
 
-    /// The same plus what is beside it, before the rectifier.
-    pub fn forward_beside(&self, x: Tensor<4>, beside: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+    /// The same with a residual connection, added before the rectifier.
+    pub fn forward_beside(&self, x: Tensor<4>, residual: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
         match square(&self.conv).filter(|_| !x.device().is_autodiff()) {
-            Some(sides) => self.at_work(x, Some(beside), rectifier, sides),
-            None => rectifier.apply(normalize(&self.norm, convolve(&self.conv, x), Rectifier::None) + beside),
+            Some(sides) => self.infer(x, Some(residual), rectifier, sides),
+            None => rectifier.apply(normalize(&self.norm, convolve(&self.conv, x), Rectifier::None) + residual),
         }
     }
 
-    /// Channels that come out.
+    /// Number of output channels.
     pub fn width(&self) -> usize {
         self.conv.weight.dims()[0]
     }
 
-    /// Outside training: all in one operation.
-    fn at_work(&self, x: Tensor<4>, beside: Option<Tensor<4>>, rectifier: Rectifier, sides: [usize; 2]) -> Tensor<4> {
+    /// Inference: convolution, normalization, residual and rectifier in one operation.
+    fn infer(&self, x: Tensor<4>, residual: Option<Tensor<4>>, rectifier: Rectifier, sides: [usize; 2]) -> Tensor<4> {
         let scale = self.norm.gamma.val() / (self.norm.running_var.value() + self.norm.epsilon).sqrt();
         let shift = self.norm.beta.val() - self.norm.running_mean.value() * scale.clone();
         let affine = Tensor::stack(vec![scale, shift], 0);
-        operation::convolve_finished(x, self.conv.weight.val(), affine, beside, rectifier.bounds(), sides)
+        operation::convolve_finished(x, self.conv.weight.val(), affine, residual, rectifier.bounds(), sides)
     }
 }
 
-/// What follows a normalisation.
+/// The rectifier after a normalization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rectifier {
     None,
     Relu,
-    /// Between 0 and 6.
+    /// Clamps to `[0, 6]`.
     Relu6,
 }
 
@@ -126,13 +126,13 @@ impl Rectifier {
     }
 }
 
-/// Whichever can be used: our own operation, or Burn's layer, which a batch norm that keeps its statistics in training goes through.
+/// Normalizes with our own operation where possible, else with Burn's layer, for example for a frozen batch norm during training.
 fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
     let is_training = x.device().is_autodiff();
     let is_trained = is_training && norm.training.is_enabled();
     if !operation::ARE_THERE || (is_training && !is_trained) {
         let normed = norm.forward(x);
-        settle(norm);
+        sync_statistics(norm);
         return rectifier.apply(normed);
     }
     let moments = if is_trained {
@@ -141,7 +141,7 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> 
         let next = |now: Tensor<1>, new: Tensor<1>| (now * (1.0 - norm.momentum) + new * norm.momentum).detach();
         norm.running_mean.update(next(norm.running_mean.value_sync(), mean));
         norm.running_var.update(next(norm.running_var.value_sync(), variance));
-        settle(norm);
+        sync_statistics(norm);
         moments
     } else {
         Tensor::stack(vec![norm.running_mean.value(), norm.running_var.value()], 0)
@@ -149,13 +149,13 @@ fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> 
     operation::normalize(x, norm.gamma.val(), norm.beta.val(), moments, norm.epsilon, rectifier.bounds())
 }
 
-/// Makes an update of the running statistics count for whichever thread has the next batch: Burn keeps one for each thread until then.
-fn settle(norm: &BatchNorm) {
+/// Synchronizes the running statistics, so that any thread can process the next batch: Burn buffers updates per thread.
+fn sync_statistics(norm: &BatchNorm) {
     norm.running_mean.value_sync();
     norm.running_var.value_sync();
 }
 
-/// Whichever is quicker: our own operation for one group, Burn's for several.
+/// Convolves with the faster implementation: our own operation for one group, Burn's for several.
 fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let Some([stride, padding]) = square(conv) else { return conv.forward(x) };
     let out = operation::convolve(x, conv.weight.val(), stride, padding);
@@ -165,14 +165,14 @@ fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Stride and padding of a convolution that our own operation does: of one group, and alike down and across.
+/// Returns stride and padding if our own operation supports the convolution: one group, and equal vertically and horizontally.
 fn square(conv: &Conv2d) -> Option<[usize; 2]> {
     let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else { return None };
     let is_square = [left, bottom, right] == [top; 3] && conv.stride[0] == conv.stride[1] && conv.dilation == [1, 1];
     (operation::ARE_THERE && conv.groups == 1 && is_square).then_some([conv.stride[0], top])
 }
 
-/// A convolution over steps that keeps their number, for even kernels too.
+/// Creates a 1-d convolution that preserves the number of steps, also for even kernels.
 pub(crate) fn conv1d(channels: [usize; 2], kernel: usize, device: &Device) -> Conv1d {
     let (before, after) = ((kernel - 1) / 2, kernel / 2);
     Conv1dConfig::new(channels[0], channels[1], kernel).with_padding(PaddingConfig1d::Explicit(before, after)).init(device)
@@ -185,14 +185,14 @@ mod tests {
     use super::*;
     use crate::testing::close;
 
-    /// Our operations against Burn's layers in a training step: what comes out, every gradient, and the running statistics.
+    /// Compares with Burn's layers: outputs, all gradients and running statistics in a training step, and outputs in inference.
     #[test]
-    fn operations_train_as_the_layers_of_burn_do() {
+    fn operations_match_burn_layers_in_training_and_inference() {
         for (rectifier, kernel, stride) in [(Rectifier::Relu, 3, 1), (Rectifier::None, 1, 2), (Rectifier::Relu6, 3, 2)] {
             let device = Device::flex().autodiff();
             let spec = ConvNormSpec::new([3, 5], kernel, stride);
             let ours = spec.init(&device);
-            // By way of a record: a clone would share the running statistics.
+            // Copied through a record, since a clone would share the running statistics.
             let theirs = spec.init(&device).load_record(ours.clone().into_record());
             let x = Tensor::<4>::random([4, 3, 9, 7], Distribution::Normal(0.5, 2.0), &device).require_grad();
             let y = x.clone().detach().require_grad();
@@ -214,9 +214,9 @@ mod tests {
             let x = x.detach().inner();
             let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())));
             close(ours.forward(x.clone(), rectifier).into_data(), other.clone().into_data());
-            let beside = Tensor::random(other.dims(), Distribution::Normal(0.0, 1.0), &x.device());
-            let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())) + beside.clone());
-            close(ours.forward_beside(x, beside, rectifier).into_data(), other.into_data());
+            let residual = Tensor::random(other.dims(), Distribution::Normal(0.0, 1.0), &x.device());
+            let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())) + residual.clone());
+            close(ours.forward_beside(x, residual, rectifier).into_data(), other.into_data());
         }
     }
 }

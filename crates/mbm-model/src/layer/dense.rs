@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Activation, Dropout, linear};
 
-/// What a stack is made of.
+/// Hyperparameters of a [`Dense`] stack.
 pub(crate) struct DenseSpec {
     pub n_layers: usize,
     pub output_size: usize,
@@ -14,7 +14,7 @@ pub(crate) struct DenseSpec {
     pub dropout: f64,
 }
 
-/// Linear, activation, dropout, as often as asked; with no layers the identity.
+/// A stack of layers, each linear, activation and dropout; the identity if there are no layers.
 #[derive(Module, Debug)]
 pub struct Dense {
     layers: Vec<Linear>,
@@ -26,7 +26,7 @@ pub struct Dense {
 }
 
 impl DenseSpec {
-    /// The stack for inputs of a width.
+    /// Creates the stack for inputs of the given width.
     pub fn init(&self, width: usize, device: &Device) -> Dense {
         let inputs = (0..self.n_layers).map(|layer| if layer == 0 { width } else { self.output_size });
         let layers = inputs.map(|input| LinearConfig::new(input, self.output_size).init(device)).collect();
@@ -36,12 +36,12 @@ impl DenseSpec {
 }
 
 impl Dense {
-    /// The width of what comes out.
+    /// Output width.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// `[.., input]` to `[.., width]`.
+    /// Maps `[.., input]` to `[.., width]`.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         self.layers.iter().fold(x, |x, layer| self.dropout.forward(self.activation.apply(linear(layer, x))))
     }

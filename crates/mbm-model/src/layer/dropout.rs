@@ -1,5 +1,5 @@
-//! Dropout (Srivastava et al. 2014) from a generator of our own: Burn's is one for the whole process, so that two runs in two threads
-//! would take each other's draws.
+//! Dropout (Srivastava et al. 2014) with a random generator per thread. Burn has one generator per process, so that runs in two
+//! threads would change each other's random numbers.
 
 use std::cell::RefCell;
 
@@ -12,12 +12,12 @@ thread_local! {
     static GENERATOR: RefCell<Rng> = RefCell::new(rng(0));
 }
 
-/// Decides what dropout on this thread draws from now on.
+/// Seeds the random generator of dropout on the current thread.
 pub fn seed_dropout(seed: u64) {
     GENERATOR.with_borrow_mut(|generator| *generator = rng(seed));
 }
 
-/// Sets values to zero with a probability and scales the others up; the identity outside training.
+/// Sets values to zero with the given probability and scales up the remaining ones; the identity outside training.
 #[derive(Module, Debug)]
 pub struct Dropout {
     #[module(skip)]
@@ -36,14 +36,14 @@ impl Dropout {
         }
     }
 
-    /// What values are multiplied by; nothing outside training.
+    /// Samples the factors to multiply values by; `None` outside training.
     pub(crate) fn factors<const D: usize>(&self, dims: [usize; D], device: &Device) -> Option<Tensor<D>> {
         if self.probability <= 0.0 || !device.is_autodiff() {
             return None;
         }
         let threshold = (self.probability * 65_536.0).round() as u16;
         let kept = (1.0 / (1.0 - self.probability)) as f32;
-        // Two bytes a draw.
+        // Two random bytes per value.
         let mut draws = vec![0u8; 2 * dims.iter().product::<usize>()];
         GENERATOR.with_borrow_mut(|generator| generator.fill_bytes(&mut draws));
         let factor = |draw: &[u8; 2]| if u16::from_le_bytes(*draw) < threshold { 0.0 } else { kept };
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_decides_what_is_dropped_and_the_mean_stays() {
+    fn dropout_depends_on_the_seed_and_preserves_the_mean() {
         let device = Device::flex().autodiff();
         let drop = |seed: u64| {
             seed_dropout(seed);
@@ -66,7 +66,7 @@ mod tests {
         let dropped = drop(1);
         assert_eq!(drop(1), dropped);
         assert_ne!(drop(2), dropped);
-        // 10,000 draws: the standard deviation of the share is 0.0043.
+        // For 10,000 samples, the standard deviation of the share is 0.0043.
         let share = dropped.iter().filter(|value| **value == 0.0).count() as f64 / 10_000.0;
         assert!((share - 0.25).abs() < 0.02, "{share}");
         assert!(dropped.iter().all(|value| *value == 0.0 || (*value - 4.0 / 3.0).abs() < 1e-6));

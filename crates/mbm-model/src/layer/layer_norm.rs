@@ -1,4 +1,4 @@
-//! Layer normalisation (Ba, Kiros and Hinton 2016).
+//! Layer normalization (Ba, Kiros and Hinton 2016).
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::operation;
 
-/// The last dimension to mean 0 and variance 1, then by a learnt scale and shift.
+/// Normalizes the last dimension to mean 0 and variance 1, then applies a learned scale and shift.
 #[derive(Module, Debug)]
 pub struct LayerNorm {
     gamma: Param<Tensor<1>>,
@@ -17,14 +17,14 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// What most have for `epsilon`, which is added to the variance.
+    /// The usual value of `epsilon`, which is added to the variance.
     pub const EPSILON: f64 = 1e-5;
 
     pub fn new(width: usize, epsilon: f64, device: &Device) -> Self {
         Self { gamma: Initializer::Ones.init([width], device), beta: Initializer::Zeros.init([width], device), epsilon }
     }
 
-    /// `[.., width]` to the same shape.
+    /// Normalizes `[.., width]`, preserving the shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         if operation::ARE_THERE {

@@ -1,11 +1,12 @@
-//! A linear layer over the steps of a batch as one product of matrices.
+//! Linear layer applied to all steps of a batch in one matrix product.
 
 use burn::nn::Linear;
 use burn::tensor::Tensor;
 
 use crate::operation;
 
-/// `[.., input]` to `[.., output]`. Burn's own way makes one product for each row of a batch, each with its own gradient of the weights.
+/// Maps `[.., input]` to `[.., output]`. Burn's own layer computes one product per row of a batch, each with its own
+/// weight gradient.
 pub(crate) fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
     if operation::ARE_THERE {
         let weight = layer.weight.val();
@@ -28,7 +29,7 @@ mod tests {
     use crate::testing::close;
 
     #[test]
-    fn values_and_gradients_are_those_of_the_layer() {
+    fn values_and_gradients_equal_those_of_burns_layer() {
         for has_bias in [true, false] {
             let device = Device::flex().autodiff();
             let layer = LinearConfig::new(5, 4).with_bias(has_bias).init(&device);

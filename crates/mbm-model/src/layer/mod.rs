@@ -1,4 +1,4 @@
-//! Building blocks that several parts share.
+//! Layers shared by encoders, combiners and decoders.
 
 mod activation;
 mod attention;
@@ -29,12 +29,12 @@ pub(crate) use transformer::{LayerCache, Transformer, TransformerSpec};
 
 use burn::tensor::{Device, Distribution, Tensor};
 
-/// A learnt vector, normally distributed with standard deviation 0.02.
+/// Creates a learned tensor with normally distributed initial values, standard deviation 0.02.
 pub(crate) fn learnt<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
     burn::module::Param::from_tensor(Tensor::random(dims, Distribution::Normal(0.0, 0.02), device))
 }
 
-/// A learnt tensor that starts at zero.
+/// Creates a learned tensor, initialized to zero.
 pub(crate) fn zeros<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
     burn::module::Param::from_tensor(Tensor::zeros(dims, device))
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 
 use crate::operation;
 
-/// The largest number of each square window.
+/// Max pooling over square windows.
 #[derive(Module, Debug)]
 pub struct MaxPool {
     #[module(skip)]
@@ -23,7 +23,7 @@ impl MaxPool {
         Self { kernel, stride, padding }
     }
 
-    /// `[batch, channels, height, width]` to `[batch, channels, height / stride, width / stride]`.
+    /// Pools `[batch, channels, height, width]` to `[batch, channels, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let Self { kernel, stride, padding } = *self;
         if operation::ARE_THERE {

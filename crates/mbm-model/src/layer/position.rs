@@ -1,8 +1,8 @@
-//! Positions of steps as vectors.
+//! Position embeddings.
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-/// Sines and cosines (Vaswani et al. 2017, section 3.5): `[1, steps, width]`.
+/// Returns sinusoidal position embeddings (Vaswani et al. 2017, section 3.5): `[1, steps, width]`.
 pub(crate) fn sinusoids(steps: usize, width: usize, device: &Device) -> Tensor<3> {
     let value = |step: usize, column: usize| {
         let angle = step as f32 / 10_000f32.powf((column / 2 * 2) as f32 / width as f32);
@@ -12,8 +12,8 @@ pub(crate) fn sinusoids(steps: usize, width: usize, device: &Device) -> Tensor<3
     Tensor::from_data(TensorData::new(data, [1, steps, width]), device)
 }
 
-/// Each head's halves turned against each other by angles that grow with the place (Su et al. 2021): `[batch, steps, heads * head]`, the
-/// first step at `first`.
+/// Applies rotary position embeddings (Su et al. 2021), which rotate the halves of each head by angles proportional to the
+/// position: `[batch, steps, heads * head]`, with the first step at position `first`.
 pub(crate) fn rotated(x: Tensor<3>, n_heads: usize, first: usize) -> Tensor<3> {
     let [batch, steps, width] = x.dims();
     let half = width / n_heads / 2;
@@ -25,8 +25,8 @@ pub(crate) fn rotated(x: Tensor<3>, n_heads: usize, first: usize) -> Tensor<3> {
     let (cos, sin) = (table(f32::cos), table(f32::sin));
     let x = x.reshape([batch, steps, n_heads, 2 * half]);
     let (a, b) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-    let turned = vec![a.clone() * cos.clone() - b.clone() * sin.clone(), a * sin + b * cos];
-    Tensor::cat(turned, 3).reshape([batch, steps, width])
+    let halves = vec![a.clone() * cos.clone() - b.clone() * sin.clone(), a * sin + b * cos];
+    Tensor::cat(halves, 3).reshape([batch, steps, width])
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_of_rotated_vectors_depend_on_their_distance_alone() {
+    fn products_of_rotated_vectors_depend_only_on_distance() {
         let device = Device::flex();
         let (q, k) = (
             Tensor::<3>::random([1, 1, 8], Distribution::Normal(0.0, 1.0), &device),

@@ -1,7 +1,8 @@
-//! Recurrent layers with packed gates: one matrix product a step for all gates of a cell; an LSTM's steps are one operation on the CPU.
+//! Recurrent layers with packed gates: one matrix product per step for all gates of a cell. On the CPU, all steps of an LSTM
+//! layer are one operation.
 //!
-//! Equations and gate order as PyTorch's `RNN`, `LSTM` and `GRU`. Steps are cut by halves rather than one by one, because the
-//! gradient of a slice is as large as what it was cut from: T slices of T steps would cost T squared.
+//! Equations and gate order are those of PyTorch's `RNN`, `LSTM` and `GRU`. Steps are split off by repeated halving rather than
+//! one at a time, because the gradient of a slice is as large as the sliced tensor: T slices of T steps would cost T squared.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -23,7 +24,7 @@ choices! {
     }
 }
 
-/// What a stack of recurrent layers is made of.
+/// Hyperparameters of a [`Recurrent`] stack.
 pub(crate) struct RecurrentSpec {
     pub cell: CellType,
     pub input_size: usize,
@@ -33,7 +34,7 @@ pub(crate) struct RecurrentSpec {
     pub dropout: f64,
 }
 
-/// Layers over steps, each in one or both directions.
+/// A stack of recurrent layers, unidirectional or bidirectional.
 #[derive(Module, Debug)]
 pub struct Recurrent {
     layers: Vec<Layer>,
@@ -58,12 +59,12 @@ struct Cell {
     hidden_size: usize,
 }
 
-/// What a cell hands on from step to step.
+/// The state that a cell passes from step to step.
 #[derive(Debug, Clone)]
 pub(crate) struct CellState {
     /// `[batch, hidden]`
     pub hidden: Tensor<2>,
-    /// `[batch, hidden]`: an LSTM's cells; zeros for the others.
+    /// `[batch, hidden]`: the cell state of an LSTM; zeros for other cells.
     pub memory: Tensor<2>,
 }
 
@@ -78,7 +79,7 @@ impl CellType {
 }
 
 impl RecurrentSpec {
-    /// The width of what comes out at each step.
+    /// Output width of each step.
     pub fn width(&self) -> usize {
         self.hidden_size * if self.bidirectional { 2 } else { 1 }
     }
@@ -107,8 +108,8 @@ impl RecurrentSpec {
 }
 
 impl Recurrent {
-    /// Outputs of every step `[batch, steps, width]` and the states after the last (and, backwards, the first) valid step, joined:
-    /// `[batch, width]`.
+    /// Returns the outputs of all steps, `[batch, steps, width]`, and the final states after the last valid step (for the
+    /// backward direction, the first), concatenated: `[batch, width]`.
     pub fn forward(&self, steps: &Steps) -> (Tensor<3>, Tensor<2>) {
         let mut values = steps.values.clone();
         let mut last = None;
@@ -119,16 +120,16 @@ impl Recurrent {
             let (outputs, state) = layer.forward(Steps { values, mask: steps.mask.clone() });
             (values, last) = (outputs, Some(state));
         }
-        (values, last.expect("a stack has one layer at least"))
+        (values, last.expect("a stack has at least one layer"))
     }
 
-    /// The states before the first step.
+    /// Returns the initial states.
     pub fn start(&self, batch: usize, device: &Device) -> Vec<CellState> {
         let zeros = |layer: &Layer| Tensor::zeros([batch, layer.forward.hidden_size], device);
         self.layers.iter().map(|layer| CellState { hidden: zeros(layer), memory: zeros(layer) }).collect()
     }
 
-    /// One step of a stack in one direction, `[batch, input]` to `[batch, hidden]`.
+    /// Runs one step of a unidirectional stack: `[batch, input]` to `[batch, hidden]`.
     pub fn step(&self, x: Tensor<2>, states: &mut [CellState]) -> Tensor<2> {
         self.layers.iter().zip(states).enumerate().fold(x, |x, (layer_idx, (layer, state))| {
             let x = if layer_idx > 0 { self.dropout.forward(x) } else { x };
@@ -142,7 +143,7 @@ impl Recurrent {
 impl Layer {
     fn forward(&self, steps: Steps) -> (Tensor<3>, Tensor<2>) {
         let [batch, n_steps, _] = steps.values.dims();
-        // Steps that hold nothing hand the state on, so the last one has it.
+        // Padding steps pass the state on, so the last step has the final state.
         let state = |outputs: &Tensor<3>, at: usize| {
             let width = outputs.dims()[2];
             outputs.clone().narrow(1, at, 1).reshape([batch, width])
@@ -157,7 +158,7 @@ impl Layer {
 }
 
 impl Cell {
-    /// The state after each step, `[batch, steps, hidden]`; a step that holds nothing leaves it as it is.
+    /// Returns the state after each step: `[batch, steps, hidden]`; padding steps leave the state unchanged.
     fn run(&self, steps: &Steps, is_reversed: bool) -> Tensor<3> {
         if self.kind == CellType::Lstm && operation::ARE_THERE {
             let bias = self.input_bias.val() + self.hidden_bias.val();
@@ -203,13 +204,13 @@ impl Cell {
     }
 }
 
-/// `[batch, N * hidden]` cut into `N` of `[batch, hidden]`.
+/// Splits `[batch, N * hidden]` into `N` tensors of `[batch, hidden]`.
 fn gates<const N: usize>(packed: Tensor<2>) -> [Tensor<2>; N] {
     let [_, width] = packed.dims();
     std::array::from_fn(|gate| packed.clone().narrow(1, gate * width / N, width / N))
 }
 
-/// The steps one by one, `[batch, 1, width]` each, cut by halves.
+/// Splits a tensor into its steps, `[batch, 1, width]` each, by repeated halving.
 fn unstack(x: Tensor<3>) -> Vec<Tensor<3>> {
     let [_, steps, _] = x.dims();
     if steps == 1 {

@@ -1,4 +1,4 @@
-//! A stack of transformer layers, normalised before or after each part: encoders, and decoders, which attend to a context as well.
+//! Transformer layers, pre-norm or post-norm: encoders, and decoders, which also attend to a context.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -9,16 +9,16 @@ use super::{Activation, Attention, Dropout, KeysValues, LayerNorm, linear};
 use crate::Steps;
 
 choices! {
-    /// Where a layer normalises.
+    /// Where a transformer layer is normalized.
     pub enum NormPlace {
-        /// Before attention and feed-forward, and once at the end (Xiong et al. 2020).
+        /// Before attention and feed-forward, plus once after the last layer (Xiong et al. 2020).
         Pre = "pre",
-        /// After each, as in the original (Vaswani et al. 2017).
+        /// After attention and feed-forward, as in the original (Vaswani et al. 2017).
         Post = "post",
     }
 }
 
-/// What a stack is made of.
+/// Hyperparameters of a [`Transformer`].
 pub(crate) struct TransformerSpec {
     pub width: usize,
     pub n_layers: usize,
@@ -26,18 +26,18 @@ pub(crate) struct TransformerSpec {
     pub feed_forward: usize,
     pub dropout: f64,
     pub norm: NormPlace,
-    /// Added to a layer norm's variance.
+    /// Added to the variance in layer norms.
     pub norm_eps: f64,
-    /// Whether a step attends to none that comes later.
+    /// Whether self-attention is causal.
     pub is_causal: bool,
     pub activation: Activation,
-    /// Whether steps are turned by their places.
+    /// Whether self-attention uses rotary position embeddings.
     pub is_rotary: bool,
-    /// Whether layers attend to a context between their own steps and the feed-forward part.
+    /// Whether layers have cross-attention to a context between self-attention and feed-forward.
     pub has_context: bool,
 }
 
-/// Layers of self-attention and feed-forward.
+/// A stack of transformer layers.
 #[derive(Module, Debug)]
 pub struct Transformer {
     layers: Vec<Layer>,
@@ -59,14 +59,14 @@ struct Layer {
     activation: Activation,
 }
 
-/// The part of a layer that attends to a context.
+/// The cross-attention of a layer.
 #[derive(Module, Debug)]
 struct Context {
     attention: Attention,
     norm: LayerNorm,
 }
 
-/// What a layer keeps while steps come one by one.
+/// The key-value cache of a layer for step-by-step decoding.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerCache {
     /// `[rows, steps so far, width]`
@@ -76,7 +76,7 @@ pub(crate) struct LayerCache {
 }
 
 impl TransformerSpec {
-    /// Normalised before each part, GELU inside, without dropout: what most have, for others to differ from.
+    /// Returns common defaults to override: pre-norm, GELU, no dropout.
     pub fn usual(width: usize, n_layers: usize, n_heads: usize, feed_forward: usize) -> Self {
         Self {
             width,
@@ -119,12 +119,12 @@ impl TransformerSpec {
 }
 
 impl Transformer {
-    /// `[batch, steps, width]` to the same shape.
+    /// Runs all layers on `[batch, steps, width]`, preserving the shape.
     pub fn forward(&self, steps: Steps) -> Steps {
         self.run(steps, None)
     }
 
-    /// The same for layers that attend to a context.
+    /// The same for layers with cross-attention.
     pub fn forward_with(&self, steps: Steps, context: &Steps) -> Steps {
         self.run(steps, Some(context))
     }
@@ -142,7 +142,7 @@ impl Transformer {
         }
     }
 
-    /// What [`Transformer::step`] begins with, for layers that attend to a context.
+    /// Returns the initial caches for [`Transformer::step`], for layers with cross-attention.
     pub fn start(&self, context: &Steps) -> Vec<LayerCache> {
         let cache = |layer: &Layer| {
             let attention = &layer.context.as_ref().expect("a decoder's layers have a context").attention;
@@ -151,15 +151,16 @@ impl Transformer {
         self.layers.iter().map(cache).collect()
     }
 
-    /// The step at `place` of every row, `[rows, 1, width]`; rows of one context lie side by side, equally many of each.
-    pub fn step(&self, x: Tensor<3>, place: usize, caches: &mut [LayerCache]) -> Tensor<3> {
-        let x = self.layers.iter().zip(caches).fold(x, |x, (layer, cache)| layer.step(x, place, cache));
+    /// Runs one step, at the given position, of every row: `[rows, 1, width]`. Rows of one context must be adjacent, and every
+    /// context must have the same number of rows.
+    pub fn step(&self, x: Tensor<3>, position: usize, caches: &mut [LayerCache]) -> Tensor<3> {
+        let x = self.layers.iter().zip(caches).fold(x, |x, (layer, cache)| layer.step(x, position, cache));
         self.normed(x)
     }
 
-    /// How much each step attends to each key of the context in the last layer, mean over heads: `[batch, steps, keys]`.
+    /// Returns the cross-attention weights of the last layer, averaged over heads: `[batch, steps, keys]`.
     pub fn attention(&self, steps: Steps, context: &Steps) -> Tensor<3> {
-        let (last, others) = self.layers.split_last().expect("a stack has one layer at least");
+        let (last, others) = self.layers.split_last().expect("a stack has at least one layer");
         let x = others.iter().fold(steps.values, |x, layer| layer.forward(x, &steps.mask, Some(context)));
         last.attention(x, &steps.mask, context)
     }
@@ -182,14 +183,14 @@ impl Layer {
         })
     }
 
-    fn step(&self, x: Tensor<3>, place: usize, cache: &mut LayerCache) -> Tensor<3> {
+    fn step(&self, x: Tensor<3>, position: usize, cache: &mut LayerCache) -> Tensor<3> {
         let x = self.part(&self.attention_norm, x, |x| {
-            let new = self.attention.keys_values(Steps::full(x.clone()), place);
+            let new = self.attention.keys_values(Steps::full(x.clone()), position);
             let own = match cache.own.take() {
                 Some(own) => own.extended(new),
                 None => new,
             };
-            let attended = self.attention.attend_to(x, place, &own, false);
+            let attended = self.attention.attend_to(x, position, &own, false);
             cache.own = Some(own);
             attended
         });
@@ -214,7 +215,7 @@ impl Layer {
         part.attention.weights(x, &part.attention.keys_values(context.clone(), 0))
     }
 
-    /// A part beside what goes into it, normalised before or after.
+    /// Applies a sublayer with its residual connection, normalized before or after.
     fn part(&self, norm: &LayerNorm, x: Tensor<3>, run: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         match self.norm {
             NormPlace::Pre => x.clone() + self.dropout.forward(run(norm.forward(x))),

@@ -1,4 +1,4 @@
-//! Attention of several heads as one operation.
+//! Multi-head attention as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,14 +12,14 @@ use mbm_kernels::{AttentionInputs, AttentionShape, attention_backward, attention
 
 use super::values;
 
-/// How it attends.
+/// Settings of an attention operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attention {
     pub heads: usize,
     pub is_causal: bool,
 }
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: AttentionShape,
@@ -35,7 +35,7 @@ impl Ran {
     }
 }
 
-/// What the gradient needs, and what comes out. No factors are a tensor of no elements.
+/// Runs the forward pass; returns the state for the backward pass, and the output. An empty tensor of factors stands for none.
 pub(super) fn run(inputs: [FlexTensor; 5], attention: Attention) -> (Ran, FlexTensor) {
     let inputs = inputs.map(|input| input.to_contiguous());
     let (queries, keys) = (inputs[0].shape(), inputs[1].shape());

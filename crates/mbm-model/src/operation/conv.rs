@@ -1,4 +1,4 @@
-//! A convolution as one operation.
+//! 2-d convolution as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,7 +12,7 @@ use mbm_kernels::{Affine, ConvShape, Finish, conv_backward, conv_forward};
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: ConvShape,
@@ -37,7 +37,7 @@ fn tensor(shape: ConvShape, out: Vec<f32>) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(out, [shape.batch, shape.channels[1], rows, columns]))
 }
 
-/// What it was made from, and what comes out.
+/// Runs the forward pass; returns the state for the backward pass, and the output.
 pub(super) fn run(images: FlexTensor, weight: FlexTensor, stride: usize, padding: usize) -> (Ran, FlexTensor) {
     let (images, weight) = (images.to_contiguous(), weight.to_contiguous());
     let shape = shape_of(&images, &weight, stride, padding);
@@ -45,12 +45,13 @@ pub(super) fn run(images: FlexTensor, weight: FlexTensor, stride: usize, padding
     (Ran { shape, images, weight }, tensor(shape, out))
 }
 
-/// Images, weight, `[2, out]` scales and shifts, and what is added, if it has elements.
+/// Runs a convolution with fused scale, shift, residual and bounds. The tensors are images, weight, `[2, out]` scales and shifts,
+/// and the residual, which is empty if there is none.
 pub(super) fn finished(tensors: [FlexTensor; 4], bounds: [f32; 2], stride: usize, padding: usize) -> FlexTensor {
-    let [images, weight, affine, beside] = tensors.map(|tensor| tensor.to_contiguous());
+    let [images, weight, affine, residual] = tensors.map(|tensor| tensor.to_contiguous());
     let shape = shape_of(&images, &weight, stride, padding);
     let (scale, shift) = values(&affine).split_at(shape.channels[1]);
-    let finish = Finish { by: Affine { scale, shift, bounds }, beside: values(&beside) };
+    let finish = Finish { by: Affine { scale, shift, bounds }, beside: values(&residual) };
     tensor(shape, conv_forward(shape, values(&images), values(&weight), Some(finish)))
 }
 

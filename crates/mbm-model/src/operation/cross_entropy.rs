@@ -1,4 +1,4 @@
-//! The cross-entropy of tokens and the layer that scores them as one operation.
+//! The linear layer that scores tokens and their cross-entropy as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,7 +12,7 @@ use mbm_kernels::{Scoring, token_costs, token_costs_backward};
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     /// Hidden values, weight, bias and targets.
@@ -28,7 +28,7 @@ impl Ran {
     }
 }
 
-/// What the gradient needs, and the costs.
+/// Runs the forward pass; returns the state for the backward pass, and the costs.
 pub(super) fn run(inputs: [FlexTensor; 4], smoothing: f32) -> (Ran, FlexTensor) {
     let inputs = inputs.map(|input| input.to_contiguous());
     let n_tokens = inputs[3].shape()[0];

@@ -1,4 +1,4 @@
-//! The Gaussian error linear unit as one operation.
+//! GELU, the Gaussian error linear unit, as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;

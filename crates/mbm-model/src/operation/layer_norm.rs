@@ -1,4 +1,4 @@
-//! Layer normalisation as one operation.
+//! Layer normalization as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,7 +12,7 @@ use mbm_kernels::layer_norm_backward;
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     x: FlexTensor,
@@ -20,7 +20,7 @@ pub(super) struct Ran {
     moments: Vec<f32>,
 }
 
-/// What the gradient needs, and what comes out.
+/// Runs the forward pass; returns the state for the backward pass, and the output.
 pub(super) fn run(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> (Ran, FlexTensor) {
     let (x, scale, shift) = (x.to_contiguous(), scale.to_contiguous(), shift.to_contiguous());
     let normed = mbm_kernels::layer_norm(values(&x), values(&scale), values(&shift), epsilon);

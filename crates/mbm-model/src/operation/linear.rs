@@ -1,4 +1,4 @@
-//! A linear layer as one operation, its rows being all that stands before the last dimension.
+//! Linear layer as one operation. All dimensions before the last one are flattened to rows.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,14 +12,14 @@ use mbm_kernels::{linear, linear_bias_backward, linear_rows_backward, linear_wei
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     x: FlexTensor,
     weight: FlexTensor,
 }
 
-/// What the gradient needs, and what comes out.
+/// Runs the forward pass; returns the state for the backward pass, and the output.
 pub(super) fn run(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> (Ran, FlexTensor) {
     let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
     let mut shape = x.shape();

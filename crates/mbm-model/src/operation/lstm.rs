@@ -1,4 +1,4 @@
-//! A layer of an LSTM as one operation.
+//! LSTM layer as one operation.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use mbm_kernels::{
 
 use super::values;
 
-/// A layer that has run.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: LstmShape,
@@ -29,7 +29,7 @@ pub(super) struct Ran {
     gates: Arc<Vec<f32>>,
 }
 
-/// Inputs, their weight, the bias, the state's weight and the mask.
+/// Runs the forward pass. The tensors are inputs, input weight, bias, hidden weight and mask.
 pub(super) fn run(tensors: [FlexTensor; 5], is_reversed: bool) -> Ran {
     let [inputs, input_weight, bias, weight, mask] = tensors.map(|tensor| tensor.to_contiguous());
     let (sizes, hidden) = (inputs.shape(), weight.shape()[0]);

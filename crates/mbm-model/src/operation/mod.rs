@@ -1,4 +1,4 @@
-//! Operations that the CPU backend has from us, each with its own gradient.
+//! Custom operations of the CPU backend, each with its own backward pass.
 
 mod attention;
 mod conv;
@@ -18,12 +18,12 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_
 use burn::tensor::Tensor;
 use norm::Norm;
 
-/// Whether they can be used: every tensor of such a build is on the CPU.
+/// Whether these operations are available, which is the case in builds where every tensor is on the CPU.
 pub(crate) const ARE_THERE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
 
-/// Runs a layer of an LSTM over all steps: `[batch, steps, width]`, the weight `[width, 4 hidden]` and bias `[4 hidden]` of the gates
-/// `[i, f, g, o]`, the weight `[hidden, 4 hidden]` of the state, and `[batch, steps]`, 0 where a step holds nothing and leaves the state
-/// as it is. The states: `[batch, steps, hidden]`.
+/// Runs an LSTM layer over all steps. `inputs` are `[batch, steps, width]`; `input_weight` is `[width, 4 hidden]` and `bias` is
+/// `[4 hidden]`, with gates in the order `[i, f, g, o]`; `weight`, for the state, is `[hidden, 4 hidden]`; `mask` is
+/// `[batch, steps]`, 0 for padding steps, which leave the state unchanged. Returns the states: `[batch, steps, hidden]`.
 pub(crate) fn lstm(
     inputs: Tensor<3>,
     input_weight: Tensor<2>,
@@ -37,35 +37,35 @@ pub(crate) fn lstm(
     Tensor::from_dispatch(<Dispatch as Operations>::lstm(inputs, input_weight, bias, weight, mask, is_reversed))
 }
 
-/// `[batch, in, height, width]` by `[out, in, kernel, kernel]`, zeros around the images: `[batch, out, height, width]`.
+/// Convolves `[batch, in, height, width]` with `[out, in, kernel, kernel]`, padding with zeros: `[batch, out, height, width]`.
 pub(crate) fn convolve(images: Tensor<4>, weight: Tensor<4>, stride: usize, padding: usize) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Operations>::convolve(images.into_dispatch(), weight.into_dispatch(), stride, padding))
 }
 
-/// The same, then each channel by its scale and shift `[2, out]`, plus what is beside it, if anything, within bounds. No gradient goes
-/// through it.
+/// Like [`convolve`], then applies each channel's scale and shift, `[2, out]`, adds the residual, if any, and clamps to the
+/// bounds. Not differentiable.
 pub(crate) fn convolve_finished(
     images: Tensor<4>,
     weight: Tensor<4>,
     affine: Tensor<2>,
-    beside: Option<Tensor<4>>,
+    residual: Option<Tensor<4>>,
     [low, high]: [f32; 2],
     [stride, padding]: [usize; 2],
 ) -> Tensor<4> {
-    let beside = beside.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &affine.device()));
+    let residual = residual.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &affine.device()));
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
-    let (affine, beside) = (affine.into_dispatch(), beside.into_dispatch());
-    let out = <Dispatch as Operations>::convolve_finished(images, weight, affine, beside, low, high, stride, padding);
+    let (affine, residual) = (affine.into_dispatch(), residual.into_dispatch());
+    let out = <Dispatch as Operations>::convolve_finished(images, weight, affine, residual, low, high, stride, padding);
     Tensor::from_dispatch(out)
 }
 
-/// Means, then variances, of each channel of `[batch, channels, height, width]`: `[2, channels]`. No gradient goes through them.
+/// Computes means, then variances, of each channel of `[batch, channels, height, width]`: `[2, channels]`. Not differentiable.
 pub(crate) fn moments(images: Tensor<4>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Operations>::moments(images.into_dispatch()))
 }
 
-/// Channels to mean 0 and variance 1 by moments `[2, channels]`, then by a scale and a shift for each, then within bounds. Where a gradient
-/// is asked for, the moments are taken for those of the images.
+/// Normalizes channels by moments `[2, channels]`, then applies each channel's scale and shift, then clamps to the bounds. The
+/// backward pass assumes that the moments are those of the images.
 pub(crate) fn normalize(
     images: Tensor<4>,
     scale: Tensor<1>,
@@ -79,30 +79,31 @@ pub(crate) fn normalize(
     Tensor::from_dispatch(<Dispatch as Operations>::normalize(images, scale, shift, moments, epsilon as f32, low, high))
 }
 
-/// The largest number of each square window of `[batch, channels, height, width]`.
+/// Max pooling over square windows of `[batch, channels, height, width]`.
 pub(crate) fn max_pool(images: Tensor<4>, kernel: usize, stride: usize, padding: usize) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as Operations>::max_pool(images.into_dispatch(), kernel, stride, padding))
 }
 
-/// The Gaussian error linear unit of every number.
+/// Applies the Gaussian error linear unit to every value.
 pub(crate) fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Operations>::gelu(x.into_dispatch()))
 }
 
-/// `[.., from]` by `[from, to]`, and a bias `[to]`: `[.., to]`.
+/// Multiplies `[.., from]` by a weight `[from, to]` and adds a bias `[to]`: `[.., to]`.
 pub(crate) fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
     let (x, weight, bias) = (x.into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Tensor::from_dispatch(<Dispatch as Operations>::linear_layer(x, weight, bias))
 }
 
-/// The last dimension to mean 0 and variance 1, then by a scale and a shift; `epsilon` is added to the variance.
+/// Normalizes the last dimension to mean 0 and variance 1, then applies scale and shift; `epsilon` is added to the variance.
 pub(crate) fn layer_norm<const D: usize>(x: Tensor<D>, scale: Tensor<1>, shift: Tensor<1>, epsilon: f64) -> Tensor<D> {
     let (x, scale, shift) = (x.into_dispatch(), scale.into_dispatch(), shift.into_dispatch());
     Tensor::from_dispatch(<Dispatch as Operations>::layer_norm(x, scale, shift, epsilon as f32))
 }
 
-/// Attention of heads that lie side by side: queries `[batch, queries, width]`, keys and values `[batch, keys, width]`, a mask
-/// `[batch, keys]`, 0 where a key holds nothing, and `[batch, heads, queries, keys]` that the weights are multiplied by, if anything.
+/// Multi-head attention, with the heads concatenated in the last dimension: queries are `[batch, queries, width]`, keys and
+/// values `[batch, keys, width]`; `mask` is `[batch, keys]`, 0 for padding keys; `factors`, if any, are
+/// `[batch, heads, queries, keys]` and multiply the attention weights.
 pub(crate) fn attend(
     [queries, keys, values]: [Tensor<3>; 3],
     mask: Tensor<2>,
@@ -116,9 +117,10 @@ pub(crate) fn attend(
     Tensor::from_dispatch(<Dispatch as Operations>::attend(queries, keys, values, mask, factors, heads, is_causal))
 }
 
-/// What tokens cost: hidden values `[tokens, width]`, a weight `[vocabulary, width]`, a bias `[vocabulary]`, the right ids `[tokens]`, and the
-/// share of the target that is spread over the vocabulary. `[tokens, 3]`: the smoothed cross-entropy, which alone has a gradient, the plain
-/// one, and 1 where the right id is the likeliest.
+/// Scores tokens and computes their costs: `hidden` is `[tokens, width]`, `weight` is `[vocabulary, width]`, `bias` is
+/// `[vocabulary]`, `targets` are the target ids, `[tokens]`, and `smoothing` is the share of the target distribution spread over
+/// the vocabulary. Returns `[tokens, 3]`: the smoothed cross-entropy, the only column with a gradient; the plain cross-entropy;
+/// and 1 where the target id is the most probable one, else 0.
 pub(crate) fn token_costs(
     hidden: Tensor<2>,
     weight: Tensor<2>,
@@ -152,12 +154,12 @@ trait Operations: Backend {
 
     fn convolve(images: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
 
-    #[allow(clippy::too_many_arguments)] // An extension's operations take tensors and numbers alone.
+    #[allow(clippy::too_many_arguments)] // Operations of a backend extension can only take tensors and numbers.
     fn convolve_finished(
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
-        beside: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
         low: f32,
         high: f32,
         stride: usize,
@@ -219,13 +221,13 @@ impl Operations for Flex {
         images: FlexTensor,
         weight: FlexTensor,
         affine: FlexTensor,
-        beside: FlexTensor,
+        residual: FlexTensor,
         low: f32,
         high: f32,
         stride: usize,
         padding: usize,
     ) -> FlexTensor {
-        conv::finished([images, weight, affine, beside], [low, high], stride, padding)
+        conv::finished([images, weight, affine, residual], [low, high], stride, padding)
     }
 
     fn max_pool(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
@@ -303,13 +305,13 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
-        beside: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
         low: f32,
         high: f32,
         stride: usize,
         padding: usize,
     ) -> FloatTensor<Self> {
-        let tensors = [images, weight, affine, beside].map(|tensor| tensor.into_primitive());
+        let tensors = [images, weight, affine, residual].map(|tensor| tensor.into_primitive());
         <Self as AutodiffBackend>::from_inner(conv::finished(tensors, [low, high], stride, padding))
     }
 
@@ -358,7 +360,7 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
     }
 }
 
-/// The numbers of a contiguous tensor.
+/// Returns the values of a contiguous tensor as a slice.
 fn values(tensor: &FlexTensor) -> &[f32] {
-    tensor.as_slice().expect("tensors of this crate are f32, and this one has been made contiguous")
+    tensor.as_slice().expect("tensors in this crate are f32, and this one is contiguous")
 }

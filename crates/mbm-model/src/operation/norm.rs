@@ -1,4 +1,4 @@
-//! Batch normalisation and a rectifier as one operation.
+//! Batch normalization with a fused rectifier as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,7 +12,7 @@ use mbm_kernels::{Affine, NormShape, Normalized, affine, norm_backward};
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: NormShape,
@@ -24,7 +24,7 @@ pub(super) struct Ran {
     bounds: [f32; 2],
 }
 
-/// The settings of a normalisation.
+/// Settings of a normalization.
 pub(super) struct Norm {
     pub epsilon: f32,
     pub bounds: [f32; 2],
@@ -35,7 +35,7 @@ fn shape(images: &FlexTensor) -> NormShape {
     NormShape { batch: sizes[0], channels: sizes[1], places: sizes[2] * sizes[3] }
 }
 
-/// Means, then variances: `[2, channels]`.
+/// Computes means, then variances, of each channel: `[2, channels]`.
 pub(super) fn moments(images: FlexTensor) -> FlexTensor {
     let images = images.to_contiguous();
     let (mut mean, variance) = mbm_kernels::moments(shape(&images), values(&images));
@@ -44,7 +44,7 @@ pub(super) fn moments(images: FlexTensor) -> FlexTensor {
     FlexTensor::from_data(TensorData::new(mean, [2, channels]))
 }
 
-/// By moments `[2, channels]`, whosever they are.
+/// Normalizes by the given moments, `[2, channels]`: batch or running statistics.
 pub(super) fn run(images: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> Ran {
     let (images, scale, shift, moments) =
         (images.to_contiguous(), scale.to_contiguous(), shift.to_contiguous(), moments.to_contiguous());
@@ -66,7 +66,7 @@ impl Ran {
     }
 }
 
-/// The moments are those of the images: the gradient goes through them too.
+/// Requires `moments` to be those of `images`: the gradient also flows through them.
 pub(super) fn tracked<C: CheckpointStrategy>(
     images: FloatTensor<Autodiff<Flex, C>>,
     scale: FloatTensor<Autodiff<Flex, C>>,

@@ -1,4 +1,4 @@
-//! Pooling by the largest number as one operation.
+//! Max pooling as one operation.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -12,7 +12,7 @@ use mbm_kernels::{PoolShape, max_pool, max_pool_backward};
 
 use super::values;
 
-/// What the gradient needs.
+/// State saved for the backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Ran {
     shape: PoolShape,

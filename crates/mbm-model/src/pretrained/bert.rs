@@ -1,9 +1,9 @@
-//! BERT, MiniLM and DistilBERT as Hugging Face names them.
+//! BERT, MiniLM and DistilBERT with Hugging Face parameter names.
 
 use super::family::{Family, Source};
 use super::transformer::{LayerNames, leaf_source};
 
-/// What is for pretraining or above the encoder. Its pooler is a layer of the task that BERT was trained on.
+/// Whether a tensor belongs to pretraining heads or to layers above the encoder. The pooler belongs to BERT's pretraining task.
 fn is_elsewhere(name: &str) -> bool {
     ["cls.", "classifier.", "pre_classifier.", "qa_outputs.", "vocab_"].iter().any(|start| name.starts_with(start))
         || name.contains("pooler.")

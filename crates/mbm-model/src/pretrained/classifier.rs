@@ -1,9 +1,9 @@
-//! The last layer of a classifying network, whatever its family calls it.
+//! The last layer of classification networks, under the names used by the various families.
 
 use super::family::{Family, Source};
 use super::transformer::leaf_source;
 
-/// torchvision's ResNet, CIFAR's, MobileNetV2, torchvision's ViT and Hugging Face's.
+/// torchvision's ResNet, the CIFAR ResNets, MobileNetV2, and the ViTs of torchvision and Hugging Face.
 pub(super) const PYTORCH: Family = Family {
     part: "classifier",
     prefixes: &["fc", "linear", "classifier.1", "heads.head", "classifier"],

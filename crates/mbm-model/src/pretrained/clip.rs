@@ -1,4 +1,4 @@
-//! CLIP as Hugging Face names it: each tower leaves the other's tensors over.
+//! CLIP with Hugging Face parameter names; each tower ignores the tensors of the other.
 
 use super::family::{Family, Layout, Source};
 use super::transformer::{LayerNames, leaf_source};
@@ -43,7 +43,7 @@ fn vision(path: &str) -> Option<Source> {
         ["positions"] => {
             Some(Source { name: "vision_model.embeddings.position_embedding.weight".to_owned(), layout: Layout::Places })
         }
-        // The name is misspelt in the reference implementation.
+        // The name is misspelled in the reference implementation.
         ["first_norm", leaf] => leaf_source("vision_model.pre_layrnorm", leaf),
         ["transformer", "layers", rest @ ..] => layer("vision_model.encoder.layers").source(rest),
         ["transformer", "last_norm", leaf] => leaf_source("vision_model.post_layernorm", leaf),

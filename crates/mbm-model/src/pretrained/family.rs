@@ -1,4 +1,4 @@
-//! A family: where the parameters of one kind of part lie in the files that others publish.
+//! Weight families: the mapping from a component's parameters to the tensors in published weight files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,45 +10,46 @@ use mbm_weights::WeightFile;
 use super::PretrainedError;
 use super::grid::resampled;
 
-/// The weights of one kind of part, as one publisher names them.
+/// The naming of a component's weights by one publisher.
 pub(super) struct Family {
-    /// How errors call the part.
+    /// Name of the component in error messages.
     pub part: &'static str,
-    /// What every name may begin with.
+    /// Possible prefixes of all tensor names.
     pub prefixes: &'static [&'static str],
-    /// The rest of the name of a parameter's tensor, by the parameter's path in the part; none for parameters that have no counterpart.
+    /// Maps a parameter's path in the component to its tensor, named without the prefix; `None` if it has no counterpart.
     pub source: fn(&str) -> Option<Source>,
-    /// Tensors that belong to what the part leaves out, such as the classifier above an encoder.
+    /// Whether a tensor belongs to something outside the component, such as the classifier above an encoder.
     pub is_elsewhere: fn(&str) -> bool,
 }
 
-/// Where a parameter's values lie.
+/// Where a parameter's values are stored.
 pub(super) struct Source {
     /// The tensor's name.
     pub name: String,
     pub layout: Layout,
 }
 
-/// How a tensor lies in the file.
+/// How a tensor is laid out in the file.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Layout {
-    /// As here.
+    /// Same layout as our parameter.
     Same,
-    /// The same values in a vector.
+    /// The same values as a vector.
     Flat,
-    /// A matrix `[out, in]`, ours are `[in, out]`.
+    /// A matrix `[out, in]`; ours is `[in, out]`.
     Transposed,
-    /// A kernel `[height, width, in, out]`, ours are `[out, in, height, width]`.
+    /// A kernel `[height, width, in, out]`; ours is `[out, in, height, width]`.
     ChannelsLast,
-    /// One of three stacked: a vector's third, or a matrix `[3 out, in]`'s.
+    /// One of three stacked parameters: a third of a vector, or of a matrix `[3 out, in]`.
     Third(usize),
-    /// A first row, then a square of places, brought to ours of rows and columns by bicubic interpolation.
+    /// Position embeddings: a first row, then a square grid, which is resized to our rows and columns by bicubic interpolation.
     Places,
-    /// The direction of a kernel whose length at each place is in the tensor of this name (Salimans and Kingma 2016).
+    /// The direction of a weight-normalized kernel, whose norm at each position is in the tensor of this name (Salimans and
+    /// Kingma 2016).
     Direction(String),
-    /// More than ours by the tensor of this name.
+    /// Subtract the tensor of this name to get ours.
     Less(String),
-    /// Less than ours by a number.
+    /// Add this number to get ours.
     Plus(f32),
 }
 
@@ -62,21 +63,21 @@ impl Source {
     }
 }
 
-/// A file seen as the weights of a family.
+/// A weight file interpreted as a family.
 pub(super) struct Match<'a> {
     file: &'a WeightFile,
     family: &'a Family,
     prefix: &'static str,
-    /// Names in the file by their plain form.
+    /// Names in the file, keyed by plain name.
     names: BTreeMap<&'a str, &'a str>,
-    /// Rows and columns of the places of the part, for images cut into patches.
+    /// Rows and columns of the component's patch grid, for images split into patches.
     grid: Option<[usize; 2]>,
 }
 
-/// A part with the weights of a file, in whichever of the families and under whichever prefix the file has most of its names.
+/// Loads the weights of a file into a component. Chooses the family and prefix for which the file has the most matching names.
 ///
 /// # Errors
-/// A file that cannot be read, or whose tensors are not those of the part.
+/// If the file cannot be read or its tensors do not match the component.
 pub(super) fn fill<M: Module>(
     part: M,
     path: &Path,
@@ -95,13 +96,13 @@ pub(super) fn fill<M: Module>(
     filling.failed.map_or(Ok(part), |error| Err(error.into()))
 }
 
-/// Whether a file has all that a part needs and nothing else.
+/// Whether a file has exactly the tensors that a component needs.
 pub(super) fn fits<M: Module>(part: &M, file: &WeightFile, families: &[&Family]) -> bool {
     let wanted = parameters(part);
     Match::best(file, families, &wanted, None).diagnostics(&wanted).is_empty()
 }
 
-/// Paths and shapes.
+/// Paths and shapes of parameters.
 type Parameters = Vec<(String, Vec<usize>)>;
 
 impl<'a> Match<'a> {
@@ -109,11 +110,11 @@ impl<'a> Match<'a> {
         let names: BTreeMap<&str, &str> = file.tensors().keys().map(|name| (plain(name), name.as_str())).collect();
         let all = families.iter().flat_map(|family| family.prefixes.iter().map(move |prefix| (*family, *prefix)));
         let n_found = |(family, prefix): &(&Family, &str)| {
-            let is_there = |source: &Source| names.contains_key(format!("{prefix}{}", source.name).as_str());
-            wanted.iter().filter_map(|(path, _)| (family.source)(path)).filter(is_there).count()
+            let exists = |source: &Source| names.contains_key(format!("{prefix}{}", source.name).as_str());
+            wanted.iter().filter_map(|(path, _)| (family.source)(path)).filter(exists).count()
         };
-        // Of equals the first: it is what is then said to be missing.
-        let best = all.rev().max_by_key(n_found).expect("a part has one family at least, and a family one prefix");
+        // On ties the first one wins: its names are those reported as missing.
+        let best = all.rev().max_by_key(n_found).expect("a component has a family, and a family a prefix");
         Self { file, family: best.0, prefix: best.1, names, grid }
     }
 
@@ -127,7 +128,7 @@ impl<'a> Match<'a> {
         Some(Source { name: format!("{}{name}", self.prefix), layout })
     }
 
-    /// What is missing, of another shape, or left over.
+    /// Lists missing tensors, unexpected tensors, and tensors of the wrong shape.
     fn diagnostics(&self, wanted: &Parameters) -> Vec<String> {
         let (mut diagnostics, mut missing) = (Vec::new(), Vec::new());
         let mut left: BTreeSet<&str> = self.names.keys().copied().collect();
@@ -138,7 +139,7 @@ impl<'a> Match<'a> {
                 match self.names.get(name.as_str()).map(|full| &self.file.tensors()[*full].shape) {
                     None => missing.push(format!("{name} {}", shape.map_or(String::new(), |shape| format!("{shape:?}")))),
                     Some(found) if shape.as_ref().is_some_and(|shape| shape != found) => {
-                        diagnostics.push(format!("{name} is {found:?} in the file and {:?} here", shape.unwrap_or_default()));
+                        diagnostics.push(format!("{name} is {found:?} in the file, expected {:?}", shape.unwrap_or_default()));
                     }
                     Some(_) => {}
                 }
@@ -148,10 +149,10 @@ impl<'a> Match<'a> {
         let (n_wrong, left) = (diagnostics.len(), left.into_iter().map(str::to_owned).collect::<Vec<_>>());
         if n_wrong > MOST {
             diagnostics.truncate(MOST);
-            diagnostics.push(format!("{} more of another shape", n_wrong - MOST));
+            diagnostics.push(format!("{} more of the wrong shape", n_wrong - MOST));
         }
         diagnostics.extend((!missing.is_empty()).then(|| format!("missing: {}", listed(&missing))));
-        diagnostics.extend((!left.is_empty()).then(|| format!("left over: {}", listed(&left))));
+        diagnostics.extend((!left.is_empty()).then(|| format!("unexpected: {}", listed(&left))));
         diagnostics
     }
 
@@ -159,7 +160,7 @@ impl<'a> Match<'a> {
         self.file.read(self.names.get(name).copied().unwrap_or(name))
     }
 
-    /// The values of a parameter, if it has a counterpart.
+    /// Reads the values of a parameter; `None` if it has no counterpart.
     fn values(&self, path: &str, dims: &[usize]) -> Option<Result<Vec<f32>, mbm_weights::Error>> {
         let source = self.source(path)?;
         Some(self.read(&source.name).and_then(|values| self.arranged(values, &source.layout, dims)))
@@ -187,7 +188,7 @@ impl<'a> Match<'a> {
 }
 
 impl Source {
-    /// The tensors that make a parameter of a shape, with their shapes where these are known.
+    /// Lists the tensors that a parameter of the given shape is read from, with their shapes if known.
     fn tensors(&self, dims: &[usize]) -> Vec<(String, Option<Vec<usize>>)> {
         let own = match &self.layout {
             Layout::Same | Layout::Direction(_) | Layout::Less(_) | Layout::Plus(_) => Some(dims.to_vec()),
@@ -207,53 +208,53 @@ impl Source {
     }
 }
 
-/// A name without what training on several devices puts before it.
+/// Strips the prefix that data-parallel training adds to names.
 pub(super) fn plain(name: &str) -> &str {
     name.strip_prefix("module.").unwrap_or(name)
 }
 
-/// Names that a message holds.
+/// Maximum number of names in a message.
 const MOST: usize = 8;
 
-/// The first few names.
+/// Joins the first few names.
 fn listed(names: &[String]) -> String {
     let more = names.len().saturating_sub(MOST);
     let shown = names.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// `[out, in]` to `dims`, `[in, out]`.
+/// Transposes `[out, in]` to `dims`, which is `[in, out]`.
 fn transposed(values: &[f32], dims: &[usize]) -> Vec<f32> {
     let (n_in, n_out) = (dims[0], dims[1]);
     (0..n_in * n_out).map(|at| values[at % n_out * n_in + at / n_out]).collect()
 }
 
-/// `[height, width, in, out]` to `dims`, `[out, in, height, width]`.
+/// Permutes `[height, width, in, out]` to `dims`, which is `[out, in, height, width]`.
 fn channels_first(values: &[f32], dims: &[usize]) -> Vec<f32> {
-    let (n_out, n_in, n_places) = (dims[0], dims[1], dims[2] * dims[3]);
+    let (n_out, n_in, n_positions) = (dims[0], dims[1], dims[2] * dims[3]);
     let mut out = Vec::with_capacity(values.len());
     for channel in 0..n_out {
         for from in 0..n_in {
-            out.extend((0..n_places).map(|place| values[(place * n_in + from) * n_out + channel]));
+            out.extend((0..n_positions).map(|at| values[(at * n_in + from) * n_out + channel]));
         }
     }
     out
 }
 
-/// Brings a kernel `[.., places]` to a length at each place.
+/// Rescales a kernel `[.., positions]` to the given norm at each position.
 fn scale_to(kernel: &mut [f32], lengths: &[f32]) {
-    let n_places = lengths.len();
-    let mut squares = vec![0.0f64; n_places];
-    for row in kernel.chunks(n_places) {
+    let n_positions = lengths.len();
+    let mut squares = vec![0.0f64; n_positions];
+    for row in kernel.chunks(n_positions) {
         squares.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value).powi(2));
     }
-    for row in kernel.chunks_mut(n_places) {
+    for row in kernel.chunks_mut(n_positions) {
         let factors = lengths.iter().zip(&squares).map(|(length, square)| (f64::from(*length) / square.sqrt()) as f32);
         row.iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor);
     }
 }
 
-/// A walk that fills each parameter.
+/// Mapper that loads each parameter.
 struct Filling<'a> {
     found: Match<'a>,
     path: Vec<String>,
@@ -288,11 +289,11 @@ impl ModuleMapper for Filling<'_> {
 
 fn parameters<M: Module>(part: &M) -> Parameters {
     #[derive(Default)]
-    struct Looking {
+    struct Collect {
         path: Vec<String>,
         found: Parameters,
     }
-    impl ModuleVisitor for Looking {
+    impl ModuleVisitor for Collect {
         fn enter_module(&mut self, name: &str, _container_type: &str) {
             self.path.push(name.to_owned());
         }
@@ -305,9 +306,9 @@ fn parameters<M: Module>(part: &M) -> Parameters {
             self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
         }
     }
-    let mut looking = Looking::default();
-    part.visit(&mut looking);
-    looking.found
+    let mut collect = Collect::default();
+    part.visit(&mut collect);
+    collect.found
 }
 
 #[cfg(test)]
@@ -315,16 +316,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matrices_and_kernels_are_turned_round() {
+    fn matrices_and_kernels_are_transposed() {
         assert_eq!(transposed(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        // One place, two channels in, three out.
+        // One position, two input channels, three output channels.
         assert_eq!(channels_first(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[3, 2, 1, 1]), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-        // Two places, one channel each way.
+        // Two positions, one channel in and out.
         assert_eq!(channels_first(&[1.0, 2.0], &[1, 1, 1, 2]), [1.0, 2.0]);
     }
 
     #[test]
-    fn a_kernel_is_brought_to_its_length_at_each_place() {
+    fn kernel_is_rescaled_to_its_norm_at_each_position() {
         let mut kernel = [3.0, 1.0, 4.0, 0.0];
         scale_to(&mut kernel, &[10.0, 2.0]);
         assert_eq!(kernel, [6.0, 2.0, 8.0, 0.0]);

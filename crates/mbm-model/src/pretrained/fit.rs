@@ -1,4 +1,4 @@
-//! Which of our encoders a file of weights fits.
+//! Detection of the encoders that a weight file fits.
 
 use burn::tensor::Device;
 use mbm_config::{Diagnostics, Format, Node, Setting};
@@ -9,7 +9,7 @@ use super::family::fits;
 use super::{Modality, families, implied};
 use crate::encoder::{AudioEncoder, Encoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
-/// Encoders that files without a description are tried on.
+/// Encoders to try for files without a config.
 const SIZED: [&str; 12] = [
     "{type: resnet, model_variant: 18}",
     "{type: resnet, model_variant: 34}",
@@ -25,7 +25,7 @@ const SIZED: [&str; 12] = [
     "{type: mobilenet_v2}",
 ];
 
-/// Encoders whose sizes stand beside the weights.
+/// Encoders whose sizes are read from the config next to the weights.
 const DESCRIBED: [(Modality, &str); 5] = [
     (Modality::Image, "vit"),
     (Modality::Image, "clip"),
@@ -34,7 +34,7 @@ const DESCRIBED: [(Modality, &str); 5] = [
     (Modality::Audio, "wav2vec2"),
 ];
 
-/// The encoder settings that a file fits, each of whose parameters it has in its shape, and that leave no layer of it over.
+/// Returns the encoder settings that a file fits: the file has all parameters in the right shapes, and no unexpected tensors.
 pub fn fitting_encoders(file: &WeightFile) -> Vec<String> {
     let is_keras = file.tensors().contains_key("conv1/kernel");
     let read = |settings: &str| Node::parse(settings, Format::Yaml).ok();
@@ -65,7 +65,7 @@ fn fit(modality: Modality, node: &Node, file: &WeightFile) -> bool {
         }
     };
     let Some(settings) = settings else { return false };
-    // Parameters are drawn when they are first used, which looking at their shapes does not.
+    // Parameters are initialized lazily, and reading their shapes does not initialize them.
     let encoder = settings.init(&shape, EncoderOutput::Summary, &Device::flex());
     let families = families(&encoder);
     match encoder {

@@ -1,11 +1,11 @@
-//! Embeddings of places for another number of patches.
+//! Resizing of position embeddings to a different number of patches.
 
-/// A first row and a square of places, `[1, 1 + n * n, width]`, for the places that `dims` counts: a first row and `grid`, by bicubic
-/// interpolation (a = -0.75, edges repeated, as PyTorch's `interpolate(mode="bicubic", align_corners=False)`).
+/// Resizes position embeddings, a first row and a square grid, `[1, 1 + n * n, width]`, to `dims`, a first row and `grid`, by
+/// bicubic interpolation (a = -0.75, edges repeated, as in PyTorch's `interpolate(mode="bicubic", align_corners=False)`).
 pub(super) fn resampled(values: Vec<f32>, dims: &[usize], grid: Option<[usize; 2]>) -> Vec<f32> {
     let width = dims[dims.len() - 1];
-    let n_places = (values.len() / width).saturating_sub(1);
-    let side = n_places.isqrt();
+    let n_positions = (values.len() / width).saturating_sub(1);
+    let side = n_positions.isqrt();
     let Some([rows, cols]) = grid.filter(|grid| *grid != [side, side] && side > 0) else { return values };
     let (first, square) = values.split_at(width);
     let mut out = first.to_vec();
@@ -18,8 +18,8 @@ pub(super) fn resampled(values: Vec<f32>, dims: &[usize], grid: Option<[usize; 2
             out.resize(start + width, 0.0);
             for (y, by_row) in vertical {
                 for (x, by_col) in horizontal {
-                    let place = &square[(y * side + x) * width..][..width];
-                    out[start..].iter_mut().zip(place).for_each(|(sum, value)| *sum += by_row * by_col * value);
+                    let embedding = &square[(y * side + x) * width..][..width];
+                    out[start..].iter_mut().zip(embedding).for_each(|(sum, value)| *sum += by_row * by_col * value);
                 }
             }
         }
@@ -27,17 +27,17 @@ pub(super) fn resampled(values: Vec<f32>, dims: &[usize], grid: Option<[usize; 2
     out
 }
 
-/// The four places of `from` around place `at` of `to`, with their weights.
+/// Returns the four source positions, out of `from`, around target position `at`, out of `to`, with their weights.
 fn taps(at: usize, to: usize, from: usize) -> [(usize, f32); 4] {
     const A: f32 = -0.75;
-    let centre = (at as f32 + 0.5) * from as f32 / to as f32 - 0.5;
-    let (floor, t) = (centre.floor(), centre - centre.floor());
+    let center = (at as f32 + 0.5) * from as f32 / to as f32 - 0.5;
+    let (floor, t) = (center.floor(), center - center.floor());
     let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
     let far = |x: f32| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
     let weights = [far(1.0 + t), near(t), near(1.0 - t), far(2.0 - t)];
     std::array::from_fn(|tap| {
-        let place = (floor as i64 + tap as i64 - 1).clamp(0, from as i64 - 1);
-        (place as usize, weights[tap])
+        let position = (floor as i64 + tap as i64 - 1).clamp(0, from as i64 - 1);
+        (position as usize, weights[tap])
     })
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_sum_to_one_and_the_same_size_changes_nothing() {
+    fn weights_sum_to_one_and_equal_sizes_are_the_identity() {
         for at in 0..7 {
             let sum: f32 = taps(at, 7, 4).iter().map(|(_, weight)| weight).sum();
             assert!((sum - 1.0).abs() < 1e-5, "{sum}");
@@ -56,14 +56,14 @@ mod tests {
     }
 
     #[test]
-    fn more_places_are_those_of_pytorch() {
-        // Places of value 10 y + x on 4 x 4, brought to 8 x 6; PyTorch's values.
+    fn resized_grid_matches_pytorch() {
+        // A 4 x 4 grid of values 10 y + x, resized to 8 x 6; expected values from PyTorch.
         let values: Vec<f32> = std::iter::once(-1.0).chain((0..16).map(|at| (at / 4 * 10 + at % 4) as f32)).collect();
         let out = resampled(values, &[1, 49, 1], Some([8, 6]));
         assert_eq!(out[0], -1.0);
         for (row, col, want) in [(3, 3, 14.7558), (4, 3, 18.8183), (0, 0, -1.1415), (7, 5, 34.1415)] {
             let found: f32 = out[1 + row * 6 + col];
-            assert!((found - want).abs() < 1e-4, "{row}, {col}: {found} is not {want}");
+            assert!((found - want).abs() < 1e-4, "{row}, {col}: expected {want}, found {found}");
         }
     }
 }

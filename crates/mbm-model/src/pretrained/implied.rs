@@ -1,4 +1,4 @@
-//! What weights say of the config around them: the encoder's sizes, and how its input was prepared when they were trained.
+//! Config keys implied by pretrained weights: the encoder's sizes, and the preprocessing of its input during pretraining.
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::PretrainedError;
 
-/// Keys that weights imply, by name.
+/// Config keys and values implied by pretrained weights.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Implied {
-    /// Of the encoder: another value than this does not fit the weights.
+    /// Keys of the encoder; any other value does not match the weights.
     pub encoder: Map<String, Value>,
-    /// Of the input's preprocessing.
+    /// Keys of the input's preprocessing.
     pub preprocessing: Map<String, Value>,
 }
 
-/// What kind of input the weights read.
+/// The kind of input that the weights were trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Modality {
@@ -26,7 +26,7 @@ pub enum Modality {
 }
 
 impl Modality {
-    /// The input type as the config names it.
+    /// Returns the input type as named in the config.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
@@ -36,14 +36,14 @@ impl Modality {
     }
 }
 
-/// What the weights at `path` imply for an encoder of a type; nothing for encoders whose weights are of no family.
+/// Returns the keys that the weights at `path` imply for an encoder type; empty for encoders without a weight family.
 ///
 /// # Errors
-/// A file that cannot be read; a folder whose `config.json` is missing or describes another kind of network.
+/// If a file cannot be read, or if `config.json` is missing from the folder or describes another kind of network.
 pub fn implied(modality: Modality, encoder: &str, path: &Path) -> Result<Implied, PretrainedError> {
     let path = &*mbm_weights::locate(path)?;
     if !path.exists() {
-        let message = "no such file or folder; paths start from the working folder".to_owned();
+        let message = "no such file or folder; relative paths start from the working directory".to_owned();
         return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
     }
     match (modality, encoder) {
@@ -79,20 +79,21 @@ fn vit(path: &Path) -> Result<Implied, PretrainedError> {
     let sizes = json!({"patch_size": 16, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
         "intermediate_size": 3072, "hidden_act": "gelu", "layer_norm_eps": 1e-12});
     let mut preprocessing = imagenet(path)?;
-    if let Some(size) = config.values.get("image_size").filter(|_| !config.has_neighbour("preprocessor_config.json")) {
+    if let Some(size) = config.values.get("image_size").filter(|_| !config.has_sibling("preprocessor_config.json")) {
         let standardize = preprocessing.remove("standardize_image");
         preprocessing = map(json!({"height": size, "width": size, "num_channels": 3, "standardize_image": standardize}));
     }
     Ok(Implied { encoder: config.sizes(sizes), preprocessing })
 }
 
-/// torchvision's files hold tensors alone: their shapes say all but the number of heads, which is that of the published sizes.
+/// torchvision's files contain only tensors. Their shapes determine everything but the number of heads, which is taken from the
+/// published sizes.
 fn torchvision_vit(path: &Path) -> Result<Implied, PretrainedError> {
     let file = WeightFile::open(path)?;
     let shape = |name: &str| file.tensors().get(name).map(|info| info.shape.clone()).unwrap_or_default();
     let (patches, widen) = (shape("conv_proj.weight"), shape("encoder.layers.encoder_layer_0.mlp.0.weight"));
     let ([hidden, _, patch, _], [inner, _]) = (patches.as_slice(), widen.as_slice()) else {
-        let message = "no config.json beside these weights, and they are not torchvision's vit; a folder with both is needed";
+        let message = "not torchvision's vit weights, and no config.json next to them; give a folder with both files";
         return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message: message.to_owned() });
     };
     let n_layers = file.tensors().keys().filter(|name| name.ends_with("self_attention.in_proj_weight")).count();
@@ -147,7 +148,7 @@ fn bert(path: &Path) -> Result<Implied, PretrainedError> {
 fn wav2vec2(path: &Path) -> Result<Implied, PretrainedError> {
     let config = Described::required(path)?;
     config.expect("model_type", &["wav2vec2"])?;
-    // The large form normalises elsewhere.
+    // The large variant is normalized differently.
     config.expect("feat_extract_norm", &["group"])?;
     config.expect_false("do_stable_layer_norm")?;
     config.expect_false("conv_bias")?;
@@ -157,14 +158,15 @@ fn wav2vec2(path: &Path) -> Result<Implied, PretrainedError> {
     Ok(Implied { encoder, preprocessing: map(json!({"type": "raw", "sampling_rate": 16_000})) })
 }
 
-/// How images were prepared, by the file beside the weights or else as for ImageNet: the shorter side to 256, the middle 224.
+/// Returns the image preprocessing from the file next to the weights, or else that of ImageNet: resize the shorter side to 256,
+/// crop the central 224 pixels.
 fn imagenet(path: &Path) -> Result<Map<String, Value>, PretrainedError> {
-    let habit =
+    let defaults =
         json!({"height": 224, "width": 224, "num_channels": 3, "resize_shorter_side": 256, "standardize_image": "imagenet1k"});
-    Ok(prepared_images(path)?.unwrap_or(map(habit)))
+    Ok(prepared_images(path)?.unwrap_or(map(defaults)))
 }
 
-/// `preprocessor_config.json`, if it lies beside the weights.
+/// Reads `preprocessor_config.json`, if it exists next to the weights.
 fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, PretrainedError> {
     let Some(file) = Described::read_sibling(path, "preprocessor_config.json")? else { return Ok(None) };
     let sides = |key: &str| match file.values.get(key)? {
@@ -174,7 +176,7 @@ fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, Pretrained
         }
         size => size.as_u64().map(|side| (side, side)),
     };
-    let size = sides("size").ok_or_else(|| file.incompatible("no size"))?;
+    let size = sides("size").ok_or_else(|| file.incompatible("size is missing"))?;
     let crops = file.values.get("do_center_crop").and_then(Value::as_bool).unwrap_or(false);
     let (height, width) = if crops { sides("crop_size").unwrap_or(size) } else { size };
     let numbers = |key: &str| file.values.get(key).cloned().unwrap_or_else(|| json!([0.5, 0.5, 0.5]));
@@ -186,7 +188,7 @@ fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, Pretrained
     } else if mean == json!([0.48145466, 0.4578275, 0.40821073]) {
         "clip"
     } else {
-        return Err(file.incompatible(&format!("image_mean {mean} is none of those that mbm knows: imagenet1k, inception, clip")));
+        return Err(file.incompatible(&format!("unsupported image_mean {mean}; allowed: those of imagenet1k, inception, clip")));
     };
     let interpolation = if file.values.get("resample") == Some(&json!(3)) { "bicubic" } else { "bilinear" };
     let mut prepared = map(json!({"height": height, "width": width, "num_channels": 3, "standardize_image": standardize,
@@ -197,21 +199,21 @@ fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, Pretrained
     Ok(Some(prepared))
 }
 
-/// The tokenizer beside the weights, and the longest text: what was trained on, at most the places that there are.
+/// Returns the tokenizer next to the weights and the maximum text length: that of training, at most the number of positions.
 fn tokenized(path: &Path, encoder: &Map<String, Value>) -> Result<Map<String, Value>, PretrainedError> {
-    let tokenizer = neighbour(path, "tokenizer.json");
+    let tokenizer = sibling(path, "tokenizer.json");
     if !tokenizer.is_file() {
-        let message = "this file is needed beside the weights: it cuts texts as they were cut in training";
+        let message = "this file is required next to the weights, to tokenize texts as in training";
         return Err(PretrainedError::Incompatible { path: tokenizer, message: message.to_owned() });
     }
-    let places = encoder.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(512);
+    let n_positions = encoder.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(512);
     let sentences = Described::read_sibling(path, "sentence_bert_config.json")?;
     let longest = sentences.and_then(|it| it.values.get("max_seq_length").and_then(Value::as_u64));
-    let longest = longest.map_or(places, |longest| longest.min(places));
+    let longest = longest.map_or(n_positions, |longest| longest.min(n_positions));
     Ok(map(json!({"tokenizer": "hf_tokenizer", "vocab_file": tokenizer, "lowercase": false, "max_sequence_length": longest})))
 }
 
-/// A JSON object beside weights.
+/// A JSON file next to weights.
 struct Described {
     path: PathBuf,
     values: Map<String, Value>,
@@ -219,7 +221,7 @@ struct Described {
 
 impl Described {
     fn read_sibling(weights: &Path, name: &str) -> Result<Option<Self>, PretrainedError> {
-        let path = neighbour(weights, name);
+        let path = sibling(weights, name);
         if !path.is_file() {
             return Ok(None);
         }
@@ -230,8 +232,8 @@ impl Described {
     }
 
     fn required(weights: &Path) -> Result<Self, PretrainedError> {
-        let message = "this file is needed beside the weights: it says how large the network is";
-        let path = neighbour(weights, "config.json");
+        let message = "this file is required next to the weights, to determine the sizes of the network";
+        let path = sibling(weights, "config.json");
         Self::read_sibling(weights, "config.json")?.ok_or(PretrainedError::Incompatible { path, message: message.to_owned() })
     }
 
@@ -240,7 +242,7 @@ impl Described {
         Self { path: self.path.clone(), values }
     }
 
-    fn has_neighbour(&self, name: &str) -> bool {
+    fn has_sibling(&self, name: &str) -> bool {
         self.path.with_file_name(name).is_file()
     }
 
@@ -248,19 +250,19 @@ impl Described {
         PretrainedError::Incompatible { path: self.path.clone(), message: message.to_owned() }
     }
 
-    /// The values of these keys, or what the reference implementation takes where one is not written.
-    fn sizes(&self, habits: Value) -> Map<String, Value> {
-        let value = |(key, habit): (String, Value)| {
-            let value = self.values.get(&key).filter(|value| !value.is_null()).cloned().unwrap_or(habit);
+    /// Returns the values of these keys, or the defaults of the reference implementation where a key is missing.
+    fn sizes(&self, defaults: Value) -> Map<String, Value> {
+        let value = |(key, default): (String, Value)| {
+            let value = self.values.get(&key).filter(|value| !value.is_null()).cloned().unwrap_or(default);
             (key, value)
         };
-        map(habits).into_iter().map(value).collect()
+        map(defaults).into_iter().map(value).collect()
     }
 
     fn expect(&self, key: &str, allowed: &[&str]) -> Result<(), PretrainedError> {
         match self.values.get(key).and_then(Value::as_str) {
             Some(found) if !allowed.contains(&found) => {
-                Err(self.incompatible(&format!("{key} is '{found}', this encoder reads {}", allowed.join(" or "))))
+                Err(self.incompatible(&format!("{key} is '{found}'; this encoder supports {}", allowed.join(" or "))))
             }
             _ => Ok(()),
         }
@@ -268,18 +270,18 @@ impl Described {
 
     fn expect_false(&self, key: &str) -> Result<(), PretrainedError> {
         let is_true = self.values.get(key) == Some(&Value::Bool(true));
-        if is_true { Err(self.incompatible(&format!("{key} is true, which mbm does not have yet"))) } else { Ok(()) }
+        if is_true { Err(self.incompatible(&format!("{key}: true is not supported yet"))) } else { Ok(()) }
     }
 }
 
-/// A file of the weights' folder.
-fn neighbour(weights: &Path, name: &str) -> PathBuf {
+/// Returns the path of a file in the same folder as the weights.
+fn sibling(weights: &Path, name: &str) -> PathBuf {
     if weights.is_dir() { weights.join(name) } else { weights.with_file_name(name) }
 }
 
 fn map(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
-        other => unreachable!("{other} is no object"),
+        other => unreachable!("{other} is not an object"),
     }
 }

@@ -1,4 +1,4 @@
-//! MobileNetV2 as torchvision names it.
+//! MobileNetV2 with torchvision parameter names.
 
 use super::conv_norm;
 use super::family::{Family, Source};
@@ -6,7 +6,8 @@ use super::family::{Family, Source};
 pub(super) const FAMILY: Family =
     Family { part: "mobilenet_v2", prefixes: &[""], source, is_elsewhere: |name| name.starts_with("classifier.") };
 
-/// `features.0` is the stem, 1 to 17 are the blocks, 18 the head; a block's layers lie in a row, and the first has no expansion.
+/// `features.0` is the stem, 1 to 17 are the blocks, 18 is the head. The layers of a block are numbered consecutively; the first
+/// block has no expansion.
 fn source(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
     let numbered = |group: String, conv: &str, norm: &str, rest: &[&str]| {

@@ -1,7 +1,7 @@
-//! Weights that others have trained, in place of fresh parameters.
+//! Loading of pretrained weights into encoders and decoders.
 //!
-//! A family is a function from the paths of our parameters to the names in its files; a new family is one file here. A parameter whose
-//! tensor is missing or of another shape, and a tensor that nothing asked for, are errors that list names.
+//! A family maps the paths of our parameters to the tensor names in its files; each family is one file in this folder.
+//! Missing tensors, tensors of the wrong shape and unexpected tensors are errors that list the names.
 
 mod bert;
 mod classifier;
@@ -26,21 +26,21 @@ use crate::FineTuningSettings;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 
-/// Where a part's parameters come from, and whether training changes them.
+/// Where the parameters of an encoder or decoder come from, and whether they are trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Origin<'a> {
-    /// The keys as written.
+    /// Whether the parameters are pretrained, as written in the config.
     pub use_pretrained: bool,
-    /// The file or folder.
+    /// The weight file or folder.
     pub weights: Option<&'a str>,
-    /// Whether training changes them.
+    /// Whether the parameters are trained.
     pub trainable: bool,
-    /// What of them it changes.
+    /// Which of the parameters are trained.
     pub fine_tuning: Option<&'a FineTuningSettings>,
 }
 
 impl<'a> Origin<'a> {
-    /// Drawn by the seed and trained.
+    /// Randomly initialized and trained.
     pub const FRESH: Self = Self { use_pretrained: false, weights: None, trainable: true, fine_tuning: None };
 
     pub(crate) fn new(use_pretrained: bool, weights: &'a Option<String>, trainable: bool) -> Self {
@@ -51,75 +51,75 @@ impl<'a> Origin<'a> {
         Self { fine_tuning: fine_tuning.as_ref(), ..self }
     }
 
-    /// Whether the keys go together.
+    /// Checks that the keys are consistent.
     ///
     /// # Errors
-    /// What does not.
+    /// If they contradict each other.
     pub fn check(self) -> Result<(), String> {
         if let Some(fine_tuning) = self.fine_tuning {
             fine_tuning.check()?;
             if !self.trainable {
-                return Err("fine_tuning changes nothing while trainable is false; remove one of them".to_owned());
+                return Err("fine_tuning has no effect while trainable is false; remove one of them".to_owned());
             }
         }
         match (self.use_pretrained, self.weights) {
-            (true, None) => Err("use_pretrained: true needs weights, the path of a file or folder".to_owned()),
+            (true, None) => Err("use_pretrained: true needs weights, the path to a file or folder".to_owned()),
             (false, Some(_)) => {
-                Err("weights is given but use_pretrained is false; set use_pretrained: true to read it".to_owned())
+                Err("weights is set but use_pretrained is false; set use_pretrained: true to load them".to_owned())
             }
             (true, Some(_)) | (false, None) => Ok(()),
         }
     }
 
-    /// The file or folder, if it is to be read.
+    /// Returns the weight file or folder, if it is to be loaded.
     pub(crate) fn file(self) -> Option<&'a Path> {
         self.weights.filter(|_| self.use_pretrained).map(Path::new)
     }
 }
 
-/// What can be wrong with weights from elsewhere.
+/// An error of loading pretrained weights.
 #[derive(Debug, thiserror::Error)]
 pub enum PretrainedError {
-    /// The file itself.
+    /// The file cannot be read.
     #[error(transparent)]
     File(#[from] mbm_weights::Error),
-    /// What lies beside the weights does not fit.
+    /// A file next to the weights is missing or incompatible.
     #[error("{}: {message}", path.display())]
     Incompatible {
         /// The file.
         path: PathBuf,
-        /// What does not fit, and what would.
+        /// What is wrong, and what is expected.
         message: String,
     },
-    /// A regular expression of `fine_tuning` finds no parameter.
-    #[error("fine_tuning.{key}: no parameter's path holds '{pattern}'; paths are such as {}", paths.join(", "))]
+    /// A regular expression in `fine_tuning` matches no parameter.
+    #[error("fine_tuning.{key}: no parameter path matches '{pattern}'; examples of paths: {}", paths.join(", "))]
     NoneFound {
-        /// Where the expression stands.
+        /// The key of the expression.
         key: &'static str,
         /// The expression.
         pattern: String,
-        /// Some paths.
+        /// Examples of parameter paths.
         paths: Vec<String>,
     },
-    /// Its tensors are not those of the part.
+    /// The tensors of the file do not match the component.
     #[error("{}: not the weights of this {part}: {}", path.display(), diagnostics.join("; "))]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// What they were meant for.
+        /// The component that the weights were to be loaded into.
         part: &'static str,
-        /// What is missing, of another shape, or left over.
+        /// Which tensors are missing, unexpected, or of the wrong shape.
         diagnostics: Vec<String>,
     },
 }
 
-/// An encoder with the weights of a file; `vocabulary` has the tokens of a text input, by id.
+/// Loads the weights of a file into an encoder; `vocabulary` has the tokens of a text input, by id.
 ///
 /// # Errors
-/// A file that cannot be read, or of another family, depth or number of channels.
+/// If the file cannot be read, or is of another family, depth or number of channels.
 ///
 /// # Panics
-/// An encoder of no family: its settings have no key for weights.
+/// If the encoder has no weight family; the settings of such encoders have no key for weights.
 pub(crate) fn fill_encoder(encoder: Encoder, path: &Path, vocabulary: &[String]) -> Result<Encoder, PretrainedError> {
     let families = families(&encoder);
     Ok(match encoder {
@@ -132,22 +132,22 @@ pub(crate) fn fill_encoder(encoder: Encoder, path: &Path, vocabulary: &[String])
         Encoder::TextTransformer(it) => Encoder::TextTransformer(fill(it, path, families, None)?),
         Encoder::Wav2Vec2(it) => Encoder::Wav2Vec2(fill(it, path, families, None)?),
         Encoder::SequenceEncoder(it) => Encoder::SequenceEncoder(it.with_vectors(&word_vectors(path, vocabulary)?)),
-        other => panic!("no family of weights fits {other:?}"),
+        other => panic!("no weight family for {other:?}"),
     })
 }
 
-/// The vectors of the tokens that a file has.
+/// Reads the vectors of those tokens that a file has.
 fn word_vectors(path: &Path, vocabulary: &[String]) -> Result<Vec<Option<Vec<f32>>>, PretrainedError> {
     let vectors = mbm_weights::read_word_vectors(path, vocabulary)?;
     if vectors.iter().all(Option::is_none) {
         let some = vocabulary.iter().skip(2).take(5).cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("no word here is a token of the training texts; those are such as: {some}");
+        let message = format!("no word in this file is a token of the training texts; examples of tokens: {some}");
         return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
     }
     Ok(vectors)
 }
 
-/// The families whose weights an encoder can have.
+/// Returns the weight families that an encoder supports.
 fn families(encoder: &Encoder) -> &'static [&'static Family] {
     match encoder {
         Encoder::ResNet(_) => &[&resnet::TORCHVISION, &resnet::KERAS],
@@ -161,21 +161,21 @@ fn families(encoder: &Encoder) -> &'static [&'static Family] {
     }
 }
 
-/// A classifier with the last layer of a file.
+/// Loads the last layer of a weight file into a classifier.
 ///
 /// # Errors
-/// A file that cannot be read or whose last layer has another shape.
+/// If the file cannot be read or its last layer has the wrong shape.
 ///
 /// # Panics
-/// A decoder that is none: its settings have no key for weights.
+/// If the decoder is not a classifier; the settings of other decoders have no key for weights.
 pub(crate) fn fill_decoder(decoder: Decoder, path: &Path) -> Result<Decoder, PretrainedError> {
     match decoder {
         Decoder::Classifier(it) => Ok(Decoder::Classifier(fill(it, path, &[&classifier::PYTORCH, &classifier::KERAS], None)?)),
-        other => panic!("no family of weights fits {other:?}"),
+        other => panic!("no weight family for {other:?}"),
     }
 }
 
-/// The tensor of a normalised convolution's parameter, given the names of its convolution and of its norm.
+/// Returns the tensor of a parameter of a normalized convolution, given the names of the convolution and of the norm.
 fn conv_norm(parts: &[&str], conv: String, norm: String) -> Option<Source> {
     let name = match parts {
         ["conv", "weight"] => format!("{conv}.weight"),

@@ -1,4 +1,5 @@
-//! Residual networks as torchvision names them, the small ones of `pytorch_resnet_cifar10`, which follow it, and Keras' ResNet-50.
+//! Residual networks with the parameter names of torchvision, which `pytorch_resnet_cifar10` follows for its small networks, and
+//! of Keras' ResNet-50.
 
 use super::conv_norm;
 use super::family::{Family, Layout, Source};
@@ -10,7 +11,8 @@ pub(super) const TORCHVISION: Family = Family {
     is_elsewhere: |name| name.starts_with("fc.") || name.starts_with("linear."),
 };
 
-/// Keras' first naming (`res2a_branch2a`): kernels `[height, width, in, out]`, biases before batch norms whose epsilon is 1e-3.
+/// Keras' original naming (`res2a_branch2a`): kernels are `[height, width, in, out]`, convolutions have biases, and the epsilon
+/// of batch norms is 1e-3.
 pub(super) const KERAS: Family =
     Family { part: "resnet", prefixes: &[""], source: keras, is_elsewhere: |name| name.starts_with("fc1000/") };
 
@@ -38,18 +40,19 @@ fn keras(path: &str) -> Option<Source> {
     match parts.as_slice() {
         ["stem", rest @ ..] => keras_conv_norm(rest, "conv1", "bn_conv1"),
         ["stages", at, block, "convs", conv, rest @ ..] => {
-            let place = format!("{}{}_branch2{}", stage(at)?, letter(block)?, letter(conv)?);
-            keras_conv_norm(rest, &format!("res{place}"), &format!("bn{place}"))
+            let name = format!("{}{}_branch2{}", stage(at)?, letter(block)?, letter(conv)?);
+            keras_conv_norm(rest, &format!("res{name}"), &format!("bn{name}"))
         }
         ["stages", at, block, "shortcut", rest @ ..] => {
-            let place = format!("{}{}_branch1", stage(at)?, letter(block)?);
-            keras_conv_norm(rest, &format!("res{place}"), &format!("bn{place}"))
+            let name = format!("{}{}_branch1", stage(at)?, letter(block)?);
+            keras_conv_norm(rest, &format!("res{name}"), &format!("bn{name}"))
         }
         _ => None,
     }
 }
 
-/// Our convolutions have no bias and our norms an epsilon of 1e-5: the running mean takes up the one, the variance the other.
+/// Our convolutions have no bias and our norms an epsilon of 1e-5: the bias is folded into the running mean, the difference in
+/// epsilon into the running variance.
 fn keras_conv_norm(parts: &[&str], conv: &str, norm: &str) -> Option<Source> {
     let (name, layout) = match parts {
         ["conv", "weight"] => (format!("{conv}/kernel"), Layout::ChannelsLast),

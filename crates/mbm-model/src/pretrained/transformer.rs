@@ -1,10 +1,10 @@
-//! Layers of transformers, whatever their publishers call their parts.
+//! Transformer layers under the names used by the various publishers.
 
 use super::family::Source;
 
-/// The names of a layer's parts behind its own.
+/// The names of a layer's submodules, relative to the layer.
 pub(super) struct LayerNames {
-    /// Before the layer's number.
+    /// The prefix of the layer's index.
     pub layers: &'static str,
     pub query: &'static str,
     pub key: &'static str,
@@ -17,7 +17,7 @@ pub(super) struct LayerNames {
 }
 
 impl LayerNames {
-    /// The tensor of a parameter, given its path below `layers`.
+    /// Returns the tensor of a parameter, given its path below `layers`.
     pub fn source(&self, parts: &[&str]) -> Option<Source> {
         let (layer, name, leaf) = match parts {
             [layer, "attention", "query", leaf] => (layer, self.query, leaf),
@@ -34,7 +34,7 @@ impl LayerNames {
     }
 }
 
-/// The tensor of a linear layer's or a norm's parameter.
+/// Returns the tensor of a parameter of a linear layer or a norm.
 pub(super) fn leaf_source(name: &str, leaf: &str) -> Option<Source> {
     match leaf {
         "weight" => Some(Source::transposed(format!("{name}.weight"))),

@@ -1,4 +1,4 @@
-//! The vision transformer as torchvision and as Hugging Face name it.
+//! The vision transformer with torchvision and Hugging Face parameter names.
 
 use super::family::{Family, Layout, Source};
 use super::transformer::{LayerNames, leaf_source};
@@ -13,7 +13,7 @@ pub(super) const HUGGING_FACE: Family = Family {
     is_elsewhere: |name| name.starts_with("classifier.") || name.contains("pooler."),
 };
 
-/// Query, key and value lie in one tensor, which [`torchvision`] knows.
+/// Query, key and value are one tensor, which [`torchvision`] handles.
 const TORCHVISION_LAYER: LayerNames = LayerNames {
     layers: "encoder.layers",
     query: "",

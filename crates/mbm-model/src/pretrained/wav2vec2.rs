@@ -1,4 +1,5 @@
-//! wav2vec 2.0 as Hugging Face names it; the long convolution's kernel is kept as direction and length, under two spellings.
+//! wav2vec 2.0 with Hugging Face parameter names. The kernel of the positional convolution is weight-normalized, stored as
+//! direction and norm under either of two naming schemes.
 
 use super::family::{Family, Layout, Source};
 use super::transformer::{LayerNames, leaf_source};

@@ -1,4 +1,4 @@
-//! What hangs, panics or is not wanted any more costs its own rows an answer, and no others.
+//! Work that hangs, panics or is cancelled affects its own rows only.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::*;
 use crate::budget::Budget;
 use crate::stages::{Read, Run, Write};
 
-/// Long enough for a thread that works to be back, and short enough to wait for. Tests hold on a busy machine, too, where a thread that works
-/// may be given up now and then.
+/// Long enough for a working thread to finish, and short enough for a test to wait. The tests must also pass on a busy machine,
+/// where a working thread may be abandoned now and then.
 const LIMIT: Duration = Duration::from_millis(100);
 const NEVER: Duration = Duration::from_secs(3600);
 
 const LIMITS: Batching =
     Batching { max_size: 2, max_delay: Duration::ZERO, queue_size: 1024, max_streams: 1, read_limit: NEVER, model_limit: NEVER };
 
-/// Holds threads up until it is opened.
+/// Blocks threads until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, std::sync::Condvar)>);
 
@@ -35,7 +35,7 @@ impl Gate {
     }
 }
 
-/// An engine, what it serves, and a runtime to ask it from.
+/// An engine, the model it serves, and a runtime to call it from.
 struct Tested {
     engine: Arc<Engine>,
     thread: JoinHandle<()>,
@@ -48,7 +48,7 @@ fn done(job: &Job) -> Answer {
     Ok(Done::Predicted { values: Vec::new(), status: job.verdict.status.clone(), contributions: Vec::new() })
 }
 
-/// Stages that do nothing, but for one.
+/// Stages that do nothing, except for the one that is changed.
 fn stages(change: impl FnOnce(&mut Stages)) -> Stages {
     let mut stages = Stages { run: Arc::new(|jobs, _| jobs.iter().map(done).collect()), ..Stages::default() };
     stages.write = Arc::new(|job, _| done(job));
@@ -103,13 +103,13 @@ impl Tested {
         Self { engine: Arc::new(engine), thread, served, metrics, runtime }
     }
 
-    /// Asks from another thread.
+    /// Sends rows from another thread.
     fn ask(&self, rows: Vec<Vec<Cell>>) -> tokio::task::JoinHandle<Result<Vec<Answer>, ApiError>> {
         let (engine, served) = (self.engine.clone(), self.served.clone());
         self.runtime.spawn(async move { engine.run(&served, PREDICT, rows).await })
     }
 
-    /// The answer to one row.
+    /// Returns the answer to one row.
     fn answer(&self, cells: Vec<Cell>) -> Answer {
         self.runtime.block_on(self.ask(vec![cells])).unwrap()?.swap_remove(0)
     }
@@ -119,13 +119,13 @@ impl Tested {
         self.runtime.spawn(async move { engine.stream(&served, PREDICT, size(1.0).into(), hear).await })
     }
 
-    /// The answer to a row whose texts are heard of.
+    /// Returns the answer to a streamed row.
     fn written(&self, hear: Box<Hear<'static>>) -> Answer {
         let answer = self.runtime.block_on(self.stream(hear)).unwrap()?;
         self.runtime.block_on(answer).unwrap()
     }
 
-    /// Waits until rows are answered, everything works and no thread hangs.
+    /// Waits until rows are answered, the engine is ready and no thread hangs.
     fn recovers(&self) {
         while self.answer(size(1.0)).is_err()
             || self.engine.check_works().is_err()
@@ -147,7 +147,7 @@ fn is_empty(job: &Job) -> bool {
 }
 
 #[test]
-fn a_model_that_panics_costs_its_batch_and_not_the_server() {
+fn model_panic_fails_only_its_batch() {
     let tested = Tested::new(LIMITS, with_run(|job, _| assert!(is_empty(job), "a row that the model cannot take")));
     assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
     assert_eq!(tested.answer(size(13.0)).unwrap_err().message, FAILED);
@@ -157,7 +157,7 @@ fn a_model_that_panics_costs_its_batch_and_not_the_server() {
 }
 
 #[test]
-fn a_reader_that_panics_costs_its_row_and_not_the_server() {
+fn reader_panic_fails_only_its_row() {
     let tested = Tested::new(LIMITS, with_read(|cells, _| assert!(cells[1] != Cell::text("13"), "a cell that cannot be read")));
     let api_error = tested.answer(caption("13")).unwrap_err();
     assert_eq!((api_error.kind, api_error.message.starts_with("reading a cell failed")), (ApiErrorKind::Failed, true));
@@ -167,7 +167,7 @@ fn a_reader_that_panics_costs_its_row_and_not_the_server() {
 }
 
 #[test]
-fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_place() {
+fn hung_model_is_reported_and_replaced() {
     let (batch, probe) = (Gate::default(), Gate::default());
     let (of_batch, of_probe, is_first) = (batch.clone(), probe.clone(), AtomicBool::new(true));
     let hang = move |job: &Job, _: &mbm::GoesOn| match is_empty(job) {
@@ -177,8 +177,8 @@ fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_plac
     };
     let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(hang));
     let api_error = tested.answer(size(13.0)).unwrap_err();
-    assert_eq!(api_error, unavailable("the model did not come back within 0.1 s; it is started again"));
-    // Until the new thread has shown that it works the server is not ready; what waits is then answered.
+    assert_eq!(api_error, unavailable("the model did not respond within 0.1 s and is being restarted"));
+    // The server is not ready until the new thread has shown that it works; waiting rows are answered after that.
     assert_eq!(tested.engine.check_works().unwrap_err().kind, ApiErrorKind::Unavailable);
     probe.open();
     while tested.engine.check_works().is_err() {
@@ -193,7 +193,7 @@ fn a_model_that_hangs_is_told_its_rows_are_answered_and_a_new_one_takes_its_plac
 }
 
 #[test]
-fn a_model_that_hangs_again_and_again_is_not_started_any_more_until_one_comes_back() {
+fn repeatedly_hung_model_is_not_restarted_until_one_returns() {
     let gate = Gate::default();
     let of_model = gate.clone();
     let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(move |_, _| of_model.wait()));
@@ -201,17 +201,17 @@ fn a_model_that_hangs_again_and_again_is_not_started_any_more_until_one_comes_ba
     while tested.engine.n_hung()[1].1 < MAX_HUNG_MODELS {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let said = "the model hangs over 3 batches and is not started again; restart the server";
-    assert_eq!(tested.engine.check_works(), Err(unavailable(said)));
-    // Nobody waits for what will not come.
-    assert_eq!(tested.answer(size(1.0)).unwrap_err(), unavailable(said));
+    let message = "the model hangs on 3 batches and is not restarted any more; restart the server";
+    assert_eq!(tested.engine.check_works(), Err(unavailable(message)));
+    // Later requests are refused immediately.
+    assert_eq!(tested.answer(size(1.0)).unwrap_err(), unavailable(message));
     gate.open();
     tested.recovers();
     tested.end();
 }
 
 #[test]
-fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
+fn hung_reader_fails_only_its_row_until_too_many_hang() {
     let gate = Gate::default();
     let of_reader = gate.clone();
     let hang = move |cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool| {
@@ -220,15 +220,15 @@ fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
         }
     };
     let tested = Tested::new(Batching { read_limit: LIMIT, ..LIMITS }, with_read(hang));
-    assert_eq!(tested.answer(caption("hang")).unwrap_err(), unavailable("caption: not read in 0.1 s"));
+    assert_eq!(tested.answer(caption("hang")).unwrap_err(), unavailable("caption: reading took longer than 0.1 s"));
     while tested.answer(caption("fine")).is_err() {}
     assert_eq!(tested.engine.check_works(), Ok(()));
     let n_left = MAX_HUNG_READERS * std::thread::available_parallelism().map_or(2, usize::from) - 1;
     let answers = tested.runtime.block_on(tested.ask(vec![caption("hang"); n_left])).unwrap().unwrap();
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap_err().kind == ApiErrorKind::Unavailable));
     let api_error = tested.engine.check_works().unwrap_err();
-    assert!(api_error.message.contains("rows hang while they are read"), "{api_error}");
-    // Refused at once; a row of numbers needs no reader.
+    assert!(api_error.message.contains("rows hang while being read"), "{api_error}");
+    // Refused immediately; a row with only numbers does not need a reader.
     assert_eq!(tested.answer(caption("fine")).unwrap_err(), api_error);
     assert!(tested.answer(size(1.0)).is_ok());
     gate.open();
@@ -238,7 +238,7 @@ fn a_reader_that_hangs_costs_its_row_and_others_are_read_until_too_many_hang() {
 }
 
 #[test]
-fn rows_that_nobody_waits_for_any_more_are_not_read() {
+fn rows_of_cancelled_requests_are_not_read() {
     let (gate, seen) = (Gate::default(), Arc::new(Mutex::new(Vec::new())));
     let (of_reader, noted) = (gate.clone(), seen.clone());
     let read = move |cells: &[Cell], _: &mut dyn FnMut(usize) -> bool| {
@@ -267,7 +267,7 @@ fn rows_that_nobody_waits_for_any_more_are_not_read() {
 }
 
 #[test]
-fn the_model_is_told_when_nobody_waits_for_a_batch_any_more() {
+fn model_is_notified_when_a_batch_is_no_longer_wanted() {
     let begun = Arc::new(AtomicBool::new(false));
     let of_model = begun.clone();
     let work_while_wanted = move |job: &Job, goes_on: &mbm::GoesOn| {
@@ -287,7 +287,7 @@ fn the_model_is_told_when_nobody_waits_for_a_batch_any_more() {
 }
 
 #[test]
-fn a_text_that_is_being_written_holds_up_no_batch() {
+fn text_generation_does_not_block_batches() {
     let gate = Gate::default();
     let of_writer = gate.clone();
     let tested = Tested::new(LIMITS, with_write(move |_| of_writer.wait()));
@@ -299,7 +299,7 @@ fn a_text_that_is_being_written_holds_up_no_batch() {
 }
 
 #[test]
-fn a_text_whose_turn_has_not_come_waits_and_is_then_written() {
+fn streams_over_the_limit_wait_for_their_turn() {
     let (gate, n_begun) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     let (of_writer, count) = (gate.clone(), n_begun.clone());
     let tested = Tested::new(
@@ -324,7 +324,7 @@ fn a_text_whose_turn_has_not_come_waits_and_is_then_written() {
 }
 
 #[test]
-fn a_client_that_has_gone_ends_its_text() {
+fn disconnect_stops_text_generation() {
     let (ended, is_ended) = channel();
     let write = move |hear: &mut Hear| {
         while hear(0, Some("more")).is_continue() {
@@ -336,7 +336,7 @@ fn a_client_that_has_gone_ends_its_text() {
     let text = tested.runtime.block_on(tested.stream(silent())).unwrap().unwrap();
     drop(text);
     is_ended.recv().unwrap();
-    // So does one who says that it hears nothing more.
+    // So does a listener that returns `Break`.
     let text = tested.runtime.block_on(tested.stream(Box::new(|_, _| ControlFlow::Break(())))).unwrap().unwrap();
     is_ended.recv().unwrap();
     assert!(tested.runtime.block_on(text).unwrap().is_ok());
@@ -344,7 +344,7 @@ fn a_client_that_has_gone_ends_its_text() {
 }
 
 #[test]
-fn a_text_that_hangs_is_answered_and_another_is_written() {
+fn hung_writer_is_answered_and_replaced() {
     let (gate, is_first) = (Gate::default(), AtomicBool::new(true));
     let of_writer = gate.clone();
     let hang_once = move |_: &mut Hear| {
@@ -362,7 +362,7 @@ fn a_text_that_hangs_is_answered_and_another_is_written() {
 }
 
 #[test]
-fn a_row_that_is_skipped_has_no_values_and_says_why() {
+fn skipped_row_has_null_values_and_a_reason() {
     let job = Job {
         verdict: Verdict { status: "skipped: size (malformed)".into(), is_skipped: true },
         ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
@@ -373,7 +373,7 @@ fn a_row_that_is_skipped_has_no_values_and_says_why() {
 }
 
 #[test]
-fn the_memory_of_a_request_that_was_given_up_stays_taken_while_the_model_has_its_row() {
+fn memory_stays_reserved_until_a_cancelled_row_leaves_the_model() {
     let (gate, begun) = (Gate::default(), Gate::default());
     let (opened, began) = (gate.clone(), begun.clone());
     let hold = move |job: &Job, _: &mbm::GoesOn| {

@@ -1,4 +1,4 @@
-// The API page: what /openapi.json says, for people.
+// The API page: renders /openapi.json.
 
 const theme = localStorage.getItem("theme");
 if (theme) document.documentElement.dataset.theme = theme;
@@ -9,19 +9,19 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A paragraph whose words between backticks are code. */
+/** Creates a paragraph; text between backticks is rendered as code. */
 function text(words) {
   const parts = words.split("`").map((part, at) => (at % 2 ? make("code", { textContent: part }) : part));
   return make("p", {}, ...parts);
 }
 
-/** What a reference leads to. */
+/** Resolves a `$ref` to its schema. */
 function resolve(root, schema) {
   if (!schema?.$ref) return schema ?? {};
-  return schema.$ref.slice(2).split("/").reduce((place, name) => place[name], root);
+  return schema.$ref.slice(2).split("/").reduce((node, name) => node[name], root);
 }
 
-/** A type in a few words. */
+/** Describes a type in a few words. */
 function type(root, schema) {
   const it = resolve(root, schema);
   if (it.enum) return it.enum.map((value) => JSON.stringify(value)).join(" | ");
@@ -32,15 +32,15 @@ function type(root, schema) {
   return it.contentEncoding ? `${name} (${it.contentEncoding})` : name;
 }
 
-/** The properties of an object as a list, nested ones below. */
+/** Renders the properties of an object as a list, with nested objects below. */
 function properties(root, schema, depth = 0) {
   const it = resolve(root, schema);
   if (it.type === "array") return properties(root, it.items, depth);
   const list = make("dl", { className: "schema" });
   for (const [name, value] of Object.entries(it.properties ?? {})) {
-    const needed = it.required?.includes(name) ? ", needed" : "";
+    const required = it.required?.includes(name) ? ", required" : "";
     const text = resolve(root, value).description ?? value.description ?? "";
-    list.append(make("dt", {}, make("code", { textContent: name }), ` ${type(root, value)}${needed}`), make("dd", { textContent: text }));
+    list.append(make("dt", {}, make("code", { textContent: name }), ` ${type(root, value)}${required}`), make("dd", { textContent: text }));
     const inner = resolve(root, value);
     const object = inner.type === "array" ? resolve(root, inner.items) : inner;
     if (object.properties && depth < 3) list.append(make("dd", {}, properties(root, object, depth + 1)));
@@ -64,10 +64,10 @@ function operation(root, path, method, it) {
   for (const parameter of it.parameters ?? []) {
     parameters.append(make("dt", {}, make("code", { textContent: `?${parameter.name}` }), ` ${type(root, parameter.schema)}`), make("dd", { textContent: parameter.description ?? "" }));
   }
-  const refused = Object.entries(it.responses).filter(([status]) => status !== "200").map(([status, response]) => `${status} ${response.description}`);
+  const errors = Object.entries(it.responses).filter(([status]) => status !== "200").map(([status, response]) => `${status} ${response.description}`);
   const section = make("section", {}, title, text(it.description ?? ""), parameters,
-    ...body(root, "Send", it.requestBody?.content), ...body(root, "Get", it.responses["200"]?.content));
-  if (refused.length) section.append(make("details", {}, make("summary", { textContent: "Instead of an answer" }), ...refused.map((text) => make("p", { textContent: text }))));
+    ...body(root, "Request body", it.requestBody?.content), ...body(root, "Response", it.responses["200"]?.content));
+  if (errors.length) section.append(make("details", {}, make("summary", { textContent: "Error responses" }), ...errors.map((text) => make("p", { textContent: text }))));
   section.id = `${method}${path.replaceAll("/", "-")}`;
   return section;
 }

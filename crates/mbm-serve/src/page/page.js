@@ -1,15 +1,15 @@
-// The page of the server: inputs as the model has them, predictions as bars, and search as one types.
+// The web page of the server: a form for the model's inputs, predictions as bars, and search as you type.
 
 const $ = (id) => document.getElementById(id);
 
-/** An element with properties and children. */
+/** Creates an element with properties and children. */
 function make(tag, properties = {}, ...children) {
   const element = Object.assign(document.createElement(tag), properties);
   element.append(...children.filter((child) => child != null));
   return element;
 }
 
-/** What the server answers as JSON; what it refuses becomes an error with its words. */
+/** Sends a request and returns the response's JSON; an error response is thrown as an error with the server's message. */
 async function ask(path, options = {}) {
   const key = sessionStorage.getItem("key");
   const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
@@ -20,7 +20,7 @@ async function ask(path, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server cannot be reached. Is it still running?");
   }
-  const answer = await response.json().catch(() => ({ error: `The server answered ${response.status}.` }));
+  const answer = await response.json().catch(() => ({ error: `The server responded with status ${response.status}.` }));
   if (response.status === 401) $("key").hidden = false;
   if (!response.ok) throw new Error(answer.error);
   return answer;
@@ -38,17 +38,17 @@ const plain = (x) => (Number.isInteger(x) ? String(x) : Number(x.toPrecision(6))
 
 // Inputs
 
-/** A place for a file: to drop on, to choose in, to paste into; `onchange` hears of every file, and of its going. */
+/** Creates a drop zone for a file, which can be dropped, chosen or pasted; `onchange` is called when the file is set or cleared. */
 function dropZone(id, kind, onchange) {
   const input = make("input", { type: "file", id, name: id, accept: `${kind}/*` });
-  const shown = make("span", { className: "dim", textContent: kind === "image" ? "Drop an image here, or choose one" : "Drop a sound here, or choose one" });
+  const shown = make("span", { className: "dim", textContent: kind === "image" ? "Drop an image here or click to choose one" : "Drop an audio file here or click to choose one" });
   const zone = make("div", { className: "drop" }, shown, input);
   let address;
   const show = () => {
     if (address) URL.revokeObjectURL(address);
     zone.querySelector("img, audio")?.remove();
     const file = input.files[0];
-    shown.textContent = file ? file.name : "Drop a file here, or choose one";
+    shown.textContent = file ? file.name : "Drop a file here or click to choose one";
     if (file) {
       address = URL.createObjectURL(file);
       const image = () => make("img", { src: address, alt: "", onerror: (event) => event.target.remove() });
@@ -63,14 +63,14 @@ function dropZone(id, kind, onchange) {
   return zone;
 }
 
-/** The control of an input, by its type. */
+/** Creates the form control for an input, depending on its type. */
 function control(input, id, onchange = () => {}) {
   if (input.type === "image" || input.type === "audio") return dropZone(id, input.type, onchange);
   const common = { id, name: id, oninput: onchange };
   if (input.type === "text") return make("textarea", { ...common, rows: 3 });
   if (input.type === "number") return make("input", { ...common, type: "number", step: "any" });
   if (input.type === "category" || input.type === "binary") {
-    const options = ["", ...(input.classes ?? [])].map((value) => make("option", { value, textContent: value || "not known" }));
+    const options = ["", ...(input.classes ?? [])].map((value) => make("option", { value, textContent: value || "not given" }));
     return make("select", common, ...options);
   }
   return make("input", { ...common, type: "text" });
@@ -88,7 +88,7 @@ function buildInputs(info) {
   form.append(...info.inputs.map((input, at) => field(input, `input-${at}`)), make("div", { className: "buttons" }, button, clear));
   form.addEventListener("reset", () => setTimeout(() => {
     form.querySelectorAll(".drop").forEach((zone) => zone.show());
-    showNothing(ASK);
+    showNothing(HINT);
     complain(null);
   }));
   form.addEventListener("keydown", (event) => {
@@ -108,8 +108,8 @@ function buildInputs(info) {
       complain(null);
       if (info.index) fill(info);
     } catch (error) {
-      // A prediction of other inputs would pass for that of these.
-      showNothing("There is no prediction of these inputs.");
+      // Clear the old prediction, which would look like the one for these inputs.
+      showNothing("No prediction for these inputs.");
       complain(error);
     } finally {
       button.disabled = false;
@@ -119,14 +119,14 @@ function buildInputs(info) {
 
 // Predictions
 
-const ASK = $("outputs").textContent;
+const HINT = $("outputs").textContent;
 
-/** Words in place of a prediction. */
-function showNothing(words) {
-  $("outputs").replaceChildren(make("p", { className: "dim", textContent: words }));
+/** Shows a message instead of a prediction. */
+function showNothing(message) {
+  $("outputs").replaceChildren(make("p", { className: "dim", textContent: message }));
 }
 
-/** Rows of a name, a bar and a value; `pull` bars start in the middle. */
+/** Creates rows of a name, a bar and a value; `pull` bars are signed and start in the middle. */
 function bars(rows, pull) {
   const list = make("dl", { className: pull ? "bars pull" : "bars" });
   for (const { name, share, value } of rows) {
@@ -139,7 +139,7 @@ function bars(rows, pull) {
   return list;
 }
 
-/** Bars of the first ten, and the others behind a button. */
+/** Creates bars of the ten most probable classes, with the rest collapsed. */
 function probabilities(rows) {
   const sorted = rows.sort((a, b) => b.share - a.share);
   const first = bars(sorted.slice(0, 10));
@@ -149,17 +149,17 @@ function probabilities(rows) {
 
 function showOutput(output, inputs, answer) {
   const parts = [make("h3", { textContent: output.name })];
-  const said = answer[`${output.name}_predictions`];
+  const predicted = answer[`${output.name}_predictions`];
   const classes = output.classes ?? [];
   if (output.type === "embedding") {
     const names = inputs.map((input) => input.name);
     const pairs = names.flatMap((a) => names.map((b) => [`${a} and ${b}`, answer[`${output.name}_similarity_${a}_${b}`]]));
-    const there = pairs.filter(([, cosine]) => typeof cosine === "number");
-    parts.push(bars(there.map(([name, cosine]) => ({ name, share: cosine, value: cosine.toFixed(3) })), true));
-    if (!there.length) parts.push(make("p", { className: "dim", textContent: "Give two of the inputs that it compares." }));
+    const available = pairs.filter(([, cosine]) => typeof cosine === "number");
+    parts.push(bars(available.map(([name, cosine]) => ({ name, share: cosine, value: cosine.toFixed(3) })), true));
+    if (!available.length) parts.push(make("p", { className: "dim", textContent: "Fill in at least two of the inputs that this embedding compares." }));
     return parts;
   }
-  parts.push(make("div", { className: "said", textContent: typeof said === "number" ? plain(said) : said || "none" }));
+  parts.push(make("div", { className: "said", textContent: typeof predicted === "number" ? plain(predicted) : predicted || "none" }));
   if (classes.length) {
     const share = (name) => answer[`${output.name}_probabilities_${name}`] ?? 0;
     parts.push(probabilities(classes.map((name) => ({ name, share: share(name), value: percent(share(name)) }))));
@@ -169,10 +169,10 @@ function showOutput(output, inputs, answer) {
     const largest = Math.max(...pulls.map(([, x]) => Math.abs(x)), 1e-9);
     const size = (x) => (classes.length ? percent(Math.abs(x)) : plain(Math.abs(x)));
     const signed = (x) => (Math.abs(x) < (classes.length ? 0.0005 : 1e-9) ? "\u00b1 0" : (x > 0 ? "+" : "\u2212") + size(x));
-    const title = classes.length ? `What each input did for \u201c${said}\u201d` : "What each input did";
+    const title = classes.length ? `Contribution of each input to \u201c${predicted}\u201d` : "Contribution of each input";
     parts.push(make("h3", { textContent: title }));
     parts.push(bars(pulls.map(([name, x]) => ({ name, share: classes.length ? x : x / largest, value: signed(x) })), true));
-    parts.push(make("p", { className: "dim", textContent: "How far each moved the prediction from what the model says without any input." }));
+    parts.push(make("p", { className: "dim", textContent: "How far each input moved the prediction away from the prediction without any inputs." }));
   }
   return parts;
 }
@@ -188,32 +188,32 @@ let pending;
 
 function buildSearch(info) {
   const form = $("query");
-  const asked = info.inputs.filter((input) => info.index.inputs.includes(input.name));
+  const queryable = info.inputs.filter((input) => info.index.inputs.includes(input.name));
   const later = () => {
     clearTimeout(pending?.timer);
     pending?.controller.abort();
     pending = { controller: new AbortController() };
     const { controller } = pending;
-    pending.timer = setTimeout(() => search(info, asked, controller.signal), 200);
+    pending.timer = setTimeout(() => search(info, queryable, controller.signal), 200);
   };
-  form.append(...asked.map((input, at) => field(input, `query-${at}`, later)));
+  form.append(...queryable.map((input, at) => field(input, `query-${at}`, later)));
   const filter = make("input", { id: "filter", type: "text", placeholder: info.index.columns.length ? `${info.index.columns[0]} = '\u2026'` : "", oninput: later });
   form.append(make("div", { className: "field" }, make("label", { htmlFor: "filter" }, "Only rows where"), filter));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     later();
   });
-  $("found-count").textContent = `${info.index.n_rows} rows to search.`;
+  $("found-count").textContent = `${info.index.n_rows} rows in the index.`;
   $("search").hidden = false;
-  // Where nothing else is predicted, searching is what one came for.
+  // If the model only has embedding outputs, searching is the main use, so it comes first.
   if (info.outputs.every((output) => output.type === "embedding")) document.querySelector("main").prepend($("search"));
 }
 
-/** What was predicted is looked for, too. */
+/** Copies the inputs of the prediction to the search form, and searches for them. */
 function fill(info) {
-  const asked = info.inputs.filter((input) => info.index.inputs.includes(input.name));
+  const queryable = info.inputs.filter((input) => info.index.inputs.includes(input.name));
   let is_given = false;
-  for (const [at, input] of asked.entries()) {
+  for (const [at, input] of queryable.entries()) {
     const from = $("inputs").elements[`input-${info.inputs.indexOf(input)}`];
     const to = $("query").elements[`query-${at}`];
     if (from.files) to.files = from.files;
@@ -227,32 +227,32 @@ function fill(info) {
 const address = (file) => new Promise((resolve, reject) => {
   const reader = new FileReader();
   reader.onload = () => resolve(reader.result);
-  reader.onerror = () => reject(new Error(`${file.name} cannot be read.`));
+  reader.onerror = () => reject(new Error(`Cannot read ${file.name}.`));
   reader.readAsDataURL(file);
 });
 
-async function search(info, asked, signal) {
+async function search(info, queryable, signal) {
   try {
     const row = {};
-    for (const [at, input] of asked.entries()) {
+    for (const [at, input] of queryable.entries()) {
       const control = $("query").elements[`query-${at}`];
       if (control.files ? control.files[0] : control.value.trim()) row[input.name] = control.files ? await address(control.files[0]) : control.value;
     }
     if (Object.keys(row).length === 0) {
       $("found").replaceChildren();
-      $("found-count").textContent = `${info.index.n_rows} rows to search.`;
+      $("found-count").textContent = `${info.index.n_rows} rows in the index.`;
       return complain(null);
     }
     const body = JSON.stringify({ row, k: 24, filter: $("filter").value.trim() || null, thumbnails: true });
     const { hits, n_rows } = await ask("/search", { method: "POST", headers: { "content-type": "application/json" }, body, signal });
-    $("found-count").textContent = `${hits.length} of ${n_rows} rows, the nearest first.`;
+    $("found-count").textContent = `${hits.length} of ${n_rows} rows, nearest first.`;
     $("found").replaceChildren(...hits.map(card));
     complain(null);
   } catch (error) {
-    // What is typed on meanwhile is looked for by itself.
+    // An aborted search is followed by a new one for the text typed since.
     if (error.name !== "AbortError") {
       $("found").replaceChildren();
-      $("found-count").textContent = "Nothing was looked for.";
+      $("found-count").textContent = "The search failed.";
     }
     complain(error);
   }
@@ -265,7 +265,7 @@ function card({ similarity, row, thumbnails = {} }) {
   return make("li", {}, ...images, ...lines, make("div", { className: "dim", textContent: `cosine ${similarity.toFixed(3)}` }));
 }
 
-// The whole
+// Startup
 
 async function start() {
   const info = await ask("/info");
@@ -276,13 +276,13 @@ async function start() {
   complain(null);
 }
 
-// A file that is dropped beside its place would be opened instead of the page.
+// Without this, a file dropped outside a drop zone would replace the page.
 for (const type of ["dragover", "drop"]) {
   addEventListener(type, (event) => {
     if (event.target.type !== "file") event.preventDefault();
   });
 }
-// An image that is pasted goes to the first place for images.
+// A pasted file goes to the first drop zone that accepts its type.
 addEventListener("paste", (event) => {
   const file = event.clipboardData.files[0];
   const input = file && [...document.querySelectorAll(".drop input")].find((it) => file.type.startsWith(it.accept.replace("*", "")));

@@ -1,4 +1,4 @@
-// The page in a real browser: a small model is trained, indexed and served, and used as a person would.
+// End-to-end tests of the web page in a real browser: trains, indexes and serves a small model, and uses the page as a person would.
 //
 //   npm ci && MBM=../../../../target/release/mbm CHROMIUM=/usr/bin/chromium npm test
 
@@ -27,7 +27,7 @@ preprocessing: {split: {type: random, probabilities: [0.8, 0.1, 0.1]}}
 trainer: {epochs: 20, batch_size: 16, learning_rate: 0.02, early_stop: 0}
 `;
 
-/** A grey image as PNG. */
+/** Encodes a uniform gray image as PNG. */
 function png(level, side = 16) {
   const chunk = (type, content) => {
     const body = Buffer.concat([Buffer.from(type), content]);
@@ -45,10 +45,10 @@ function png(level, side = 16) {
 async function serve(...more) {
   const server = spawn(mbm, ["serve", "--index", at("index"), "--port", "0", ...more], { stdio: ["ignore", "pipe", "inherit"] });
   const address = await new Promise((found, failed) => {
-    let said = "";
+    let output = "";
     server.stdout.on("data", (text) => {
-      said += text;
-      const line = said.match(/http:\/\/\S+/);
+      output += text;
+      const line = output.match(/http:\/\/\S+/);
       if (line) found(line[0]);
     });
     server.on("exit", (code) => failed(new Error(`mbm serve ended with ${code}`)));
@@ -80,18 +80,18 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** A page without complaints in its console. */
+/** Opens the page and records errors in its console. */
 async function open(address = server.address, options = {}) {
   const page = await browser.newPage(options);
-  page.complaints = [];
-  page.on("pageerror", (error) => page.complaints.push(error.message));
-  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  page.errors = [];
+  page.on("pageerror", (error) => page.errors.push(error.message));
+  page.on("console", (message) => message.type() === "error" && page.errors.push(message.text()));
   await page.goto(address);
   await page.getByRole("button", { name: "Predict" }).waitFor();
   return page;
 }
 
-test("an image and a number are uploaded, and the prediction has bars and reasons", async () => {
+test("a prediction from an image and a number shows probabilities and contributions", async () => {
   const page = await open();
   await page.locator("#inputs input[type=file]").setInputFiles(at("3.png"));
   await page.locator("#inputs img").waitFor();
@@ -103,13 +103,13 @@ test("an image and a number are uploaded, and the prediction has bars and reason
   assert.equal(shares.length, 2);
   assert.deepEqual(await page.locator(".bars.pull").first().locator("dt").allInnerTexts(), ["photo", "size"]);
   assert.match(await page.locator("#outputs").innerText(), /absent: caption/);
-  // What was predicted is looked for in the index, too.
+  // The inputs of the prediction are searched for in the index, too.
   await page.locator("#found li img").first().waitFor();
   assert.match(await page.locator("#found li").first().innerText(), /cosine 1\.000/);
-  assert.deepEqual(page.complaints, []);
+  assert.deepEqual(page.errors, []);
 });
 
-test("words are searched for as they are typed, and a condition narrows what is found", async () => {
+test("search runs while typing, and a filter narrows the results", async () => {
   const page = await open();
   await page.locator("#query").getByLabel("caption").pressSequentially("dark");
   await page.locator("#found li").first().waitFor();
@@ -117,22 +117,22 @@ test("words are searched for as they are typed, and a condition narrows what is 
   await page.getByLabel("Only rows where").fill("size < 5");
   await page.waitForFunction(() => document.querySelectorAll("#found li").length === 5);
   assert.match(await page.locator("#found-count").innerText(), /5 of 60 rows/);
-  assert.deepEqual(page.complaints, []);
+  assert.deepEqual(page.errors, []);
 });
 
-/** Lets the next predictions fail as the server says it. */
+/** Makes the next predictions fail with a status and a message of the server. */
 async function fail(page, status, error) {
   await page.route("**/predict*", (route) => route.fulfill({ status, json: { error } }));
 }
 
-test("an error is shown in words, and goes when it is mended", async () => {
+test("an error message is shown until it is resolved", async () => {
   const page = await open();
-  await fail(page, 429, "the queue has no room");
+  await fail(page, 429, "the queue is full");
   await page.locator("#inputs").getByLabel("size").fill("3");
   await page.getByRole("button", { name: "Predict" }).click();
   const alert = page.getByRole("alert");
   await alert.waitFor();
-  assert.equal(await alert.innerText(), "the queue has no room");
+  assert.equal(await alert.innerText(), "the queue is full");
   await page.getByRole("button", { name: "Clear" }).click();
   await alert.waitFor({ state: "hidden" });
   await page.unroute("**/predict*");
@@ -145,7 +145,7 @@ test("an error is shown in words, and goes when it is mended", async () => {
   await alert.waitFor();
 });
 
-test("an error leaves no prediction of other inputs beside it", async () => {
+test("an error clears the previous prediction", async () => {
   const page = await open();
   const predict = async () => {
     await page.locator("#inputs").getByLabel("size").fill("3");
@@ -153,11 +153,11 @@ test("an error leaves no prediction of other inputs beside it", async () => {
   };
   await predict();
   await page.locator(".said").waitFor();
-  await fail(page, 503, "not done in 30 s");
+  await fail(page, 503, "the request timed out after 30 s");
   await predict();
   await page.getByRole("alert").waitFor();
   assert.equal(await page.locator(".said, .bars").count(), 0);
-  assert.match(await page.locator("#outputs").innerText(), /no prediction of these inputs/);
+  assert.match(await page.locator("#outputs").innerText(), /No prediction for these inputs/);
   await page.unroute("**/predict*");
   await predict();
   await page.locator(".said").waitFor();
@@ -165,28 +165,28 @@ test("an error leaves no prediction of other inputs beside it", async () => {
   await page.waitForFunction(() => !document.querySelector(".said") && /Fill in/.test(document.getElementById("outputs").innerText));
 });
 
-test("an unreadable file is named without the words of decoders", async () => {
+test("an unreadable file is reported without decoder internals", async () => {
   const page = await open();
-  for (const buffer of [Buffer.concat([png(20).subarray(0, 50), Buffer.alloc(200)]), Buffer.from("no image")]) {
+  for (const buffer of [Buffer.concat([png(20).subarray(0, 50), Buffer.alloc(200)]), Buffer.from("not an image")]) {
     await page.locator("#inputs input[type=file]").setInputFiles({ name: "note.png", mimeType: "image/png", buffer });
     await page.getByRole("button", { name: "Predict" }).click();
-    const said = page.getByText(/photo.*unreadable/).first();
-    await said.waitFor();
-    assert.doesNotMatch(await said.innerText(), /decod|format error|CRC|ImageFormat|unexpected end of file|chunk/i);
+    const message = page.getByText(/photo.*unreadable/).first();
+    await message.waitFor();
+    assert.doesNotMatch(await message.innerText(), /decod|format error|CRC|ImageFormat|unexpected end of file|chunk/i);
     await page.getByRole("button", { name: "Clear" }).click();
-    await said.waitFor({ state: "hidden" });
+    await message.waitFor({ state: "hidden" });
   }
 });
 
-test("everything is reached by keyboard", async () => {
+test("all controls are reachable by keyboard", async () => {
   const page = await open();
   const reached = [];
   for (let step = 0; step < 12; step++) {
     await page.keyboard.press("Tab");
     reached.push(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent));
   }
-  for (const place of ["theme", "input-0", "input-1", "input-2", "Predict", "Clear", "query-0", "query-1", "filter"]) {
-    assert.ok(reached.includes(place), `${place} in ${reached}`);
+  for (const control of ["theme", "input-0", "input-1", "input-2", "Predict", "Clear", "query-0", "query-1", "filter"]) {
+    assert.ok(reached.includes(control), `${control} in ${reached}`);
   }
   await page.locator("#input-2").focus();
   await page.keyboard.type("4");
@@ -194,32 +194,32 @@ test("everything is reached by keyboard", async () => {
   await page.locator(".said").waitFor();
 });
 
-test("a phone shows it without scrolling sideways, in light and dark", async () => {
+test("the page fits a phone screen in light and dark mode", async () => {
   for (const colorScheme of ["light", "dark"]) {
     const page = await open(server.address, { viewport: { width: 360, height: 740 }, colorScheme });
     await page.locator("#query").getByLabel("caption").fill("bright");
     await page.locator("#found li").first().waitFor();
-    const [inner, whole] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
-    assert.ok(whole <= inner, `${whole} of ${inner}`);
+    const [inner, total] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
+    assert.ok(total <= inner, `${total} > ${inner}`);
     const back = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     assert.equal(back, colorScheme === "dark" ? "rgb(20, 22, 28)" : "rgb(245, 246, 250)");
   }
 });
 
-test("a key is asked for where one is needed", async () => {
+test("the page prompts for an API key if the server requires one", async () => {
   writeFileSync(at("key"), "secret\n");
   const locked = await serve("--api-key-file", at("key"));
   const page = await browser.newPage();
   await page.goto(locked.address);
-  await page.getByLabel("This server needs a key").fill("secret");
-  await page.getByRole("button", { name: "Use it" }).click();
+  await page.getByLabel("This server requires an API key").fill("secret");
+  await page.getByRole("button", { name: "Use key" }).click();
   await page.getByRole("button", { name: "Predict" }).waitFor();
   assert.ok(await page.getByRole("alert").isHidden());
   await page.close();
   await locked.stop();
 });
 
-test("the API page lists every place", async () => {
+test("the API page lists every endpoint", async () => {
   const page = await browser.newPage();
   await page.goto(`${server.address}/docs`);
   await page.locator("#operations section").first().waitFor();

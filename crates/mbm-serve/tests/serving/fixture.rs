@@ -1,4 +1,4 @@
-//! A small model with an index, trained once.
+//! A small trained model with an index, shared by the tests.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ pub struct Fixture {
     folder: TempDir,
 }
 
-/// A grey image as a PGM file.
+/// Encodes a uniform gray image as PGM.
 pub fn image(level: u8) -> Vec<u8> {
     [b"P5 10 10 255\n".to_vec(), vec![level; 100]].concat()
 }
@@ -62,7 +62,7 @@ pub fn write_rows(folder: &Path) {
     std::fs::write(folder.join("rows.csv"), table).unwrap();
 }
 
-/// The model, and an index of its images.
+/// Returns the model and an index of its images, trained on first use.
 pub fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
     FIXTURE.get_or_init(|| {

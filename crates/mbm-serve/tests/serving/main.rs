@@ -1,5 +1,5 @@
-//! The server as clients see it.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! Integration tests: the server as clients see it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
 mod fixture;
 mod limits;
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use fixture::{fixture, image};
 
-/// A server that runs until it is stopped.
+/// A server that runs on a thread until it is stopped.
 struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -50,13 +50,13 @@ impl Running {
     }
 }
 
-/// One server with an index for all tests that only ask.
+/// Returns the address of a server with an index, shared by all tests that only send requests.
 fn shared() -> SocketAddr {
     static SHARED: OnceLock<Running> = OnceLock::new();
     SHARED.get_or_init(|| start(Settings { index: Some(fixture().index()), ..settings() })).address
 }
 
-/// A response: its status, its head in small letters, its body.
+/// A response: status, head in lower case, and body.
 struct Response {
     status: u16,
     head: String,
@@ -68,7 +68,7 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&self.body)))
     }
 
-    /// The status, and the message of a problem.
+    /// Returns the status and the message of an error response.
     fn api_error(&self) -> (u16, String) {
         (self.status, self.json()["error"].as_str().unwrap().to_owned())
     }
@@ -81,13 +81,13 @@ fn send(address: SocketAddr, head: &str, body: &[u8]) -> Response {
     receive(stream)
 }
 
-/// As [`send`], with headers.
+/// As [`send`], with additional headers.
 fn send_with(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head =
         format!("{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
-    // A server that refuses a body may close before it is sent.
+    // A server that refuses a body may close the connection before all of it is sent.
     let _ = stream.write_all(&[head.as_bytes(), body].concat());
     receive(stream)
 }
@@ -109,7 +109,7 @@ fn get(address: SocketAddr, path: &str) -> Response {
     send(address, &format!("GET {path}"), b"")
 }
 
-/// A form of fields: name, file name, content.
+/// Encodes a multipart form of fields: name, file name, content.
 fn form(fields: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, file_name, content) in fields {
@@ -131,7 +131,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_row_is_predicted_from_json_and_from_a_form_alike() {
+fn json_and_form_give_the_same_prediction() {
     let row = json!({ "photo": base64(&image(20)), "caption": "a dark image", "size": 3 });
     let from_json = post(shared(), "/predict", &row);
     assert_eq!(from_json.status, 200, "{}", from_json.json());
@@ -147,7 +147,7 @@ fn a_row_is_predicted_from_json_and_from_a_form_alike() {
 }
 
 #[test]
-fn an_explanation_says_what_each_input_did() {
+fn contributions_add_up_to_the_difference_from_no_inputs() {
     let row = json!({ "photo": base64(&image(20)), "size": 3 });
     let answer = post(shared(), "/predict?explain=true", &row).json();
     assert_eq!(answer["status"], "absent: caption (empty)");
@@ -155,14 +155,14 @@ fn an_explanation_says_what_each_input_did() {
     assert_eq!(contributions.keys().collect::<Vec<_>>(), ["photo", "size"]);
     let nothing = post(shared(), "/predict", &json!({})).json();
     let key = format!("kind_probabilities_{}", answer["kind_predictions"].as_str().unwrap());
-    let whole_way = answer[&key].as_f64().unwrap() - nothing[&key].as_f64().unwrap();
+    let total = answer[&key].as_f64().unwrap() - nothing[&key].as_f64().unwrap();
     let shares: f64 = contributions.values().map(|share| share.as_f64().unwrap()).sum();
-    // Sums of differences of 32-bit probabilities.
-    assert!((shares - whole_way).abs() < 1e-5, "{shares} of {whole_way}");
+    // The tolerance allows for sums of differences of 32-bit probabilities.
+    assert!((shares - total).abs() < 1e-5, "{shares} of {total}");
 }
 
 #[test]
-fn a_bad_row_has_its_own_error_and_the_others_their_answers() {
+fn invalid_rows_fail_individually_in_a_batch() {
     let rows = json!({ "rows": [{ "size": 1 }, { "photo": "AAAA" }, { "colour": "red" }, { "size": "many" }, { "size": 2 }] });
     let answer = post(shared(), "/batch_predict?strict=true", &rows);
     assert_eq!(answer.status, 200);
@@ -172,12 +172,12 @@ fn a_bad_row_has_its_own_error_and_the_others_their_answers() {
     let error = |at: usize| rows[at]["error"].as_str().unwrap();
     let formats = "PNG, JPEG, WebP, GIF, BMP, TIFF and PNM";
     assert_eq!(error(1), format!("photo: unreadable: of no format that is read here, which are {formats}"));
-    assert_eq!(error(2), "'colour' is no input of the model; there are: photo, caption, size");
+    assert_eq!(error(2), "'colour' is not an input of the model; the inputs are: photo, caption, size");
     assert_eq!(error(3), "size: malformed: 'many' is not a number");
 }
 
 #[test]
-fn ludwigs_batches_are_answered_in_their_own_form() {
+fn ludwig_batch_is_answered_in_split_format() {
     let dataset =
         br#"{"columns": ["photo", "size", "kind"], "index": ["a", "b"], "data": [["one.pgm", 5, "dark"], ["two.pgm", 6, null]]}"#;
     let [one, two] = [20, 220].map(image);
@@ -193,7 +193,7 @@ fn ludwigs_batches_are_answered_in_their_own_form() {
 }
 
 #[test]
-fn what_cannot_be_read_says_what_would_be() {
+fn malformed_requests_are_explained() {
     let json = [("content-type", "application/json")];
     let api_error = |head: &str, headers: &[(&str, &str)], body: &[u8]| send_with(shared(), head, headers, body).api_error();
     let (status, message) = api_error("POST /predict", &json, b"{\"size\": ");
@@ -222,10 +222,10 @@ fn what_cannot_be_read_says_what_would_be() {
 }
 
 #[test]
-fn the_description_has_every_place_and_the_models_own_rows() {
+fn openapi_lists_every_endpoint_and_the_models_inputs() {
     let document = get(shared(), "/openapi.json").json();
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    let there = [
+    let expected = [
         "/admin/reload",
         "/batch_predict",
         "/embed",
@@ -238,7 +238,7 @@ fn the_description_has_every_place_and_the_models_own_rows() {
         "/search",
         "/v1/embeddings",
     ];
-    assert_eq!(paths, there);
+    assert_eq!(paths, expected);
     let row = &document["components"]["schemas"]["RowBody"]["properties"];
     assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), ["caption", "photo", "size"]);
     let mut references = Vec::new();
@@ -264,18 +264,18 @@ fn collect_references(value: &Value, references: &mut Vec<String>) {
 }
 
 #[test]
-fn the_pages_are_part_of_the_program_and_run_their_own_scripts_alone() {
+fn pages_are_embedded_and_self_contained() {
     for path in ["/", "/docs", "/page.js", "/page.css", "/docs.js", "/icon.svg"] {
         let response = get(shared(), path);
         assert_eq!(response.status, 200, "{path}");
         assert!(response.head.contains("content-security-policy: default-src 'self'"), "{path}");
         let text = String::from_utf8(response.body).unwrap();
-        assert!(!text.is_empty() && !text.contains("https://"), "{path} needs something from elsewhere");
+        assert!(!text.is_empty() && !text.contains("https://"), "{path} loads something from another host");
     }
 }
 
 #[test]
-fn requests_are_counted_by_place_and_status() {
+fn requests_are_counted_by_route_and_status() {
     let server = start(settings());
     post(server.address, "/predict", &json!({ "size": 1 }));
     post(server.address, "/predict", &json!({ "siz": 1 }));
@@ -294,7 +294,7 @@ fn requests_are_counted_by_place_and_status() {
 }
 
 #[test]
-fn a_full_queue_refuses_at_once() {
+fn full_queue_refuses_immediately() {
     let server = start(Settings { queue_size: 2, max_batch_delay: Duration::from_millis(1500), ..settings() });
     let address = server.address;
     let waiting = std::thread::spawn(move || post(address, "/batch_predict", &json!([{ "size": 1 }, { "size": 2 }])).status);
@@ -304,16 +304,16 @@ fn a_full_queue_refuses_at_once() {
     let started = Instant::now();
     let refused = post(address, "/predict", &json!({ "size": 3 }));
     assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(refused.api_error(), (429, "the queue has no room for 1 rows now; try again later".to_owned()));
+    assert_eq!(refused.api_error(), (429, "the queue has no capacity for 1 more rows; try again later".to_owned()));
     assert!(refused.head.contains("retry-after: 1"));
     let many = post(address, "/batch_predict", &json!([{}, {}, {}]));
-    assert_eq!(many.api_error(), (413, "3 rows at once; the queue has room for 2".to_owned()));
+    assert_eq!(many.api_error(), (413, "3 rows at once, but the queue size is 2".to_owned()));
     assert_eq!(waiting.join().unwrap(), 200);
     server.stop();
 }
 
 #[test]
-fn what_was_accepted_is_answered_before_the_server_ends() {
+fn accepted_requests_are_answered_before_shutdown() {
     let server = start(Settings { max_batch_delay: Duration::from_millis(400), ..settings() });
     let address = server.address;
     let ask = move || post(address, "/predict", &json!({ "size": 1 })).status;
@@ -327,13 +327,13 @@ fn what_was_accepted_is_answered_before_the_server_ends() {
 }
 
 #[test]
-fn a_client_that_is_slow_does_not_hold_the_server() {
+fn slow_clients_time_out() {
     let server = start(Settings { timeout: Duration::from_millis(300), ..settings() });
     let mut slow_body = TcpStream::connect(server.address).unwrap();
     slow_body
         .write_all(b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{")
         .unwrap();
-    assert_eq!(receive(slow_body).api_error(), (503, "not done in 0.3 s".to_owned()));
+    assert_eq!(receive(slow_body).api_error(), (503, "the request timed out after 0.3 s".to_owned()));
     let mut slow_head = TcpStream::connect(server.address).unwrap();
     slow_head.write_all(b"POST /predict HT").unwrap();
     let mut rest = Vec::new();
@@ -344,7 +344,7 @@ fn a_client_that_is_slow_does_not_hold_the_server() {
 }
 
 #[test]
-fn a_model_is_replaced_while_requests_come_in_and_none_is_dropped() {
+fn reload_under_load_drops_no_requests() {
     let folder = tempfile::tempdir().unwrap();
     fixture::write_rows(folder.path());
     let path = fixture::train(folder.path(), 1);
@@ -364,7 +364,7 @@ fn a_model_is_replaced_while_requests_come_in_and_none_is_dropped() {
     });
     std::fs::remove_dir_all(&path).unwrap();
     let (status, message) = reload().api_error();
-    assert!(status == 500 && message.starts_with("the old model stays"), "{message}");
+    assert!(status == 500 && message.starts_with("the previous model stays"), "{message}");
     fixture::train(folder.path(), 2);
     assert_eq!(reload().json()["changed"], true);
     done.send(()).unwrap();
@@ -374,12 +374,12 @@ fn a_model_is_replaced_while_requests_come_in_and_none_is_dropped() {
 }
 
 #[test]
-fn mistakes_of_whoever_starts_it_are_told() {
+fn invalid_settings_are_explained() {
     let error = |settings: Settings| Server::open(settings).err().unwrap().to_string();
     assert!(error(Settings { model_path: None, ..settings() }).contains("--model-path"));
     assert!(error(Settings { model_path: Some("nowhere".into()), ..settings() }).contains("nowhere"));
     let open = error(Settings { address: ([0, 0, 0, 0], 0).into(), ..settings() });
-    assert!(open.starts_with("0.0.0.0 can be reached from elsewhere") && open.contains("--allowed-host"), "{open}");
+    assert!(open.starts_with("0.0.0.0 is reachable from other machines") && open.contains("--allowed-host"), "{open}");
     let little = error(Settings { max_memory_for_requests: 1 << 20, ..settings() });
     assert!(little.contains("needs 67108864 bytes"), "{little}");
     assert!(error(Settings { cors_origins: vec!["*".into()], ..settings() }).contains("--cors-origin *"));

@@ -1,4 +1,4 @@
-//! A row is the same row by whatever road it comes: from a table, as JSON, as a form, in a batch, as a stream.
+//! A row gets the same prediction through every interface: a table, JSON, a form, a batch, or a stream.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::fixture::{fixture, image};
 use crate::{Response, base64, form, post, post_form, send_with, shared};
 
-/// A table with a fault of every kind, and where its images are.
+/// A table with every kind of fault.
 const ROWS: &str = "photo,caption,size,kind
 good.pgm,a dark image,3,dark
 ,a dark image,3,dark
@@ -38,14 +38,14 @@ const STATUSES: [&str; 10] = [
 fn files() -> [(&'static str, Vec<u8>); 5] {
     [
         ("good.pgm", image(20)),
-        ("bad.pgm", b"no image".to_vec()),
+        ("bad.pgm", b"not an image".to_vec()),
         ("empty.pgm", Vec::new()),
         ("cut.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0".to_vec()),
         ("bomb.pgm", [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat()),
     ]
 }
 
-/// What the table's road says of each row.
+/// Predicts the rows from a table, without the server.
 fn by_table(folder: &Path) -> Vec<Value> {
     files().iter().for_each(|(name, content)| std::fs::write(folder.join(name), content).unwrap());
     let (dataset, output) = (folder.join("rows.csv"), folder.join("out.jsonl"));
@@ -57,7 +57,7 @@ fn by_table(folder: &Path) -> Vec<Value> {
     std::fs::read_to_string(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The rows as a client sends them, a file's content in place of its name.
+/// Returns the rows as a client sends them, with file content instead of file names.
 fn rows() -> Vec<Map<String, Value>> {
     let row = |line: &str| {
         let [photo, caption, size] = line.splitn(4, ',').take(3).collect::<Vec<_>>().try_into().unwrap();
@@ -75,7 +75,7 @@ fn last_event(response: &Response) -> Value {
     serde_json::from_str(data).unwrap()
 }
 
-/// Whether two predictions agree; rows side by side are summed in another order than one alone (32 bits).
+/// Whether two predictions agree up to rounding: 32-bit sums in a batch are in a different order than for a single row.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a.as_object(), b.as_object(), a.as_f64(), b.as_f64()) {
         (Some(a), Some(b), ..) => a.len() == b.len() && a.iter().all(|(name, value)| is_same(value, &b[name])),
@@ -85,10 +85,10 @@ fn is_same(a: &Value, b: &Value) -> bool {
 }
 
 #[test]
-fn what_cannot_be_read_is_absent_with_its_cause_on_every_road() {
+fn unreadable_cells_are_absent_with_a_cause_in_all_interfaces() {
     let folder = tempfile::tempdir().unwrap();
-    let told = by_table(folder.path());
-    let statuses: Vec<&str> = told.iter().map(|row| row["status"].as_str().unwrap()).collect();
+    let expected = by_table(folder.path());
+    let statuses: Vec<&str> = expected.iter().map(|row| row["status"].as_str().unwrap()).collect();
     assert_eq!(statuses, STATUSES);
     let batch = post(shared(), "/batch_predict", &json!(rows())).json();
     for (at, row) in rows().into_iter().enumerate() {
@@ -96,13 +96,13 @@ fn what_cannot_be_read_is_absent_with_its_cause_on_every_road() {
         assert_eq!(one.status, 200, "row {at}: {}", one.json());
         let streamed = last_event(&post(shared(), "/predict/stream", &row.into()));
         for answer in [&batch["rows"][at], &streamed, &one.json()] {
-            assert!(is_same(answer, &told[at]), "row {at}: {answer} and {}", told[at]);
+            assert!(is_same(answer, &expected[at]), "row {at}: {answer} and {}", expected[at]);
         }
     }
 }
 
 #[test]
-fn with_strict_what_cannot_be_read_is_the_rows_error_and_what_is_empty_is_not() {
+fn strict_rejects_unreadable_cells_but_not_empty_ones() {
     let batch = post(shared(), "/batch_predict?strict=true", &json!(rows())).json();
     for ((at, row), status) in rows().into_iter().enumerate().zip(STATUSES) {
         let answer = post(shared(), "/predict?strict=true", &row.clone().into());
@@ -115,25 +115,25 @@ fn with_strict_what_cannot_be_read_is_the_rows_error_and_what_is_empty_is_not() 
         let (code, message) = answer.api_error();
         assert!(code == 400 && message.starts_with(&format!("{input}: {cause}: ")), "row {at}: {message}");
         assert_eq!((streamed.api_error(), &batch["rows"][at]["error"]), ((400, message.clone()), &json!(message)), "row {at}");
-        // Words of our own, and none of a decoder's.
+        // Our own wording, without decoder internals.
         assert!(["Format", "header", "IHDR", "decod", "I/O"].iter().all(|it| !message.contains(it)), "row {at}: {message}");
     }
 }
 
 #[test]
-fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
-    for (photo, said) in [
-        (json!("no base64!"), "photo: unreadable: not base64, and this server reads no paths: send the file itself"),
+fn values_that_are_not_files_are_absent_or_explained_if_strict() {
+    for (photo, expected) in [
+        (json!("not base64!"), "photo: unreadable: not base64, and this server does not read paths; send the file itself"),
         (json!("data:image/png,x"), "photo: unreadable: a data URI without base64 content"),
-        (json!(7), "photo: malformed: a number is not a text; send the file as base64"),
+        (json!(7), "photo: malformed: a number is not a string; send files as base64"),
     ] {
         let row = json!({ "photo": photo, "size": 3 });
-        assert_eq!(post(shared(), "/predict?strict=true", &row).api_error(), (400, said.to_owned()));
+        assert_eq!(post(shared(), "/predict?strict=true", &row).api_error(), (400, expected.to_owned()));
         let status = post(shared(), "/predict", &row).json()["status"].as_str().unwrap().to_owned();
-        let cause = said.split(": ").nth(1).unwrap();
+        let cause = expected.split(": ").nth(1).unwrap();
         assert_eq!(status, format!("absent: photo ({cause}), caption (empty)"));
     }
-    let fields: [(&str, Option<&str>, &[u8]); 2] = [("photo", Some("x.pgm"), b"no image"), ("size", None, b"3")];
+    let fields: [(&str, Option<&str>, &[u8]); 2] = [("photo", Some("x.pgm"), b"not an image"), ("size", None, b"3")];
     let headers = [("content-type", "multipart/form-data; boundary=edge")];
     let answer = |path: &str| send_with(shared(), path, &headers, &form(&fields));
     assert_eq!(answer("POST /predict").json()["status"], "absent: photo (unreadable), caption (empty)");
@@ -143,12 +143,12 @@ fn what_is_no_file_at_all_is_absent_too_and_with_strict_says_what_would_be() {
 }
 
 #[test]
-fn a_query_or_a_vector_is_of_what_can_be_read_alone() {
+fn search_and_embed_reject_unreadable_cells() {
     for (path, body) in [
-        ("/search", json!({ "image": base64(b"no image") })),
-        ("/search", json!({ "image": "no base64!" })),
-        ("/embed", json!({ "inputs": [base64(b"no image")], "input": "photo" })),
-        ("/embed", json!({ "inputs": { "photo": "no base64!" } })),
+        ("/search", json!({ "image": base64(b"not an image") })),
+        ("/search", json!({ "image": "not base64!" })),
+        ("/embed", json!({ "inputs": [base64(b"not an image")], "input": "photo" })),
+        ("/embed", json!({ "inputs": { "photo": "not base64!" } })),
     ] {
         let (status, message) = post(shared(), path, &body).api_error();
         assert!(status == 400 && message.starts_with("photo: unreadable: "), "{path} {body}: {message}");

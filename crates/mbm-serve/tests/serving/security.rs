@@ -1,4 +1,4 @@
-//! What must not be reached.
+//! Access control: API key, file paths, URLs, hosts and origins, and hostile input.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use crate::fixture::{fixture, image};
 use crate::{get, post, send_with, settings, shared, start};
 
 #[test]
-fn nothing_but_health_and_pages_is_seen_without_the_key() {
+fn only_health_and_pages_are_open_without_the_key() {
     let server = start(Settings { api_key: Some("secret".into()), ..settings() });
     let address = server.address;
     for path in ["/predict", "/batch_predict", "/embed", "/v1/embeddings", "/search", "/admin/reload"] {
@@ -28,15 +28,15 @@ fn nothing_but_health_and_pages_is_seen_without_the_key() {
 }
 
 #[test]
-fn without_a_key_nobody_reloads() {
+fn reload_is_forbidden_without_an_api_key() {
     assert_eq!(post(shared(), "/admin/reload", &json!({})).status, 403);
 }
 
 #[test]
-fn paths_are_read_from_the_media_root_alone() {
+fn paths_are_confined_to_the_media_root() {
     let path = fixture().images().join("0.pgm");
     let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": path })).api_error();
-    assert!(status == 400 && message.contains("reads no paths"), "{message}");
+    assert!(status == 400 && message.contains("does not read paths"), "{message}");
     let root = tempfile::tempdir().unwrap();
     std::fs::create_dir(root.path().join("inner")).unwrap();
     std::fs::write(root.path().join("inner/in.pgm"), image(20)).unwrap();
@@ -51,7 +51,7 @@ fn paths_are_read_from_the_media_root_alone() {
     assert_eq!(post(server.address, "/predict", &json!({ "photo": "inner/in.pgm" })).json(), from_base64);
     let up = format!("../{}/out.pgm", outside.path().file_name().unwrap().display());
     let absolute = outside.path().join("out.pgm").display().to_string();
-    // Whether a file is there or not, a path out of the folder is refused by its words alone.
+    // A path outside the folder is refused lexically, whether or not the file exists.
     assert_eq!([&up, &absolute, "/etc/passwd", "/no/such/file", "inner/../../x.pgm"].map(status), [403; 5]);
     let absent = |path: &str| ask(path).json()["status"].as_str().unwrap().split(',').next().unwrap().to_owned();
     assert_eq!(["link.pgm", "inner", "no.pgm"].map(absent), ["absent: photo (file_not_found)"; 3]);
@@ -61,9 +61,9 @@ fn paths_are_read_from_the_media_root_alone() {
 }
 
 #[test]
-fn a_text_that_could_be_a_path_or_base64_is_the_file_that_is_there() {
+fn existing_file_takes_precedence_over_base64() {
     let root = tempfile::tempdir().unwrap();
-    // Both are base64, too.
+    // Both paths are also valid base64.
     std::fs::create_dir(root.path().join("images")).unwrap();
     std::fs::write(root.path().join("images/one"), image(20)).unwrap();
     std::fs::write(root.path().join("AAAA"), image(220)).unwrap();
@@ -73,16 +73,16 @@ fn a_text_that_could_be_a_path_or_base64_is_the_file_that_is_there() {
     assert_eq!(ask("images/one").json(), dark);
     assert_eq!(ask("file:images/one").json(), dark);
     assert_eq!(ask("AAAA").json(), bright);
-    // What says what it is, is nothing else.
+    // A prefix makes the string unambiguous.
     assert!(ask("data:;base64,AAAA").api_error().1.starts_with("photo: unreadable"));
     assert!(ask("file:images/two").api_error().1.starts_with("photo: file_not_found"));
     assert_eq!(ask("file:../AAAA").status, 403);
     server.stop();
     let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": "file:AAAA" })).api_error();
-    assert!(status == 400 && message.contains("reads no paths"), "{message}");
+    assert!(status == 400 && message.contains("does not read paths"), "{message}");
 }
 
-/// The status of a request as it is written here.
+/// Sends a raw request head and returns the status.
 fn raw(head: &str) -> u16 {
     let mut stream = std::net::TcpStream::connect(shared()).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
@@ -90,7 +90,7 @@ fn raw(head: &str) -> u16 {
 }
 
 #[test]
-fn names_that_lead_here_from_elsewhere_are_not_answered() {
+fn requests_for_other_hosts_are_rejected() {
     let get = |line: &str, headers: &str| raw(&format!("{line}\r\n{headers}connection: close\r\n\r\n"));
     let address = shared();
     assert_eq!(get("GET /info HTTP/1.1", "host: localhost\r\n"), 200);
@@ -106,7 +106,7 @@ fn names_that_lead_here_from_elsewhere_are_not_answered() {
 }
 
 #[test]
-fn forms_of_other_sites_are_not_processed() {
+fn cross_site_forms_are_rejected() {
     let form = ("content-type", "application/x-www-form-urlencoded");
     let post = |headers: &[(&str, &str)]| send_with(shared(), "POST /predict", &[&[form], headers].concat(), b"size=3").status;
     assert_eq!(post(&[]), 200);
@@ -120,7 +120,7 @@ fn forms_of_other_sites_are_not_processed() {
     server.stop();
 }
 
-/// A site that answers one request with an image, or by pointing elsewhere.
+/// Starts a server that sends the given response to one request, and returns its host and port.
 fn site(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
@@ -133,7 +133,7 @@ fn site(answer: Vec<u8>) -> String {
 }
 
 #[test]
-fn nothing_is_fetched_but_from_hosts_that_are_named() {
+fn urls_are_fetched_only_from_allowed_hosts() {
     let image = image(20);
     let found = [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", image.len()).into_bytes(), image.clone()].concat();
     let host = site(found);
@@ -147,14 +147,14 @@ fn nothing_is_fetched_but_from_hosts_that_are_named() {
     assert_eq!(ask(&format!("http://{host}/x.pgm")).status, 200);
     let row = json!({ "photo": format!("http://{elsewhere}/x.pgm") });
     let api_error = post(server.address, "/predict?strict=true", &row).api_error();
-    assert_eq!(api_error, (400, "photo: unreadable: its host answered 302".to_owned()));
+    assert_eq!(api_error, (400, "photo: unreadable: the host responded with 302".to_owned()));
     let gone = ask(&format!("http://{elsewhere}/x.pgm")).json();
     assert_eq!(gone["status"], "absent: photo (unreadable), caption (empty), size (empty)");
     server.stop();
 }
 
 #[test]
-fn pages_of_other_sites_read_answers_only_where_they_are_named() {
+fn cors_headers_are_sent_only_to_allowed_origins() {
     let server = start(Settings { cors_origins: vec!["https://friend.example".into()], ..settings() });
     let head = |address, origin| send_with(address, "GET /health", &[("origin", origin)], b"").head;
     assert!(head(server.address, "https://friend.example").contains("access-control-allow-origin: https://friend.example"));
@@ -164,7 +164,7 @@ fn pages_of_other_sites_read_answers_only_where_they_are_named() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_not_read() {
+fn oversized_bodies_are_rejected() {
     let server = start(Settings { max_body_size: 1000, ..settings() });
     let json = [("content-type", "application/json")];
     let body = format!("{{\"caption\": \"{}\"}}", "x".repeat(2000));
@@ -176,21 +176,21 @@ fn a_body_that_is_too_large_is_not_read() {
 }
 
 #[test]
-fn a_file_that_many_rows_name_is_not_held_for_each_of_them() {
+fn total_size_of_files_referenced_by_rows_is_bounded() {
     let server = start(Settings { max_body_size: 20_000, ..settings() });
     let rows: Vec<_> = (0..100).map(|_| json!({ "photo": "one.pgm" })).collect();
     let (dataset, file) = (serde_json::to_vec(&rows).unwrap(), vec![0; 10_000]);
     let fields: [(&str, Option<&str>, &[u8]); 2] = [("dataset", None, &dataset), ("f", Some("one.pgm"), &file)];
     let answer = crate::post_form(server.address, "/batch_predict", &fields).json();
     let rows = answer["rows"].as_array().unwrap();
-    // Eight bodies are sixteen such files.
+    // Eight times the maximum body size is enough for sixteen such files.
     assert!(rows[..16].iter().all(|row| row["status"].as_str().unwrap().starts_with("absent: photo (unreadable)")), "{answer}");
     assert!(rows[16..].iter().all(|row| row["error_type"] == "too_large"));
     server.stop();
 }
 
 #[test]
-fn a_image_of_too_many_pixels_is_refused_before_it_is_decoded() {
+fn image_with_too_many_pixels_is_not_decoded() {
     let bomb = [b"P5 60000 60000 255\n".to_vec(), vec![0; 100]].concat();
     let (status, message) = post(shared(), "/predict?strict=true", &json!({ "photo": crate::base64(&bomb) })).api_error();
     assert!(status == 400 && message.starts_with("photo: too_large"), "{message}");

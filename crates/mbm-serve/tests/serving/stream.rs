@@ -1,4 +1,4 @@
-//! Texts that are heard of as they grow.
+//! Tests of streamed text generation.
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
@@ -23,7 +23,7 @@ preprocessing: {split: {type: random, probabilities: [0.8, 0.1, 0.1]}}
 trainer: {epochs: 25, batch_size: 8, learning_rate: 0.02, early_stop: 0}
 ";
 
-/// A server of a model that answers `ping` with `pong!` and `tick` with `tock`.
+/// Returns the address of a server with a model that answers `ping` with `pong!` and `tick` with `tock`.
 fn writing() -> SocketAddr {
     static WRITING: OnceLock<(TempDir, Running)> = OnceLock::new();
     let (_, running) = WRITING.get_or_init(|| {
@@ -39,7 +39,7 @@ fn writing() -> SocketAddr {
     running.address
 }
 
-/// The events of a response that comes in chunks: name and data.
+/// Parses the server-sent events of a response: name and data.
 fn events(response: &Response) -> Vec<(String, Value)> {
     assert_eq!(response.status, 200, "{}", String::from_utf8_lossy(&response.body));
     assert!(response.head.contains("content-type: text/event-stream"), "{}", response.head);
@@ -56,10 +56,10 @@ fn events(response: &Response) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn a_text_is_sent_as_it_grows_and_ends_with_what_predict_answers() {
+fn stream_sends_growing_text_and_ends_with_the_prediction() {
     let row = json!({ "word": "ping" });
-    let heard = events(&post(writing(), "/predict/stream", &row));
-    let (last, grown) = heard.split_last().unwrap();
+    let received = events(&post(writing(), "/predict/stream", &row));
+    let (last, grown) = received.split_last().unwrap();
     assert_eq!((last.0.as_str(), &last.1), ("prediction", &post(writing(), "/predict", &row).json()));
     assert_eq!(last.1["answer_predictions"], "pong!");
     let texts: Vec<&str> =
@@ -68,13 +68,13 @@ fn a_text_is_sent_as_it_grows_and_ends_with_what_predict_answers() {
 }
 
 #[test]
-fn a_row_that_cannot_be_used_is_told_and_other_models_just_predict() {
+fn stream_reports_invalid_rows_and_supports_models_without_text() {
     let api_error = post(shared(), "/predict/stream?strict=true", &json!({ "size": "large" })).api_error();
     assert_eq!(api_error, (400, "size: malformed: 'large' is not a number".to_owned()));
-    let heard = events(&post(shared(), "/predict/stream", &json!({ "size": "large" })));
-    assert_eq!(heard[0].1["status"], "absent: photo (empty), caption (empty), size (malformed)");
-    let heard = events(&post(shared(), "/predict/stream", &json!({ "size": 3 })));
-    assert_eq!((heard.len(), heard[0].0.as_str()), (1, "prediction"));
+    let received = events(&post(shared(), "/predict/stream", &json!({ "size": "large" })));
+    assert_eq!(received[0].1["status"], "absent: photo (empty), caption (empty), size (malformed)");
+    let received = events(&post(shared(), "/predict/stream", &json!({ "size": 3 })));
+    assert_eq!((received.len(), received[0].0.as_str()), (1, "prediction"));
     let (status, message) = post(shared(), "/predict/stream", &json!({ "sizes": 3 })).api_error();
     assert!(status == 400 && message.contains("size"), "{status} {message}");
 }

@@ -1,4 +1,4 @@
-//! Embeddings and search.
+//! Tests of embeddings and search.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ fn vector(value: &Value) -> Vec<f32> {
 }
 
 #[test]
-fn texts_become_vectors_in_both_known_shapes() {
+fn texts_are_embedded_in_both_api_formats() {
     let answer = post(shared(), "/embed", &json!({ "inputs": ["a dark image", "bright"], "truncate": true })).json();
     let vectors: Vec<Vec<f32>> = answer.as_array().unwrap().iter().map(vector).collect();
     assert!(vectors.len() == 2 && vectors[0].len() == 8);
@@ -30,7 +30,7 @@ fn texts_become_vectors_in_both_known_shapes() {
 }
 
 #[test]
-fn images_and_rows_become_vectors_too() {
+fn images_and_rows_are_embedded() {
     let photo = base64(&image(20));
     let as_item = post(shared(), "/embed", &json!({ "inputs": [photo], "input": "photo" })).json();
     let as_row = post(shared(), "/embed", &json!({ "inputs": { "photo": photo } })).json();
@@ -40,19 +40,19 @@ fn images_and_rows_become_vectors_too() {
 }
 
 #[test]
-fn what_has_no_vector_says_why() {
+fn invalid_embed_requests_are_explained() {
     let api_error = |body: Value| post(shared(), "/embed", &body).api_error();
-    for (body, said) in [
+    for (body, expected) in [
         (json!({ "inputs": [] }), "no inputs"),
         (json!({ "inputs": "" }), "caption: empty"),
         (json!({ "inputs": "x", "input": "size" }), "photo, caption"),
         (json!({ "inputs": { "photo": "AAAA" } }), "photo: unreadable"),
         (json!({ "inputs": { "photo": base64(&image(1)), "caption": "x" } }), "one of: photo, caption"),
-        (json!({ "inputs": [7] }), "neither a text nor a row"),
+        (json!({ "inputs": [7] }), "neither a string nor a row"),
         (json!({ "inputs": "x", "truncated": true }), "unknown field `truncated`"),
     ] {
         let (status, message) = api_error(body.clone());
-        assert!(status == 400 && message.contains(said), "{body}: {message}");
+        assert!(status == 400 && message.contains(expected), "{body}: {message}");
     }
     let openai = post(shared(), "/v1/embeddings", &json!({ "input": "x", "dimensions": 9 }));
     assert_eq!(
@@ -62,7 +62,7 @@ fn what_has_no_vector_says_why() {
 }
 
 #[test]
-fn the_nearest_rows_are_found_by_text_by_image_and_by_both() {
+fn search_works_by_text_by_image_and_by_both() {
     let own = std::fs::read(fixture().images().join("7.pgm")).unwrap();
     let found = post(shared(), "/search", &json!({ "image": base64(&own), "k": 3, "thumbnails": true })).json();
     let hits = found["hits"].as_array().unwrap();
@@ -80,20 +80,20 @@ fn the_nearest_rows_are_found_by_text_by_image_and_by_both() {
 }
 
 #[test]
-fn what_cannot_be_searched_for_says_why() {
-    for (body, said) in [
-        (json!({}), "nothing to look for"),
+fn invalid_searches_are_explained() {
+    for (body, expected) in [
+        (json!({}), "nothing to search for"),
         (json!({ "audio": "AAAA" }), "cannot be asked with audio"),
-        (json!({ "text": "x", "k": 0 }), "k is 1 to 1000"),
+        (json!({ "text": "x", "k": 0 }), "k must be 1 to 1000"),
         (json!({ "text": "x", "filter": "size <" }), "filter"),
         (json!({ "text": "x", "filter": format!("kind {}LIKE 'x'", "NOT ".repeat(2000)) }), "expected IN or LIKE behind NOT"),
         (json!({ "text": "x", "filter": format!("{}kind = 'x'", "NOT ".repeat(2000)) }), "nested too deeply"),
         (json!({ "text": "x", "filter": format!("kind LIKE '{}'", "%a".repeat(1 << 19)) }), "at most 8192 are allowed"),
-        (json!({ "text": "x", "weights": { "image": 1 } }), "'image' is not asked with"),
+        (json!({ "text": "x", "weights": { "image": 1 } }), "'image' is not in the query"),
         (json!({ "text": "x", "weights": { "text": 1e300 } }), "number out of range"),
     ] {
         let (status, message) = post(shared(), "/search", &body).api_error();
-        assert!(status == 400 && message.contains(said), "{body}: {message}");
+        assert!(status == 400 && message.contains(expected), "{body}: {message}");
     }
     let server = start(settings());
     assert_eq!(post(server.address, "/search", &json!({ "text": "x" })).api_error().0, 404);
@@ -101,8 +101,8 @@ fn what_cannot_be_searched_for_says_why() {
 }
 
 #[test]
-fn json_nested_without_end_is_refused_on_a_small_stack() {
-    // A worker of the server has eight times the stack.
+fn deeply_nested_json_is_refused_on_a_small_stack() {
+    // A worker thread of the server has eight times this stack.
     let n_rows = |n: usize| {
         let body = format!("[{{\"x\": {}{}}}]", "[".repeat(n), "]".repeat(n)).into_bytes();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,4 +1,4 @@
-//! BLEU (Papineni et al. 2002) as sacrebleu counts it (Post 2018): n-grams up to four, smoothed as `exp`, over all rows.
+//! Corpus BLEU (Papineni et al. 2002) as in sacrebleu (Post 2018): n-grams up to order 4, `exp` smoothing.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use super::ngrams::{n_shared, ngrams};
 
 const MAX_N: usize = 4;
 
-/// A score and how it was made.
+/// A BLEU score with its signature.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bleu {
     /// From 0 to 100.
     pub score: f64,
-    /// What makes it comparable, in sacrebleu's form.
+    /// The settings that make scores comparable, in sacrebleu's format.
     pub signature: String,
 }
 
-/// What rows add up to.
+/// Counts that are summed over rows.
 #[derive(Default, Clone, Copy)]
 struct Counts {
     n_words: usize,
@@ -27,7 +27,7 @@ struct Counts {
     all: [usize; MAX_N],
 }
 
-/// The score of all rows; none where there are none.
+/// Computes the score of all rows; `None` for no rows.
 pub fn bleu(written: &TextSamples) -> Option<Bleu> {
     let rows = written.hypotheses.par_iter().zip(&written.references);
     let counts = rows.map(|(text, references)| row(written, text, references)).reduce(Counts::default, Counts::add);
@@ -58,7 +58,7 @@ fn row(written: &TextSamples, text: &str, references: &[String]) -> Counts {
     counts
 }
 
-/// The length of the reference that is nearest in length, the shorter of two.
+/// Returns the length of the reference closest in length; ties go to the shorter.
 fn nearest(n_words: usize, references: &[Vec<String>]) -> usize {
     references.iter().map(Vec::len).min_by_key(|length| (length.abs_diff(n_words), *length)).unwrap_or(0)
 }
@@ -73,7 +73,7 @@ impl Counts {
         }
     }
 
-    /// The geometric mean of the precisions times the penalty for brevity. An order without a match counts half, a quarter, .. of one.
+    /// The geometric mean of the precisions times the brevity penalty. Orders without a match count 1/2, 1/4, ... of a match.
     fn score(&self) -> f64 {
         if self.shared.iter().all(|shared| *shared == 0) {
             return 0.0;

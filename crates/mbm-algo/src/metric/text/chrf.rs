@@ -1,4 +1,4 @@
-//! chrF and chrF++ (Popović 2015, 2017) as sacrebleu counts them: n-grams of characters, and of words beside them.
+//! chrF and chrF++ (Popović 2015, 2017) as in sacrebleu: F-scores of character n-grams, for chrF++ also of word n-grams.
 
 use rayon::prelude::*;
 
@@ -9,24 +9,24 @@ const CHARACTER_ORDER: usize = 6;
 const WORD_ORDER: usize = 2;
 const N_ORDERS: usize = CHARACTER_ORDER + WORD_ORDER;
 
-/// Recall weighs twice as much as precision.
+/// Recall is weighted twice as much as precision (beta 2).
 const BETA_SQUARED: f64 = 4.0;
 
-/// N-grams of a text, of its reference and of both, for each order.
+/// For each order, the numbers of n-grams of a text, of its reference and of both.
 type Counts = [[usize; 3]; N_ORDERS];
 
-/// What n-grams are taken of.
+/// The characters and words of a text.
 struct Text {
     characters: Vec<char>,
     words: Vec<String>,
 }
 
-/// From 0 to 100, over all rows; with `word_order` 2 it is chrF++.
+/// Computes chrF over all rows, from 0 to 100; chrF++ with `word_order` 2.
 pub fn chrf(written: &TextSamples, word_order: usize) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let text = Text::new(text);
         let all = references.iter().map(|reference| counts(&text, &Text::new(reference), word_order));
-        // The reference that is best, the first of equals.
+        // The best reference; ties go to the first.
         all.map(|counts| (score(&counts), counts))
             .reduce(|best, other| if other.0 > best.0 { other } else { best })
             .map(|it| it.1)
@@ -41,19 +41,19 @@ pub fn chrf(written: &TextSamples, word_order: usize) -> Option<f64> {
 impl Text {
     fn new(text: &str) -> Self {
         let characters = text.chars().filter(|c| !c.is_whitespace()).collect();
-        Self { characters, words: text.split_whitespace().flat_map(without_marks).collect() }
+        Self { characters, words: text.split_whitespace().flat_map(split_punctuation).collect() }
     }
 }
 
-/// A word and a mark at its end, or else at its start.
-fn without_marks(word: &str) -> Vec<String> {
-    let is_mark = |c: Option<char>| c.is_some_and(|c| c.is_ascii_punctuation());
+/// Splits a punctuation mark off the end of a word or, failing that, off its start.
+fn split_punctuation(word: &str) -> Vec<String> {
+    let is_punctuation = |c: Option<char>| c.is_some_and(|c| c.is_ascii_punctuation());
     let (first, last) = (word.chars().next(), word.chars().next_back());
     if word.chars().count() == 1 {
         vec![word.to_owned()]
-    } else if is_mark(last) {
+    } else if is_punctuation(last) {
         vec![word[..word.len() - 1].to_owned(), word[word.len() - 1..].to_owned()]
-    } else if is_mark(first) {
+    } else if is_punctuation(first) {
         vec![word[..1].to_owned(), word[1..].to_owned()]
     } else {
         vec![word.to_owned()]
@@ -64,7 +64,7 @@ fn counts(text: &Text, reference: &Text, word_order: usize) -> Counts {
     fn of<T: Eq + std::hash::Hash>(text: &[T], reference: &[T], n: usize) -> [usize; 3] {
         let (n_text, n_reference) = ((text.len() + 1).saturating_sub(n), (reference.len() + 1).saturating_sub(n));
         let shared = n_shared(&ngrams(text, n), &ngrams(reference, n));
-        // What has nothing to be compared with does not count.
+        // Without reference n-grams, those of the text do not count.
         [if n_reference == 0 { 0 } else { n_text }, n_reference, shared]
     }
     std::array::from_fn(|order| {
@@ -78,7 +78,7 @@ fn counts(text: &Text, reference: &Text, word_order: usize) -> Counts {
     })
 }
 
-/// F of the mean precision and the mean recall over the orders that both texts have.
+/// Computes the F-score of the mean precision and the mean recall over the orders that both texts have.
 fn score(counts: &Counts) -> f64 {
     let both = || counts.iter().filter(|[text, reference, _]| *text > 0 && *reference > 0);
     let n = both().count().max(1) as f64;

@@ -1,4 +1,4 @@
-//! CIDEr-D (Vedantam, Zitnick and Parikh 2015) as the package `pycocoevalcap` counts it.
+//! CIDEr-D (Vedantam, Zitnick and Parikh 2015) as in the package `pycocoevalcap`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,17 +9,18 @@ use super::ngrams::ngrams;
 
 const MAX_N: usize = 4;
 
-/// The standard deviation, in words, of the penalty for another length.
+/// The standard deviation of the Gaussian length penalty, in words.
 const SIGMA: f64 = 6.0;
 
-/// N-grams of each order with their weights, the length of each vector, and the number of pairs of words.
+/// TF-IDF weights of the n-grams of each order, the norm of each weight vector, and the number of word bigrams.
 struct Weighted<'a> {
     weights: [HashMap<&'a [String], f64>; MAX_N],
     norms: [f64; MAX_N],
     n_pairs: usize,
 }
 
-/// Ten times the mean cosine of n-grams, weighed by how few rows have them; none for a single row, where every weight is zero.
+/// Computes ten times the mean cosine similarity of TF-IDF weighted n-grams; `None` for fewer than two rows, where all weights
+/// are zero.
 pub fn cider_d(written: &TextSamples) -> Option<f64> {
     let n_rows = written.hypotheses.len();
     if n_rows < 2 {
@@ -38,7 +39,7 @@ pub fn cider_d(written: &TextSamples) -> Option<f64> {
     Some(scores.iter().sum::<f64>() / n_rows as f64)
 }
 
-/// Small letters, marks apart and then left out.
+/// Splits a text into lowercase words without punctuation.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase();
     let is_word = |c: char| c.is_alphanumeric() || c == '\'' || c == '-';
@@ -46,7 +47,7 @@ fn words(text: &str) -> Vec<String> {
     cut.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// In how many rows' references an n-gram is.
+/// Document frequencies: the number of rows whose references contain an n-gram.
 struct Rarity<'a> {
     n_rows_with: HashMap<&'a [String], f64>,
     log_n_rows: f64,
@@ -76,7 +77,7 @@ impl<'a> Rarity<'a> {
     }
 }
 
-/// The mean over orders of the clipped cosine times the penalty for another length.
+/// Computes the mean over orders of the clipped cosine similarity times the length penalty.
 fn similarity(text: &Weighted, reference: &Weighted) -> f64 {
     let cosine = |n: usize| {
         let product = |(ngram, weight): (&&[String], &f64)| {

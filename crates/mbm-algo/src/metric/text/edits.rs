@@ -1,10 +1,10 @@
-//! Edit distance, and the error rates that are made of it, as jiwer counts them.
+//! Edit distance, and word and character error rates as in jiwer.
 
 use rayon::prelude::*;
 
 use super::TextSamples;
 
-/// The fewest insertions, deletions and replacements that turn one into the other (Levenshtein 1966).
+/// Computes the minimum number of insertions, deletions and replacements that turn `from` into `to` (Levenshtein 1966).
 pub fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (at, token) in from.iter().enumerate() {
@@ -18,12 +18,12 @@ pub fn edit_distance<T: PartialEq>(from: &[T], to: &[T]) -> usize {
     row[to.len()]
 }
 
-/// Edits for each word of the references; of several, the one that needs the smallest share.
+/// Computes the edits per word of the references; of several references, the one with the lowest rate counts.
 pub fn word_error_rate(written: &TextSamples) -> Option<f64> {
     error_rate(written, |text| text.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Edits for each character of the references.
+/// Computes the edits per character of the references; of several references, the one with the lowest rate counts.
 pub fn character_error_rate(written: &TextSamples) -> Option<f64> {
     error_rate(written, |text| text.trim().chars().collect())
 }
@@ -47,14 +47,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_those_of_the_textbook() {
+    fn edit_distance_of_known_pairs() {
         let distance = |a: &str, b: &str| edit_distance(a.as_bytes(), b.as_bytes());
         assert_eq!((distance("kitten", "sitting"), distance("", "abc"), distance("abc", "abc")), (3, 3, 0));
     }
 
     proptest! {
         #[test]
-        fn a_distance_is_one_both_ways_and_obeys_the_triangle(a in "[ab]{0,6}", b in "[ab]{0,6}", c in "[ab]{0,6}") {
+        fn edit_distance_is_a_metric(a in "[ab]{0,6}", b in "[ab]{0,6}", c in "[ab]{0,6}") {
             let distance = |a: &str, b: &str| edit_distance(a.as_bytes(), b.as_bytes());
             prop_assert_eq!(distance(&a, &b), distance(&b, &a));
             prop_assert!(distance(&a, &c) <= distance(&a, &b) + distance(&b, &c));

@@ -1,4 +1,4 @@
-//! METEOR (Lavie and Agarwal 2007) with exact and stemmed matches, as NLTK counts it: the mean over rows, of several references the best.
+//! METEOR (Lavie and Agarwal 2007) with exact and stem matches, as in NLTK: the mean over rows of the best reference's score.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use rust_stemmers::{Algorithm, Stemmer};
 
 use super::{TextSamples, WordCut};
 
-/// From 0 to 1. Words are those of `13a` in small letters, stems those of the English Snowball stemmer.
+/// Computes METEOR, from 0 to 1, with lowercase `13a` words and the English Snowball stemmer.
 pub fn meteor(written: &TextSamples) -> Option<f64> {
     let stemmer = Stemmer::create(Algorithm::English);
     let words = |text: &str| WordCut::Mteval13a.words(&text.to_lowercase());
@@ -32,7 +32,7 @@ fn score(text: &[String], reference: &[String], stemmer: &Stemmer) -> f64 {
     (1.0 - 0.5 * (n_chunks / n).powi(3)) * mean
 }
 
-/// Positions of words that match, rising in the text: those that are equal, then of the others those whose stems are.
+/// Returns the positions of matching words, ascending in the text: equal words first, then words with equal stems among the rest.
 fn matches(text: &[String], reference: &[String], stemmer: &Stemmer) -> Vec<(usize, usize)> {
     let numbered = |words: &[String]| words.iter().cloned().enumerate().collect::<Vec<_>>();
     let stemmed = |words: Vec<(usize, String)>| {
@@ -46,7 +46,7 @@ fn matches(text: &[String], reference: &[String], stemmer: &Stemmer) -> Vec<(usi
 
 type Words = Vec<(usize, String)>;
 
-/// From the end, each word with the last equal one that is left; the pairs, and what is left of both.
+/// Pairs each word, from the end, with the last unmatched equal word; returns the pairs and the unmatched words of both sides.
 fn equals(text: Words, reference: Words) -> (Vec<(usize, usize)>, Words, Words) {
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     reference.iter().enumerate().for_each(|(at, (_, word))| places.entry(word).or_default().push(at));

@@ -1,4 +1,4 @@
-//! Texts beside what they should have been: each metric equals its reference implementation on the stored cases.
+//! Metrics of generated text against references; each equals its reference implementation on the stored cases.
 
 mod bleu;
 mod chrf;
@@ -17,31 +17,31 @@ pub use words::WordCut;
 
 use super::{Metric, higher, lower, mean};
 
-/// Texts that a model wrote, each with all texts that would have been right.
+/// Generated texts, each with its references.
 #[derive(Debug, Clone, Default)]
 pub struct TextSamples {
-    /// What was written.
+    /// The generated texts.
     pub hypotheses: Vec<String>,
-    /// What would have been right: one text a row at least.
+    /// The references of each text, at least one per row.
     pub references: Vec<Vec<String>>,
-    /// How BLEU cuts texts into words.
+    /// The tokenizer of BLEU.
     pub words: WordCut,
-    /// What the references cost the model, where that is known.
+    /// Statistics of the references under teacher forcing, if known.
     pub forced: TeacherForcing,
 }
 
-/// References token by token, each given the right ones before it.
+/// Sums over the tokens of the references, each predicted from the reference tokens before it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TeacherForcing {
     /// The sum of `-ln p` over all tokens.
     pub cross_entropy: f64,
-    /// Tokens.
+    /// Number of tokens.
     pub n_tokens: f64,
-    /// Tokens that the model held for the likeliest.
+    /// Number of tokens to which the model gave the highest probability.
     pub n_right: f64,
 }
 
-/// The metrics of texts.
+/// The metrics of a text output.
 pub const TEXTS: &[Metric<TextSamples>] = &[
     higher("bleu", |it| bleu(it).map(|bleu| bleu.score)),
     higher("chrf", |it| chrf(it, 0)),
@@ -60,7 +60,7 @@ pub const TEXTS: &[Metric<TextSamples>] = &[
 ];
 
 impl TextSamples {
-    /// Each text with its references.
+    /// Iterates over texts with their references.
     fn rows(&self) -> impl Iterator<Item = (&String, &Vec<String>)> {
         self.hypotheses.iter().zip(&self.references)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// How often each run of `n` tokens occurs.
+/// Counts the n-grams of order `n`.
 pub fn ngrams<T: Eq + Hash>(tokens: &[T], n: usize) -> HashMap<&[T], usize> {
     let mut counts = HashMap::with_capacity(tokens.len());
     for ngram in tokens.windows(n) {
@@ -12,7 +12,7 @@ pub fn ngrams<T: Eq + Hash>(tokens: &[T], n: usize) -> HashMap<&[T], usize> {
     counts
 }
 
-/// N-grams of one that the other has, too, as often as both have them.
+/// Returns the number of n-grams that both sides have, with multiplicity.
 pub fn n_shared<T: Eq + Hash>(one: &HashMap<&[T], usize>, other: &HashMap<&[T], usize>) -> usize {
     one.iter().filter_map(|(ngram, count)| other.get(ngram).map(|others| (*count).min(*others))).sum()
 }

@@ -1,11 +1,11 @@
-//! ROUGE (Lin 2004) as the package `rouge-score` counts it, without stemming: the mean F over rows, of several references the best.
+//! ROUGE (Lin 2004) as in the package `rouge-score`, without stemming: the mean over rows of the F1 score of the best reference.
 
 use rayon::prelude::*;
 
 use super::TextSamples;
 use super::ngrams::{n_shared, ngrams};
 
-/// F of shared runs of `n` words.
+/// Computes the F1 score of shared n-grams of `n` words (ROUGE-N).
 pub fn rouge_n(written: &TextSamples, n: usize) -> Option<f64> {
     mean_best(written, |text, reference| {
         let shared = n_shared(&ngrams(text, n), &ngrams(reference, n));
@@ -14,7 +14,7 @@ pub fn rouge_n(written: &TextSamples, n: usize) -> Option<f64> {
     })
 }
 
-/// F of the longest common subsequence.
+/// Computes the F1 score of the longest common subsequence (ROUGE-L).
 pub fn rouge_l(written: &TextSamples) -> Option<f64> {
     mean_best(written, |text, reference| f(common(text, reference), text.len(), reference.len()))
 }
@@ -28,7 +28,7 @@ fn mean_best(written: &TextSamples, score: impl Fn(&[String], &[String]) -> f64 
     (!written.hypotheses.is_empty()).then(|| sum / written.hypotheses.len() as f64)
 }
 
-/// Runs of Latin letters and digits, in small letters.
+/// Splits a text into lowercase runs of ASCII letters and digits.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase();
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -39,7 +39,7 @@ fn f(shared: usize, n_text: usize, n_reference: usize) -> f64 {
     if precision + recall > 0.0 { 2.0 * precision * recall / (precision + recall) } else { 0.0 }
 }
 
-/// The length of the longest common subsequence.
+/// Returns the length of the longest common subsequence.
 fn common(a: &[String], b: &[String]) -> usize {
     let mut row = vec![0; b.len() + 1];
     for token in a {

@@ -1,4 +1,4 @@
-//! Translation edit rate (Snover et al. 2006): edits and shifts of whole phrases, searched as Tercom and sacrebleu search.
+//! Translation edit rate (Snover et al. 2006): word edits and phrase shifts, found by the search of Tercom and sacrebleu.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,17 @@ use rayon::prelude::*;
 
 use super::TextSamples;
 
-/// Words of a phrase that is shifted.
+/// Maximum number of words of a shifted phrase.
 const MAX_SHIFT_SIZE: usize = 10;
-/// Words that a phrase is shifted over.
+/// Maximum number of words over which a phrase is shifted.
 const MAX_SHIFT_DISTANCE: usize = 50;
-/// Shifts that are tried for one text.
+/// Maximum number of shifts tried for one text.
 const MAX_CANDIDATES: usize = 1000;
-/// Cells of a row on either side of the diagonal.
+/// Beam width: cells of a row on either side of the diagonal.
 const BEAM: usize = 25;
 
-/// Edits for a hundred words of the references, over all rows, in small letters; of several references the fewest edits and the mean
-/// length.
+/// Computes the edits per hundred words of the references over all rows, lowercased; of several references, the fewest edits and
+/// the mean length count.
 pub fn ter(written: &TextSamples) -> Option<f64> {
     let row = |(text, references): (&String, &Vec<String>)| {
         let words = |text: &str| text.to_lowercase().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
@@ -36,7 +36,7 @@ pub fn ter(written: &TextSamples) -> Option<f64> {
     (!written.hypotheses.is_empty()).then_some(100.0 * rate)
 }
 
-/// Shifts, one after the other as long as the best of them saves edits, and the edits that are left.
+/// Returns the number of shifts, applied greedily while the best one saves edits, plus the remaining edits.
 fn n_edits(text: &[String], reference: &[String]) -> usize {
     if reference.is_empty() {
         return text.len();
@@ -56,10 +56,11 @@ fn n_edits(text: &[String], reference: &[String]) -> usize {
     n_shifts + Alignment::new(&text, &reference).n_edits
 }
 
-/// Edits that a shift saves, the length of its phrase, and how early it stands and goes.
+/// The edits that a shift saves, the length of its phrase, and its negated source and target positions.
 type Rank = (isize, usize, isize, isize);
 
-/// The shift that saves most edits, if any does and the search has not come to its end. Of equals the longest phrase, then the first.
+/// Applies the shift that saves the most edits; `None` if none does or the limit on candidates is reached. Ties go to the longest
+/// phrase, then to the first.
 fn best_shift(text: &[u32], reference: &[u32], n_candidates: &mut usize) -> Option<Vec<u32>> {
     let alignment = Alignment::new(text, reference);
     let mut best: Option<(Rank, Vec<u32>)> = None;
@@ -85,7 +86,7 @@ fn best_shift(text: &[u32], reference: &[u32], n_candidates: &mut usize) -> Opti
     best.filter(|(rank, _)| rank.0 > 0 && *n_candidates < MAX_CANDIDATES).map(|(_, shifted)| shifted)
 }
 
-/// The phrase at `from` moved to `target`.
+/// Moves the phrase at `from` to `target`.
 fn shift(words: &[u32], from: usize, length: usize, target: usize) -> Vec<u32> {
     let phrase = &words[from..from + length];
     if target < from {
@@ -106,17 +107,17 @@ enum Edit {
     Insert,
 }
 
-/// How a text becomes its reference.
+/// The edits that turn a text into its reference.
 struct Alignment {
     n_edits: usize,
-    /// For each word of the reference, the word of the text that stands at its place, or before it; -1 where none does.
-    places: Vec<isize>,
+    /// For each word of the reference, the position of the word of the text aligned with it or before it; -1 for none.
+    positions: Vec<isize>,
     wrong_in_text: Vec<bool>,
     wrong_in_reference: Vec<bool>,
 }
 
 impl Alignment {
-    /// The cheapest edits near the diagonal; of equals replacing comes before deleting, deleting before inserting.
+    /// Finds the cheapest edits within the beam; in ties, replacing comes before deleting and deleting before inserting.
     fn new(text: &[u32], reference: &[u32]) -> Self {
         let (n, m) = (text.len(), reference.len());
         let ratio = if n == 0 { 1.0 } else { m as f64 / n as f64 };
@@ -147,7 +148,7 @@ impl Alignment {
     fn traced(cells: &[(usize, Edit)], n: usize, m: usize) -> Self {
         let mut alignment = Self {
             n_edits: cells[cells.len() - 1].0,
-            places: vec![-1; m],
+            positions: vec![-1; m],
             wrong_in_text: vec![false; n],
             wrong_in_reference: vec![false; m],
         };
@@ -161,22 +162,22 @@ impl Alignment {
             if edit != Edit::Delete {
                 j -= 1;
                 alignment.wrong_in_reference[j] = edit != Edit::Keep;
-                alignment.places[j] = if edit == Edit::Insert { i as isize - 1 } else { i as isize };
+                alignment.positions[j] = if edit == Edit::Insert { i as isize - 1 } else { i as isize };
             }
         }
         alignment
     }
 
-    /// Where a phrase of the text that is also at `to` in the reference may be moved: only if it stands wrong and its place is taken by
-    /// something wrong.
+    /// Returns the positions to which a phrase of the text that matches the reference at `to` may move: only if it is misaligned
+    /// in the text and the reference at `to` is misaligned, too.
     fn targets(&self, from: usize, to: usize, length: usize) -> Vec<usize> {
         let is_wrong = |flags: &[bool], at: usize| flags[at..at + length].iter().any(|is| *is);
-        let is_within = (from as isize..(from + length) as isize).contains(&self.places[to]);
+        let is_within = (from as isize..(from + length) as isize).contains(&self.positions[to]);
         if !is_wrong(&self.wrong_in_text, from) || !is_wrong(&self.wrong_in_reference, to) || is_within {
             return Vec::new();
         }
-        let before = if to == 0 { 0 } else { (self.places[to - 1] + 1) as usize };
-        let behind = (to..to + length).map(|at| (self.places[at] + 1) as usize);
+        let before = if to == 0 { 0 } else { (self.positions[to - 1] + 1) as usize };
+        let behind = (to..to + length).map(|at| (self.positions[at] + 1) as usize);
         let mut targets: Vec<usize> = std::iter::once(before).chain(behind).collect();
         targets.dedup();
         targets

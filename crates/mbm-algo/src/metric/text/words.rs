@@ -1,25 +1,25 @@
-//! How metrics cut texts into words.
+//! Tokenizers of the text metrics.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// The tokenizers of sacrebleu that need no model.
+/// Tokenizers of sacrebleu that do not need a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WordCut {
-    /// That of `mteval-v13a`, for languages with spaces between words.
+    /// The tokenizer of `mteval-v13a`, for languages that put spaces between words.
     #[default]
     Mteval13a,
-    /// Chinese signs one by one, the rest as `13a`.
+    /// Splits Chinese characters one by one and tokenizes the rest as `13a`.
     Zh,
-    /// Every character.
+    /// Splits every character except whitespace.
     Char,
 }
 
 impl WordCut {
-    /// The name in sacrebleu's signature.
+    /// Returns the name in sacrebleu's signature.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mteval13a => "13a",
@@ -28,12 +28,12 @@ impl WordCut {
         }
     }
 
-    /// The words of a text.
+    /// Splits a text into words.
     pub fn words(self, text: &str) -> Vec<String> {
         let text = text.trim_end();
         match self {
             Self::Mteval13a => western(&format!(" {} ", unescaped(text))),
-            Self::Zh => western(&with_signs_apart(text.trim())),
+            Self::Zh => western(&separate_chinese(text.trim())),
             Self::Char => text.chars().filter(|c| !c.is_whitespace()).map(String::from).collect(),
         }
     }
@@ -49,7 +49,7 @@ static WESTERN: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
     ]
 });
 
-/// Marks apart from words, but for those within numbers.
+/// Separates punctuation from words, except within numbers.
 fn western(text: &str) -> Vec<String> {
     let apart = WESTERN.iter().fold(text.to_owned(), |text, (pattern, with)| pattern.replace_all(&text, *with).into_owned());
     apart.split_whitespace().map(str::to_owned).collect()
@@ -63,10 +63,10 @@ fn unescaped(text: &str) -> String {
     text.replace("&quot;", "\"").replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">")
 }
 
-fn with_signs_apart(text: &str) -> String {
+fn separate_chinese(text: &str) -> String {
     let mut apart = String::with_capacity(2 * text.len());
     for c in text.chars() {
-        if SIGNS.iter().any(|(first, last)| (*first..=*last).contains(&c)) {
+        if CHINESE.iter().any(|(first, last)| (*first..=*last).contains(&c)) {
             apart.extend([' ', c, ' ']);
         } else {
             apart.push(c);
@@ -75,9 +75,9 @@ fn with_signs_apart(text: &str) -> String {
     apart
 }
 
-/// What sacrebleu holds for Chinese, in its order. Two of its ranges are written `\u20000` and `\u2f800`, which Python reads as
-/// four digits and a `0`: what they hold is kept, so that scores are the same.
-const SIGNS: [(char, char); 22] = [
+/// The ranges that sacrebleu treats as Chinese, in its order. Two of them are written `\u20000` and `\u2f800`, which Python
+/// parses as a four-digit escape followed by `0`; the resulting ranges are reproduced here so that scores are the same.
+const CHINESE: [(char, char); 22] = [
     ('\u{3400}', '\u{4db5}'),
     ('\u{4e00}', '\u{9fa5}'),
     ('\u{9fa6}', '\u{9fbb}'),
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_are_cut_from_words_but_not_from_numbers() {
+    fn separates_punctuation_from_words_but_not_numbers() {
         let cut = |text| WordCut::Mteval13a.words(text).join(" ");
         assert_eq!(cut("It costs $1,234.50, doesn't it? (Yes.)"), "It costs $ 1,234.50 , doesn't it ? ( Yes . )");
         assert_eq!(cut("well-known 3-4 &quot;x&quot;"), "well-known 3 - 4 \" x \"");

@@ -1,8 +1,8 @@
-//! Texts, token by token: a network that reads what the combiner fused and the tokens so far.
+//! Text generation, token by token, with a network that reads the fused inputs and the tokens so far.
 //!
 //! ```text
-//! Fused --memory--> steps to attend to          right text: network --> what its tokens cost (training)
-//!                                               search:     network, one step at a time --> hypotheses
+//! Fused --memory--> steps to attend to          training: network over the reference text --> token costs
+//!                                               search:   network, one step at a time --> hypotheses
 //! ```
 
 mod decoding;
@@ -30,48 +30,49 @@ use crate::layer::{Dropout, learnt, linear};
 use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
 
 settings! {
-    /// A network that writes texts.
+    /// Settings of a text generator.
     pub struct GeneratorSettings {
-        /// The network.
+        /// Network that predicts the next token.
         network: GeneratorNetwork = GeneratorNetwork::Transformer(mbm_config::defaults());
-        /// How texts are searched for.
+        /// How texts are decoded.
         decoding: DecodingSettings = mbm_config::defaults();
     }
 }
 
 tagged! {
-    /// Networks that write texts.
+    /// Networks that generate texts.
     pub enum GeneratorNetwork: Transformer {
         Transformer(TransformerGeneratorSettings) = "transformer",
         Rnn(RnnGeneratorSettings) = "rnn",
     }
 }
 
-/// What a generator is made of.
+/// Specification of a text generator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GeneratorSpec {
-    /// Its settings.
+    /// Settings of the generator.
     pub settings: GeneratorSettings,
-    /// The most tokens of a text.
+    /// Maximum number of tokens of a text.
     pub max_steps: usize,
-    /// The share of the target that is spread over the vocabulary.
+    /// Share of the target distribution that is spread over the vocabulary.
     pub label_smoothing: f64,
 }
 
-/// What a text begins after, what it ends with, and the first id that is text.
+// The id of the token before every text, the id of the token that ends it, and the first id of a regular token.
 pub(crate) const BEGIN: u32 = FittedTargetText::BEGIN;
 pub(crate) const END: u32 = FittedTargetText::END;
 pub(crate) const N_SPECIAL: u32 = FittedTargetText::N_SPECIAL;
 
-/// Scores of a row: the smoothed cross-entropy of its tokens, the plain one, tokens that were held for the likeliest, tokens.
+/// Number of values per row in the costs of a text decoder: the summed label-smoothed cross-entropy of its tokens, the plain one,
+/// the number of correctly predicted tokens, and the number of tokens.
 pub(super) const N_SCORES: usize = 4;
 
-/// A network that writes texts.
+/// Text generator.
 #[derive(Module, Debug)]
 pub struct Generator {
-    /// What is attended to, each part brought to one width.
+    /// Projections of the memory's parts to one width.
     projections: Vec<Linear>,
-    /// What tells the parts apart.
+    /// Learned embeddings that identify the parts.
     origins: Vec<Param<Tensor<3>>>,
     embedding: Embedding,
     network: Network,
@@ -87,7 +88,8 @@ pub struct Generator {
 }
 
 impl GeneratorSpec {
-    /// For these inputs, a fused vector of `fused` numbers beside steps of `steps`, and a vocabulary.
+    /// Initializes the generator for the given inputs, a fused vector of width `fused`, fused steps of width `steps`, and a
+    /// vocabulary size.
     pub(super) fn init(&self, [fused, steps]: [usize; 2], vocabulary: usize, inputs: &Inputs) -> Generator {
         let device = inputs.device;
         let (network, width, dropout, tied) = match &self.settings.network {
@@ -127,7 +129,7 @@ impl GeneratorSpec {
 }
 
 impl Generator {
-    /// What the network attends to.
+    /// Returns the memory that the network attends to.
     fn memory(&self, fused: &Fused) -> Memory {
         let inputs = || fused.inputs.iter().map(Sequence::steps).collect::<Vec<_>>();
         let parts = match self.attention_context {
@@ -145,18 +147,18 @@ impl Generator {
         Memory { steps, pooled: fused.pooled.clone() }
     }
 
-    /// `[rows, steps]` ids to `[rows, steps, width]`.
+    /// Embeds token ids: `[rows, steps]` to `[rows, steps, width]`.
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         self.embedding.forward(ids) * self.embedding_scale
     }
 
-    /// What stands before each token of the texts.
+    /// Embeds the reference texts shifted right, so that each step holds the previous token (teacher forcing).
     fn embed_all(&self, target: &TargetTokens, device: &Device) -> Steps {
         let batch = target.lengths.len();
         let before = |row: usize, step: usize| if step == 0 { BEGIN } else { target.ids[row * target.steps + step - 1] };
         let ids: Vec<i64> = (0..batch).flat_map(|row| (0..target.steps).map(move |step| i64::from(before(row, step)))).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, target.steps]), device);
-        // Where there is no text, one step is there for the attention to look at.
+        // Rows without a text keep one step for attention to read.
         let flags: Vec<bool> =
             target.lengths.iter().flat_map(|length| (0..target.steps).map(move |step| step < (*length).max(1))).collect();
         let mask = Tensor::from_data(TensorData::new(flags, [batch, target.steps]), device);
@@ -167,12 +169,12 @@ impl Generator {
         self.output.as_ref().map_or_else(|| self.embedding.weight.val(), Param::val)
     }
 
-    /// `[rows, width]` to scores `[rows, vocabulary]`.
+    /// Computes token scores: `[rows, width]` to `[rows, vocabulary]`.
     fn scores(&self, hidden: Tensor<2>) -> Tensor<2> {
         hidden.matmul(self.weight().transpose()) + self.bias.val().unsqueeze()
     }
 
-    /// What the tokens of the texts cost: `[batch, N_SCORES]`.
+    /// Returns the costs of the reference texts: `[batch, N_SCORES]`.
     fn costs(&self, fused: &Fused, target: &TargetTokens) -> Tensor<2> {
         let device = fused.pooled.device();
         let (batch, steps) = (target.lengths.len(), target.steps);
@@ -180,14 +182,14 @@ impl Generator {
         tokens.values = self.dropout.forward(tokens.values);
         let hidden = self.network.get().run(tokens, &self.memory(fused)); // [batch, steps, width]
         let [_, _, width] = hidden.dims();
-        let places: Vec<usize> = (0..batch).flat_map(|row| row * steps..row * steps + target.lengths[row]).collect();
-        let n = places.len();
-        let ints = places.iter().map(|place| *place as i64).collect::<Vec<_>>();
+        let positions: Vec<usize> = (0..batch).flat_map(|row| row * steps..row * steps + target.lengths[row]).collect();
+        let n = positions.len();
+        let ints = positions.iter().map(|position| *position as i64).collect::<Vec<_>>();
         let hidden = hidden.reshape([batch * steps, width]).select(0, Tensor::from_data(TensorData::new(ints, [n]), &device));
-        let ids: Vec<f32> = places.iter().map(|place| target.ids[*place] as f32).collect();
+        let ids: Vec<f32> = positions.iter().map(|position| target.ids[*position] as f32).collect();
         let costs = self.token_costs(hidden, Tensor::from_data(TensorData::new(ids, [n]), &device)); // [tokens, 3]
         let mut rows = vec![0f32; batch * n];
-        places.iter().enumerate().for_each(|(token, place)| rows[place / steps * n + token] = 1.0);
+        positions.iter().enumerate().for_each(|(token, position)| rows[position / steps * n + token] = 1.0);
         let rows = Tensor::<2>::from_data(TensorData::new(rows, [batch, n]), &device);
         let lengths: Vec<f32> = target.lengths.iter().map(|length| *length as f32).collect();
         Tensor::cat(vec![rows.matmul(costs), Tensor::from_data(TensorData::new(lengths, [batch, 1]), &device)], 1)
@@ -206,7 +208,7 @@ impl Generator {
     }
 }
 
-/// What the texts of a target cost; zeros, from which a gradient goes back, where there is none.
+/// Returns the costs of the target's texts, or zeros that still propagate a gradient if the target has none.
 pub(super) fn costs(fused: &Fused, target: Option<&Target>, of: impl FnOnce(&TargetTokens) -> Tensor<2>) -> Tensor<2> {
     match target.and_then(|target| target.tokens.as_ref()).filter(|tokens| tokens.steps > 0) {
         Some(tokens) => of(tokens),
@@ -215,7 +217,7 @@ pub(super) fn costs(fused: &Fused, target: Option<&Target>, of: impl FnOnce(&Tar
 }
 
 impl Decode for Generator {
-    /// What the texts of the target cost; zeros without one.
+    /// Returns the costs of the reference texts in the target, or zeros without a target.
     fn decode(&self, fused: &Fused, target: Option<&Target>) -> Tensor<2> {
         costs(fused, target, |tokens| self.costs(fused, tokens))
     }

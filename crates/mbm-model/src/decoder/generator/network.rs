@@ -1,4 +1,4 @@
-//! What a network that writes must be able to do.
+//! The interface of networks that generate texts.
 
 use burn::tensor::{Int, Tensor};
 
@@ -6,46 +6,46 @@ use super::rnn::{RnnNetwork, RnnState};
 use super::transformer::{TransformerNetwork, TransformerState};
 use crate::Steps;
 
-/// What is written about.
+/// The fused inputs that a network generates texts from.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    /// The steps that are attended to, of the network's width.
+    /// The steps to attend to, of the network's width.
     pub steps: Steps,
-    /// `[contexts, fused width]`
+    /// The fused vectors: `[contexts, fused width]`.
     pub pooled: Tensor<2>,
 }
 
-/// Tokens to hidden values.
+/// Maps tokens to hidden values.
 pub trait Write {
-    /// All steps of right texts at once: embedded tokens `[batch, steps, width]` to the same shape.
+    /// Processes all steps of reference texts in one pass: embedded tokens `[batch, steps, width]` to the same shape.
     fn run(&self, tokens: Steps, memory: &Memory) -> Tensor<3>;
 
-    /// What the first step begins with, `n_rows` texts for each context.
+    /// Returns the initial state for `n_rows` texts per context.
     fn start(&self, memory: &Memory, n_rows: usize) -> State;
 
-    /// The next step of every text: `[rows, width]` to the same shape. Texts of one context lie side by side.
+    /// Processes the next step of every text: `[rows, width]` to the same shape. Texts of one context are adjacent rows.
     fn step(&self, token: Tensor<2>, state: &mut State) -> Tensor<2>;
 
-    /// How much each token looks at each step of the memory: `[batch, tokens, steps]`.
+    /// Returns how much each token attends to each step of the memory: `[batch, tokens, steps]`.
     fn attention(&self, tokens: Steps, memory: &Memory) -> Tensor<3>;
 }
 
 components! {
-    /// Any network that writes.
+    /// Any text-generating network.
     Network: Write { TransformerNetwork, RnnNetwork }
 }
 
-/// What a network keeps from step to step.
+/// State that a network carries from step to step.
 #[derive(Debug, Clone)]
 pub enum State {
-    /// Of a transformer.
+    /// State of a transformer.
     Transformer(TransformerState),
-    /// Of a recurrent network.
+    /// State of a recurrent network.
     Rnn(Box<RnnState>),
 }
 
 impl State {
-    /// Some of the texts, by their rows, and, where contexts have left, those that stay.
+    /// Selects texts by row and, if contexts have finished, the remaining contexts.
     pub fn select(self, rows: &Tensor<1, Int>, contexts: Option<&Tensor<1, Int>>) -> Self {
         match self {
             Self::Transformer(state) => Self::Transformer(state.select(rows, contexts)),
@@ -55,7 +55,7 @@ impl State {
 }
 
 impl Memory {
-    /// Some of the contexts, as often as named.
+    /// Selects contexts by index, with repetitions.
     pub fn select(&self, contexts: &Tensor<1, Int>) -> Self {
         Self { steps: self.steps.select(contexts), pooled: self.pooled.clone().select(0, contexts.clone()) }
     }

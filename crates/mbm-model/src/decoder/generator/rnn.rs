@@ -1,4 +1,4 @@
-//! Recurrent networks that attend to what they write about.
+//! Recurrent networks that generate texts with attention to the memory.
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
@@ -10,34 +10,35 @@ use crate::Steps;
 use crate::layer::{CellState, CellType, Dropout, Recurrent, RecurrentSpec, linear};
 
 choices! {
-    /// How a state finds what it looks at.
+    /// How the attention weights are computed from the hidden state.
     pub enum AttentionKind {
-        /// By a small network of the state before the step; the cell reads what was found (Bahdanau, Cho and Bengio 2015).
+        /// Additive: a small network over the state before the step, whose cell reads the attended context (Bahdanau, Cho and
+        /// Bengio 2015).
         Bahdanau = "bahdanau",
-        /// By a product with the state after the step (Luong, Pham and Manning 2015, "general").
+        /// Multiplicative: a product with the state after the step (Luong, Pham and Manning 2015, "general").
         Luong = "luong",
     }
 }
 
 settings! {
-    /// A recurrent network that writes.
+    /// Settings of a recurrent network that generates texts.
     pub struct RnnGeneratorSettings {
-        /// The cell.
+        /// Recurrent cell.
         cell_type: CellType = CellType::Lstm;
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 1 => 1..=16;
-        /// The width of tokens and states.
+        /// Width of token embeddings and hidden states.
         hidden_size: usize = 256 => 8..=4096;
-        /// How it attends.
+        /// Kind of attention.
         attention: AttentionKind = AttentionKind::Luong;
-        /// Whether tokens are scored by their own vectors (Press and Wolf 2017).
+        /// Whether the output layer shares its weights with the token embedding (Press and Wolf 2017).
         tied_embeddings: bool = true;
-        /// On tokens, between layers and on what comes out.
+        /// Dropout on token embeddings, between layers and on the output.
         dropout: f64 = 0.1 => 0.0..=0.9;
     }
 }
 
-/// Recurrent layers whose first step reads the fused vector, as "Show and tell" (Vinyals et al. 2015) has it.
+/// Recurrent layers whose first step reads the fused vector, as in "Show and tell" (Vinyals et al. 2015).
 #[derive(Module, Debug)]
 pub struct RnnNetwork {
     beginning: Linear,
@@ -51,14 +52,14 @@ pub struct RnnNetwork {
     kind: AttentionKind,
 }
 
-/// What is kept from step to step.
+/// State carried from step to step.
 #[derive(Debug, Clone)]
 pub struct RnnState {
     cells: Vec<CellState>,
     context: Context,
 }
 
-/// The memory with its keys.
+/// The memory with its attention keys.
 #[derive(Debug, Clone)]
 struct Context {
     keys: Tensor<3>,
@@ -66,7 +67,7 @@ struct Context {
 }
 
 impl RnnGeneratorSettings {
-    /// For a fused vector of `fused` numbers.
+    /// Initializes the network for a fused vector of width `fused`.
     pub(super) fn init(&self, fused: usize, device: &Device) -> RnnNetwork {
         let width = self.hidden_size;
         let is_additive = self.attention == AttentionKind::Bahdanau;
@@ -97,7 +98,7 @@ impl RnnNetwork {
         Context { keys: linear(&self.key, memory.steps.values.clone()), steps: memory.steps.clone() }
     }
 
-    /// The weights of states `[contexts, queries, width]` on the steps: `[contexts, queries, steps]`.
+    /// Computes the attention weights of states `[contexts, queries, width]` over the steps: `[contexts, queries, steps]`.
     fn weights(&self, states: Tensor<3>, context: &Context) -> Tensor<3> {
         let scores = match (&self.query, &self.energy) {
             (Some(query), Some(energy)) => {
@@ -111,19 +112,19 @@ impl RnnNetwork {
         activation::softmax(scores.mask_fill(gaps, -1e9), 2)
     }
 
-    /// What states `[rows, width]` find, the rows of a context side by side.
+    /// Returns the attended context of states `[rows, width]`, in which the rows of one context are adjacent.
     fn found(&self, states: Tensor<2>, context: &Context) -> Tensor<2> {
         let ([rows, width], [contexts, _, _]) = (states.dims(), context.keys.dims());
         let weights = self.weights(states.reshape([contexts, rows / contexts, width]), context);
         weights.matmul(context.steps.values.clone()).reshape([rows, width])
     }
 
-    /// What comes out of a state and what it found.
+    /// Computes the output from a state and its attended context.
     fn out<const D: usize>(&self, state: Tensor<D>, found: Tensor<D>) -> Tensor<D> {
         self.dropout.forward(activation::tanh(linear(&self.output, Tensor::cat(vec![state, found], D - 1))))
     }
 
-    /// A step by itself: `[rows, width]` to the same shape.
+    /// Runs a single step: `[rows, width]` to the same shape.
     fn advance(&self, token: Tensor<2>, cells: &mut [CellState], context: &Context) -> Tensor<2> {
         match self.kind {
             AttentionKind::Luong => {
@@ -132,7 +133,7 @@ impl RnnNetwork {
                 self.out(hidden, found)
             }
             AttentionKind::Bahdanau => {
-                let before = cells.last().expect("a stack has one layer at least").hidden.clone();
+                let before = cells.last().expect("a stack has at least one layer").hidden.clone();
                 let found = self.found(before, context);
                 let hidden = self.recurrent.step(Tensor::cat(vec![token, found.clone()], 1), cells);
                 self.out(hidden, found)
@@ -140,7 +141,7 @@ impl RnnNetwork {
         }
     }
 
-    /// The states after the fused vector has been read, for `n_rows` texts of each context.
+    /// Returns the cell states after reading the fused vector, for `n_rows` texts per context.
     fn first_cells(&self, memory: &Memory, context: &Context, n_rows: usize) -> Vec<CellState> {
         let [contexts, _] = memory.pooled.dims();
         let width = self.beginning.weight.dims()[1];
@@ -151,7 +152,8 @@ impl RnnNetwork {
         cells
     }
 
-    /// States and what they found, at every step of right texts: `[batch, steps, width]` each.
+    /// Returns the states, `[batch, steps, width]`, and attention weights, `[batch, steps, memory steps]`, at every step of
+    /// reference texts.
     fn luong(&self, tokens: &Steps, memory: &Memory, context: &Context) -> (Tensor<3>, Tensor<3>) {
         let [_, steps, _] = tokens.values.dims();
         let first = Steps::single(self.beginning.forward(memory.pooled.clone()));
@@ -197,7 +199,7 @@ impl Write for RnnNetwork {
         let [batch, steps, width] = tokens.values.dims();
         let mut cells = self.first_cells(memory, &context, 1);
         let weights = |step: usize| {
-            let before = cells.last().expect("a stack has one layer at least").hidden.clone();
+            let before = cells.last().expect("a stack has at least one layer").hidden.clone();
             self.advance(tokens.values.clone().narrow(1, step, 1).reshape([batch, width]), &mut cells, &context);
             self.weights(before.unsqueeze_dim(1), &context)
         };

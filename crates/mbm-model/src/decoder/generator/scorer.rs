@@ -1,4 +1,4 @@
-//! What comes next in texts in the making, by a network, with and without keeping what it knows of the tokens so far.
+//! Scorers of the next token of partial texts by a network, with and without caching its state.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -7,12 +7,12 @@ use super::network::{Memory, State};
 use super::search::{Rows, Score};
 use crate::Steps;
 
-/// Keeps what the network knows.
+/// Caches the network's state between steps.
 pub(super) struct Cached<'a> {
     generator: &'a Generator,
     memory: Memory,
     state: Option<State>,
-    /// The contexts that the state holds.
+    /// The contexts whose state is cached.
     contexts: Vec<usize>,
 }
 
@@ -31,9 +31,9 @@ impl<'a> Cached<'a> {
             return state;
         }
         let device = self.memory.pooled.device();
-        let place = |context: &usize| self.contexts.iter().position(|other| other == context).unwrap_or_default();
-        let places: Vec<usize> = rows.contexts.iter().map(place).collect();
-        let contexts = (!is_same).then(|| indices(&places, &device));
+        let position = |context: &usize| self.contexts.iter().position(|other| other == context).unwrap_or_default();
+        let positions: Vec<usize> = rows.contexts.iter().map(position).collect();
+        let contexts = (!is_same).then(|| indices(&positions, &device));
         self.contexts = rows.contexts.to_vec();
         state.select(&indices(rows.parents, &device), contexts.as_ref())
     }
@@ -50,7 +50,7 @@ impl Score for Cached<'_> {
     }
 }
 
-/// Reads all tokens so far again at every step.
+/// Reads all tokens so far again at every step, without a cache.
 pub(super) struct Uncached<'a> {
     generator: &'a Generator,
     memory: Memory,
@@ -82,8 +82,8 @@ fn ids(ids: &[u32], n_rows: usize, device: &burn::tensor::Device) -> Tensor<2, I
     Tensor::from_data(TensorData::new(ids, [n_rows, steps]), device)
 }
 
-fn indices(places: &[usize], device: &burn::tensor::Device) -> Tensor<1, Int> {
-    let places: Vec<i64> = places.iter().map(|place| *place as i64).collect();
-    let n = places.len();
-    Tensor::from_data(TensorData::new(places, [n]), device)
+fn indices(indices: &[usize], device: &burn::tensor::Device) -> Tensor<1, Int> {
+    let indices: Vec<i64> = indices.iter().map(|index| *index as i64).collect();
+    let n = indices.len();
+    Tensor::from_data(TensorData::new(indices, [n]), device)
 }

@@ -1,7 +1,7 @@
-//! The search for texts, on plain numbers: beams and draws over whatever scores the next token.
+//! Beam search and sampling over any scorer of the next token, on plain numbers.
 //!
-//! Texts of several contexts are searched side by side; a context leaves when it has its texts. A context's texts do not depend on the
-//! others beside it.
+//! Searches the texts of several contexts in parallel and drops a context once its texts are complete. The texts of a context do
+//! not depend on the other contexts.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -14,67 +14,68 @@ use rayon::prelude::*;
 use super::{BEGIN, Decoding, END, Hypothesis, N_SPECIAL};
 use crate::decoder::Observe;
 
-/// Texts in the making.
+/// Partial texts to score.
 pub struct Rows<'a> {
-    /// The contexts at work, equally many texts each.
+    /// The active contexts, with the same number of texts each.
     pub contexts: &'a [usize],
-    /// For each text its place at the step before.
+    /// Row of each text at the previous step.
     pub parents: &'a [usize],
-    /// The texts so far, all of one length, from their beginning.
+    /// The texts so far, all of the same length, starting with the begin token.
     pub texts: Vec<&'a [u32]>,
 }
 
-/// Scores what comes next.
+/// Scores the next token.
 pub trait Score {
-    /// `[texts, vocabulary]`
+    /// Returns the scores of the next token: `[texts, vocabulary]`.
     fn score(&mut self, rows: &Rows) -> Vec<f32>;
 }
 
-/// A text in the making.
+/// A partial text.
 #[derive(Clone)]
 struct Text {
     tokens: Vec<u32>,
     log_probability: f64,
-    /// Its place at the step before.
+    /// Row of the text at the previous step.
     parent: usize,
 }
 
-/// What is found for one context.
+/// State of the search for one context.
 struct Context {
     context: usize,
     texts: Vec<Text>,
     found: Vec<Hypothesis>,
-    /// One for each text that is drawn.
+    /// One random generator per sampled text.
     generators: Vec<Rng>,
 }
 
-/// Finds the texts of contexts 0 to `n_contexts`, each context's best first, as far as they came where `observe` ended the search.
+/// Searches the texts of contexts `0..n_contexts` and returns those of each context, best first. If `observe` stops the search,
+/// returns what was found so far, including unfinished texts.
 pub fn search(scorer: &mut dyn Score, n_contexts: usize, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<Hypothesis>> {
     let mut found = vec![Vec::new(); n_contexts];
-    let mut at_work: Vec<Context> = (0..n_contexts).map(|context| Context::new(context, decoding)).collect();
+    let mut active: Vec<Context> = (0..n_contexts).map(|context| Context::new(context, decoding)).collect();
     for _ in 0..decoding.max_length {
-        if at_work.is_empty() {
+        if active.is_empty() {
             break;
         }
-        let contexts: Vec<usize> = at_work.iter().map(|it| it.context).collect();
-        let parents: Vec<usize> = at_work.iter().flat_map(|it| it.texts.iter().map(|text| text.parent)).collect();
-        let texts = at_work.iter().flat_map(|it| it.texts.iter().map(|text| text.tokens.as_slice())).collect();
+        let contexts: Vec<usize> = active.iter().map(|it| it.context).collect();
+        let parents: Vec<usize> = active.iter().flat_map(|it| it.texts.iter().map(|text| text.parent)).collect();
+        let texts = active.iter().flat_map(|it| it.texts.iter().map(|text| text.tokens.as_slice())).collect();
         let scores = scorer.score(&Rows { contexts: &contexts, parents: &parents, texts });
-        let each = scores.len() / at_work.len();
-        at_work.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
+        let each = scores.len() / active.len();
+        active.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
             context.advance(scores, at * decoding.n_rows(), decoding);
         });
-        let is_heard = |it: &&Context| decoding.n_rows() == 1 && it.found.is_empty();
+        let is_reported = |it: &&Context| decoding.n_rows() == 1 && it.found.is_empty();
         let grown: Vec<(usize, &[u32])> =
-            at_work.iter().filter(is_heard).map(|it| (it.context, &it.texts[0].tokens[1..])).collect();
+            active.iter().filter(is_reported).map(|it| (it.context, &it.texts[0].tokens[1..])).collect();
         if observe(&grown).is_break() {
             break;
         }
-        let (done, rest): (Vec<Context>, Vec<Context>) = at_work.into_iter().partition(|it| it.is_done(decoding));
+        let (done, rest): (Vec<Context>, Vec<Context>) = active.into_iter().partition(|it| it.is_done(decoding));
         done.into_iter().for_each(|it| found[it.context] = best(it.found, decoding));
-        at_work = rest;
+        active = rest;
     }
-    for it in at_work {
+    for it in active {
         let context = it.context;
         found[context] = best(it.closed(decoding), decoding);
     }
@@ -84,7 +85,7 @@ pub fn search(scorer: &mut dyn Score, n_contexts: usize, decoding: &Decoding, ob
 impl Context {
     fn new(context: usize, decoding: &Decoding) -> Self {
         let text = |at: usize| {
-            // All texts begin alike: the first alone is followed at the first step, unless each is drawn.
+            // All texts start out the same, so only the first is followed at the first step, unless texts are sampled.
             let log_probability = if at == 0 || decoding.settings.do_sample { 0.0 } else { f64::NEG_INFINITY };
             Text { tokens: vec![BEGIN], log_probability, parent: 0 }
         };
@@ -97,23 +98,23 @@ impl Context {
         }
     }
 
-    /// One token more for every text; the texts of this context were at `first` and behind.
+    /// Extends every text by one token; the texts of this context start at row `first`.
     fn advance(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
         if decoding.settings.do_sample {
-            self.draw(scores, first, decoding);
+            self.sample(scores, first, decoding);
         } else {
             self.follow(scores, first, decoding);
         }
     }
 
-    /// What was found; a text that has no end yet is one all the same.
+    /// Returns the texts found, including unfinished ones.
     fn closed(self, decoding: &Decoding) -> Vec<Hypothesis> {
         let is_open = |text: &&Text| text.log_probability.is_finite() && text.tokens.last() != Some(&END);
         let open = self.texts.iter().filter(is_open).map(|text| text.hypothesis(decoding));
         self.found.into_iter().chain(open).collect()
     }
 
-    /// The likeliest continuations of all texts together.
+    /// Beam search step: keeps the most probable continuations among all texts.
     fn follow(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
         let width = self.texts.len();
         let vocabulary = scores.len() / width;
@@ -121,9 +122,9 @@ impl Context {
         let mut candidates: Vec<(f64, usize, u32)> = Vec::new();
         for (at, text) in self.texts.iter().enumerate().filter(|(_, text)| text.log_probability.is_finite()) {
             let scores = &scores[at * vocabulary..(at + 1) * vocabulary];
-            let likeliest = likeliest(scores, 2 * width, &Allowed::new(&text.tokens, decoding));
+            let tokens = most_probable(scores, 2 * width, &Allowed::new(&text.tokens, decoding));
             let log_p = |token: u32| text.log_probability + f64::from(scores[token as usize] - sums[at]);
-            candidates.extend(likeliest.into_iter().map(|token| (log_p(token), at, token)));
+            candidates.extend(tokens.into_iter().map(|token| (log_p(token), at, token)));
         }
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
         let mut next: Vec<Text> = Vec::with_capacity(width);
@@ -138,20 +139,20 @@ impl Context {
                 self.found.push(text.hypothesis(decoding));
             }
         }
-        // Fewer continuations than texts: the places stay, and nothing is followed there.
+        // With fewer continuations than texts, the remaining rows hold fillers that are not followed.
         let filler = Text { log_probability: f64::NEG_INFINITY, ..self.texts[0].with(END, 0.0, first) };
         next.resize(width, filler);
         self.texts = next;
     }
 
-    /// One continuation of each text, by its probability; a text that has ended waits for the others.
-    fn draw(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
+    /// Sampling step: samples one continuation of each text; finished texts wait for the others.
+    fn sample(&mut self, scores: &[f32], first: usize, decoding: &Decoding) {
         let vocabulary = scores.len() / self.texts.len();
         let sums = log_sums(scores, vocabulary);
         for (at, text) in self.texts.iter_mut().enumerate() {
             let scores = &scores[at * vocabulary..(at + 1) * vocabulary];
             let has_ended = text.tokens.last() == Some(&END);
-            let token = if has_ended { END } else { draw(scores, text, decoding, &mut self.generators[at]) };
+            let token = if has_ended { END } else { sample(scores, text, decoding, &mut self.generators[at]) };
             let log_p = if has_ended { 0.0 } else { f64::from(scores[token as usize] - sums[at]) };
             *text = text.with(token, text.log_probability + log_p, first + at);
             if token == END && !has_ended {
@@ -160,7 +161,7 @@ impl Context {
         }
     }
 
-    /// Whether nothing that is still followed can be better than what was found.
+    /// Returns whether no text that is still followed can score better than the texts found.
     fn is_done(&self, decoding: &Decoding) -> bool {
         if self.texts.iter().all(|text| text.log_probability == f64::NEG_INFINITY) {
             return true;
@@ -189,7 +190,7 @@ impl Text {
         Self { tokens, log_probability, parent }
     }
 
-    /// The log-probability for each token, the end counted, to the power of the penalty.
+    /// Returns the log-probability divided by the length, including the end token, to the power of the length penalty.
     fn score(&self, decoding: &Decoding) -> f64 {
         self.log_probability / ((self.tokens.len() - 1) as f64).powf(decoding.settings.length_penalty)
     }
@@ -200,9 +201,9 @@ impl Text {
     }
 }
 
-/// The tokens that may come next.
+/// Constraints on the next token.
 struct Allowed {
-    /// Where texts are told how to begin.
+    /// The only allowed token while the text is within the required prefix.
     only: Option<u32>,
     can_end: bool,
     never: HashSet<u32>,
@@ -227,7 +228,7 @@ impl Allowed {
     }
 }
 
-/// Tokens that would make a run of `n` tokens occur again.
+/// Returns the tokens that would repeat an n-gram of length `n`.
 fn repeating(text: &[u32], n: usize) -> HashSet<u32> {
     if n == 0 || text.len() + 1 < n {
         return HashSet::new();
@@ -236,11 +237,11 @@ fn repeating(text: &[u32], n: usize) -> HashSet<u32> {
     text.windows(n).filter(|run| run[..n - 1] == *last).map(|run| run[n - 1]).collect()
 }
 
-/// Scores of which the highest tells whether the others matter.
+/// Number of scores that are skipped together if their maximum is too low.
 const RUN: usize = 32;
 
-/// The `n` likeliest tokens that are allowed, the likeliest first.
-fn likeliest(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
+/// Returns the `n` most probable allowed tokens, most probable first.
+fn most_probable(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
     let mut best: Vec<(f32, u32)> = Vec::with_capacity(n + 1);
     let mut worst = f32::NEG_INFINITY;
     for (at, run) in scores.chunks(RUN).enumerate() {
@@ -248,10 +249,10 @@ fn likeliest(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
         if best.len() == n && top <= worst {
             continue;
         }
-        for (token, score) in run.iter().enumerate().map(|(place, score)| ((at * RUN + place) as u32, *score)) {
+        for (token, score) in run.iter().enumerate().map(|(index, score)| ((at * RUN + index) as u32, *score)) {
             if (best.len() < n || score > worst) && allowed.allows(token) {
-                let place = best.partition_point(|other| other.0.total_cmp(&score) != Ordering::Less);
-                best.insert(place, (score, token));
+                let index = best.partition_point(|other| other.0.total_cmp(&score) != Ordering::Less);
+                best.insert(index, (score, token));
                 best.truncate(n);
                 worst = best.last().map_or(worst, |last| last.0);
             }
@@ -260,12 +261,12 @@ fn likeliest(scores: &[f32], n: usize, allowed: &Allowed) -> Vec<u32> {
     best.into_iter().map(|(_, token)| token).collect()
 }
 
-/// A token by the probabilities of those that the settings leave; the end where they leave none.
-fn draw(scores: &[f32], text: &Text, decoding: &Decoding, generator: &mut Rng) -> u32 {
+/// Samples a token from those that the settings allow, by probability; returns the end token if they allow none.
+fn sample(scores: &[f32], text: &Text, decoding: &Decoding, generator: &mut Rng) -> u32 {
     let settings = &decoding.settings;
     let n = if settings.top_k == 0 { scores.len() } else { settings.top_k };
     let allowed = Allowed::new(&text.tokens, decoding);
-    let tokens = if n < scores.len() { likeliest(scores, n, &allowed) } else { sorted(scores, &allowed) };
+    let tokens = if n < scores.len() { most_probable(scores, n, &allowed) } else { sorted(scores, &allowed) };
     let top = tokens.first().map_or(0.0, |token| f64::from(scores[*token as usize]));
     let weight = |token: &u32| ((f64::from(scores[*token as usize]) - top) / settings.temperature).exp();
     let weights: Vec<f64> = tokens.iter().map(weight).collect();
@@ -282,7 +283,7 @@ fn draw(scores: &[f32], text: &Text, decoding: &Decoding, generator: &mut Rng) -
     tokens[..kept].last().copied().unwrap_or(END)
 }
 
-/// All tokens that are allowed, the likeliest first.
+/// Returns all allowed tokens, most probable first.
 fn sorted(scores: &[f32], allowed: &Allowed) -> Vec<u32> {
     let mut tokens: Vec<u32> = (0..scores.len() as u32).filter(|token| allowed.allows(*token)).collect();
     tokens.sort_by(|a, b| scores[*b as usize].total_cmp(&scores[*a as usize]));
@@ -296,7 +297,7 @@ mod tests {
     use super::*;
     use crate::decoder::generator::DecodingSettings;
 
-    /// Scores by the text so far: a language of the tokens 4 to 7.
+    /// Scores by the text so far, in a language with tokens 4 to 7.
     struct Language(fn(&[u32], u32) -> f32);
 
     impl Score for Language {
@@ -313,11 +314,12 @@ mod tests {
 
     fn texts(language: fn(&[u32], u32) -> f32, decoding: &Decoding) -> Vec<Vec<u32>> {
         let found = search(&mut Language(language), 2, decoding, &mut |_| ControlFlow::Continue(()));
-        assert_eq!(found[0], found[1], "contexts that are alike have the same texts");
+        assert_eq!(found[0], found[1], "equal contexts must have the same texts");
         found[0].iter().map(|it| it.tokens.clone()).collect()
     }
 
-    /// The likeliest first token leads to bad texts: `4` is followed by anything, `5` surely by `6`, then the end.
+    /// The most probable first token leads to poor texts: any token may follow `4`, but `5` is always followed by `6` and the
+    /// end.
     fn garden_path(text: &[u32], token: u32) -> f32 {
         let p: f32 = match (text.last(), token) {
             (Some(&BEGIN), 4) => 0.55,
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beam_finds_what_a_greedy_search_misses() {
+    fn beam_finds_text_that_greedy_search_misses() {
         assert_eq!(texts(garden_path, &decoding(|_| ()))[0][0], 4);
         let beam = decoding(|it| {
             it.beam_width = 3;
@@ -342,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn a_beam_as_wide_as_the_language_finds_the_best_of_all_texts() {
-        // Every text of two tokens at most, by the definition.
+    fn exhaustive_beam_matches_brute_force() {
+        // Brute force over all texts of at most two tokens.
         fn two(text: &[u32], token: u32) -> f32 {
             let seed = text.iter().fold(token, |sum, token| sum * 31 + token) % 17;
             let length = text.len();
@@ -371,36 +373,36 @@ mod tests {
     }
 
     #[test]
-    fn the_likeliest_are_those_of_a_whole_sort() {
+    fn top_tokens_match_a_full_sort() {
         let mut generator = rng(7);
         let allowed = Allowed::new(&[BEGIN], &decoding(|it| it.min_length = 1));
         for (n, size) in [(1, 40), (5, 64), (10, 1000), (50, 30)] {
-            // Few values, so that many are equal: of those the lower token comes first.
+            // Few distinct values, so that there are many ties, which the lower token wins.
             let scores: Vec<f32> = (0..size).map(|_| generator.random_range(-9..9) as f32 / 2.0).collect();
-            let whole = sorted(&scores, &allowed);
-            assert_eq!(likeliest(&scores, n, &allowed), whole[..n.min(whole.len())], "{n} of {size}");
+            let sorted_tokens = sorted(&scores, &allowed);
+            assert_eq!(most_probable(&scores, n, &allowed), sorted_tokens[..n.min(sorted_tokens.len())], "{n} of {size}");
         }
     }
 
-    /// Every token as likely as the others.
+    /// Scores all tokens equally.
     fn even(_text: &[u32], _token: u32) -> f32 {
         0.0
     }
 
     #[test]
-    fn lengths_prefixes_and_repetitions_are_as_the_settings_say() {
+    fn search_respects_length_prefix_and_repetition_settings() {
         let long = decoding(|it| it.min_length = 4);
         assert_eq!(texts(|_, token| if token == END { 5.0 } else { 0.0 }, &long)[0].len(), 4);
         let endless = texts(|_, token| if token == END { -50.0 } else { token as f32 }, &decoding(|_| ()));
         assert_eq!(endless, [[7; 6]]);
         let once = texts(|_, token| if token == END { -50.0 } else { token as f32 }, &decoding(|it| it.no_repeat_ngram_size = 2));
         assert_eq!(once, [[7, 7, 6, 7, 5, 7]]);
-        let told = Decoding { prefix: vec![4, 5], ..decoding(|_| ()) };
-        assert_eq!(texts(garden_path, &told)[0][..3], [4, 5, 6]);
+        let prefixed = Decoding { prefix: vec![4, 5], ..decoding(|_| ()) };
+        assert_eq!(texts(garden_path, &prefixed)[0][..3], [4, 5, 6]);
     }
 
     #[test]
-    fn draws_follow_the_seed_and_the_probabilities() {
+    fn sampling_follows_the_seed_and_the_probabilities() {
         let sampled = |seed: u64, change: fn(&mut DecodingSettings)| {
             let mut it = decoding(|it| it.do_sample = true);
             change(&mut it.settings);
@@ -418,11 +420,11 @@ mod tests {
                 it.top_p = 0.5;
             }),
         );
-        assert_eq!(first[0][0], 4, "the likeliest has more than half");
+        assert_eq!(first[0][0], 4, "top_p 0.5 leaves only the most probable token");
         let firsts: Vec<u32> =
             (0..400).map(|seed| texts(garden_path, &Decoding { seed, ..decoding(|it| it.do_sample = true) })[0][0]).collect();
         let share = firsts.iter().filter(|token| **token == 5).count() as f64 / 400.0;
-        // The standard deviation of a share of 400 draws is 0.025.
+        // The standard deviation of a share of 400 samples is 0.025.
         assert!((share - 0.45).abs() < 0.1, "{share}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every network learns, and writes the same texts however they are searched for.
+//! Tests that every network learns and that search results depend neither on the cache nor on the batch.
 
 use std::ops::ControlFlow;
 
@@ -34,14 +34,14 @@ fn writing(network: &str, combiner: &str) -> ModelSpec {
 }
 
 #[test]
-fn every_network_learns_to_write() {
+fn every_network_learns_to_generate() {
     for network in NETWORKS {
         check(network, &writing(network, "concat"));
     }
 }
 
 #[test]
-fn texts_are_written_behind_every_kind_of_combiner() {
+fn generator_learns_with_every_kind_of_combiner() {
     let steps = "{type: cross_attention, hidden_size: 16, num_heads: 2, dropout: 0.0}";
     for combiner in [steps, "{type: gated, output_size: 16}", "{type: concat, num_fc_layers: 1, output_size: 16}"] {
         check(combiner, &writing(NETWORKS[0], combiner));
@@ -67,7 +67,7 @@ const SEARCHES: [&str; 4] = [
 ];
 
 #[test]
-fn a_search_without_a_cache_finds_the_same_texts() {
+fn uncached_search_finds_the_same_texts() {
     for network in NETWORKS {
         let spec = writing(network, "concat");
         let batch = crate::testing::batch(&spec);
@@ -83,7 +83,7 @@ fn a_search_without_a_cache_finds_the_same_texts() {
     }
 }
 
-/// A batch of some rows, each input cut to what the longest of them needs.
+/// Selects rows of the test batch and trims the padding of each input to the longest selected row.
 fn rows(spec: &ModelSpec, kept: &[usize]) -> Batch {
     use mbm_data::Values;
     let mut batch = crate::testing::batch(spec);
@@ -111,22 +111,22 @@ fn rows(spec: &ModelSpec, kept: &[usize]) -> Batch {
 }
 
 #[test]
-fn a_row_by_itself_has_the_same_text_as_among_others() {
+fn generated_texts_are_invariant_to_the_batch() {
     for network in [NETWORKS[0], NETWORKS[2], NETWORKS[3], NETWORKS[4]] {
         let spec = writing(network, "concat");
         for search in SEARCHES {
             let all = texts(&spec, &crate::testing::batch(&spec), &decoding(search, true));
             for (row, together) in all.iter().enumerate() {
-                let autodiff_lock = texts(&spec, &rows(&spec, &[row]), &decoding(search, true));
+                let alone = texts(&spec, &rows(&spec, &[row]), &decoding(search, true));
                 let tokens = |texts: &[Hypothesis]| texts.iter().map(|it| it.tokens.clone()).collect::<Vec<_>>();
-                assert_eq!(tokens(&autodiff_lock[0]), tokens(together), "{network} {search} row {row}");
+                assert_eq!(tokens(&alone[0]), tokens(together), "{network} {search} row {row}");
             }
         }
     }
 }
 
 #[test]
-fn costs_are_those_of_plain_operations_and_attention_adds_up_to_one() {
+fn costs_match_search_scores_and_attention_sums_to_one() {
     let spec = writing(NETWORKS[1], "concat");
     let device = Device::flex();
     let model = spec.init(&device, 4);
@@ -134,13 +134,13 @@ fn costs_are_those_of_plain_operations_and_attention_adds_up_to_one() {
     let target = Target::new(&batch.targets[0], &device);
     let fused = model.forward(&batch, None, &device).fused;
     let costs = model.decode(&fused, Some(std::slice::from_ref(&target)))[0].clone().into_data().try_into_vec::<f32>().unwrap();
-    // The search without a cache, told the right text, sums the same logarithms.
+    // An uncached search with the reference as prefix sums the same log-probabilities.
     for row in 0..N_ROWS {
         let tokens = target.tokens.as_ref().unwrap();
         let text = &tokens.ids[row * tokens.steps..row * tokens.steps + tokens.lengths[row] - 1];
-        let told = Decoding { prefix: text.to_vec(), max_length: text.len() + 1, ..decoding("{length_penalty: 0}", false) };
+        let prefixed = Decoding { prefix: text.to_vec(), max_length: text.len() + 1, ..decoding("{length_penalty: 0}", false) };
         let fused = model.forward(&rows(&spec, &[row]), None, &device).fused;
-        let found = model.generate(0, &fused, &told, &mut |_| ControlFlow::Continue(()));
+        let found = model.generate(0, &fused, &prefixed, &mut |_| ControlFlow::Continue(()));
         if found[0][0].tokens == text {
             assert!((f64::from(costs[row * N_SCORES + 1]) + found[0][0].score).abs() < 1e-4, "row {row}");
         }
@@ -152,35 +152,35 @@ fn costs_are_those_of_plain_operations_and_attention_adds_up_to_one() {
 }
 
 #[test]
-fn texts_in_the_making_are_heard_of_as_they_grow() {
+fn observer_receives_each_partial_text() {
     let spec = writing(NETWORKS[0], "concat");
     let device = crate::device();
     let model = spec.init(&device, 4);
     let fused = model.forward(&rows(&spec, &[2]), None, &device).fused;
-    let mut heard: Vec<Vec<u32>> = Vec::new();
-    let mut hear = |grown: &[(usize, &[u32])]| {
-        heard.extend(grown.iter().map(|(_, tokens)| tokens.to_vec()));
+    let mut observed: Vec<Vec<u32>> = Vec::new();
+    let mut observe = |grown: &[(usize, &[u32])]| {
+        observed.extend(grown.iter().map(|(_, tokens)| tokens.to_vec()));
         ControlFlow::Continue(())
     };
-    let found = model.generate(0, &fused, &decoding("{min_length: 4}", true), &mut hear);
-    assert_eq!(heard.last(), Some(&found[0][0].tokens));
-    assert!(heard.iter().enumerate().all(|(at, tokens)| tokens.len() == at + 1 && found[0][0].tokens.starts_with(tokens)));
+    let found = model.generate(0, &fused, &decoding("{min_length: 4}", true), &mut observe);
+    assert_eq!(observed.last(), Some(&found[0][0].tokens));
+    assert!(observed.iter().enumerate().all(|(at, tokens)| tokens.len() == at + 1 && found[0][0].tokens.starts_with(tokens)));
 }
 
 #[test]
-fn a_search_ends_at_the_step_after_which_nobody_wants_its_texts() {
+fn observer_can_stop_the_search() {
     let spec = writing(NETWORKS[0], "concat");
     let device = crate::device();
     let model = spec.init(&device, 4);
     let fused = model.forward(&rows(&spec, &[2, 3]), None, &device).fused;
-    for (settings, n_heard) in [("{min_length: 4}", 2), ("{min_length: 4, beam_width: 3}", 0)] {
+    for (settings, n_observed) in [("{min_length: 4}", 2), ("{min_length: 4, beam_width: 3}", 0)] {
         let mut n_steps = 0;
-        let mut give_up = |grown: &[(usize, &[u32])]| {
-            assert_eq!(grown.len(), n_heard, "{settings}");
+        let mut stop_early = |grown: &[(usize, &[u32])]| {
+            assert_eq!(grown.len(), n_observed, "{settings}");
             n_steps += 1;
             if n_steps == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let found = model.generate(0, &fused, &decoding(settings, true), &mut give_up);
+        let found = model.generate(0, &fused, &decoding(settings, true), &mut stop_early);
         assert_eq!(n_steps, 2, "{settings}");
         assert!(found.iter().all(|texts| texts[0].tokens.len() == 2), "{settings}: {found:?}");
     }

@@ -1,4 +1,4 @@
-//! The decoder of "Attention is all you need" (Vaswani et al. 2017).
+//! The transformer decoder of "Attention is all you need" (Vaswani et al. 2017).
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
@@ -9,42 +9,42 @@ use crate::Steps;
 use crate::layer::{Activation, LayerCache, NormPlace, Transformer, TransformerSpec, learnt, sinusoids};
 
 choices! {
-    /// How a transformer knows the places of tokens.
+    /// How a transformer encodes token positions.
     pub enum PositionKind {
-        /// Sines and cosines, added.
+        /// Sines and cosines added to the embeddings.
         Sinusoidal = "sinusoidal",
-        /// A learnt vector for each place, added.
+        /// A learned vector per position added to the embeddings.
         Learnt = "learnt",
-        /// Queries and keys turned by their places (Su et al. 2021); heads have an even width.
+        /// Queries and keys rotated by their positions (Su et al. 2021); heads must have an even width.
         Rotary = "rotary",
     }
 }
 
 settings! {
-    /// A transformer that writes.
+    /// Settings of a transformer that generates texts.
     pub struct TransformerGeneratorSettings {
-        /// Layers.
+        /// Number of layers.
         num_layers: usize = 3 => 1..=64;
-        /// The width of a step; a multiple of the heads.
+        /// Width of a step; must be a multiple of the number of heads.
         hidden_size: usize = 256 => 8..=4096;
-        /// Attention heads.
+        /// Number of attention heads.
         num_heads: usize = 4 => 1..=64;
-        /// The width inside the feed-forward parts.
+        /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 1024 => 8..=16_384;
-        /// Where layers normalise.
+        /// Where layers apply layer norm.
         norm: NormPlace = NormPlace::Pre;
-        /// Inside the feed-forward parts.
+        /// Activation of the feed-forward blocks.
         activation: Activation = Activation::Relu;
-        /// How places are known.
+        /// Kind of position encoding.
         positions: PositionKind = PositionKind::Sinusoidal;
-        /// Whether tokens are scored by their own vectors (Press and Wolf 2017).
+        /// Whether the output layer shares its weights with the token embedding (Press and Wolf 2017).
         tied_embeddings: bool = true;
-        /// Dropout.
+        /// Dropout probability.
         dropout: f64 = 0.1 => 0.0..=0.9;
     }
 }
 
-/// Layers of self-attention, attention to the memory, and feed-forward.
+/// Layers of self-attention, cross-attention to the memory, and feed-forward blocks.
 #[derive(Module, Debug)]
 pub struct TransformerNetwork {
     layers: Transformer,
@@ -53,7 +53,7 @@ pub struct TransformerNetwork {
     positions: PositionKind,
 }
 
-/// What is kept from step to step.
+/// State carried from step to step.
 #[derive(Debug, Clone)]
 pub struct TransformerState {
     caches: Vec<LayerCache>,
@@ -61,7 +61,7 @@ pub struct TransformerState {
 }
 
 impl TransformerGeneratorSettings {
-    /// For texts of at most `max_steps` tokens.
+    /// Initializes the network for texts of at most `max_steps` tokens.
     pub(super) fn init(&self, max_steps: usize, device: &Device) -> TransformerNetwork {
         let spec = TransformerSpec {
             dropout: self.dropout,
@@ -78,7 +78,7 @@ impl TransformerGeneratorSettings {
 }
 
 impl TransformerNetwork {
-    /// Tokens with their places, the first of them at `first`.
+    /// Adds position encodings to tokens, the first of which is at position `first`.
     fn placed(&self, tokens: Tensor<3>, first: usize) -> Tensor<3> {
         let [_, steps, width] = tokens.dims();
         match (self.positions, &self.places) {
