@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Compares a first run with a frozen encoder and a second one that finds its features in the cache: bench/cache.py MBM CONFIG TABLE"""
+"""Compares a first run with a frozen encoder and a second one that finds its features in the cache.
+
+usage: bench/cache.py MBM CONFIG TABLE
+"""
 import json
 import os
 import subprocess

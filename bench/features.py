@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Times the path from files to features, in alternation: images through published networks compared with torchvision's models and a PyTorch
-DataLoader, and texts through MiniLM compared with transformers.
+"""Times the path from files to features, in alternation: images through published networks compared with torchvision's models and
+a PyTorch DataLoader, and texts through MiniLM compared with transformers.
 
 usage: bench/features.py MBM EMBED WEIGHTS_FOLDER IMAGES_FOLDER TEXTS [ROUNDS]     needs torch, torchvision, transformers, pillow
-The arguments are those of bench/published.py. Images are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600 rows. Rows per
-second exclude the time in which a program starts and loads its model.
+The arguments are those of bench/published.py. Images are JPEG of any size, TEXTS is a JSON list; both are repeated up to 600
+rows. Rows per second exclude the time in which a program starts and loads its model.
 """
 import csv
 import json

@@ -1,7 +1,9 @@
-"""Compares nearest-neighbor search in mbm, faiss and hnswlib in one run: python3 bench/index.py target/release/examples/measure [vectors]
+"""Compares nearest-neighbor search in mbm, faiss and hnswlib in one run.
 
-Seeded vectors of 384 dimensions around 1,000 centers. Every index is built on all cores with M 16 and efConstruction 200 and searched on all
-cores, at the smallest ef whose recall@10, relative to an exact search in 32 bits, is at least 0.98.
+usage: python3 bench/index.py target/release/examples/measure [VECTORS]
+
+Seeded vectors of 384 dimensions around 1,000 centers. Every index is built on all cores with M 16 and efConstruction 200 and
+searched on all cores, at the smallest ef whose recall@10, relative to an exact search in 32 bits, is at least 0.98.
 Needs: pip install numpy faiss-cpu hnswlib
 """
 import json

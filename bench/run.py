@@ -3,8 +3,8 @@
 
 usage: bench/run.py [--threads N] [--rounds N] [WORK ...]      needs torch, torchvision, transformers in the Python that runs it
 
-For each workload, every round runs one process of PyTorch, then one of mbm; a process warms up with two repetitions. The result is the
-median of all repetitions. Build first: cargo build --release --workspace --example work
+For each workload, every round runs one process of PyTorch, then one of mbm; a process warms up with two repetitions. The result
+is the median of all repetitions. Build first: cargo build --release --workspace --example work
 """
 import argparse
 import datetime

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Compares `mbm serve` with FastAPI serving the same model in PyTorch, one after the other: requests per second and latencies at 1, 16 and
-256 connections, with and without batching; the time from start to first response; memory over many requests.
+"""Compares `mbm serve` with FastAPI serving the same model in PyTorch, one after the other: requests per second and latencies at
+1, 16 and 256 connections, with and without batching; the time from start to first response; memory over many requests.
 
-usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]     needs wrk, fastapi, "uvicorn[standard]", torch, safetensors, pillow, numpy
-RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON with the image and the audio in
-base64. The predictions of both servers are compared row by row.
+usage: bench/serve.py MBM RUN_FOLDER DIGITS_CSV [SECONDS] [REQUESTS]
+Needs wrk, fastapi, "uvicorn[standard]", torch, safetensors, pillow, numpy.
+
+RUN_FOLDER is a run of examples/spoken-and-written-digits on DIGITS_CSV. A request is a row as JSON with the image and the audio
+in base64. The predictions of both servers are compared row by row.
 """
 import base64
 import csv
@@ -145,7 +147,7 @@ class Served:
 
 
 def load(connections, seconds, script):
-    """Returns requests per second, the median and the 99th percentile of their latencies in milliseconds, and the number of failures."""
+    """Returns requests per second, the median and 99th percentile latencies in milliseconds, and the number of failures."""
     command = ["wrk", "-t2" if connections > 1 else "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", script,
                f"http://127.0.0.1:{PORT}/predict"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Soak test of a server with many kinds of clients: well-behaved, sending nonsense, slow, never reading, and idle.
 
-usage: bench/soak.py --binary target/release/mbm --model-path results/run [--minutes 30] [--connections 256] [-- more arguments for `mbm serve`]
+usage: bench/soak.py --binary target/release/mbm --model-path results/run [--minutes 30] [--connections 256] [-- MORE]
+MORE are further arguments for `mbm serve`.
 
 Starts `mbm serve` and opens 256 connections to it. At the end it checks that
 - all responses had status 200, 4xx or 503 (timeout), valid requests got 200, 429 or 503, and the server is still running;
 - 99 % of the responses of /health, requested every 50 ms by a separate process, came within 100 ms;
-- memory is flat: the median of the last fifth of the run is at most 10 % plus 32 MB above that of the second fifth, after the warm-up.
+- memory is flat: the median of the last fifth of the run is at most 10 % plus 32 MB above that of the second fifth, after the
+  warm-up.
 The last line reports the results; the exit status is 1 if a check failed. Needs only Python's standard library.
 """
 import argparse

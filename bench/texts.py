@@ -1,5 +1,6 @@
-"""Compares text metrics with their reference implementations, in alternation in one run:
-python3 bench/texts.py target/release/examples/texts SENTENCES
+"""Compares text metrics with their reference implementations, in alternation in one run.
+
+usage: python3 bench/texts.py target/release/examples/texts SENTENCES
 
 SENTENCES is a file of at least 25,000 sentences, one per line; the hypotheses are the same sentences with words randomly (seeded)
 deleted, replaced and moved.

@@ -1,10 +1,12 @@
-"""Compares training and decoding in mbm and in PyTorch, in alternation in one run: python3 bench/translate.py mbm RUN multi30k.csv [rounds]
+"""Compares training and decoding in mbm and in PyTorch, in alternation in one run.
 
-RUN is a run of examples/translate-multi30k/de-en.yaml. PyTorch uses the same network (nn.Transformer with a final norm on both sides, tied
-embeddings), the tokens of RUN's tokenizers, batches formed by the same rule, and the same optimizer, gradient clipping and label smoothing;
-each trains for one epoch. Token counts are of source and target tokens without padding. Both decode with the weights of RUN; the share of
-equal texts is printed. PyTorch decodes twice: once like nn.TransformerDecoder, processing all previous tokens at every step, and once with
-cached keys and values.
+usage: python3 bench/translate.py mbm RUN multi30k.csv [ROUNDS]
+
+RUN is a run of examples/translate-multi30k/de-en.yaml. PyTorch uses the same network (nn.Transformer with a final norm on both
+sides, tied embeddings), the tokens of RUN's tokenizers, batches formed by the same rule, and the same optimizer, gradient
+clipping and label smoothing; each trains for one epoch. Token counts are of source and target tokens without padding. Both decode
+with the weights of RUN; the share of equal texts is printed. PyTorch decodes twice: once like nn.TransformerDecoder, processing
+all previous tokens at every step, and once with cached keys and values.
 Needs: pip install torch tokenizers safetensors
 """
 import csv
@@ -218,7 +220,7 @@ def torch_training(batches, n_source, n_target):
 
 
 def our_training(binary, path, n_tokens_per_row):
-    """Trains the first epoch of a run like RUN on the same table; the batches differ only in their order. Returns tokens per second."""
+    """Trains the first epoch of a run like RUN, whose batches differ only in their order; returns tokens per second."""
     with tempfile.TemporaryDirectory() as folder:
         args = [binary, "train", "--config", RUN / "config.yaml", "--dataset", path, "-o", Path(folder) / "run", "--json"]
         process = subprocess.Popen(args, stdout=subprocess.PIPE, text=True)

@@ -1,6 +1,6 @@
-//! Runs `linfa-svm`, one-vs-rest, on the vectors that the example `svm_on_fused` writes.
+//! `linfa-svm`, one class against the rest, on the vectors that the example `svm_on_fused` writes.
 //!
-//! usage: cargo run --release -- FOLDER        the folder contains train.csv and test.csv: class, then vector
+//! usage: cargo run --release -- FOLDER        the folder holds train.csv and test.csv: class, then the vector
 
 use std::time::Instant;
 

@@ -63,7 +63,7 @@ pub enum Command {
     /// Build, update and inspect vector indexes.
     #[command(subcommand)]
     Index(IndexCommand),
-    /// Find the rows of an index nearest to a text, an image, an audio clip, or a combination of them.
+    /// Find the rows of an index that are nearest to a text, an image, an audio clip, or a combination of them.
     #[command(after_help = "Examples:
   mbm search --index photos.index --text 'a dog in the snow' --k 10 --html found.html
   mbm search --index photos.index --image cat.jpg --text 'at night' --text-weight 0.5 --filter \"split = 'train'\"")]
@@ -114,7 +114,7 @@ pub struct Train {
     /// Column to predict; the config is inferred from the data. Can be repeated.
     #[arg(long)]
     pub target: Vec<String>,
-    /// Run folder; must not contain a run yet [default: results/<dataset name>, then -2, -3, ... appended].
+    /// Run folder; must not contain a run yet [default: results/<dataset name>, with -2, -3, ... if taken].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
     /// Override a config key, for example trainer.epochs=3. Can be repeated.
@@ -344,7 +344,7 @@ pub enum IndexCommand {
         #[arg(long)]
         quiet: bool,
     },
-    /// Remove the rows that match a filter from an index.
+    /// Remove the rows of an index that match a filter.
     Remove {
         #[command(flatten)]
         place: IndexPlace,
@@ -569,7 +569,7 @@ pub struct Compare {
     /// Combiners to compare, separated by commas, or all.
     #[arg(long, default_value = "all")]
     pub combiners: String,
-    /// Folder for the runs; must not contain any yet [default: results/compare, then -2, -3, ... appended].
+    /// Folder for the runs; must not contain any yet [default: results/compare, with -2, -3, ... if taken].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
     /// Resume an interrupted comparison, by default the latest numbered one.

@@ -209,7 +209,7 @@ fn query_parts(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
         parts.extend(row.into_iter().map(|(input, value)| QueryPart { input, cell: Cell::json(value), weight: 1.0 }));
     }
     if parts.is_empty() {
-        bail!("nothing to search for; give --text, --image, --audio or --row");
+        bail!("nothing to search for: give --text, --image, --audio or --row");
     }
     Ok(parts)
 }

@@ -127,7 +127,7 @@ impl Content {
         Ok(Self { bytes, content_type, held })
     }
 
-    /// Parses the body on a blocking thread; the body itself is released afterwards.
+    /// Parses the body, on a blocking thread if it is large; the body itself is released afterwards.
     async fn parse<T: Send + 'static>(
         self,
         read: impl FnOnce(Self) -> Result<T, ApiError> + Send + 'static,

@@ -90,8 +90,8 @@ impl Budget {
         fits
     }
 
-    /// Reserves bytes as soon as they are available, in any order of requests: a large request does not block small ones. Returns
-    /// `false` on timeout.
+    /// Reserves bytes as soon as they are available, or returns `false` after a timeout. Requests do not queue up, so a large one
+    /// does not block small ones.
     async fn take_in_time(&self, n_bytes: usize) -> bool {
         let take = async {
             loop {
@@ -117,7 +117,7 @@ impl Budget {
 }
 
 fn overloaded() -> ApiError {
-    ApiError::new(ApiErrorKind::Overloaded, "not enough memory while other requests are in progress; try again later")
+    ApiError::new(ApiErrorKind::Overloaded, "not enough memory while other requests are running; try again later")
 }
 
 impl Drop for Share {

@@ -274,7 +274,10 @@ impl<'a> CellReader<'a> {
     fn counted(&mut self, n_bytes: usize) -> Result<(), ApiError> {
         let limit = MAX_BODIES * self.media.max_bytes;
         if self.n_bytes + n_bytes > limit {
-            return Err(ApiError::new(ApiErrorKind::TooLarge, format!("the files of this request exceed {limit} bytes in total")));
+            return Err(ApiError::new(
+                ApiErrorKind::TooLarge,
+                format!("the files of this request exceed {limit} bytes in total"),
+            ));
         }
         self.held.take(n_bytes)?;
         self.n_bytes += n_bytes;

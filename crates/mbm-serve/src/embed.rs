@@ -137,7 +137,7 @@ impl IntoResponse for OpenAiProblem {
 /// Embed texts, images or audio clips.
 ///
 /// Compatible with text-embeddings-inference: `{"inputs": ["a dog", "a cat"]}` returns one vector per item. An item that cannot
-/// be read is an error of the whole request, since the response format has no place for errors of single items.
+/// be read makes the whole request fail, since the response format has no place for errors of single items.
 #[utoipa::path(post, path = "/embed", tag = "Vectors", request_body = EmbedBody,
     responses((status = 200, description = "One vector per item", body = Vec<Vec<f32>>), Refused))]
 pub(crate) async fn embed(State(app): State<Arc<App>>, body::Json(body): body::Json<EmbedBody>) -> Result<Response, ApiError> {

@@ -125,7 +125,7 @@ impl Engine {
     /// Queues the rows of a request, all or none, and waits for their answers, which are returned in order.
     ///
     /// # Errors
-    /// Returns an error if the queue has not enough capacity or the model hangs.
+    /// Returns an error if the queue does not have enough capacity, or if the model hangs.
     pub async fn run<R: Into<Cells>>(
         &self,
         served: &Arc<LoadedModel>,
@@ -305,9 +305,7 @@ impl Engine {
     pub fn check_works(&self) -> Result<(), ApiError> {
         match () {
             () if self.models.is_exhausted() => Err(unavailable(self.hanging_model())),
-            () if lock(&self.line.unproven).is_some() => {
-                Err(unavailable("the model hung on a batch and is being restarted"))
-            }
+            () if lock(&self.line.unproven).is_some() => Err(unavailable("the model hung on a batch and is being restarted")),
             () if self.readers.is_exhausted() => Err(unavailable(self.hanging_readers())),
             () if self.writers.is_exhausted() => Err(unavailable(HANGING_WRITERS)),
             () => Ok(()),

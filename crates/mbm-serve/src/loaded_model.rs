@@ -8,7 +8,7 @@ use mbm::{IndexInfo, Predictor, Preprocessor, Retriever, Store};
 use serde::Serialize;
 
 use crate::api_error::ApiError;
-use crate::reply::{self, Written};
+use crate::reply::{self, SerializedJson};
 
 /// A model, its index if there is one, and data derived from them.
 pub(crate) struct LoadedModel {
@@ -29,9 +29,9 @@ pub(crate) struct LoadedModel {
     /// Maps input names (not columns) to positions.
     inputs: HashMap<String, usize>,
     /// The cached OpenAPI document.
-    pub document: OnceLock<Written>,
+    pub document: OnceLock<SerializedJson>,
     /// The cached answer of `/info`.
-    pub info: OnceLock<Written>,
+    pub info: OnceLock<SerializedJson>,
 }
 
 /// What a name in a row refers to.
@@ -94,9 +94,9 @@ impl LoadedModel {
     /// Returns JSON that is the same for all requests: built once, on a blocking thread, and cached in `slot`.
     pub async fn kept<T: Serialize>(
         self: Arc<Self>,
-        slot: fn(&Self) -> &OnceLock<Written>,
+        slot: fn(&Self) -> &OnceLock<SerializedJson>,
         make: impl FnOnce(&Self) -> T + Send + 'static,
-    ) -> Result<Written, ApiError> {
+    ) -> Result<SerializedJson, ApiError> {
         if let Some(written) = slot(&self).get() {
             return Ok(written.clone());
         }

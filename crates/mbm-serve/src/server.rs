@@ -146,7 +146,7 @@ const CONNECTION_BUFFER: usize = 64 << 10;
 /// Accepts connections, up to the configured number at the same time, until `stop` completes.
 async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
-    // Closes connections without a request, whether new or idle after a response.
+    // Time out connections that do not send a request, whether new or idle after a response.
     http.timer(TokioTimer::new()).header_read_timeout(settings.timeout).max_buf_size(CONNECTION_BUFFER);
     let places = Arc::new(Semaphore::new(settings.max_connections));
     let connections = GracefulShutdown::new();

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body;
-use crate::cells::Reading;
+use crate::cells::CellReader;
 use crate::engine::{Answer, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
@@ -98,7 +98,7 @@ impl TextSender {
 
 /// Predict one row and stream its generated texts.
 ///
-/// The body is the same as for `/predict`. Each `text` event holds `{"<output>_predictions": "the text so far"}`; they are only
+/// The body is the same as for `/predict`. Each `text` event holds `{"<output>_predictions": "the text so far"}`; these are only
 /// sent if one text is generated at a time (no beam search), and a client that reads slowly misses some of them. The last event
 /// is `prediction`, with the response of `/predict`, or `error`. Generation stops when the client disconnects or stops reading.
 /// The number of texts that are streamed at the same time is limited; further requests wait for their turn.
@@ -112,7 +112,7 @@ pub(crate) async fn stream(
 ) -> Result<Sse<Events>, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();
-    let cells = Reading::new(&app.media, &served).cells(row).await?;
+    let cells = CellReader::new(&app.media, &served).cells(row).await?;
     let (events, texts) = channel(MAX_EVENTS);
     let names = served.predictor.outputs.iter().map(|field| format!("{}_predictions", field.name)).collect();
     let mut sender = TextSender { events, names, patience: app.settings.timeout, full_since: None };

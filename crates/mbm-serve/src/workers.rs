@@ -186,7 +186,7 @@ const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 /// hang.
 pub(crate) fn watch(crews: &[Arc<Crew>], open: &Receiver<()>) {
     let limit = crews.iter().map(|crew| crew.spec.limit).min().unwrap_or_default();
-    // A tenth of the limit detects hangs early enough, and at most 500 ms apart the checks cost next to nothing.
+    // Ten checks per limit detect hangs early enough, and one check every 500 ms costs next to nothing.
     let pause = (limit / 10).clamp(Duration::from_millis(5), Duration::from_millis(500));
     while open.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         crews.iter().for_each(Crew::check);

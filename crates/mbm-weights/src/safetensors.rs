@@ -40,7 +40,8 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     }
     let mut tensors = std::collections::BTreeMap::new();
     for (name, info) in metadata.tensors() {
-        let element = element(info.dtype).ok_or_else(|| damaged(format!("tensor '{name}': unsupported type {:?}", info.dtype)))?;
+        let element =
+            element(info.dtype).ok_or_else(|| damaged(format!("tensor '{name}': unsupported type {:?}", info.dtype)))?;
         tensors.insert(name, TensorInfo { element, shape: info.shape.clone() });
     }
     let values = Box::new(Places { path: path.to_path_buf(), start, metadata });

@@ -1,4 +1,6 @@
-//! The fused vector of each row of a table, one JSON array a line, and rows a second to the standard error: `embed RUN TABLE`.
+//! Prints the fused vector of each row of a table, one JSON array per line, and rows per second to standard error.
+//!
+//! usage: embed RUN TABLE
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,7 +9,7 @@ use std::time::Instant;
 use mbm::Predictor;
 use mbm_data::{Dataset, Table};
 
-/// As the `mbm` command has it.
+/// The same allocator as in the `mbm` command.
 #[global_allocator]
 static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
 

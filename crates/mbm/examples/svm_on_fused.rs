@@ -1,6 +1,6 @@
-//! Support vector machines on a model's fused vectors, timed; `bench/svm.py` runs it beside scikit-learn.
+//! Fits support vector machines to a model's fused vectors and times them; `bench/svm.py` compares it with scikit-learn.
 //!
-//! usage: svm_on_fused RUN_FOLDER DATASET OUTPUT_FOLDER        the dataset has the columns `label` and `split`
+//! usage: svm_on_fused RUN_FOLDER DATASET OUTPUT_FOLDER        the dataset needs the columns `label` and `split`
 
 use std::path::Path;
 use std::time::Instant;

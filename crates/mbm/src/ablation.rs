@@ -30,8 +30,8 @@ pub struct Ablated {
 /// With more parts than this, only all parts, all but one, and single parts are evaluated.
 const MAX_PARTS: usize = 4;
 
-/// With more inputs than this, all inputs of a type are one part: each subset costs a pass over the rows and a line in the report, and
-/// the effect of a single column among so many is within the noise of the metrics.
+/// With more inputs than this, all inputs of a type are one part: each subset costs a pass over the rows and a line in the
+/// report, and the effect of a single column among so many is within the noise of the metrics.
 const MAX_INPUTS: usize = 64;
 
 /// Returns a part per input, or a part per input type if there are many inputs.

@@ -1,5 +1,5 @@
-//! The saved model: a folder with `bundle.json` and `weights.safetensors`, which hold everything that prediction needs and no code, and
-//! `manifest.json` with their hashes.
+//! The saved model: a folder with `bundle.json` and `weights.safetensors`, which hold everything that prediction needs and no
+//! code, and `manifest.json` with their hashes.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -66,8 +66,8 @@ pub fn combiner_names() -> &'static [&'static str] {
     CombinerSettings::TYPES
 }
 
-/// Runs an experiment with one combiner, in a folder of its name below the experiment's. The plan's own combiner keeps its settings;
-/// others use their defaults.
+/// Runs an experiment with one combiner, in a folder of its name below the experiment's. The plan's own combiner keeps its
+/// settings; others use their defaults.
 ///
 /// # Errors
 /// Fails as [`Experiment::run`] does.

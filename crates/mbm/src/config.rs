@@ -45,8 +45,8 @@ settings! {
     pub struct PreprocessingSettings {
         /// How rows are assigned to training, validation and test.
         split: SplitSettings = SplitSettings::Random(defaults());
-        /// Maximum size of the features cached on disk during training, in megabytes, so that media are decoded once; rows beyond it are
-        /// read every epoch. Outputs of encoders that are not trained are cached regardless of their size.
+        /// Maximum size of the features cached on disk during training, in megabytes, so that media are decoded once; rows beyond
+        /// it are read every epoch. Outputs of encoders that are not trained are cached regardless of their size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;
     }
 }
@@ -245,7 +245,7 @@ features! {
             decoder: TextDecoder = TextDecoder::Generator(defaults());
             /// The training loss.
             loss: TextLoss = TextLoss::TokenCrossEntropy(defaults());
-            /// Additional columns with reference texts, for the metrics. Rows with the same inputs share their references in any case.
+            /// Additional columns with reference texts, for the metrics. Rows with the same inputs share references anyway.
             reference_columns: Vec<String> = Vec::new();
             /// How BLEU tokenizes texts.
             bleu_tokenizer: BleuTokenizer = BleuTokenizer::Mteval13a;

@@ -213,8 +213,8 @@ pub struct Embedded {
 }
 
 impl Embedding<'_> {
-    /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set, returns
-    /// `None` without writing the file.
+    /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set,
+    /// returns `None` without writing the file.
     ///
     /// # Errors
     /// Fails if the table lacks the inputs, or on I/O errors such as a full disk.
@@ -283,8 +283,8 @@ impl Embedding<'_> {
         Ok(read_part(path, rows.len(), towers, Some(media))?.is_some())
     }
 
-    /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and deleted
-    /// otherwise.
+    /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and
+    /// deleted otherwise.
     fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
         let folder = aside(self.output, ".parts");
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
@@ -351,8 +351,8 @@ fn aside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files that the
-/// vectors were computed from, and a hash of everything before it.
+/// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files
+/// that the vectors were computed from, and a hash of everything before it.
 fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
     let aside = aside(path, ".tmp");
     let mut out = Vec::new();

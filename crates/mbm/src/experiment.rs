@@ -102,7 +102,7 @@ impl Experiment {
     /// Trains, evaluates and explains a model. Setting `stop` ends training after the current step.
     ///
     /// # Errors
-    /// Fails on unreadable data, settings that do not fit the data, a run folder that is in use, and I/O errors such as a full disk.
+    /// Fails on unreadable data, settings that do not fit the data, an occupied run folder, or an I/O error such as a full disk.
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
         let entered = RunFolder::enter(&self.folder, self.start)?;
         let here = Self { folder: entered.path.clone(), ..self.clone() };

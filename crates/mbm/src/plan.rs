@@ -101,8 +101,8 @@ impl Plan {
         (self.config.preprocessing.cache_size_in_mb as u64) << 20
     }
 
-    /// Returns the specification of the model for fitted features. `class_counts` holds the number of training rows of each class for
-    /// each output; it may be empty if the model will not be trained.
+    /// Returns the specification of the model for fitted features. `class_counts` holds the number of training rows of each class
+    /// for each output; it may be empty if the model will not be trained.
     ///
     /// # Errors
     /// Fails if the settings do not fit the features.
@@ -286,7 +286,7 @@ impl Check<'_> {
             let decoder = output.decoder();
             let max_length = decoder.decoding().and_then(|decoding| decoding.max_length);
             if let Some(length) = max_length.filter(|length| *length > longest) {
-                let message = format!("{length} exceeds max_sequence_length of the output's preprocessing, {longest}");
+                let message = format!("{length} exceeds the max_sequence_length of the output's preprocessing, {longest}");
                 self.add(&format!("{path}.decoder.decoding.max_length"), message);
             }
             self.shared_vocabulary(&format!("{path}.preprocessing.share_vocabulary_with"), it);
@@ -372,7 +372,7 @@ impl Check<'_> {
         }
     }
 
-    /// Rejects augmentation for encoders that are not trained: their features are computed once, so inputs cannot vary between epochs.
+    /// Rejects augmentation for encoders that are not trained: their features are computed once, so inputs cannot vary.
     fn augmentation(&mut self) {
         for (at, input) in self.config.input_features.iter().enumerate() {
             if input.augmentation() != Augmentation::None && input.encoder().is_computed_once() {
@@ -428,7 +428,7 @@ impl Check<'_> {
         {
             let longest = text.preprocessing.max_sequence_length;
             let message =
-                format!("max_sequence_length {longest} exceeds max_position_embeddings of its encoder, {n_positions}");
+                format!("max_sequence_length {longest} exceeds the max_position_embeddings of its encoder, {n_positions}");
             self.add(&format!("input_features.{at}.preprocessing"), message);
         }
     }

@@ -50,14 +50,16 @@ pub struct Evaluation {
     pub faults: FaultReport,
 }
 
-/// A callback for text generation, called after each decoding step of a row with the output and its text so far (`None` if several texts
-/// are searched in parallel). Returns whether to continue; after a break, texts are returned as far as they have been generated.
+/// A callback for text generation, called after each decoding step of a row with the output and its text so far (`None` if
+/// several texts are searched in parallel). Returns whether to continue; after a break, texts are returned as far as they have
+/// been generated.
 pub type Hear<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
 
 /// Returns whether the result is still wanted.
 pub type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;
 
-/// As [`Hear`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the step itself.
+/// As [`Hear`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the
+/// step itself.
 type Observe<'a> = dyn FnMut(usize, &dyn Fn() -> Option<String>) -> ControlFlow<()> + 'a;
 
 /// Maximum number of rows that are predicted together, and of values in them: more would exceed the processor's caches.
@@ -98,7 +100,7 @@ impl Predictor {
     /// Opens a bundle, or the run folder that holds one.
     ///
     /// # Errors
-    /// Fails if the folder is not a bundle, or a damaged one.
+    /// Fails if the folder is not a bundle, or the bundle is damaged.
     pub fn open(path: &Path) -> Result<Self, Error> {
         Bundle::open(path, &mbm_model::device())
     }
@@ -296,8 +298,8 @@ impl Predictor {
     /// Writes a prediction for every row of a table, in order; the status of a skipped row explains why.
     ///
     /// # Errors
-    /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any unreadable cell
-    /// with [`Unreadable::Error`]; and on I/O errors such as a full disk.
+    /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any
+    /// unreadable cell with [`Unreadable::Error`]; and on I/O errors such as a full disk.
     pub fn predict(&self, table: Table, unreadable: Unreadable, writer: &mut Writer) -> Result<FaultReport, Error> {
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
@@ -334,7 +336,8 @@ impl Predictor {
         Ok(lines)
     }
 
-    /// Returns the values of [`Predictor::columns`] without `status` for row `at` of predictions `[outputs][rows]`; nulls if it is skipped.
+    /// Returns the values of [`Predictor::columns`] without `status` for row `at` of predictions `[outputs][rows]`; nulls if it
+    /// is skipped.
     pub fn values(&self, predictions: &[Vec<Prediction>], at: usize, is_skipped: bool) -> Vec<Value> {
         let outputs = self.outputs.iter().zip(&self.postprocessors).zip(predictions);
         let values = outputs.flat_map(|((field, postprocessor), rows)| rows[at].values(&field.preprocessor, postprocessor));
@@ -344,8 +347,8 @@ impl Predictor {
     /// Computes the metrics on a table that has the output columns.
     ///
     /// # Errors
-    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, and on any unreadable cell with
-    /// [`Unreadable::Error`].
+    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, and on any unreadable cell
+    /// with [`Unreadable::Error`].
     pub fn evaluate(&self, table: Table, unreadable: Unreadable) -> Result<Evaluation, Error> {
         check_columns(&self.inputs, &table)?;
         for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::ContentIds) {

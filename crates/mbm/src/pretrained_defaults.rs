@@ -8,8 +8,8 @@ use mbm_model::{Implied, Modality, implied};
 /// Preprocessing keys that must agree with the weights; for all others, the user's value takes precedence.
 const BINDING: [&str; 3] = ["tokenizer", "type", "sampling_rate"];
 
-/// Adds the keys that the weights of each input imply and the user has not set. A key that is set and contradicts the weights is a
-/// problem, as are weights that cannot be read.
+/// Adds the keys that the weights of each input imply and the user has not set. A key that is set and contradicts the weights is
+/// a problem, as are weights that cannot be read.
 pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics) {
     let Value::Map(entries) = &mut node.value else { return };
     let Some(inputs) = entries.iter_mut().find(|entry| entry.key == "input_features") else { return };
@@ -73,7 +73,7 @@ fn merge(
     }
 }
 
-/// Adds an entry to a section, which is created if missing. A section that is not a map is left as is; reading it reports the error.
+/// Adds an entry to a section, which is created if missing. A section that is not a map is left as is; reading it fails.
 fn add(input: &mut Node, section: &str, entry: Entry) {
     let Value::Map(entries) = &mut input.value else { return };
     let at = entries.iter().position(|it| it.key == section).unwrap_or_else(|| {

@@ -66,14 +66,14 @@ impl Retriever {
         let origin = Origin::of(&index.spec().origin)?;
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
-            let message = format!("the model computes vectors of {} values, the index has {}", towers[0].width, index.spec().width);
+            let message = format!("the model's vectors have {} values, the index's {}", towers[0].width, index.spec().width);
             return Err(Error::Incompatible(message));
         }
         Ok(Self { index, origin, predictor })
     }
 
-    /// Returns the input cells of the rows that a query is encoded from: a row per part, or one row with all parts if the model computes a
-    /// single vector per row.
+    /// Returns the input cells of the rows that a query is encoded from: a row per part, or one row with all parts if the model
+    /// computes a single vector per row.
     ///
     /// # Errors
     /// Fails if a part names an input that cannot be queried, or its cell is empty.

@@ -27,14 +27,14 @@ pub struct Verdict {
     pub is_skipped: bool,
 }
 
-/// The contribution of an input to a prediction: its Shapley value (Shapley 1953; for modalities: Parcalabescu and Frank 2023). The
-/// contributions of all inputs add up to the difference from the prediction without any input.
+/// The contribution of an input to a prediction: its Shapley value (Shapley 1953; for modalities: Parcalabescu and Frank 2023).
+/// The contributions of all inputs add up to the difference from the prediction without any input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contribution {
     /// The input.
     pub input: String,
-    /// For each output, the share in the probability of the predicted class, or in the predicted number. `None` if the output is not a
-    /// single number, or the row lacks the input.
+    /// For each output, the share in the probability of the predicted class, or in the predicted number. `None` if the output is
+    /// not a single number, or the row lacks the input.
     pub shares: Vec<Option<f64>>,
 }
 
@@ -59,7 +59,7 @@ impl Predictor {
         self.read_row_while(cells, &mut |_| true)
     }
 
-    /// As [`Predictor::read_row`]; `begin` is called with the index of the next input, and returns whether it is still to be read.
+    /// As [`Predictor::read_row`]; `begin` is called with the index of each input before it is read, and returns whether to read it.
     pub fn read_row_while(&self, cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool) -> Row {
         let mut row = Row { payloads: Vec::with_capacity(cells.len()), faults: Vec::with_capacity(cells.len()) };
         for (at, (field, cell)) in self.inputs.iter().zip(cells).enumerate() {
@@ -127,8 +127,8 @@ impl Predictor {
         Batch { rows: (0..rows.len()).collect(), inputs: (0..self.inputs.len()).map(column).collect(), targets: Vec::new() }
     }
 
-    /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `goes_on` returns false,
-    /// texts are returned as far as they have been generated.
+    /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `goes_on` returns
+    /// false, texts are returned as far as they have been generated.
     pub fn explain_batch(&self, rows: &[&Row], goes_on: &GoesOn) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));

@@ -77,8 +77,8 @@ impl RunFolder {
         Ok(Self { path: folder.to_path_buf(), resumes, _lock: lock })
     }
 
-    /// Deletes the files of an earlier run before a new one starts. Called only once the inputs of the new run have been read, so that a
-    /// mistake in them does not cost the earlier run.
+    /// Deletes the files of an earlier run before a new one starts. Called only once the inputs of the new run have been read, so
+    /// that a mistake in them does not cost the earlier run.
     pub fn make_room(&self) -> Result<(), Error> {
         let leftovers = |folder: &Path, names: &[&str]| {
             let paths = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}{ending}"))));

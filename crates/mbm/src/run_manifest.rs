@@ -33,8 +33,8 @@ pub(crate) struct RunManifest {
     pub machine: Machine,
 }
 
-/// Hashes of the inputs other than the table: fitted features (with vocabularies and tokenizers), weights of encoders that are not
-/// trained, and media files.
+/// Hashes of the inputs other than the table: fitted features (with vocabularies and tokenizers), weights of encoders that are
+/// not trained, and media files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sources {
     /// SHA-256 of the fitted features.
@@ -113,7 +113,7 @@ impl Sources {
         }
         match self == before {
             true => Ok(()),
-            false => Err(differs(folder, "a vocabulary, a tokenizer or another file apart from the table differs from the run's")),
+            false => Err(differs(folder, "a vocabulary, a tokenizer or another auxiliary file differs from the run's")),
         }
     }
 }

@@ -5,8 +5,8 @@ use mbm_train::TrainError;
 
 use crate::error::Error;
 
-/// Values further from the mean than this many standard deviations are suspect. Values of a normal distribution lie within ten at any
-/// sample size, and a million squared is far below the maximum of 32-bit floats, so nothing nearer makes a loss infinite.
+/// Values further from the mean than this many standard deviations are suspect. Values of a normal distribution lie within ten at
+/// any sample size, and a million squared is far below the maximum of 32-bit floats, so nothing nearer makes a loss infinite.
 const FAR: f32 = 1e6;
 
 /// A cell with an extreme value.
@@ -87,8 +87,8 @@ fn described(found: &[Suspect], dataset: &Dataset) -> Result<String, DataError> 
         _ => "correct or clear the cell, or rescale the column to a range around 0",
     };
     Ok(format!(
-        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, more than a million standard deviations from the \
-         mean{others}; {remedy}",
+        "column '{}', row {}, holds '{text}', which the model reads as {read:e}, more than a million standard deviations from \
+         the mean{others}; {remedy}",
         field.column,
         row_idx + 1
     ))
@@ -124,8 +124,8 @@ mod tests {
         assert_eq!(
             found,
             "the loss is NaN at epoch 1, step 2: column 'a', row 2, holds '1 -1e15', which the model reads as -1e15, more than a \
-             million standard deviations from the mean (1 more column(s) with such cells); correct or clear the cell, or rescale the column to a \
-             range around 0"
+             million standard deviations from the mean (1 more column(s) with such cells); correct or clear the cell, or \
+             rescale the column to a range around 0"
         );
     }
 

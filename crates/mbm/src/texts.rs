@@ -15,8 +15,8 @@ pub struct TextRows {
 }
 
 impl TextRows {
-    /// Adds the references of a row whose input cells have these content ids. Returns whether its text has yet to be generated; the
-    /// caller then appends it to the hypotheses.
+    /// Adds the references of a row whose input cells have these content ids. Returns whether its text has yet to be generated;
+    /// the caller then appends it to the hypotheses.
     pub fn add_references(&mut self, items: Vec<u64>, row_idx: usize, references: Vec<String>) -> bool {
         let next = self.rows.len();
         let position = *self.positions.entry(items).or_insert(next);

@@ -138,7 +138,8 @@ enum Out {
 }
 
 impl Writer {
-    /// Creates a file in the format that its name implies. It appears once [`finish`](Self::finish) returns; an existing file stays until then.
+    /// Creates a file in the format that its name implies. It appears once [`finish`](Self::finish) returns; an existing file
+    /// stays until then.
     ///
     /// # Errors
     /// Fails if the file cannot be created.

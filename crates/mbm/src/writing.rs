@@ -33,7 +33,7 @@ impl Predictor {
             let available: Vec<String> =
                 self.inputs.iter().map(|field| format!("{} ({})", field.name, field.preprocessor.type_name())).collect();
             let message = format!(
-                "the model has {} inputs of type {type_name}, one is needed; its inputs are: {}. 'mbm predict' accepts all of them",
+                "the model has {} inputs of type {type_name} instead of one: its inputs are {}; 'mbm predict' accepts all",
                 inputs.len(),
                 available.join(", ")
             );
@@ -85,7 +85,7 @@ impl GenerationSession<'_> {
         all
     }
 
-    /// Generates the text of a cell. `observe` is called with the partial text after each step, unless several texts are searched at a time.
+    /// Generates the text of a cell. `observe` is called with the partial text after each step, if only one text is generated.
     ///
     /// # Errors
     /// Returns why the cell cannot be read.

@@ -137,7 +137,7 @@ impl Condition {
                 let position = columns.iter().position(|column| column.name == named.name);
                 let position = position.ok_or_else(|| {
                     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-                    wrong(named.at, format!("no column '{}'; the columns are: {}", shortened(&named.name), names.join(", ")))
+                    wrong(named.at, format!("no column '{}'; available columns: {}", shortened(&named.name), names.join(", ")))
                 })?;
                 test.bind(position, &columns[position], named.at)?
             }
@@ -295,7 +295,7 @@ mod tests {
         check("", "filter, character 1: expected a column, found the end");
         check("name = dog", "filter, character 8: expected a number or a text in 'quotes', found 'dog'");
         check("name = 'dog", "filter, character 8: the quote ' is not closed");
-        check("colour = 'red'", "filter, character 1: no column 'colour'; the columns are: name, year, new");
+        check("colour = 'red'", "filter, character 1: no column 'colour'; available columns: name, year, new");
         check("year = 'x'", "filter, character 1: column 'year' holds numbers, not 'x'");
         check("year ~ 3", "filter, character 6: unexpected character '~'");
         check("(year = 3", "filter, character 10: expected ), found the end");

@@ -78,7 +78,10 @@ impl Wav2Vec2Settings {
         }
         let groups = self.num_conv_pos_embedding_groups;
         if !self.hidden_size.is_multiple_of(groups) {
-            return Err(format!("hidden_size {} is not a multiple of num_conv_pos_embedding_groups ({groups})", self.hidden_size));
+            return Err(format!(
+                "hidden_size {} is not a multiple of num_conv_pos_embedding_groups ({groups})",
+                self.hidden_size
+            ));
         }
         Ok(())
     }

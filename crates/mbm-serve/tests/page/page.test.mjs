@@ -83,9 +83,9 @@ after(async () => {
 /** Opens the page and records errors in its console. */
 async function open(address = server.address, options = {}) {
   const page = await browser.newPage(options);
-  page.errors = [];
-  page.on("pageerror", (error) => page.errors.push(error.message));
-  page.on("console", (message) => message.type() === "error" && page.errors.push(message.text()));
+  page.consoleErrors = [];
+  page.on("pageerror", (error) => page.consoleErrors.push(error.message));
+  page.on("console", (message) => message.type() === "error" && page.consoleErrors.push(message.text()));
   await page.goto(address);
   await page.getByRole("button", { name: "Predict" }).waitFor();
   return page;
@@ -106,7 +106,7 @@ test("a prediction from an image and a number shows probabilities and contributi
   // The inputs of the prediction are searched for in the index, too.
   await page.locator("#found li img").first().waitFor();
   assert.match(await page.locator("#found li").first().innerText(), /cosine 1\.000/);
-  assert.deepEqual(page.errors, []);
+  assert.deepEqual(page.consoleErrors, []);
 });
 
 test("search runs while typing, and a filter narrows the results", async () => {
@@ -117,7 +117,7 @@ test("search runs while typing, and a filter narrows the results", async () => {
   await page.getByLabel("Only rows where").fill("size < 5");
   await page.waitForFunction(() => document.querySelectorAll("#found li").length === 5);
   assert.match(await page.locator("#found-count").innerText(), /5 of 60 rows/);
-  assert.deepEqual(page.errors, []);
+  assert.deepEqual(page.consoleErrors, []);
 });
 
 /** Makes the next predictions fail with a status and a message of the server. */

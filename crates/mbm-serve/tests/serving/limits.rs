@@ -51,7 +51,7 @@ fn large_bodies_wait_for_memory_and_small_ones_do_not() {
     assert_eq!(post(server.address, "/predict", &json!({ "size": 1 })).status, 200);
     for stream in refused {
         let answer = receive(stream);
-        assert_eq!(answer.api_error(), (429, "not enough memory while other requests are in progress; try again later".to_owned()));
+        assert_eq!(answer.api_error(), (429, "not enough memory while other requests are running; try again later".to_owned()));
         assert!(answer.head.contains("retry-after: 1"));
         assert!(taken() <= 8 * MB);
     }

@@ -1,4 +1,4 @@
-//! What each token of a text looked at: the words of a text, the patches of an image, the steps of anything else.
+//! Attention maps of generated texts: over the words of a text, the patches of an image, or the steps of any other input.
 
 use std::ops::Range;
 
@@ -12,30 +12,30 @@ use super::images::png_uri;
 use crate::error::Error;
 use crate::predictor::{Predictor, to_vec};
 
-/// Where the tokens of one text looked, `[tokens, steps]`; each token's weights sum to 1.
-struct Looks {
+/// The attention weights of the tokens of one text, `[tokens, steps]`; each token's weights sum to 1.
+struct AttentionMap {
     tokens: Vec<String>,
     weights: Vec<f32>,
     n_steps: usize,
     parts: Vec<Part>,
 }
 
-/// Steps that belong together.
+/// Consecutive steps that are displayed together.
 struct Part {
     name: String,
     steps: Range<usize>,
     view: View,
 }
 
-/// How they are shown.
+/// How the steps of a part are displayed.
 enum View {
-    /// A column each.
+    /// One column per step.
     Steps(Vec<String>),
-    /// Patches of an image, row by row, and the image as the model saw it.
+    /// Patches of an image in row-major order, and the image as the model saw it.
     Patches { columns: usize, image: Pixels },
 }
 
-/// What the tokens of a text about a row looked at; nothing where the output's decoder does not attend.
+/// Renders the attention of a text's tokens to the inputs of a row; empty if the output's decoder does not attend.
 pub(super) fn attention(
     predictor: &Predictor,
     dataset: &Dataset,
@@ -43,12 +43,12 @@ pub(super) fn attention(
     row_idx: usize,
     text: &str,
 ) -> Result<String, Error> {
-    let Some(looks) = Looks::new(predictor, dataset, output, row_idx, text)? else { return Ok(String::new()) };
-    let images = looks.parts.iter().map(|part| looks.images(part)).collect::<String>();
-    Ok(format!("<details><summary>What each token looked at</summary>{}{images}</details>", looks.table()))
+    let Some(map) = AttentionMap::new(predictor, dataset, output, row_idx, text)? else { return Ok(String::new()) };
+    let images = map.parts.iter().map(|part| map.images(part)).collect::<String>();
+    Ok(format!("<details><summary>Attention of each token</summary>{}{images}</details>", map.table()))
 }
 
-impl Looks {
+impl AttentionMap {
     fn new(predictor: &Predictor, dataset: &Dataset, output: usize, row_idx: usize, text: &str) -> Result<Option<Self>, Error> {
         let Preprocessor::TargetText(fitted) = &predictor.outputs[output].preprocessor else { return Ok(None) };
         let Ok(Payload::Tokens(ids)) = fitted.payload(&Cell::text(text), &dataset.table.folder) else { return Ok(None) };
@@ -69,7 +69,7 @@ impl Looks {
         &self.weights[token * self.n_steps..][part.steps.clone()]
     }
 
-    /// A row for each token; an image is one column, and nothing is left to say where it is the only one.
+    /// Renders a row for each token, with an image as one column; empty if the image is the only part.
     fn table(&self) -> String {
         if let [Part { view: View::Patches { .. }, .. }] = self.parts[..] {
             return String::new();
@@ -92,7 +92,7 @@ impl Looks {
         format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
     }
 
-    /// For each token the image, darker where the token looked less; nothing for a part that is no image.
+    /// Renders the image for each token, darker where the token attends less; empty for a part that is not an image.
     fn images(&self, part: &Part) -> String {
         let View::Patches { columns, image } = &part.view else { return String::new() };
         let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", image.width, image.height);
@@ -108,7 +108,7 @@ impl Looks {
     }
 }
 
-/// The steps of each input in their order, then those that belong to none.
+/// Returns the steps of each input in order, then those that belong to no input.
 fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize], n_steps: usize) -> Result<Vec<Part>, Error> {
     let numbered = |name: &str, steps: Range<usize>| {
         let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
@@ -137,11 +137,11 @@ fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize
     Ok(parts)
 }
 
-/// The words of a text, or an image whose patches the steps are.
+/// Returns the words of a text, or an image whose patches are the steps; `None` for other inputs.
 fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     match (&field.preprocessor, payload) {
         (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
-            // Of a character that several tokens share, one alone is no text.
+            // A token that is only a part of a character has no text of its own.
             let name = |id: &u32| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned());
             Some(View::Steps(ids.iter().map(name).collect()))
         }
@@ -150,7 +150,7 @@ fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     }
 }
 
-/// Columns of patches that are about square; nothing where so many patches fill no grid.
+/// Returns the number of columns of a grid of nearly square patches; `None` if the patches do not fill one.
 fn columns(n_patches: usize, image: &Pixels) -> Option<usize> {
     let side = |columns: &usize| (image.width as f64 / *columns as f64, image.height as f64 / (n_patches / columns) as f64);
     let unevenness = |columns: &usize| (side(columns).0 / side(columns).1).ln().abs();
@@ -158,7 +158,7 @@ fn columns(n_patches: usize, image: &Pixels) -> Option<usize> {
     grids.min_by(|a, b| unevenness(a).total_cmp(&unevenness(b))).filter(|columns| unevenness(columns) < 0.5)
 }
 
-/// An image as the model saw it.
+/// Converts pixels, as the model saw them, to an RGB image.
 fn shown(image: &Pixels) -> DynamicImage {
     let (width, height) = (image.width as u32, image.height as u32);
     let plane = image.height * image.width;
@@ -174,33 +174,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patches_are_about_square_or_not_shown() {
+    fn patches_form_a_nearly_square_grid_or_none() {
         let image = |height, width| Pixels { channels: 1, height, width, data: vec![0; height * width] };
         assert_eq!(columns(20, &image(64, 80)), Some(5));
         assert_eq!(columns(16, &image(112, 112)), Some(4));
         assert_eq!(columns(12, &image(30, 40)), Some(4));
-        assert_eq!(columns(17, &image(112, 112)), None, "a class token beside sixteen patches");
+        assert_eq!(columns(17, &image(112, 112)), None, "a class token in addition to sixteen patches");
     }
 
     #[test]
-    fn words_have_a_column_each_and_a_image_is_shown_for_each_token() {
+    fn words_are_columns_and_images_are_shown_per_token() {
         let image = Pixels { channels: 1, height: 1, width: 2, data: vec![7, 9] };
         assert_eq!(shown(&image).to_rgb8().into_raw(), [7, 7, 7, 9, 9, 9]);
         let words = Part { name: "de".into(), steps: 0..2, view: View::Steps(vec!["ein".into(), "<Hund>".into()]) };
         let image = Part { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, image } };
         let weights = vec![0.5, 0.25, 0.125, 0.125, 0.0, 0.0, 0.25, 0.75];
-        let mut looks = Looks { tokens: vec!["a".into(), "(end)".into()], weights, n_steps: 4, parts: vec![words, image] };
-        let table = looks.table();
+        let mut map = AttentionMap { tokens: vec!["a".into(), "(end)".into()], weights, n_steps: 4, parts: vec![words, image] };
+        let table = map.table();
         for head in ["ein", "&lt;Hund&gt;", "image"] {
             assert!(table.contains(&format!("<th class=turned>{head}</th>")), "{table}");
         }
         let shades: Vec<&str> = table.split("37,99,235,").skip(1).map(|rest| &rest[..5]).collect();
         assert_eq!(shades, ["0.500", "0.250", "0.250", "0.000", "0.000", "1.000"]);
-        assert_eq!(looks.images(&looks.parts[0]), "");
-        let veils = looks.images(&looks.parts[1]);
+        assert_eq!(map.images(&map.parts[0]), "");
+        let veils = map.images(&map.parts[1]);
         let veils: Vec<&str> = veils.split("opacity:").skip(1).map(|rest| &rest[..4]).collect();
-        assert_eq!(veils, ["0.00", "0.00", "0.57", "0.00"], "0.85 (1 - 1/3) where a third of the most was");
-        looks.parts.remove(0);
-        assert_eq!(looks.table(), "", "an image alone needs no table");
+        assert_eq!(veils, ["0.00", "0.00", "0.57", "0.00"], "0.85 (1 - 1/3) at a third of the maximum");
+        map.parts.remove(0);
+        assert_eq!(map.table(), "", "an image alone needs no table");
     }
 }

@@ -1,4 +1,4 @@
-//! Line and point charts as SVG.
+//! Line charts and scatter plots as SVG.
 
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, Palette, Palette99, PathElement, RGBColor, SVGBackend,
@@ -14,13 +14,13 @@ pub(super) struct Chart {
     pub x: &'static str,
     pub y: &'static str,
     pub series: Vec<Series>,
-    /// As the data say where not given.
+    /// The range of the data if `None`.
     pub x_range: Option<(f64, f64)>,
-    /// As the data say where not given.
+    /// The range of the data if `None`.
     pub y_range: Option<(f64, f64)>,
 }
 
-/// Points, joined or not.
+/// A series of points, drawn as a line or as circles.
 #[derive(Debug, Clone)]
 pub(super) struct Series {
     pub name: String,
@@ -42,7 +42,7 @@ const SIZE: (u32, u32) = (520, 360);
 const GREY: RGBColor = RGBColor(120, 120, 120);
 
 impl Chart {
-    /// The chart as an `<svg>` element.
+    /// Renders the chart as an `<svg>` element.
     pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         let drawn = self.draw(&mut svg);
@@ -102,7 +102,7 @@ impl Chart {
     }
 }
 
-/// The range of finite values with a small margin; 0 to 1 where there are none.
+/// Returns the range of the finite values with a small margin; 0 to 1 if there are none.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let (low, high) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chart_is_an_svg_with_its_series_and_empty_data_still_draw() {
+    fn charts_render_as_svg_even_without_data() {
         let chart =
             Chart { title: "loss".into(), series: vec![Series::line("train", vec![(1.0, 2.0), (2.0, 1.0)])], ..Chart::default() };
         let svg = chart.to_svg().unwrap();

@@ -1,4 +1,4 @@
-//! What a search has found, as one self-contained page.
+//! Search results as a self-contained page.
 
 use mbm_data::Cell;
 use mbm_index::{Hit, Value};
@@ -8,16 +8,16 @@ use super::images::thumbnail;
 use crate::error::Error;
 use crate::retriever::Retriever;
 
-/// A page of cards, the nearest first: images, the other columns, and the cosine.
+/// Renders a page of cards, nearest first, with images, the other columns and the cosine similarity.
 ///
 /// # Errors
-/// A database that fails.
+/// Fails if the database fails.
 pub fn gallery(retriever: &Retriever, title: &str, hits: &[Hit]) -> Result<String, Error> {
     let mut page = Page::new(title);
     page.heading(title);
-    page.paragraph(&format!("{} of {} rows, the nearest first.", hits.len(), retriever.index.info()?.n_rows));
+    page.paragraph(&format!("{} of {} rows, nearest first.", hits.len(), retriever.index.info()?.n_rows));
     let cards: String = hits.iter().enumerate().map(|(at, hit)| card(retriever, at + 1, hit)).collect();
-    page.section("Found", &format!("<div class=grid>{cards}</div>"));
+    page.section("Results", &format!("<div class=grid>{cards}</div>"));
     Ok(page.finish())
 }
 

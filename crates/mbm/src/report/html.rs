@@ -1,4 +1,4 @@
-//! The page around the content: plain HTML and CSS, light and dark, nothing loaded from elsewhere.
+//! The page around the content: plain HTML and CSS, light and dark, without external resources.
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--ink:#1d2430;--dim:#6b7280;--line:#d9dee5;--ground:#fff;--panel:#f6f8fa}
@@ -15,7 +15,7 @@ pre{background:var(--panel);padding:1rem;overflow-x:auto;border-radius:6px;font-
 .seen figure div{display:grid;background:var(--seen) center/100% 100%}.seen i{background:#000}
 ";
 
-/// A page being written.
+/// An HTML page under construction.
 pub(super) struct Page(String);
 
 impl Page {
@@ -33,7 +33,7 @@ impl Page {
         self.0.push_str(&format!("<p>{}</p>", escape(text)));
     }
 
-    /// A section of content that is already HTML.
+    /// Adds a section with content that is already HTML.
     pub fn section(&mut self, title: &str, content: &str) {
         self.0.push_str(&format!("<h2>{}</h2>{content}", escape(title)));
     }
@@ -43,12 +43,12 @@ impl Page {
     }
 }
 
-/// Text as HTML.
+/// Escapes text for HTML.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// A number with four significant digits.
+/// Formats a number with four significant digits.
 pub(super) fn number(value: f64) -> String {
     match value.abs() {
         size if size == 0.0 || (1e-3..1e5).contains(&size) => {
@@ -59,7 +59,7 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// A table of cells that are already HTML.
+/// Renders a table of cells that are already HTML.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: String = head.iter().map(|cell| format!("<th>{cell}</th>")).collect();
     let row = |row: &Vec<String>| format!("<tr>{}</tr>", row.iter().map(|cell| format!("<td>{cell}</td>")).collect::<String>());
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_keep_four_digits_and_text_cannot_become_markup() {
+    fn numbers_have_four_digits_and_text_is_escaped() {
         assert_eq!([0.98765, 12.3456, 1234.5, 0.0, 4.2e-7].map(number), ["0.9877", "12.35", "1234", "0.000000", "4.200e-7"]);
         assert_eq!(escape("<img src='x' onerror=\"a&b\">"), "&lt;img src=&#39;x&#39; onerror=&quot;a&amp;b&quot;&gt;");
     }

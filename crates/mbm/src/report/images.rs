@@ -1,4 +1,4 @@
-//! The rows that the model got most wrong, with what it saw.
+//! The rows with the worst predictions, with their inputs.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -15,9 +15,9 @@ use crate::prediction::{Prediction, argmax, class_names};
 use crate::predictor::Predictor;
 use crate::write::Value;
 
-/// Rows that are shown.
+/// Number of rows shown.
 const N_SHOWN: usize = 12;
-/// Inputs that are shown of a row, the first ones: a card of thousands is no card.
+/// Number of inputs shown per row, the first ones, so that cards of wide tables stay readable.
 const N_INPUTS: usize = 24;
 /// The longer side of a thumbnail, in pixels.
 const THUMBNAIL: u32 = 224;
@@ -25,11 +25,11 @@ const THUMBNAIL: u32 = 224;
 struct Wrong {
     row_idx: usize,
     cost: f64,
-    said: String,
+    pred: String,
     truth: String,
 }
 
-/// Cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in standard deviations.
+/// Renders cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in standard deviations.
 pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<String, Error> {
     let mut worst: Vec<Wrong> = Vec::new();
     for chunk in rows.chunks(predictor.batch_size()) {
@@ -37,8 +37,8 @@ pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize
         let predictions = predictor.predict_batch(&Batch::collate(dataset, &samples));
         let field = &predictor.outputs[0];
         let judged = samples.iter().zip(&predictions[0]).filter_map(|(sample, prediction)| {
-            let (cost, said, truth) = error_of(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
-            Some(Wrong { row_idx: sample.row_idx, cost, said, truth })
+            let (cost, pred, truth) = error_of(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
+            Some(Wrong { row_idx: sample.row_idx, cost, pred, truth })
         });
         worst.extend(judged);
         worst.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(a.row_idx.cmp(&b.row_idx)));
@@ -52,12 +52,12 @@ fn error_of(prediction: &Prediction, target: &Payload, preprocessor: &Preprocess
     match (prediction, target, preprocessor) {
         (Prediction::Classes(p), Payload::Class(class), _) => {
             let (names, class, best) = (class_names(preprocessor), *class as usize, argmax(p));
-            let said = format!("{} ({:.0} %)", names[best], 100.0 * p[best]);
-            Some((-f64::from(p[class].max(1e-9)).ln(), said, names[class].clone()))
+            let pred = format!("{} ({:.0} %)", names[best], 100.0 * p[best]);
+            Some((-f64::from(p[class].max(1e-9)).ln(), pred, names[class].clone()))
         }
-        (Prediction::Number(said), Payload::Vector(values), Preprocessor::Number(fitted)) => {
+        (Prediction::Number(pred), Payload::Vector(values), Preprocessor::Number(fitted)) => {
             let truth = fitted.restore(values[0]);
-            Some((f64::from((fitted.normalize(*said) - values[0]).abs()), number(*said), number(truth)))
+            Some((f64::from((fitted.normalize(*pred) - values[0]).abs()), number(*pred), number(truth)))
         }
         (Prediction::Labels(p), Payload::Vector(values), _) => {
             let names = class_names(preprocessor);
@@ -67,22 +67,22 @@ fn error_of(prediction: &Prediction, target: &Payload, preprocessor: &Preprocess
             };
             Some((cost, held(&|at| p[at] >= 0.5), held(&|at| values[at] > 0.5)))
         }
-        (Prediction::Vector(said), Payload::Vector(values), _) => {
-            let cost = said.iter().zip(values).map(|(said, value)| f64::from((said - value).powi(2))).sum::<f64>().sqrt();
-            Some((cost, format!("{} values", said.len()), format!("{} values", values.len())))
+        (Prediction::Vector(pred), Payload::Vector(values), _) => {
+            let cost = pred.iter().zip(values).map(|(pred, value)| f64::from((pred - value).powi(2))).sum::<f64>().sqrt();
+            Some((cost, format!("{} values", pred.len()), format!("{} values", values.len())))
         }
         (Prediction::Embeddings(_), Payload::ContentIds(_), _) => {
             let Some(Value::Number(cosine)) = prediction.values(preprocessor, &Postprocessor::Linear).into_iter().next() else {
                 return None;
             };
-            Some((1.0 - cosine, format!("cosine {}", number(cosine)), "a pair".to_owned()))
+            Some((1.0 - cosine, format!("cosine {}", number(cosine)), "matching pair".to_owned()))
         }
         (Prediction::Classes(_) | Prediction::Number(_) | Prediction::Labels(_), _, _)
         | (Prediction::Vector(_) | Prediction::Embeddings(_) | Prediction::Texts(_), _, _) => None,
     }
 }
 
-/// What the model saw of a row.
+/// Renders the inputs of a row.
 pub(super) fn inputs(predictor: &Predictor, dataset: &Dataset, row_idx: usize) -> Result<String, Error> {
     let row = dataset.table.row(row_idx)?;
     let mut content = String::new();
@@ -104,15 +104,15 @@ pub(super) fn inputs(predictor: &Predictor, dataset: &Dataset, row_idx: usize) -
 
 fn card(wrong: &Wrong, predictor: &Predictor, dataset: &Dataset) -> Result<String, Error> {
     let content = inputs(predictor, dataset, wrong.row_idx)?;
-    let (said, truth) = (escape(&wrong.said), escape(&wrong.truth));
+    let (pred, truth) = (escape(&wrong.pred), escape(&wrong.truth));
     Ok(format!(
-        "<div class=card>{content}<div><b>predicted {said}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>",
+        "<div class=card>{content}<div><b>predicted {pred}</b>, true {truth}</div><div class=dim>row {}, cost {}</div></div>",
         wrong.row_idx + 1,
         number(wrong.cost)
     ))
 }
 
-/// An image within the page; where it cannot be read, its name.
+/// Renders an image inline; its name if it cannot be read.
 pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &str) -> String {
     match thumbnail_uri(cell, folder, max_pixels) {
         Some(uri) => format!("<img alt='{}' src='{uri}'>", escape(name)),
@@ -120,7 +120,7 @@ pub(super) fn thumbnail(cell: &Cell, folder: &Path, max_pixels: usize, name: &st
     }
 }
 
-/// A small PNG of an image as a data URI, unless it cannot be read.
+/// Returns a small PNG of an image as a data URI; `None` if the image cannot be read.
 pub(crate) fn thumbnail_uri(cell: &Cell, folder: &Path, max_pixels: usize) -> Option<String> {
     let bytes = match cell {
         Cell::Bytes(bytes) => bytes.clone(),
@@ -131,7 +131,7 @@ pub(crate) fn thumbnail_uri(cell: &Cell, folder: &Path, max_pixels: usize) -> Op
     png_uri(&small)
 }
 
-/// An image as a PNG in a data URI.
+/// Encodes an image as a PNG in a data URI.
 pub(super) fn png_uri(image: &DynamicImage) -> Option<String> {
     let mut png = Cursor::new(Vec::new());
     image.write_to(&mut png, ImageFormat::Png).ok()?;

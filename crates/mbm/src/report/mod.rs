@@ -1,4 +1,4 @@
-//! `report.html`: one self-contained file that shows what was measured.
+//! `report.html`: a self-contained report of a run.
 
 mod attention;
 mod chart;
@@ -26,25 +26,25 @@ use crate::predictor::Predictor;
 use crate::retrieval::{EmbeddedRows, directions};
 use crate::score::Scored;
 
-/// Everything that a report shows.
+/// Everything that a report shows, apart from the outcome of the run.
 pub(crate) struct Measured<'a> {
-    /// The split that was measured.
+    /// The split that was evaluated.
     pub split: &'a str,
     /// Its rows.
     pub rows: &'a [usize],
-    /// Predictions beside targets, one an output.
+    /// Predictions and targets, one per output.
     pub scored: &'a [Scored],
     /// Metrics by output.
     pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
-    /// What subsets are made of.
+    /// The parts that subsets of the inputs consist of.
     pub parts: &'a [Part],
-    /// With subsets of the inputs.
+    /// Metrics with subsets of the inputs.
     pub ablation: &'a [Ablated],
-    /// Every epoch.
+    /// The record of each epoch.
     pub history: &'a [EpochRecord],
 }
 
-/// With more classes than this the confusion matrix and the curves are left out.
+/// With more classes than this, the confusion matrix and the curves are omitted.
 const MAX_CLASSES: usize = 30;
 
 /// Writes the report.
@@ -57,9 +57,9 @@ pub(crate) fn write_report(
     outcome: &Outcome,
 ) -> Result<(), Error> {
     let mut page = html::Page::new("mbm report");
-    page.heading(&format!("Report of {}", experiment.dataset.file_name().unwrap_or_default().to_string_lossy()));
+    page.heading(&format!("Report for {}", experiment.dataset.file_name().unwrap_or_default().to_string_lossy()));
     page.paragraph(&format!(
-        "{} {} rows measured, {} parameters, combiner {}, seed {}, mbm {}.",
+        "{} {} rows evaluated, {} parameters, combiner {}, seed {}, mbm {}.",
         measured.rows.len(),
         measured.split,
         outcome.n_params,
@@ -68,7 +68,7 @@ pub(crate) fn write_report(
         env!("CARGO_PKG_VERSION"),
     ));
     page.section("Metrics", &metrics(measured));
-    page.section("What each input adds", &subset_table(measured, predictor));
+    page.section("Input ablation", &subset_table(measured, predictor));
     page.section("Learning curves", &learning_curves(measured, predictor)?);
     for (output, (field, scored)) in predictor.outputs.iter().zip(measured.scored).enumerate() {
         let classes = class_names(&field.preprocessor);
@@ -82,9 +82,9 @@ pub(crate) fn write_report(
         page.section(&format!("Output {}", field.name), &content);
     }
     if !matches!(measured.scored[0], Scored::Texts(_)) {
-        page.section("The worst rows", &images::worst_rows(predictor, dataset, measured.rows)?);
+        page.section("Worst predictions", &images::worst_rows(predictor, dataset, measured.rows)?);
     }
-    page.section("Cells that could not be read", &faults(outcome));
+    page.section("Missing and unreadable cells", &faults(outcome));
     page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
     Ok(mbm_data::write_file(path, page.finish().as_bytes())?)
 }
@@ -102,7 +102,7 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Ablated| {
-        let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>absent</span>".to_owned() });
+        let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
         let values = subset
             .metrics
             .iter()
@@ -112,7 +112,7 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     };
     let rows: Vec<Vec<String>> = measured.ablation.iter().map(row).collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    format!("<p>The same model with some inputs made absent in every row.</p>{}", table(&head, &rows))
+    format!("<p>The same model with some inputs masked in every row.</p>{}", table(&head, &rows))
 }
 
 fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String, Error> {
@@ -135,7 +135,7 @@ fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String,
 
 fn classification(scored: &Classified, classes: &[String]) -> Result<String, Error> {
     if classes.len() > MAX_CLASSES {
-        return Ok(format!("<p>{} classes are too many to draw.</p>", classes.len()));
+        return Ok(format!("<p>{} classes are too many to plot.</p>", classes.len()));
     }
     let mut roc = Vec::new();
     let mut precision_recall = Vec::new();
@@ -149,7 +149,7 @@ fn classification(scored: &Classified, classes: &[String]) -> Result<String, Err
     let unit = Some((0.0, 1.0));
     let charts = [
         Chart {
-            title: "ROC, each class against the rest".into(),
+            title: "ROC, one class against the rest".into(),
             x: "false positive rate",
             y: "true positive rate",
             series: roc,
@@ -182,7 +182,7 @@ fn calibration(scored: &Classified) -> Chart {
     }
 }
 
-/// Rows are true classes, columns predicted ones; a cell is as dark as its share of the row.
+/// Renders the confusion matrix: rows are true classes, columns are predicted classes, and shading is the share of the row.
 fn confusion(scored: &Classified, classes: &[String]) -> String {
     let counts = confusion_matrix(scored);
     let n = classes.len();
@@ -199,7 +199,7 @@ fn confusion(scored: &Classified, classes: &[String]) -> String {
     };
     let rows: String = (0..n).map(row).collect();
     format!(
-        "<h3>Confusion matrix</h3><p>Rows are true classes, columns predicted ones.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
+        "<h3>Confusion matrix</h3><p>Rows are true classes, columns are predicted classes.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
     )
 }
 
@@ -207,13 +207,13 @@ fn labels(scored: &MultiLabelled, names: &[String]) -> String {
     let row = |(label, name): (usize, &String)| {
         let truth = scored.truth.iter().skip(label).step_by(scored.n_labels);
         let predicted = scored.probabilities.iter().skip(label).step_by(scored.n_labels);
-        let (mut hits, mut held, mut said) = (0, 0, 0);
+        let (mut n_hits, mut n_true, mut n_predicted) = (0, 0, 0);
         for (truth, p) in truth.zip(predicted) {
-            held += usize::from(*truth);
-            said += usize::from(*p >= 0.5);
-            hits += usize::from(*truth && *p >= 0.5);
+            n_true += usize::from(*truth);
+            n_predicted += usize::from(*p >= 0.5);
+            n_hits += usize::from(*truth && *p >= 0.5);
         }
-        vec![escape(name), held.to_string(), said.to_string(), hits.to_string()]
+        vec![escape(name), n_true.to_string(), n_predicted.to_string(), n_hits.to_string()]
     };
     table(&["label", "true", "predicted", "both"], &names.iter().enumerate().map(row).collect::<Vec<_>>())
 }
@@ -225,17 +225,17 @@ fn regression(scored: &Regressed) -> Result<String, Error> {
     let residuals = pairs.iter().map(|(truth, predicted)| (*predicted, predicted - truth)).collect();
     let charts = [
         Chart {
-            title: "Predicted against true".into(),
+            title: "Predicted vs. true".into(),
             x: "true",
             y: "predicted",
-            series: vec![Series::line("equal", vec![(low, low), (high, high)]), Series::points("rows", pairs)],
+            series: vec![Series::line("identity", vec![(low, low), (high, high)]), Series::points("rows", pairs)],
             ..Chart::default()
         },
         Chart {
             title: "Residuals".into(),
             x: "predicted",
             y: "predicted - true",
-            series: vec![Series::line("none", vec![(low, 0.0), (high, 0.0)]), Series::points("rows", residuals)],
+            series: vec![Series::line("zero", vec![(low, 0.0), (high, 0.0)]), Series::points("rows", residuals)],
             ..Chart::default()
         },
     ];
@@ -243,7 +243,7 @@ fn regression(scored: &Regressed) -> Result<String, Error> {
     Ok(format!("<div class=grid>{drawn}</div>"))
 }
 
-/// For each direction the share of queries that find a relevant candidate among the first k.
+/// Plots, for each direction, the share of queries with a relevant candidate among the first k.
 fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
     let curve = |(from, to, way): (usize, usize, String)| {
         let retrieved = scored.retrieved(from, to);
@@ -252,8 +252,7 @@ fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
         Series::line(&way, (1..=retrieved.n_candidates.min(100)).map(share).collect())
     };
     let series = directions(&scored.align).into_iter().map(curve).collect();
-    let chart =
-        Chart { title: "Found among the first k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };
+    let chart = Chart { title: "Recall at k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };
     Ok(format!("<div class=grid>{}</div>", chart.to_svg()?))
 }
 

@@ -1,4 +1,4 @@
-//! Texts that were written: the best and the worst beside what would have been right, and what their tokens looked at.
+//! Generated texts: the best and the worst with their references, and the attention of their tokens.
 
 use mbm_algo::metric::{Written, bleu, chrf};
 use mbm_data::Dataset;
@@ -10,10 +10,10 @@ use crate::error::Error;
 use crate::predictor::Predictor;
 use crate::texts::TextRows;
 
-/// Texts that are shown of the best, and of the worst.
+/// Number of texts shown, of the best and of the worst each.
 const N_SHOWN: usize = 6;
 
-/// The section of a text output.
+/// Renders the section of a text output.
 pub(super) fn texts(predictor: &Predictor, dataset: &Dataset, output: usize, rows: &TextRows) -> Result<String, Error> {
     let written = &rows.written;
     let signature = bleu(written).map_or(String::new(), |bleu| bleu.signature);
@@ -29,14 +29,14 @@ pub(super) fn texts(predictor: &Predictor, dataset: &Dataset, output: usize, row
         |order: &[(f64, usize)]| order.iter().map(|(score, at)| shown.card(*at, *score)).collect::<Result<Vec<_>, Error>>();
     let (best, worst) = (cards(&order[..n])?, cards(&order[order.len() - n..])?);
     Ok(format!(
-        "<p>BLEU {}</p><h3>The best, by chrF</h3><div class=grid>{}</div><h3>The worst</h3><div class=grid>{}</div>",
+        "<p>BLEU {}</p><h3>Best by chrF</h3><div class=grid>{}</div><h3>Worst by chrF</h3><div class=grid>{}</div>",
         escape(&signature),
         best.concat(),
         worst.concat()
     ))
 }
 
-/// What cards are made from.
+/// The data that cards are rendered from.
 struct Shown<'a> {
     predictor: &'a Predictor,
     dataset: &'a Dataset,
@@ -47,12 +47,12 @@ struct Shown<'a> {
 impl Shown<'_> {
     fn card(&self, at: usize, score: f64) -> Result<String, Error> {
         let (row_idx, text) = (self.rows.rows[at], &self.rows.written.hypotheses[at]);
-        let right = self.rows.written.references[at].iter().map(|text| format!("<div>right: {}</div>", escape(text)));
+        let references = self.rows.written.references[at].iter().map(|text| format!("<div>reference: {}</div>", escape(text)));
         Ok(format!(
             "<div class=card>{}<div><b>{}</b></div>{}<div class=dim>row {}, chrF {}</div>{}</div>",
             inputs(self.predictor, self.dataset, row_idx)?,
             escape(text),
-            right.collect::<String>(),
+            references.collect::<String>(),
             row_idx + 1,
             number(score),
             attention(self.predictor, self.dataset, self.output, row_idx, text)?

@@ -1,15 +1,15 @@
-//! Columns in which there is nothing to learn, or what no float holds: every encoder trains on them and says numbers, or the error names
-//! the column before the first step.
+//! Degenerate columns, with nothing to learn or values beyond the range of floats: every encoder trains on them and predicts
+//! finite numbers, or the error names the column before the first step.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, Start, Table, Unreadable, Writer};
 
-/// Rows of a table; the first ones train.
+/// Number of rows in a table; all but the last four are for training.
 const N_ROWS: usize = 12;
 
-/// Cells by what is degenerate about them.
+/// Returns degenerate columns of numbers, each with a description.
 fn numbers() -> Vec<(&'static str, Vec<String>)> {
     let cells = |cell: &dyn Fn(usize) -> &'static str| (0..N_ROWS).map(|row| cell(row).to_owned()).collect::<Vec<_>>();
     vec![
@@ -26,7 +26,7 @@ fn numbers() -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
-/// The cells of another type in the same pattern.
+/// Converts a number to a cell of another type, so that the pattern of the column stays.
 fn as_type(kind: &str, number: &str) -> String {
     match (kind, number) {
         (_, "") => String::new(),
@@ -39,7 +39,7 @@ fn as_type(kind: &str, number: &str) -> String {
     }
 }
 
-/// Every encoder of inputs that are read from text cells, small.
+/// Returns every encoder of inputs that are read from text cells, at a small size.
 fn inputs() -> Vec<(&'static str, &'static str)> {
     let recurrent = "encoder: {type: rnn, state_size: 4}";
     vec![
@@ -73,7 +73,7 @@ fn inputs() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
-/// A table with a column for each type of input, and a target.
+/// Writes a table with a column for each type of input, and a target.
 fn write(path: &Path, cells: &[String], target: &dyn Fn(usize) -> String) {
     const TYPES: [&str; 8] = ["number", "category", "binary", "set", "vector", "date", "timeseries", "text"];
     let mut table = format!("{},y,split\n", TYPES.join(","));
@@ -85,8 +85,8 @@ fn write(path: &Path, cells: &[String], target: &dyn Fn(usize) -> String) {
     std::fs::write(path, table).unwrap();
 }
 
-/// Trains for an epoch and predicts every row; the numbers that were said.
-fn numbers_said(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Result<Vec<f64>, Error> {
+/// Trains for an epoch, and returns the numbers predicted for all rows.
+fn predicted_numbers(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Result<Vec<f64>, Error> {
     let features: Vec<String> = inputs
         .iter()
         .enumerate()
@@ -103,19 +103,19 @@ fn numbers_said(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Result<
         Experiment { plan, dataset: dataset.clone(), folder: run.path().to_path_buf(), start: Start::New, cache: None };
     experiment.run(&AtomicBool::new(false), &mut |_| {})?;
     let predictor = Predictor::open(run.path())?;
-    let path = run.path().join("said.jsonl");
+    let path = run.path().join("predictions.jsonl");
     let mut writer = Writer::create(&path, predictor.columns())?;
     predictor.predict(Table::read(&dataset)?, Unreadable::Missing, &mut writer)?;
     writer.finish()?;
-    let said = std::fs::read_to_string(path).unwrap();
+    let predictions = std::fs::read_to_string(path).unwrap();
     let mut numbers = Vec::new();
-    for line in said.lines() {
+    for line in predictions.lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         for cell in line.as_object().unwrap().values() {
             match cell.as_str() {
                 // A vector is written as text.
                 Some(text) => numbers.extend(text.split(' ').filter_map(|word| word.parse::<f64>().ok())),
-                // What is not finite is written as null.
+                // Numbers that are not finite are written as null.
                 None => numbers.push(cell.as_f64().unwrap_or(f64::NAN)),
             }
         }
@@ -123,16 +123,16 @@ fn numbers_said(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Result<
     Ok(numbers)
 }
 
-/// Holds that inputs side by side give finite numbers; where an error stops them, that each one alone does or is named by its error.
-fn hold(what: &str, folder: &Path, inputs: &[(&str, &str)], output: &str) {
-    match numbers_said(folder, inputs, output) {
-        Ok(said) => assert!(said.iter().all(|number| number.is_finite()), "{what}: {output}: {said:?}"),
+/// Asserts that inputs together give finite numbers; on an error, that each one alone does, or that its error names the column.
+fn check(what: &str, folder: &Path, inputs: &[(&str, &str)], output: &str) {
+    match predicted_numbers(folder, inputs, output) {
+        Ok(numbers) => assert!(numbers.iter().all(|number| number.is_finite()), "{what}: {output}: {numbers:?}"),
         Err(error) if inputs.len() == 1 => {
             let (kind, message) = (inputs[0].0, error.to_string());
             let names = [format!("'{kind}0'"), format!("'{kind}'"), "'y'".to_owned(), "preprocessing.split".to_owned()];
             assert!(names.iter().any(|name| message.contains(name)), "{what}: {inputs:?}: {message}");
         }
-        Err(_) => inputs.iter().for_each(|input| hold(what, folder, std::slice::from_ref(input), output)),
+        Err(_) => inputs.iter().for_each(|input| check(what, folder, std::slice::from_ref(input), output)),
     }
 }
 
@@ -141,27 +141,27 @@ fn number_target(row: usize) -> String {
 }
 
 #[test]
-fn every_encoder_bears_every_degenerate_column() {
+fn every_encoder_handles_degenerate_columns() {
     let folder = tempfile::tempdir().unwrap();
     for (what, cells) in numbers() {
         write(&folder.path().join("rows.csv"), &cells, &number_target);
-        hold(what, folder.path(), &inputs(), "type: number");
+        check(what, folder.path(), &inputs(), "type: number");
     }
     write(&folder.path().join("rows.csv"), &["1".to_owned()], &number_target);
-    hold("one row", folder.path(), &inputs(), "type: number");
+    check("one row", folder.path(), &inputs(), "type: number");
 }
 
 #[test]
-fn a_class_of_one_is_a_column_of_ones_without_a_block_too() {
+fn one_hot_of_a_single_class_works_with_gated_fusion() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("rows.csv"), &vec!["7".to_owned(); N_ROWS], &number_target);
     let input = [("category", "encoder: {type: onehot}"), ("number", "encoder: {type: ple}")];
-    // What follows the output closes it and goes on.
-    hold("one class", folder.path(), &input, "type: number}\ncombiner: {type: gated, output_size: 4");
+    // The text after the output type closes the output and continues the config.
+    check("one class", folder.path(), &input, "type: number}\ncombiner: {type: gated, output_size: 4");
 }
 
 #[test]
-fn every_decoder_bears_degenerate_targets() {
+fn every_decoder_handles_degenerate_targets() {
     let folder = tempfile::tempdir().unwrap();
     let cells: Vec<String> = (0..N_ROWS).map(|row| (row % 5).to_string()).collect();
     let input = [("number", "encoder: {type: passthrough}")];
@@ -175,24 +175,24 @@ fn every_decoder_bears_degenerate_targets() {
         ] {
             write(&folder.path().join("rows.csv"), &cells, &|row| as_type(kind, &targets[row]));
             for decoder in decoders {
-                hold(&format!("{what} as {kind}"), folder.path(), &input, &format!("type: {kind}, decoder: {decoder}"));
+                check(&format!("{what} as {kind}"), folder.path(), &input, &format!("type: {kind}, decoder: {decoder}"));
             }
         }
     }
     write(&folder.path().join("rows.csv"), &cells, &|row| format!("class{row}"));
     for decoder in ["classifier", "svm"] {
-        hold("a class a row", folder.path(), &input, &format!("type: category, decoder: {decoder}"));
+        check("one class per row", folder.path(), &input, &format!("type: category, decoder: {decoder}"));
     }
 }
 
 #[test]
-fn a_loss_that_ends_in_nothing_names_the_cell() {
+fn diverged_loss_names_the_cell() {
     let folder = tempfile::tempdir().unwrap();
     let cells: Vec<String> = (0..N_ROWS).map(|row| if row == 5 { "1e18" } else { "1" }.to_owned()).collect();
     write(&folder.path().join("rows.csv"), &cells, &number_target);
     let input = [("vector", "encoder: {type: passthrough}")];
-    // Larger cells are absent; the weight takes the square of this one past single precision.
+    // Larger values count as absent; with the loss weight, the square of this one overflows single precision.
     let output = "type: number, loss: {type: mean_squared_error, weight: 1e6}";
-    let error = numbers_said(folder.path(), &input, output).unwrap_err().to_string();
+    let error = predicted_numbers(folder.path(), &input, output).unwrap_err().to_string();
     assert!(error.contains("column 'vector', row 6, holds '1e18 1e18', which the model reads as 1e18"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Whole runs on a small table of images, texts and numbers with every kind of bad cell.
+//! End-to-end runs on a small table of images, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
 mod degenerate;
@@ -73,7 +73,7 @@ fn bytes(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_run_learns_measures_and_leaves_everything_it_promises() {
+fn run_learns_and_writes_all_results() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     let outcome = run(&experiment(&dataset, &results, &[]));
@@ -89,12 +89,12 @@ fn a_run_learns_measures_and_leaves_everything_it_promises() {
         assert!(results.join(name).is_file(), "{name}");
     }
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();
-    assert!(report.contains("What each input adds") && report.contains("<svg") && report.contains("data:image/png;base64,"));
-    assert!(!report.contains("src='http") && !report.contains("href="), "a report loads nothing");
+    assert!(report.contains("Input ablation") && report.contains("<svg") && report.contains("data:image/png;base64,"));
+    assert!(!report.contains("src='http") && !report.contains("href="), "a report loads no external resources");
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
+fn same_seed_gives_the_same_bytes_even_if_resumed() {
     let (folder, dataset) = dataset();
     let [first, second, stopped] = ["first", "second", "stopped"].map(|name| folder.path().join(name));
     let dropout = ["combiner.dropout=0.3", "trainer.mixup=0.2"];
@@ -103,13 +103,13 @@ fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
     assert!(bytes(&first) == bytes(&second), "two runs differ");
     let mut experiment = experiment(&dataset, &stopped, &dropout);
     let stop = AtomicBool::new(false);
-    let in_mid_epoch = |happening: RunEvent| {
-        if let RunEvent::Training(Event::Step { epoch: 1, step: 2, .. }) = happening {
+    let in_mid_epoch = |event: RunEvent| {
+        if let RunEvent::Training(Event::Step { epoch: 1, step: 2, .. }) = event {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
     };
     let outcome = experiment.run(&stop, &mut { in_mid_epoch }).unwrap();
-    assert!(outcome.test_statistics.is_empty(), "a stopped run is not measured");
+    assert!(outcome.test_statistics.is_empty(), "a stopped run is not evaluated");
     assert!(stopped.join("model/bundle.json").is_file(), "but leaves a usable model");
     experiment.start = Start::Resume;
     run(&experiment);
@@ -117,7 +117,7 @@ fn the_same_seed_gives_the_same_bytes_and_so_does_a_run_that_was_stopped() {
 }
 
 #[test]
-fn a_run_folder_is_never_overwritten_and_goes_on_only_with_the_same_config() {
+fn run_folder_resumes_only_with_the_same_config() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
@@ -125,11 +125,11 @@ fn a_run_folder_is_never_overwritten_and_goes_on_only_with_the_same_config() {
     assert!(matches!(again.run(&AtomicBool::new(false), &mut |_| {}), Err(Error::RunExists(_))));
     let other = Experiment { start: Start::Resume, ..experiment(&dataset, &results, &["trainer.epochs=2"]) };
     let error = other.run(&AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
-    assert!(error.contains("the config is not that of the run"), "{error}");
+    assert!(error.contains("the config differs from the run's"), "{error}");
 }
 
 #[test]
-fn predictions_keep_every_row_in_order_and_say_what_is_absent() {
+fn predictions_keep_row_order_and_report_absent_inputs() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["input_features.size.preprocessing.missing_value_strategy=drop_row"]));
@@ -141,16 +141,16 @@ fn predictions_keep_every_row_in_order_and_say_what_is_absent() {
     let predictions = Table::read(&path).unwrap();
     assert_eq!(predictions.n_rows(), 80);
     let status = predictions.position("status").unwrap();
-    let said = |row: usize, at: usize| predictions.row(row).unwrap()[at].to_text();
-    assert_eq!(said(0, status), "ok");
-    assert_eq!(said(10, status), "absent: photo (file_not_found)");
-    assert_eq!(said(13, status), "skipped: size (malformed)");
+    let cell = |row: usize, at: usize| predictions.row(row).unwrap()[at].to_text();
+    assert_eq!(cell(0, status), "ok");
+    assert_eq!(cell(10, status), "absent: photo (file_not_found)");
+    assert_eq!(cell(13, status), "skipped: size (malformed)");
     let kind = predictions.position("kind_predictions").unwrap();
-    assert_eq!((said(12, kind), said(13, kind), said(15, kind)), ("a".into(), String::new(), "b".into()));
+    assert_eq!((cell(12, kind), cell(13, kind), cell(15, kind)), ("a".into(), String::new(), "b".into()));
 }
 
 #[test]
-fn with_strict_the_first_cell_that_cannot_be_read_is_an_error_and_an_empty_one_is_not() {
+fn strict_mode_rejects_unreadable_but_not_empty_cells() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
@@ -160,11 +160,11 @@ fn with_strict_the_first_cell_that_cannot_be_read_is_an_error_and_an_empty_one_i
         predictor.predict(table_from_json(rows).unwrap(), Unreadable::Error, &mut writer).map(drop).map_err(|it| it.to_string())
     };
     assert_eq!(predict("{\"size\": 3, \"notes\": null}\n{\"size\": \"\"}"), Ok(()));
-    let said = "row 2, column 'size': malformed: 'large' is not a number (strict)";
-    assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(said.to_owned()));
+    let message = "row 2, column 'size': malformed: 'large' is not a number (strict)";
+    assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(message.to_owned()));
     let read = Table::read(&dataset).unwrap();
-    let said = predictor.evaluate(read, Unreadable::Error).map(|it| it.n_rows).unwrap_err().to_string();
-    assert!(said.starts_with("row 11, column 'photo': file_not_found: ") && said.ends_with(" (strict)"), "{said}");
+    let message = predictor.evaluate(read, Unreadable::Error).map(|it| it.n_rows).unwrap_err().to_string();
+    assert!(message.starts_with("row 11, column 'photo': file_not_found: ") && message.ends_with(" (strict)"), "{message}");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn any_column_may_be_absent_at_prediction() {
 }
 
 #[test]
-fn every_decoder_trains_and_predicts_from_its_bundle() {
+fn every_decoder_trains_and_predicts() {
     let (folder, dataset) = dataset();
     let cases: [&[&str]; 6] = [
         &["output_features.kind.decoder=svm"],
@@ -205,7 +205,7 @@ fn every_decoder_trains_and_predicts_from_its_bundle() {
 }
 
 #[test]
-fn a_config_is_inferred_from_the_table_and_trains() {
+fn config_is_inferred_from_the_table() {
     let (folder, dataset) = dataset();
     let (plan, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
     assert!(notes.is_empty(), "{notes:?}");
@@ -218,7 +218,7 @@ fn a_config_is_inferred_from_the_table_and_trains() {
 }
 
 #[test]
-fn a_damaged_bundle_is_an_error_that_names_the_file() {
+fn damaged_bundle_error_names_the_file() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
@@ -233,23 +233,23 @@ fn a_damaged_bundle_is_an_error_that_names_the_file() {
     std::fs::write(results.join("model/bundle.json"), "{").unwrap();
     runs::seal(&results);
     assert!(Predictor::open(&results).err().unwrap().to_string().contains("bundle.json: not a bundle"));
-    assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("name a run folder"));
+    assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("specify a run folder"));
 }
 
-/// The values inside a JSON tree, the tree itself last.
-fn places(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+/// Collects JSON pointers to the values inside a tree, with the tree itself last.
+fn pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
     match value {
         serde_json::Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, item)| places(item, &format!("{at}/{i}"), found))
+            items.iter().enumerate().for_each(|(i, item)| pointers(item, &format!("{at}/{i}"), found))
         }
-        serde_json::Value::Object(fields) => fields.iter().for_each(|(key, item)| places(item, &format!("{at}/{key}"), found)),
+        serde_json::Value::Object(fields) => fields.iter().for_each(|(key, item)| pointers(item, &format!("{at}/{key}"), found)),
         _ => (),
     }
     found.push(at.to_string());
 }
 
-/// A value of the same JSON type as `value`: what a damaged or hostile bundle would hold and a parser would let pass.
-fn foreign(value: &serde_json::Value, choice: usize) -> serde_json::Value {
+/// Returns a value of the same JSON type as `value`, as a damaged or malicious bundle might hold and a parser would accept.
+fn tampered(value: &serde_json::Value, choice: usize) -> serde_json::Value {
     use serde_json::Value::{Array, Bool, Number, Object, String};
     const NUMBERS: [f64; 8] = [0.0, -1.0, 1.0, 3.0, 1e-9, 300.0, 1e12, -1e300];
     match value {
@@ -269,13 +269,13 @@ fn foreign(value: &serde_json::Value, choice: usize) -> serde_json::Value {
     }
 }
 
-/// Opens the bundle of a run, damaged in many ways, and predicts one row with whatever opens.
+/// Opens the bundle of a run, damaged in many ways, and predicts one row with every bundle that opens.
 fn assert_no_damage_panics(results: &Path, row: &str) {
     let [bundle, weights] = ["bundle.json", "weights.safetensors"].map(|name| results.join("model").join(name));
     let tree: serde_json::Value = serde_json::from_slice(&std::fs::read(&bundle).unwrap()).unwrap();
     let tensors = std::fs::read(&weights).unwrap();
     let mut found = Vec::new();
-    places(&tree, "", &mut found);
+    pointers(&tree, "", &mut found);
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<usize>()), 1..3);
     let flips = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..2);
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
@@ -283,7 +283,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         let (mut tree, mut bytes) = (tree.clone(), tensors.clone());
         for (at, choice) in changes {
             if let Some(value) = tree.pointer_mut(at.get::<String>(&found)) {
-                *value = foreign(value, choice);
+                *value = tampered(value, choice);
             }
         }
         for (at, byte) in flips {
@@ -301,7 +301,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
 }
 
 #[test]
-fn a_bundle_of_foreign_values_is_an_error_or_predicts_and_never_panics() {
+fn tampered_bundles_never_panic() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     let overrides = ["trainer.epochs=1", "output_features.kind.decoder=svm", "output_features.price.decoder=ridge"];
@@ -310,7 +310,7 @@ fn a_bundle_of_foreign_values_is_an_error_or_predicts_and_never_panics() {
     assert_no_damage_panics(&results, &format!("{{\"photo\": {photo:?}, \"notes\": \"the alpha row\", \"size\": 3}}"));
 }
 
-/// A WAV file of one second's quarter: a tone at 2,000 samples a second.
+/// Returns a WAV file with a tone of a quarter of a second, at 2,000 samples per second.
 fn tone(pitch: usize) -> Vec<u8> {
     let samples = (0..500).flat_map(|i| if (i * pitch / 100).is_multiple_of(2) { 9000i16 } else { -9000 }.to_le_bytes());
     let numbers = |values: &[u32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
@@ -319,7 +319,7 @@ fn tone(pitch: usize) -> Vec<u8> {
 }
 
 #[test]
-fn sets_vectors_series_sounds_dates_and_absent_targets_train_together() {
+fn mixed_feature_types_and_absent_targets_train_together() {
     let folder = tempfile::tempdir().unwrap();
     let mut rows = String::new();
     for row in 0..40 {
@@ -353,7 +353,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
     assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Incompatible(_))));
-    let sound = folder.path().join("3.wav");
-    let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {sound:?}}}");
+    let clip = folder.path().join("3.wav");
+    let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);
 }

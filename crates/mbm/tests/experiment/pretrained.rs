@@ -1,4 +1,4 @@
-//! Runs that start from weights of a small BERT, as it would be published.
+//! Runs that start from pretrained weights of a small BERT, laid out as a published model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::{bytes, dataset};
 const WIDTH: usize = 16;
 const LAYERS: usize = 2;
 
-/// Names and shapes of its tensors.
+/// Returns the names and shapes of its tensors.
 fn tensors() -> Vec<(String, Vec<usize>)> {
     let norm = |name: String| [(format!("{name}.weight"), vec![WIDTH]), (format!("{name}.bias"), vec![WIDTH])];
     let linear = |name: String, out: usize, from: usize| {
@@ -34,7 +34,7 @@ fn tensors() -> Vec<(String, Vec<usize>)> {
     all
 }
 
-/// A folder with all that belongs to the weights.
+/// Creates a folder with the weights, the config and the tokenizer.
 fn publish() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (mut header, mut values) = (serde_json::Map::new(), Vec::new());
@@ -78,10 +78,10 @@ trainer: {{epochs: 6, batch_size: 16, learning_rate: 0.02, early_stop: 0}}
     Experiment { plan, dataset: table.to_owned(), folder: folder.to_owned(), start: Start::New, cache: None }
 }
 
-/// Losses of the epochs, and the counts of cells encoded ahead and found in the cache.
+/// Runs an experiment; returns the loss of each epoch, and the counts of cells encoded ahead and found in the cache.
 fn run(experiment: &Experiment) -> (Vec<f64>, (usize, usize)) {
     let (mut losses, mut ahead) = (Vec::new(), (0, 0));
-    let mut observe = |happening: RunEvent| match happening {
+    let mut observe = |event: RunEvent| match event {
         RunEvent::Encoded(n_encoded, n_cached) => ahead = (n_encoded, n_cached),
         RunEvent::Training(Event::Epoch { loss, .. }) => losses.push(loss),
         _ => {}
@@ -90,13 +90,13 @@ fn run(experiment: &Experiment) -> (Vec<f64>, (usize, usize)) {
     (losses, ahead)
 }
 
-/// The encoder's parameters in a bundle that differ from the published ones.
+/// Returns the encoder parameters in a bundle that differ from the published ones.
 fn changed(run: &Path, weights: &Path) -> Vec<String> {
     const ENCODER: &str = "inputs.0.encoder.TextTransformer.";
     let (ours, theirs) = (WeightFile::open(&run.join("model/weights.safetensors")).unwrap(), WeightFile::open(weights).unwrap());
     let published: Vec<Vec<u32>> = theirs.tensors().keys().map(|name| sorted(&theirs.read(name).unwrap())).collect();
     let own = ours.tensors().keys().filter(|name| name.starts_with(ENCODER));
-    // Whatever its name and however it is turned: the same numbers, to the bit.
+    // Compares the numbers bitwise, regardless of names and of transposition.
     let is_changed = |name: &&String| !published.contains(&sorted(&ours.read(name).unwrap()));
     own.filter(is_changed).map(|name| name[ENCODER.len()..].to_owned()).collect()
 }
@@ -108,7 +108,7 @@ fn sorted(values: &[f32]) -> Vec<u32> {
 }
 
 #[test]
-fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
+fn frozen_encoder_is_unchanged_and_its_features_are_cached() {
     let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
     let cache = FeatureCache { folder: results.path().join("cache"), max_bytes: 1 << 20 };
     let mut runs = Vec::new();
@@ -122,7 +122,7 @@ fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
     }
     assert!(runs.iter().all(|run| *run == runs[0]), "a cache changes nothing");
     assert_eq!(cache.info().unwrap().n_rows, 80);
-    // What training has kept is not encoded again, and gives the same vectors.
+    // Features that training cached are not encoded again, and give the same vectors.
     let predictor = Predictor::open(&results.path().join("none")).unwrap();
     let embed = |name: &str, cache: Option<&FeatureCache>| {
         let output = results.path().join(name);
@@ -131,22 +131,22 @@ fn a_frozen_encoder_stays_to_the_bit_and_its_features_are_found_again() {
         let embedded = embedding.run(table, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
         (embedded.n_cached, std::fs::read(output).unwrap())
     };
-    let (n_cached, vectors) = embed("kept.npy", Some(&cache));
+    let (n_cached, vectors) = embed("cached.npy", Some(&cache));
     assert_eq!((n_cached, cache.info().unwrap().n_rows), (80, 80));
     assert_eq!(vectors.len(), 128 + 4 * 80 * predictor.towers()[0].width);
     let numbers = |bytes: &[u8]| bytes[128..].as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect::<Vec<f32>>();
-    let (n_cached, anew) = embed("anew.npy", None);
+    let (n_cached, fresh) = embed("fresh.npy", None);
     assert_eq!(n_cached, 0);
-    // Rows were encoded beside others, padded otherwise.
-    assert!(numbers(&vectors).iter().zip(numbers(&anew)).all(|(a, b)| (a - b).abs() < 1e-5));
-    // The same weights at another place.
+    // Rows were encoded in other batches, with other padding.
+    assert!(numbers(&vectors).iter().zip(numbers(&fresh)).all(|(a, b)| (a - b).abs() < 1e-5));
+    // The same weights in another location.
     let elsewhere = publish();
     let moved = experiment(&table, elsewhere.path(), &results.path().join("moved"), "trainable: false");
     assert_eq!(run(&Experiment { cache: Some(cache), ..moved }).1, (80, 80));
 }
 
 #[test]
-fn only_what_fine_tuning_names_changes() {
+fn fine_tuning_changes_only_the_selected_parameters() {
     let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
     let tuned = |name: &str, more: &str| {
         let folder = results.path().join(name);
@@ -167,15 +167,15 @@ fn only_what_fine_tuning_names_changes() {
 }
 
 #[test]
-fn a_stopped_run_with_adapters_goes_on_to_the_same_bytes() {
+fn resumed_lora_run_is_bitwise_identical() {
     let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
     let whole = experiment(&table, weights.path(), &results.path().join("whole"), "fine_tuning: {lora: {r: 2}}");
     run(&whole);
     let stopped = Experiment { folder: results.path().join("stopped"), ..whole.clone() };
     let stop = AtomicBool::new(false);
     let mut n_steps = 0;
-    let mut observe = |happening: RunEvent| {
-        n_steps += usize::from(matches!(happening, RunEvent::Training(Event::Step { .. })));
+    let mut observe = |event: RunEvent| {
+        n_steps += usize::from(matches!(event, RunEvent::Training(Event::Step { .. })));
         stop.store(n_steps == 4, std::sync::atomic::Ordering::Relaxed);
     };
     stopped.run(&stop, &mut observe).unwrap();
@@ -184,7 +184,7 @@ fn a_stopped_run_with_adapters_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn weights_of_a_frozen_encoder_that_were_replaced_are_named_when_a_run_is_to_go_on() {
+fn resuming_rejects_replaced_weights_of_a_frozen_encoder() {
     let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
     let stopped = experiment(&table, weights.path(), &results.path().join("run"), "trainable: false");
     let stop = AtomicBool::new(true);
@@ -195,11 +195,11 @@ fn weights_of_a_frozen_encoder_that_were_replaced_are_named_when_a_run_is_to_go_
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     let error = Experiment { start: Start::Resume, ..stopped }.run(&AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
-    assert!(error.contains("the weights of input 'notes' are not those of the run"), "{error}");
+    assert!(error.contains("the weights of input 'notes' differ from the run's"), "{error}");
 }
 
 #[test]
-fn random_changes_before_a_frozen_encoder_are_refused() {
+fn augmentation_of_a_frozen_encoder_is_rejected() {
     let text = "
 input_features:
   - name: photo

@@ -1,4 +1,4 @@
-//! Images of four brightnesses and the words for them in one space.
+//! Cross-modal retrieval: images of four brightness levels and their captions in a shared embedding space.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -50,17 +50,17 @@ pub fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experime
 }
 
 #[test]
-fn images_and_words_find_each_other_better_than_by_chance() {
+fn retrieval_beats_the_random_baseline() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     let outcome = run(&experiment(&dataset, &results, &[]));
     let metrics = &outcome.test_statistics["space"];
     for way in ["photo_to_caption", "caption_to_photo"] {
-        let [found, chance] = ["recall_at_5", "random_recall_at_5"].map(|name| metrics[&format!("{way}.{name}")]);
-        assert!(found > 1.5 * chance, "{way}: {found} against {chance} by chance");
+        let [found, random] = ["recall_at_5", "random_recall_at_5"].map(|name| metrics[&format!("{way}.{name}")]);
+        assert!(found > 1.5 * random, "{way}: {found}, random baseline {random}");
     }
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();
-    assert!(report.contains("Found among the first k"));
+    assert!(report.contains("Recall at k"));
     let predictor = Predictor::open(&results).unwrap();
     assert_eq!(predictor.columns()[0].name, "space_similarity_photo_caption");
     let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
@@ -73,7 +73,7 @@ fn images_and_words_find_each_other_better_than_by_chance() {
     assert_eq!(row[0], Cell::Empty, "a caption alone has no similarity");
 }
 
-/// What a row costs in each epoch, however its batch went through the network.
+/// Returns the training loss of each epoch.
 fn losses(folder: &Path) -> Vec<f64> {
     let text = std::fs::read(folder.join("training_statistics.json")).unwrap();
     let statistics: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -81,9 +81,9 @@ fn losses(folder: &Path) -> Vec<f64> {
 }
 
 #[test]
-fn a_batch_in_chunks_is_trained_on_as_a_whole() {
+fn chunked_batches_train_like_whole_batches() {
     let (folder, dataset) = dataset();
-    // Batch norm would see other statistics in a chunk.
+    // Batch norm would compute other statistics per chunk.
     let settings = ["trainer.epochs=3", "trainer.batch_size=32", "input_features.photo.encoder.batch_norm=false"];
     let chunked = [&settings[..], &["trainer.gradient_cache_chunk_size=8"]].concat();
     let [whole, chunks] = ["whole", "chunks"].map(|name| folder.path().join(name));
@@ -95,14 +95,14 @@ fn a_batch_in_chunks_is_trained_on_as_a_whole() {
 }
 
 #[test]
-fn mistakes_in_an_embedding_are_named() {
+fn mistakes_in_an_embedding_are_reported() {
     let overrides =
         ["output_features.space.align=[photo, captoin, photo]", "output_features.space.column=x", "trainer.mixup=0.2"];
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let diagnostics = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap_err().to_string();
     for want in [
-        "output_features[0].align[1]: 'captoin' is no input, did you mean 'caption'?",
-        "output_features[0].align[2]: 'photo' is there twice",
+        "output_features[0].align[1]: 'captoin' is not an input, did you mean 'caption'?",
+        "output_features[0].align[2]: 'photo' is listed twice",
         "output_features[0].column: an embedding has no column of its own",
         "trainer.mixup: rows cannot be mixed",
     ] {
@@ -111,7 +111,7 @@ fn mistakes_in_an_embedding_are_named() {
 }
 
 #[test]
-fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
+fn stopped_embedding_of_a_table_can_be_restarted() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
@@ -138,12 +138,12 @@ fn a_table_becomes_vectors_and_a_run_that_was_stopped_goes_on() {
     let output = folder.path().join("captions.npy");
     let captions = mbm::Embedding { inputs: &inputs, cache: None, output: &output, ..embedding };
     let embedded = captions.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
-    assert!(embedded.faults.lines().is_empty(), "what is not asked for is not missing");
+    assert!(embedded.faults.lines().is_empty(), "inputs that are not requested do not count as missing");
     assert_eq!(std::fs::metadata(&output).unwrap().len(), 128 + 120 * 8 * 4);
 }
 
 #[test]
-fn an_index_of_images_is_asked_with_words_with_images_and_with_both() {
+fn image_index_is_searched_by_text_by_image_and_by_both() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
@@ -158,7 +158,7 @@ fn an_index_of_images_is_asked_with_words_with_images_and_with_both() {
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
     let image = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
     let cells = [image("0.png"), image("4.png"), image("0.png"), Cell::Empty];
-    assert_eq!(cells[0].to_text(), cells[1].to_text(), "two images of as many bytes");
+    assert_eq!(cells[0].to_text(), cells[1].to_text(), "two images of equal size in bytes");
     let table = Table::from_rows(vec!["photo".into()], cells.map(|cell| vec![cell]).to_vec(), ".".into()).unwrap();
     let bytes = IndexRows { table, ..rows(Some("photo")) };
     let indexed = mbm::build_index(&store(&folder.path().join("bytes.index")), bytes, settings, &|_| ()).unwrap();
@@ -193,11 +193,11 @@ fn an_index_of_images_is_asked_with_words_with_images_and_with_both() {
     run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
     let error = Retriever::open(&store(&index), Some(&other)).err().unwrap().to_string();
     assert!(error.contains("is not the model that"), "{error}");
-    let stranger = Predictor::open(&other).unwrap();
-    let vectors = VectorSource::Model { predictor: &stranger, path: &other, input: None, cache: None };
+    let other_model = Predictor::open(&other).unwrap();
+    let vectors = VectorSource::Model { predictor: &other_model, path: &other, input: None, cache: None };
     let error =
         mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
-    assert!(error.to_string().contains("made with another model"), "{error}");
+    assert!(error.to_string().contains("built with another model"), "{error}");
     mbm::add_to_index(&store(&index), rows(None), &|_| ()).unwrap();
     assert_eq!(Retriever::open(&store(&index), None).unwrap().index.info().unwrap().n_rows, 120);
     // Images of a table in another folder are still found from the index.
@@ -209,7 +209,7 @@ fn an_index_of_images_is_asked_with_words_with_images_and_with_both() {
 }
 
 #[test]
-fn a_run_in_chunks_that_was_stopped_ends_in_the_same_bytes() {
+fn resumed_chunked_run_is_bitwise_identical() {
     let (folder, dataset) = dataset();
     let dropout = "output_features.space.decoder={type: projector, num_fc_layers: 1, output_size: 8, dropout: 0.3}";
     let settings = ["trainer.epochs=3", "trainer.batch_size=32", "trainer.gradient_cache_chunk_size=8", dropout];

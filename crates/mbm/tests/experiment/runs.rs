@@ -1,4 +1,4 @@
-//! What a run folder withstands: ties, replaced files, flipped bits, second processes.
+//! Robustness of run folders: tied scores, replaced files, flipped bits, concurrent processes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,11 +9,11 @@ use mbm_data::Manifest;
 
 use crate::{bytes, dataset, experiment, run};
 
-/// Runs until a step of an epoch, and stops there.
+/// Runs an experiment, and stops it at a step of an epoch.
 fn stop_at(experiment: &Experiment, at: (usize, usize)) {
     let stop = AtomicBool::new(false);
-    let mut observe = |happening: RunEvent| {
-        if let RunEvent::Training(Event::Step { epoch, step, .. }) = happening {
+    let mut observe = |event: RunEvent| {
+        if let RunEvent::Training(Event::Step { epoch, step, .. }) = event {
             stop.store((epoch, step) >= at, Ordering::Relaxed);
         }
     };
@@ -21,14 +21,14 @@ fn stop_at(experiment: &Experiment, at: (usize, usize)) {
 }
 
 fn error_of(experiment: &Experiment) -> String {
-    experiment.run(&AtomicBool::new(false), &mut |_| {}).err().map_or("it went on".to_owned(), |error| error.to_string())
+    experiment.run(&AtomicBool::new(false), &mut |_| {}).err().map_or("it resumed".to_owned(), |error| error.to_string())
 }
 
 #[test]
-fn validation_scores_that_tie_resume_into_the_same_best_model() {
+fn tied_validation_scores_resume_to_the_same_best_model() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.csv");
-    // One of 15 validation rows says the opposite, so that 14/15 of them are right however long the model trains.
+    // One of the 15 validation rows has the opposite label, so accuracy stays at 14/15 however long the model trains.
     let row = |at: usize| {
         let (split, is_odd) = (["train", "validation", "test"][at % 3], at / 3 % 2 == 1);
         let kind = if is_odd != (at == 1) { "a" } else { "b" };
@@ -57,37 +57,37 @@ trainer: {epochs: 12, batch_size: 4, learning_rate: 0.05, early_stop: 0, steps_p
 }
 
 #[test]
-fn a_image_that_was_replaced_is_named_when_a_run_is_to_go_on_and_a_copy_of_it_is_not() {
+fn resuming_rejects_replaced_images_but_accepts_copies() {
     let (folder, dataset) = dataset();
     let stopped = experiment(&dataset, &folder.path().join("run"), &[]);
     stop_at(&stopped, (1, 1));
     let resumed = Experiment { start: Start::Resume, ..stopped };
     let [small, other] = ["3.png", "40.png"].map(|name| folder.path().join(name));
     let original = std::fs::read(&small).unwrap();
-    // The same size: only its content tells.
+    // The same size, but other content.
     let mut changed = original.clone();
     let last = changed.len() - 1;
     changed[last] ^= 1;
     std::fs::write(&small, &changed).unwrap();
     let error = error_of(&resumed);
-    assert!(error.contains("row 4: 3.png is not the file that the run was begun with"), "{error}");
+    assert!(error.contains("row 4: 3.png has changed since the run was started"), "{error}");
     std::fs::write(&small, &original).unwrap();
     let of_other = std::fs::read(&other).unwrap();
     std::fs::write(&other, b"").unwrap();
     let error = error_of(&resumed);
-    assert!(error.contains("row 41: 40.png is not the file"), "{error}");
+    assert!(error.contains("row 41: 40.png has changed"), "{error}");
     std::fs::write(&other, of_other).unwrap();
-    // A file that was not there is one that changes, too.
+    // A file that did not exist before counts as changed, too.
     std::fs::copy(&small, folder.path().join("missing.png")).unwrap();
     let error = error_of(&resumed);
-    assert!(error.contains("row 11: missing.png is not the file"), "{error}");
+    assert!(error.contains("row 11: missing.png has changed"), "{error}");
     std::fs::remove_file(folder.path().join("missing.png")).unwrap();
-    // Written again, with another time: the same content is the same file.
+    // Rewritten with another modification time: the same content is the same file.
     run(&resumed);
 }
 
 #[test]
-fn a_bit_that_flips_in_a_checkpoint_is_an_error_that_names_the_file() {
+fn flipped_bit_in_a_checkpoint_names_the_file() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     let stopped = experiment(&dataset, &results, &["trainer.average_epochs=2"]);
@@ -113,7 +113,7 @@ fn a_bit_that_flips_in_a_checkpoint_is_an_error_that_names_the_file() {
 }
 
 #[test]
-fn a_bit_that_flips_in_a_bundle_is_an_error_that_names_the_file() {
+fn flipped_bit_in_a_bundle_names_the_file() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
@@ -135,20 +135,20 @@ fn a_bit_that_flips_in_a_bundle_is_an_error_that_names_the_file() {
     std::fs::remove_file(model.join("manifest.json")).unwrap();
     let error = Predictor::open(&results).err().unwrap().to_string();
     assert!(error.contains("manifest.json: it is missing"), "{error}");
-    // As versions before wrote it.
+    // As earlier versions wrote it.
     let text = std::fs::read_to_string(model.join("bundle.json")).unwrap();
     std::fs::write(model.join("bundle.json"), text.replacen("\"form\": 2", "\"form\": 1", 1)).unwrap();
     Predictor::open(&results).unwrap();
 }
 
 #[test]
-fn a_model_of_another_run_never_becomes_the_best_one() {
+fn model_of_another_run_never_becomes_the_best_one() {
     let (folder, dataset) = dataset();
     let (results, other) = (folder.path().join("run"), folder.path().join("other"));
     let fresh = experiment(&dataset, &results, &["trainer.epochs=1"]);
     run(&Experiment { folder: other.clone(), ..fresh.clone() });
     run(&experiment(&dataset, &results, &["random_seed=7"]));
-    // What is left where checkpoints were removed by hand, as versions before laid them out.
+    // What remains if checkpoints are removed by hand, in the layout of earlier versions.
     let checkpoints = results.join("checkpoints");
     std::fs::copy(results.join("model/weights.safetensors"), checkpoints.join("best.safetensors")).unwrap();
     std::fs::remove_dir_all(checkpoints.join("last")).unwrap();
@@ -159,20 +159,20 @@ fn a_model_of_another_run_never_becomes_the_best_one() {
 }
 
 #[test]
-fn while_a_run_is_in_progress_no_other_enters_its_folder() {
+fn folder_of_a_running_experiment_is_locked() {
     let (folder, dataset) = dataset();
     let experiment = experiment(&dataset, &folder.path().join("run"), &["trainer.epochs=1"]);
-    let mut said = String::new();
-    let mut observe = |happening: RunEvent| {
-        if let RunEvent::Training(Event::Epoch { .. }) = happening {
-            said = error_of(&Experiment { start: Start::Overwrite, ..experiment.clone() });
+    let mut message = String::new();
+    let mut observe = |event: RunEvent| {
+        if let RunEvent::Training(Event::Epoch { .. }) = event {
+            message = error_of(&Experiment { start: Start::Overwrite, ..experiment.clone() });
         }
     };
     experiment.run(&AtomicBool::new(false), &mut observe).unwrap();
-    assert!(said.contains("run: another process is writing here"), "{said}");
+    assert!(message.contains("run: another process is writing here"), "{message}");
 }
 
-/// The bundle of a run after some of its bytes were changed on purpose.
+/// Updates the manifest of a run's bundle after its files were changed on purpose.
 pub fn seal(results: &Path) {
     Manifest::seal(&results.join("model")).unwrap();
 }

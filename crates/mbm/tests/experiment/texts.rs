@@ -1,4 +1,4 @@
-//! Texts that are copied and turned round, and what becomes of sources that are none.
+//! Text outputs: models that copy and reverse texts, and their answers to empty and unusual sources.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,15 +35,15 @@ trainer:
   validation_metric: exact_match
 ";
 
-/// Words of signs of several scripts, and the same copied or turned round; each row once.
-fn dataset(turned: bool, n_rows: usize) -> (TempDir, PathBuf) {
-    const SIGNS: [char; 8] = ['a', 'b', 'Z', 'ß', '狗', '🐕', 'ع', '7'];
+/// Writes a table of words with characters of several scripts, and the same words copied or reversed.
+fn dataset(reversed: bool, n_rows: usize) -> (TempDir, PathBuf) {
+    const CHARS: [char; 8] = ['a', 'b', 'Z', 'ß', '狗', '🐕', 'ع', '7'];
     let folder = tempfile::tempdir().unwrap();
     let mut rng = mbm_data::random::rng(3);
     let mut table = String::from("source,target,split\n");
     for row in 0..n_rows {
-        let source: String = (0..rng.random_range(3..9)).map(|_| SIGNS[rng.random_range(0..SIGNS.len())]).collect();
-        let target: String = if turned { source.chars().rev().collect() } else { source.clone() };
+        let source: String = (0..rng.random_range(3..9)).map(|_| CHARS[rng.random_range(0..CHARS.len())]).collect();
+        let target: String = if reversed { source.chars().rev().collect() } else { source.clone() };
         let split = if row % 20 == 0 { "validation" } else { "train" };
         table.push_str(&format!("{source},{target},{split}\n"));
     }
@@ -58,33 +58,33 @@ fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
 }
 
-/// A model that copies, and the share of new texts that it copies without a mistake.
-fn learnt(turned: bool, overrides: &[&str]) -> (TempDir, f64) {
-    let (folder, dataset) = dataset(turned, 4000);
+/// Trains a model; returns its folder and the share of unseen texts that it copies or reverses without a mistake.
+fn trained(reversed: bool, overrides: &[&str]) -> (TempDir, f64) {
+    let (folder, dataset) = dataset(reversed, 4000);
     let outcome = run(&experiment(&dataset, &folder.path().join("run"), overrides));
     let exact = outcome.test_statistics["target"]["exact_match"];
     (folder, exact)
 }
 
 #[test]
-fn texts_are_copied_without_a_mistake() {
-    let (folder, exact) = learnt(false, &[]);
+fn generator_learns_to_copy_texts() {
+    let (folder, exact) = trained(false, &[]);
     assert_eq!(exact, 1.0);
     let report = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
-    assert_eq!(report.matches("What each token looked at").count(), 12, "six of the best and six of the worst");
+    assert_eq!(report.matches("Attention of each token").count(), 12, "six of the best and six of the worst");
     assert!(report.contains("<td style='background:rgba(") && report.contains("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp"));
-    the_model_answers_whatever_it_is_given(&folder.path().join("run"));
+    assert_any_source_is_answered(&folder.path().join("run"));
 }
 
 #[test]
-fn texts_are_turned_round_without_a_mistake() {
-    assert_eq!(learnt(true, &[]).1, 1.0);
+fn generator_learns_to_reverse_texts() {
+    assert_eq!(trained(true, &[]).1, 1.0);
 }
 
 #[test]
-fn a_recurrent_network_turns_texts_round_too() {
+fn recurrent_generator_learns_to_reverse_texts() {
     let network = "output_features.target.decoder.network={type: rnn, hidden_size: 64, dropout: 0.0}";
-    let exact = learnt(
+    let exact = trained(
         true,
         &[network, "input_features.source.encoder={type: rnn, cell_type: lstm, state_size: 64, bidirectional: true}"],
     )
@@ -92,26 +92,26 @@ fn a_recurrent_network_turns_texts_round_too() {
     assert!(exact > 0.95, "{exact}");
 }
 
-fn the_model_answers_whatever_it_is_given(run: &Path) {
+fn assert_any_source_is_answered(run: &Path) {
     let predictor = Predictor::open(run).unwrap();
     let writing = predictor.writing("text").unwrap();
     let cells = ["ab狗Z", "", "\u{200b}\u{feff}", "a\u{200b}b狗\u{2060}Z", "кошка ελληνικά", &"word ".repeat(10_000)];
     let texts = writing.texts(cells.iter().map(|text| Cell::text(text)).collect());
     let text = |at: usize| texts[at].as_ref().unwrap().texts.first().map(|it| it.0.clone());
     assert_eq!(text(0).as_deref(), Some("ab狗Z"));
-    assert_eq!((text(1), text(2)), (None, None), "nothing to write about");
-    assert_eq!(text(3), text(0), "characters without width are none");
-    assert!(text(4).is_some() && text(5).is_some(), "unknown signs, and ten thousand words, are answered");
+    assert_eq!((text(1), text(2)), (None, None), "an empty source gives no text");
+    assert_eq!(text(3), text(0), "zero-width characters are ignored");
+    assert!(text(4).is_some() && text(5).is_some(), "unknown characters and ten thousand words are answered");
     let shortened: Vec<_> = texts.iter().map(|written| written.as_ref().unwrap().shortened.as_deref()).collect();
     assert_eq!(shortened, [None, None, None, None, None, Some("49999 tokens, 24 of them read")]);
-    let mut heard = Vec::new();
-    let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| heard.push(text.to_owned())).unwrap();
-    assert_eq!((streamed.texts[0].0.as_str(), heard.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
+    let mut partial = Vec::new();
+    let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| partial.push(text.to_owned())).unwrap();
+    assert_eq!((streamed.texts[0].0.as_str(), partial.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
 
     let long = "word ".repeat(10_000);
     assert_eq!(writing.stream(Cell::text(&long), &mut |_| ()).unwrap().shortened.as_deref(), shortened[5]);
 
-    // A row whose only input is missing gets a text and says what was missing.
+    // A row whose only input is missing still gets a text, and its status names the input.
     let table = table_from_json(&format!("{{\"source\": \"bab\"}}\n{{\"source\": null}}\n{{\"source\": {long:?}}}")).unwrap();
     let lines = predicted(&predictor, table);
     assert_eq!(lines[2]["status"], "shortened: source");
@@ -124,7 +124,7 @@ fn the_model_answers_whatever_it_is_given(run: &Path) {
     let mut long = Predictor::open(run).unwrap();
     long.set_decoding(&|decoding| (decoding.max_length, decoding.settings.min_length) = (1000, 1000));
     let text = long.writing("text").unwrap().texts(vec![Cell::text("bab")]).swap_remove(0).unwrap().texts.swap_remove(0).0;
-    assert_eq!(text.chars().count(), 24, "the longest that the model has places for");
+    assert_eq!(text.chars().count(), 24, "the maximum length of the model");
 
     let mut several = Predictor::open(run).unwrap();
     several.set_decoding(&|decoding| decoding.settings.num_return_sequences = 2);
@@ -144,7 +144,7 @@ fn predicted(predictor: &Predictor, table: Table) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn a_run_that_averages_epochs_goes_on_as_if_it_had_not_been_stopped() {
+fn resumed_run_with_averaged_epochs_is_bitwise_identical() {
     let (folder, dataset) = dataset(false, 60);
     let [whole, stopped] = ["whole", "stopped"].map(|name| folder.path().join(name));
     let overrides = ["trainer.epochs=5", "trainer.average_epochs=3"];
@@ -153,7 +153,7 @@ fn a_run_that_averages_epochs_goes_on_as_if_it_had_not_been_stopped() {
     let stop = AtomicBool::new(false);
     let mut n_epochs = 0;
     experiment
-        .run(&stop, &mut |happening| match happening {
+        .run(&stop, &mut |event| match event {
             RunEvent::Training(Event::Epoch { .. }) => n_epochs += 1,
             RunEvent::Training(Event::Step { .. }) if n_epochs == 3 => stop.store(true, Ordering::Relaxed),
             _ => {}
@@ -165,7 +165,7 @@ fn a_run_that_averages_epochs_goes_on_as_if_it_had_not_been_stopped() {
 }
 
 #[test]
-fn mistakes_in_a_text_output_are_named() {
+fn mistakes_in_a_text_output_are_reported() {
     let text = "
 input_features:
   - {name: source, type: text}
@@ -182,13 +182,13 @@ trainer: {mixup: 0.2}
 ";
     let diagnostics = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
     for want in [
-        "'sources' is no text input, did you mean 'source'?; there are: source",
-        "99 is more than max_sequence_length of the output's preprocessing, 24",
-        "trainer.mixup: does not go with 'target', which is a text",
-        "rotary positions need heads of an even width",
-        "'target' is no input of steps (audio, timeseries, text)",
-        "a text that is written needs a tokenizer of its own",
-        "'source' has tokenizer: space_punct, lowercase: true, and this has hf_tokenizer, false; write the same in both",
+        "'sources' is not a text input, did you mean 'source'?; available: source",
+        "99 exceeds the max_sequence_length of the output's preprocessing, 24",
+        "trainer.mixup: cannot be combined with the text output 'target'",
+        "rotary positions require heads of an even width",
+        "'target' is not a sequence input (audio, timeseries, text)",
+        "a text output needs a tokenizer of its own",
+        "'source' has tokenizer: space_punct, lowercase: true, but this output has hf_tokenizer, false; use the same in both",
     ] {
         assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
     }

@@ -1,11 +1,11 @@
-//! Tables of many columns.
+//! Tables with many columns.
 
 use std::sync::atomic::AtomicBool;
 
 use mbm::{ConfigFormat, Experiment, Plan, Start};
 
 #[test]
-fn of_hundreds_of_columns_the_report_measures_those_of_each_type() {
+fn report_ablates_hundreds_of_columns_by_type() {
     const N_NUMBERS: usize = 200;
     let folder = tempfile::tempdir().unwrap();
     let dataset = folder.path().join("rows.csv");
