@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use mbm_algo::metric::{TeacherForcing, Written};
+use mbm_algo::metric::{TeacherForcing, TextSamples};
 
 /// The rows of a text output. Rows with the same inputs count as one and share their references.
 #[derive(Debug, Clone, Default)]
 pub struct TextRows {
     /// The hypotheses and their references.
-    pub written: Written,
+    pub written: TextSamples,
     /// For each text, the first row with its inputs.
     pub rows: Vec<usize>,
     positions: HashMap<Vec<u64>, usize>,

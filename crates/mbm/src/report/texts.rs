@@ -1,6 +1,6 @@
 //! Generated texts: the best and the worst with their references, and the attention of their tokens.
 
-use mbm_algo::metric::{Written, bleu, chrf};
+use mbm_algo::metric::{TextSamples, bleu, chrf};
 use mbm_data::Dataset;
 
 use super::attention::attention;
@@ -19,7 +19,7 @@ pub(super) fn texts(predictor: &Predictor, dataset: &Dataset, output: usize, row
     let signature = bleu(written).map_or(String::new(), |bleu| bleu.signature);
     let score = |at: usize| {
         let (hypotheses, references) = (vec![written.hypotheses[at].clone()], vec![written.references[at].clone()]);
-        chrf(&Written { hypotheses, references, ..Written::default() }, 0).unwrap_or_default()
+        chrf(&TextSamples { hypotheses, references, ..TextSamples::default() }, 0).unwrap_or_default()
     };
     let mut order: Vec<(f64, usize)> = (0..written.hypotheses.len()).map(|at| (score(at), at)).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
