@@ -108,7 +108,7 @@ impl GeneratorSpec {
         };
         let is_plain = parts == [width];
         let std = 1.0 / (width as f64).sqrt();
-        let normal = Initializer::Normal { mean: 0.0, std: std };
+        let normal = Initializer::Normal { mean: 0.0, std };
         Generator {
             projections: if is_plain {
                 Vec::new()
