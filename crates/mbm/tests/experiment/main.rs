@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod degenerate;
+mod fixtures;
 mod pretrained;
 mod retrieval;
 mod runs;

@@ -1,0 +1,58 @@
+//! Bundles and an index that an earlier version wrote are read, and give the same results.
+
+use std::path::{Path, PathBuf};
+
+use mbm::{Cell, Predictor, QueryPart, Retriever, Search, Store, Table, Unreadable, Writer};
+use serde_json::Value;
+
+/// The files of bundle form 2 and what the version that wrote them (`make.py`) predicted from them.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/form-2").join(name)
+}
+
+fn json_lines(path: &Path) -> Vec<Value> {
+    std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Asserts that numbers agree within 1e-4, since processors with other vector units sum in another order, and that all else is equal.
+fn assert_close(found: &Value, expected: &Value) {
+    match (found, expected) {
+        (Value::Object(found), Value::Object(expected)) => {
+            assert!(found.keys().eq(expected.keys()), "{found:?} {expected:?}");
+            found.values().zip(expected.values()).for_each(|(found, expected)| assert_close(found, expected));
+        }
+        (Value::Number(found), Value::Number(expected)) => {
+            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0), "{found} {expected}");
+        }
+        _ => assert_eq!(found, expected),
+    }
+}
+
+#[test]
+fn bundles_of_form_2_predict_what_their_version_predicted() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["mixed", "space", "writer"] {
+        let predictor = Predictor::open(&fixture(name)).unwrap();
+        let path = folder.path().join("found.jsonl");
+        let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+        predictor.predict(Table::read(&fixture("rows.csv")).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+        writer.finish().unwrap();
+        let (found, expected) = (json_lines(&path), json_lines(&fixture(&format!("{name}.jsonl"))));
+        assert_eq!((found.len(), expected.len()), (40, 40), "{name}");
+        found.iter().zip(&expected).for_each(|(found, expected)| assert_close(found, expected));
+    }
+}
+
+#[test]
+fn index_of_form_2_finds_what_its_version_found() {
+    let retriever = Retriever::open(&Store::Folder(fixture("index")), Some(&fixture("space"))).unwrap();
+    let query = [QueryPart { input: "text".into(), cell: Cell::Text("red dog".into()), weight: 1.0 }];
+    let hits = retriever.search(&query, Search { k: 5, width: None, filter: None, cancellation: None }).unwrap();
+    let expected = json_lines(&fixture("found.jsonl"));
+    // The index holds a row for each of the four images.
+    assert_eq!((hits.len(), expected.len()), (4, 4));
+    for (hit, expected) in hits.iter().zip(&expected) {
+        assert!((f64::from(hit.similarity) - expected["similarity"].as_f64().unwrap()).abs() < 1e-4, "{hit:?} {expected}");
+    }
+}
