@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{Experiment, Plan, Predictor, Start, Unreadable, Writer, table_from_json};
+use mbm::{Experiment, Plan, Predictor, ReadOptions, Start, Writer, table_from_json};
 use mbm_data::Manifest;
 
 const CONFIG: &str = "
@@ -61,6 +61,6 @@ pub fn run(bytes: &[u8]) {
     let Ok(table) = table_from_json("{\"notes\": \"alpha omega\", \"size\": 3}") else { return };
     let path = folder.path().join("out.jsonl");
     if let Ok(mut writer) = Writer::create(&path, predictor.columns()) {
-        let _ = predictor.predict(table, Unreadable::Missing, &mut writer);
+        let _ = predictor.predict_table(table, &ReadOptions::default(), &mut writer);
     }
 }

@@ -185,6 +185,8 @@ pub struct Evaluate {
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub cache: CacheSize,
 }
 
 #[derive(Group)]
@@ -204,6 +206,8 @@ pub struct Predict {
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub cache: CacheSize,
 }
 
 #[derive(Group)]

@@ -61,7 +61,7 @@ pub enum DataError {
         /// What is wrong.
         fault: String,
         /// The setting that rejects it.
-        rule: &'static str,
+        rule: crate::Rule,
     },
     /// A feature that cannot be fitted on the training rows.
     #[error("feature '{feature}': {message}")]

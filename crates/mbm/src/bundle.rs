@@ -10,10 +10,10 @@ use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::plan::Plan;
-use crate::postprocessor::Postprocessor;
-use crate::predictor::{Predictor, decodings};
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::predictor::{Predictor, decodings};
 
 /// The format version of `bundle.json`; unknown versions are rejected.
 const FORM: u32 = 2;
@@ -178,6 +178,16 @@ impl Bundle {
         }
         let decodings = decodings(&self.plan, &outputs);
         Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, model, device })
+    }
+}
+
+impl Predictor {
+    /// Opens a bundle, or the run folder that holds one.
+    ///
+    /// # Errors
+    /// Fails if the folder is not a bundle, or the bundle is damaged.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Bundle::open(path, &mbm_model::device())
     }
 }
 

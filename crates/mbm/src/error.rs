@@ -69,6 +69,9 @@ pub enum Error {
     /// An operation on an index in PostgreSQL failed.
     #[error(transparent)]
     Postgres(#[from] mbm_postgres::PostgresError),
+    /// Cells of a query or a row that are not accepted.
+    #[error(transparent)]
+    Cells(#[from] crate::predict::cells::CellErrors),
     /// Settings, data and model do not fit each other.
     #[error("{0}")]
     Incompatible(String),

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer,
-    table_from_json,
+    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable,
+    Writer, table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -137,7 +137,7 @@ fn predictions_keep_row_order_and_report_absent_inputs() {
     let predictor = Predictor::open(&results).unwrap();
     let path = folder.path().join("out.csv");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    predictor.predict(Table::read(&dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     let predictions = Table::read(&path).unwrap();
     assert_eq!(predictions.n_rows(), 80);
@@ -158,13 +158,20 @@ fn strict_mode_rejects_unreadable_but_not_empty_cells() {
     let predictor = Predictor::open(&results).unwrap();
     let predict = |rows: &str| {
         let mut writer = Writer::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
-        predictor.predict(table_from_json(rows).unwrap(), Unreadable::Error, &mut writer).map(drop).map_err(|it| it.to_string())
+        predictor
+            .predict_table(table_from_json(rows).unwrap(), &ReadOptions::default().unreadable(Unreadable::Error), &mut writer)
+            .map(drop)
+            .map_err(|it| it.to_string())
     };
     assert_eq!(predict("{\"size\": 3, \"notes\": null}\n{\"size\": \"\"}"), Ok(()));
     let message = "row 2, column 'size': malformed: 'large' is not a number (strict)";
     assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(message.to_owned()));
     let read = Table::read(&dataset).unwrap();
-    let message = predictor.evaluate(read, Unreadable::Error).map(|it| it.n_rows).unwrap_err().to_string();
+    let message = predictor
+        .evaluate(read, &ReadOptions::default().unreadable(Unreadable::Error))
+        .map(|it| it.n_rows)
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("row 11, column 'photo': file_not_found: ") && message.ends_with(" (strict)"), "{message}");
 }
 
@@ -177,7 +184,7 @@ fn any_column_may_be_absent_at_prediction() {
     let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
     let path = folder.path().join("out.jsonl");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    let faults = predictor.predict(table, Unreadable::Missing, &mut writer).unwrap();
+    let faults = predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap().faults;
     writer.finish().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(faults.lines().contains(&"photo: 3 no_column (row 1; row 2; row 3)".to_owned()), "{:?}", faults.lines());
@@ -200,7 +207,7 @@ fn every_decoder_trains_and_predicts() {
         let accuracy = outcome.test_statistics["kind"]["accuracy"];
         assert!(accuracy >= 0.9, "{overrides:?}: {accuracy}");
         let evaluation =
-            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
+            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
         assert!(evaluation.metrics["kind"]["accuracy"] >= 0.9, "{overrides:?}");
     }
 }
@@ -208,8 +215,9 @@ fn every_decoder_trains_and_predicts() {
 #[test]
 fn config_is_inferred_from_the_table() {
     let (folder, dataset) = dataset();
-    let (plan, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
+    let (config, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
     assert!(notes.is_empty(), "{notes:?}");
+    let plan = config.check().unwrap();
     let types: Vec<&str> = plan.config.input_features.iter().map(|input| input.type_name()).collect();
     assert_eq!(types, ["image", "text", "number", "number"]);
     assert_eq!(plan.config.output_features[0].type_name(), "category");
@@ -296,7 +304,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         runs::seal(results);
         if let Ok(predictor) = Predictor::open(results) {
             let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
-            let _ = predictor.predict(table_from_json(row).unwrap(), Unreadable::Missing, &mut writer);
+            let _ = predictor.predict_table(table_from_json(row).unwrap(), &ReadOptions::default(), &mut writer);
         }
     });
 }

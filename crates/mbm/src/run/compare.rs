@@ -7,11 +7,11 @@ use mbm_config::{Entry, Node, Value};
 use mbm_data::Lock;
 use mbm_model::combiner::CombinerSettings;
 
+use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::experiment::{Experiment, RunEvent};
-use crate::plan::Plan;
-use crate::run_folder::{RunFolder, Start, choose, holds_run};
-use crate::run_manifest::reset_peak_memory;
+use crate::run::experiment::{Experiment, RunEvent};
+use crate::run::folder::{RunFolder, Start, choose, holds_run};
+use crate::run::manifest::reset_peak_memory;
 
 /// The result of one combiner's run.
 #[derive(Debug, Clone)]

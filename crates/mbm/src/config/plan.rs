@@ -1,11 +1,10 @@
 //! A validated config: everything that can be checked without data is checked here, once, and all mistakes are reported together.
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
-use mbm_config::{Diagnostic, Diagnostics, Format, Node, Setting, Value, closest, excerpt, some_of};
+use mbm_config::{Diagnostics, Format, Node, Setting, Value, closest, some_of};
 use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::combiner::CombinerSettings;
@@ -13,11 +12,11 @@ use mbm_model::decoder::{GeneratorNetwork, PositionKind, TextDecoder};
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
-use crate::config::{Config, InputFeature, OutputFeature, TextOutput};
+use crate::config::features::{Config, InputFeature, OutputFeature, TextOutput};
+use crate::config::source::ConfigSource;
 use crate::error::Error;
-use crate::prediction::class_names;
-use crate::pretrained_defaults::pretrained_defaults;
-use crate::retrieval::directions;
+use crate::predict::prediction::class_names;
+use crate::retrieve::embedded_rows::directions;
 
 /// A validated config.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,45 +26,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads a YAML, JSON or TOML file; `overrides` are `path=value` pairs such as `trainer.epochs=3`.
+    /// Reads a YAML, JSON or TOML file; `overrides` are `path=value` pairs such as `trainer.epochs=3`. What pretrained weights imply
+    /// is added, for which they are opened and perhaps downloaded; [`ConfigSource`] does this in steps.
     ///
     /// # Errors
     /// Fails if the file cannot be read, or with every mistake in it and its line.
     pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
-        let file = path.display().to_string();
-        let refused = |message: String| Error::Config { file: file.clone(), diagnostics: Diagnostic::at(0, "", message).into() };
-        if is_table(path) {
-            return Err(refused("this is a table; did you mean --dataset?".to_owned()));
-        }
-        let (mut text, opened) = (Vec::new(), std::fs::File::open(path).map_err(Error::io(path))?);
-        opened.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(Error::io(path))?;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(refused(format!("more than {} MB, so not a config; did you mean --dataset?", MAX_BYTES >> 20)));
-        }
-        let text =
-            String::from_utf8(text).map_err(|_| refused("not UTF-8 text, so no config; did you mean --dataset?".to_owned()))?;
-        Self::read(&text, Format::of(path), overrides, &file)
+        ConfigSource::read(path, overrides)?.resolve()
     }
 
-    /// Reads a config from text; `file` is the name that errors use.
+    /// Reads a config from text; `file` is the name that errors use. As [`Plan::read_file`] otherwise.
     ///
     /// # Errors
     /// Returns every mistake with its line.
     pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
-        let located = |diagnostics: Diagnostics| Error::Config { file: file.to_owned(), diagnostics };
-        let mut node = Node::parse(text, format).map_err(|diagnostic| located(diagnostic.into()))?;
-        if !matches!(node.value, Value::Map(_)) {
-            let found = node.value.name();
-            let message =
-                format!("a config is a map of keys such as input_features, found {found}; specify a table with --dataset");
-            return Err(located(Diagnostic::at(node.line, "", message).into()));
-        }
-        for pair in overrides {
-            set(&mut node, pair).map_err(|message| located(Diagnostic::at(0, &excerpt(pair), message).into()))?;
-        }
-        let mut diagnostics = Diagnostics::default();
-        pretrained_defaults(&mut node, &mut diagnostics);
-        Self::checked(&node, diagnostics).map_err(located)
+        ConfigSource::parse(text, format, overrides, file)?.resolve()
     }
 
     /// Validates a config that is already parsed into a tree.
@@ -76,7 +51,7 @@ impl Plan {
         Self::checked(node, Diagnostics::default())
     }
 
-    fn checked(node: &Node, mut diagnostics: Diagnostics) -> Result<Self, Diagnostics> {
+    pub(crate) fn checked(node: &Node, mut diagnostics: Diagnostics) -> Result<Self, Diagnostics> {
         let config = Config::read(node, "", &mut diagnostics);
         if let Some(config) = &config {
             Check { config, node, diagnostics: &mut diagnostics }.run();
@@ -154,23 +129,6 @@ fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
         Preprocessor::Text(text) if feature.encoder().origin().use_pretrained => text.tokenizer.vocabulary(),
         _ => Vec::new(),
     }
-}
-
-/// The maximum size of a config file; one of 10,000 features with every default written out takes 2 MB.
-const MAX_BYTES: u64 = 64 << 20;
-
-/// Whether a file name is that of a table.
-fn is_table(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npy", ".idx", "-ubyte"].iter().any(|ending| name.ends_with(ending))
-}
-
-/// Sets `path=value`, with the value parsed as YAML.
-fn set(node: &mut Node, pair: &str) -> Result<(), String> {
-    let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
-    let value = Node::parse(value, Format::Yaml).map_err(|diagnostic| diagnostic.message)?;
-    node.set(path, value)
 }
 
 /// Checks that involve several keys, which the reader of a single key cannot make.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mbm_data::{Dataset, Field, Loading, load};
-use mbm_model::Sequence;
+use mbm_data::Field;
+use mbm_model::{Sequence, on_worker_pool};
 
 use crate::error::Error;
-use crate::predictor::Predictor;
-use crate::score::Scored;
+use crate::predict::pass::{GeneratedTexts, Pass, Sink};
+use crate::predict::predictor::Predictor;
+use crate::predict::sinks::Scores;
 
 /// Inputs that are masked together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,40 +61,57 @@ fn masks(n_parts: usize) -> Vec<Vec<bool>> {
     masks
 }
 
-/// Evaluates every subset of the parts; each input of a batch is encoded once.
-pub(crate) fn ablation(predictor: &Predictor, dataset: &Dataset, rows: &[usize], parts: &[Part]) -> Result<Vec<Ablated>, Error> {
-    let masks = masks(parts.len());
-    let mut scored: Vec<Vec<Scored>> = masks.iter().map(|_| predictor.unscored()).collect();
-    let loading = Loading::plain(dataset, rows, predictor.batch_size());
-    load::<Error>(&loading, |_, batch| {
-        let encoded = if parts.len() > 1 { predictor.encode(&batch) } else { Vec::new() };
-        for (mask, scored) in masks.iter().zip(&mut scored) {
-            let fused = if mask.iter().all(|is| *is) {
-                predictor.fused_batch(&batch)
-            } else {
-                predictor.model.fuse(masked(predictor, &encoded, batch.len(), parts.iter().zip(mask)))
-            };
-            predictor.score_fused(scored, &fused, &batch, dataset)?;
+/// Evaluates the subsets of the parts in a pass, apart from the set of all parts.
+pub(crate) struct Ablation<'a> {
+    parts: &'a [Part],
+    subsets: Vec<Subset>,
+}
+
+struct Subset {
+    mask: Vec<bool>,
+    scores: Scores,
+    generated: GeneratedTexts,
+}
+
+impl<'a> Ablation<'a> {
+    pub fn new(predictor: &Predictor, parts: &'a [Part]) -> Self {
+        let subset =
+            |mask| Subset { mask, scores: Scores::new(predictor), generated: GeneratedTexts::new(predictor.outputs.len()) };
+        let subsets = masks(parts.len()).into_iter().filter(|mask| mask.contains(&false)).map(subset).collect();
+        Self { parts, subsets }
+    }
+
+    /// Returns the metrics of each subset, those of all parts first.
+    pub fn metrics(&self, predictor: &Predictor, all: &Scores) -> Vec<Ablated> {
+        let ablated = |parts: Vec<bool>, scores: &Scores| Ablated {
+            parts,
+            metrics: predictor.outputs.iter().zip(&scores.0).map(|(field, it)| (field.name.clone(), it.metrics())).collect(),
+        };
+        let subsets = self.subsets.iter().map(|subset| ablated(subset.mask.clone(), &subset.scores));
+        std::iter::once(ablated(vec![true; self.parts.len()], all)).chain(subsets).collect()
+    }
+}
+
+impl Sink for Ablation<'_> {
+    fn masks_inputs(&self) -> bool {
+        !self.subsets.is_empty()
+    }
+
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        for Subset { mask, scores, generated } in &mut self.subsets {
+            let inputs = masked(pass, self.parts.iter().zip(mask.iter()));
+            let fused = on_worker_pool(|| pass.predictor.model.fuse(inputs));
+            scores.add(&pass.masked(&fused, generated))?;
         }
         Ok(())
-    })?;
-    let subset = |(mask, scored): (Vec<bool>, Vec<Scored>)| Ablated {
-        parts: mask,
-        metrics: predictor.outputs.iter().zip(scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect(),
-    };
-    Ok(masks.into_iter().zip(scored).map(subset).collect())
+    }
 }
 
 /// Returns the encoded inputs of a batch, with the parts that are not selected masked.
-fn masked<'a>(
-    predictor: &Predictor,
-    encoded: &[Sequence],
-    n_rows: usize,
-    parts: impl Iterator<Item = (&'a Part, &'a bool)>,
-) -> Vec<Sequence> {
-    let mut inputs = encoded.to_vec();
+fn masked<'a>(pass: &Pass, parts: impl Iterator<Item = (&'a Part, &'a bool)>) -> Vec<Sequence> {
+    let (mut inputs, predictor) = (pass.encoded.to_vec(), pass.predictor);
     for input in parts.filter(|(_, is_present)| !**is_present).flat_map(|(part, _)| &part.inputs) {
-        inputs[*input] = predictor.model.absent(*input, n_rows, &predictor.device);
+        inputs[*input] = predictor.model.absent(*input, pass.batch.len(), &predictor.device);
     }
     inputs
 }

@@ -1,31 +1,14 @@
-//! Single rows from memory: read one at a time, then predicted, explained or embedded in batches.
+//! The contribution of each input to a prediction.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::path::Path;
 
-use mbm_data::{Batch, Cause, Cell, Column, Consequence, Fault, Field, Payload, Unreadable};
+use mbm_data::{Payload, Sample};
 use mbm_model::{Sequence, on_worker_pool};
 
-use crate::prediction::{Prediction, argmax};
-use crate::predictor::{GoesOn, Predictor};
-
-/// A row whose inputs have been read.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// One payload per input.
-    pub payloads: Vec<Payload>,
-    /// For each input, why it has no payload or only part of one.
-    pub faults: Vec<Option<Fault>>,
-}
-
-/// Whether a row gets a prediction, with the text of its `status` column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// `ok`, or which inputs are absent or shortened and why, or why the row is skipped.
-    pub status: String,
-    /// Whether the row gets no prediction.
-    pub is_skipped: bool,
-}
+use crate::predict::forward::GoesOn;
+use crate::predict::prediction::{Prediction, argmax};
+use crate::predict::predictor::Predictor;
 
 /// The contribution of an input to a prediction: its Shapley value (Shapley 1953; for modalities: Parcalabescu and Frank 2023).
 /// The contributions of all inputs add up to the difference from the prediction without any input.
@@ -41,95 +24,14 @@ pub struct Contribution {
 /// With more inputs than this, an input's share is the mean of its effect on its own and its effect in addition to all others.
 const MAX_EXACT: usize = 6;
 
-/// Formats a row's status: `ok`, or what is absent or shortened and why; `skipped` instead of `absent` if it gets no prediction.
-pub(crate) fn status(fields: &[Field], faults: &[Option<Fault>], is_skipped: bool) -> String {
-    let faulty = || fields.iter().zip(faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?.cause)));
-    let absent = faulty().filter(|(_, cause)| cause.is_absence()).map(|(name, cause)| format!("{name} ({})", cause.as_str()));
-    let shortened = faulty().filter(|(_, cause)| !cause.is_absence()).map(|(name, _)| name.clone());
-    let parts: [(&str, Vec<String>); 2] =
-        [(if is_skipped { "skipped" } else { "absent" }, absent.collect()), ("shortened", shortened.collect())];
-    let nonempty = parts.iter().filter(|(_, inputs)| !inputs.is_empty());
-    let words: Vec<String> = nonempty.map(|(kind, inputs)| format!("{kind}: {}", inputs.join(", "))).collect();
-    if words.is_empty() { "ok".to_owned() } else { words.join("; ") }
-}
-
 impl Predictor {
-    /// Reads one cell per input, in input order. Unreadable cells become absent.
-    pub fn read_row(&self, cells: &[Cell]) -> Row {
-        self.read_row_while(cells, &mut |_| true)
-    }
-
-    /// As [`Predictor::read_row`]; `begin` is called with the index of each input before it is read, and returns whether to read it.
-    pub fn read_row_while(&self, cells: &[Cell], begin: &mut dyn FnMut(usize) -> bool) -> Row {
-        let mut row = Row { payloads: Vec::with_capacity(cells.len()), faults: Vec::with_capacity(cells.len()) };
-        for (at, (field, cell)) in self.inputs.iter().zip(cells).enumerate() {
-            let read = match cell {
-                Cell::Empty => Err(Fault::new(Cause::Empty, "")),
-                _ if !begin(at) => Err(Fault::new(Cause::Empty, "given up")),
-                cell => field.preprocessor.get().payload(cell, Path::new("")),
-            };
-            let shortened = read.as_ref().ok().and_then(|payload| field.preprocessor.get().shortened(cell, payload));
-            let (payload, fault) = read.map_or_else(|fault| (Payload::Missing, Some(fault)), |payload| (payload, shortened));
-            row.payloads.push(payload);
-            row.faults.push(fault);
-        }
-        row
-    }
-
-    /// Decides whether a row gets a prediction.
-    ///
-    /// # Errors
-    /// Returns every rejected cell with its input.
-    pub fn verdict(&self, row: &Row, unreadable: Unreadable) -> Result<Verdict, String> {
-        let (mut refused, mut is_skipped) = (Vec::new(), false);
-        for (field, fault) in self.inputs.iter().zip(&row.faults) {
-            let Some(fault) = fault else { continue };
-            match field.consequence(fault, unreadable) {
-                Consequence::Stays => {}
-                Consequence::Dropped => is_skipped = true,
-                Consequence::Refused => refused.push(format!("{}: {fault} (required by the model)", field.name)),
-                Consequence::Strict => refused.push(format!("{}: {fault}", field.name)),
-            }
-        }
-        if refused.is_empty() {
-            return Ok(Verdict { status: status(&self.inputs, &row.faults, is_skipped), is_skipped });
-        }
-        Err(refused.join("; "))
-    }
-
-    /// Reads the cells of a query. Unreadable cells are errors, even if the model could do without them.
-    ///
-    /// # Errors
-    /// Returns every input whose cell is present and unreadable.
-    pub fn read_asked(&self, cells: &[Cell]) -> Result<Row, String> {
-        let row = self.read_row(cells);
-        self.check_asked(&row)?;
-        Ok(row)
-    }
-
-    /// Checks that every cell of a query was read.
-    ///
-    /// # Errors
-    /// Returns every input whose cell is present and unreadable.
-    pub fn check_asked(&self, row: &Row) -> Result<(), String> {
-        let faults = self.inputs.iter().zip(&row.faults).filter_map(|(field, fault)| Some((&field.name, fault.as_ref()?)));
-        let unread = faults.filter(|(_, fault)| fault.cause.is_unreadable());
-        let unread: Vec<String> = unread.map(|(name, fault)| format!("{name}: {fault}")).collect();
-        if unread.is_empty() { Ok(()) } else { Err(unread.join("; ")) }
-    }
-
-    /// Combines rows into a batch.
-    pub fn collate(&self, rows: &[&Row]) -> Batch {
-        let column = |at: usize| {
-            let payloads: Vec<&Payload> = rows.iter().map(|row| &row.payloads[at]).collect();
-            Column::collate(&self.inputs[at].preprocessor, &payloads)
-        };
-        Batch { rows: (0..rows.len()).collect(), inputs: (0..self.inputs.len()).map(column).collect(), targets: Vec::new() }
-    }
-
     /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `goes_on` returns
     /// false, texts are returned as far as they have been generated.
-    pub fn explain_batch(&self, rows: &[&Row], goes_on: &GoesOn) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
+    pub fn explain_batch<S: Borrow<Sample>>(
+        &self,
+        rows: &[S],
+        goes_on: &GoesOn,
+    ) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));
         let absent: Vec<Sequence> = (0..n_inputs).map(|input| self.model.absent(input, rows.len(), &self.device)).collect();
@@ -150,7 +52,7 @@ impl Predictor {
             coalitions[input].iter().map(|it| Some(it.weight * (of(&it.with)? - of(&it.without)?))).sum::<Option<f64>>()
         };
         let contribution = |row: usize, input: usize| {
-            let is_present = rows[row].payloads[input] != Payload::Missing;
+            let is_present = rows[row].borrow().payloads[input] != Payload::Missing;
             let shares = (0..self.outputs.len()).map(|output| if is_present { share(row, input, output) } else { None });
             Contribution { input: self.inputs[input].name.clone(), shares: shares.collect() }
         };

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::prediction::Prediction;
+use crate::predict::prediction::Prediction;
 
 /// The last stage of an output. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

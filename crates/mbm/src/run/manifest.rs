@@ -7,10 +7,10 @@ use mbm_data::{Dataset, MediaFiles, Table};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::experiment::{hexadecimal, write_json};
-use crate::plan::Plan;
-use crate::run_folder::{DESCRIPTION, MEDIA};
+use crate::run::experiment::{hexadecimal, write_json};
+use crate::run::folder::{DESCRIPTION, MEDIA};
 
 /// The inputs of a run; a resumed run must have the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

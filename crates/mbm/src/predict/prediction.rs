@@ -2,8 +2,8 @@
 
 use mbm_data::Preprocessor;
 
-use crate::postprocessor::Postprocessor;
-use crate::write::{Column, Value};
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::writer::{Column, Value};
 
 /// The prediction of one output for one row.
 #[derive(Debug, Clone, PartialEq)]

@@ -115,7 +115,7 @@ mod tests {
 
     use super::*;
     use crate::Plan;
-    use crate::config::InputFeature;
+    use crate::config::features::InputFeature;
 
     /// A folder that describes a small BERT, without the weights themselves, which are not read here.
     fn bert() -> tempfile::TempDir {

@@ -7,23 +7,13 @@ use mbm_data::{Cell, Preprocessor};
 use mbm_index::{Column, Filter, Hit, Search, Value};
 
 use crate::bundle::model_hash;
-use crate::embed::Vectors;
 use crate::error::Error;
-use crate::indexing::Origin;
-use crate::predictor::Predictor;
+use crate::predict::predictor::Predictor;
 use crate::report::thumbnail_uri;
-use crate::store::{Index, Store};
-
-/// A part of a query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct QueryPart {
-    /// The input that it is for.
-    pub input: String,
-    /// A text, a path, or the bytes of a file.
-    pub cell: Cell,
-    /// The weight of the part in the query.
-    pub weight: f32,
-}
+use crate::retrieve::embed::Vectors;
+use crate::retrieve::indexing::Origin;
+use crate::retrieve::query::QueryPart;
+use crate::retrieve::store::{Index, Store};
 
 /// An open index and the model that encodes its queries.
 pub struct Retriever {
@@ -113,7 +103,7 @@ impl Retriever {
     /// # Errors
     /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
     pub fn search(&self, asked: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
-        let read = |cells: Vec<Cell>| self.predictor.read_asked(&cells).map_err(Error::Incompatible);
+        let read = |cells: Vec<Cell>| self.predictor.read_query(&cells).map_err(Error::from);
         let rows = self.cells(asked)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
         self.nearest(&self.query(asked, vectors)?, search)

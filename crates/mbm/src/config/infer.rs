@@ -3,14 +3,14 @@
 use mbm_config::{Entry, Node, Value};
 use mbm_data::{Inferred, Table, infer_types};
 
+use crate::config::source::ConfigSource;
 use crate::error::Error;
-use crate::plan::Plan;
 
-/// Returns a plan that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
+/// Returns a config that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
 ///
 /// # Errors
 /// Fails if a target is not a column, or its type cannot be predicted.
-pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<String>), Error> {
+pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, Vec<String>), Error> {
     for target in targets {
         table.require(target)?;
     }
@@ -37,9 +37,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(Plan, Vec<Stri
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
-    let plan = Plan::from_node(&map(config))
-        .map_err(|diagnostics| Error::Config { file: "the config inferred from the dataset".to_owned(), diagnostics })?;
-    Ok((plan, notes))
+    Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
 }
 
 /// Returns the output type for the inferred type of a column.

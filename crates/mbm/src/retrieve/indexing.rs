@@ -8,10 +8,10 @@ use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::model_hash;
-use crate::embed::{Tower, flush};
 use crate::error::Error;
-use crate::predictor::Predictor;
-use crate::store::{Addition, Store};
+use crate::predict::predictor::Predictor;
+use crate::retrieve::embed::Tower;
+use crate::retrieve::store::{Addition, Store};
 
 /// The origin of an index's vectors; stored in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,8 +210,7 @@ impl<'a> Filling<'a> {
             Source::Model(predictor, _) => predictor.frozen_encoders()?,
             Source::Column(_) => Vec::new(),
         };
-        let mut ahead: Vec<Precomputed> =
-            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, self.cache)).collect();
+        let mut ahead = Precomputed::all(&frozen, self.cache);
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
             for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut prepared)?) {
                 let Some(vector) = vector else {
@@ -223,7 +222,7 @@ impl<'a> Filling<'a> {
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }
-        flush(&mut ahead, &mut prepared);
+        prepared.flush(&mut ahead);
         (indexed.faults, indexed.cache_fault) = (prepared.faults, prepared.cache_fault);
         indexed.n_rows = addition.finish(&|n| observe(Indexing::Linking(n)))?;
         Ok(indexed)

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use mbm_data::{Cause, Cell, Payload, Preprocessor};
+use mbm_data::{Cause, Cell, Payload, Preprocessor, Sample};
 
 use crate::error::Error;
-use crate::prediction::Prediction;
-use crate::predictor::Predictor;
-use crate::row::Row;
+use crate::predict::cells::CellErrors;
+use crate::predict::prediction::Prediction;
+use crate::predict::predictor::Predictor;
 
 /// Generates texts from one input of a model; the other inputs are absent.
 pub struct GenerationSession<'a> {
@@ -54,8 +54,8 @@ pub struct GeneratedText {
 
 impl GeneratedText {
     /// Creates a result without texts.
-    fn about(row: &Row) -> Self {
-        let shortened = row.faults.iter().flatten().find(|fault| fault.cause == Cause::Shortened);
+    fn about(row: &Sample) -> Self {
+        let shortened = row.faults.iter().map(|it| &it.fault).find(|fault| fault.cause == Cause::Shortened);
         Self { texts: Vec::new(), shortened: shortened.map(|fault| fault.detail.clone()) }
     }
 }
@@ -65,16 +65,16 @@ impl GenerationSession<'_> {
     ///
     /// # Errors
     /// Returns, for each unreadable cell, why it cannot be read.
-    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<GeneratedText, String>> {
-        let rows: Vec<Result<Row, String>> = cells.into_iter().map(|cell| self.row(cell)).collect();
+    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<GeneratedText, CellErrors>> {
+        let rows: Vec<Result<Sample, CellErrors>> = cells.into_iter().map(|cell| self.row(cell)).collect();
         let is_present = |at: &usize| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row));
         // Rows of similar length are batched together.
         let mut order: Vec<usize> = (0..rows.len()).filter(is_present).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
-        let mut all: Vec<Result<GeneratedText, String>> =
-            rows.iter().map(|row| row.as_ref().map(GeneratedText::about).map_err(String::clone)).collect();
+        let mut all: Vec<Result<GeneratedText, CellErrors>> =
+            rows.iter().map(|row| row.as_ref().map(GeneratedText::about).map_err(CellErrors::clone)).collect();
         for chunk in order.chunks(self.predictor.batch_size()) {
-            let batch: Vec<&Row> = chunk.iter().filter_map(|at| rows[*at].as_ref().ok()).collect();
+            let batch: Vec<&Sample> = chunk.iter().filter_map(|at| rows[*at].as_ref().ok()).collect();
             let written = self.predictor.predict_batch(&self.predictor.collate(&batch)).swap_remove(self.output);
             for (at, prediction) in chunk.iter().zip(written) {
                 if let (Prediction::Texts(texts), Ok(of_cell)) = (prediction, &mut all[*at]) {
@@ -89,7 +89,7 @@ impl GenerationSession<'_> {
     ///
     /// # Errors
     /// Returns why the cell cannot be read.
-    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<GeneratedText, String> {
+    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<GeneratedText, CellErrors> {
         let row = self.row(cell)?;
         let unwritten = GeneratedText::about(&row);
         if self.is_empty(&row) {
@@ -113,13 +113,13 @@ impl GenerationSession<'_> {
         }
     }
 
-    fn row(&self, cell: Cell) -> Result<Row, String> {
+    fn row(&self, cell: Cell) -> Result<Sample, CellErrors> {
         let mut cells = vec![Cell::Empty; self.predictor.inputs.len()];
         cells[self.input] = cell;
-        self.predictor.read_asked(&cells)
+        self.predictor.read_query(&cells)
     }
 
-    fn is_empty(&self, row: &Row) -> bool {
+    fn is_empty(&self, row: &Sample) -> bool {
         row.payloads[self.input] == Payload::Missing
     }
 }

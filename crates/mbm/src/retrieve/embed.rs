@@ -6,16 +6,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Sample, Table, write_file};
+use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Table, write_file};
 use mbm_model::FrozenEncoder;
 
 use crate::error::Error;
-use crate::matching::check_columns;
-use crate::postprocessor::Postprocessor;
-use crate::prediction::Prediction;
-use crate::predictor::{Predictor, to_vec};
-use crate::retriever::QueryPart;
-use crate::write::{Column, Format, Value, Writer};
+use crate::predict::columns::check_columns;
+use crate::predict::forward::to_vec;
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::prediction::Prediction;
+use crate::predict::predictor::Predictor;
+use crate::predict::writer::{Column, Format, Value, Writer};
+use crate::retrieve::query::QueryPart;
 
 /// A vector that a model computes for each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,14 +171,11 @@ impl Predictor {
     ) -> Result<Vec<Vectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.batch_size()) {
-            let read = dataset.read_ahead(rows, ahead, prepared)?;
-            for (sample, row_faults) in &read {
-                for (field, fault) in dataset.fields.iter().zip(row_faults) {
-                    fault.iter().for_each(|fault| prepared.faults.add(&field.name, sample.row_idx + 1, fault));
-                }
+            let samples = dataset.read_ahead(rows, ahead, prepared)?;
+            for sample in &samples {
+                prepared.faults.add_row(&dataset.fields, sample.row_idx, &sample.faults);
             }
-            let samples: Vec<Sample> = read.into_iter().map(|(sample, _)| sample).collect();
-            vectors.extend(self.embed_batch(&Batch::collate(dataset, &samples)));
+            vectors.extend(self.embed_batch(&dataset.collate(&samples)));
         }
         Ok(vectors)
     }
@@ -227,8 +225,7 @@ impl Embedding<'_> {
         let aside = aside(self.output, ".tmp");
         let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
         let frozen = self.predictor.frozen_encoders()?;
-        let mut ahead: Vec<Precomputed> =
-            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, self.cache)).collect();
+        let mut ahead = Precomputed::all(&frozen, self.cache);
         let mut prepared = Prepared::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
@@ -250,7 +247,7 @@ impl Embedding<'_> {
             }
             observe(start + rows.len(), n_rows);
         }
-        flush(&mut ahead, &mut prepared);
+        prepared.flush(&mut ahead);
         self.join(writer, &dataset, &towers, &parts)?;
         std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
         std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
@@ -328,13 +325,6 @@ impl Tower {
     /// Returns the name of the column its vectors are written to.
     pub fn column(&self) -> String {
         self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
-    }
-}
-
-/// Flushes the feature caches; a failed write is recorded and does not end the run.
-pub(crate) fn flush(ahead: &mut [Precomputed], prepared: &mut Prepared) {
-    for ahead in ahead {
-        ahead.flush().unwrap_or_else(|error| prepared.cache_fault = Some(error.to_string()));
     }
 }
 

@@ -8,27 +8,29 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Batch, Dataset, FaultReport, FeatureCache, Featurize, Field, Loading, MediaFiles, Payload, Precomputed, Split,
-    Table, fit, load, put_in_place, write_file,
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Shape, Split, Table,
+    fit, put_in_place, write_file,
 };
 use mbm_model::decoder::Decoding;
-use mbm_model::{FrozenEncoder, Fused, Model, ModelSpec, on_worker_pool};
+use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
 use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
 
-use crate::ablation::{Ablated, ablation, parts};
 use crate::bundle::Bundle;
-use crate::config::OutputFeature;
+use crate::config::features::OutputFeature;
+use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::plan::Plan;
-use crate::postprocessor::{Examples, FittedOn, Postprocessor, sampled};
-use crate::predictor::{Predictor, decodings, to_vec};
-use crate::report::{Measured, write_report};
-use crate::run_folder::{
+use crate::predict::ablation::{Ablation, parts};
+use crate::predict::pass::{Sink, evaluate};
+use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
+use crate::predict::predictor::{Predictor, decodings};
+use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
+use crate::predict::writer::{Column, Format, Writer};
+use crate::report::{Measured, WorstRows, write_report};
+use crate::run::divergence::explained;
+use crate::run::folder::{
     CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
-use crate::run_manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
-use crate::suspect::explained;
-use crate::write::{Format, Value, Writer};
+use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ pub struct Outcome {
 /// Everything that is prepared before training.
 struct Ready {
     dataset: Dataset,
-    rows: Rows,
+    rows: RowsBySplit,
     faults: FaultReport,
     media: MediaFiles,
     /// For each input that is encoded ahead, a hash of what its features depend on.
@@ -92,7 +94,7 @@ struct Ready {
 }
 
 /// Row indices by split.
-pub(crate) struct Rows {
+pub(crate) struct RowsBySplit {
     pub train: Vec<usize>,
     pub validation: Vec<usize>,
     pub test: Vec<usize>,
@@ -104,19 +106,42 @@ impl Experiment {
     /// # Errors
     /// Fails on unreadable data, settings that do not fit the data, an occupied run folder, or an I/O error such as a full disk.
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
-        let entered = RunFolder::enter(&self.folder, self.start)?;
-        let here = Self { folder: entered.path.clone(), ..self.clone() };
-        here.run_in(&entered, stop, observe)
+        self.run_with(|dataset| Ok(Table::read(dataset)?), stop, observe)
     }
 
-    fn run_in(&self, entered: &RunFolder, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
+    /// As [`Experiment::run`], with a table that has been read from the dataset already.
+    ///
+    /// # Errors
+    /// Fails as [`Experiment::run`] does.
+    pub fn run_on(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
+        self.run_with(|_| Ok(table), stop, observe)
+    }
+
+    fn run_with(
+        &self,
+        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Outcome, Error> {
+        let entered = RunFolder::enter(&self.folder, self.start)?;
+        let here = Self { folder: entered.path.clone(), ..self.clone() };
+        here.run_in(&entered, read, stop, observe)
+    }
+
+    fn run_in(
+        &self,
+        entered: &RunFolder,
+        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
         if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
             observe(RunEvent::Note(format!("{} holds no checkpoint; starting from the first epoch", self.folder.display())));
         }
         observe(RunEvent::Stage("reading the dataset"));
-        let table = Table::read(&self.dataset)?;
+        let table = read(&self.dataset)?;
         let description = RunManifest::new(&self.plan, &self.dataset, &table);
         let before = if entered.resumes { Some(RunManifest::read(&self.folder)?) } else { None };
         before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
@@ -177,8 +202,7 @@ impl Experiment {
         }
         let frozen = self.frozen_encoders(&dataset, device)?;
         let cache = self.cache.as_ref();
-        let mut ahead: Vec<Precomputed> =
-            frozen.iter().map(|(input, encoder)| Precomputed::new(*input, encoder, cache)).collect();
+        let mut ahead = Precomputed::all(&frozen, cache);
         let all: Vec<usize> = (0..roles.len()).collect();
         let prepared = dataset.prepare(&all, self.plan.cache_bytes(), &mut ahead, &mut |n_done| {
             if !frozen.is_empty() {
@@ -192,7 +216,7 @@ impl Experiment {
             observe(RunEvent::Note(format!("features are not cached for later runs: {fault}")));
         }
         let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
-        let rows = Rows { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
+        let rows = RowsBySplit { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
         if rows.train.is_empty() {
             return Err(Error::Incompatible("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
         }
@@ -220,7 +244,7 @@ impl Experiment {
         &self,
         spec: &ModelSpec,
         dataset: &Dataset,
-        rows: &Rows,
+        rows: &RowsBySplit,
         device: &Device,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(RunEvent),
@@ -274,17 +298,13 @@ impl Experiment {
 
     /// Computes the loss and metrics on the validation rows, and the score that selects the best model.
     fn validate(&self, predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<Validation, Error> {
-        let (mut scored, mut loss) = (predictor.unscored(), 0.0);
-        load::<Error>(&Loading::plain(dataset, &predictor.in_order(dataset, rows), predictor.batch_size()), |_, batch| {
-            let fused = predictor.fused_batch(&batch);
-            loss += mean_loss(predictor, spec, &fused, &batch) * batch.len() as f64;
-            predictor.score_fused(&mut scored, &fused, &batch, dataset)
-        })?;
-        loss /= rows.len().max(1) as f64;
+        let (mut loss, mut scores) = (Loss::new(spec), Scores::new(predictor));
+        evaluate(predictor, dataset, rows, &mut [&mut loss, &mut scores])?;
+        let loss = loss.mean();
         let mut values = BTreeMap::from([("loss".to_owned(), loss)]);
         let trainer = &self.plan.config.trainer;
         let mut score = -loss;
-        for (at, (field, scored)) in predictor.outputs.iter().zip(&scored).enumerate() {
+        for (at, (field, scored)) in predictor.outputs.iter().zip(&scores.0).enumerate() {
             let metrics = scored.metrics();
             let is_deciding = trainer.validation_field.as_ref().map_or(at == 0, |name| *name == field.name);
             if let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") {
@@ -301,7 +321,7 @@ impl Experiment {
         &self,
         predictor: &Predictor,
         dataset: &Dataset,
-        rows: &Rows,
+        rows: &RowsBySplit,
         progress: &Progress,
         outcome: &Outcome,
         observe: &mut dyn FnMut(RunEvent),
@@ -311,41 +331,36 @@ impl Experiment {
             .find(|(_, rows)| !rows.is_empty())
             .unwrap_or(("train", &rows.train));
         observe(RunEvent::Stage("measuring"));
-        let scored = predictor.score(dataset, measured_rows)?;
-        let statistics: BTreeMap<String, BTreeMap<String, f64>> =
-            predictor.outputs.iter().zip(&scored).map(|(field, scored)| (field.name.clone(), scored.metrics())).collect();
-        self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
         let parts = parts(&predictor.inputs);
-        let ablation: Vec<Ablated> = ablation(predictor, dataset, measured_rows, &parts)?;
+        let path = self.folder.join(PREDICTIONS);
+        let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
+        let columns = [Column::number("row")].into_iter().chain(predictor.columns()).collect();
+        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
+        let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
+        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &parts));
+        let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
+        evaluate(predictor, dataset, measured_rows, sinks)?;
+        let statistics = scores.metrics(predictor);
+        let ablation = ablation.metrics(predictor, &scores);
         observe(RunEvent::Stage("writing predictions and report"));
-        self.write_predictions(predictor, dataset, measured_rows)?;
+        self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
+        writer.finish()?;
+        put_in_place(&aside, &path)?;
         let measured = Measured {
+            name: &self.dataset.file_name().unwrap_or_default().to_string_lossy(),
+            n_params: outcome.n_params,
+            faults: &outcome.faults,
             split: name,
             rows: measured_rows,
-            scored: &scored,
+            scored: &scores.0,
+            worst: &worst,
             statistics: &statistics,
             parts: &parts,
             ablation: &ablation,
             history: &progress.history,
         };
-        write_report(&self.folder.join(REPORT), self, predictor, dataset, &measured, outcome)?;
+        write_report(&self.folder.join(REPORT), predictor, dataset, &measured)?;
         Ok(statistics)
-    }
-
-    fn write_predictions(&self, predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<(), Error> {
-        let mut columns = vec![crate::write::Column::number("row")];
-        columns.extend(predictor.columns());
-        let (path, aside) = (self.folder.join(PREDICTIONS), self.folder.join(format!("{PREDICTIONS}.tmp")));
-        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
-        for chunk in rows.chunks(predictor.batch_size()) {
-            let predicted = predictor.predict_rows(dataset, chunk, &mut FaultReport::default())?;
-            for (row_idx, mut values) in chunk.iter().zip(predicted) {
-                values.insert(0, Value::Number((row_idx + 1) as f64));
-                writer.write(values)?;
-            }
-        }
-        writer.finish()?;
-        Ok(put_in_place(&aside, &path)?)
     }
 
     fn write_json(&self, name: &str, value: &serde_json::Value) -> Result<(), Error> {
@@ -375,71 +390,51 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
 
 /// Counts the training rows of each class, for each output; empty for outputs without classes.
 fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
-    use mbm_data::Shape;
-    let outputs = &dataset.fields[dataset.n_inputs..];
-    let mut counts: Vec<Vec<usize>> = outputs
-        .iter()
-        .map(|field| match field.preprocessor.get().shape() {
-            Shape::Class { n_classes } => vec![0; n_classes],
-            _ => Vec::new(),
-        })
-        .collect();
-    for row_idx in rows {
-        let sample = dataset.sample(*row_idx)?;
-        for (counts, payload) in counts.iter_mut().zip(&sample.payloads[dataset.n_inputs..]) {
-            if let Payload::Class(class) = payload {
-                counts[*class as usize] += 1;
+    let count = |field: usize| {
+        let Shape::Class { n_classes } = dataset.fields[field].preprocessor.get().shape() else { return Ok(Vec::new()) };
+        let mut counts = vec![0; n_classes];
+        for row_idx in rows {
+            if let Payload::Class(class) = dataset.payload_at(*row_idx, field)? {
+                counts[class as usize] += 1;
             }
         }
-    }
-    Ok(counts)
+        Ok(counts)
+    };
+    (dataset.n_inputs..dataset.fields.len()).map(count).collect()
 }
 
-/// Computes the mean loss of a batch, without dropout.
-fn mean_loss(predictor: &Predictor, spec: &ModelSpec, fused: &Fused, batch: &Batch) -> f64 {
-    let targets = predictor.targets(batch);
-    let loss = on_worker_pool(|| spec.loss(&predictor.model, &predictor.model.decode(fused, Some(&targets)), &targets));
-    f64::from(loss.into_scalar::<f32>())
-}
-
-/// Fits the postprocessors after training, on the fused vectors of rows that have the target.
+/// Fits the postprocessors after training, on the fused vectors of rows that have the target. Outputs that are fitted on the same
+/// rows share a pass.
 fn fit_postprocessors(
     predictor: &Predictor,
     spec: &ModelSpec,
     dataset: &Dataset,
-    rows: &Rows,
+    rows: &RowsBySplit,
 ) -> Result<Vec<Postprocessor>, Error> {
-    let fit = |(at, output): (usize, &mbm_model::OutputSpec)| {
-        let calibration = predictor.plan.config.output_features[at].calibration();
-        let rows = match Postprocessor::fitted_on(&output.decoder, calibration) {
-            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => &rows.validation,
-            FittedOn::Nothing | FittedOn::ValidationAlone => return Ok(Postprocessor::plain(&output.decoder, output.width)),
-            FittedOn::Train | FittedOn::Validation => &rows.train,
-        };
-        let examples = examples(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), at)?;
-        Postprocessor::fit(&output.name, &output.decoder, &examples, output.width)
-    };
-    spec.outputs.iter().enumerate().map(fit).collect()
-}
-
-fn examples(predictor: &Predictor, dataset: &Dataset, rows: &[usize], output: usize) -> Result<Examples, Error> {
-    let mut examples = Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() };
-    let loading = Loading::plain(dataset, rows, predictor.batch_size());
-    load::<Error>(&loading, |_, batch| {
-        let forward = on_worker_pool(|| predictor.model.forward(&batch, None, &predictor.device));
-        let [n_rows, width] = forward.fused.pooled.dims();
-        let fused = to_vec(forward.fused.pooled);
-        let scores = to_vec(forward.logits[output].clone());
-        examples.width = width;
-        for (at, row_idx) in batch.rows.iter().enumerate() {
-            let target = dataset.sample(*row_idx)?.payloads.swap_remove(dataset.n_inputs + output);
-            if target != Payload::Missing {
-                examples.fused.extend(&fused[at * width..(at + 1) * width]);
-                examples.scores.extend(&scores[at * scores.len() / n_rows..(at + 1) * scores.len() / n_rows]);
-                examples.targets.push(target);
-            }
+    let plain = |output: &OutputSpec| Postprocessor::plain(&output.decoder, output.width);
+    let mut postprocessors: Vec<Postprocessor> = spec.outputs.iter().map(plain).collect();
+    let fitted_on: Vec<Option<Split>> = spec
+        .outputs
+        .iter()
+        .zip(&predictor.plan.config.output_features)
+        .map(|(output, feature)| match Postprocessor::fitted_on(&output.decoder, feature.calibration()) {
+            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => Some(Split::Validation),
+            FittedOn::Nothing | FittedOn::ValidationAlone => None,
+            FittedOn::Train | FittedOn::Validation => Some(Split::Train),
+        })
+        .collect();
+    for (split, rows) in [(Split::Train, &rows.train), (Split::Validation, &rows.validation)] {
+        let outputs = (0..spec.outputs.len()).filter(|output| fitted_on[*output] == Some(split));
+        let mut examples: Vec<FittingExamples> = outputs.map(FittingExamples::new).collect();
+        if examples.is_empty() {
+            continue;
         }
-        Ok(())
-    })?;
-    Ok(examples)
+        let mut sinks: Vec<&mut dyn Sink> = examples.iter_mut().map(|it| it as &mut dyn Sink).collect();
+        evaluate(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), &mut sinks)?;
+        for FittingExamples { output, examples } in examples {
+            let spec = &spec.outputs[output];
+            postprocessors[output] = Postprocessor::fit(&spec.name, &spec.decoder, &examples, spec.width)?;
+        }
+    }
+    Ok(postprocessors)
 }
