@@ -61,7 +61,7 @@ fn train(args: Train) -> Result<()> {
     };
     let inferred = table.is_some();
     let cache = feature_cache(args.cache);
-    let experiment = Experiment { plan, dataset: args.dataset, folder, start, cache };
+    let experiment = Experiment::new(plan, args.dataset, folder).start(start).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let mut observe = |event| progress.show(&event);
@@ -289,8 +289,7 @@ fn compare(args: &Compare) -> Result<()> {
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
     let comparing = mbm::ComparisonFolder::enter(&folder, start)?;
     let cache = feature_cache(args.cache);
-    let experiment =
-        Experiment { plan, dataset: args.dataset.clone(), folder: comparing.path.clone(), start: Start::Resume, cache };
+    let experiment = Experiment::new(plan, &args.dataset, &comparing.path).start(Start::Resume).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];

@@ -21,6 +21,7 @@ pub mod feature;
 mod folder;
 mod image;
 mod infer;
+mod into_cell;
 mod json;
 mod loader;
 mod lock;

@@ -22,8 +22,6 @@ use mbm_model::encoder::{
 };
 use mbm_train::TrainerSettings;
 
-use crate::error::Error;
-
 settings! {
     /// The whole config file.
     pub struct Config {
@@ -264,6 +262,45 @@ features! {
     }
 }
 
+/// Settings of a feature that do not fit its data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FeatureError {
+    /// An encoder that cannot read the input.
+    #[error("input '{input}': {message}")]
+    Encoder {
+        /// The input.
+        input: String,
+        /// What does not fit.
+        message: String,
+    },
+    /// An output with a single class in the training rows.
+    #[error("output '{output}': the training rows have only one class ({found}); two are needed")]
+    OneClass {
+        /// The output.
+        output: String,
+        /// The class.
+        found: String,
+    },
+    /// An output whose values no decoder predicts.
+    #[error("output '{output}': no decoder predicts {shape}")]
+    NoDecoder {
+        /// The output.
+        output: String,
+        /// The shape of its values.
+        shape: String,
+    },
+    /// Class weights for another number of classes.
+    #[error("output '{output}': class_weights has {n_weights} values for {n_classes} classes")]
+    ClassWeights {
+        /// The output.
+        output: String,
+        /// Number of weights.
+        n_weights: usize,
+        /// Number of classes.
+        n_classes: usize,
+    },
+}
+
 impl InputFeature {
     /// Returns the encoder's settings.
     pub fn encoder(&self) -> EncoderSettings {
@@ -359,7 +396,7 @@ impl OutputFeature {
     ///
     /// # Errors
     /// Fails if the number of `class_weights` is not the number of classes.
-    pub fn loss(&self, class_counts: &[usize]) -> Result<(Loss, f64), Error> {
+    pub fn loss(&self, class_counts: &[usize]) -> Result<(Loss, f64), FeatureError> {
         let is_svm = matches!(
             self.decoder(),
             DecoderSettings::Category(CategoryDecoder::Svm(_)) | DecoderSettings::Binary(BinaryDecoder::Svm(_))
@@ -370,13 +407,8 @@ impl OutputFeature {
                 let class_weights = match &it.class_weights {
                     Some(weights) if weights.len() == class_counts.len() => weights.iter().map(|weight| *weight as f32).collect(),
                     Some(weights) => {
-                        let message = format!(
-                            "output '{}': class_weights has {} values for {} classes",
-                            self.name(),
-                            weights.len(),
-                            class_counts.len()
-                        );
-                        return Err(Error::Incompatible(message));
+                        let (output, n_weights, n_classes) = (self.name().to_owned(), weights.len(), class_counts.len());
+                        return Err(FeatureError::ClassWeights { output, n_weights, n_classes });
                     }
                     None => balanced(class_counts, it.balance_classes),
                 };

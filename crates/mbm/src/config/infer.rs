@@ -6,6 +6,27 @@ use mbm_data::{Inferred, Table, infer_types};
 use crate::config::source::ConfigSource;
 use crate::error::Error;
 
+/// A column that cannot be a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It holds nothing to predict, such as a single value.
+    #[error("the column '{column}' cannot be a target: {reason}")]
+    Unusable {
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No decoder predicts values of its type.
+    #[error("the column '{column}' seems to hold {found}; a target must be a number, category, binary, set, vector or text")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: &'static str,
+    },
+}
+
 /// Returns a config that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
 ///
 /// # Errors
@@ -26,7 +47,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
             Inferred::Codes => inputs.push(feature(column, "number")),
             Inferred::Feature(kind) => inputs.push(feature(column, kind)),
             Inferred::Ignored(reason) if is_target => {
-                return Err(Error::Incompatible(format!("the column '{column}' cannot be a target: {reason}")));
+                return Err(TargetError::Unusable { column: column.clone(), reason: reason.to_string() }.into());
             }
             Inferred::Split => split = Some(column.clone()),
             Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is ignored: {reason}")),
@@ -41,12 +62,10 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
 }
 
 /// Returns the output type for the inferred type of a column.
-fn output_type(column: &str, kind: &'static str) -> Result<&'static str, Error> {
+fn output_type(column: &str, kind: &'static str) -> Result<&'static str, TargetError> {
     match kind {
         "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
-        other => Err(Error::Incompatible(format!(
-            "the column '{column}' seems to hold {other}; a target must be a number, category, binary, set, vector or text"
-        ))),
+        found => Err(TargetError::Type { column: column.to_owned(), found }),
     }
 }
 

@@ -12,9 +12,11 @@ use mbm_model::decoder::{GeneratorNetwork, PositionKind, TextDecoder};
 use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
 use mbm_model::{InputSpec, ModelSpec, OutputSpec};
 
-use crate::config::features::{Config, InputFeature, OutputFeature, TextOutput};
+use crate::config::features::{Config, FeatureError, InputFeature, OutputFeature, TextOutput};
+use crate::config::infer::infer_config;
 use crate::config::source::ConfigSource;
 use crate::error::Error;
+use crate::model::IntoTable;
 use crate::predict::prediction::class_names;
 use crate::retrieve::embedded_rows::directions;
 
@@ -41,6 +43,25 @@ impl Plan {
     /// Returns every mistake with its line.
     pub fn read(text: &str, format: Format, overrides: &[String], file: &str) -> Result<Self, Error> {
         ConfigSource::parse(text, format, overrides, file)?.resolve()
+    }
+
+    /// Returns a plan that predicts some columns of a table from the others; [`crate::infer_config`] also returns notes on its choices.
+    ///
+    /// # Errors
+    /// Fails if the data cannot be read, a target is not a column, or its type cannot be predicted.
+    pub fn infer<S: Into<String>>(data: impl IntoTable, targets: impl IntoIterator<Item = S>) -> Result<Self, Error> {
+        let targets: Vec<String> = targets.into_iter().map(Into::into).collect();
+        infer_config(&data.into_table()?, &targets)?.0.resolve()
+    }
+
+    /// Changes a setting: a `path=value` pair such as `trainer.epochs=3`, with the value in YAML.
+    ///
+    /// # Errors
+    /// Fails if the path or the value is not valid.
+    pub fn with(&self, setting: &str) -> Result<Self, Error> {
+        let mut source = ConfigSource::new(Node::from(&self.to_json()), "the plan");
+        source.set(&[setting.to_owned()])?;
+        source.check()
     }
 
     /// Validates a config that is already parsed into a tree.
@@ -81,7 +102,12 @@ impl Plan {
     ///
     /// # Errors
     /// Fails if the settings do not fit the features.
-    pub fn model_spec(&self, inputs: &[Field], outputs: &[Field], class_counts: &[Vec<usize>]) -> Result<ModelSpec, Error> {
+    pub fn model_spec(
+        &self,
+        inputs: &[Field],
+        outputs: &[Field],
+        class_counts: &[Vec<usize>],
+    ) -> Result<ModelSpec, FeatureError> {
         let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
             name: feature.name().to_owned(),
             encoder: feature.encoder(),
@@ -91,23 +117,22 @@ impl Plan {
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
             let suits = feature.encoder().suits(&field.preprocessor.get().shape());
-            suits.map_err(|message| Error::Incompatible(format!("input '{}': {message}", feature.name())))?;
+            suits.map_err(|message| FeatureError::Encoder { input: feature.name().to_owned(), message })?;
         }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
                 Shape::ContentIds => feature.n_embedded(),
                 Shape::Class { n_classes: 0 | 1 } => {
                     let found = some_of(&class_names(&field.preprocessor));
-                    let message =
-                        format!("output '{}': the training rows have only one class ({found}); two are needed", feature.name());
-                    return Err(Error::Incompatible(message));
+                    return Err(FeatureError::OneClass { output: feature.name().to_owned(), found });
                 }
                 Shape::Class { n_classes } => n_classes,
                 Shape::Vector { width } => width,
                 Shape::Number { .. } => 1,
                 Shape::Tokens { vocab_size, .. } => vocab_size,
                 other => {
-                    return Err(Error::Incompatible(format!("output '{}': no decoder predicts {other:?}", feature.name())));
+                    let shape = format!("{other:?}");
+                    return Err(FeatureError::NoDecoder { output: feature.name().to_owned(), shape });
                 }
             };
             let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);

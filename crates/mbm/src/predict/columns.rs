@@ -5,7 +5,17 @@ use std::collections::HashSet;
 use mbm_config::{closest, excerpt, some_of};
 use mbm_data::{Field, Table};
 
-use crate::error::Error;
+/// A table that has none of the columns a model reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the dataset has none of the columns that the model reads: {needed}; it has: {found}.{meant}")]
+pub struct ColumnsError {
+    /// The columns that the model reads, the first ones if there are many.
+    needed: String,
+    /// The columns of the table.
+    found: String,
+    /// Similar names.
+    meant: String,
+}
 
 /// Maximum number of inputs for which a similar column name is suggested.
 const N_COMPARED: usize = 20;
@@ -14,7 +24,7 @@ const N_COMPARED: usize = 20;
 ///
 /// # Errors
 /// Fails if the table has none of them; the message lists the columns of both and suggests similar names.
-pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Error> {
+pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), ColumnsError> {
     let available: HashSet<&str> = table.columns.iter().map(String::as_str).collect();
     if inputs.iter().any(|field| available.contains(field.column.as_str())) {
         return Ok(());
@@ -27,9 +37,6 @@ pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Error
     };
     let needed: Vec<&str> = inputs.iter().map(|field| field.column.as_str()).collect();
     let meant: String = inputs.iter().take(N_COMPARED).filter_map(meant).collect();
-    Err(Error::Incompatible(format!(
-        "the dataset has none of the columns that the model reads: {}; it has: {}.{meant}",
-        some_of(&needed),
-        if table.columns.is_empty() { "none".to_owned() } else { some_of(&table.columns) }
-    )))
+    let found = if table.columns.is_empty() { "none".to_owned() } else { some_of(&table.columns) };
+    Err(ColumnsError { needed: some_of(&needed), found, meant })
 }

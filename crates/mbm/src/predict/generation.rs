@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 
 use mbm_data::{Cause, Cell, Payload, Preprocessor, Sample};
 
-use crate::error::Error;
 use crate::predict::cells::CellErrors;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
@@ -16,28 +15,47 @@ pub struct GenerationSession<'a> {
     output: usize,
 }
 
+/// A model that cannot generate the requested texts.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenerationError {
+    /// It has no text output.
+    #[error("the model has no text output; its outputs are: {outputs}")]
+    NoTextOutput {
+        /// The types of its outputs.
+        outputs: String,
+    },
+    /// It has none or several inputs of the requested type.
+    #[error(
+        "the model has {n_found} inputs of type {type_name} instead of one: its inputs are {available}; 'mbm predict' accepts all"
+    )]
+    Input {
+        /// The requested type.
+        type_name: String,
+        /// Number of its inputs of that type.
+        n_found: usize,
+        /// Its inputs with their types.
+        available: String,
+    },
+}
+
 impl Predictor {
     /// Starts a session for the first text output and the only input of a type such as `text`.
     ///
     /// # Errors
     /// Fails if the model has no text output, or not exactly one such input.
-    pub fn writing(&self, type_name: &str) -> Result<GenerationSession<'_>, Error> {
+    pub fn writing(&self, type_name: &str) -> Result<GenerationSession<'_>, GenerationError> {
         let output = (0..self.outputs.len()).find(|output| self.decoding(*output).is_some());
         let output = output.ok_or_else(|| {
             let types: Vec<&str> = self.outputs.iter().map(|field| field.preprocessor.type_name()).collect();
-            Error::Incompatible(format!("the model has no text output; its outputs are: {}", types.join(", ")))
+            GenerationError::NoTextOutput { outputs: types.join(", ") }
         })?;
         let has_type = |input: &usize| self.inputs[*input].preprocessor.type_name() == type_name;
         let inputs: Vec<usize> = (0..self.inputs.len()).filter(has_type).collect();
         let [input] = inputs[..] else {
             let available: Vec<String> =
                 self.inputs.iter().map(|field| format!("{} ({})", field.name, field.preprocessor.type_name())).collect();
-            let message = format!(
-                "the model has {} inputs of type {type_name} instead of one: its inputs are {}; 'mbm predict' accepts all",
-                inputs.len(),
-                available.join(", ")
-            );
-            return Err(Error::Incompatible(message));
+            let (type_name, available) = (type_name.to_owned(), available.join(", "));
+            return Err(GenerationError::Input { type_name, n_found: inputs.len(), available });
         };
         Ok(GenerationSession { predictor: self, input, output })
     }

@@ -112,9 +112,7 @@ impl Predictor {
 pub fn table_from_json(text: &str) -> Result<Table, Error> {
     let mut objects: Vec<serde_json::Map<String, serde_json::Value>> = Vec::new();
     for object in serde_json::Deserializer::from_str(text).into_iter() {
-        objects.push(
-            object.map_err(|error| Error::Incompatible(format!("row {} is not a JSON object: {error}", objects.len() + 1)))?,
-        );
+        objects.push(object.map_err(|source| Error::Json { row: objects.len() + 1, source })?);
     }
     let (mut names, mut known): (Vec<String>, HashSet<&str>) = (Vec::new(), HashSet::new());
     for key in objects.iter().flat_map(|object| object.keys()) {

@@ -1,5 +1,6 @@
 //! Writes tables row by row: CSV, JSON lines, Parquet, and NumPy arrays of vectors.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,20 @@ pub enum Format {
     Npy,
 }
 
+/// A table that cannot be written in the requested way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutputError {
+    /// A file name that implies no supported format.
+    #[error("{}: the name must end in .csv, .jsonl, .parquet or .npy", .0.display())]
+    Extension(PathBuf),
+    /// A NumPy file for anything but a single column of vectors.
+    #[error("{}: .npy holds a single column of vectors; use .parquet", .0.display())]
+    NotOneVector(PathBuf),
+    /// A format that needs a file, for a pipe.
+    #[error("{0:?} cannot be written to a pipe; specify a file")]
+    NeedsFile(Format),
+}
+
 /// Rows per Parquet row group.
 const GROUP: usize = 8_192;
 
@@ -79,6 +94,17 @@ impl Column {
     }
 }
 
+impl fmt::Display for Value {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => out.write_str(text),
+            Self::Number(value) => write!(out, "{value}"),
+            Self::Vector(values) => write!(out, "{values:?}"),
+            Self::Null => out.write_str("null"),
+        }
+    }
+}
+
 impl Value {
     /// Converts the value to JSON.
     pub fn to_json(&self) -> serde_json::Value {
@@ -96,13 +122,13 @@ impl Format {
     ///
     /// # Errors
     /// Fails if the name does not end in `.csv`, `.jsonl`, `.ndjson`, `.parquet` or `.npy`.
-    pub fn of(path: &Path) -> Result<Self, Error> {
+    pub fn of(path: &Path) -> Result<Self, OutputError> {
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Ok(Self::Csv),
             Some("jsonl" | "ndjson") => Ok(Self::JsonLines),
             Some("parquet") => Ok(Self::Parquet),
             Some("npy") => Ok(Self::Npy),
-            _ => Err(Error::Incompatible(format!("{}: the name must end in .csv, .jsonl, .parquet or .npy", path.display()))),
+            _ => Err(OutputError::Extension(path.to_path_buf())),
         }
     }
 }
@@ -172,8 +198,7 @@ impl Writer {
             }
             Format::Npy => {
                 let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
-                    let message = format!("{}: .npy holds a single column of vectors; use .parquet", path.display());
-                    return Err(Error::Incompatible(message));
+                    return Err(OutputError::NotOneVector(path.to_path_buf()).into());
                 };
                 let mut out = BufWriter::new(file);
                 out.write_all(&npy_header(0, width)).map_err(Error::io(path))?;
@@ -195,7 +220,7 @@ impl Writer {
             }
             Format::JsonLines => Out::JsonLines(sink),
             Format::Parquet | Format::Npy => {
-                return Err(Error::Incompatible(format!("{format:?} cannot be written to a pipe; specify a file")));
+                return Err(OutputError::NeedsFile(format).into());
             }
         };
         Ok(Self { columns, path: path.to_path_buf(), out, aside: None })

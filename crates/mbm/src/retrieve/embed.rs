@@ -16,7 +16,7 @@ use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 use crate::predict::writer::{Column, Format, Value, Writer};
-use crate::retrieve::query::QueryPart;
+use crate::retrieve::query::{QueryError, QueryPart};
 
 /// A vector that a model computes for each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,22 +54,16 @@ impl Predictor {
     ///
     /// # Errors
     /// Fails if the model has none or several inputs of that type.
-    pub fn input_of(&self, type_name: &str) -> Result<String, Error> {
+    pub fn input_of(&self, type_name: &str) -> Result<String, QueryError> {
         let inputs = self.embedded_inputs();
         let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
         match found[..] {
             [one] => Ok(one.to_owned()),
             [] => {
                 let available: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
-                Err(Error::Incompatible(format!(
-                    "the model cannot be asked with {type_name}; its inputs are: {}",
-                    available.join(", ")
-                )))
+                Err(QueryError::NoInputOfType { type_name: type_name.to_owned(), available: available.join(", ") })
             }
-            _ => Err(Error::Incompatible(format!(
-                "the model has several inputs of type {type_name}: {}; specify one by name",
-                found.join(", ")
-            ))),
+            _ => Err(QueryError::SeveralInputsOfType { type_name: type_name.to_owned(), found: found.join(", ") }),
         }
     }
 
@@ -77,7 +71,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Fails if a part names an input that no vector is computed from, or its cell is empty.
-    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, Error> {
+    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
         let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
@@ -86,14 +80,10 @@ impl Predictor {
         for part in parts {
             let Some(&at) = positions.get(part.input.as_str()) else {
                 let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
-                return Err(Error::Incompatible(format!(
-                    "'{}' is not an embedded input of the model; available inputs: {}",
-                    part.input,
-                    names.join(", ")
-                )));
+                return Err(QueryError::NotEmbedded { input: part.input.clone(), available: names.join(", ") });
             };
             if part.cell == Cell::Empty {
-                return Err(Error::Incompatible(format!("{}: the cell is empty", part.input)));
+                return Err(QueryError::EmptyCell(part.input.clone()));
             }
             cells[at] = part.cell.clone();
         }
@@ -130,8 +120,7 @@ impl Predictor {
     pub fn encoder_output(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
         let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
         if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
-            let message = format!("'{unknown}' is not an input of the model; available inputs: {}", names.join(", "));
-            return Err(Error::Incompatible(message));
+            return Err(QueryError::UnknownInput { input: unknown.clone(), available: names.join(", ") }.into());
         }
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());

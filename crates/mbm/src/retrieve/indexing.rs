@@ -13,6 +13,53 @@ use crate::predict::predictor::Predictor;
 use crate::retrieve::embed::Tower;
 use crate::retrieve::store::{Addition, Store};
 
+/// An index and a model, or an index and its source, that do not belong together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexSourceError {
+    /// An index of another model's vectors.
+    #[error("{0}: built with another model; vectors of two models are not comparable")]
+    OtherModel(String),
+    /// An index without a readable origin.
+    #[error("the index does not specify the origin of its vectors: {0}")]
+    Origin(String),
+    /// A column without vectors.
+    #[error("column '{0}' holds no vector")]
+    NoVectors(String),
+    /// A name that is not an aligned input.
+    #[error("'{input}' is not an aligned input of the model; available inputs: {available}")]
+    NotAligned {
+        /// The name.
+        input: String,
+        /// The aligned inputs.
+        available: String,
+    },
+    /// A table without any aligned input.
+    #[error("the table has none of the model's aligned inputs: {0}")]
+    NoAlignedInput(String),
+    /// An index whose vectors came from a file, so that its model is unknown.
+    #[error("{0}: its vectors came from a file; name the model that made them with --model-path")]
+    NoModel(String),
+    /// The model of an index was moved.
+    #[error("the model of the index is no longer at {}; specify its location with --model-path", .0.display())]
+    ModelMoved(PathBuf),
+    /// A model that is not the one the index was built with.
+    #[error("{} is not the model that {store} was built with", model.display())]
+    NotItsModel {
+        /// The model's folder.
+        model: PathBuf,
+        /// The index.
+        store: String,
+    },
+    /// A model with vectors of another dimension.
+    #[error("the model's vectors have {model} values, the index's {index}")]
+    Dimension {
+        /// The dimension of the model's vectors.
+        model: usize,
+        /// The dimension of the index's vectors.
+        index: usize,
+    },
+}
+
 /// The origin of an index's vectors; stored in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -119,15 +166,15 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
     };
     let filling = Filling::new(rows)?;
     if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
-        return Err(Error::Incompatible(format!("{store}: built with another model; vectors of two models are not comparable")));
+        return Err(IndexSourceError::OtherModel(store.to_string()).into());
     }
     filling.add_to(addition, observe)
 }
 
 impl Origin {
     /// Parses the origin stored in an index.
-    pub(crate) fn of(value: &serde_json::Value) -> Result<Self, Error> {
-        let unknown = |error| Error::Incompatible(format!("the index does not specify the origin of its vectors: {error}"));
+    pub(crate) fn of(value: &serde_json::Value) -> Result<Self, IndexSourceError> {
+        let unknown = |error| IndexSourceError::Origin(serde_json::Error::to_string(&error));
         serde_json::from_value(value.clone()).map_err(unknown)
     }
 }
@@ -166,7 +213,7 @@ impl<'a> Filling<'a> {
         let column = table.require(name)?;
         let width = |row: usize| table.row(row).ok().and_then(|row| vector_of(&row[column])).map(|vector| vector.len());
         let width = (0..table.n_rows()).find_map(width);
-        let width = width.ok_or_else(|| Error::Incompatible(format!("column '{name}' holds no vector")))?;
+        let width = width.ok_or_else(|| IndexSourceError::NoVectors(name.to_string()))?;
         let origin = Origin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
         let source = Source::Column(column);
@@ -262,7 +309,7 @@ impl<'a> Filling<'a> {
 }
 
 /// Returns the index of an input's tower, or of the first tower whose input the table has.
-fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result<usize, Error> {
+fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result<usize, IndexSourceError> {
     let towers = predictor.towers();
     let has = |name: &str| predictor.inputs.iter().any(|field| field.name == name && table.position(&field.column).is_some());
     let is_requested = |tower: &Tower| match (tower.input.as_deref(), input) {
@@ -272,10 +319,10 @@ fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result
     };
     towers.iter().position(is_requested).ok_or_else(|| {
         let names = towers.iter().filter_map(|tower| tower.input.as_deref()).collect::<Vec<_>>().join(", ");
-        Error::Incompatible(match input {
-            Some(input) => format!("'{input}' is not an aligned input of the model; available inputs: {names}"),
-            None => format!("the table has none of the model's aligned inputs: {names}"),
-        })
+        match input {
+            Some(input) => IndexSourceError::NotAligned { input: input.to_owned(), available: names },
+            None => IndexSourceError::NoAlignedInput(names),
+        }
     })
 }
 

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::report::thumbnail_uri;
 use crate::retrieve::embed::Vectors;
-use crate::retrieve::indexing::Origin;
-use crate::retrieve::query::QueryPart;
+use crate::retrieve::indexing::{IndexSourceError, Origin};
+use crate::retrieve::query::{QueryError, QueryPart};
 use crate::retrieve::store::{Index, Store};
 
 /// An open index and the model that encodes its queries.
@@ -33,17 +33,13 @@ impl Retriever {
     pub fn open(store: &Store, model: Option<&Path>) -> Result<Self, Error> {
         let index = Index::open(store)?;
         let origin = Origin::of(&index.spec().origin)?;
-        let path = model.or(origin.model.as_deref()).ok_or_else(|| {
-            Error::Incompatible(format!("{store}: its vectors came from a file; name the model that made them with --model-path"))
-        })?;
+        let path = model.or(origin.model.as_deref()).ok_or_else(|| IndexSourceError::NoModel(store.to_string()))?;
         if !path.exists() {
-            return Err(Error::Incompatible(format!(
-                "the model of the index is no longer at {}; specify its location with --model-path",
-                path.display()
-            )));
+            return Err(IndexSourceError::ModelMoved(path.to_path_buf()).into());
         }
         if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
-            return Err(Error::Incompatible(format!("{} is not the model that {store} was built with", path.display())));
+            let (model, store) = (path.to_path_buf(), store.to_string());
+            return Err(IndexSourceError::NotItsModel { model, store }.into());
         }
         Self::new(index, Arc::new(Predictor::open(path)?))
     }
@@ -56,8 +52,7 @@ impl Retriever {
         let origin = Origin::of(&index.spec().origin)?;
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
-            let message = format!("the model's vectors have {} values, the index's {}", towers[0].width, index.spec().width);
-            return Err(Error::Incompatible(message));
+            return Err(IndexSourceError::Dimension { model: towers[0].width, index: index.spec().width }.into());
         }
         Ok(Self { index, origin, predictor })
     }
@@ -69,7 +64,7 @@ impl Retriever {
     /// Fails if a part names an input that cannot be queried, or its cell is empty.
     pub fn cells(&self, asked: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
         let n_parts = if self.is_fused() { asked.len().max(1) } else { 1 };
-        asked.chunks(n_parts).map(|parts| self.predictor.asked_cells(parts)).collect()
+        asked.chunks(n_parts).map(|parts| Ok(self.predictor.asked_cells(parts)?)).collect()
     }
 
     /// Whether queries are whole rows.
@@ -89,11 +84,11 @@ impl Retriever {
             let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == asked[at].input));
             let weight = if self.is_fused() { 1.0 } else { asked[at].weight };
             let vector = tower.and_then(|tower| row.swap_remove(tower));
-            let vector = vector.ok_or_else(|| Error::Incompatible(format!("'{}' has no vector", asked[at].input)))?;
+            let vector = vector.ok_or_else(|| QueryError::NoVector(asked[at].input.clone()))?;
             sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
         }
         if sum.iter().all(|x| *x == 0.0) || sum.iter().any(|x| !x.is_finite()) {
-            return Err(Error::Incompatible("the query is empty, or its weights are zero or too large".to_owned()));
+            return Err(QueryError::Empty.into());
         }
         Ok(sum)
     }

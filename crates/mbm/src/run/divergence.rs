@@ -27,8 +27,7 @@ pub(crate) fn explained(error: TrainError, dataset: &Dataset, rows: &[usize]) ->
     let TrainError::Diverged { loss, epoch, step } = error else { return error.into() };
     match suspects(dataset, rows) {
         Ok(found) if !found.is_empty() => {
-            let message = described(&found, dataset).unwrap_or_default();
-            Error::Incompatible(format!("the loss is {loss} at epoch {epoch}, step {step}: {message}"))
+            Error::Diverged { loss, epoch, step, suspect: described(&found, dataset).unwrap_or_default() }
         }
         _ => error.into(),
     }

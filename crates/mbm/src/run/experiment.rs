@@ -33,7 +33,18 @@ use crate::run::folder::{
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=2")?;
+/// let experiment = mbm::Experiment::new(plan, "../../examples/penguins/penguins.csv", folder.path().join("run"));
+/// let (model, outcome) = experiment.train()?;
+/// println!("{:?}", outcome.test_statistics["species"]["accuracy"]);
+/// assert!(outcome.folder.join("report.html").is_file());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Experiment {
     /// The validated config.
     pub plan: Plan,
@@ -66,6 +77,7 @@ pub enum RunEvent {
 
 /// The result of a run.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The run folder.
     pub folder: PathBuf,
@@ -101,6 +113,26 @@ pub(crate) struct RowsBySplit {
 }
 
 impl Experiment {
+    /// Creates a new run in a folder, without a cache.
+    pub fn new(plan: Plan, dataset: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Self {
+        Self { plan, dataset: dataset.into(), folder: folder.into(), start: Start::New, cache: None }
+    }
+
+    /// Sets the run folder, or the base name of numbered ones.
+    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), ..self }
+    }
+
+    /// Sets how an existing run is handled.
+    pub fn start(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Sets the cache for features of encoders that are not trained.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+
     /// Trains, evaluates and explains a model. Setting `stop` ends training after the current step.
     ///
     /// # Errors
@@ -150,7 +182,7 @@ impl Experiment {
         let Ready { dataset, rows, faults, .. } = ready;
         observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
         let spec = self.spec(&dataset, &rows.train)?;
-        let (model, progress, ending) = self.train(&spec, &dataset, &rows, &device, stop, observe)?;
+        let (model, progress, ending) = self.fit(&spec, &dataset, &rows, &device, stop, observe)?;
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device);
         observe(RunEvent::Stage("fitting the heads"));
@@ -218,7 +250,7 @@ impl Experiment {
         let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
         let rows = RowsBySplit { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
         if rows.train.is_empty() {
-            return Err(Error::Incompatible("every training row was dropped; see missing_value_strategy: drop_row".to_owned()));
+            return Err(Error::NoTrainingRows);
         }
         let name = |input: usize| self.plan.config.input_features[input].name().to_owned();
         let encoders = frozen.iter().map(|(input, encoder)| (name(*input), hexadecimal(&encoder.key()))).collect();
@@ -237,10 +269,10 @@ impl Experiment {
 
     fn spec(&self, dataset: &Dataset, train_rows: &[usize]) -> Result<ModelSpec, Error> {
         let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
-        self.plan.model_spec(inputs, outputs, &class_counts(dataset, train_rows)?)
+        Ok(self.plan.model_spec(inputs, outputs, &class_counts(dataset, train_rows)?)?)
     }
 
-    fn train(
+    fn fit(
         &self,
         spec: &ModelSpec,
         dataset: &Dataset,

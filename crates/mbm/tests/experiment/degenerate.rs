@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, ReadOptions, Start, Table, Writer};
+use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, ReadOptions, Table, Writer};
 
 /// Number of rows in a table; all but the last four are for training.
 const N_ROWS: usize = 12;
@@ -99,8 +99,7 @@ fn predicted_numbers(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Re
     );
     let plan = Plan::read(&text, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
     let (dataset, run) = (folder.join("rows.csv"), tempfile::tempdir_in(folder).unwrap());
-    let experiment =
-        Experiment { plan, dataset: dataset.clone(), folder: run.path().to_path_buf(), start: Start::New, cache: None };
+    let experiment = Experiment::new(plan, dataset.clone(), run.path().to_path_buf());
     experiment.run(&AtomicBool::new(false), &mut |_| {})?;
     let predictor = Predictor::open(run.path())?;
     let path = run.path().join("predictions.jsonl");

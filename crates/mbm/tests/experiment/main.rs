@@ -60,7 +60,7 @@ fn dataset() -> (TempDir, PathBuf) {
 fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+    Experiment::new(plan, dataset.to_path_buf(), folder.to_path_buf())
 }
 
 fn run(experiment: &Experiment) -> Outcome {
@@ -124,7 +124,7 @@ fn run_folder_resumes_only_with_the_same_config() {
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
     let again = experiment(&dataset, &results, &["trainer.epochs=1"]);
     assert!(matches!(again.run(&AtomicBool::new(false), &mut |_| {}), Err(Error::RunExists(_))));
-    let other = Experiment { start: Start::Resume, ..experiment(&dataset, &results, &["trainer.epochs=2"]) };
+    let other = experiment(&dataset, &results, &["trainer.epochs=2"]).start(Start::Resume);
     let error = other.run(&AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("the config differs from the run's"), "{error}");
 }
@@ -357,11 +357,11 @@ output_features:
 trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validation_field: labels, validation_metric: f1_micro, modality_dropout: 0.0}
 ";
     let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
-    let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
+    let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Incompatible(_))));
+    assert!(matches!(Format::of(Path::new("x.txt")), Err(mbm::OutputError::Extension(_))));
     let clip = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);

@@ -46,7 +46,7 @@ pub fn dataset() -> (TempDir, PathBuf) {
 pub fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+    Experiment::new(plan, dataset.to_path_buf(), folder.to_path_buf())
 }
 
 #[test]
