@@ -1,6 +1,7 @@
 //! End-to-end runs on a small table of images, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
+mod combiners;
 mod degenerate;
 mod fixtures;
 mod pretrained;
