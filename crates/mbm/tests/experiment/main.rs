@@ -8,6 +8,7 @@ mod pretrained;
 mod retrieval;
 mod runs;
 mod texts;
+mod training;
 mod wide;
 
 use std::path::{Path, PathBuf};
