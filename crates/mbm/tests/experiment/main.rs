@@ -1,12 +1,14 @@
 //! End-to-end runs on a small table of images, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
+mod combiners;
 mod degenerate;
 mod fixtures;
 mod pretrained;
 mod retrieval;
 mod runs;
 mod texts;
+mod training;
 mod wide;
 
 use std::path::{Path, PathBuf};
