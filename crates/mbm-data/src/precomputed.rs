@@ -244,7 +244,7 @@ mod tests {
         for at in 0..100 {
             recent.insert([at; 32], &features);
         }
-        let n_bytes = 4 * (recent.young.len() + recent.old.len()) << 18;
+        let n_bytes = (recent.young.len() + recent.old.len()) << 20;
         assert!(n_bytes <= MAX_RECENT && n_bytes > MAX_RECENT / 4, "{n_bytes}");
         assert!(recent.get(&[99; 32]).is_some() && recent.get(&[0; 32]).is_none());
     }

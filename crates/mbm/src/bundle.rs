@@ -77,10 +77,7 @@ impl Bundle {
         };
         write_folder(folder, |aside| {
             let path = aside.join(BUNDLE);
-            let unreadable = |error: serde_json::Error| Error::Damaged {
-                path: path.clone(),
-                message: format!("a fitted value cannot be represented: {error}"),
-            };
+            let unreadable = |source| Error::Unrepresentable { path: path.clone(), source };
             let json = serde_json::to_vec_pretty(&saved).map_err(unreadable)?;
             // JSON has no NaN: fail now rather than save a model that cannot be read.
             serde_json::from_slice::<Saved>(&json).map_err(unreadable)?;

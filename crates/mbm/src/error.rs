@@ -50,6 +50,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A fitted value that has no JSON form, such as NaN; the model was not saved.
+    #[error("{}: a fitted value cannot be represented: {source}", path.display())]
+    Unrepresentable {
+        /// The file.
+        path: PathBuf,
+        /// The error of the JSON writer or reader.
+        source: serde_json::Error,
+    },
     /// The run folder already holds a run.
     #[error("{} already holds a run; go on with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
     RunExists(PathBuf),

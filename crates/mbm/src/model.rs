@@ -113,7 +113,7 @@ impl Model {
     /// # Errors
     /// Fails if the folder cannot be written.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), Error> {
-        Ok(Bundle::write(&self.predictor, folder.as_ref())?)
+        Bundle::write(&self.predictor, folder.as_ref())
     }
 
     /// Returns the names of the inputs.
