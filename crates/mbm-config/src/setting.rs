@@ -2,18 +2,25 @@
 
 use std::fmt::Display;
 
+use crate::schema::{self, Schema};
 use crate::{Diagnostics, Node, Value, closest, excerpt, ludwig};
 
 /// A type that can be read from a config value.
 pub trait Setting: Sized {
     /// Reads the value at `path`; problems are added to `diagnostics` and give `None`.
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
+
+    /// Describes the values that can be read.
+    fn schema() -> Schema;
 }
 
 /// A map of known keys, declared by [`crate::settings!`].
 pub trait Section: Sized {
     /// Reads every key or its default.
     fn read_fields(fields: &mut Fields) -> Option<Self>;
+
+    /// Describes the keys.
+    fn describe() -> schema::Section;
 }
 
 /// Returns the section in which every key has its default.
@@ -188,6 +195,10 @@ impl Setting for bool {
         let Value::Bool(value) = node.value else { return mismatch(node, path, diagnostics, "true or false") };
         Some(value)
     }
+
+    fn schema() -> Schema {
+        Schema::Bool
+    }
 }
 
 impl Setting for usize {
@@ -195,11 +206,19 @@ impl Setting for usize {
         let Value::Int(value) = node.value else { return mismatch(node, path, diagnostics, "a whole number") };
         usize::try_from(value).ok().or_else(|| mismatch(node, path, diagnostics, "a non-negative whole number"))
     }
+
+    fn schema() -> Schema {
+        Schema::Integer { least: 0 }
+    }
 }
 
 impl Setting for u64 {
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         usize::read(node, path, diagnostics).map(|value| value as u64)
+    }
+
+    fn schema() -> Schema {
+        Schema::Integer { least: 0 }
     }
 }
 
@@ -215,6 +234,10 @@ impl Setting for f64 {
             _ => mismatch(node, path, diagnostics, "a number"),
         }
     }
+
+    fn schema() -> Schema {
+        Schema::Number
+    }
 }
 
 impl Setting for String {
@@ -227,6 +250,10 @@ impl Setting for String {
             Value::Null | Value::List(_) | Value::Map(_) => mismatch(node, path, diagnostics, "text"),
         }
     }
+
+    fn schema() -> Schema {
+        Schema::Text
+    }
 }
 
 impl<T: Setting> Setting for Option<T> {
@@ -236,6 +263,10 @@ impl<T: Setting> Setting for Option<T> {
         }
         T::read(node, path, diagnostics).map(Some)
     }
+
+    fn schema() -> Schema {
+        Schema::Optional(Box::new(T::schema()))
+    }
 }
 
 impl<T: Setting> Setting for Vec<T> {
@@ -244,6 +275,10 @@ impl<T: Setting> Setting for Vec<T> {
         let read: Vec<Option<T>> =
             items.iter().enumerate().map(|(i, item)| T::read(item, &format!("{path}[{i}]"), diagnostics)).collect();
         read.into_iter().collect()
+    }
+
+    fn schema() -> Schema {
+        Schema::List(Box::new(T::schema()))
     }
 }
 

@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
+use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
 use crate::random::{Rng, rng};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -32,8 +32,6 @@ settings! {
     pub struct NumberPreprocessing {
         /// How values are scaled.
         normalization: Normalization = Normalization::Zscore;
-        /// What happens to cells that are not numbers.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
