@@ -23,16 +23,14 @@ pub trait Section: Sized {
     fn describe() -> schema::Section;
 }
 
-/// Returns the section in which every key has its default.
+/// Returns the section in which every key has its default, or of a choice that of its default `type`.
 ///
 /// # Panics
-/// Panics if the section has a required key, which is a bug of the caller.
+/// Panics if the section has a required key, or the choice no default, which is a bug of the caller.
 #[allow(clippy::expect_used)]
-pub fn defaults<T: Section>() -> T {
+pub fn defaults<T: Setting>() -> T {
     let empty = Node::bare(Value::Map(Vec::new()));
-    let mut diagnostics = Diagnostics::default();
-    let section = Fields::of(&empty, "", &mut diagnostics).and_then(|mut fields| T::read_fields(&mut fields));
-    section.expect("every key of this section has a default")
+    T::read(&empty, "", &mut Diagnostics::default()).expect("every key of this section has a default")
 }
 
 /// A map that is being read: keys that are read become known, and [`Fields::finish`] reports all others.

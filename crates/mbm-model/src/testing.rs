@@ -48,7 +48,7 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let items = Values::ContentIds((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
     let values = match &spec.outputs[0].decoder {
         DecoderSettings::Embedding(_) => items,
-        DecoderSettings::Generator(_) | DecoderSettings::Ctc(_) => {
+        DecoderSettings::Text(_) => {
             Values::Tokens { steps: 3, lengths: [3, 2].repeat(N_ROWS / 2), ids: [4, 5, 3, 5, 3, 0].repeat(N_ROWS / 2) }
         }
         _ => classes,

@@ -42,8 +42,7 @@ const N_SHOWN: usize = 3;
 impl Page<'_> {
     /// Writes the page of a section or choice.
     pub fn markdown(&self, schema: &Schema) -> String {
-        let mut writer =
-            Writer { page: self, out: format!("# {}\n", self.title), headings: Vec::new(), parts: VecDeque::new() };
+        let mut writer = Writer { page: self, out: format!("# {}\n", self.title), headings: Vec::new(), parts: VecDeque::new() };
         match schema {
             Schema::Section(section) => writer.section(section, None, self.path, false),
             other => writer.nested(self.title, self.path, other),
@@ -116,9 +115,7 @@ impl Writer<'_> {
             Schema::Integer { least } => format!("integer, {least} or more"),
             Schema::Number => format!("number{range}"),
             Schema::Text => "text".to_owned(),
-            Schema::Words(words) => {
-                words.words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
-            }
+            Schema::Words(words) => words.words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
             Schema::Optional(value) => format!("{} or `null`", self.values(value, bounds)),
             Schema::List(items) => format!("list: {}", self.values(items, bounds)),
             Schema::Section(Section { name, .. }) | Schema::Choice(Choice { name, .. }) => {

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     fn fitted(normalization: Normalization, values: &[&str]) -> FittedNumber {
-        let mut fitter = NumberPreprocessing { normalization, missing_value_strategy: MissingValueStrategy::Absent }.fitter();
+        let mut fitter = NumberPreprocessing { normalization }.fitter();
         values.iter().for_each(|value| fitter.observe(&Cell::text(value), Path::new("")));
         let Preprocessor::Number(fitted) = fitter.finish().unwrap() else { panic!("expected a number") };
         fitted

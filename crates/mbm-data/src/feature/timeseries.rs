@@ -7,9 +7,7 @@ use mbm_config::settings;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of,
-};
+use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs, project};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
@@ -27,12 +27,12 @@ pub struct Bilinear {
     width: usize,
 }
 
-impl BilinearSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Bilinear {
+impl CombinerConfig for BilinearSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let n = inputs.widths.len();
         let features = n * self.projection_size + n * (n - 1) / 2 * self.projection_size.pow(2);
         let output = LinearConfig::new(features, self.output_size).init(inputs.device);
-        Bilinear { projections: inputs.projections(self.projection_size), output, width: self.output_size }
+        Bilinear { projections: inputs.projections(self.projection_size), output, width: self.output_size }.into()
     }
 }
 

@@ -3,11 +3,12 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 
-use super::{Combine, Inputs};
-use crate::layer::{Attention, LayerNorm, linear, sinusoids};
-use crate::{Fused, Sequence, Steps};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
+use crate::layer::{Attention, LayerNorm, linear, sinusoids, check_heads};
+use crate::encoder::EncoderOutput;
+use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
     /// Settings of cross-attention.
@@ -39,8 +40,8 @@ struct CrossLayer {
     norms: Vec<LayerNorm>,
 }
 
-impl CrossAttentionSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> CrossAttention {
+impl CombinerConfig for CrossAttentionSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let n = inputs.widths.len();
         let layer = || CrossLayer {
             attentions: (0..n).map(|_| Attention::new(self.hidden_size, self.num_heads, self.dropout, inputs.device)).collect(),
@@ -51,6 +52,15 @@ impl CrossAttentionSettings {
             layers: (0..self.num_layers).map(|_| layer()).collect(),
             width: n * self.hidden_size,
         }
+        .into()
+    }
+
+    fn encoder_output(&self) -> EncoderOutput {
+        EncoderOutput::Steps
+    }
+
+    fn check(&self, _inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_heads, mistakes);
     }
 }
 

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs, project};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
@@ -25,11 +25,11 @@ pub struct Gated {
     width: usize,
 }
 
-impl GatedSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Gated {
+impl CombinerConfig for GatedSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let all: usize = inputs.widths.iter().sum();
         let gates = inputs.widths.iter().map(|_| LinearConfig::new(all, self.output_size).init(inputs.device)).collect();
-        Gated { features: inputs.projections(self.output_size), gates, width: self.output_size }
+        Gated { features: inputs.projections(self.output_size), gates, width: self.output_size }.into()
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use mbm_config::settings;
 
 use super::tensor::with_one;
-use super::{Combine, Inputs};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
 use crate::layer::zeros;
 use crate::{Fused, Sequence};
 
@@ -30,8 +30,8 @@ pub struct LowRankTensor {
     width: usize,
 }
 
-impl LowRankTensorSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> LowRankTensor {
+impl CombinerConfig for LowRankTensorSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let xavier = Initializer::XavierNormal { gain: 1.0 };
         let factor = |width: &usize| {
             let dims = [width + 1, self.rank * self.output_size];
@@ -43,6 +43,7 @@ impl LowRankTensorSettings {
             bias: zeros([1, self.output_size], inputs.device),
             width: self.output_size,
         }
+        .into()
     }
 }
 

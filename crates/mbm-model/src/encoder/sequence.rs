@@ -1,33 +1,32 @@
 //! Sequence encoders: texts, audio and time series share the same bodies after their own stems.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
-use super::{AudioEncoder, Encode, EncoderOutput, Reduce, TextEncoder, TimeseriesEncoder};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce};
 use crate::layer::{
-    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
-    linear, sinusoids,
+    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, check_heads,
+    conv1d, linear, sinusoids,
 };
+use crate::pretrained::{Implied, Origin, Pretrained, PretrainedError, word_vectors};
 use crate::{Steps, Tensors};
 
 settings! {
-    /// Settings of learned token embeddings, reduced to one vector.
+    /// Settings of learned token embeddings, reduced to one vector. Pretrained weights are word vectors as text, such as GloVe's;
+    /// tokens without a vector are initialized at random.
     pub struct EmbedSettings {
         /// Width of a token embedding.
         embedding_size: usize = 128 => 1..=4096;
         /// Dropout on the embeddings.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// Whether to initialize tokens with their vectors in `weights`; tokens without one are initialized at random.
-        use_pretrained: bool = false;
-        /// Word vectors as text, such as GloVe's, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the embeddings.
-        trainable: bool = true;
+        ..pretrained: Pretrained;
         /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
@@ -190,45 +189,57 @@ struct StackedRecurrent {
     recurrent: Recurrent,
 }
 
-pub(super) fn init_text(text: &TextEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match text {
-        TextEncoder::ParallelCnn(it) => init.parallel(it),
-        TextEncoder::Embed(it) => init.embed(it),
-        TextEncoder::Rnn(it) => init.rnn(it),
-        TextEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        TextEncoder::StackedCnn(it) => init.stacked(it),
-        TextEncoder::Transformer(it) => init.transformer(it),
-        TextEncoder::Bert(_) | TextEncoder::Clip(_) => unreachable!("bert and clip have their own encoder"),
+impl EncoderConfig for ParallelCnnSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.parallel(self).into()
     }
 }
 
-pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match audio {
-        AudioEncoder::ParallelCnn(it) => init.parallel(it),
-        AudioEncoder::StackedCnn(it) => init.stacked(it),
-        AudioEncoder::Rnn(it) => init.rnn(it),
-        AudioEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        AudioEncoder::Transformer(it) => init.transformer(it),
-        AudioEncoder::Wav2Vec2(_) => unreachable!("wav2vec2 has its own encoder"),
+impl EncoderConfig for StackedCnn1dSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.stacked(self).into()
     }
 }
 
-pub(super) fn init_series(
-    series: &TimeseriesEncoder,
-    shape: &Shape,
-    encoder_output: EncoderOutput,
-    device: &Device,
-) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match series {
-        TimeseriesEncoder::ParallelCnn(it) => init.parallel(it),
-        TimeseriesEncoder::StackedCnn(it) => init.stacked(it),
-        TimeseriesEncoder::Rnn(it) => init.rnn(it),
-        TimeseriesEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        TimeseriesEncoder::Transformer(it) => init.transformer(it),
-        TimeseriesEncoder::Dense(_) => unreachable!("dense has its own encoder"),
+impl EncoderConfig for RnnSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.rnn(self).into()
+    }
+}
+
+impl EncoderConfig for CnnRnnSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.cnn_rnn(self).into()
+    }
+}
+
+impl EncoderConfig for EmbedSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.embed(self).into()
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    /// Looking vectors up is as fast as reading them from a cache, and tokens without one are initialized at random with the
+    /// model.
+    fn is_computed_once(&self) -> bool {
+        false
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        word_vectors::implied(weights)
+    }
+}
+
+impl EncoderConfig for TransformerSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        Init { shape, encoder_output, device }.transformer(self).into()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_heads, mistakes);
     }
 }
 
