@@ -25,6 +25,8 @@ struct Part {
     path: String,
     is_list: bool,
     schema: Schema,
+    /// The config in which its examples are put; the parts above it have the `type` that it belongs to.
+    config: Node,
 }
 
 /// A page that is being written.
@@ -43,10 +45,8 @@ impl Page<'_> {
     /// Writes the page of a section or choice.
     pub fn markdown(&self, schema: &Schema) -> String {
         let mut writer = Writer { page: self, out: format!("# {}\n", self.title), headings: Vec::new(), parts: VecDeque::new() };
-        match schema {
-            Schema::Section(section) => writer.section(section, None, self.path, false),
-            other => writer.nested(self.title, self.path, other),
-        }
+        let config = Node::parse(self.config, Format::Yaml).unwrap_or(Node::bare(Value::Null));
+        writer.nested(self.title, self.path, schema, &config);
         while let Some(part) = writer.parts.pop_front() {
             writer.part(&part);
         }
@@ -56,9 +56,10 @@ impl Page<'_> {
 
 impl Writer<'_> {
     fn part(&mut self, part: &Part) {
-        self.out.push_str(&format!("\n## {}\n", part.heading));
+        let marks = if self.out.is_empty() { "#" } else { "\n##" };
+        self.out.push_str(&format!("{marks} {}\n", part.heading));
         match &part.schema {
-            Schema::Section(section) => self.section(section, None, &part.path, part.is_list),
+            Schema::Section(section) => self.section(section, None, part),
             Schema::Choice(choice) => self.choice(choice, part),
             other => unreachable!("{other:?} has no keys"),
         }
@@ -71,30 +72,34 @@ impl Writer<'_> {
             self.out.push_str(&format!("- `{word}`{default}: {}\n", section.doc));
         }
         for (word, section) in &choice.variants {
-            self.out.push_str(&format!("\n### {}: {word}\n", part.heading));
-            self.section(section, Some(word), &part.path, part.is_list);
+            let level = if part.heading == self.page.title { "##" } else { "###" };
+            self.out.push_str(&format!("\n{level} {}: {word}\n", part.heading));
+            self.section(section, Some(word), part);
         }
     }
 
     /// Writes the description, the keys and an example of a section; `word` is its `type`, if it is one of a choice.
-    fn section(&mut self, section: &Section, word: Option<&str>, path: &str, is_list: bool) {
+    fn section(&mut self, section: &Section, word: Option<&str>, part: &Part) {
+        let mut config = part.config.clone();
+        if let Some(word) = word.filter(|_| !part.is_list) {
+            let _ = config.set(&joined(&part.path, "type"), Node::bare(Value::Text(word.to_owned())));
+        }
         self.out.push_str(&format!("\n{}\n", section.doc));
         if !section.keys.is_empty() {
             self.out.push_str("\n| key | value | default | description |\n|---|---|---|---|\n");
         }
         for key in &section.keys {
-            let path = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-            self.nested(key.name, &path, &key.schema);
+            self.nested(key.name, &joined(&part.path, key.name), &key.schema, &config);
             let default = key.shown_default();
             let row = [format!("`{}`", key.name), self.values(&key.schema, key.bounds.as_ref()), default, described(key)];
             self.out.push_str(&format!("| {} |\n", row.map(|cell| cell.replace('|', "\\|")).join(" | ")));
         }
-        let example = self.page.example(section, word, path, is_list);
+        let example = self.page.example(section, word, part);
         self.out.push_str(&format!("\n```yaml\n{example}```\n"));
     }
 
     /// Remembers to write the part of a key that has keys below it, once for each type.
-    fn nested(&mut self, key: &str, path: &str, schema: &Schema) {
+    fn nested(&mut self, key: &str, path: &str, schema: &Schema, config: &Node) {
         let (inner, is_list) = innermost(schema);
         let (Schema::Section(Section { name, .. }) | Schema::Choice(Choice { name, .. })) = inner else { return };
         if self.headings.iter().any(|(known, _)| known == name) {
@@ -103,7 +108,8 @@ impl Writer<'_> {
         let is_taken = self.headings.iter().any(|(_, heading)| heading == key);
         let heading = if is_taken { format!("{key} ({name})") } else { key.to_owned() };
         self.headings.push((name, heading.clone()));
-        self.parts.push_back(Part { heading, path: path.to_owned(), is_list, schema: inner.clone() });
+        let (path, schema, config) = (path.to_owned(), inner.clone(), config.clone());
+        self.parts.push_back(Part { heading, path, is_list, schema, config });
     }
 
     /// Returns what a key accepts, in words.
@@ -127,18 +133,17 @@ impl Writer<'_> {
 }
 
 impl Page<'_> {
-    /// Returns a complete config that shows the section at its path.
-    fn example(&self, section: &Section, word: Option<&str>, path: &str, is_list: bool) -> String {
-        let mut config = Node::parse(self.config, Format::Yaml).unwrap_or(Node::bare(Value::Null));
+    /// Returns a complete config that shows the section at the path of the part.
+    fn example(&self, section: &Section, word: Option<&str>, part: &Part) -> String {
+        let mut config = part.config.clone();
         let mut entries: Vec<Entry> = word.map(|word| entry("type", Value::Text(word.to_owned()))).into_iter().collect();
         entries.extend(section.keys.iter().filter_map(|key| self.sample(key)).take(N_SHOWN));
-        if is_list {
+        if part.is_list {
             let items = vec![Node::bare(Value::Map(entries))];
-            let _ = config.set(path, Node::bare(Value::List(items)));
+            let _ = config.set(&part.path, Node::bare(Value::List(items)));
         } else {
             for entry in entries {
-                let path = if path.is_empty() { entry.key } else { format!("{path}.{}", entry.key) };
-                let _ = config.set(&path, entry.node);
+                let _ = config.set(&joined(&part.path, &entry.key), entry.node);
             }
         }
         to_yaml(&config)
@@ -197,6 +202,11 @@ fn number(value: &Json) -> String {
 fn anchor(heading: &str) -> String {
     let kept = heading.to_lowercase();
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ')).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Returns the path of a key below a path, which may be empty.
+fn joined(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn entry(key: &str, value: Value) -> Entry {

@@ -58,3 +58,11 @@ pub(super) fn outer(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let products = a.unsqueeze_dim::<3>(2).matmul(b.unsqueeze_dim::<3>(1)); // [batch, a, b]
     products.flatten(1, 2)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bilinear_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: bilinear, output_size: 16}");
+    }
+}

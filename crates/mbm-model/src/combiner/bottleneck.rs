@@ -8,8 +8,8 @@ use mbm_config::{Mistakes, settings};
 use super::cross_attention::{join, project_steps};
 use super::transformer::learnt_steps;
 use super::{Combine, Combiner, CombinerConfig, Inputs};
-use crate::layer::{Transformer, TransformerSpec, learnt, check_heads};
 use crate::encoder::EncoderOutput;
+use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
 use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
@@ -102,5 +102,13 @@ impl Combine for Bottleneck {
         steps.push(shared);
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, (inputs + 1) * hidden]
         Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bottleneck_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: bottleneck, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

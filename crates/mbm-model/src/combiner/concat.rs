@@ -61,3 +61,11 @@ impl Combine for Concat {
         self.join(inputs.iter().map(Sequence::pooled).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn concat_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: concat, num_fc_layers: 1, output_size: 16}");
+    }
+}

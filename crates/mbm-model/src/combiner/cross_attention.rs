@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 use mbm_config::{Mistakes, settings};
 
 use super::{Combine, Combiner, CombinerConfig, Inputs};
-use crate::layer::{Attention, LayerNorm, linear, sinusoids, check_heads};
 use crate::encoder::EncoderOutput;
+use crate::layer::{Attention, LayerNorm, check_heads, linear, sinusoids};
 use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
@@ -111,5 +111,13 @@ impl Combine for CrossAttention {
         let steps = self.layers.iter().fold(steps, |steps, layer| layer.forward(&steps));
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, inputs * hidden]
         Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cross_attention_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: cross_attention, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

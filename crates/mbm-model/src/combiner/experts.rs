@@ -53,3 +53,11 @@ impl Combine for ProductOfExperts {
         Fused::pooled(weighted / total)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn product_of_experts_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: product_of_experts, output_size: 16}");
+    }
+}

@@ -74,3 +74,11 @@ impl Combine for Film {
         Fused::pooled(activation::relu(modulated) + self.own.forward(condition))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn film_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: film, output_size: 16}");
+    }
+}

@@ -46,3 +46,11 @@ impl Combine for Gated {
         Fused::pooled((activation::tanh(features) * gates).sum_dim(1).squeeze_dim(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn gated_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: gated, output_size: 16}");
+    }
+}

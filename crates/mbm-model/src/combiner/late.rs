@@ -66,3 +66,11 @@ impl Combine for Late {
         Fused::pooled(Tensor::cat(weighted.collect(), 1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn late_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: late, output_size: 16}");
+    }
+}

@@ -60,3 +60,11 @@ impl Combine for LowRankTensor {
         Fused::pooled((ranked * self.mix.val()).sum_dim(1).squeeze_dim(1) + self.bias.val())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn low_rank_tensor_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: low_rank_tensor, output_size: 16}");
+    }
+}

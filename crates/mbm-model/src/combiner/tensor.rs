@@ -73,3 +73,11 @@ pub(super) fn with_one(x: Tensor<2>) -> Tensor<2> {
     let one = Tensor::ones([batch, 1], &x.device());
     Tensor::cat(vec![x, one], 1)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tensor_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: tensor, projection_size: 5, output_size: 16}");
+    }
+}

@@ -7,8 +7,8 @@ use mbm_config::{Mistakes, settings};
 
 use super::cross_attention::{join, project_steps};
 use super::{Combine, Combiner, CombinerConfig, Inputs};
-use crate::layer::{Transformer, TransformerSpec, learnt, check_heads};
 use crate::encoder::EncoderOutput;
+use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
 use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
@@ -84,5 +84,13 @@ impl Combine for TransformerCombiner {
         let steps = self.transformer.forward(join(&parts.iter().collect::<Vec<_>>()));
         let pooled = steps.values.clone().narrow(1, 0, 1).squeeze_dim(1); // [batch, width]
         Fused::pooled_steps(pooled, steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn transformer_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: transformer, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

@@ -88,3 +88,16 @@ impl Encode for OneHot {
         Steps::single(columns)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn category_encoders_learn() {
+        check_encoder("category", "dense", Shape::Class { n_classes: 8 });
+        check_encoder("category", "onehot", Shape::Class { n_classes: 8 });
+    }
+}

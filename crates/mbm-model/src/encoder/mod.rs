@@ -216,42 +216,8 @@ fn grid(maps: Tensor<4>) -> Tensor<3> {
 
 #[cfg(test)]
 mod tests {
-    use mbm_config::{Diagnostics, Format, Node, Setting};
-
     use super::*;
-    use crate::combiner::CombinerSettings;
-    use crate::testing::{check, spec};
-
-    fn read<T: Setting>(text: &str) -> T {
-        let mut diagnostics = Diagnostics::default();
-        let read = T::read(&Node::parse(text, Format::Yaml).unwrap(), "encoder", &mut diagnostics);
-        diagnostics.unless_any(read).unwrap()
-    }
-
-    /// Runs the checks of trainable parts on each encoder, using it for two inputs so that absent rows occur.
-    fn check_each(shape: Shape, texts: &[&str], settings: impl Fn(&str) -> EncoderSettings) {
-        for text in texts {
-            let inputs = vec![(settings(text), shape.clone()), (settings(text), shape.clone())];
-            check(text, &spec(inputs, CombinerSettings::Concat(mbm_config::defaults())));
-        }
-    }
-
-    #[test]
-    fn image_encoders_learn() {
-        let shape = Shape::Image { channels: 3, height: 16, width: 16 };
-        let texts = [
-            "{type: stacked_cnn, num_filters: 4, output_size: 16}",
-            "{type: stacked_cnn, num_filters: 4, output_size: 16, reduce_output: none}",
-            "{type: vit, patch_size: 8, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32, hidden_dropout_prob: 0.0}",
-        ];
-        check_each(shape, &texts, |text| EncoderSettings::Image(read(text)));
-    }
-
-    #[test]
-    fn small_resnet_learns() {
-        let shape = Shape::Image { channels: 1, height: 16, width: 16 };
-        check_each(shape, &["{type: resnet, model_variant: 20}"], |text| EncoderSettings::Image(read(text)));
-    }
+    use crate::testing::read;
 
     #[test]
     fn convnets_have_published_number_of_parameters() {
@@ -281,78 +247,6 @@ mod tests {
             let mut count = Count(0);
             encoder.visit(&mut count);
             count.0
-        }
-    }
-
-    #[test]
-    fn text_encoders_learn() {
-        let shape = Shape::Tokens { vocab_size: 12, max_steps: 5 };
-        let texts = [
-            "{type: embed, embedding_size: 8}",
-            "{type: parallel_cnn, embedding_size: 8, num_filters: 4, output_size: 16}",
-            "{type: stacked_cnn, embedding_size: 8, num_filters: 8, output_size: 16}",
-            "{type: rnn, embedding_size: 8, state_size: 8}",
-            "{type: rnn, cell_type: lstm, embedding_size: 8, state_size: 8, num_layers: 2}",
-            "{type: rnn, cell_type: gru, embedding_size: 8, state_size: 8, bidirectional: true}",
-            "{type: rnn, cell_type: gru, embedding_size: 8, state_size: 8, reduce_output: mean}",
-            "{type: cnnrnn, cell_type: gru, embedding_size: 8, num_filters: 8, state_size: 8}",
-            "{type: transformer, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0}",
-            "{type: transformer, norm: post, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0}",
-        ];
-        check_each(shape, &texts, |text| EncoderSettings::Text(read(text)));
-    }
-
-    #[test]
-    fn audio_and_timeseries_encoders_learn() {
-        let shape = Shape::Frames { width: 3, max_steps: 6 };
-        let texts = [
-            "{type: parallel_cnn, num_filters: 4}",
-            "{type: rnn, cell_type: lstm, state_size: 8}",
-            "{type: transformer, hidden_size: 16, dropout: 0.0}",
-        ];
-        check_each(shape.clone(), &texts, |text| EncoderSettings::Audio(read(text)));
-        check_each(shape, &["{type: dense}", "{type: stacked_cnn, num_filters: 16}"], |text| {
-            EncoderSettings::Timeseries(read(text))
-        });
-    }
-
-    #[test]
-    fn number_vector_date_and_category_encoders_learn() {
-        let quantiles = vec![-4.0, -2.0, -1.0, 0.5, 2.0, 4.0];
-        check_each(Shape::Number { quantiles }, &["ple"], |text| EncoderSettings::Number(read(text)));
-        check_each(Shape::Vector { width: 5 }, &["dense", "{type: dense, num_layers: 2, activation: tanh}"], |text| {
-            EncoderSettings::Vector(read(text))
-        });
-        check_each(Shape::Vector { width: 11 }, &["cyclic"], |text| EncoderSettings::Date(read(text)));
-        check_each(Shape::Class { n_classes: 8 }, &["dense", "onehot"], |text| EncoderSettings::Category(read(text)));
-    }
-
-    #[test]
-    fn padding_does_not_change_the_encoding() {
-        use crate::Tensors;
-        use mbm_data::{Column, Values};
-        let shape = Shape::Tokens { vocab_size: 12, max_steps: 9 };
-        let texts = [
-            "embed",
-            "parallel_cnn",
-            "rnn",
-            "{type: rnn, cell_type: lstm, bidirectional: true}",
-            "{type: rnn, cell_type: gru, reduce_output: max}",
-            "transformer",
-        ];
-        for text in texts {
-            let device = Device::flex();
-            device.seed(1);
-            let encoder = EncoderSettings::Text(read(text)).get().init(&shape, EncoderOutput::Summary, &device);
-            let encode = |steps: usize, lengths: Vec<usize>, ids: Vec<u32>| {
-                let column = Column { present: vec![true; lengths.len()], values: Values::Tokens { steps, lengths, ids } };
-                let values = encoder.get().encode(Tensors::new(&column, &device)).values;
-                values.narrow(0, 0, 1).into_data().try_into_vec::<f32>().unwrap()
-            };
-            let unpadded = encode(3, vec![3], vec![4, 5, 6]);
-            let padded = encode(6, vec![3, 6], vec![4, 5, 6, 0, 0, 0, 7, 8, 9, 10, 11, 2]);
-            let worst = unpadded.iter().zip(&padded).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst < 1e-5, "{text}: difference {worst} exceeds f32 rounding");
         }
     }
 }

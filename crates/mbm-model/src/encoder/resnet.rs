@@ -203,3 +203,15 @@ impl Encode for ResNet {
         self.reduce.apply(Steps::full(grid(x)), None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn small_resnet_learns() {
+        check_encoder("image", "{type: resnet, model_variant: 20}", Shape::Image { channels: 1, height: 16, width: 16 });
+    }
+}

@@ -106,3 +106,17 @@ impl Encode for StackedCnn {
         self.reduce.apply(Steps::full(positions), None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn stacked_cnn_learns() {
+        let shape = Shape::Image { channels: 3, height: 16, width: 16 };
+        check_encoder("image", "{type: stacked_cnn, num_filters: 4, output_size: 16}", shape.clone());
+        check_encoder("image", "{type: stacked_cnn, num_filters: 4, output_size: 16, reduce_output: none}", shape);
+    }
+}

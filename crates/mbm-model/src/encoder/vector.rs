@@ -183,7 +183,7 @@ impl Encode for PiecewiseLinear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::close;
+    use crate::testing::{check_encoder, close};
 
     fn encoded(quantiles: &[f32], values: &[f32]) -> Tensor<2> {
         let device = Device::flex();
@@ -213,5 +213,14 @@ mod tests {
     fn ple_is_finite_for_subnormal_bin_widths() {
         let values = encoded(&[0.0, f32::from_bits(1), 1.0], &[-3e38, 0.0, 3e38]).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [-1e6, 0.0, 0.0, 0.0, 1.0, 1e6]);
+    }
+
+    #[test]
+    fn number_vector_and_date_encoders_learn() {
+        check_encoder("number", "ple", Shape::Number { quantiles: vec![-4.0, -2.0, -1.0, 0.5, 2.0, 4.0] });
+        check_encoder("vector", "dense", Shape::Vector { width: 5 });
+        check_encoder("vector", "{type: dense, num_layers: 2, activation: tanh}", Shape::Vector { width: 5 });
+        check_encoder("date", "cyclic", Shape::Vector { width: 11 });
+        check_encoder("timeseries", "dense", Shape::Frames { width: 3, max_steps: 6 });
     }
 }

@@ -193,3 +193,17 @@ impl Encode for Vit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn vit_learns() {
+        let sizes = "patch_size: 8, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32";
+        let settings = format!("{{type: vit, {sizes}, hidden_dropout_prob: 0.0}}");
+        check_encoder("image", &settings, Shape::Image { channels: 3, height: 16, width: 16 });
+    }
+}
