@@ -1,15 +1,10 @@
 //! Any bytes as the files next to weights: `config.json`, `preprocessor_config.json`, `sentence_bert_config.json`,
 //! `tokenizer.json`.
 
-use mbm_model::{Modality, implied};
+use mbm_model::implied;
 
-const ENCODERS: [(Modality, &str); 5] = [
-    (Modality::Image, "vit"),
-    (Modality::Image, "clip"),
-    (Modality::Text, "clip"),
-    (Modality::Text, "bert"),
-    (Modality::Audio, "wav2vec2"),
-];
+const ENCODERS: [(&str, &str); 5] =
+    [("image", "vit"), ("image", "clip"), ("text", "clip"), ("text", "bert"), ("audio", "wav2vec2")];
 
 /// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
@@ -19,7 +14,7 @@ pub fn run(bytes: &[u8]) {
             return;
         }
     }
-    for (modality, encoder) in ENCODERS {
-        let _ = implied(modality, encoder, folder.path());
+    for (input, encoder) in ENCODERS {
+        let _ = implied(input, encoder, folder.path());
     }
 }

@@ -84,6 +84,10 @@ pub enum Command {
     /// Inspect or clear the cache of encoder features.
     #[command(subcommand)]
     Cache(Cache),
+    /// Print the JSON Schema of configs, by which editors complete and check them.
+    #[command(after_help = "Example:
+  mbm schema > mbm.schema.json")]
+    Schema(Schema),
     /// Print shell completions.
     Completions {
         /// Shell to generate completions for.
@@ -156,6 +160,13 @@ fn bytes(text: &str) -> Result<u64, String> {
     };
     let number = digits.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     number.ok_or_else(|| "expected a whole number such as 500MB".to_owned())
+}
+
+#[derive(Group)]
+pub struct Schema {
+    /// Instead, write the reference of all keys as Markdown pages to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pub markdown: Option<PathBuf>,
 }
 
 #[derive(Group)]

@@ -18,6 +18,7 @@ use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
 use crate::retrieval;
+use crate::schema;
 use crate::serve::serve;
 use crate::texts;
 
@@ -38,6 +39,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
         Command::Cache(args) => cache(&args),
+        Command::Schema(args) => schema::schema(&args),
         Command::Completions { shell } => {
             // Into memory first: `generate` panics where it cannot write.
             let mut script = Vec::new();

@@ -6,6 +6,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod retrieval;
+mod schema;
 mod serve;
 mod texts;
 

@@ -31,13 +31,16 @@ mod diagnostic;
 mod limits;
 mod ludwig;
 mod macros;
+mod mistakes;
 mod node;
 mod parse;
+pub mod schema;
 mod setting;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, closest, excerpt, some_of};
 pub use limits::{MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
+pub use mistakes::Mistakes;
 pub use node::{Entry, Node, Value};
 pub use parse::Format;
 #[doc(hidden)]

@@ -2,30 +2,35 @@
 
 use std::fmt::Display;
 
+use crate::schema::{self, Schema};
 use crate::{Diagnostics, Node, Value, closest, excerpt, ludwig};
 
 /// A type that can be read from a config value.
 pub trait Setting: Sized {
     /// Reads the value at `path`; problems are added to `diagnostics` and give `None`.
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self>;
+
+    /// Describes the values that can be read.
+    fn schema() -> Schema;
 }
 
 /// A map of known keys, declared by [`crate::settings!`].
 pub trait Section: Sized {
     /// Reads every key or its default.
     fn read_fields(fields: &mut Fields) -> Option<Self>;
+
+    /// Describes the keys.
+    fn describe() -> schema::Section;
 }
 
-/// Returns the section in which every key has its default.
+/// Returns the section in which every key has its default, or of a choice that of its default `type`.
 ///
 /// # Panics
-/// Panics if the section has a required key, which is a bug of the caller.
+/// Panics if the section has a required key, or the choice no default, which is a bug of the caller.
 #[allow(clippy::expect_used)]
-pub fn defaults<T: Section>() -> T {
+pub fn defaults<T: Setting>() -> T {
     let empty = Node::bare(Value::Map(Vec::new()));
-    let mut diagnostics = Diagnostics::default();
-    let section = Fields::of(&empty, "", &mut diagnostics).and_then(|mut fields| T::read_fields(&mut fields));
-    section.expect("every key of this section has a default")
+    T::read(&empty, "", &mut Diagnostics::default()).expect("every key of this section has a default")
 }
 
 /// A map that is being read: keys that are read become known, and [`Fields::finish`] reports all others.
@@ -188,6 +193,10 @@ impl Setting for bool {
         let Value::Bool(value) = node.value else { return mismatch(node, path, diagnostics, "true or false") };
         Some(value)
     }
+
+    fn schema() -> Schema {
+        Schema::Bool
+    }
 }
 
 impl Setting for usize {
@@ -195,11 +204,19 @@ impl Setting for usize {
         let Value::Int(value) = node.value else { return mismatch(node, path, diagnostics, "a whole number") };
         usize::try_from(value).ok().or_else(|| mismatch(node, path, diagnostics, "a non-negative whole number"))
     }
+
+    fn schema() -> Schema {
+        Schema::Integer { least: 0 }
+    }
 }
 
 impl Setting for u64 {
     fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
         usize::read(node, path, diagnostics).map(|value| value as u64)
+    }
+
+    fn schema() -> Schema {
+        Schema::Integer { least: 0 }
     }
 }
 
@@ -215,6 +232,10 @@ impl Setting for f64 {
             _ => mismatch(node, path, diagnostics, "a number"),
         }
     }
+
+    fn schema() -> Schema {
+        Schema::Number
+    }
 }
 
 impl Setting for String {
@@ -227,6 +248,10 @@ impl Setting for String {
             Value::Null | Value::List(_) | Value::Map(_) => mismatch(node, path, diagnostics, "text"),
         }
     }
+
+    fn schema() -> Schema {
+        Schema::Text
+    }
 }
 
 impl<T: Setting> Setting for Option<T> {
@@ -236,6 +261,10 @@ impl<T: Setting> Setting for Option<T> {
         }
         T::read(node, path, diagnostics).map(Some)
     }
+
+    fn schema() -> Schema {
+        Schema::Optional(Box::new(T::schema()))
+    }
 }
 
 impl<T: Setting> Setting for Vec<T> {
@@ -244,6 +273,10 @@ impl<T: Setting> Setting for Vec<T> {
         let read: Vec<Option<T>> =
             items.iter().enumerate().map(|(i, item)| T::read(item, &format!("{path}[{i}]"), diagnostics)).collect();
         read.into_iter().collect()
+    }
+
+    fn schema() -> Schema {
+        Schema::List(Box::new(T::schema()))
     }
 }
 

@@ -181,13 +181,17 @@ mod tests {
 
     fn resnet() -> Encoder {
         let settings = EncoderSettings::Image(read::<ImageEncoder>("{type: resnet, model_variant: 20}"));
-        settings.init(&Shape::Image { channels: 3, height: 8, width: 8 }, EncoderOutput::Summary, &Device::flex().autodiff())
+        settings.get().init(
+            &Shape::Image { channels: 3, height: 8, width: 8 },
+            EncoderOutput::Summary,
+            &Device::flex().autodiff(),
+        )
     }
 
     fn bert() -> Encoder {
         let text = "{type: bert, hidden_size: 16, num_hidden_layers: 3, num_attention_heads: 2, intermediate_size: 32}";
         let shape = Shape::Tokens { vocab_size: 9, max_steps: 4 };
-        EncoderSettings::Text(read::<TextEncoder>(text)).init(&shape, EncoderOutput::Summary, &Device::flex().autodiff())
+        EncoderSettings::Text(read::<TextEncoder>(text)).get().init(&shape, EncoderOutput::Summary, &Device::flex().autodiff())
     }
 
     /// Paths of trained parameters.

@@ -32,17 +32,17 @@ impl FrozenEncoder {
         device: &Device,
     ) -> Result<Option<Self>, PretrainedError> {
         let settings = &spec.inputs[input].encoder;
-        let Some(path) = settings.origin().file().filter(|_| settings.is_computed_once()) else { return Ok(None) };
+        let Some(path) = settings.get().origin().file().filter(|_| settings.get().is_computed_once()) else { return Ok(None) };
         // Loading a parameter initializes it first.
         let _alone = autodiff_lock();
-        let fresh = settings.init(&spec.inputs[input].shape, spec.encoder_output(), device);
+        let fresh = settings.get().init(&spec.inputs[input].shape, spec.encoder_output(), device);
         let encoder = fill_encoder(fresh, path, &spec.inputs[input].vocabulary)?;
         Ok(Some(Self::new(encoder, spec, input, preprocessor, device)))
     }
 
     /// Returns the encoder of an input of a trained model, if it was frozen.
     pub fn of_model(model: &Model, spec: &ModelSpec, input: usize, preprocessor: &Preprocessor, device: &Device) -> Option<Self> {
-        let encoder = model.encoder(input).filter(|_| spec.inputs[input].encoder.is_computed_once())?;
+        let encoder = model.encoder(input).filter(|_| spec.inputs[input].encoder.get().is_computed_once())?;
         Some(Self::new(encoder.clone(), spec, input, preprocessor, device))
     }
 

@@ -5,24 +5,12 @@
 //! ```
 //!
 //! The stages exchange two types, [`Sequence`] and [`Fused`]. Each component is one file in `encoder/`, `combiner/` or `decoder/`
-//! with its settings, module and tests, plus one line in that folder's list.
+//! with its settings, module and tests, plus one line in that folder's list (`parts.rs`).
 
-/// Declares a closed family of trainable components: an enum of modules, dispatched in one match to the trait that they share.
-macro_rules! components {
-    ($(#[$meta:meta])* $module:ident: $role:ident { $($variant:ident),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(burn::module::Module, Debug)]
-        #[allow(missing_docs, clippy::large_enum_variant)]
-        pub enum $module { $($variant($variant)),+ }
+#![recursion_limit = "512"] // `parts_of!` takes a step for each word of a list
 
-        impl $module {
-            /// Returns the wrapped module as its trait object.
-            pub fn get(&self) -> &dyn $role {
-                match self { $(Self::$variant(it) => it),+ }
-            }
-        }
-    };
-}
+#[macro_use]
+mod parts;
 
 mod block;
 pub mod combiner;
@@ -46,8 +34,10 @@ pub use fine_tuning::{FineTuningSettings, LoraSettings};
 pub use frozen::FrozenEncoder;
 pub use input::{Target, TargetTokens, Tensors};
 pub use layer::{Activation, seed_dropout};
-pub use model::{Forward, InputSpec, Model, ModelSpec, OutputSpec, ProjectionSettings, autodiff_lock, on_worker_pool};
-pub use pretrained::{Implied, Modality, Origin, PretrainedError, fitting_encoders, implied};
+pub use model::{
+    Forward, InputSpec, InputSummary, Model, ModelSpec, OutputSpec, ProjectionSettings, autodiff_lock, on_worker_pool,
+};
+pub use pretrained::{Implied, Origin, Pretrained, PretrainedEncoder, PretrainedError, fitting_encoders, implied};
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};
 

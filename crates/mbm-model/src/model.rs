@@ -9,7 +9,7 @@ use mbm_data::{Batch, Column, Shape};
 
 use crate::block::{Block, Piece, Place, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Concat, Inputs};
-use crate::decoder::{Decoder, DecoderSettings, Decoding, Hypothesis, Loss, Observe};
+use crate::decoder::{Decoder, DecoderContext, DecoderSettings, Decoding, Hypothesis, Loss, Observe, TextContext};
 use crate::encoder::{Encoder, EncoderOutput, EncoderSettings, Passthrough};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
@@ -24,6 +24,15 @@ pub struct ModelSpec {
     pub combiner: CombinerSettings,
     /// The outputs, in the config's order.
     pub outputs: Vec<OutputSpec>,
+}
+
+/// What the check of a combiner or decoder may know about an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputSummary<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether its type is a sequence: audio, time series or text.
+    pub is_sequence: bool,
 }
 
 /// One input of a model.
@@ -127,7 +136,7 @@ impl ModelSpec {
         let encoder_output = self.encoder_output();
         let (mut inputs, mut places, mut absences) = (Vec::new(), Vec::new(), Vec::new());
         for spec in &self.inputs {
-            let encoder = spec.encoder.init(&spec.shape, encoder_output, device);
+            let encoder = spec.encoder.get().init(&spec.shape, encoder_output, device);
             let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
             let width = projection.as_ref().map_or(encoder.get().width(), Dense::width);
             let absence = learnt([width], device);
@@ -147,10 +156,12 @@ impl ModelSpec {
             Place::Encoder(at) => inputs[*at].width(),
         };
         let widths: Vec<usize> = places.iter().map(width).collect();
-        let joined = Inputs { names: &names, widths: &widths, attention_context: self.combiner.attention_context(), device };
-        let combiner = self.combiner.init(&joined);
-        let from = [combiner.get().width(), combiner.get().steps_width()];
-        let decoders = self.outputs.iter().map(|output| output.decoder.init(from, output.width, &joined)).collect();
+        let joined =
+            Inputs { names: &names, widths: &widths, attention_context: self.combiner.get().attention_context(), device };
+        let combiner = self.combiner.get().init(&joined);
+        let (fused, steps) = (combiner.get().width(), combiner.get().steps_width());
+        let context = |output: usize| DecoderContext { fused, steps, output, text: TextContext::default(), inputs: &joined };
+        let decoders = self.outputs.iter().map(|output| output.decoder.init(context(output.width))).collect();
         let pieces = pieces(&places).into();
         // Parameters are initialized lazily; initializing them now fixes their order to that of the model.
         let model = Model { inputs, block, combiner, decoders, places: places.into(), pieces };
@@ -161,8 +172,8 @@ impl ModelSpec {
     /// Whether an input belongs to the block: its only parameters are those of absent cells, and nothing reads it separately.
     fn is_in_block(&self, input: &InputSpec) -> bool {
         let is_joined = matches!(self.combiner, CombinerSettings::Concat(_));
-        let is_plain = input.encoder.has_no_parameters() && input.projection.is_none();
-        is_plain && is_joined && !self.outputs.iter().any(|output| output.decoder.reads_inputs())
+        let is_plain = input.encoder.get().has_no_parameters() && input.projection.is_none();
+        is_plain && is_joined && !self.outputs.iter().any(|output| output.decoder.get().reads_inputs())
     }
 
     /// Iterates over the inputs with their own encoder.
@@ -172,8 +183,8 @@ impl ModelSpec {
 
     /// What encoders should return: every step if a combiner or generator attends to the steps, else a summary.
     pub(crate) fn encoder_output(&self) -> EncoderOutput {
-        let writes = self.outputs.iter().any(|output| output.decoder.decoding().is_some());
-        if writes { EncoderOutput::Steps } else { self.combiner.encoder_output() }
+        let writes = self.outputs.iter().any(|output| output.decoder.get().decoding().is_some());
+        if writes { EncoderOutput::Steps } else { self.combiner.get().encoder_output() }
     }
 
     /// Loads pretrained weights into the encoders and decoders that are configured to use them.
@@ -182,11 +193,11 @@ impl ModelSpec {
     /// If a file cannot be read or does not match its encoder or decoder.
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, block, combiner, decoders, places, pieces } = model;
-        let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.origin().file() {
+        let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.get().origin().file() {
             Some(path) => fill_encoder(input.encoder, path, &spec.vocabulary).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
         };
-        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.origin().file() {
+        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.get().origin().file() {
             Some(path) => fill_decoder(decoder, path),
             None => Ok(decoder),
         };
@@ -204,7 +215,7 @@ impl ModelSpec {
         device.seed(seed);
         let Model { inputs, block, combiner, decoders, places, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
-            let encoder = match spec.encoder.origin() {
+            let encoder = match spec.encoder.get().origin() {
                 Origin { trainable: false, .. } => input.encoder.freeze(),
                 Origin { fine_tuning: Some(fine_tuning), .. } => fine_tuning.apply(input.encoder)?,
                 _ => input.encoder,
@@ -212,7 +223,7 @@ impl ModelSpec {
             Ok(Input { encoder, ..input })
         };
         let decoder = |(spec, decoder): (&OutputSpec, Decoder)| {
-            if spec.decoder.origin().trainable { decoder } else { decoder.freeze() }
+            if spec.decoder.get().origin().trainable { decoder } else { decoder.freeze() }
         };
         let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
         let decoders = self.outputs.iter().zip(decoders).map(decoder).collect();
@@ -222,7 +233,7 @@ impl ModelSpec {
     /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
     pub fn learning_rate_factors(&self, model: &Model) -> Vec<(ParamId, f64)> {
         let factors = |(spec, input): (&InputSpec, &Input)| {
-            spec.encoder.origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
+            spec.encoder.get().origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
         };
         self.encoded().zip(&model.inputs).flat_map(factors).collect()
     }

@@ -48,7 +48,7 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let items = Values::ContentIds((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
     let values = match &spec.outputs[0].decoder {
         DecoderSettings::Embedding(_) => items,
-        DecoderSettings::Generator(_) | DecoderSettings::Ctc(_) => {
+        DecoderSettings::Text(_) => {
             Values::Tokens { steps: 3, lengths: [3, 2].repeat(N_ROWS / 2), ids: [4, 5, 3, 5, 3, 0].repeat(N_ROWS / 2) }
         }
         _ => classes,
@@ -103,6 +103,28 @@ pub(crate) fn close(a: TensorData, b: TensorData) {
     let [a, b] = [a, b].map(|data| data.try_into_vec::<f32>().unwrap());
     let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(a.len() == b.len() && worst < 1e-4, "{worst}");
+}
+
+/// Runs all three checks on an encoder, which encodes two inputs so that absent rows occur.
+pub(crate) fn check_encoder(input: &str, settings: &str, shape: Shape) {
+    let node = Node::parse(settings, Format::Yaml).unwrap();
+    let encoder = EncoderSettings::read(input, &node, &mut Diagnostics::default()).unwrap();
+    let inputs = vec![(encoder.clone(), shape.clone()), (encoder, shape)];
+    check(settings, &spec(inputs, CombinerSettings::Concat(mbm_config::defaults())));
+}
+
+/// Runs all three checks on a combiner of two and three inputs. With a single one, whose weight is constant and to which attention
+/// has no alternative, some gradients are zero, so only the shape of the output is checked.
+pub(crate) fn check_combiner(settings: &str) {
+    let vector = (EncoderSettings::Vector(read("dense")), Shape::Vector { width: 6 });
+    let text = EncoderSettings::Text(read("{type: embed, embedding_size: 8}"));
+    let inputs = [vector.clone(), (text, Shape::Tokens { vocab_size: 12, max_steps: 4 }), vector];
+    let of = |n_inputs: usize| spec(inputs[..n_inputs].to_vec(), read(settings));
+    check(&format!("{settings} of 2"), &of(2));
+    check(&format!("{settings} of 3"), &of(3));
+    let (single, device) = (of(1), crate::device());
+    let logits = single.init(&device, 1).forward(&batch(&single), None, &device).logits[0].dims();
+    assert_eq!(logits, [N_ROWS, 2], "{settings}");
 }
 
 /// Runs all three checks on a component.

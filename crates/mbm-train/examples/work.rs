@@ -74,7 +74,7 @@ fn matmul() -> Work {
 fn image(encoder: &str, batch: usize) -> Work {
     let device = Device::flex();
     let shape = Shape::Image { channels: 3, height: 224, width: 224 };
-    let encoder = EncoderSettings::Image(read::<ImageEncoder>(encoder)).init(&shape, EncoderOutput::Summary, &device);
+    let encoder = EncoderSettings::Image(read::<ImageEncoder>(encoder)).get().init(&shape, EncoderOutput::Summary, &device);
     let encoder = encoder.materialize();
     let images = Tensor::<4>::random([batch, 3, 224, 224], Distribution::Normal(0.0, 1.0), &device);
     Box::new(move || drop(encoder.get().encode(Tensors::Images(images.clone())).values.into_data()))
@@ -84,7 +84,8 @@ fn image(encoder: &str, batch: usize) -> Work {
 fn steps(encoder: &str, dims: [usize; 3], backward: bool) -> Work {
     let device = if backward { Device::flex().autodiff() } else { Device::flex() };
     let shape = Shape::Frames { width: dims[2], max_steps: dims[1] };
-    let encoder: Encoder = EncoderSettings::Audio(read::<AudioEncoder>(encoder)).init(&shape, EncoderOutput::Summary, &device);
+    let encoder: Encoder =
+        EncoderSettings::Audio(read::<AudioEncoder>(encoder)).get().init(&shape, EncoderOutput::Summary, &device);
     let encoder = encoder.materialize();
     let values = Tensor::<3>::random(dims, Distribution::Normal(0.0, 1.0), &device);
     Box::new(move || {

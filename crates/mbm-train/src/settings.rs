@@ -16,7 +16,7 @@ settings! {
         /// The peak learning rate.
         learning_rate: f64 = 0.001 => 0.0..=100.0;
         /// The optimizer.
-        optimizer: OptimizerSettings = OptimizerSettings::Adam(defaults());
+        optimizer: OptimizerSettings = defaults();
         /// The learning rate schedule.
         learning_rate_scheduler: ScheduleSettings = defaults();
         /// Gradient clipping.
@@ -62,6 +62,10 @@ impl mbm_config::Setting for EarlyStop {
                 None
             }
         }
+    }
+
+    fn schema() -> mbm_config::schema::Schema {
+        mbm_config::schema::Schema::Integer { least: -1 }
     }
 }
 

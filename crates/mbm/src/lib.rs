@@ -32,6 +32,7 @@ pub use bundle::model_hash;
 pub use config::features::{Config, FeatureError, InputFeature, OutputFeature, PreprocessingSettings};
 pub use config::infer::{TargetError, infer_config};
 pub use config::plan::Plan;
+pub use config::reference::{ReferencePage, config_schema, reference_pages};
 pub use config::source::ConfigSource;
 pub use error::Error;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};

@@ -13,22 +13,24 @@ pub struct Classified {
     pub n_classes: usize,
 }
 
-/// The metrics of a category or binary output.
-pub const CLASSIFICATION: &[Metric<Classified>] = &[
-    higher("accuracy", accuracy),
-    higher("balanced_accuracy", balanced_accuracy),
-    higher("f1_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::f1))),
-    higher("f1_micro", accuracy),
-    higher("precision_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::precision))),
-    higher("recall_macro", |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::recall))),
-    higher("hits_at_3", |scored| hits_at(scored, 3)),
-    higher("roc_auc", |scored| one_against_rest(scored, roc_auc)),
-    higher("pr_auc", |scored| one_against_rest(scored, average_precision)),
-    lower("log_loss", log_loss),
-    higher("mcc", matthews),
-    higher("quadratic_kappa", quadratic_kappa),
-    lower("ece", expected_calibration_error),
-];
+metrics! {
+    /// The metrics of a category or binary output.
+    pub CLASSIFICATION of Classified {
+        higher "accuracy" = accuracy;
+        higher "balanced_accuracy" = balanced_accuracy;
+        higher "f1_macro" = |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::f1));
+        higher "f1_micro" = accuracy;
+        higher "precision_macro" = |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::precision));
+        higher "recall_macro" = |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::recall));
+        higher "hits_at_3" = |scored| hits_at(scored, 3);
+        higher "roc_auc" = |scored| one_against_rest(scored, roc_auc);
+        higher "pr_auc" = |scored| one_against_rest(scored, average_precision);
+        lower "log_loss" = log_loss;
+        higher "mcc" = matthews;
+        higher "quadratic_kappa" = quadratic_kappa;
+        lower "ece" = expected_calibration_error;
+    }
+}
 
 impl Classified {
     /// Returns the class probabilities of one row, `[n_classes]`.

@@ -1,6 +1,21 @@
-//! Metrics: named functions in one list per type of target; a new metric is one function and one line in a list.
+//! Metrics: named functions in one list per type of target. A new metric takes one file and one line in a list: CONTRIBUTING.md
+//! shows how.
 //!
 //! A metric that is undefined on the given rows (a single class, no rows) is `None`, never a placeholder value.
+
+/// Declares a list of metrics: the direction in which each improves, its name, and the function that computes it. Without a
+/// function, it is `score` in a file named like the metric, in the folder of the list.
+macro_rules! metrics {
+    ($(#[doc = $doc:literal])* pub $list:ident of $samples:ident {
+        $( $better:ident $(file $file:ident)? $($name:literal = $score:expr)? ; )+
+    }) => {
+        $( $(mod $file;)? )+
+
+        $(#[doc = $doc])*
+        pub const $list: &[Metric<$samples>] =
+            &[$( $better($(stringify!($file), $file::score)? $($name, $score)?) ),+];
+    };
+}
 
 mod classification;
 mod ranking;

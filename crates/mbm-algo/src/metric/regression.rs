@@ -11,16 +11,18 @@ pub struct Regressed {
     pub predicted: Vec<f64>,
 }
 
-/// The metrics of a number or vector output.
-pub const REGRESSION: &[Metric<Regressed>] = &[
-    lower("mean_absolute_error", |scored| mean(scored.errors().map(f64::abs))),
-    lower("mean_squared_error", mean_squared_error),
-    lower("root_mean_squared_error", |scored| mean_squared_error(scored).map(f64::sqrt)),
-    higher("r2", r2),
-    lower("mean_absolute_percentage_error", mean_absolute_percentage_error),
-    higher("spearman", |scored| correlation(&ranks(&scored.truth), &ranks(&scored.predicted))),
-    higher("pearson", |scored| correlation(&scored.truth, &scored.predicted)),
-];
+metrics! {
+    /// The metrics of a number or vector output.
+    pub REGRESSION of Regressed {
+        lower "mean_absolute_error" = |scored| mean(scored.errors().map(f64::abs));
+        lower "mean_squared_error" = mean_squared_error;
+        lower "root_mean_squared_error" = |scored| mean_squared_error(scored).map(f64::sqrt);
+        higher "r2" = r2;
+        lower "mean_absolute_percentage_error" = mean_absolute_percentage_error;
+        higher "spearman" = |scored| correlation(&ranks(&scored.truth), &ranks(&scored.predicted));
+        higher "pearson" = |scored| correlation(&scored.truth, &scored.predicted);
+    }
+}
 
 impl Regressed {
     fn errors(&self) -> impl Iterator<Item = f64> {

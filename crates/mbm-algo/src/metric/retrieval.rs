@@ -22,25 +22,29 @@ pub struct Vectors<'a> {
     pub width: usize,
 }
 
-/// The metrics of retrieval.
-pub const RETRIEVAL: &[Metric<Retrieved>] = &[
-    higher("recall_at_1", |it| recall(it, 1)),
-    higher("recall_at_5", |it| recall(it, 5)),
-    higher("recall_at_10", |it| recall(it, 10)),
-    lower("median_rank", median_rank),
-    lower("mean_rank", |it| mean(first_ranks(it))),
-    higher("mrr", |it| mean(first_ranks(it).map(|rank| 1.0 / rank))),
-    higher("map", |it| mean(it.answerable().map(average_precision))),
-    higher("ndcg", |it| mean(it.answerable().map(ndcg))),
-];
+metrics! {
+    /// The metrics of retrieval.
+    pub RETRIEVAL of Retrieved {
+        higher "recall_at_1" = |it| recall(it, 1);
+        higher "recall_at_5" = |it| recall(it, 5);
+        higher "recall_at_10" = |it| recall(it, 10);
+        lower "median_rank" = median_rank;
+        lower "mean_rank" = |it| mean(first_ranks(it));
+        higher "mrr" = |it| mean(first_ranks(it).map(|rank| 1.0 / rank));
+        higher "map" = |it| mean(it.answerable().map(average_precision));
+        higher "ndcg" = |it| mean(it.answerable().map(ndcg));
+    }
+}
 
-/// Baselines for the metrics of retrieval: the number of candidates and the expected recall of a random order.
-pub const CHANCE: &[Metric<Retrieved>] = &[
-    higher("candidates", |it| it.answerable().next().map(|_| it.n_candidates as f64)),
-    higher("random_recall_at_1", |it| random_recall(it, 1)),
-    higher("random_recall_at_5", |it| random_recall(it, 5)),
-    higher("random_recall_at_10", |it| random_recall(it, 10)),
-];
+metrics! {
+    /// Baselines for the metrics of retrieval: the number of candidates and the expected recall of a random order.
+    pub CHANCE of Retrieved {
+        higher "candidates" = |it| it.answerable().next().map(|_| it.n_candidates as f64);
+        higher "random_recall_at_1" = |it| random_recall(it, 1);
+        higher "random_recall_at_5" = |it| random_recall(it, 5);
+        higher "random_recall_at_10" = |it| random_recall(it, 10);
+    }
+}
 
 impl Retrieved {
     /// Ranks the relevant candidates of each query among all candidates. In a tie an irrelevant candidate comes before a relevant

@@ -14,16 +14,18 @@ pub struct MultiLabelled {
     pub n_labels: usize,
 }
 
-/// The metrics of a set output; a label is predicted if its probability is at least 0.5.
-pub const SETS: &[Metric<MultiLabelled>] = &[
-    higher("subset_accuracy", |scored| mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))),
-    higher("jaccard", |scored| mean(scored.rows().map(|(truth, predicted)| jaccard(truth, &predicted)))),
-    higher("f1_macro", |scored| (!scored.truth.is_empty()).then(|| macro_mean(&per_label(scored), Tally::f1))),
-    higher("f1_micro", |scored| (!scored.truth.is_empty()).then(|| total(&per_label(scored)).f1())),
-    lower("hamming_loss", hamming_loss),
-    higher("roc_auc", |scored| over_labels(scored, roc_auc)),
-    higher("pr_auc", |scored| over_labels(scored, average_precision)),
-];
+metrics! {
+    /// The metrics of a set output; a label is predicted if its probability is at least 0.5.
+    pub SETS of MultiLabelled {
+        higher "subset_accuracy" = |scored| mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))));
+        higher "jaccard" = |scored| mean(scored.rows().map(|(truth, predicted)| jaccard(truth, &predicted)));
+        higher "f1_macro" = |scored| (!scored.truth.is_empty()).then(|| macro_mean(&per_label(scored), Tally::f1));
+        higher "f1_micro" = |scored| (!scored.truth.is_empty()).then(|| total(&per_label(scored)).f1());
+        lower "hamming_loss" = hamming_loss;
+        higher "roc_auc" = |scored| over_labels(scored, roc_auc);
+        higher "pr_auc" = |scored| over_labels(scored, average_precision);
+    }
+}
 
 impl MultiLabelled {
     fn rows(&self) -> impl Iterator<Item = (&[bool], Vec<bool>)> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
+use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::audio::{FrontEnd, FrontEndKind, RATES};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload, Waveform};
@@ -28,8 +28,6 @@ settings! {
         num_filter_bands: usize = 40 => 2..=512;
         /// Number of cepstral coefficients (`mfcc`).
         num_coefficients: usize = 13 => 2..=512;
-        /// What happens to clips that cannot be read.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

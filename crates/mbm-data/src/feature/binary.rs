@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, shown, text_of};
+use super::{Fitter, Preprocess, Preprocessor, Shape, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -14,8 +14,6 @@ settings! {
     pub struct BinaryPreprocessing {
         /// The value that counts as true, for values other than the usual words.
         fallback_true_label: Option<String> = None;
-        /// What happens to cells with any other value.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -16,8 +16,6 @@ settings! {
         most_common: usize = 10_000 => 1..=1_000_000;
         /// Words that mark a cell as empty, such as `unknown`.
         null_values: Vec<String> = Vec::new();
-        /// What happens to cells that are empty or of an unknown class.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

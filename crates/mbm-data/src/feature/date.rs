@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
+use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -15,8 +15,6 @@ settings! {
     pub struct DatePreprocessing {
         /// A `strftime` pattern such as `%d.%m.%Y`; common formats are tried if unset.
         datetime_format: Option<String> = None;
-        /// What happens to cells that are not dates.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

@@ -5,15 +5,12 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape};
+use super::{Fitter, Preprocess, Preprocessor, Shape};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// Preprocessing settings for embeddings.
-    pub struct EmbeddingPreprocessing {
-        /// What happens to rows with fewer than two inputs.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
-    }
+    /// Preprocessing settings for embeddings. A row with fewer than two of the inputs counts as empty.
+    pub struct EmbeddingPreprocessing {}
 }
 
 /// Identifies the cells of the inputs by content: `ContentIds [inputs]`.

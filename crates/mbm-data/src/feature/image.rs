@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
+use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::image::{Framing, Interpolation, decode_image};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -45,8 +45,6 @@ settings! {
         standardize_image: Standardization = Standardization::Dataset;
         /// Images with more pixels are not decoded.
         max_pixels: usize = 100_000_000 => 1..=4_000_000_000;
-        /// What happens to images that cannot be read.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

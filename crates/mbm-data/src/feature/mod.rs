@@ -19,9 +19,10 @@ mod tokenizer;
 mod vector;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 use std::path::Path;
 
-use mbm_config::choices;
+use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
 pub use audio::{AudioPreprocessing, FittedAudio};
@@ -50,6 +51,23 @@ choices! {
         DropRow = "drop_row",
         /// The run fails with the row's number.
         Error = "error",
+    }
+}
+
+settings! {
+    /// The preprocessing of a feature: the settings of its type, and those of every type.
+    pub struct Preprocessing<T> {
+        ..settings: T;
+        /// What happens to rows whose cell is empty or cannot be read.
+        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
+    }
+}
+
+impl<T> Deref for Preprocessing<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.settings
     }
 }
 

@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
+use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
 use crate::random::{Rng, rng};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -32,8 +32,6 @@ settings! {
     pub struct NumberPreprocessing {
         /// How values are scaled.
         normalization: Normalization = Normalization::Zscore;
-        /// What happens to cells that are not numbers.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 
@@ -202,7 +200,7 @@ mod tests {
     use super::*;
 
     fn fitted(normalization: Normalization, values: &[&str]) -> FittedNumber {
-        let mut fitter = NumberPreprocessing { normalization, missing_value_strategy: MissingValueStrategy::Absent }.fitter();
+        let mut fitter = NumberPreprocessing { normalization }.fitter();
         values.iter().for_each(|value| fitter.observe(&Cell::text(value), Path::new("")));
         let Preprocessor::Number(fitted) = fitter.finish().unwrap() else { panic!("expected a number") };
         fitted

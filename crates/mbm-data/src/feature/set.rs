@@ -7,16 +7,14 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::category::most_common;
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
-    /// Preprocessing settings for sets.
+    /// Preprocessing settings for sets. An empty list is the empty set, not a missing value.
     pub struct SetPreprocessing {
         /// Maximum number of labels; rarer ones are ignored.
         most_common: usize = 10_000 => 1..=100_000;
-        /// What happens to empty cells; an empty list is the empty set, not a missing value.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

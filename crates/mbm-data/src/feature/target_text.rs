@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{beginning, cased, cut_off, shortened};
 use super::tokenizer::{Tokenizer, TokenizerFitter, tidy};
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
+use super::{Fitter, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -23,8 +23,6 @@ settings! {
         lowercase: bool = false;
         /// A text input that uses the same vocabulary, which is then trained on the texts of both.
         share_vocabulary_with: Option<String> = None;
-        /// What happens to rows without a text.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
 use super::tokenizer::{Tokenizer, TokenizerFitter};
-use super::{Fitter, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, text_of};
+use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
@@ -38,8 +38,6 @@ settings! {
         max_sequence_length: usize = 256 => 1..=16_384;
         /// Whether texts are lowercased.
         lowercase: bool = true;
-        /// What happens to texts that are empty or not UTF-8.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

@@ -7,9 +7,7 @@ use mbm_config::settings;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Fitter, LARGEST, MissingValueStrategy, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of,
-};
+use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -18,8 +16,6 @@ settings! {
     pub struct TimeseriesPreprocessing {
         /// Maximum number of steps; of a longer series, the last ones are used.
         timeseries_length_limit: usize = 256 => 1..=65_536;
-        /// What happens to series that cannot be read.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

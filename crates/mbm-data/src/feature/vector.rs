@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, MissingValueStrategy, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{Fitter, LARGEST, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -13,8 +13,6 @@ settings! {
     pub struct VectorPreprocessing {
         /// Width of a vector; that of the first training cell if unset.
         vector_size: Option<usize> = None => 1..=1_000_000;
-        /// What happens to cells that are not vectors of this width.
-        missing_value_strategy: MissingValueStrategy = MissingValueStrategy::Absent;
     }
 }
 

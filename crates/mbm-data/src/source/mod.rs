@@ -1,13 +1,8 @@
-//! Sources of rows. A new source takes one file here and one line in [`open`].
+//! Sources of rows. A new source takes one file here and one line in the list below: CONTRIBUTING.md shows how.
 
 mod class_folder;
-mod coco;
-mod delimited;
 mod deltas;
-mod idx;
-mod json_lines;
 mod pages;
-mod parquet;
 mod parquet_schema;
 mod quotes;
 mod unfolding;
@@ -15,6 +10,30 @@ mod unfolding;
 use std::path::{Path, PathBuf};
 
 use crate::{DataError, Row};
+
+/// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
+macro_rules! sources {
+    ($( $file:ident { $( $($ending:literal),+ => $open:expr; )+ } )+) => {
+        $( mod $file; )+
+
+        /// Endings of file names, in lower case, and the functions that open such files.
+        const KINDS: &[(&[&str], Open)] = &[$( $( (&[$($ending),+], $open) ),+ ),+];
+    };
+}
+
+/// Opens a file.
+type Open = fn(&Path) -> Result<Box<dyn Source>, DataError>;
+
+sources! {
+    delimited {
+        ".csv", ".csv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b',')?));
+        ".tsv", ".tsv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b'\t')?));
+    }
+    json_lines { ".jsonl", ".ndjson", ".jsonl.gz" => |path| Ok(Box::new(json_lines::JsonLines::open(path)?)); }
+    parquet { ".parquet" => |path| Ok(Box::new(parquet::Parquet::open(path)?)); }
+    coco { ".json" => |path| Ok(Box::new(coco::Coco::open(path)?)); }
+    idx { "-ubyte", "-ubyte.gz", ".idx" => |path| Ok(Box::new(idx::Idx::open(path)?)); }
+}
 
 /// Maximum number of columns, the same as the maximum number of values of a vector in a single cell.
 const MAX_COLUMNS: usize = 1_000_000;
@@ -47,16 +66,8 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, DataError> {
         return Ok(Box::new(class_folder::ClassFolder::open(path)?));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-    match () {
-        () if ends(&[".csv", ".csv.gz"]) => Ok(Box::new(delimited::Delimited::open(path, b',')?)),
-        () if ends(&[".tsv", ".tsv.gz"]) => Ok(Box::new(delimited::Delimited::open(path, b'\t')?)),
-        () if ends(&[".jsonl", ".ndjson", ".jsonl.gz"]) => Ok(Box::new(json_lines::JsonLines::open(path)?)),
-        () if ends(&[".parquet"]) => Ok(Box::new(parquet::Parquet::open(path)?)),
-        () if ends(&[".json"]) => Ok(Box::new(coco::Coco::open(path)?)),
-        () if ends(&["-ubyte", "-ubyte.gz", ".idx"]) => Ok(Box::new(idx::Idx::open(path)?)),
-        () => Err(DataError::UnknownKind(path.to_path_buf())),
-    }
+    let kind = KINDS.iter().find(|(endings, _)| endings.iter().any(|ending| name.ends_with(ending)));
+    kind.map_or_else(|| Err(DataError::UnknownKind(path.to_path_buf())), |(_, open)| open(path))
 }
 
 /// Rows in memory.

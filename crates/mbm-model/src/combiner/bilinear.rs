@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs, project};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
@@ -27,12 +27,12 @@ pub struct Bilinear {
     width: usize,
 }
 
-impl BilinearSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Bilinear {
+impl CombinerConfig for BilinearSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let n = inputs.widths.len();
         let features = n * self.projection_size + n * (n - 1) / 2 * self.projection_size.pow(2);
         let output = LinearConfig::new(features, self.output_size).init(inputs.device);
-        Bilinear { projections: inputs.projections(self.projection_size), output, width: self.output_size }
+        Bilinear { projections: inputs.projections(self.projection_size), output, width: self.output_size }.into()
     }
 }
 
@@ -57,4 +57,12 @@ impl Combine for Bilinear {
 pub(super) fn outer(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let products = a.unsqueeze_dim::<3>(2).matmul(b.unsqueeze_dim::<3>(1)); // [batch, a, b]
     products.flatten(1, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bilinear_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: bilinear, output_size: 16}");
+    }
 }

@@ -3,13 +3,14 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 
 use super::cross_attention::{join, project_steps};
 use super::transformer::learnt_steps;
-use super::{Combine, Inputs};
-use crate::layer::{Transformer, TransformerSpec, learnt};
-use crate::{Fused, Sequence, Steps};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
+use crate::encoder::EncoderOutput;
+use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
+use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
     /// Settings of attention bottlenecks.
@@ -40,8 +41,8 @@ pub struct Bottleneck {
     width: usize,
 }
 
-impl BottleneckSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Bottleneck {
+impl CombinerConfig for BottleneckSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let spec = TransformerSpec {
             dropout: self.dropout,
             ..TransformerSpec::usual(self.hidden_size, 1, self.num_heads, self.transformer_output_size)
@@ -53,6 +54,15 @@ impl BottleneckSettings {
             layers: (0..self.num_layers).map(|_| (0..n).map(|_| spec.init(inputs.device)).collect()).collect(),
             width: (n + 1) * self.hidden_size,
         }
+        .into()
+    }
+
+    fn encoder_output(&self) -> EncoderOutput {
+        EncoderOutput::Steps
+    }
+
+    fn check(&self, _inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_heads, mistakes);
     }
 }
 
@@ -92,5 +102,13 @@ impl Combine for Bottleneck {
         steps.push(shared);
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, (inputs + 1) * hidden]
         Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bottleneck_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: bottleneck, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

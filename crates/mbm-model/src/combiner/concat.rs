@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use mbm_config::settings;
 
-use super::{Combine, Inputs};
+use super::{AttentionContext, Combine, Combiner, CombinerConfig, Inputs};
 use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Fused, Sequence};
 
@@ -28,15 +28,19 @@ pub struct Concat {
     dense: Dense,
 }
 
-impl ConcatSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Concat {
+impl CombinerConfig for ConcatSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let spec = DenseSpec {
             n_layers: self.num_fc_layers,
             output_size: self.output_size,
             activation: self.activation,
             dropout: self.dropout,
         };
-        Concat { dense: spec.init(inputs.widths.iter().sum(), inputs.device) }
+        Concat { dense: spec.init(inputs.widths.iter().sum(), inputs.device) }.into()
+    }
+
+    fn attention_context(&self) -> AttentionContext {
+        if self.num_fc_layers == 0 { AttentionContext::Inputs } else { AttentionContext::InputsAndPooled }
     }
 }
 
@@ -55,5 +59,13 @@ impl Combine for Concat {
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         self.join(inputs.iter().map(Sequence::pooled).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn concat_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: concat, num_fc_layers: 1, output_size: 16}");
     }
 }

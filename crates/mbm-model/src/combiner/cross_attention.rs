@@ -3,11 +3,12 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::Tensor;
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 
-use super::{Combine, Inputs};
-use crate::layer::{Attention, LayerNorm, linear, sinusoids};
-use crate::{Fused, Sequence, Steps};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
+use crate::encoder::EncoderOutput;
+use crate::layer::{Attention, LayerNorm, check_heads, linear, sinusoids};
+use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
     /// Settings of cross-attention.
@@ -39,8 +40,8 @@ struct CrossLayer {
     norms: Vec<LayerNorm>,
 }
 
-impl CrossAttentionSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> CrossAttention {
+impl CombinerConfig for CrossAttentionSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let n = inputs.widths.len();
         let layer = || CrossLayer {
             attentions: (0..n).map(|_| Attention::new(self.hidden_size, self.num_heads, self.dropout, inputs.device)).collect(),
@@ -51,6 +52,15 @@ impl CrossAttentionSettings {
             layers: (0..self.num_layers).map(|_| layer()).collect(),
             width: n * self.hidden_size,
         }
+        .into()
+    }
+
+    fn encoder_output(&self) -> EncoderOutput {
+        EncoderOutput::Steps
+    }
+
+    fn check(&self, _inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_heads, mistakes);
     }
 }
 
@@ -101,5 +111,13 @@ impl Combine for CrossAttention {
         let steps = self.layers.iter().fold(steps, |steps, layer| layer.forward(&steps));
         let pooled = Tensor::cat(steps.iter().map(Steps::mean).collect(), 1); // [batch, inputs * hidden]
         Fused::pooled_steps(pooled, join(&steps.iter().collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cross_attention_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: cross_attention, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

@@ -6,7 +6,7 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs, project};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
@@ -26,10 +26,10 @@ pub struct ProductOfExperts {
     width: usize,
 }
 
-impl ProductOfExpertsSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> ProductOfExperts {
+impl CombinerConfig for ProductOfExpertsSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let layers = || inputs.projections(self.output_size);
-        ProductOfExperts { means: layers(), precisions: layers(), width: self.output_size }
+        ProductOfExperts { means: layers(), precisions: layers(), width: self.output_size }.into()
     }
 }
 
@@ -51,5 +51,13 @@ impl Combine for ProductOfExperts {
             total = total + precision;
         }
         Fused::pooled(weighted / total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn product_of_experts_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: product_of_experts, output_size: 16}");
     }
 }

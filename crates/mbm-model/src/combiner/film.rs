@@ -3,10 +3,10 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings, some_of};
 
-use super::{Combine, Inputs};
-use crate::{Fused, Sequence};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
+use crate::{Fused, InputSummary, Sequence};
 
 settings! {
     /// Settings of feature-wise linear modulation.
@@ -31,8 +31,8 @@ pub struct Film {
     width: usize,
 }
 
-impl FilmSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Film {
+impl CombinerConfig for FilmSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let last = inputs.names.len() - 1;
         let named = self.condition.as_ref().and_then(|condition| inputs.names.iter().position(|name| name == condition));
         let condition = named.unwrap_or(last);
@@ -47,6 +47,14 @@ impl FilmSettings {
             own: from_condition(),
             condition,
             width: self.output_size,
+        }
+        .into()
+    }
+
+    fn check(&self, inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+        if let Some(condition) = self.condition.as_deref().filter(|condition| !names.contains(condition)) {
+            mistakes.add("condition", format!("'{condition}' is not an input; available: {}", some_of(&names)));
         }
     }
 }
@@ -64,5 +72,13 @@ impl Combine for Film {
         let scale = self.scale.forward(condition.clone()) + 1.0;
         let modulated = features * scale + self.shift.forward(condition.clone());
         Fused::pooled(activation::relu(modulated) + self.own.forward(condition))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn film_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: film, output_size: 16}");
     }
 }

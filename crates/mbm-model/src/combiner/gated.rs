@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs, project};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
 use crate::{Fused, Sequence};
 
 settings! {
@@ -25,11 +25,11 @@ pub struct Gated {
     width: usize,
 }
 
-impl GatedSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Gated {
+impl CombinerConfig for GatedSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let all: usize = inputs.widths.iter().sum();
         let gates = inputs.widths.iter().map(|_| LinearConfig::new(all, self.output_size).init(inputs.device)).collect();
-        Gated { features: inputs.projections(self.output_size), gates, width: self.output_size }
+        Gated { features: inputs.projections(self.output_size), gates, width: self.output_size }.into()
     }
 }
 
@@ -44,5 +44,13 @@ impl Combine for Gated {
         let gates = self.gates.iter().map(|gate| gate.forward(joined.clone())).collect();
         let gates = activation::softmax(Tensor::stack::<3>(gates, 1), 1);
         Fused::pooled((activation::tanh(features) * gates).sum_dim(1).squeeze_dim(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn gated_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: gated, output_size: 16}");
     }
 }

@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Tensor, activation};
 use mbm_config::settings;
 
-use super::{Combine, Inputs};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
 use crate::layer::{Activation, Dense, DenseSpec, zeros};
 use crate::{Fused, Sequence};
 
@@ -32,8 +32,8 @@ pub struct Late {
     width: usize,
 }
 
-impl LateSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> Late {
+impl CombinerConfig for LateSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let spec = DenseSpec {
             n_layers: self.num_fc_layers,
             output_size: self.output_size,
@@ -42,7 +42,7 @@ impl LateSettings {
         };
         let heads: Vec<Dense> = inputs.widths.iter().map(|width| spec.init(*width, inputs.device)).collect();
         let width = heads.iter().map(Dense::width).sum();
-        Late { heads, weights: zeros([1, inputs.widths.len()], inputs.device), width }
+        Late { heads, weights: zeros([1, inputs.widths.len()], inputs.device), width }.into()
     }
 }
 
@@ -64,5 +64,13 @@ impl Combine for Late {
             .enumerate()
             .map(|(at, (head, input))| head.forward(input.pooled()) * shares.clone().narrow(1, at, 1));
         Fused::pooled(Tensor::cat(weighted.collect(), 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn late_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: late, output_size: 16}");
     }
 }

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use mbm_config::settings;
 
 use super::tensor::with_one;
-use super::{Combine, Inputs};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
 use crate::layer::zeros;
 use crate::{Fused, Sequence};
 
@@ -30,8 +30,8 @@ pub struct LowRankTensor {
     width: usize,
 }
 
-impl LowRankTensorSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> LowRankTensor {
+impl CombinerConfig for LowRankTensorSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let xavier = Initializer::XavierNormal { gain: 1.0 };
         let factor = |width: &usize| {
             let dims = [width + 1, self.rank * self.output_size];
@@ -43,6 +43,7 @@ impl LowRankTensorSettings {
             bias: zeros([1, self.output_size], inputs.device),
             width: self.output_size,
         }
+        .into()
     }
 }
 
@@ -57,5 +58,13 @@ impl Combine for LowRankTensor {
         let [batch, ranks] = product.dims();
         let ranked = product.reshape([batch, ranks / self.width, self.width]); // [batch, rank, width]
         Fused::pooled((ranked * self.mix.val()).sum_dim(1).squeeze_dim(1) + self.bias.val())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn low_rank_tensor_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: low_rank_tensor, output_size: 16}");
     }
 }

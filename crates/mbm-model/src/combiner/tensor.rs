@@ -4,11 +4,11 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, activation};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 
 use super::bilinear::outer;
-use super::{Combine, Inputs, project};
-use crate::{Fused, Sequence};
+use super::{Combine, Combiner, CombinerConfig, Inputs, project};
+use crate::{Fused, InputSummary, Sequence};
 
 settings! {
     /// Settings of tensor fusion.
@@ -37,11 +37,21 @@ impl TensorSettings {
     pub fn product_size(&self, n_inputs: usize) -> Option<usize> {
         (self.projection_size + 1).checked_pow(n_inputs as u32).filter(|size| *size <= MAX_PRODUCT)
     }
+}
 
-    pub(super) fn init(&self, inputs: &Inputs) -> TensorFusion {
+impl CombinerConfig for TensorSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let size = (self.projection_size + 1).pow(inputs.widths.len() as u32);
         let output = LinearConfig::new(size, self.output_size).init(inputs.device);
-        TensorFusion { projections: inputs.projections(self.projection_size), output, width: self.output_size }
+        TensorFusion { projections: inputs.projections(self.projection_size), output, width: self.output_size }.into()
+    }
+
+    fn check(&self, inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        let (size, n) = (self.projection_size, inputs.len());
+        if self.product_size(n).is_none() {
+            let advice = "use a smaller projection_size, or low_rank_tensor";
+            mistakes.add("projection_size", format!("({size} + 1) ^ {n} products are too many; {advice}"));
+        }
     }
 }
 
@@ -62,4 +72,12 @@ pub(super) fn with_one(x: Tensor<2>) -> Tensor<2> {
     let [batch, _] = x.dims();
     let one = Tensor::ones([batch, 1], &x.device());
     Tensor::cat(vec![x, one], 1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tensor_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: tensor, projection_size: 5, output_size: 16}");
+    }
 }

@@ -3,12 +3,13 @@
 use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Bool, Int, Tensor};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 
 use super::cross_attention::{join, project_steps};
-use super::{Combine, Inputs};
-use crate::layer::{Transformer, TransformerSpec, learnt};
-use crate::{Fused, Sequence, Steps};
+use super::{Combine, Combiner, CombinerConfig, Inputs};
+use crate::encoder::EncoderOutput;
+use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
+use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
     /// Settings of the transformer combiner.
@@ -37,8 +38,8 @@ pub struct TransformerCombiner {
     width: usize,
 }
 
-impl TransformerCombinerSettings {
-    pub(super) fn init(&self, inputs: &Inputs) -> TransformerCombiner {
+impl CombinerConfig for TransformerCombinerSettings {
+    fn init(&self, inputs: &Inputs) -> Combiner {
         let spec = TransformerSpec {
             dropout: self.dropout,
             ..TransformerSpec::usual(self.hidden_size, self.num_layers, self.num_heads, self.transformer_output_size)
@@ -50,6 +51,15 @@ impl TransformerCombinerSettings {
             transformer: spec.init(inputs.device),
             width: self.hidden_size,
         }
+        .into()
+    }
+
+    fn encoder_output(&self) -> EncoderOutput {
+        EncoderOutput::Steps
+    }
+
+    fn check(&self, _inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_heads, mistakes);
     }
 }
 
@@ -74,5 +84,13 @@ impl Combine for TransformerCombiner {
         let steps = self.transformer.forward(join(&parts.iter().collect::<Vec<_>>()));
         let pooled = steps.values.clone().narrow(1, 0, 1).squeeze_dim(1); // [batch, width]
         Fused::pooled_steps(pooled, steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn transformer_learns_from_one_to_three_inputs_with_absent_rows() {
+        crate::testing::check_combiner("{type: transformer, hidden_size: 16, num_heads: 2, dropout: 0.0}");
     }
 }

@@ -2,11 +2,12 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use mbm_config::settings;
 
-use super::Decode;
+use super::{Decode, Decoder, DecoderConfig, DecoderContext};
 use crate::layer::{Activation, Dense, DenseSpec};
+use crate::pretrained::{Family, Origin, Pretrained, classifier};
 use crate::{Fused, Target};
 
 settings! {
@@ -20,12 +21,7 @@ settings! {
         activation: Activation = Activation::Relu;
         /// Dropout after each layer.
         dropout: f64 = 0.0 => 0.0..=0.9;
-        /// Whether to initialize the output layer from the last layer of `weights`.
-        use_pretrained: bool = false;
-        /// File or folder of weights, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
-        trainable: bool = true;
+        ..pretrained: Pretrained;
     }
 }
 
@@ -36,21 +32,30 @@ pub struct Classifier {
     linear: Linear,
 }
 
-impl ClassifierSettings {
-    pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Classifier {
+impl DecoderConfig for ClassifierSettings {
+    fn init(&self, context: DecoderContext) -> Decoder {
         let spec = DenseSpec {
             n_layers: self.num_fc_layers,
             output_size: self.output_size,
             activation: self.activation,
             dropout: self.dropout,
         };
-        let dense = spec.init(input, device);
-        Classifier { linear: LinearConfig::new(dense.width(), output).init(device), dense }
+        let device = context.inputs.device;
+        let dense = spec.init(context.fused, device);
+        Classifier { linear: LinearConfig::new(dense.width(), context.output).init(device), dense }.into()
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
     }
 }
 
 impl Decode for Classifier {
     fn decode(&self, fused: &Fused, _target: Option<&Target>) -> Tensor<2> {
         self.linear.forward(self.dense.forward(fused.pooled.clone()))
+    }
+
+    fn families(&self) -> &'static [&'static Family] {
+        &[&classifier::PYTORCH, &classifier::KERAS]
     }
 }

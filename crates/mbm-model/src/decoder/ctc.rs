@@ -9,14 +9,13 @@ use burn::module::Module;
 use burn::nn::loss::CTCLossConfig;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Int, Tensor, TensorData, activation};
-use mbm_config::settings;
+use mbm_config::{Mistakes, closest, settings, some_of};
 use rayon::prelude::*;
 
 use super::generator::{Decoding, DecodingSettings, END, Hypothesis, N_SPECIAL, costs};
-use super::{Decode, Observe, TextGenerator};
-use crate::combiner::Inputs;
+use super::{Decode, Decoder, DecoderConfig, DecoderContext, Observe, TextGenerator};
 use crate::layer::linear;
-use crate::{Fused, Target, TargetTokens};
+use crate::{Fused, InputSummary, Target, TargetTokens};
 
 settings! {
     /// Settings of CTC, which predicts a token or a blank at each step of an input.
@@ -39,12 +38,39 @@ pub struct Ctc {
 /// Id of the blank.
 const BLANK: u32 = 0;
 
-impl CtcSettings {
-    /// Initializes the decoder for the given inputs and vocabulary size.
-    pub(super) fn init(&self, vocabulary: usize, inputs: &Inputs) -> Ctc {
+impl DecoderConfig for CtcSettings {
+    fn init(&self, context: DecoderContext) -> Decoder {
+        let inputs = context.inputs;
         let named = self.input.as_ref().and_then(|name| inputs.names.iter().position(|input| input == name));
         let input = named.unwrap_or_default();
-        Ctc { linear: LinearConfig::new(inputs.widths[input], vocabulary).init(inputs.device), input }
+        Ctc { linear: LinearConfig::new(inputs.widths[input], context.output).init(inputs.device), input }.into()
+    }
+
+    /// Checks that there is a sequence input to read step by step.
+    fn check(&self, inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        let names: Vec<&str> = inputs.iter().filter(|input| input.is_sequence).map(|input| input.name).collect();
+        let available = if names.is_empty() { "there is none".to_owned() } else { format!("available: {}", some_of(&names)) };
+        match self.input.as_deref() {
+            Some(name) if !names.contains(&name) => {
+                let meant = closest(name, names.iter().copied());
+                let meant = meant.map(|name| format!(", did you mean '{name}'?")).unwrap_or_default();
+                let message = format!("'{name}' is not a sequence input (audio, timeseries, text){meant}; {available}");
+                mistakes.add("input", message);
+            }
+            None if inputs.len() > 1 || names.is_empty() => {
+                let message = "ctc reads a single sequence input (audio, timeseries, text): specify it";
+                mistakes.add("input", format!("{message}; {available}"));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn reads_inputs(&self) -> bool {
+        true
+    }
+
+    fn decoding(&self) -> Option<&DecodingSettings> {
+        Some(&self.decoding)
     }
 }
 
@@ -206,7 +232,7 @@ mod tests {
 
     use super::*;
     use crate::combiner::CombinerSettings;
-    use crate::decoder::{DecoderSettings, Loss};
+    use crate::decoder::{DecoderSettings, Loss, TextContext, TextSpec};
     use crate::encoder::{AudioEncoder, EncoderSettings};
     use crate::testing::{read, spec};
     use crate::{ModelSpec, OutputSpec};
@@ -215,7 +241,7 @@ mod tests {
         let encoder = EncoderSettings::Audio(read::<AudioEncoder>("{type: rnn, cell_type: lstm, state_size: 16}"));
         let output = OutputSpec {
             name: "text".into(),
-            decoder: DecoderSettings::Ctc(mbm_config::defaults()),
+            decoder: DecoderSettings::Text(TextSpec { decoder: read("ctc"), text: TextContext::default() }),
             width: 7,
             loss: Loss::Tokens,
             loss_weight: 1.0,

@@ -5,8 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::contrastive::EmbeddingLoss;
 use super::regressor::Regressor;
-use super::{Alignment, Decode, EmbeddingDecoder};
-use crate::combiner::Inputs;
+use super::{Alignment, Decode, Decoder, DecoderConfig, DecoderContext, EmbeddingDecoder};
 use crate::{Fused, Target};
 
 /// Specification of an embedding decoder.
@@ -30,20 +29,27 @@ pub struct Embedding {
     inputs: Vec<usize>,
 }
 
-impl EmbeddingSpec {
-    /// Initializes the decoder for the given inputs; `output` is the total width of all towers.
+impl DecoderConfig for EmbeddingSpec {
+    /// Initializes the decoder for the given inputs; the output is as wide as all towers together.
     ///
     /// # Panics
     /// Panics if an aligned name is not an input, which the plan rules out.
-    pub(super) fn init(&self, inputs: &Inputs, output: usize) -> Embedding {
+    fn init(&self, context: DecoderContext) -> Decoder {
+        let inputs = context.inputs;
         let EmbeddingDecoder::Projector(it) = &self.decoder;
         let position = |name: &String| inputs.names.iter().position(|input| input == name).expect("the plan checks the names");
         let positions: Vec<usize> = self.align.iter().map(position).collect();
-        let size = output / positions.len();
-        let projectors = positions.iter().map(|at| it.init(inputs.widths[*at], size, inputs.device)).collect();
-        Embedding { projectors, calibration: self.calibration(inputs.device), inputs: positions }
+        let size = context.output / positions.len();
+        let projectors = positions.iter().map(|at| it.regressor(inputs.widths[*at], size, inputs.device)).collect();
+        Embedding { projectors, calibration: self.calibration(inputs.device), inputs: positions }.into()
     }
 
+    fn reads_inputs(&self) -> bool {
+        true
+    }
+}
+
+impl EmbeddingSpec {
     fn calibration(&self, device: &Device) -> Option<Param<Tensor<1>>> {
         let (temperature, bias, is_learned) = self.loss.calibration()?;
         let values = [-temperature.ln() as f32, bias as f32];

@@ -1,40 +1,62 @@
-//! Decoders turn [`Fused`] into logits and a loss. To add a decoder, add one file here and one line to the lists below.
+//! Decoders turn [`Fused`] into logits and a loss.
+//!
+//! To add a decoder, add one file here and one line to the list below: CONTRIBUTING.md shows how.
 
-mod classifier;
 mod contrastive;
-mod ctc;
-mod embedding;
-mod generator;
 mod loss;
-mod regressor;
-mod svm;
 
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use mbm_config::tagged;
+use mbm_config::Mistakes;
 
-pub use classifier::{Classifier, ClassifierSettings};
 pub use contrastive::{EmbeddingLoss, InfoNceSettings, Negatives, SiglipSettings, TripletSettings};
-#[cfg(test)]
-pub(crate) use ctc::path_costs;
-pub use ctc::{Ctc, CtcSettings};
-pub use embedding::{Embedding, EmbeddingSpec};
-pub use generator::{
-    AttentionKind, Decoding, DecodingSettings, Generator, GeneratorNetwork, GeneratorSettings, GeneratorSpec, Hypothesis,
-    PositionKind, RnnGeneratorSettings, TransformerGeneratorSettings,
-};
 pub use loss::{
     BinaryLoss, CategoryLoss, CrossEntropySettings, FocalSettings, HuberSettings, Loss, MeanAbsoluteErrorSettings,
     MeanSquaredErrorSettings, NumberLoss, SetLoss, SigmoidCrossEntropySettings, TextLoss, TokenCrossEntropySettings,
     WeightedCrossEntropySettings,
 };
-pub use regressor::{Regressor, RegressorSettings};
-pub use svm::{Svm, SvmKernel, SvmSettings, SvmTraining};
 
 use crate::combiner::Inputs;
-use crate::pretrained::Origin;
-use crate::{Fused, Target, TargetTokens};
+use crate::pretrained::{Family, Origin};
+use crate::{Fused, InputSummary, Target, TargetTokens};
+
+parts! {
+    /// Any decoder.
+    pub enum Decoder: Decode;
+    settings: DecoderConfig;
+    types {
+        /// Category decoders.
+        category => CategoryDecoder: Classifier;
+        /// Binary decoders.
+        binary => BinaryDecoder: Regressor;
+        /// Set decoders.
+        set => SetDecoder: Classifier;
+        /// Number decoders.
+        number => NumberDecoder: Regressor;
+        /// Vector decoders.
+        vector => VectorDecoder: Projector;
+        /// Embedding decoders.
+        embedding => EmbeddingDecoder: Projector;
+        /// Text decoders.
+        text => TextDecoder: Generator;
+    }
+    files {
+        classifier: Classifier {
+            [binary] Regressor(ClassifierSettings) = "regressor";
+            [category binary set] Classifier(ClassifierSettings) = "classifier";
+        }
+        svm: Svm { [category binary] Svm(SvmSettings) = "svm"; }
+        regressor: Regressor {
+            [vector embedding] Projector(RegressorSettings) = "projector";
+            [number vector] Regressor(RegressorSettings) = "regressor";
+        }
+        exact { [number] Svr(ExactSvrSettings) = "svr"; [number] Ridge(ExactRidgeSettings) = "ridge"; }
+        embedding: Embedding {}
+        generator: Generator { [text] Generator(GeneratorSettings) = "generator"; }
+        ctc: Ctc { [text] Ctc(CtcSettings) = "ctc"; }
+    }
+}
 
 /// Predicts an output from the fused inputs.
 pub trait Decode {
@@ -50,6 +72,11 @@ pub trait Decode {
     /// Returns what a contrastive loss needs to know about an embedding decoder.
     fn alignment(&self) -> Option<Alignment> {
         None
+    }
+
+    /// Returns the families of weights that its last layer can be loaded from.
+    fn families(&self) -> &'static [&'static Family] {
+        &[]
     }
 
     /// Returns the text generator, if this is a text decoder.
@@ -82,79 +109,61 @@ pub struct Alignment {
     pub calibration: Option<Tensor<1>>,
 }
 
-components! {
-    /// Any decoder.
-    Decoder: Decode { Classifier, Regressor, Svm, Embedding, Generator, Ctc }
+/// What a decoder is built for.
+#[derive(Clone, Copy)]
+pub struct DecoderContext<'a> {
+    /// Width of the fused vector.
+    pub fused: usize,
+    /// Width of a fused step.
+    pub steps: usize,
+    /// Number of scores or values per row; for texts, the number of tokens in the vocabulary.
+    pub output: usize,
+    /// What the output's feature says about its texts, if it is a text.
+    pub text: TextContext,
+    /// The inputs, for decoders that read them.
+    pub inputs: &'a Inputs<'a>,
 }
 
-tagged! {
-    /// Category decoders.
-    pub enum CategoryDecoder: Classifier {
-        Classifier(ClassifierSettings) = "classifier",
-        Svm(SvmSettings) = "svm",
+/// What the feature of a text output says about its texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TextContext {
+    /// Maximum number of tokens of a text.
+    pub max_steps: usize,
+    /// Share of the target distribution that is spread over the vocabulary.
+    pub label_smoothing: f64,
+}
+
+/// The settings of a decoder. Only [`DecoderConfig::init`] is required.
+pub trait DecoderConfig {
+    /// Initializes the decoder.
+    fn init(&self, context: DecoderContext) -> Decoder;
+
+    /// Checks what involves several keys, or the inputs.
+    fn check(&self, _inputs: &[InputSummary], _mistakes: &mut Mistakes) {}
+
+    /// Returns whether the decoder reads the inputs in addition to the fused vector.
+    fn reads_inputs(&self) -> bool {
+        false
+    }
+
+    /// Returns the decoding settings, if this is a text decoder.
+    fn decoding(&self) -> Option<&DecodingSettings> {
+        None
+    }
+
+    /// Returns where the parameters come from.
+    fn origin(&self) -> Origin<'_> {
+        Origin::FRESH
     }
 }
 
-tagged! {
-    /// Binary decoders.
-    pub enum BinaryDecoder: Regressor {
-        Regressor(ClassifierSettings) = "regressor",
-        Classifier(ClassifierSettings) = "classifier",
-        Svm(SvmSettings) = "svm",
-    }
-}
-
-tagged! {
-    /// Set decoders.
-    pub enum SetDecoder: Classifier { Classifier(ClassifierSettings) = "classifier" }
-}
-
-tagged! {
-    /// Number decoders.
-    pub enum NumberDecoder: Regressor {
-        Regressor(RegressorSettings) = "regressor",
-        Svr(ExactSvrSettings) = "svr",
-        Ridge(ExactRidgeSettings) = "ridge",
-    }
-}
-
-tagged! {
-    /// Vector decoders.
-    pub enum VectorDecoder: Projector {
-        Projector(RegressorSettings) = "projector",
-        Regressor(RegressorSettings) = "regressor",
-    }
-}
-
-tagged! {
-    /// Embedding decoders.
-    pub enum EmbeddingDecoder: Projector { Projector(RegressorSettings) = "projector" }
-}
-
-tagged! {
-    /// Text decoders.
-    pub enum TextDecoder: Generator {
-        Generator(GeneratorSettings) = "generator",
-        Ctc(CtcSettings) = "ctc",
-    }
-}
-
-mbm_config::settings! {
-    /// Settings of support vector regression on the fused vector, fitted after the network is trained.
-    pub struct ExactSvrSettings {
-        /// Regularization parameter C: the cost of errors beyond epsilon.
-        c: f64 = 1.0 => 1e-6..=1e6;
-        /// Largest error that costs nothing, in standard deviations of the target.
-        epsilon: f64 = 0.1 => 0.0..=10.0;
-        /// Kernel.
-        kernel: SvmKernel = SvmKernel::Rbf;
-    }
-
-    /// Settings of ridge regression on the fused vector, fitted after the network is trained.
-    pub struct ExactRidgeSettings {
-        /// L2 penalty on the weights.
-        alpha: f64 = 1.0 => 0.0..=1e9;
-    }
+/// The decoder of a text output, with what its feature says about the texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextSpec {
+    /// The decoder.
+    pub decoder: TextDecoder,
+    /// What the feature says about the texts.
+    pub text: TextContext,
 }
 
 /// The decoder settings of one output.
@@ -167,68 +176,27 @@ pub enum DecoderSettings {
     Number(NumberDecoder),
     Vector(VectorDecoder),
     Embedding(EmbeddingSpec),
-    Generator(GeneratorSpec),
-    Ctc(CtcSettings),
+    Text(TextSpec),
 }
 
 impl DecoderSettings {
-    /// Returns whether the decoder reads the inputs in addition to the fused vector.
-    pub(crate) fn reads_inputs(&self) -> bool {
+    /// Returns the settings of the chosen decoder.
+    pub fn get(&self) -> &dyn DecoderConfig {
         match self {
-            Self::Embedding(_) | Self::Generator(_) | Self::Ctc(_) => true,
-            Self::Category(_) | Self::Binary(_) | Self::Set(_) | Self::Number(_) | Self::Vector(_) => false,
+            Self::Category(it) => it.get(),
+            Self::Binary(it) => it.get(),
+            Self::Set(it) => it.get(),
+            Self::Number(it) => it.get(),
+            Self::Vector(it) => it.get(),
+            Self::Embedding(it) => it,
+            Self::Text(it) => it.decoder.get(),
         }
     }
 
-    /// Initializes the decoder for a fused vector of width `input` and fused steps of width `steps`, or for the inputs
-    /// themselves, with `output` scores or numbers.
-    pub fn init(&self, [input, steps]: [usize; 2], output: usize, inputs: &Inputs) -> Decoder {
-        let device = inputs.device;
-        match self {
-            Self::Embedding(it) => Decoder::Embedding(it.init(inputs, output)),
-            Self::Generator(it) => Decoder::Generator(it.init([input, steps], output, inputs)),
-            Self::Ctc(it) => Decoder::Ctc(it.init(output, inputs)),
-            Self::Category(CategoryDecoder::Classifier(it)) | Self::Set(SetDecoder::Classifier(it)) => {
-                Decoder::Classifier(it.init(input, output, device))
-            }
-            Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it)) => {
-                Decoder::Classifier(it.init(input, output, device))
-            }
-            Self::Category(CategoryDecoder::Svm(it)) | Self::Binary(BinaryDecoder::Svm(it)) => {
-                Decoder::Svm(it.init(input, output, device))
-            }
-            Self::Number(NumberDecoder::Regressor(it)) => Decoder::Regressor(it.init(input, output, device)),
-            Self::Vector(VectorDecoder::Projector(it) | VectorDecoder::Regressor(it)) => {
-                Decoder::Regressor(it.init(input, output, device))
-            }
-            // The network is trained with a linear regressor, which the exact one replaces afterwards.
-            Self::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => {
-                Decoder::Regressor(mbm_config::defaults::<RegressorSettings>().init(input, output, device))
-            }
-        }
-    }
-}
-
-impl DecoderSettings {
-    /// Returns the decoding settings, if this is a text decoder.
-    pub fn decoding(&self) -> Option<&DecodingSettings> {
-        match self {
-            Self::Generator(it) => Some(&it.settings.decoding),
-            Self::Ctc(it) => Some(&it.decoding),
-            Self::Category(_) | Self::Binary(_) | Self::Set(_) | Self::Number(_) | Self::Vector(_) | Self::Embedding(_) => None,
-        }
-    }
-
-    /// Returns where the parameters come from.
-    pub fn origin(&self) -> Origin<'_> {
-        match self {
-            Self::Category(CategoryDecoder::Classifier(it))
-            | Self::Binary(BinaryDecoder::Regressor(it) | BinaryDecoder::Classifier(it))
-            | Self::Set(SetDecoder::Classifier(it)) => Origin::new(it.use_pretrained, &it.weights, it.trainable),
-            Self::Category(CategoryDecoder::Svm(_)) | Self::Binary(BinaryDecoder::Svm(_)) => Origin::FRESH,
-            Self::Number(_) | Self::Vector(_) | Self::Embedding(_) => Origin::FRESH,
-            Self::Generator(_) | Self::Ctc(_) => Origin::FRESH,
-        }
+    /// Initializes the decoder.
+    pub(crate) fn init(&self, context: DecoderContext) -> Decoder {
+        let text = if let Self::Text(it) = self { it.text } else { context.text };
+        self.get().init(DecoderContext { text, ..context })
     }
 }
 

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 
-use super::Decode;
+use super::{Decode, Decoder, DecoderConfig, DecoderContext};
 use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Fused, Target};
 
@@ -31,7 +31,8 @@ pub struct Regressor {
 }
 
 impl RegressorSettings {
-    pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Regressor {
+    /// Initializes the regressor of vectors `[batch, input]`.
+    pub(super) fn regressor(&self, input: usize, output: usize, device: &Device) -> Regressor {
         let spec = DenseSpec {
             n_layers: self.num_fc_layers,
             output_size: self.output_size,
@@ -42,6 +43,12 @@ impl RegressorSettings {
         let mut linear = LinearConfig::new(dense.width(), output).init(device);
         linear.bias = Some(Param::from_tensor(Tensor::zeros([output], device)));
         Regressor { dense, linear }
+    }
+}
+
+impl DecoderConfig for RegressorSettings {
+    fn init(&self, context: DecoderContext) -> Decoder {
+        self.regressor(context.fused, context.output, context.inputs.device).into()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use mbm_config::{choices, settings};
 
-use super::Decode;
+use super::{Decode, Decoder, DecoderConfig, DecoderContext};
 use crate::{Fused, Target};
 
 choices! {
@@ -51,9 +51,9 @@ pub struct Svm {
 /// Number of rows that the weight penalty is divided by, since the loss is a mean over rows rather than a sum.
 const N_ROWS: f64 = 1000.0;
 
-impl SvmSettings {
-    pub(super) fn init(&self, input: usize, output: usize, device: &Device) -> Svm {
-        Svm { linear: LinearConfig::new(input, output).init(device), c: self.c }
+impl DecoderConfig for SvmSettings {
+    fn init(&self, context: DecoderContext) -> Decoder {
+        Svm { linear: LinearConfig::new(context.fused, context.output).init(context.inputs.device), c: self.c }.into()
     }
 }
 

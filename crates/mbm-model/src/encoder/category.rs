@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, expect_input};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, expect_input};
 use crate::layer::Dropout;
 use crate::{Steps, Tensors};
 
@@ -44,15 +44,21 @@ fn n_classes(shape: &Shape) -> usize {
     n_classes
 }
 
-impl CategoryDenseSettings {
-    pub(super) fn init(&self, shape: &Shape, device: &Device) -> CategoryDense {
+impl EncoderConfig for CategoryDenseSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let embedding = EmbeddingConfig::new(n_classes(shape), self.embedding_size).init(device);
-        CategoryDense { embedding, dropout: Dropout::new(self.dropout), width: self.embedding_size }
+        CategoryDense { embedding, dropout: Dropout::new(self.dropout), width: self.embedding_size }.into()
     }
 }
 
-pub(super) fn one_hot(shape: &Shape) -> OneHot {
-    OneHot { n_classes: n_classes(shape) }
+impl EncoderConfig for OneHotSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, _device: &Device) -> Encoder {
+        OneHot { n_classes: n_classes(shape) }.into()
+    }
+
+    fn has_no_parameters(&self) -> bool {
+        true
+    }
 }
 
 impl Encode for CategoryDense {
@@ -80,5 +86,18 @@ impl Encode for OneHot {
             n_classes => classes.one_hot::<2>(n_classes).float(),
         };
         Steps::single(columns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn category_encoders_learn() {
+        check_encoder("category", "dense", Shape::Class { n_classes: 8 });
+        check_encoder("category", "onehot", Shape::Class { n_classes: 8 });
     }
 }

@@ -1,27 +1,23 @@
 //! MobileNetV2 (Sandler et al. 2018): inverted residual blocks with depthwise convolutions.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{ConvNorm, ConvNormSpec, Rectifier};
-use crate::{FineTuningSettings, Steps, Tensors};
+use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, mobilenet};
+use crate::{Steps, Tensors};
 
 settings! {
     /// Settings of MobileNetV2.
     pub struct MobileNetSettings {
         /// Factor for the number of channels.
         width_multiplier: f64 = 1.0 => 0.1..=2.0;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// File or folder of weights, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// `none` returns every position of the feature map instead of their mean.
         reduce_output: Option<Reduce> = None;
     }
@@ -58,8 +54,8 @@ fn rounded(channels: f64) -> usize {
     if (nearest as f64) < 0.9 * channels { nearest + 8 } else { nearest }
 }
 
-impl MobileNetSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> MobileNet {
+impl EncoderConfig for MobileNetSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Image { channels, .. } = *shape else { panic!("mobilenet_v2 takes images, got {shape:?}") };
         let scaled = |channels: usize| rounded(channels as f64 * self.width_multiplier);
         let mut from = scaled(32);
@@ -74,7 +70,19 @@ impl MobileNetSettings {
         }
         let width = rounded(1280.0 * self.width_multiplier.max(1.0));
         let head = ConvNormSpec::new([from, width], 1, 1).init(device);
-        MobileNet { stem, blocks, head, width, reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output) }
+        MobileNet { stem, blocks, head, width, reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output) }.into()
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        mobilenet::implied(weights)
+    }
+
+    fn candidates(&self) -> &'static [&'static str] {
+        &["{type: mobilenet_v2}"]
     }
 }
 
@@ -106,6 +114,10 @@ impl InvertedResidual {
 impl Encode for MobileNet {
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn families(&self) -> &'static [&'static Family] {
+        &[&mobilenet::FAMILY]
     }
 
     fn encode(&self, input: Tensors) -> Steps {

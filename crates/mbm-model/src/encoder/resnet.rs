@@ -1,13 +1,17 @@
 //! Residual networks (He et al. 2016): 18 to 152 layers for large images, 20 to 110 (6n + 2) layers for small ones (section 4.2).
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use mbm_config::schema::{Schema, Words};
 use mbm_config::{choices, settings};
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{ConvNorm, ConvNormSpec, MaxPool, Rectifier};
-use crate::{FineTuningSettings, Steps, Tensors};
+use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, resnet};
+use crate::{Steps, Tensors};
 
 choices! {
     /// Depth of the network.
@@ -32,14 +36,7 @@ settings! {
         model_variant: ResNetVariantSetting = ResNetVariantSetting(ResNetVariant::V50);
         /// Whether a bottleneck block strides in its first convolution, as in Keras and the paper, instead of its second.
         stride_in_1x1: bool = false;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// File or folder of weights, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters; if not, batch-norm statistics stay fixed as well.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// `none` returns every position of the feature map instead of their mean.
         reduce_output: Option<Reduce> = None;
     }
@@ -54,6 +51,13 @@ impl mbm_config::Setting for ResNetVariantSetting {
         let text = String::read(node, path, diagnostics)?;
         let as_text = mbm_config::Node { value: mbm_config::Value::Text(text), line: node.line };
         ResNetVariant::read(&as_text, path, diagnostics).map(Self)
+    }
+
+    fn schema() -> Schema {
+        match ResNetVariant::schema() {
+            Schema::Words(words) => Schema::Words(Words { are_numbers: true, ..words }),
+            other => other,
+        }
     }
 }
 
@@ -94,8 +98,8 @@ fn plan(variant: ResNetVariant) -> (Vec<usize>, bool, bool) {
     }
 }
 
-impl ResNetSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> ResNet {
+impl EncoderConfig for ResNetSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Image { channels, .. } = *shape else { panic!("resnet takes images, got {shape:?}") };
         let (n_blocks, is_bottleneck, is_small) = plan(self.model_variant.0);
         let base = if is_small { 16 } else { 64 };
@@ -116,7 +120,19 @@ impl ResNetSettings {
             stages.push((0..n_blocks).map(block).collect());
         }
         let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output);
-        ResNet { stem: stem.init(device), pool: (!is_small).then(|| MaxPool::new(3, 2, 1)), stages, width, reduce }
+        ResNet { stem: stem.init(device), pool: (!is_small).then(|| MaxPool::new(3, 2, 1)), stages, width, reduce }.into()
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        resnet::implied(weights)
+    }
+
+    fn candidates(&self) -> &'static [&'static str] {
+        resnet::CANDIDATES
     }
 }
 
@@ -173,6 +189,10 @@ impl Encode for ResNet {
         self.width
     }
 
+    fn families(&self) -> &'static [&'static Family] {
+        &[&resnet::TORCHVISION, &resnet::KERAS]
+    }
+
     fn encode(&self, input: Tensors) -> Steps {
         let images = expect_input!(input, Images(images) => images);
         let mut x = self.stem.forward(images, Rectifier::Relu);
@@ -181,5 +201,17 @@ impl Encode for ResNet {
         }
         let x = self.stages.iter().flatten().fold(x, |x, block| block.forward(x)); // [batch, width, rows, columns]
         self.reduce.apply(Steps::full(grid(x)), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn small_resnet_learns() {
+        check_encoder("image", "{type: resnet, model_variant: 20}", Shape::Image { channels: 1, height: 16, width: 16 });
     }
 }

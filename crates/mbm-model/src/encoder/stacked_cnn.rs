@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input, grid};
 use crate::layer::{Activation, Conv, Dropout, MaxPool};
 use crate::{Steps, Tensors};
 
@@ -49,8 +49,8 @@ pub struct StackedCnn {
     width: usize,
 }
 
-impl StackedCnnSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> StackedCnn {
+impl EncoderConfig for StackedCnnSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Image { channels, height, width } = *shape else { panic!("stacked_cnn takes images, got {shape:?}") };
         let filters = |layer: usize| self.num_filters << layer.min(4);
         let convs: Vec<Conv> = (0..self.num_conv_layers)
@@ -79,6 +79,7 @@ impl StackedCnnSettings {
             reduce,
             width: self.output_size,
         }
+        .into()
     }
 }
 
@@ -103,5 +104,19 @@ impl Encode for StackedCnn {
         }
         let positions = self.activation.apply(self.dense.forward(self.dropout.forward(grid(x)))); // [batch, positions, width]
         self.reduce.apply(Steps::full(positions), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn stacked_cnn_learns() {
+        let shape = Shape::Image { channels: 3, height: 16, width: 16 };
+        check_encoder("image", "{type: stacked_cnn, num_filters: 4, output_size: 16}", shape.clone());
+        check_encoder("image", "{type: stacked_cnn, num_filters: 4, output_size: 16, reduce_output: none}", shape);
     }
 }

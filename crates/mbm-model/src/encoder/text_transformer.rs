@@ -1,15 +1,18 @@
 //! Architectures of pretrained text transformers: BERT (Devlin et al. 2019) and its smaller variants MiniLM and DistilBERT, and
 //! CLIP's text encoder (Radford et al. 2021).
 
+use std::path::Path;
+
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, learnt, linear};
-use crate::{FineTuningSettings, Steps, Tensors};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, check_heads, learnt, linear};
+use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, bert, clip};
+use crate::{Steps, Tensors};
 
 settings! {
     /// Settings of BERT, MiniLM and DistilBERT.
@@ -34,14 +37,7 @@ settings! {
         layer_norm_eps: f64 = 1e-12 => 0.0..=0.1;
         /// Dropout probability.
         hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// Folder of weights with its `config.json` and `tokenizer.json`, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// How to reduce the steps: `mean` (default unless the combiner attends to steps), `cls` for the first step, `none` for
         /// every step.
         reduce_output: Option<Reduce> = None;
@@ -67,14 +63,7 @@ settings! {
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
         /// Width of the embedding space shared by images and texts.
         projection_dim: usize = 512 => 1..=4096;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// Folder of weights with its `config.json` and `tokenizer.json`, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// How to reduce the steps: `last` (default unless the combiner attends to steps) takes the end token, which has
         /// attended to the whole text.
         reduce_output: Option<Reduce> = None;
@@ -97,8 +86,8 @@ pub struct TextTransformer {
     reduce: Reduce,
 }
 
-impl BertSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> TextTransformer {
+impl EncoderConfig for BertSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let (width, eps) = (self.hidden_size, self.layer_norm_eps);
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout_prob,
@@ -118,11 +107,32 @@ impl BertSettings {
             width,
             reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output),
         }
+        .into()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_attention_heads, mistakes);
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn suits(&self, shape: &Shape) -> Result<(), String> {
+        check_vocabulary(self.vocab_size, shape)
+    }
+
+    fn max_steps(&self) -> Option<usize> {
+        Some(self.max_position_embeddings)
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        bert::implied(weights)
     }
 }
 
-impl ClipTextSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> TextTransformer {
+impl EncoderConfig for ClipTextSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let width = self.hidden_size;
         let transformer = TransformerSpec {
             norm_eps: self.layer_norm_eps,
@@ -141,6 +151,37 @@ impl ClipTextSettings {
             width: self.projection_dim,
             reduce: Reduce::choose(self.reduce_output, Reduce::Last, encoder_output),
         }
+        .into()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_attention_heads, mistakes);
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn suits(&self, shape: &Shape) -> Result<(), String> {
+        check_vocabulary(self.vocab_size, shape)
+    }
+
+    fn max_steps(&self) -> Option<usize> {
+        Some(self.max_position_embeddings)
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        clip::implied_by_texts(weights)
+    }
+}
+
+/// Checks that an encoder with `vocab_size` embeddings, if it has a number of its own, has one for each id of the tokenizer.
+fn check_vocabulary(vocab_size: Option<usize>, shape: &Shape) -> Result<(), String> {
+    match (shape, vocab_size) {
+        (Shape::Tokens { vocab_size: n_ids, .. }, Some(vocab_size)) if *n_ids > vocab_size => {
+            Err(format!("the tokenizer has {n_ids} ids, but the encoder's vocab_size is {vocab_size}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -153,6 +194,11 @@ fn embedding(vocab_size: Option<usize>, width: usize, shape: &Shape, device: &De
 impl Encode for TextTransformer {
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn families(&self) -> &'static [&'static Family] {
+        let is_clip = self.projection.is_some();
+        if is_clip { &[&clip::TEXT] } else { &[&bert::BERT, &bert::DISTILBERT] }
     }
 
     fn encode(&self, input: Tensors) -> Steps {
@@ -172,11 +218,6 @@ impl Encode for TextTransformer {
 }
 
 impl TextTransformer {
-    /// Returns whether this is CLIP's text encoder.
-    pub(crate) fn is_clip(&self) -> bool {
-        self.projection.is_some()
-    }
-
     /// Sums token, position and first-segment embeddings: `[batch, steps]` to `[batch, steps, width]`.
     fn embed(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, n_steps] = ids.dims();

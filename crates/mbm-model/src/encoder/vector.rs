@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{Encode, expect_input};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, expect_input};
 use crate::layer::{Activation, Dense, DenseSpec};
 use crate::{Steps, Tensors};
 
@@ -80,8 +80,14 @@ fn vector_width(shape: &Shape) -> usize {
     }
 }
 
-pub(super) fn passthrough(shape: &Shape) -> Passthrough {
-    Passthrough::new(vector_width(shape))
+impl EncoderConfig for PassthroughSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, _device: &Device) -> Encoder {
+        Passthrough::new(vector_width(shape)).into()
+    }
+
+    fn has_no_parameters(&self) -> bool {
+        true
+    }
 }
 
 impl Passthrough {
@@ -91,18 +97,14 @@ impl Passthrough {
     }
 }
 
-impl DenseSettings {
-    fn spec(&self) -> DenseSpec {
-        DenseSpec { n_layers: self.num_layers, output_size: self.output_size, activation: self.activation, dropout: self.dropout }
-    }
-
-    pub(super) fn init(&self, shape: &Shape, device: &Device) -> VectorDense {
-        VectorDense { dense: self.spec().init(vector_width(shape), device) }
-    }
-
-    pub(super) fn init_flat(&self, shape: &Shape, device: &Device) -> FlatDense {
-        let Shape::Frames { width, max_steps } = *shape else { panic!("dense takes frames, got {shape:?}") };
-        FlatDense { dense: self.spec().init(width * max_steps, device), max_steps }
+impl EncoderConfig for DenseSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        let (n_layers, output_size) = (self.num_layers, self.output_size);
+        let spec = DenseSpec { n_layers, output_size, activation: self.activation, dropout: self.dropout };
+        match *shape {
+            Shape::Frames { width, max_steps } => FlatDense { dense: spec.init(width * max_steps, device), max_steps }.into(),
+            ref vector => VectorDense { dense: spec.init(vector_width(vector), device) }.into(),
+        }
     }
 }
 
@@ -110,18 +112,18 @@ fn one_layer(output_size: usize) -> DenseSpec {
     DenseSpec { n_layers: 1, output_size, activation: Activation::Relu, dropout: 0.0 }
 }
 
-impl CyclicSettings {
-    pub(super) fn init(&self, shape: &Shape, device: &Device) -> VectorDense {
-        VectorDense { dense: one_layer(self.output_size).init(vector_width(shape), device) }
+impl EncoderConfig for CyclicSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        VectorDense { dense: one_layer(self.output_size).init(vector_width(shape), device) }.into()
     }
 }
 
-impl PiecewiseLinearSettings {
-    pub(super) fn init(&self, shape: &Shape, device: &Device) -> PiecewiseLinear {
+impl EncoderConfig for PiecewiseLinearSettings {
+    fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Number { quantiles } = shape else { panic!("ple takes numbers, got {shape:?}") };
         // A constant column has a single quantile; one bin of width 1 keeps the encoding defined.
         let edges = if quantiles.len() > 1 { quantiles.clone() } else { vec![quantiles[0], quantiles[0] + 1.0] };
-        PiecewiseLinear { dense: one_layer(self.output_size).init(edges.len() - 1, device), edges }
+        PiecewiseLinear { dense: one_layer(self.output_size).init(edges.len() - 1, device), edges }.into()
     }
 }
 
@@ -181,13 +183,14 @@ impl Encode for PiecewiseLinear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::close;
+    use crate::testing::{check_encoder, close};
 
     fn encoded(quantiles: &[f32], values: &[f32]) -> Tensor<2> {
         let device = Device::flex();
         device.seed(1);
         let shape = Shape::Number { quantiles: quantiles.to_vec() };
-        let mut encoder = mbm_config::defaults::<PiecewiseLinearSettings>().init(&shape, &device);
+        let settings = mbm_config::defaults::<PiecewiseLinearSettings>();
+        let Encoder::PiecewiseLinear(mut encoder) = settings.init(&shape, EncoderOutput::Summary, &device) else { panic!() };
         // Without dense layers, the output is the encoding itself.
         encoder.dense = DenseSpec { n_layers: 0, output_size: 1, activation: Activation::Relu, dropout: 0.0 }.init(1, &device);
         let values = Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), &device);
@@ -210,5 +213,14 @@ mod tests {
     fn ple_is_finite_for_subnormal_bin_widths() {
         let values = encoded(&[0.0, f32::from_bits(1), 1.0], &[-3e38, 0.0, 3e38]).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [-1e6, 0.0, 0.0, 0.0, 1.0, 1e6]);
+    }
+
+    #[test]
+    fn number_vector_and_date_encoders_learn() {
+        check_encoder("number", "ple", Shape::Number { quantiles: vec![-4.0, -2.0, -1.0, 0.5, 2.0, 4.0] });
+        check_encoder("vector", "dense", Shape::Vector { width: 5 });
+        check_encoder("vector", "{type: dense, num_layers: 2, activation: tanh}", Shape::Vector { width: 5 });
+        check_encoder("date", "cyclic", Shape::Vector { width: 11 });
+        check_encoder("timeseries", "dense", Shape::Frames { width: 3, max_steps: 6 });
     }
 }

@@ -1,16 +1,19 @@
 //! The vision transformer (Dosovitskiy et al. 2021), whose steps are a class token and the patches, and CLIP's variant of it
 //! (Radford et al. 2021).
 
+use std::path::Path;
+
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input, grid};
-use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, learnt, linear};
-use crate::{FineTuningSettings, Steps, Tensors};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input, grid};
+use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, check_heads, learnt, linear};
+use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, clip, vit};
+use crate::{Steps, Tensors};
 
 settings! {
     /// Settings of the vision transformer.
@@ -31,14 +34,7 @@ settings! {
         layer_norm_eps: f64 = 1e-6 => 0.0..=0.1;
         /// Dropout probability.
         hidden_dropout_prob: f64 = 0.1 => 0.0..=0.9;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// File or folder of weights, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// How to reduce the steps: `cls` takes the class token, `mean` the mean, `none` keeps every step.
         reduce_output: Option<Reduce> = None;
     }
@@ -61,14 +57,7 @@ settings! {
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
         /// Width of the embedding space shared by images and texts.
         projection_dim: usize = 512 => 1..=4096;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// File or folder of weights, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// How to reduce the steps: `cls` takes the class token, `mean` the mean, `none` keeps every step.
         reduce_output: Option<Reduce> = None;
     }
@@ -89,7 +78,7 @@ pub struct Vit {
     reduce: Reduce,
     /// Rows and columns of the patch grid.
     #[module(skip)]
-    pub(crate) grid: [usize; 2],
+    grid: [usize; 2],
 }
 
 /// Settings common to both variants. CLIP's patch convolution has no bias, and its steps are normalized before the first layer
@@ -101,8 +90,8 @@ struct VitSpec {
     reduce_output: Option<Reduce>,
 }
 
-impl VitSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
+impl EncoderConfig for VitSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout_prob,
             norm_eps: self.layer_norm_eps,
@@ -110,12 +99,24 @@ impl VitSettings {
             ..TransformerSpec::usual(self.hidden_size, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection: None, reduce_output: self.reduce_output };
-        spec.init(shape, encoder_output, device)
+        spec.init(shape, encoder_output, device).into()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_attention_heads, mistakes);
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        vit::implied(weights)
     }
 }
 
-impl ClipImageSettings {
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Vit {
+impl EncoderConfig for ClipImageSettings {
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let transformer = TransformerSpec {
             norm_eps: self.layer_norm_eps,
             activation: self.hidden_act,
@@ -123,7 +124,19 @@ impl ClipImageSettings {
         };
         let projection = Some(self.projection_dim);
         let spec = VitSpec { patch_size: self.patch_size, transformer, projection, reduce_output: self.reduce_output };
-        spec.init(shape, encoder_output, device)
+        spec.init(shape, encoder_output, device).into()
+    }
+
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_attention_heads, mistakes);
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        clip::implied_by_images(weights)
     }
 }
 
@@ -149,16 +162,18 @@ impl VitSpec {
     }
 }
 
-impl Vit {
-    /// Returns whether this is CLIP's variant.
-    pub(crate) fn is_clip(&self) -> bool {
-        self.projection.is_some()
-    }
-}
-
 impl Encode for Vit {
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn families(&self) -> &'static [&'static Family] {
+        let is_clip = self.projection.is_some();
+        if is_clip { &[&clip::VISION] } else { &[&vit::TORCHVISION, &vit::HUGGING_FACE] }
+    }
+
+    fn patch_grid(&self) -> Option<[usize; 2]> {
+        Some(self.grid)
     }
 
     fn encode(&self, input: Tensors) -> Steps {
@@ -176,5 +191,19 @@ impl Encode for Vit {
             Some(projection) => Steps { values: linear(projection, steps.values), mask: steps.mask },
             None => steps,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::Shape;
+
+    use crate::testing::check_encoder;
+
+    #[test]
+    fn vit_learns() {
+        let sizes = "patch_size: 8, hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32";
+        let settings = format!("{{type: vit, {sizes}, hidden_dropout_prob: 0.0}}");
+        check_encoder("image", &settings, Shape::Image { channels: 3, height: 16, width: 16 });
     }
 }

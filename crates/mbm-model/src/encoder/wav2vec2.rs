@@ -1,15 +1,18 @@
 //! wav2vec 2.0 (Baevski et al. 2020), base architecture: convolutions over audio samples, then a transformer.
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig1d};
 use burn::tensor::{Bool, Device, Int, Tensor};
-use mbm_config::settings;
+use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
-use super::{Encode, EncoderOutput, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, linear};
-use crate::{FineTuningSettings, Steps, Tensors};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, check_heads, linear};
+use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, wav2vec2};
+use crate::{Steps, Tensors};
 
 settings! {
     /// Settings of wav2vec 2.0.
@@ -36,14 +39,7 @@ settings! {
         layer_norm_eps: f64 = 1e-5 => 0.0..=0.1;
         /// Dropout probability.
         hidden_dropout: f64 = 0.1 => 0.0..=0.9;
-        /// Whether to initialize the parameters from `weights`.
-        use_pretrained: bool = false;
-        /// Folder of weights with its `config.json`, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the parameters.
-        trainable: bool = true;
-        /// Which parts to fine-tune and how fast; if not set, all parts are trained alike.
-        fine_tuning: Option<FineTuningSettings> = None;
+        ..pretrained: PretrainedEncoder;
         /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
         reduce_output: Option<Reduce> = None;
     }
@@ -66,27 +62,28 @@ pub struct Wav2Vec2 {
     reduce: Reduce,
 }
 
-impl Wav2Vec2Settings {
-    /// Checks that the three lists describe the same convolutions, at least one, and that the groups divide the hidden size.
-    ///
-    /// # Errors
-    /// Fails with a message that names the inconsistent settings.
-    pub fn check(&self) -> Result<(), String> {
+impl EncoderConfig for Wav2Vec2Settings {
+    fn check(&self, mistakes: &mut Mistakes) {
+        check_heads(self.hidden_size, self.num_attention_heads, mistakes);
         let n = self.conv_dim.len();
-        if n == 0 || self.conv_kernel.len() != n || self.conv_stride.len() != n {
-            return Err("conv_dim, conv_kernel and conv_stride must have the same length, at least 1".to_owned());
-        }
         let groups = self.num_conv_pos_embedding_groups;
-        if !self.hidden_size.is_multiple_of(groups) {
-            return Err(format!(
-                "hidden_size {} is not a multiple of num_conv_pos_embedding_groups ({groups})",
-                self.hidden_size
-            ));
+        if n == 0 || self.conv_kernel.len() != n || self.conv_stride.len() != n {
+            mistakes.add("", "conv_dim, conv_kernel and conv_stride must have the same length, at least 1");
+        } else if !self.hidden_size.is_multiple_of(groups) {
+            let width = self.hidden_size;
+            mistakes.add("", format!("hidden_size {width} is not a multiple of num_conv_pos_embedding_groups ({groups})"));
         }
-        Ok(())
     }
 
-    pub(super) fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Wav2Vec2 {
+    fn origin(&self) -> Origin<'_> {
+        self.pretrained.origin()
+    }
+
+    fn implied(&self, weights: &Path) -> Result<Implied, PretrainedError> {
+        wav2vec2::implied(weights)
+    }
+
+    fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 takes frames, got {shape:?}") };
         let conv = |at: usize| {
             let from = if at == 0 { from } else { self.conv_dim[at - 1] };
@@ -117,12 +114,17 @@ impl Wav2Vec2Settings {
             width,
             reduce: Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output),
         }
+        .into()
     }
 }
 
 impl Encode for Wav2Vec2 {
     fn width(&self) -> usize {
         self.width
+    }
+
+    fn families(&self) -> &'static [&'static Family] {
+        &[&wav2vec2::OLDER, &wav2vec2::NEWER]
     }
 
     fn encode(&self, input: Tensors) -> Steps {

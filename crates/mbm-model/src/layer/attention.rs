@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, activation};
+use mbm_config::Mistakes;
 
 use super::{Dropout, linear, rotated};
 use crate::{Steps, operation};
@@ -32,6 +33,18 @@ pub(crate) struct KeysValues {
     pub values: Tensor<3>,
     /// `[batch, keys]`
     pub mask: Tensor<2, Bool>,
+}
+
+/// Checks that heads divide the width of a step evenly.
+pub(crate) fn check_heads(width: usize, n_heads: usize, mistakes: &mut Mistakes) {
+    check_heads_at("", width, n_heads, mistakes);
+}
+
+/// The same for a section at a key of the part.
+pub(crate) fn check_heads_at(key: &'static str, width: usize, n_heads: usize, mistakes: &mut Mistakes) {
+    if !width.is_multiple_of(n_heads) {
+        mistakes.add(key, format!("hidden_size {width} is not a multiple of the number of heads, {n_heads}"));
+    }
 }
 
 impl Attention {

@@ -13,7 +13,7 @@ mod recurrent;
 mod transformer;
 
 pub use activation::Activation;
-pub(crate) use attention::{Attention, KeysValues};
+pub(crate) use attention::{Attention, KeysValues, check_heads, check_heads_at};
 pub(crate) use conv::{Conv, ConvNorm, ConvNormSpec, Rectifier, conv1d};
 pub(crate) use dense::{Dense, DenseSpec};
 pub(crate) use dropout::Dropout;

@@ -1,21 +1,58 @@
 //! CLIP with Hugging Face parameter names; each tower ignores the tensors of the other.
 
+use std::path::Path;
+
+use serde_json::json;
+
+use super::PretrainedError;
 use super::family::{Family, Layout, Source};
+use super::implied::{Described, Implied, map, prepared_images, tokenized};
 use super::transformer::{LayerNames, leaf_source};
 
-pub(super) const VISION: Family = Family {
+pub(crate) const VISION: Family = Family {
     part: "clip",
     prefixes: &[""],
     source: vision,
     is_elsewhere: |name| is_shared(name) || name.starts_with("text_model.") || name == "text_projection.weight",
 };
 
-pub(super) const TEXT: Family = Family {
+pub(crate) const TEXT: Family = Family {
     part: "clip",
     prefixes: &[""],
     source: text,
     is_elsewhere: |name| is_shared(name) || name.starts_with("vision_model.") || name == "visual_projection.weight",
 };
+
+/// Returns the config keys that the weights of the image encoder imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied_by_images(weights: &Path) -> Result<Implied, PretrainedError> {
+    let config = Described::required(weights)?;
+    config.expect("model_type", &["clip"])?;
+    let sizes = json!({"patch_size": 32, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5});
+    let mut encoder = config.within("vision_config").sizes(sizes);
+    encoder.extend(config.sizes(json!({"projection_dim": 512})));
+    let prepared = json!({"height": 224, "width": 224, "num_channels": 3, "resize_shorter_side": 224, "interpolation": "bicubic",
+        "standardize_image": "clip"});
+    Ok(Implied { encoder, preprocessing: prepared_images(weights)?.unwrap_or(map(prepared)) })
+}
+
+/// Returns the config keys that the weights of the text encoder imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied_by_texts(weights: &Path) -> Result<Implied, PretrainedError> {
+    let config = Described::required(weights)?;
+    config.expect("model_type", &["clip"])?;
+    let sizes = json!({"vocab_size": 49_408, "hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8,
+        "intermediate_size": 2048, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "max_position_embeddings": 77});
+    let mut encoder = config.within("text_config").sizes(sizes);
+    encoder.extend(config.sizes(json!({"projection_dim": 512})));
+    let preprocessing = tokenized(weights, &encoder)?;
+    Ok(Implied { encoder, preprocessing })
+}
 
 fn is_shared(name: &str) -> bool {
     name == "logit_scale" || name.ends_with("position_ids")

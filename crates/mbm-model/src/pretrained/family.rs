@@ -11,15 +11,15 @@ use super::PretrainedError;
 use super::grid::resampled;
 
 /// The naming of a component's weights by one publisher.
-pub(super) struct Family {
+pub struct Family {
     /// Name of the component in error messages.
-    pub part: &'static str,
+    pub(super) part: &'static str,
     /// Possible prefixes of all tensor names.
-    pub prefixes: &'static [&'static str],
+    pub(super) prefixes: &'static [&'static str],
     /// Maps a parameter's path in the component to its tensor, named without the prefix; `None` if it has no counterpart.
-    pub source: fn(&str) -> Option<Source>,
+    pub(super) source: fn(&str) -> Option<Source>,
     /// Whether a tensor belongs to something outside the component, such as the classifier above an encoder.
-    pub is_elsewhere: fn(&str) -> bool,
+    pub(super) is_elsewhere: fn(&str) -> bool,
 }
 
 /// Where a parameter's values are stored.
@@ -74,10 +74,13 @@ pub(super) struct Match<'a> {
     grid: Option<[usize; 2]>,
 }
 
-/// Loads the weights of a file into a component. Chooses the family and prefix for which the file has the most matching names.
+/// Loads the weights of a file into an encoder or decoder. Chooses the family and prefix for which the file has the most matching names.
 ///
 /// # Errors
 /// If the file cannot be read or its tensors do not match the component.
+///
+/// # Panics
+/// If there is no family.
 pub(super) fn fill<M: Module>(
     part: M,
     path: &Path,
@@ -99,7 +102,7 @@ pub(super) fn fill<M: Module>(
 /// Whether a file has exactly the tensors that a component needs.
 pub(super) fn fits<M: Module>(part: &M, file: &WeightFile, families: &[&Family]) -> bool {
     let wanted = parameters(part);
-    Match::best(file, families, &wanted, None).diagnostics(&wanted).is_empty()
+    !families.is_empty() && Match::best(file, families, &wanted, None).diagnostics(&wanted).is_empty()
 }
 
 /// Paths and shapes of parameters.
@@ -272,7 +275,7 @@ impl ModuleMapper for Filling<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let dims: [usize; D] = param.dims();
-        match self.found.values(&self.path.join("."), &dims) {
+        match self.found.values(&below_variant(&self.path), &dims) {
             Some(Ok(values)) => param.map(|tensor| {
                 let is_trained = tensor.is_require_grad();
                 let filled = Tensor::from_data(TensorData::new(values, dims), &tensor.device());
@@ -285,6 +288,11 @@ impl ModuleMapper for Filling<'_> {
             None => param,
         }
     }
+}
+
+/// Returns the path of a parameter in its component; the first name is the variant of the encoder or decoder.
+fn below_variant(path: &[String]) -> String {
+    path.get(1..).unwrap_or_default().join(".")
 }
 
 fn parameters<M: Module>(part: &M) -> Parameters {
@@ -303,7 +311,7 @@ fn parameters<M: Module>(part: &M) -> Parameters {
         }
 
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.found.push((self.path.join("."), param.lazy_shape().to_vec()));
+            self.found.push((below_variant(&self.path), param.lazy_shape().to_vec()));
         }
     }
     let mut collect = Collect::default();

@@ -1,10 +1,23 @@
 //! MobileNetV2 with torchvision parameter names.
 
-use super::conv_norm;
-use super::family::{Family, Source};
+use std::path::Path;
 
-pub(super) const FAMILY: Family =
+use serde_json::Map;
+
+use super::family::{Family, Source};
+use super::implied::{Implied, imagenet};
+use super::{PretrainedError, conv_norm};
+
+pub(crate) const FAMILY: Family =
     Family { part: "mobilenet_v2", prefixes: &[""], source, is_elsewhere: |name| name.starts_with("classifier.") };
+
+/// Returns the config keys that weights imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
+    Ok(Implied { encoder: Map::new(), preprocessing: imagenet(weights)? })
+}
 
 /// `features.0` is the stem, 1 to 17 are the blocks, 18 is the head. The layers of a block are numbered consecutively; the first
 /// block has no expansion.

@@ -3,24 +3,28 @@
 //! A family maps the paths of our parameters to the tensor names in its files; each family is one file in this folder.
 //! Missing tensors, tensors of the wrong shape and unexpected tensors are errors that list the names.
 
-mod bert;
-mod classifier;
-mod clip;
+pub(crate) mod bert;
+pub(crate) mod classifier;
+pub(crate) mod clip;
 mod family;
 mod fit;
 mod grid;
 mod implied;
-mod mobilenet;
-mod resnet;
+pub(crate) mod mobilenet;
+pub(crate) mod resnet;
+mod settings;
 mod transformer;
-mod vit;
-mod wav2vec2;
+pub(crate) mod vit;
+pub(crate) mod wav2vec2;
+pub(crate) mod word_vectors;
 
 use std::path::{Path, PathBuf};
 
-use family::{Family, Source, fill};
+pub use family::Family;
+use family::{Source, fill};
 pub use fit::fitting_encoders;
-pub use implied::{Implied, Modality, implied};
+pub use implied::{Implied, implied};
+pub use settings::{Pretrained, PretrainedEncoder};
 
 use crate::FineTuningSettings;
 use crate::decoder::Decoder;
@@ -42,14 +46,6 @@ pub struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// Randomly initialized and trained.
     pub const FRESH: Self = Self { use_pretrained: false, weights: None, trainable: true, fine_tuning: None };
-
-    pub(crate) fn new(use_pretrained: bool, weights: &'a Option<String>, trainable: bool) -> Self {
-        Self { use_pretrained, weights: weights.as_deref(), trainable, fine_tuning: None }
-    }
-
-    pub(crate) fn tuned(self, fine_tuning: &'a Option<FineTuningSettings>) -> Self {
-        Self { fine_tuning: fine_tuning.as_ref(), ..self }
-    }
 
     /// Checks that the keys are consistent.
     ///
@@ -121,58 +117,23 @@ pub enum PretrainedError {
 /// # Panics
 /// If the encoder has no weight family; the settings of such encoders have no key for weights.
 pub(crate) fn fill_encoder(encoder: Encoder, path: &Path, vocabulary: &[String]) -> Result<Encoder, PretrainedError> {
-    let families = families(&encoder);
-    Ok(match encoder {
-        Encoder::ResNet(it) => Encoder::ResNet(fill(it, path, families, None)?),
-        Encoder::MobileNet(it) => Encoder::MobileNet(fill(it, path, families, None)?),
-        Encoder::Vit(it) => {
-            let grid = Some(it.grid);
-            Encoder::Vit(fill(it, path, families, grid)?)
-        }
-        Encoder::TextTransformer(it) => Encoder::TextTransformer(fill(it, path, families, None)?),
-        Encoder::Wav2Vec2(it) => Encoder::Wav2Vec2(fill(it, path, families, None)?),
-        Encoder::SequenceEncoder(it) => Encoder::SequenceEncoder(it.with_vectors(&word_vectors(path, vocabulary)?)),
-        other => panic!("no weight family for {other:?}"),
-    })
-}
-
-/// Reads the vectors of those tokens that a file has.
-fn word_vectors(path: &Path, vocabulary: &[String]) -> Result<Vec<Option<Vec<f32>>>, PretrainedError> {
-    let vectors = mbm_weights::read_word_vectors(path, vocabulary)?;
-    if vectors.iter().all(Option::is_none) {
-        let some = vocabulary.iter().skip(2).take(5).cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("no word in this file is a token of the training texts; examples of tokens: {some}");
-        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
+    if let Encoder::SequenceEncoder(it) = encoder {
+        return Ok(Encoder::SequenceEncoder(it.with_vectors(&word_vectors::read(path, vocabulary)?)));
     }
-    Ok(vectors)
+    let (families, grid) = (encoder.get().families(), encoder.get().patch_grid());
+    fill(encoder, path, families, grid)
 }
 
-/// Returns the weight families that an encoder supports.
-fn families(encoder: &Encoder) -> &'static [&'static Family] {
-    match encoder {
-        Encoder::ResNet(_) => &[&resnet::TORCHVISION, &resnet::KERAS],
-        Encoder::MobileNet(_) => &[&mobilenet::FAMILY],
-        Encoder::Vit(it) if it.is_clip() => &[&clip::VISION],
-        Encoder::Vit(_) => &[&vit::TORCHVISION, &vit::HUGGING_FACE],
-        Encoder::TextTransformer(it) if it.is_clip() => &[&clip::TEXT],
-        Encoder::TextTransformer(_) => &[&bert::BERT, &bert::DISTILBERT],
-        Encoder::Wav2Vec2(_) => &[&wav2vec2::OLDER, &wav2vec2::NEWER],
-        _ => &[],
-    }
-}
-
-/// Loads the last layer of a weight file into a classifier.
+/// Loads the last layer of a weight file into a decoder.
 ///
 /// # Errors
 /// If the file cannot be read or its last layer has the wrong shape.
 ///
 /// # Panics
-/// If the decoder is not a classifier; the settings of other decoders have no key for weights.
+/// If the decoder has no weight family; the settings of such decoders have no key for weights.
 pub(crate) fn fill_decoder(decoder: Decoder, path: &Path) -> Result<Decoder, PretrainedError> {
-    match decoder {
-        Decoder::Classifier(it) => Ok(Decoder::Classifier(fill(it, path, &[&classifier::PYTORCH, &classifier::KERAS], None)?)),
-        other => panic!("no weight family for {other:?}"),
-    }
+    let families = decoder.get().families();
+    fill(decoder, path, families, None)
 }
 
 /// Returns the tensor of a parameter of a normalized convolution, given the names of the convolution and of the norm.

@@ -1,10 +1,16 @@
 //! Residual networks with the parameter names of torchvision, which `pytorch_resnet_cifar10` follows for its small networks, and
 //! of Keras' ResNet-50.
 
-use super::conv_norm;
-use super::family::{Family, Layout, Source};
+use std::path::Path;
 
-pub(super) const TORCHVISION: Family = Family {
+use mbm_weights::WeightFile;
+use serde_json::{Map, json};
+
+use super::family::{Family, Layout, Source};
+use super::implied::{Implied, imagenet, map};
+use super::{PretrainedError, conv_norm};
+
+pub(crate) const TORCHVISION: Family = Family {
     part: "resnet",
     prefixes: &[""],
     source: torchvision,
@@ -13,8 +19,38 @@ pub(super) const TORCHVISION: Family = Family {
 
 /// Keras' original naming (`res2a_branch2a`): kernels are `[height, width, in, out]`, convolutions have biases, and the epsilon
 /// of batch norms is 1e-3.
-pub(super) const KERAS: Family =
+pub(crate) const KERAS: Family =
     Family { part: "resnet", prefixes: &[""], source: keras, is_elsewhere: |name| name.starts_with("fc1000/") };
+
+/// Settings to try for a file of unknown weights.
+pub(crate) const CANDIDATES: &[&str] = &[
+    "{type: resnet, model_variant: 18}",
+    "{type: resnet, model_variant: 34}",
+    "{type: resnet, model_variant: 50}",
+    "{type: resnet, model_variant: 50, stride_in_1x1: true}",
+    "{type: resnet, model_variant: 101}",
+    "{type: resnet, model_variant: 152}",
+    "{type: resnet, model_variant: 20}",
+    "{type: resnet, model_variant: 32}",
+    "{type: resnet, model_variant: 44}",
+    "{type: resnet, model_variant: 56}",
+    "{type: resnet, model_variant: 110}",
+];
+
+/// Returns the config keys that weights imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
+    let file = WeightFile::open(weights)?;
+    if file.tensors().contains_key("conv1/kernel") {
+        let preprocessing = map(json!({"height": 224, "width": 224, "num_channels": 3, "standardize_image": "caffe"}));
+        return Ok(Implied { encoder: map(json!({"stride_in_1x1": true})), preprocessing });
+    }
+    let is_small = file.tensors().iter().any(|(name, info)| name.ends_with("conv1.weight") && info.shape == [16, 3, 3, 3]);
+    let small = || map(json!({"height": 32, "width": 32, "num_channels": 3, "standardize_image": "imagenet1k"}));
+    Ok(Implied { encoder: Map::new(), preprocessing: if is_small { small() } else { imagenet(weights)? } })
+}
 
 fn torchvision(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::Tensors;
-use crate::encoder::{AudioEncoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
+use crate::encoder::{EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -55,7 +55,7 @@ fn write(path: &Path, tensors: &[(String, Vec<usize>)]) {
 fn encoder(settings: &str) -> Encoder {
     let node = Node::parse(settings, Format::Yaml).unwrap();
     let settings = EncoderSettings::Image(ImageEncoder::read(&node, "", &mut Diagnostics::default()).unwrap());
-    settings.init(&Shape::Image { channels: 3, height: 64, width: 64 }, EncoderOutput::Summary, &Device::flex())
+    settings.get().init(&Shape::Image { channels: 3, height: 64, width: 64 }, EncoderOutput::Summary, &Device::flex())
 }
 
 fn diagnostic(tensors: &[(String, Vec<usize>)], settings: &str) -> String {
@@ -107,8 +107,9 @@ fn weights_of_another_network_are_an_error_listing_names() {
 
 #[test]
 fn contradictory_keys_are_an_error() {
-    assert!(Origin::new(true, &None, true).check().unwrap_err().contains("needs weights"));
-    assert!(Origin::new(false, &Some("x".to_owned()), true).check().unwrap_err().contains("use_pretrained is false"));
+    let origin = |use_pretrained, weights| Origin { use_pretrained, weights, ..Origin::FRESH };
+    assert!(origin(true, None).check().unwrap_err().contains("needs weights"));
+    assert!(origin(false, Some("x")).check().unwrap_err().contains("use_pretrained is false"));
     assert_eq!(Origin::FRESH.check(), Ok(()));
 }
 
@@ -136,22 +137,13 @@ impl Network {
 
     /// Builds the encoder that results from a config with only the path of the weights.
     fn encoder(&self, path: &Path, shape: &Shape) -> Encoder {
-        let modality = match self.modality.as_str() {
-            "image" => Modality::Image,
-            "text" => Modality::Text,
-            _ => Modality::Audio,
-        };
-        let mut settings = implied(modality, &self.encoder, path).unwrap().encoder;
+        let mut settings = implied(&self.modality, &self.encoder, path).unwrap().encoder;
         settings.insert("type".to_owned(), self.encoder.clone().into());
         let node = Node::from(&serde_json::Value::Object(settings));
         let mut diagnostics = Diagnostics::default();
-        let settings = match modality {
-            Modality::Image => ImageEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Image),
-            Modality::Text => TextEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Text),
-            Modality::Audio => AudioEncoder::read(&node, "", &mut diagnostics).map(EncoderSettings::Audio),
-        };
+        let settings = EncoderSettings::read(&self.modality, &node, &mut diagnostics);
         let settings = diagnostics.unless_any(settings).unwrap();
-        fill_encoder(settings.init(shape, EncoderOutput::Summary, &Device::flex()), path, &[]).unwrap()
+        fill_encoder(settings.get().init(shape, EncoderOutput::Summary, &Device::flex()), path, &[]).unwrap()
     }
 }
 
@@ -210,7 +202,7 @@ fn encoders_match_transformers_and_torchvision() {
 #[test]
 fn missing_or_wrong_companion_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let diagnostic = |encoder: &str| implied(Modality::Text, encoder, folder.path()).unwrap_err().to_string();
+    let diagnostic = |encoder: &str| implied("text", encoder, folder.path()).unwrap_err().to_string();
     assert!(diagnostic("bert").contains("config.json: this file is required next to"), "{}", diagnostic("bert"));
     std::fs::write(folder.path().join("config.json"), r#"{"model_type": "t5"}"#).unwrap();
     assert!(diagnostic("bert").contains("model_type is 't5'; this encoder supports bert"), "{}", diagnostic("bert"));
@@ -224,12 +216,12 @@ fn missing_or_wrong_companion_files_are_named() {
 fn embeddings_are_initialized_from_word_vectors() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "dog 1 2\ncat 3 4\n").unwrap();
-    let settings = implied(Modality::Text, "embed", file.path()).unwrap().encoder;
+    let settings = implied("text", "embed", file.path()).unwrap().encoder;
     assert_eq!(settings["embedding_size"], 2);
     let embed = || {
         let node = Node::parse("{type: embed, embedding_size: 2}", Format::Yaml).unwrap();
         let settings = EncoderSettings::Text(TextEncoder::read(&node, "", &mut Diagnostics::default()).unwrap());
-        settings.init(&Shape::Tokens { vocab_size: 4, max_steps: 3 }, EncoderOutput::Steps, &Device::flex())
+        settings.get().init(&Shape::Tokens { vocab_size: 4, max_steps: 3 }, EncoderOutput::Steps, &Device::flex())
     };
     let vocabulary = ["<PAD>", "<UNK>", "cat", "cow"].map(str::to_owned);
     let encoder = fill_encoder(embed(), file.path(), &vocabulary).unwrap();

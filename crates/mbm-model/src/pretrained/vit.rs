@@ -1,17 +1,58 @@
 //! The vision transformer with torchvision and Hugging Face parameter names.
 
+use std::path::Path;
+
+use mbm_weights::WeightFile;
+use serde_json::json;
+
+use super::PretrainedError;
 use super::family::{Family, Layout, Source};
+use super::implied::{Described, Implied, imagenet, map};
 use super::transformer::{LayerNames, leaf_source};
 
-pub(super) const TORCHVISION: Family =
+pub(crate) const TORCHVISION: Family =
     Family { part: "vit", prefixes: &[""], source: torchvision, is_elsewhere: |name| name.starts_with("heads.") };
 
-pub(super) const HUGGING_FACE: Family = Family {
+pub(crate) const HUGGING_FACE: Family = Family {
     part: "vit",
     prefixes: &["", "vit."],
     source: hugging_face,
     is_elsewhere: |name| name.starts_with("classifier.") || name.contains("pooler."),
 };
+
+/// Returns the config keys that weights imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
+    let Some(config) = Described::read_sibling(weights, "config.json")? else { return implied_by_tensors(weights) };
+    config.expect("model_type", &["vit"])?;
+    let sizes = json!({"patch_size": 16, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "hidden_act": "gelu", "layer_norm_eps": 1e-12});
+    let mut preprocessing = imagenet(weights)?;
+    if let Some(size) = config.values.get("image_size").filter(|_| !config.has_sibling("preprocessor_config.json")) {
+        let standardize = preprocessing.remove("standardize_image");
+        preprocessing = map(json!({"height": size, "width": size, "num_channels": 3, "standardize_image": standardize}));
+    }
+    Ok(Implied { encoder: config.sizes(sizes), preprocessing })
+}
+
+/// torchvision's files contain only tensors. Their shapes determine everything but the number of heads, which is taken from the
+/// published sizes.
+fn implied_by_tensors(path: &Path) -> Result<Implied, PretrainedError> {
+    let file = WeightFile::open(path)?;
+    let shape = |name: &str| file.tensors().get(name).map(|info| info.shape.clone()).unwrap_or_default();
+    let (patches, widen) = (shape("conv_proj.weight"), shape("encoder.layers.encoder_layer_0.mlp.0.weight"));
+    let ([hidden, _, patch, _], [inner, _]) = (patches.as_slice(), widen.as_slice()) else {
+        let message = "not torchvision's vit weights, and no config.json next to them; give a folder with both files";
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message: message.to_owned() });
+    };
+    let n_layers = file.tensors().keys().filter(|name| name.ends_with("self_attention.in_proj_weight")).count();
+    let n_heads = if *hidden == 1280 { 16 } else { hidden / 64 };
+    let encoder = json!({"patch_size": patch, "hidden_size": hidden, "num_hidden_layers": n_layers,
+        "num_attention_heads": n_heads.max(1), "intermediate_size": inner, "hidden_act": "gelu", "layer_norm_eps": 1e-6});
+    Ok(Implied { encoder: map(encoder), preprocessing: imagenet(path)? })
+}
 
 /// Query, key and value are one tensor, which [`torchvision`] handles.
 const TORCHVISION_LAYER: LayerNames = LayerNames {

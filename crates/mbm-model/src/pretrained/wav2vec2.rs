@@ -1,14 +1,37 @@
 //! wav2vec 2.0 with Hugging Face parameter names. The kernel of the positional convolution is weight-normalized, stored as
 //! direction and norm under either of two naming schemes.
 
+use std::path::Path;
+
+use serde_json::json;
+
+use super::PretrainedError;
 use super::family::{Family, Layout, Source};
+use super::implied::{Described, Implied, map};
 use super::transformer::{LayerNames, leaf_source};
+
+/// Returns the config keys that weights imply.
+///
+/// # Errors
+/// If a file cannot be read, or describes another kind of network.
+pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
+    let config = Described::required(weights)?;
+    config.expect("model_type", &["wav2vec2"])?;
+    // The large variant is normalized differently.
+    config.expect("feat_extract_norm", &["group"])?;
+    config.expect_false("do_stable_layer_norm")?;
+    config.expect_false("conv_bias")?;
+    let encoder = config.sizes(json!({"conv_dim": [512, 512, 512, 512, 512, 512, 512], "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+        "conv_stride": [5, 2, 2, 2, 2, 2, 2], "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072, "num_conv_pos_embeddings": 128, "num_conv_pos_embedding_groups": 16, "layer_norm_eps": 1e-5}));
+    Ok(Implied { encoder, preprocessing: map(json!({"type": "raw", "sampling_rate": 16_000})) })
+}
 
 const PREFIXES: &[&str] = &["", "wav2vec2."];
 
-pub(super) const OLDER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: older, is_elsewhere };
+pub(crate) const OLDER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: older, is_elsewhere };
 
-pub(super) const NEWER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: newer, is_elsewhere };
+pub(crate) const NEWER: Family = Family { part: "wav2vec2", prefixes: PREFIXES, source: newer, is_elsewhere };
 
 fn is_elsewhere(name: &str) -> bool {
     let above = ["lm_head.", "quantizer.", "project_q.", "project_hid.", "projector.", "classifier."];

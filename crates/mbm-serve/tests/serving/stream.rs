@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, Plan, Start};
+use mbm::{ConfigFormat, Experiment, Plan};
 use mbm_serve::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;

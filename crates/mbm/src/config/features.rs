@@ -4,22 +4,22 @@ use mbm_algo::metric::WordCut;
 use mbm_config::{choices, defaults, settings, tagged};
 use mbm_data::feature::{
     AudioPreprocessing, BinaryPreprocessing, CategoryPreprocessing, DatePreprocessing, EmbeddingPreprocessing,
-    ImagePreprocessing, NumberPreprocessing, SetPreprocessing, TargetTextPreprocessing, TextPreprocessing,
+    ImagePreprocessing, NumberPreprocessing, Preprocessing, SetPreprocessing, TargetTextPreprocessing, TextPreprocessing,
     TimeseriesPreprocessing, VectorPreprocessing,
 };
 use mbm_data::split::SplitSettings;
 use mbm_data::{AudioAugmentation, Augmentation, ImageAugmentation, Unfitted};
-use mbm_model::ProjectionSettings;
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::Loss;
 use mbm_model::decoder::{
     BinaryDecoder, BinaryLoss, CategoryDecoder, CategoryLoss, DecoderSettings, EmbeddingDecoder, EmbeddingLoss, EmbeddingSpec,
-    GeneratorSpec, NumberDecoder, NumberLoss, SetDecoder, SetLoss, TextDecoder, TextLoss, VectorDecoder,
+    NumberDecoder, NumberLoss, SetDecoder, SetLoss, TextContext, TextDecoder, TextLoss, TextSpec, VectorDecoder,
 };
 use mbm_model::encoder::{
-    AudioEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder, TimeseriesEncoder,
-    VectorEncoder,
+    AudioEncoder, BinaryEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder,
+    TimeseriesEncoder, VectorEncoder,
 };
+use mbm_model::{InputSummary, ProjectionSettings};
 use mbm_train::TrainerSettings;
 
 settings! {
@@ -28,7 +28,7 @@ settings! {
         /// The inputs of the model.
         input_features: Vec<InputFeature>;
         /// How the encoded inputs are fused.
-        combiner: CombinerSettings = CombinerSettings::Concat(defaults());
+        combiner: CombinerSettings = defaults();
         /// The outputs of the model.
         output_features: Vec<OutputFeature>;
         /// How rows are split and cached.
@@ -42,7 +42,7 @@ settings! {
     /// How rows are split and cached.
     pub struct PreprocessingSettings {
         /// How rows are assigned to training, validation and test.
-        split: SplitSettings = SplitSettings::Random(defaults());
+        split: SplitSettings = defaults();
         /// Maximum size of the features cached on disk during training, in megabytes, so that media are decoded once; rows beyond
         /// it are read every epoch. Outputs of encoders that are not trained are cached regardless of their size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;
@@ -71,24 +71,44 @@ impl From<BleuTokenizer> for WordCut {
     }
 }
 
-/// Declares the input or output features: a struct per type, with the shared keys and its own, and the enum of all types.
+/// Declares the input or output features: a struct per type, with the keys of every feature and its own, and the enum of all
+/// types.
+///
+/// Every input has an encoder and an optional projection, every output a decoder and a loss; their names stand after the type.
 macro_rules! features {
-    ($(#[$of_all:meta])* $all:ident { $($(#[$meta:meta])* $word:literal = $variant:ident($name:ident, $preprocessing:ty) { $($own:tt)* })+ }) => {
+    ($(#[doc = $all_doc:literal])* $all:ident {
+        $(
+            $(#[doc = $doc:literal])* $word:literal = $variant:ident($name:ident, $preprocessing:ident
+            $(, encoder $encoder:ident)? $(, decoder $decoder:ident, loss $loss:ident)?) { $($own:tt)* }
+        )+
+    }) => {
         settings! { $(
-            $(#[$meta])*
+            $(#[doc = $doc])*
             pub struct $name {
                 /// The feature's name.
                 name: String;
                 /// The column; defaults to the name.
                 column: Option<String> = None;
                 /// How cells are read.
-                preprocessing: $preprocessing = defaults();
+                preprocessing: Preprocessing<$preprocessing> = defaults();
+                $(
+                    /// The encoder.
+                    encoder: $encoder = defaults();
+                    /// A layer between the encoder and the combiner.
+                    projection: Option<ProjectionSettings> = None;
+                )?
+                $(
+                    /// The decoder.
+                    decoder: $decoder = defaults();
+                    /// The training loss.
+                    loss: $loss = defaults();
+                )?
                 $($own)*
             }
         )+ }
 
         tagged! {
-            $(#[$of_all])*
+            $(#[doc = $all_doc])*
             pub enum $all { $( $variant($name) = $word ),+ }
         }
 
@@ -112,6 +132,22 @@ macro_rules! features {
                 Unfitted { name, column, fitter, missing_value_strategy, shares_with: None }
             }
         }
+
+        features! { @inputs $all $( $($variant $encoder)? )+ }
+    };
+    (@inputs $all:ident) => {};
+    (@inputs $all:ident $($variant:ident $encoder:ident)+) => {
+        impl $all {
+            /// Returns the encoder's settings.
+            pub fn encoder(&self) -> EncoderSettings {
+                match self { $( Self::$variant(it) => it.encoder.clone().into(), )+ }
+            }
+
+            /// Returns the layer between the encoder and the combiner, if there is one.
+            pub fn projection(&self) -> Option<&ProjectionSettings> {
+                match self { $( Self::$variant(it) => it.projection.as_ref(), )+ }
+            }
+        }
     };
 }
 
@@ -119,79 +155,31 @@ features! {
     /// An input feature.
     InputFeature {
         /// An image.
-        "image" = Image(ImageInput, ImagePreprocessing) {
-            /// The encoder.
-            encoder: ImageEncoder = ImageEncoder::StackedCnn(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
+        "image" = Image(ImageInput, ImagePreprocessing, encoder ImageEncoder) {
             /// Random augmentation during training.
             augmentation: Vec<ImageAugmentation> = Vec::new();
         }
         /// A text.
-        "text" = Text(TextInput, TextPreprocessing) {
-            /// The encoder.
-            encoder: TextEncoder = TextEncoder::ParallelCnn(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "text" = Text(TextInput, TextPreprocessing, encoder TextEncoder) {}
         /// An audio clip.
-        "audio" = Audio(AudioInput, AudioPreprocessing) {
-            /// The encoder.
-            encoder: AudioEncoder = AudioEncoder::ParallelCnn(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
+        "audio" = Audio(AudioInput, AudioPreprocessing, encoder AudioEncoder) {
             /// Random augmentation during training.
             augmentation: Vec<AudioAugmentation> = Vec::new();
         }
         /// A time series.
-        "timeseries" = Timeseries(TimeseriesInput, TimeseriesPreprocessing) {
-            /// The encoder.
-            encoder: TimeseriesEncoder = TimeseriesEncoder::ParallelCnn(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "timeseries" = Timeseries(TimeseriesInput, TimeseriesPreprocessing, encoder TimeseriesEncoder) {}
         /// A number.
-        "number" = Number(NumberInput, NumberPreprocessing) {
-            /// The encoder.
-            encoder: NumberEncoder = NumberEncoder::Passthrough(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "number" = Number(NumberInput, NumberPreprocessing, encoder NumberEncoder) {}
         /// One of several classes.
-        "category" = Category(CategoryInput, CategoryPreprocessing) {
-            /// The encoder.
-            encoder: CategoryEncoder = CategoryEncoder::Dense(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "category" = Category(CategoryInput, CategoryPreprocessing, encoder CategoryEncoder) {}
         /// Yes or no.
-        "binary" = Binary(BinaryInput, BinaryPreprocessing) {
-            /// The encoder.
-            encoder: CategoryEncoder = CategoryEncoder::OneHot(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "binary" = Binary(BinaryInput, BinaryPreprocessing, encoder BinaryEncoder) {}
         /// A set of labels.
-        "set" = Set(SetInput, SetPreprocessing) {
-            /// The encoder.
-            encoder: VectorEncoder = VectorEncoder::Dense(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "set" = Set(SetInput, SetPreprocessing, encoder VectorEncoder) {}
         /// A vector.
-        "vector" = Vector(VectorInput, VectorPreprocessing) {
-            /// The encoder.
-            encoder: VectorEncoder = VectorEncoder::Dense(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "vector" = Vector(VectorInput, VectorPreprocessing, encoder VectorEncoder) {}
         /// A date or time.
-        "date" = Date(DateInput, DatePreprocessing) {
-            /// The encoder.
-            encoder: DateEncoder = DateEncoder::Cyclic(defaults());
-            /// A layer between the encoder and the combiner.
-            projection: Option<ProjectionSettings> = None;
-        }
+        "date" = Date(DateInput, DatePreprocessing, encoder DateEncoder) {}
     }
 }
 
@@ -199,65 +187,34 @@ features! {
     /// An output feature.
     OutputFeature {
         /// One of several classes.
-        "category" = Category(CategoryOutput, CategoryPreprocessing) {
-            /// The decoder.
-            decoder: CategoryDecoder = CategoryDecoder::Classifier(defaults());
-            /// The training loss.
-            loss: CategoryLoss = CategoryLoss::CrossEntropy(defaults());
+        "category" = Category(CategoryOutput, CategoryPreprocessing, decoder CategoryDecoder, loss CategoryLoss) {
             /// Whether probabilities are calibrated on the validation rows after training.
             calibration: bool = true;
         }
         /// Yes or no.
-        "binary" = Binary(BinaryOutput, BinaryPreprocessing) {
-            /// The decoder.
-            decoder: BinaryDecoder = BinaryDecoder::Regressor(defaults());
-            /// The training loss.
-            loss: BinaryLoss = BinaryLoss::WeightedCrossEntropy(defaults());
+        "binary" = Binary(BinaryOutput, BinaryPreprocessing, decoder BinaryDecoder, loss BinaryLoss) {
             /// Whether probabilities are calibrated on the validation rows after training.
             calibration: bool = true;
         }
         /// A number.
-        "number" = Number(NumberOutput, NumberPreprocessing) {
-            /// The decoder.
-            decoder: NumberDecoder = NumberDecoder::Regressor(defaults());
-            /// The training loss.
-            loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
-        }
+        "number" = Number(NumberOutput, NumberPreprocessing, decoder NumberDecoder, loss NumberLoss) {}
         /// A set of labels.
-        "set" = Set(SetOutput, SetPreprocessing) {
-            /// The decoder.
-            decoder: SetDecoder = SetDecoder::Classifier(defaults());
-            /// The training loss.
-            loss: SetLoss = SetLoss::SigmoidCrossEntropy(defaults());
-        }
+        "set" = Set(SetOutput, SetPreprocessing, decoder SetDecoder, loss SetLoss) {}
         /// A vector.
-        "vector" = Vector(VectorOutput, VectorPreprocessing) {
-            /// The decoder.
-            decoder: VectorDecoder = VectorDecoder::Projector(defaults());
-            /// The training loss.
-            loss: NumberLoss = NumberLoss::MeanSquaredError(defaults());
-        }
+        "vector" = Vector(VectorOutput, VectorPreprocessing, decoder VectorDecoder, loss NumberLoss) {}
         /// A generated text.
-        "text" = Text(TextOutput, TargetTextPreprocessing) {
-            /// The decoder.
-            decoder: TextDecoder = TextDecoder::Generator(defaults());
-            /// The training loss.
-            loss: TextLoss = TextLoss::TokenCrossEntropy(defaults());
+        "text" = Text(TextOutput, TargetTextPreprocessing, decoder TextDecoder, loss TextLoss) {
             /// Additional columns with reference texts, for the metrics. Rows with the same inputs share references anyway.
             reference_columns: Vec<String> = Vec::new();
             /// How BLEU tokenizes texts.
             bleu_tokenizer: BleuTokenizer = BleuTokenizer::Mteval13a;
         }
         /// A shared embedding space for several inputs, in which matching items are close.
-        "embedding" = Embedding(EmbeddingOutput, EmbeddingPreprocessing) {
+        "embedding" = Embedding(EmbeddingOutput, EmbeddingPreprocessing, decoder EmbeddingDecoder, loss EmbeddingLoss) {
             /// The inputs that share the space.
             align: Vec<String>;
             /// Dimension of the vectors.
             embedding_size: usize = 256 => 1..=65_536;
-            /// How inputs are projected into the space.
-            decoder: EmbeddingDecoder = EmbeddingDecoder::Projector(defaults());
-            /// The training loss.
-            loss: EmbeddingLoss = EmbeddingLoss::InfoNce(defaults());
         }
     }
 }
@@ -302,36 +259,14 @@ pub enum FeatureError {
 }
 
 impl InputFeature {
-    /// Returns the encoder's settings.
-    pub fn encoder(&self) -> EncoderSettings {
-        match self {
-            Self::Image(it) => EncoderSettings::Image(it.encoder.clone()),
-            Self::Text(it) => EncoderSettings::Text(it.encoder.clone()),
-            Self::Audio(it) => EncoderSettings::Audio(it.encoder.clone()),
-            Self::Timeseries(it) => EncoderSettings::Timeseries(it.encoder.clone()),
-            Self::Number(it) => EncoderSettings::Number(it.encoder.clone()),
-            Self::Category(it) => EncoderSettings::Category(it.encoder.clone()),
-            Self::Binary(it) => EncoderSettings::Category(it.encoder.clone()),
-            Self::Set(it) => EncoderSettings::Vector(it.encoder.clone()),
-            Self::Vector(it) => EncoderSettings::Vector(it.encoder.clone()),
-            Self::Date(it) => EncoderSettings::Date(it.encoder.clone()),
-        }
-    }
-
-    /// Returns the layer between the encoder and the combiner, if there is one.
-    pub fn projection(&self) -> Option<&ProjectionSettings> {
-        match self {
-            Self::Image(it) => it.projection.as_ref(),
-            Self::Text(it) => it.projection.as_ref(),
-            Self::Audio(it) => it.projection.as_ref(),
-            Self::Timeseries(it) => it.projection.as_ref(),
-            Self::Number(it) => it.projection.as_ref(),
-            Self::Category(it) => it.projection.as_ref(),
-            Self::Binary(it) => it.projection.as_ref(),
-            Self::Set(it) => it.projection.as_ref(),
-            Self::Vector(it) => it.projection.as_ref(),
-            Self::Date(it) => it.projection.as_ref(),
-        }
+    /// Returns what the check of a combiner or decoder may know about this input.
+    pub(crate) fn summary(&self) -> InputSummary<'_> {
+        let is_sequence = match self {
+            Self::Audio(_) | Self::Timeseries(_) | Self::Text(_) => true,
+            Self::Image(_) | Self::Number(_) | Self::Category(_) | Self::Binary(_) => false,
+            Self::Set(_) | Self::Vector(_) | Self::Date(_) => false,
+        };
+        InputSummary { name: self.name(), is_sequence }
     }
 
     /// Returns the augmentation of training rows.
@@ -357,12 +292,8 @@ impl OutputFeature {
             Self::Text(it) => {
                 let TextLoss::TokenCrossEntropy(loss) = &it.loss;
                 let (max_steps, label_smoothing) = (it.preprocessing.max_sequence_length, loss.label_smoothing);
-                match it.decoder.clone() {
-                    TextDecoder::Generator(settings) => {
-                        DecoderSettings::Generator(GeneratorSpec { settings, max_steps, label_smoothing })
-                    }
-                    TextDecoder::Ctc(settings) => DecoderSettings::Ctc(settings),
-                }
+                let text = TextContext { max_steps, label_smoothing };
+                DecoderSettings::Text(TextSpec { decoder: it.decoder.clone(), text })
             }
             Self::Embedding(it) => DecoderSettings::Embedding(EmbeddingSpec {
                 decoder: it.decoder.clone(),

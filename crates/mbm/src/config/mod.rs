@@ -4,4 +4,5 @@ pub mod features;
 pub mod infer;
 pub mod plan;
 pub mod pretrained_defaults;
+pub mod reference;
 pub mod source;

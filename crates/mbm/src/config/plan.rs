@@ -4,13 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
-use mbm_config::{Diagnostics, Format, Node, Setting, Value, closest, some_of};
+use mbm_config::{Diagnostics, Format, Mistakes, Node, Setting, Value, closest, some_of};
 use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
-use mbm_model::combiner::CombinerSettings;
-use mbm_model::decoder::{GeneratorNetwork, PositionKind, TextDecoder};
-use mbm_model::encoder::{AudioEncoder, EncoderSettings, ImageEncoder, TextEncoder, TimeseriesEncoder, TransformerSettings};
-use mbm_model::{InputSpec, ModelSpec, OutputSpec};
+use mbm_model::{InputSpec, InputSummary, ModelSpec, OutputSpec};
 
 use crate::config::features::{Config, FeatureError, InputFeature, OutputFeature, TextOutput};
 use crate::config::infer::infer_config;
@@ -116,7 +113,7 @@ impl Plan {
             vocabulary: vocabulary(feature, field),
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
-            let suits = feature.encoder().suits(&field.preprocessor.get().shape());
+            let suits = feature.encoder().get().suits(&field.preprocessor.get().shape());
             suits.map_err(|message| FeatureError::Encoder { input: feature.name().to_owned(), message })?;
         }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
@@ -151,7 +148,7 @@ impl Plan {
 /// Returns the tokens of a text by id, if their vectors are pretrained; else nothing.
 fn vocabulary(feature: &InputFeature, field: &Field) -> Vec<String> {
     match &field.preprocessor {
-        Preprocessor::Text(text) if feature.encoder().origin().use_pretrained => text.tokenizer.vocabulary(),
+        Preprocessor::Text(text) if feature.encoder().get().origin().use_pretrained => text.tokenizer.vocabulary(),
         _ => Vec::new(),
     }
 }
@@ -166,12 +163,12 @@ struct Check<'a> {
 impl Check<'_> {
     fn run(&mut self) {
         self.features();
-        self.attention();
+        self.parts();
+        self.input_texts();
         self.embeddings();
         self.texts();
         self.pretrained();
         self.augmentation();
-        self.combiner();
         self.trainer();
     }
 
@@ -261,13 +258,9 @@ impl Check<'_> {
                 let message = "a text output needs a tokenizer of its own: bpe, wordpiece, characters or space_punct";
                 self.add(&format!("{path}.preprocessing.tokenizer"), message.to_owned());
             }
-            match &it.decoder {
-                TextDecoder::Generator(decoder) => self.network(&format!("{path}.decoder.network"), &decoder.network),
-                TextDecoder::Ctc(decoder) => self.steps_input(&format!("{path}.decoder.input"), decoder.input.as_deref()),
-            }
             let longest = it.preprocessing.max_sequence_length;
             let decoder = output.decoder();
-            let max_length = decoder.decoding().and_then(|decoding| decoding.max_length);
+            let max_length = decoder.get().decoding().and_then(|decoding| decoding.max_length);
             if let Some(length) = max_length.filter(|length| *length > longest) {
                 let message = format!("{length} exceeds the max_sequence_length of the output's preprocessing, {longest}");
                 self.add(&format!("{path}.decoder.decoding.max_length"), message);
@@ -283,35 +276,6 @@ impl Check<'_> {
                     );
                 }
             }
-        }
-    }
-
-    fn network(&mut self, path: &str, network: &GeneratorNetwork) {
-        let GeneratorNetwork::Transformer(network) = network else { return };
-        self.heads(path, network.hidden_size, network.num_heads);
-        if network.positions == PositionKind::Rotary && !(network.hidden_size / network.num_heads).is_multiple_of(2) {
-            self.add(path, "rotary positions require heads of an even width".to_owned());
-        }
-    }
-
-    /// Checks that there is a sequence input for a decoder to read step by step.
-    fn steps_input(&mut self, path: &str, name: Option<&str>) {
-        let has_steps =
-            |input: &&InputFeature| matches!(input, InputFeature::Audio(_) | InputFeature::Timeseries(_) | InputFeature::Text(_));
-        let inputs = &self.config.input_features;
-        let names: Vec<&str> = inputs.iter().filter(has_steps).map(InputFeature::name).collect();
-        let available = if names.is_empty() { "there is none".to_owned() } else { format!("available: {}", some_of(&names)) };
-        match name {
-            Some(name) if !names.contains(&name) => {
-                self.add(
-                    path,
-                    format!("'{name}' is not a sequence input (audio, timeseries, text){}; {available}", meant(name, &names)),
-                );
-            }
-            None if inputs.len() > 1 || names.is_empty() => {
-                self.add(path, format!("ctc reads a single sequence input (audio, timeseries, text): specify it; {available}"));
-            }
-            Some(_) | None => {}
         }
     }
 
@@ -344,8 +308,8 @@ impl Check<'_> {
 
     fn pretrained(&mut self) {
         let config = self.config;
-        let inputs = config.input_features.iter().map(|input| input.encoder().origin().check());
-        let outputs = config.output_features.iter().map(|output| output.decoder().origin().check());
+        let inputs = config.input_features.iter().map(|input| input.encoder().get().origin().check());
+        let outputs = config.output_features.iter().map(|output| output.decoder().get().origin().check());
         let inputs = inputs.enumerate().map(|(at, diagnostic)| (format!("input_features.{at}.encoder"), diagnostic));
         let outputs = outputs.enumerate().map(|(at, diagnostic)| (format!("output_features.{at}.decoder"), diagnostic));
         for (path, diagnostic) in inputs.chain(outputs).collect::<Vec<_>>() {
@@ -358,7 +322,7 @@ impl Check<'_> {
     /// Rejects augmentation for encoders that are not trained: their features are computed once, so inputs cannot vary.
     fn augmentation(&mut self) {
         for (at, input) in self.config.input_features.iter().enumerate() {
-            if input.augmentation() != Augmentation::None && input.encoder().is_computed_once() {
+            if input.augmentation() != Augmentation::None && input.encoder().get().is_computed_once() {
                 let message = "the encoder is not trained, so its features are computed once, without augmentation; remove this or set \
                                trainable: true";
                 self.add(&format!("input_features.{at}.augmentation"), message.to_owned());
@@ -366,89 +330,47 @@ impl Check<'_> {
         }
     }
 
-    fn attention(&mut self) {
+    /// Adds the mistakes that a part found in its own settings, at its path.
+    fn report(&mut self, path: &str, mistakes: Mistakes) {
+        for (key, message) in mistakes {
+            let path = if key.is_empty() { path.to_owned() } else { format!("{path}.{key}") };
+            self.add(&path, message);
+        }
+    }
+
+    /// Lets every encoder, decoder and the combiner check its own settings.
+    fn parts(&mut self) {
         let config = self.config;
+        let inputs: Vec<InputSummary> = config.input_features.iter().map(InputFeature::summary).collect();
         for (at, input) in config.input_features.iter().enumerate() {
-            let path = format!("input_features.{at}.encoder");
-            match input.encoder() {
-                EncoderSettings::Image(ImageEncoder::Vit(vit)) => self.heads(&path, vit.hidden_size, vit.num_attention_heads),
-                EncoderSettings::Image(ImageEncoder::Clip(it)) => self.heads(&path, it.hidden_size, it.num_attention_heads),
-                EncoderSettings::Text(TextEncoder::Bert(it)) => {
-                    self.heads(&path, it.hidden_size, it.num_attention_heads);
-                    self.positions(at, it.max_position_embeddings);
-                }
-                EncoderSettings::Text(TextEncoder::Clip(it)) => {
-                    self.heads(&path, it.hidden_size, it.num_attention_heads);
-                    self.positions(at, it.max_position_embeddings);
-                }
-                EncoderSettings::Audio(AudioEncoder::Wav2Vec2(it)) => {
-                    self.heads(&path, it.hidden_size, it.num_attention_heads);
-                    if let Err(message) = it.check() {
-                        self.add(&path, message);
-                    }
-                }
-                EncoderSettings::Text(TextEncoder::Transformer(it))
-                | EncoderSettings::Audio(AudioEncoder::Transformer(it))
-                | EncoderSettings::Timeseries(TimeseriesEncoder::Transformer(it)) => self.transformer(&path, &it),
-                _ => {}
-            }
-            if let InputFeature::Text(text) = input
-                && text.preprocessing.tokenizer == TokenizerKind::HfTokenizer
-                && text.preprocessing.vocab_file.is_none()
-            {
-                self.add(
-                    &format!("input_features.{at}.preprocessing"),
-                    "tokenizer: hf_tokenizer requires vocab_file, the path of a tokenizer.json".to_owned(),
-                );
-            }
+            let mut mistakes = Mistakes::default();
+            input.encoder().get().check(&mut mistakes);
+            self.report(&format!("input_features.{at}.encoder"), mistakes);
+        }
+        let mut mistakes = Mistakes::default();
+        config.combiner.get().check(&inputs, &mut mistakes);
+        self.report("combiner", mistakes);
+        for (at, output) in config.output_features.iter().enumerate() {
+            let mut mistakes = Mistakes::default();
+            output.decoder().get().check(&inputs, &mut mistakes);
+            self.report(&format!("output_features.{at}.decoder"), mistakes);
         }
     }
 
-    /// Checks that the longest text of an input fits its encoder's position embeddings.
-    fn positions(&mut self, at: usize, n_positions: usize) {
-        if let InputFeature::Text(text) = &self.config.input_features[at]
-            && text.preprocessing.max_sequence_length > n_positions
-        {
-            let longest = text.preprocessing.max_sequence_length;
-            let message =
-                format!("max_sequence_length {longest} exceeds the max_position_embeddings of its encoder, {n_positions}");
-            self.add(&format!("input_features.{at}.preprocessing"), message);
-        }
-    }
-
-    fn transformer(&mut self, path: &str, it: &TransformerSettings) {
-        self.heads(path, it.hidden_size, it.num_heads);
-    }
-
-    fn heads(&mut self, path: &str, width: usize, n_heads: usize) {
-        if !width.is_multiple_of(n_heads) {
-            self.add(path, format!("hidden_size {width} is not a multiple of the number of heads, {n_heads}"));
-        }
-    }
-
-    fn combiner(&mut self) {
-        let config = self.config;
-        match &config.combiner {
-            CombinerSettings::CrossAttention(it) => self.heads("combiner", it.hidden_size, it.num_heads),
-            CombinerSettings::Transformer(it) => self.heads("combiner", it.hidden_size, it.num_heads),
-            CombinerSettings::Bottleneck(it) => self.heads("combiner", it.hidden_size, it.num_heads),
-            CombinerSettings::Tensor(it) if it.product_size(config.input_features.len()).is_none() => {
-                let n = config.input_features.len();
-                self.add(
-                    "combiner.projection_size",
-                    format!(
-                        "({} + 1) ^ {n} products are too many; use a smaller projection_size, or low_rank_tensor",
-                        it.projection_size
-                    ),
-                );
+    /// Checks the length and the tokenizer of text inputs.
+    fn input_texts(&mut self) {
+        for (at, input) in self.config.input_features.iter().enumerate() {
+            let InputFeature::Text(text) = input else { continue };
+            let (path, longest) = (format!("input_features.{at}.preprocessing"), text.preprocessing.max_sequence_length);
+            if let Some(n_positions) = text.encoder.get().max_steps().filter(|n_positions| longest > *n_positions) {
+                let message =
+                    format!("max_sequence_length {longest} exceeds the max_position_embeddings of its encoder, {n_positions}");
+                self.add(&path, message);
             }
-            CombinerSettings::Film(it) => {
-                let names: Vec<&str> = config.input_features.iter().map(InputFeature::name).collect();
-                if let Some(condition) = it.condition.as_ref().filter(|condition| !names.contains(&condition.as_str())) {
-                    self.add("combiner.condition", format!("'{condition}' is not an input; available: {}", some_of(&names)));
-                }
+            if text.preprocessing.tokenizer == TokenizerKind::HfTokenizer && text.preprocessing.vocab_file.is_none() {
+                let message = "tokenizer: hf_tokenizer requires vocab_file, the path of a tokenizer.json";
+                self.add(&path, message.to_owned());
             }
-            _ => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mbm_config::{Diagnostics, Entry, Node, Value};
-use mbm_model::{Implied, Modality, implied};
+use mbm_model::{Implied, implied};
 
 /// Preprocessing keys that must agree with the weights; for all others, the user's value takes precedence.
 const BINDING: [&str; 3] = ["tokenizer", "type", "sampling_rate"];
@@ -15,9 +15,9 @@ pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics
     let Some(inputs) = entries.iter_mut().find(|entry| entry.key == "input_features") else { return };
     let Value::List(inputs) = &mut inputs.node.value else { return };
     for (at, input) in inputs.iter_mut().enumerate() {
-        let Some((modality, encoder, weights, line)) = pretrained(input) else { continue };
+        let Some((kind, encoder, weights, line)) = pretrained(input) else { continue };
         let path = format!("input_features[{at}]");
-        match implied(modality, &encoder, Path::new(&weights)) {
+        match implied(&kind, &encoder, Path::new(&weights)) {
             Ok(Implied { encoder, preprocessing }) => {
                 let required = |key: &str, value: &Node| format!("the weights at {weights} require {key}: {}", shown(value));
                 merge(input, "encoder", &encoder, line, |key, value| {
@@ -34,18 +34,13 @@ pub(crate) fn pretrained_defaults(node: &mut Node, diagnostics: &mut Diagnostics
     }
 }
 
-/// Returns the modality, encoder, weights and line of an input that starts from pretrained weights.
-fn pretrained(input: &Node) -> Option<(Modality, String, String, usize)> {
-    let modality = match text(input.at("type")?)? {
-        "image" => Modality::Image,
-        "text" => Modality::Text,
-        "audio" => Modality::Audio,
-        _ => return None,
-    };
+/// Returns the type, encoder, weights and line of an input that starts from pretrained weights.
+fn pretrained(input: &Node) -> Option<(String, String, String, usize)> {
+    let kind = text(input.at("type")?)?.to_owned();
     let encoder = input.at("encoder")?;
     let is_pretrained = encoder.at("use_pretrained")?.value == Value::Bool(true);
     let weights = encoder.at("weights").filter(|_| is_pretrained)?;
-    Some((modality, text(encoder.at("type")?)?.to_owned(), text(weights)?.to_owned(), weights.line))
+    Some((kind, text(encoder.at("type")?)?.to_owned(), text(weights)?.to_owned(), weights.line))
 }
 
 fn text(node: &Node) -> Option<&str> {

@@ -5,10 +5,7 @@ use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge, temperature};
 use mbm_data::random::{rng, seed};
 use mbm_data::{Payload, Preprocessor};
-use mbm_model::decoder::{
-    BinaryDecoder, CategoryDecoder, CtcSettings, DecoderSettings, GeneratorSettings, GeneratorSpec, NumberDecoder, SvmKernel,
-    SvmSettings, SvmTraining,
-};
+use mbm_model::decoder::{BinaryDecoder, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -110,8 +107,9 @@ impl Postprocessor {
         match decoder {
             DecoderSettings::Set(_) => Self::Sigmoid,
             DecoderSettings::Embedding(it) => Self::Embedding { align: it.align.clone() },
-            DecoderSettings::Generator(GeneratorSpec { settings: GeneratorSettings { decoding, .. }, .. })
-            | DecoderSettings::Ctc(CtcSettings { decoding, .. }) => Self::Texts { n_texts: decoding.num_return_sequences },
+            DecoderSettings::Text(it) => {
+                Self::Texts { n_texts: it.decoder.get().decoding().map_or(1, |decoding| decoding.num_return_sequences) }
+            }
             DecoderSettings::Number(_) | DecoderSettings::Vector(_) => Self::Linear,
             DecoderSettings::Category(_) | DecoderSettings::Binary(_) => svm(decoder)
                 .map_or(Self::Softmax { temperature: 1.0 }, |_| Self::Margins {

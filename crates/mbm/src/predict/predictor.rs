@@ -92,7 +92,7 @@ impl Predictor {
 pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>> {
     let decoding = |(feature, field): (&OutputFeature, &Field)| {
         let Preprocessor::TargetText(fitted) = &field.preprocessor else { return None };
-        let settings = feature.decoder().decoding()?.clone();
+        let settings = feature.decoder().get().decoding()?.clone();
         let max_length = settings.max_length.unwrap_or(fitted.longest).min(fitted.max_steps);
         Some(Decoding { settings, max_length, prefix: Vec::new(), seed: plan.config.random_seed, is_cached: true })
     };

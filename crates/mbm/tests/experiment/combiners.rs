@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Cell, ConfigFormat, Experiment, Plan, Predictor, Start, Table, Unreadable, Writer, combiner_names};
+use mbm::{Cell, ConfigFormat, Experiment, Plan, Predictor, ReadOptions, Table, Writer, combiner_names};
 use tempfile::TempDir;
 
 use crate::run;
@@ -60,7 +60,7 @@ fn combiners() -> Vec<String> {
 /// Predicts the rows of a table into a file, and reads it.
 fn predictions(predictor: &Predictor, dataset: &Path, path: &Path) -> Table {
     let mut writer = Writer::create(path, predictor.columns()).unwrap();
-    predictor.predict(Table::read(dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    predictor.predict_table(Table::read(dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     Table::read(path).unwrap()
 }
@@ -76,8 +76,7 @@ fn text_outputs_train_and_survive_saving_with_every_combiner() {
     for (at, combiner) in combiners().into_iter().enumerate() {
         let plan = Plan::read(&format!("{CONFIG}combiner: {combiner}\n"), ConfigFormat::Yaml, &[], "config.yaml").unwrap();
         let results = folder.path().join(at.to_string());
-        let outcome =
-            run(&Experiment { plan, dataset: dataset.clone(), folder: results.clone(), start: Start::New, cache: None });
+        let outcome = run(&Experiment::new(plan, dataset.clone(), results.clone()));
         // There are no rows for validation or test, so the run predicted the training rows with the model in memory.
         let before = Table::read(&results.join("predictions.parquet")).unwrap();
         let predictor = Predictor::open(&results).unwrap();
@@ -88,7 +87,7 @@ fn text_outputs_train_and_survive_saving_with_every_combiner() {
         }
         let is_finite = |cell: &Cell| matches!(cell, Cell::Number(score) if score.is_finite());
         assert!(cells(&after, "target_score").iter().all(is_finite), "{combiner}");
-        let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
+        let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
         assert_eq!((evaluation.n_rows, evaluation.metrics), (12, outcome.test_statistics), "{combiner}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{ConfigFormat, Experiment, Plan, Start};
+use mbm::{ConfigFormat, Experiment, Plan};
 use mbm_model::decoder::Loss;
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
@@ -44,7 +44,7 @@ fn trained(folder: &Path, overrides: &[&str]) -> PathBuf {
     let overrides: Vec<String> = overrides.iter().map(|pair| (*pair).to_owned()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
     let results = tempfile::tempdir_in(folder).unwrap().keep();
-    run(&Experiment { plan, dataset: folder.join("rows.csv"), folder: results.clone(), start: Start::New, cache: None });
+    run(&Experiment::new(plan, folder.join("rows.csv"), results.clone()));
     results
 }
 

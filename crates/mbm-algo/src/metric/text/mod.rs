@@ -41,23 +41,25 @@ pub struct TeacherForcing {
     pub n_right: f64,
 }
 
-/// The metrics of a text output.
-pub const TEXTS: &[Metric<TextSamples>] = &[
-    higher("bleu", |it| bleu(it).map(|bleu| bleu.score)),
-    higher("chrf", |it| chrf(it, 0)),
-    higher("chrf_plus_plus", |it| chrf(it, 2)),
-    lower("ter", ter::ter),
-    higher("rouge_1", |it| rouge::rouge_n(it, 1)),
-    higher("rouge_2", |it| rouge::rouge_n(it, 2)),
-    higher("rouge_l", rouge::rouge_l),
-    higher("meteor", meteor::meteor),
-    higher("cider_d", cider::cider_d),
-    lower("wer", edits::word_error_rate),
-    lower("cer", edits::character_error_rate),
-    higher("exact_match", |it| mean(it.rows().map(|(text, references)| f64::from(u8::from(references.contains(text)))))),
-    higher("token_accuracy", |it| it.forced.per_token(it.forced.n_right)),
-    lower("perplexity", |it| it.forced.per_token(it.forced.cross_entropy).map(f64::exp)),
-];
+metrics! {
+    /// The metrics of a text output.
+    pub TEXTS of TextSamples {
+        higher "bleu" = |it| bleu(it).map(|bleu| bleu.score);
+        higher "chrf" = |it| chrf(it, 0);
+        higher "chrf_plus_plus" = |it| chrf(it, 2);
+        lower "ter" = ter::ter;
+        higher "rouge_1" = |it| rouge::rouge_n(it, 1);
+        higher "rouge_2" = |it| rouge::rouge_n(it, 2);
+        higher "rouge_l" = rouge::rouge_l;
+        higher "meteor" = meteor::meteor;
+        higher "cider_d" = cider::cider_d;
+        lower "wer" = edits::word_error_rate;
+        lower "cer" = edits::character_error_rate;
+        higher "exact_match" = |it| mean(it.rows().map(|(text, references)| f64::from(u8::from(references.contains(text)))));
+        higher "token_accuracy" = |it| it.forced.per_token(it.forced.n_right);
+        lower "perplexity" = |it| it.forced.per_token(it.forced.cross_entropy).map(f64::exp);
+    }
+}
 
 impl TextSamples {
     /// Iterates over texts with their references.

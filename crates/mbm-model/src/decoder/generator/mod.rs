@@ -15,7 +15,7 @@ mod transformer;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use mbm_config::{settings, tagged};
+use mbm_config::{Mistakes, settings, tagged};
 use mbm_data::feature::FittedTargetText;
 
 pub use decoding::{Decoding, DecodingSettings, Hypothesis};
@@ -24,10 +24,10 @@ pub use transformer::{PositionKind, TransformerGeneratorSettings};
 
 use self::network::{Memory, Network};
 use self::scorer::{Cached, Uncached};
-use super::{Decode, Observe, TextGenerator};
-use crate::combiner::{AttentionContext, Inputs};
+use super::{Decode, Decoder, DecoderConfig, DecoderContext, Observe, TextGenerator};
+use crate::combiner::AttentionContext;
 use crate::layer::{Dropout, learnt, linear};
-use crate::{Fused, Sequence, Steps, Target, TargetTokens, operation};
+use crate::{Fused, InputSummary, Sequence, Steps, Target, TargetTokens, operation};
 
 settings! {
     /// Settings of a text generator.
@@ -45,17 +45,6 @@ tagged! {
         Transformer(TransformerGeneratorSettings) = "transformer",
         Rnn(RnnGeneratorSettings) = "rnn",
     }
-}
-
-/// Specification of a text generator.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GeneratorSpec {
-    /// Settings of the generator.
-    pub settings: GeneratorSettings,
-    /// Maximum number of tokens of a text.
-    pub max_steps: usize,
-    /// Share of the target distribution that is spread over the vocabulary.
-    pub label_smoothing: f64,
 }
 
 // The id of the token before every text, the id of the token that ends it, and the first id of a regular token.
@@ -87,14 +76,13 @@ pub struct Generator {
     embedding_scale: f64,
 }
 
-impl GeneratorSpec {
-    /// Initializes the generator for the given inputs, a fused vector of width `fused`, fused steps of width `steps`, and a
-    /// vocabulary size.
-    pub(super) fn init(&self, [fused, steps]: [usize; 2], vocabulary: usize, inputs: &Inputs) -> Generator {
+impl DecoderConfig for GeneratorSettings {
+    fn init(&self, context: DecoderContext) -> Decoder {
+        let DecoderContext { fused, steps, output: vocabulary, text, inputs } = context;
         let device = inputs.device;
-        let (network, width, dropout, tied) = match &self.settings.network {
+        let (network, width, dropout, tied) = match &self.network {
             GeneratorNetwork::Transformer(it) => {
-                let network = Network::TransformerNetwork(it.init(self.max_steps, device));
+                let network = Network::TransformerNetwork(it.init(text.max_steps, device));
                 (network, it.hidden_size, it.dropout, it.tied_embeddings)
             }
             GeneratorNetwork::Rnn(it) => {
@@ -122,9 +110,23 @@ impl GeneratorSpec {
             bias: Initializer::Zeros.init([vocabulary], device),
             dropout: Dropout::new(dropout),
             attention_context: inputs.attention_context,
-            label_smoothing: self.label_smoothing,
+            label_smoothing: text.label_smoothing,
             embedding_scale: 1.0 / std,
         }
+        .into()
+    }
+
+    fn check(&self, _inputs: &[InputSummary], mistakes: &mut Mistakes) {
+        let GeneratorNetwork::Transformer(network) = &self.network else { return };
+        network.check(mistakes);
+    }
+
+    fn reads_inputs(&self) -> bool {
+        true
+    }
+
+    fn decoding(&self) -> Option<&DecodingSettings> {
+        Some(&self.decoding)
     }
 }
 

@@ -7,7 +7,7 @@ use mbm_data::{Batch, Shape};
 
 use super::*;
 use crate::combiner::CombinerSettings;
-use crate::decoder::{DecoderSettings, Loss};
+use crate::decoder::{DecoderSettings, Loss, TextContext, TextDecoder, TextSpec};
 use crate::encoder::{EncoderSettings, TextEncoder, VectorEncoder};
 use crate::testing::{N_ROWS, check, read, spec};
 use crate::{Model, ModelSpec, OutputSpec};
@@ -28,7 +28,8 @@ fn writing(network: &str, combiner: &str) -> ModelSpec {
     let text = read::<TextEncoder>("{type: embed, embedding_size: 8}");
     let text = (EncoderSettings::Text(text), Shape::Tokens { vocab_size: 12, max_steps: 4 });
     let settings = GeneratorSettings { network: read(network), decoding: mbm_config::defaults() };
-    let decoder = DecoderSettings::Generator(GeneratorSpec { settings, max_steps: 12, label_smoothing: 0.0 });
+    let limits = TextContext { max_steps: 12, label_smoothing: 0.0 };
+    let decoder = DecoderSettings::Text(TextSpec { decoder: TextDecoder::Generator(settings), text: limits });
     let output = OutputSpec { name: "text".into(), decoder, width: VOCABULARY, loss: Loss::Tokens, loss_weight: 1.0 };
     ModelSpec { outputs: vec![output], ..spec(vec![text, vector], read::<CombinerSettings>(combiner)) }
 }

@@ -2,11 +2,11 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor};
-use mbm_config::{choices, settings};
+use mbm_config::{Mistakes, choices, settings};
 
 use super::network::{Memory, State, Write};
 use crate::Steps;
-use crate::layer::{Activation, LayerCache, NormPlace, Transformer, TransformerSpec, learnt, sinusoids};
+use crate::layer::{Activation, LayerCache, NormPlace, Transformer, TransformerSpec, check_heads_at, learnt, sinusoids};
 
 choices! {
     /// How a transformer encodes token positions.
@@ -61,6 +61,15 @@ pub struct TransformerState {
 }
 
 impl TransformerGeneratorSettings {
+    /// Checks what involves several keys.
+    pub(super) fn check(&self, mistakes: &mut Mistakes) {
+        let (width, n_heads) = (self.hidden_size, self.num_heads);
+        check_heads_at("network", width, n_heads, mistakes);
+        if self.positions == PositionKind::Rotary && !(width / n_heads).is_multiple_of(2) {
+            mistakes.add("network", "rotary positions require heads of an even width");
+        }
+    }
+
     /// Initializes the network for texts of at most `max_steps` tokens.
     pub(super) fn init(&self, max_steps: usize, device: &Device) -> TransformerNetwork {
         let spec = TransformerSpec {

@@ -1,139 +1,24 @@
 //! Sequence encoders: texts, audio and time series share the same bodies after their own stems.
 
+mod settings;
+#[cfg(test)]
+mod tests;
+
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::pool::{MaxPool1d, MaxPool1dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_config::settings;
 use mbm_data::Shape;
 
-use super::{AudioEncoder, Encode, EncoderOutput, Reduce, TextEncoder, TimeseriesEncoder};
+pub use self::settings::{
+    CnnRnnSettings, EmbedSettings, ParallelCnnSettings, RnnSettings, StackedCnn1dSettings, TransformerSettings,
+};
+use super::{Encode, EncoderOutput, Reduce};
 use crate::layer::{
-    Activation, CellType, Dense, DenseSpec, Dropout, NormPlace, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d,
-    linear, sinusoids,
+    Activation, Dense, DenseSpec, Dropout, Recurrent, RecurrentSpec, Transformer, TransformerSpec, conv1d, linear, sinusoids,
 };
 use crate::{Steps, Tensors};
-
-settings! {
-    /// Settings of learned token embeddings, reduced to one vector.
-    pub struct EmbedSettings {
-        /// Width of a token embedding.
-        embedding_size: usize = 128 => 1..=4096;
-        /// Dropout on the embeddings.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-        /// Whether to initialize tokens with their vectors in `weights`; tokens without one are initialized at random.
-        use_pretrained: bool = false;
-        /// Word vectors as text, such as GloVe's, relative to the working directory.
-        weights: Option<String> = None;
-        /// Whether training updates the embeddings.
-        trainable: bool = true;
-        /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-
-    /// Settings of parallel convolutions with several filter lengths (Kim 2014).
-    pub struct ParallelCnnSettings {
-        /// Width of a token embedding (text inputs only).
-        embedding_size: usize = 128 => 1..=4096;
-        /// Filter lengths.
-        filter_sizes: Vec<usize> = vec![2, 3, 4, 5] => 1..=63;
-        /// Number of filters per length.
-        num_filters: usize = 64 => 1..=4096;
-        /// Number of dense layers after the convolutions.
-        num_fc_layers: usize = 1 => 0..=8;
-        /// Width of each layer.
-        output_size: usize = 128 => 1..=8192;
-        /// Activation after each layer.
-        activation: Activation = Activation::Relu;
-        /// Dropout on the stem's output and after the dense layers.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How to reduce the steps to one vector; defaults to `max`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-
-    /// Settings of stacked convolutions, each halving the number of steps.
-    pub struct StackedCnn1dSettings {
-        /// Width of a token embedding (text inputs only).
-        embedding_size: usize = 128 => 1..=4096;
-        /// Number of convolutions.
-        num_conv_layers: usize = 3 => 1..=12;
-        /// Length of a filter.
-        filter_size: usize = 5 => 1..=63;
-        /// Number of filters per convolution.
-        num_filters: usize = 64 => 1..=4096;
-        /// Width of the output.
-        output_size: usize = 128 => 1..=8192;
-        /// Activation after each layer.
-        activation: Activation = Activation::Relu;
-        /// Dropout on the stem's output and after the dense layer.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How to reduce the steps to one vector; defaults to `max`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-
-    /// Settings of recurrent layers.
-    pub struct RnnSettings {
-        /// Width of a token embedding (text inputs only).
-        embedding_size: usize = 128 => 1..=4096;
-        /// Recurrent cell.
-        cell_type: CellType = CellType::Rnn;
-        /// Number of layers.
-        num_layers: usize = 1 => 1..=16;
-        /// Width of the hidden state.
-        state_size: usize = 128 => 1..=4096;
-        /// Whether the layers run in both directions.
-        bidirectional: bool = false;
-        /// Dropout between layers and on the stem's output.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How to reduce the steps to one vector; defaults to `last`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-
-    /// Settings of convolutions followed by recurrent layers.
-    pub struct CnnRnnSettings {
-        /// Width of a token embedding (text inputs only).
-        embedding_size: usize = 128 => 1..=4096;
-        /// Number of convolutions, each halving the number of steps.
-        num_conv_layers: usize = 2 => 1..=12;
-        /// Length of a filter.
-        filter_size: usize = 5 => 1..=63;
-        /// Number of filters per convolution.
-        num_filters: usize = 64 => 1..=4096;
-        /// Recurrent cell.
-        cell_type: CellType = CellType::Rnn;
-        /// Number of recurrent layers.
-        num_rec_layers: usize = 1 => 1..=16;
-        /// Width of the hidden state.
-        state_size: usize = 128 => 1..=4096;
-        /// Whether the layers run in both directions.
-        bidirectional: bool = false;
-        /// Dropout between layers and on the stem's output.
-        dropout: f64 = 0.0 => 0.0..=0.9;
-        /// How to reduce the steps to one vector; defaults to `last`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-
-    /// Settings of the transformer encoder of "Attention is all you need" (Vaswani et al. 2017).
-    pub struct TransformerSettings {
-        /// Number of layers.
-        num_layers: usize = 2 => 1..=64;
-        /// Width of a step; must be a multiple of the number of heads.
-        hidden_size: usize = 128 => 8..=4096;
-        /// Number of attention heads.
-        num_heads: usize = 4 => 1..=64;
-        /// Hidden width of the feed-forward blocks.
-        transformer_output_size: usize = 256 => 8..=16_384;
-        /// Where layers apply layer norm.
-        norm: NormPlace = NormPlace::Pre;
-        /// Activation of the feed-forward blocks; the paper uses `relu`.
-        activation: Activation = Activation::Gelu;
-        /// Dropout probability.
-        dropout: f64 = 0.1 => 0.0..=0.9;
-        /// How to reduce the steps to one vector; defaults to `mean`, or to `none` if the combiner attends to steps.
-        reduce_output: Option<Reduce> = None;
-    }
-}
 
 /// A stem that produces steps of one width, and a body that reads them.
 #[derive(Module, Debug)]
@@ -188,48 +73,6 @@ struct Stacked {
 struct StackedRecurrent {
     stacked: Stacked,
     recurrent: Recurrent,
-}
-
-pub(super) fn init_text(text: &TextEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match text {
-        TextEncoder::ParallelCnn(it) => init.parallel(it),
-        TextEncoder::Embed(it) => init.embed(it),
-        TextEncoder::Rnn(it) => init.rnn(it),
-        TextEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        TextEncoder::StackedCnn(it) => init.stacked(it),
-        TextEncoder::Transformer(it) => init.transformer(it),
-        TextEncoder::Bert(_) | TextEncoder::Clip(_) => unreachable!("bert and clip have their own encoder"),
-    }
-}
-
-pub(super) fn init_audio(audio: &AudioEncoder, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match audio {
-        AudioEncoder::ParallelCnn(it) => init.parallel(it),
-        AudioEncoder::StackedCnn(it) => init.stacked(it),
-        AudioEncoder::Rnn(it) => init.rnn(it),
-        AudioEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        AudioEncoder::Transformer(it) => init.transformer(it),
-        AudioEncoder::Wav2Vec2(_) => unreachable!("wav2vec2 has its own encoder"),
-    }
-}
-
-pub(super) fn init_series(
-    series: &TimeseriesEncoder,
-    shape: &Shape,
-    encoder_output: EncoderOutput,
-    device: &Device,
-) -> SequenceEncoder {
-    let init = Init { shape, encoder_output, device };
-    match series {
-        TimeseriesEncoder::ParallelCnn(it) => init.parallel(it),
-        TimeseriesEncoder::StackedCnn(it) => init.stacked(it),
-        TimeseriesEncoder::Rnn(it) => init.rnn(it),
-        TimeseriesEncoder::CnnRnn(it) => init.cnn_rnn(it),
-        TimeseriesEncoder::Transformer(it) => init.transformer(it),
-        TimeseriesEncoder::Dense(_) => unreachable!("dense has its own encoder"),
-    }
 }
 
 /// Arguments common to all bodies.
