@@ -108,3 +108,26 @@ impl Table {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows with cells of every kind, mixed in each column.
+    fn rows() -> Vec<Row> {
+        vec![
+            vec![Cell::Empty, Cell::Text("Größe 漢字".into()), Cell::Number(-0.5)],
+            vec![Cell::Bool(true), Cell::Bytes(vec![0, 255]), Cell::Numbers(vec![1.0, 2.5, f64::MIN_POSITIVE])],
+            vec![Cell::Json("[[1],[2]]".into()), Cell::Words(vec!["a".into(), "b c".into()]), Cell::NotUtf8(vec![0xff])],
+            vec![Cell::Text(" ".into()), Cell::Words(vec![]), Cell::Bool(false)],
+            vec![Cell::Numbers(vec![]), Cell::Bytes(vec![]), Cell::Number(1e300)],
+        ]
+    }
+
+    #[test]
+    fn hash_of_columns_and_cells_never_changes() {
+        let columns = vec!["first".into(), "second column".into(), "ä".into()];
+        let table = Table::from_rows(columns, rows(), ".".into()).unwrap();
+        assert_eq!(table.hash, "d80f74ee8952ea8524fc1eb91d0bc1f415ac7c75f7ded4bc3ee688afd514fa45");
+    }
+}
