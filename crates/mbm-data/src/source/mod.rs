@@ -14,7 +14,7 @@ mod unfolding;
 
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, Row};
+use crate::{DataError, Row, TableBuilder};
 
 /// Maximum number of columns, the same as the maximum number of values of a vector in a single cell.
 const MAX_COLUMNS: usize = 1_000_000;
@@ -30,11 +30,11 @@ pub trait Source {
     /// Returns the folder that relative paths in cells are resolved against.
     fn folder(&self) -> &Path;
 
-    /// Passes every row to `sink`, in order.
+    /// Appends every row to `table`, in order.
     ///
     /// # Errors
-    /// Malformed rows, or an error returned by `sink`.
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError>;
+    /// Malformed rows, or an error of the table.
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError>;
 }
 
 /// Opens a file or folder with the source for its kind.
@@ -76,8 +76,8 @@ impl Source for Memory {
         Path::new(".")
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        std::mem::take(&mut self.rows).into_iter().try_for_each(sink)
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        std::mem::take(&mut self.rows).into_iter().try_for_each(|row| table.push_row(&row))
     }
 }
 
