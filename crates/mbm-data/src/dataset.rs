@@ -119,12 +119,15 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
     let position = |name: &String| positions.get(name.as_str()).copied();
     let shared: Vec<Option<usize>> = features.iter().map(|feature| feature.shares_with.as_ref().and_then(position)).collect();
     let mut features = features;
-    for row_idx in rows {
-        let row = table.row(*row_idx)?;
+    for rows in rows.chunk_by(|row_idx, next| table.batch_of(*row_idx) == table.batch_of(*next)) {
         for ((feature, at), shared) in features.iter_mut().zip(&columns).zip(&shared) {
-            at.iter().for_each(|at| feature.fitter.observe(&row[*at], &table.folder));
             let shared_column = shared.and_then(|shared| columns[shared]);
-            shared_column.iter().for_each(|at| feature.fitter.observe_beside(&row[*at], &table.folder));
+            for row_idx in rows {
+                let row = table.row_ref(*row_idx)?;
+                at.iter().for_each(|at| feature.fitter.observe(&row.cell(*at).into_owned(), &table.folder));
+                let shared_cell = shared_column.map(|at| row.cell(at).into_owned());
+                shared_cell.iter().for_each(|cell| feature.fitter.observe_beside(cell, &table.folder));
+            }
         }
     }
     let fitted = |feature: Unfitted| {
@@ -231,8 +234,8 @@ impl Dataset {
     /// # Errors
     /// Fails if the temporary file cannot be read.
     pub fn items(&self, row_idx: usize) -> Result<Vec<u64>, DataError> {
-        let row = self.table.row(row_idx)?;
-        Ok(self.columns[..self.n_inputs].iter().map(|at| at.map_or(0, |at| row[at].item())).collect())
+        let row = self.table.row_ref(row_idx)?;
+        Ok(self.columns[..self.n_inputs].iter().map(|at| at.map_or(0, |at| row.cell(at).item())).collect())
     }
 
     /// Collates samples into a batch.
@@ -372,7 +375,7 @@ impl Dataset {
     pub(crate) fn media_cell(&self, row_idx: usize, feature: usize) -> Result<String, DataError> {
         let column = self.media_columns().get(feature).copied().flatten();
         let name = match column {
-            Some(at) if row_idx < self.table.n_rows() => self.table.row(row_idx)?[at].to_text(),
+            Some(at) if row_idx < self.table.n_rows() => self.table.cell(row_idx, at)?.to_text(),
             _ => "a file".to_owned(),
         };
         Ok(format!("row {}: {name}", row_idx + 1))

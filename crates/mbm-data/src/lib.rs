@@ -1,7 +1,7 @@
 //! Turns tables of mixed cells into seeded batches of plain numbers: no tensors, no neural network, no terminal output.
 //!
 //! ```text
-//! file or folder --source--> Table (rows in a temporary file) --split--> train, validation and test rows
+//! file or folder --source--> Table (Arrow record batches) --split--> train, validation and test rows
 //!        Table --feature (fitted on train)--> Sample of Payloads --cache--> loader --> Batch
 //! ```
 //!
@@ -14,6 +14,7 @@ mod batch;
 mod cache;
 mod catch_panic;
 mod cell;
+mod cell_ref;
 mod dataset;
 mod error;
 mod fault;
@@ -43,6 +44,7 @@ pub use batch::{Batch, Column, Values};
 pub use cache::{CacheInfo, FeatureCache, Key};
 pub use catch_panic::guarded;
 pub use cell::Cell;
+pub use cell_ref::CellRef;
 pub use dataset::{Dataset, Field, Prepared, Sample, Unfitted, fit};
 pub use error::DataError;
 pub use fault::{Cause, Fault, FaultReport};
@@ -58,4 +60,4 @@ pub use missing::{Decision, FieldFault, Rejection, RowStatus, Rule, Unreadable, 
 pub use payload::{Frames, Payload, Pixels};
 pub use precomputed::{Featurize, Precomputed};
 pub use split::Split;
-pub use table::{Row, Table};
+pub use table::{Row, RowRef, Table, TableBuilder};

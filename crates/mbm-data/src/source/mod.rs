@@ -9,7 +9,7 @@ mod unfolding;
 
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, Row};
+use crate::{DataError, Row, TableBuilder};
 
 /// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
 macro_rules! sources {
@@ -49,11 +49,11 @@ pub trait Source {
     /// Returns the folder that relative paths in cells are resolved against.
     fn folder(&self) -> &Path;
 
-    /// Passes every row to `sink`, in order.
+    /// Appends every row to `table`, in order.
     ///
     /// # Errors
-    /// Malformed rows, or an error returned by `sink`.
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError>;
+    /// Malformed rows, or an error of the table.
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError>;
 }
 
 /// Opens a file or folder with the source for its kind.
@@ -87,8 +87,8 @@ impl Source for Memory {
         Path::new(".")
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        std::mem::take(&mut self.rows).into_iter().try_for_each(sink)
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        std::mem::take(&mut self.rows).into_iter().try_for_each(|row| table.push_row(&row))
     }
 }
 

@@ -12,7 +12,7 @@ use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
 use crate::catch_panic::{GAVE_UP, guarded};
-use crate::{Cell, DataError, Row};
+use crate::{Cell, DataError, Row, TableBuilder};
 
 /// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
 /// once for all rows that hold it.
@@ -57,7 +57,7 @@ impl Source for Parquet {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
         let mut rows = guarded(|| self.reader.get_row_iter(None))
@@ -68,7 +68,7 @@ impl Source for Parquet {
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
             let row: Row = record.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
-            let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
+            let n_cells = row.iter().map(|cell| cell.borrowed().n_bytes() as u64).sum();
             n_left = n_left.checked_sub(n_cells).ok_or_else(|| {
                 DataError::malformed(
                     &self.path,
@@ -76,7 +76,7 @@ impl Source for Parquet {
                     format!("the cells up to this row take more than {MAX_RATIO} times the size of the file"),
                 )
             })?;
-            sink(row)?;
+            table.push_row(&row)?;
         }
         Ok(())
     }
