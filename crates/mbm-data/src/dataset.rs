@@ -269,9 +269,8 @@ impl Dataset {
     /// # Errors
     /// Fails if the temporary file cannot be read.
     pub fn payload_at(&self, row_idx: usize, field: usize) -> Result<Payload, DataError> {
-        let row = self.table.row(row_idx)?;
-        let cell = self.columns[field].map(|at| &row[at]);
-        Ok(self.payload(&self.fields[field], cell).unwrap_or(Payload::Missing))
+        let cell = self.columns[field].map(|at| self.table.cell(row_idx, at)).transpose()?;
+        Ok(self.payload(&self.fields[field], cell.as_ref()).unwrap_or(Payload::Missing))
     }
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
