@@ -301,6 +301,25 @@ mod tests {
             /// Width.
             embedding_size: usize = 8 => 1..=64;
         }
+        /// Where weights come from.
+        pub struct Weights {
+            /// File.
+            weights: Option<String> = None;
+        }
+        /// An encoder with weights.
+        pub struct Pretrained {
+            /// Width.
+            width: usize = 8 => 1..=64;
+            ..origin: Weights;
+            /// Cell.
+            cell_type: Cell = Cell::Lstm;
+        }
+        /// Any section, named.
+        pub struct Named<T> {
+            ..section: T;
+            /// Name.
+            name: Option<String> = None;
+        }
         /// A feature.
         pub struct Feature {
             /// Name.
@@ -373,6 +392,25 @@ mod tests {
         let feature = read("{name: x, encoder: {type: embed, embedding_size: 3}}").unwrap();
         let text = serde_json::to_string(&feature).unwrap();
         assert_eq!(read(&text).unwrap(), feature);
+    }
+
+    #[test]
+    fn flattened_keys_are_read_from_and_written_to_the_same_map() {
+        let read = |text: &str| {
+            let mut diagnostics = Diagnostics::default();
+            let read = Named::<Pretrained>::read(&Node::parse(text, Format::Yaml).unwrap(), "", &mut diagnostics);
+            diagnostics.unless_any(read)
+        };
+        let named = read("{width: 3, weights: a.bin, name: x}").unwrap();
+        let section = Pretrained { width: 3, origin: Weights { weights: Some("a.bin".into()) }, cell_type: Cell::Lstm };
+        assert_eq!(named, Named { section, name: Some("x".into()) });
+        let written = serde_json::json!({"width": 3, "weights": "a.bin", "cell_type": "lstm", "name": "x"});
+        assert_eq!(serde_json::to_value(&named).unwrap(), written);
+        let diagnostics = read("weihgts: a.bin").unwrap_err().to_string();
+        assert!(diagnostics.contains("did you mean 'weights'?; allowed: width, weights, cell_type, name"), "{diagnostics}");
+        let described = <Named<Pretrained> as crate::Section>::describe();
+        let keys: Vec<&str> = described.keys.iter().map(|key| key.name).collect();
+        assert_eq!((described.name, keys), ("Pretrained", vec!["width", "weights", "cell_type", "name"]));
     }
 
     #[test]

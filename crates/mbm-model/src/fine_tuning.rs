@@ -63,7 +63,7 @@ impl FineTuningSettings {
             return Ok(encoder.freeze().apply_lora(Lora::new(lora.r, lora.alpha).set_param_group(group)));
         }
         let pattern = self.parameters.as_ref().map(|pattern| found_in(pattern, "parameters", &paths)).transpose()?;
-        let has_batch_norm = matches!(encoder, Encoder::ResNet(_) | Encoder::MobileNet(_));
+        let has_batch_norm = encoder.get().has_batch_norm();
         let kept_norm = |path: &str| self.freeze_batch_norm && has_batch_norm && path.contains("norm.");
         let first = self.last_layers.map_or(0, |last| (n_layers + 1).saturating_sub(last));
         let is_trained = |path: &str, layer: usize| {

@@ -165,3 +165,62 @@ impl Key {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(dead_code)] // methods that the macros declare
+mod tests {
+    use super::*;
+    use crate::{Section as _, choices, settings, tagged};
+
+    choices! {
+        /// A cell.
+        pub enum Cell { Lstm = "lstm", None = "none" }
+    }
+    settings! {
+        /// Recurrent layers.
+        pub struct Rnn {
+            /// The cell.
+            cell_type: Cell = Cell::Lstm;
+        }
+        /// Rows by a column.
+        pub struct By {
+            /// The column.
+            column: String;
+        }
+        /// Everything.
+        pub struct All {
+            /// Sizes.
+            sizes: Vec<usize> = vec![3] => 1..=9;
+            /// A share.
+            share: Option<f64> = None => 0.0..=0.5;
+            /// A choice.
+            of: Of = crate::defaults();
+        }
+    }
+    tagged! {
+        /// A choice.
+        pub enum Of: Rnn { Rnn(Rnn) = "rnn", By(By) = "by" }
+    }
+
+    #[test]
+    fn schema_has_types_ranges_defaults_and_descriptions() {
+        let schema = json_schema("all", All::describe());
+        let properties = json!({
+            "sizes": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 9}, "default": [3], "description": "Sizes."},
+            "share": {"type": ["number", "null"], "minimum": 0.0, "maximum": 0.5, "default": null, "description": "A share."},
+            "of": {"$ref": "#/$defs/Of", "default": "rnn", "description": "A choice."},
+        });
+        assert_eq!(schema["properties"], properties);
+        assert_eq!((&schema["additionalProperties"], &schema["title"]), (&json!(false), &json!("all")));
+        assert_eq!(schema["$defs"]["Cell"]["enum"], json!(["lstm", "none", null]));
+    }
+
+    #[test]
+    fn choice_is_a_word_or_the_keys_of_a_type() {
+        let schema = json_schema("all", All::describe());
+        let ways = json!([{"enum": ["rnn"]}, {"$ref": "#/$defs/Rnn.rnn"}, {"$ref": "#/$defs/By.by", "required": ["type"]}]);
+        assert_eq!(schema["$defs"]["Of"]["oneOf"], ways);
+        assert_eq!(schema["$defs"]["By.by"]["properties"]["type"]["const"], "by");
+        assert_eq!(schema["$defs"]["By.by"]["required"], json!(["column"]));
+    }
+}

@@ -44,8 +44,8 @@ const N_SHOWN: usize = 3;
 impl Page<'_> {
     /// Writes the page of a section or choice.
     pub fn markdown(&self, schema: &Schema) -> String {
-        let mut writer = Writer { page: self, out: format!("# {}\n", self.title), headings: Vec::new(), parts: VecDeque::new() };
-        let config = Node::parse(self.config, Format::Yaml).unwrap_or(Node::bare(Value::Null));
+        let mut writer = Writer { page: self, out: String::new(), headings: Vec::new(), parts: VecDeque::new() };
+        let config = parsed(self.config);
         writer.nested(self.title, self.path, schema, &config);
         while let Some(part) = writer.parts.pop_front() {
             writer.part(&part);
@@ -72,8 +72,9 @@ impl Writer<'_> {
             self.out.push_str(&format!("- `{word}`{default}: {}\n", section.doc));
         }
         for (word, section) in &choice.variants {
-            let level = if part.heading == self.page.title { "##" } else { "###" };
-            self.out.push_str(&format!("\n{level} {}: {word}\n", part.heading));
+            let heading =
+                if part.heading == self.page.title { format!("## {word}") } else { format!("### {}: {word}", part.heading) };
+            self.out.push_str(&format!("\n{heading}\n"));
             self.section(section, Some(word), part);
         }
     }
@@ -82,7 +83,7 @@ impl Writer<'_> {
     fn section(&mut self, section: &Section, word: Option<&str>, part: &Part) {
         let mut config = part.config.clone();
         if let Some(word) = word.filter(|_| !part.is_list) {
-            let _ = config.set(&joined(&part.path, "type"), Node::bare(Value::Text(word.to_owned())));
+            config = with(config, &joined(&part.path, "type"), Node::bare(Value::Text(word.to_owned())));
         }
         self.out.push_str(&format!("\n{}\n", section.doc));
         if !section.keys.is_empty() {
@@ -140,10 +141,10 @@ impl Page<'_> {
         entries.extend(section.keys.iter().filter_map(|key| self.sample(key)).take(N_SHOWN));
         if part.is_list {
             let items = vec![Node::bare(Value::Map(entries))];
-            let _ = config.set(&part.path, Node::bare(Value::List(items)));
+            config = with(config, &part.path, Node::bare(Value::List(items)));
         } else {
             for entry in entries {
-                let _ = config.set(&joined(&part.path, &entry.key), entry.node);
+                config = with(config, &joined(&part.path, &entry.key), entry.node);
             }
         }
         to_yaml(&config)
@@ -153,7 +154,7 @@ impl Page<'_> {
     fn sample(&self, key: &Key) -> Option<Entry> {
         let sample = self.samples.iter().find(|(name, _)| key.default.is_none() && *name == key.name);
         let node = match sample {
-            Some((_, text)) => Node::parse(text, Format::Yaml).ok()?,
+            Some((_, text)) => parsed(text),
             None => Node::from(key.default.as_ref()?),
         };
         let is_shown = match &node.value {
@@ -204,6 +205,17 @@ fn anchor(heading: &str) -> String {
     kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ')).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
+/// Parses YAML that belongs to a page.
+fn parsed(yaml: &str) -> Node {
+    Node::parse(yaml, Format::Yaml).expect("the configs and samples of a page are YAML")
+}
+
+/// Returns the config with the value at a path, which a page declares for it.
+fn with(mut config: Node, path: &str, value: Node) -> Node {
+    config.set(path, value).expect("the path of a page leads to a key of its config");
+    config
+}
+
 /// Returns the path of a key below a path, which may be empty.
 fn joined(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
@@ -211,4 +223,80 @@ fn joined(path: &str, key: &str) -> String {
 
 fn entry(key: &str, value: Value) -> Entry {
     Entry { key: key.to_owned(), line: 0, node: Node::bare(value) }
+}
+
+#[cfg(test)]
+#[allow(dead_code)] // methods that the macros declare
+mod tests {
+    use super::*;
+    use crate::{Setting, choices, settings, tagged};
+
+    choices! {
+        /// A cell.
+        pub enum Cell {
+            /// Long short-term memory.
+            Lstm = "lstm",
+            Gru = "gru",
+        }
+    }
+    settings! {
+        /// Settings of recurrent layers.
+        pub struct Rnn {
+            /// The cell.
+            cell_type: Cell = Cell::Lstm;
+            /// Dropout.
+            dropout: Option<f64> = None => 0.0..=0.9;
+        }
+        /// A feature.
+        pub struct Feature {
+            /// Its name.
+            name: String;
+            /// Its encoder.
+            encoder: Encoder = crate::defaults();
+        }
+    }
+    tagged! {
+        /// Encoders.
+        pub enum Encoder: Rnn { Rnn(Rnn) = "rnn" }
+    }
+
+    #[test]
+    fn page_lists_keys_with_examples_in_a_complete_config() {
+        let page = Page { title: "A feature", config: "features: [{}]", path: "features.0", samples: &[("name", "a")] };
+        let expected = "# A feature
+
+A feature.
+
+| key | value | default | description |
+|---|---|---|---|
+| `name` | text | **required** | Its name. |
+| `encoder` | [encoder](#encoder) | `rnn` | Its encoder. |
+
+```yaml
+features:
+  - {name: a}
+```
+
+## encoder
+
+Encoders. `type` is one of:
+
+- `rnn` (default): Recurrent layers.
+
+### encoder: rnn
+
+Recurrent layers.
+
+| key | value | default | description |
+|---|---|---|---|
+| `cell_type` | `lstm`, `gru` | `lstm` | The cell.<br>`lstm`: Long short-term memory. |
+| `dropout` | number, 0 to 0.9 or `null` | `null` | Dropout. |
+
+```yaml
+features:
+  - {encoder: {type: rnn, cell_type: lstm}}
+```
+";
+        assert_eq!(page.markdown(&Feature::schema()), expected);
+    }
 }

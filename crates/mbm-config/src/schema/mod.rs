@@ -99,7 +99,10 @@ pub struct Key {
 impl Section {
     /// Creates a section without keys; `doc` has the lines of the description.
     pub fn new(name: &'static str, doc: &[&str]) -> Self {
-        Self { name, doc: text(doc), keys: Vec::new() }
+        let doc = text(doc);
+        // To a reader of the config, the settings are the thing itself.
+        let doc = doc.strip_prefix("Settings of ").map_or(doc.clone(), capitalized);
+        Self { name, doc, keys: Vec::new() }
     }
 
     /// Adds a key.
@@ -137,6 +140,11 @@ impl Key {
 /// Returns the bounds of a number, or of each number of an option or list.
 pub fn bounds<T: Range<N>, N: Serialize>(range: RangeInclusive<N>) -> [Value; 2] {
     [range.start(), range.end()].map(|bound| serde_json::to_value(bound).unwrap_or_default())
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map(|first| first.to_uppercase().chain(rest).collect()).unwrap_or_default()
 }
 
 /// Joins the lines of a doc comment.

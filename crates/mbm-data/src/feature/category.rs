@@ -124,8 +124,7 @@ mod tests {
 
     #[test]
     fn classes_are_sorted_and_unseen_ones_are_unknown() {
-        let mut fitter =
-            CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()], ..mbm_config::defaults() }.fitter();
+        let mut fitter = CategoryPreprocessing { most_common: 3, null_values: vec!["?".into()] }.fitter();
         for word in ["b", "a", "b", " a ", "d", "d", "e", "", "?", "?", "?"] {
             fitter.observe(&Cell::text(word), Path::new(""));
         }

@@ -116,6 +116,10 @@ impl Encode for MobileNet {
         self.width
     }
 
+    fn has_batch_norm(&self) -> bool {
+        true
+    }
+
     fn families(&self) -> &'static [&'static Family] {
         &[&mobilenet::FAMILY]
     }

@@ -81,6 +81,11 @@ pub trait Encode {
         &[]
     }
 
+    /// Returns whether it has batch norms, the paths of whose parameters contain `norm.`.
+    fn has_batch_norm(&self) -> bool {
+        false
+    }
+
     /// Returns the rows and columns of patches that images are split into, to which position embeddings are resized.
     fn patch_grid(&self) -> Option<[usize; 2]> {
         None

@@ -189,6 +189,10 @@ impl Encode for ResNet {
         self.width
     }
 
+    fn has_batch_norm(&self) -> bool {
+        true
+    }
+
     fn families(&self) -> &'static [&'static Family] {
         &[&resnet::TORCHVISION, &resnet::KERAS]
     }

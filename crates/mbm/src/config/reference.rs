@@ -94,7 +94,6 @@ fn index(pages: &[ReferencePage]) -> ReferencePage {
         let names = pages.iter().filter_map(|page| page.name.strip_prefix(start)?.strip_suffix(".md"));
         names.map(|name| format!("[`{name}`]({start}{name}.md)")).collect::<Vec<_>>().join(", ")
     };
-    let example = mbm_config::Node::parse(TWO_INPUTS, mbm_config::Format::Yaml).map(|node| mbm_config::to_yaml(&node));
     let text = format!(
         "{NOTE}
 
@@ -104,7 +103,8 @@ A config is a file in YAML, JSON or TOML. Its keys are named as in Ludwig's ECD 
 has a default:
 
 ```yaml
-{}```
+{}
+```
 
 | key | value | description |
 |---|---|---|
@@ -127,7 +127,7 @@ the repository, or to what `mbm schema` prints:
 # yaml-language-server: $schema=../../mbm.schema.json
 ```
 ",
-        example.unwrap_or_default(),
+        TWO_INPUTS.trim(),
         links("input-"),
         links("output-"),
     );
