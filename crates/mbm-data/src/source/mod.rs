@@ -1,5 +1,7 @@
 //! Sources of rows. A new source takes one file here and one line in [`open`].
 
+mod arrow_ipc;
+mod arrow_message;
 mod class_folder;
 mod coco;
 mod delimited;
@@ -52,6 +54,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Source>, DataError> {
         () if ends(&[".csv", ".csv.gz"]) => Ok(Box::new(delimited::Delimited::open(path, b',')?)),
         () if ends(&[".tsv", ".tsv.gz"]) => Ok(Box::new(delimited::Delimited::open(path, b'\t')?)),
         () if ends(&[".jsonl", ".ndjson", ".jsonl.gz"]) => Ok(Box::new(json_lines::JsonLines::open(path)?)),
+        () if ends(&[".arrow", ".feather", ".ipc"]) => Ok(Box::new(arrow_ipc::ArrowIpc::open(path)?)),
         () if ends(&[".parquet"]) => Ok(Box::new(parquet::Parquet::open(path)?)),
         () if ends(&[".json"]) => Ok(Box::new(coco::Coco::open(path)?)),
         () if ends(&["-ubyte", "-ubyte.gz", ".idx"]) => Ok(Box::new(idx::Idx::open(path)?)),
@@ -308,7 +311,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"] {
+            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz"] {
                 let _ = table(name, &bytes);
             }
         }
