@@ -173,6 +173,7 @@ mod tests {
     };
     use arrow_ipc::CompressionType;
     use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+    use arrow_schema::{DataType, Field};
     use proptest::prelude::*;
 
     use super::*;
@@ -260,6 +261,19 @@ mod tests {
         assert_eq!(read("t.arrow", &zeros(1 << 20)).unwrap().n_rows(), 1 << 20);
         let error = read("t.arrow", &zeros((1 << 23) + 1)).unwrap_err().to_string();
         assert!(error.contains("rewrite it without compression"), "{error}");
+    }
+
+    #[test]
+    fn deeply_nested_lists_are_read_or_rejected_on_a_small_stack() {
+        let read_nested = |depth: usize| {
+            let deeper = |item: DataType, _| DataType::List(Arc::new(Field::new_list_field(item, true)));
+            let array = arrow_array::new_null_array(&(0..depth).fold(DataType::Float64, deeper), 2);
+            let bytes = written(&[RecordBatch::try_from_iter([("a", array)]).unwrap()], None);
+            let work = move || read("t.arrow", &bytes).map(|table| table.n_rows()).map_err(|error| error.to_string());
+            std::thread::Builder::new().stack_size(512 << 10).spawn(work).unwrap().join().unwrap()
+        };
+        assert_eq!(read_nested(20), Ok(2));
+        assert!(read_nested(100).is_err());
     }
 
     #[test]

@@ -67,10 +67,10 @@ impl Source for Parquet {
             let record = guarded(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, GAVE_UP))?;
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
-            let converted: Vec<Option<Cell>> = record.get_column_iter().map(|(_, field)| converted(field)).collect();
-            let cells = record.get_column_iter().zip(&converted);
-            let row: Vec<CellRef> =
-                cells.map(|((_, field), cell)| cell.as_ref().map_or_else(|| borrowed(field), Cell::borrowed)).collect();
+            let fields = || record.get_column_iter().map(|(_, field)| field).enumerate();
+            let converted: Vec<(usize, Cell)> = fields().filter_map(|(at, field)| Some((at, converted(field)?))).collect();
+            let mut row: Vec<CellRef> = fields().map(|(_, field)| borrowed(field)).collect();
+            converted.iter().for_each(|(at, cell)| row[*at] = cell.borrowed());
             let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
             n_left = n_left.checked_sub(n_cells).ok_or_else(|| {
                 DataError::malformed(
@@ -97,12 +97,15 @@ fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(),
     Ok(())
 }
 
-/// Returns the cell of a field that has it as its content; empty for other fields, which [`converted`] makes cells of.
+/// Returns the cell of a field that holds its content; empty for other fields, of which [`converted`] makes cells.
 fn borrowed(field: &Field) -> CellRef<'_> {
     match field {
         Field::Bool(value) => CellRef::Bool(*value),
         Field::Str(text) => CellRef::text(text),
         Field::Bytes(bytes) => CellRef::Bytes(bytes.data()),
+        Field::Int(value) => CellRef::Number((*value).into()),
+        Field::Long(value) => CellRef::Number(*value as f64),
+        Field::Double(value) if value.is_finite() => CellRef::Number(*value),
         _ => CellRef::Empty,
     }
 }
@@ -110,7 +113,9 @@ fn borrowed(field: &Field) -> CellRef<'_> {
 /// Returns the cell of a field whose content differs from it.
 fn converted(field: &Field) -> Option<Cell> {
     match field {
-        Field::Null | Field::Bool(_) | Field::Str(_) | Field::Bytes(_) => None,
+        Field::Null | Field::Bool(_) | Field::Str(_) | Field::Bytes(_) | Field::Int(_) | Field::Long(_) | Field::Double(_) => {
+            None
+        }
         Field::Decimal(_) | Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
             Some(Cell::text(field.to_string().trim_end_matches(" +00:00")))
         }

@@ -24,10 +24,13 @@ pub(crate) struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    pub fn push(&mut self, cell: &CellRef) {
+    /// Appends a cell and returns its content.
+    pub fn push(&mut self, cell: &CellRef) -> &[u8] {
+        let start = self.content.len();
         self.tags.push(cell.tag());
         cell.write_content(&mut self.content);
         self.ends.push(self.content.len());
+        &self.content[start..]
     }
 
     /// Returns the cells that were pushed as a column, and is empty again.
@@ -177,7 +180,7 @@ mod tests {
 
     fn check(cells: &[CellRef], data_type: &str) {
         let mut builder = ColumnBuilder::default();
-        cells.iter().for_each(|cell| builder.push(cell));
+        cells.iter().for_each(|cell| _ = builder.push(cell));
         let Column { field, array } = builder.finish();
         assert_eq!(field.data_type().to_string(), data_type);
         let meaning = Meaning::of(&field);
