@@ -95,21 +95,21 @@ impl<'a> CellRef<'a> {
 
     /// Appends a tag, the length in four bytes, and the content: the form that is hashed, in which a cell takes less than 4 GiB.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        out.push(self.tag());
-        let start = out.len();
-        out.extend([0; 4]);
+        let header = |n_bytes: usize| {
+            let [a, b, c, d] = (n_bytes as u32).to_le_bytes();
+            [self.tag(), a, b, c, d]
+        };
         match self {
             CellRef::Words(words) => {
-                for (at, word) in words.iter().enumerate() {
-                    let separator: &[u8] = if at == 0 { b"" } else { b"\0" };
-                    out.extend(separator);
-                    out.extend(word.as_bytes());
-                }
+                let text = words.join("\0");
+                out.extend(header(text.len()));
+                out.extend(text.as_bytes());
             }
-            other => other.write_content(out),
+            cell => {
+                out.extend(header(cell.n_bytes()));
+                cell.write_content(out);
+            }
         }
-        let n_bytes = (out.len() - start - 4) as u32;
-        out[start..start + 4].copy_from_slice(&n_bytes.to_le_bytes());
     }
 
     /// Appends the content; that of a list of words has the length of each word in front of it.

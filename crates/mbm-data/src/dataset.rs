@@ -181,7 +181,7 @@ impl Dataset {
         ahead: &mut [Precomputed],
         observe: &mut dyn FnMut(usize),
     ) -> Result<Prepared, DataError> {
-        let at_temporary = || DataError::io(std::env::temp_dir());
+        let at_temporary = || |error| DataError::temporary(&std::env::temp_dir(), error);
         let mut stored = SampleStore::new(self.table.n_rows()).map_err(at_temporary())?;
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
@@ -275,7 +275,7 @@ impl Dataset {
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
         let Some(stored) = &self.stored else { return Ok(None) };
-        stored.read(row_idx, self.fields.len()).map_err(DataError::io(std::env::temp_dir()))
+        stored.read(row_idx, self.fields.len()).map_err(|error| DataError::temporary(&std::env::temp_dir(), error))
     }
 
     /// Reads a row from the table.

@@ -1,5 +1,6 @@
 //! Sources of rows. A new source takes one file here and one line in the list below: CONTRIBUTING.md shows how.
 
+mod arrow_message;
 mod class_folder;
 mod deltas;
 mod pages;
@@ -30,6 +31,7 @@ sources! {
         ".tsv", ".tsv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b'\t')?));
     }
     json_lines { ".jsonl", ".ndjson", ".jsonl.gz" => |path| Ok(Box::new(json_lines::JsonLines::open(path)?)); }
+    arrow_ipc { ".arrow", ".feather", ".ipc" => |path| Ok(Box::new(arrow_ipc::ArrowIpc::open(path)?)); }
     parquet { ".parquet" => |path| Ok(Box::new(parquet::Parquet::open(path)?)); }
     coco { ".json" => |path| Ok(Box::new(coco::Coco::open(path)?)); }
     idx { "-ubyte", "-ubyte.gz", ".idx" => |path| Ok(Box::new(idx::Idx::open(path)?)); }
@@ -319,7 +321,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"] {
+            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz"] {
                 let _ = table(name, &bytes);
             }
         }

@@ -199,7 +199,9 @@ pub(super) fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatc
             DataType::Null => new_null_array(field.data_type(), array.len()),
             _ => {
                 let mut builder = ColumnBuilder::default();
-                (0..array.len()).for_each(|row_idx| builder.push(&cell(array, meaning, row_idx)));
+                for row_idx in 0..array.len() {
+                    builder.push(&cell(array, meaning, row_idx));
+                }
                 builder.finish_mixed().array
             }
         }

@@ -84,10 +84,16 @@ impl TableBuilder {
     pub fn push(&mut self, row: &[CellRef]) -> Result<(), DataError> {
         assert_eq!(row.len(), self.columns.len(), "a row has one cell per column");
         self.builders.resize_with(row.len(), ColumnBuilder::default);
-        let n_bytes = row.iter().map(|cell| self.hash.add(cell)).sum();
+        let mut n_bytes = 0;
+        for (builder, cell) in self.builders.iter_mut().zip(row) {
+            let content = builder.push(cell);
+            n_bytes += match cell {
+                CellRef::Words(_) => self.hash.add(cell),
+                cell => self.hash.add_content(cell.tag(), content),
+            };
+        }
         self.n_pending_rows += 1;
         self.count_row(n_bytes)?;
-        self.builders.iter_mut().zip(row).for_each(|(builder, cell)| builder.push(cell));
         self.n_pending_bytes += n_bytes as usize + row.len() * CELL_OVERHEAD;
         let n_bytes = N_BYTES + (N_BYTES_OF_COLUMN * row.len()).min(N_BYTES_OF_COLUMNS);
         if self.n_pending_rows == N_ROWS || self.n_pending_bytes >= n_bytes { self.finish_batch() } else { Ok(()) }

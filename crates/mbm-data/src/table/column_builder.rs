@@ -1,5 +1,6 @@
 //! Gathers the cells of a column and makes an Arrow array of them, whose type follows from the kinds of cells it has seen.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::types::{ByteArrayType, GenericBinaryType, GenericStringType};
@@ -23,23 +24,22 @@ pub(crate) struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    pub fn push(&mut self, cell: &CellRef) {
+    /// Appends a cell and returns its content.
+    pub fn push(&mut self, cell: &CellRef) -> &[u8] {
+        let start = self.content.len();
         self.tags.push(cell.tag());
         cell.write_content(&mut self.content);
         self.ends.push(self.content.len());
+        &self.content[start..]
     }
 
     /// Returns the cells that were pushed as a column, and is empty again.
     pub fn finish(&mut self) -> Column {
-        let Self { tags, ends, content } = std::mem::take(self);
-        let mut kinds = tags.iter().copied().filter(|tag| *tag != 0);
-        let Some(kind) = kinds.next() else {
-            return Column::new(Arc::new(NullArray::new(tags.len())), Meaning::Plain);
-        };
-        let kind = if kinds.all(|tag| tag == kind) { kind } else { MIXED };
-        let nulls = tags.contains(&0).then(|| BooleanBuffer::collect_bool(tags.len(), |at| tags[at] != 0).into());
-        let cells = Cells { tags, ends, content, nulls };
-        match kind {
+        let mut kinds = self.tags.iter().copied().filter(|tag| *tag != 0);
+        let kind = kinds.next().map_or(0, |kind| if kinds.all(|tag| tag == kind) { kind } else { MIXED });
+        let cells = self.cells();
+        let column = match kind {
+            0 => Column::new(Arc::new(NullArray::new(cells.tags.len())), Meaning::Plain),
             1 => Column::new(cells.texts(), Meaning::Plain),
             2 => Column::new(cells.numbers(), Meaning::Plain),
             3 => Column::new(cells.booleans(), Meaning::Plain),
@@ -48,30 +48,44 @@ impl ColumnBuilder {
             6 => Column::new(cells.texts(), Meaning::Json),
             7 => Column::new(cells.word_lists(), Meaning::Plain),
             _ => Column::new(cells.with_tags().bytes(), Meaning::Mixed),
-        }
+        };
+        self.tags.clear();
+        self.ends.clear();
+        column
     }
 
-    /// Like [`ColumnBuilder::finish`], for a column whose other batches have cells of other kinds: bytes with 64-bit offsets.
-    pub fn finish_mixed(&mut self) -> Column {
-        let Self { tags, ends, content } = std::mem::take(self);
+    /// Returns the cells that were pushed as bytes with 64-bit offsets, for a column whose other batches have cells of other kinds.
+    pub fn finish_mixed(mut self) -> Column {
+        Column::new(self.cells().with_tags().byte_array::<GenericBinaryType<i64>>(), Meaning::Mixed)
+    }
+
+    fn cells(&mut self) -> Cells<'_> {
+        let content = match self.content.len() < LARGE {
+            true => Vec::from(self.content.as_slice()),
+            false => std::mem::take(&mut self.content),
+        };
+        self.content.clear();
+        let tags = self.tags.as_slice();
         let nulls = tags.contains(&0).then(|| BooleanBuffer::collect_bool(tags.len(), |at| tags[at] != 0).into());
-        let cells = Cells { tags, ends, content, nulls }.with_tags();
-        Column::new(cells.byte_array::<GenericBinaryType<i64>>(), Meaning::Mixed)
+        Cells { tags, ends: Cow::Borrowed(&self.ends), content, nulls }
     }
 }
+
+/// Contents up to this size are copied, so that the next batch finds memory that is already there.
+const LARGE: usize = 1 << 20;
 
 /// A number that is no cell's tag.
 const MIXED: u8 = u8::MAX;
 
 /// The cells of a finished column; an empty cell is null.
-struct Cells {
-    tags: Vec<u8>,
-    ends: Vec<usize>,
+struct Cells<'a> {
+    tags: &'a [u8],
+    ends: Cow<'a, [usize]>,
     content: Vec<u8>,
     nulls: Option<NullBuffer>,
 }
 
-impl Cells {
+impl Cells<'_> {
     fn texts(self) -> ArrayRef {
         match self.content.len() > i32::MAX as usize {
             true => self.byte_array::<GenericStringType<i64>>(),
@@ -111,7 +125,7 @@ impl Cells {
     fn word_lists(self) -> ArrayRef {
         let (mut n_words, mut start) = (0, 0);
         let (mut list_ends, mut word_ends, mut texts) = (Vec::with_capacity(self.ends.len()), Vec::new(), Vec::new());
-        for end in &self.ends {
+        for end in self.ends.iter() {
             for word in words(&self.content[start..*end]).unwrap_or_default() {
                 texts.extend(word.as_bytes());
                 word_ends.push(texts.len());
@@ -120,19 +134,19 @@ impl Cells {
             start = *end;
             list_ends.push(n_words);
         }
-        lists(&list_ends, Cells { tags: Vec::new(), ends: word_ends, content: texts, nulls: None }.texts(), self.nulls)
+        lists(&list_ends, Cells { tags: &[], ends: Cow::Owned(word_ends), content: texts, nulls: None }.texts(), self.nulls)
     }
 
     /// Puts the tag of each cell in front of its content.
     fn with_tags(self) -> Self {
         let (mut content, mut ends, mut start) = (Vec::new(), Vec::with_capacity(self.ends.len()), 0);
-        for (tag, end) in self.tags.iter().zip(&self.ends) {
+        for (tag, end) in self.tags.iter().zip(self.ends.iter()) {
             content.extend((*tag != 0).then_some(*tag));
             content.extend(&self.content[start..*end]);
             start = *end;
             ends.push(content.len());
         }
-        Cells { content, ends, ..self }
+        Self { content, ends: Cow::Owned(ends), ..self }
     }
 }
 
@@ -166,7 +180,7 @@ mod tests {
 
     fn check(cells: &[CellRef], data_type: &str) {
         let mut builder = ColumnBuilder::default();
-        cells.iter().for_each(|cell| builder.push(cell));
+        cells.iter().for_each(|cell| _ = builder.push(cell));
         let Column { field, array } = builder.finish();
         assert_eq!(field.data_type().to_string(), data_type);
         let meaning = Meaning::of(&field);
