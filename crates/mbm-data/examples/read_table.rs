@@ -37,10 +37,12 @@ fn peak() -> String {
     line.unwrap_or("unknown").trim().to_owned()
 }
 
-/// Returns the size of the unnamed temporary files of this process.
+/// Returns the size of the unnamed temporary files that are mapped into memory.
 fn n_temporary() -> u64 {
-    let Ok(files) = fs::read_dir("/proc/self/fd") else { return 0 };
-    let is_unnamed = |path: &Path| fs::read_link(path).is_ok_and(|to| to.to_string_lossy().ends_with(" (deleted)"));
-    let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    files.flatten().map(|file| file.path()).filter(|path| is_unnamed(path)).map(|path| size(&path)).sum()
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let size = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some(u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(start, 16).ok()?)
+    };
+    maps.lines().filter(|line| line.ends_with(" (deleted)")).filter_map(size).sum()
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::RecordBatchDecoder;
 use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message};
@@ -82,7 +82,7 @@ impl BatchWriter {
     /// # Errors
     /// Fails if the temporary file cannot be written.
     pub fn push(&mut self, batch: RecordBatch) -> Result<(), DataError> {
-        match self.n_left_in_memory.checked_sub(batch.get_array_memory_size()) {
+        match self.n_left_in_memory.checked_sub(n_bytes(&batch)) {
             Some(n_left) => {
                 self.n_left_in_memory = n_left;
                 self.keep(batch);
@@ -204,6 +204,20 @@ impl Stored {
     }
 }
 
+/// Bytes of a column in addition to its buffers.
+const COLUMN_OVERHEAD: usize = 300;
+
+/// Returns the size of a batch in memory. Buffers may be parts of a larger one, such as a message, and count with their own size.
+fn n_bytes(batch: &RecordBatch) -> usize {
+    let of_column = |column: &ArrayRef| {
+        let data = column.to_data();
+        let parts = std::iter::once(&data).chain(data.child_data());
+        let of_part = parts.map(|part| part.buffers().iter().map(|buffer| buffer.len()).sum::<usize>() + part.len() / 8);
+        of_part.sum::<usize>() + COLUMN_OVERHEAD
+    };
+    batch.columns().iter().map(of_column).sum()
+}
+
 /// Returns the error of the operating system, if it is one.
 fn io_error(error: ArrowError) -> io::Error {
     match error {
@@ -214,7 +228,7 @@ fn io_error(error: ArrowError) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{ArrayRef, Float64Array, StringArray};
+    use arrow_array::{Float64Array, StringArray};
 
     use super::*;
 
@@ -228,7 +242,7 @@ mod tests {
     #[test]
     fn batches_beyond_the_limit_are_read_from_the_file() {
         let first = batch(1.0, 2);
-        let mut writer = BatchWriter::new(first.get_array_memory_size(), &std::env::temp_dir());
+        let mut writer = BatchWriter::new(n_bytes(&first), &std::env::temp_dir());
         writer.push(first.clone()).unwrap();
         writer.push(batch(2.0, 2)).unwrap();
         writer.push(batch(3.0, 2)).unwrap();
