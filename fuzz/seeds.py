@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -27,6 +28,15 @@ def table():
 def parquet(compression):
     out = io.BytesIO()
     pq.write_table(table(), out, compression=compression)
+    return out.getvalue()
+
+
+def arrow(compression):
+    out = io.BytesIO()
+    words = pa.array(["red", None, "red"]).dictionary_encode()
+    nested = pa.array([{"x": [1, None]}, None, {"x": []}])
+    rows = table().append_column("w", words).append_column("s", nested)
+    feather.write_feather(rows, out, compression=compression)
     return out.getvalue()
 
 
@@ -49,6 +59,8 @@ def sources():
     yield bytes([3]) + parquet("zstd")
     yield bytes([4]) + json.dumps([{"a": 1, "b": "x"}]).encode()
     yield bytes([2]) + b'{"columns": ["a"], "data": [[1]]}\n'
+    for compression in ("uncompressed", "lz4", "zstd"):
+        yield bytes([7]) + arrow(compression)
 
 
 def images():

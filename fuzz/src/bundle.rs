@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{Experiment, Plan, Predictor, Start, Unreadable, Writer, table_from_json};
+use mbm::{Experiment, Plan, Predictor, ReadOptions, Writer, table_from_json};
 use mbm_data::Manifest;
 
 const CONFIG: &str = "
@@ -28,7 +28,7 @@ fn template() -> &'static Path {
         let dataset = folder.path().join("rows.csv");
         std::fs::write(&dataset, format!("notes,size,kind,price\n{rows}")).expect("a table");
         let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
-        let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
+        let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
         experiment.run(&AtomicBool::new(false), &mut |_| ()).expect("a run");
         folder
     };
@@ -61,6 +61,6 @@ pub fn run(bytes: &[u8]) {
     let Ok(table) = table_from_json("{\"notes\": \"alpha omega\", \"size\": 3}") else { return };
     let path = folder.path().join("out.jsonl");
     if let Ok(mut writer) = Writer::create(&path, predictor.columns()) {
-        let _ = predictor.predict(table, Unreadable::Missing, &mut writer);
+        let _ = predictor.predict_table(table, &ReadOptions::default(), &mut writer);
     }
 }

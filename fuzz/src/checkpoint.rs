@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Tensor;
-use mbm::{Event, Experiment, Plan, Predictor, RunEvent, Start};
+use mbm::{Event, Experiment, Plan, Predictor, RunEvent};
 use mbm_data::Manifest;
 use mbm_train::Checkpoints;
 
@@ -25,7 +25,7 @@ fn template() -> &'static Path {
         let dataset = folder.path().join("rows.csv");
         std::fs::write(&dataset, format!("size,kind\n{rows}")).expect("a table");
         let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
-        let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
+        let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
         let stop = AtomicBool::new(false);
         let mut observe = |event: RunEvent| {
             if let RunEvent::Training(Event::Step { epoch: 1, .. }) = event {

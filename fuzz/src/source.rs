@@ -3,7 +3,7 @@
 use mbm_data::feature::{NumberPreprocessing, TimeseriesPreprocessing};
 use mbm_data::{Dataset, MissingValueStrategy, Table, Unfitted, fit, infer_types};
 
-const NAMES: [&str; 7] = ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"];
+const NAMES: [&str; 8] = ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz", "t.arrow"];
 
 /// Runs the target on an input.
 pub fn run(bytes: &[u8]) {

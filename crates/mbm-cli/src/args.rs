@@ -196,6 +196,8 @@ pub struct Evaluate {
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub cache: CacheSize,
 }
 
 #[derive(Group)]
@@ -215,6 +217,8 @@ pub struct Predict {
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
+    #[command(flatten)]
+    pub cache: CacheSize,
 }
 
 #[derive(Group)]

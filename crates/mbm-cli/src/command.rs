@@ -7,7 +7,10 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
-use mbm::{Experiment, FeatureCache, Format, Outcome, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer};
+use mbm::{
+    ConfigSource, Experiment, FeatureCache, Format, Outcome, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable,
+    Writer,
+};
 use serde_json::json;
 
 use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
@@ -51,15 +54,23 @@ fn train(args: Train) -> Result<()> {
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
-    let (plan, inferred) = match &args.config {
-        Some(config) => (Plan::read_file(config, &overrides)?, false),
-        None => (inferred_plan(&args.dataset, &args.target, &overrides, args.show)?, true),
+    let (plan, table) = match &args.config {
+        Some(config) => (Plan::read_file(config, &overrides)?, None),
+        None => {
+            let table = Table::read(&args.dataset)?;
+            (inferred_plan(&table, &args.target, &overrides, args.show)?, Some(table))
+        }
     };
-    let cache = kept_features(args.cache);
-    let experiment = Experiment { plan, dataset: args.dataset, folder, start, cache };
+    let inferred = table.is_some();
+    let cache = feature_cache(args.cache);
+    let experiment = Experiment::new(plan, args.dataset, folder).start(start).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
-    let outcome = experiment.run(&stop, &mut |event| progress.show(&event));
+    let mut observe = |event| progress.show(&event);
+    let outcome = match table {
+        Some(table) => experiment.run_on(table, &stop, &mut observe),
+        None => experiment.run(&stop, &mut observe),
+    };
     progress.finish();
     let outcome = outcome?;
     if inferred && !args.show.quiet && !args.show.json {
@@ -85,7 +96,7 @@ fn start(resume: bool, overwrite: bool, is_named: bool) -> Start {
 }
 
 /// Returns the user's feature cache, unless its size limit is 0.
-pub fn kept_features(size: CacheSize) -> Option<FeatureCache> {
+pub fn feature_cache(size: CacheSize) -> Option<FeatureCache> {
     let folder = FeatureCache::default_folder().filter(|_| size.cache_size > 0)?;
     Some(FeatureCache { folder, max_bytes: size.cache_size })
 }
@@ -113,12 +124,13 @@ fn default_folder(dataset: &Path) -> PathBuf {
     Path::new("results").join(dataset.file_stem().unwrap_or_default())
 }
 
-fn inferred_plan(dataset: &Path, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
-    let (plan, notes) = mbm::infer_config(&Table::read(dataset)?, targets)?;
+fn inferred_plan(table: &Table, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
+    let (mut config, notes) = mbm::infer_config(table, targets)?;
     if !show.quiet && !show.json {
         notes.iter().for_each(|text| note(text));
     }
-    Ok(Plan::read(&plan.to_json().to_string(), mbm::ConfigFormat::Yaml, overrides, "the inferred config")?)
+    config.set(overrides)?;
+    Ok(config.resolve()?)
 }
 
 fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
@@ -150,6 +162,11 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
     Ok(())
 }
 
+/// Notes that features are not cached for later runs, and why.
+pub fn show_cache_fault(fault: Option<&str>) {
+    fault.iter().for_each(|fault| note(&format!("features are not cached for later runs: {fault}")));
+}
+
 pub fn show_faults(faults: &mbm::FaultReport) {
     let lines = faults.lines();
     if !lines.is_empty() {
@@ -159,7 +176,8 @@ pub fn show_faults(faults: &mbm::FaultReport) {
 }
 
 fn init(args: &Init) -> Result<()> {
-    let (plan, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
+    let (config, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
+    let plan = config.resolve()?;
     notes.iter().for_each(|text| note(text));
     match &args.output {
         Some(path) => write_new(path, &plan.to_yaml()),
@@ -178,7 +196,9 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 fn evaluate(args: &Evaluate) -> Result<()> {
     let predictor = Predictor::open(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
-    let evaluation = predictor.evaluate(table, unreadable(args.strict)).map_err(|error| in_dataset(error, &args.dataset))?;
+    let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
+    let evaluation = predictor.evaluate(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
+    show_cache_fault(evaluation.cache_fault.as_deref());
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
     }
@@ -199,11 +219,12 @@ fn predict(args: &Predict) -> Result<()> {
             Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?
         }
     };
-    let faults =
-        predictor.predict(table, unreadable(args.strict), &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
+    let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
+    let predicted = predictor.predict_table(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
     writer.finish()?;
     if !args.quiet {
-        show_faults(&faults);
+        show_cache_fault(predicted.cache_fault.as_deref());
+        show_faults(&predicted.faults);
     }
     Ok(())
 }
@@ -248,10 +269,11 @@ fn inspect(args: &Inspect) -> Result<()> {
     let is_bundle = path.join("bundle.json").is_file() || path.join("model/bundle.json").is_file();
     let is_config =
         path.is_file() && ["yaml", "yml", "toml"].iter().any(|ending| path.extension().is_some_and(|it| it == *ending));
-    let is_json_config = path.extension().is_some_and(|it| it == "json") && Plan::read_file(path, &[]).is_ok();
+    let read = || ConfigSource::read(path, &[])?.check();
+    let is_json_config = path.extension().is_some_and(|it| it == "json") && read().is_ok();
     let lines = match () {
         () if is_bundle => mbm::inspect_bundle(path)?,
-        () if is_config || is_json_config => Plan::read_file(path, &[])?.to_yaml().lines().map(str::to_owned).collect(),
+        () if is_config || is_json_config => read()?.to_yaml().lines().map(str::to_owned).collect(),
         () => mbm::inspect_dataset(path)?,
     };
     lines.iter().try_for_each(|text| line(text))
@@ -268,9 +290,8 @@ fn compare(args: &Compare) -> Result<()> {
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
     let comparing = mbm::ComparisonFolder::enter(&folder, start)?;
-    let cache = kept_features(args.cache);
-    let experiment =
-        Experiment { plan, dataset: args.dataset.clone(), folder: comparing.path.clone(), start: Start::Resume, cache };
+    let cache = feature_cache(args.cache);
+    let experiment = Experiment::new(plan, &args.dataset, &comparing.path).start(Start::Resume).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];

@@ -11,9 +11,9 @@ use mbm::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
-use crate::command::{check_output, kept_features, show_faults};
+use crate::command::{check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
-use crate::output::{columns, line, note};
+use crate::output::{columns, line};
 
 impl IndexPlace {
     fn store(&self) -> Store {
@@ -45,7 +45,7 @@ pub fn embed(args: &Embed) -> Result<()> {
     let predictor = Predictor::open(&args.model_path)?;
     let model_hash = mbm::model_hash(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
-    let cache = kept_features(args.cache);
+    let cache = feature_cache(args.cache);
     let (inputs, output, cache) = (&args.input[..], &args.output, cache.as_ref());
     let embedding = Embedding { predictor: &predictor, model_hash: &model_hash, inputs, cache, output };
     let stop = stop_flag()?;
@@ -98,17 +98,13 @@ pub fn index(args: IndexCommand) -> Result<()> {
     }
 }
 
-fn show_cache_fault(fault: Option<&str>) {
-    fault.iter().for_each(|fault| note(&format!("features are not cached for later runs: {fault}")));
-}
-
 type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 
 fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
     let path = rows.dataset.or(rows.embeddings).context("give --dataset or --embeddings")?;
     let table = Table::read(&path)?;
     let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
-    let cache = kept_features(rows.cache);
+    let cache = feature_cache(rows.cache);
     let vectors = match (&predictor, &rows.model_path, rows.column) {
         (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input, cache: cache.as_ref() },
         (_, _, Some(column)) => VectorSource::Column(column),

@@ -1,7 +1,9 @@
 //! Batches: rows collated as plain numbers and padded to the longest row; only present cells take up memory.
 
+use std::borrow::Borrow;
+
 use crate::feature::Preprocessor;
-use crate::{Dataset, Frames, Payload, Sample};
+use crate::{Field, FieldFault, Frames, Payload, Sample};
 
 /// A batch of rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +14,8 @@ pub struct Batch {
     pub inputs: Vec<Column>,
     /// One column per target.
     pub targets: Vec<Column>,
+    /// For each row, why features are missing or shortened.
+    pub faults: Vec<Vec<FieldFault>>,
 }
 
 /// One feature across the batch.
@@ -94,16 +98,17 @@ impl Batch {
         self.rows.is_empty()
     }
 
-    /// Collates samples of a dataset into a batch.
-    pub fn collate(dataset: &Dataset, samples: &[Sample]) -> Self {
-        let column = |at: usize| {
-            let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.payloads[at]).collect();
-            Column::collate(&dataset.fields[at].preprocessor, &payloads)
+    /// Collates samples of some fields, the first `n_inputs` of which are inputs, into a batch.
+    pub fn collate<S: Borrow<Sample>>(fields: &[Field], n_inputs: usize, samples: &[S]) -> Self {
+        let column = |(at, field): (usize, &Field)| {
+            let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.borrow().payloads[at]).collect();
+            Column::collate(&field.preprocessor, &payloads)
         };
-        let columns: Vec<Column> = (0..dataset.fields.len()).map(column).collect();
-        let mut inputs = columns;
-        let targets = inputs.split_off(dataset.n_inputs);
-        Self { rows: samples.iter().map(|sample| sample.row_idx).collect(), inputs, targets }
+        let mut inputs: Vec<Column> = fields.iter().enumerate().map(column).collect();
+        let targets = inputs.split_off(n_inputs);
+        let rows = samples.iter().map(|sample| sample.borrow().row_idx).collect();
+        let faults = samples.iter().map(|sample| sample.borrow().faults.clone()).collect();
+        Self { rows, inputs, targets, faults }
     }
 }
 

@@ -165,6 +165,11 @@ impl FeatureCache {
 }
 
 impl Shelf {
+    /// Whether features for a key were found in the cache when the shelf was opened.
+    pub fn holds(&self, key: &Key) -> bool {
+        self.places.contains_key(key)
+    }
+
     /// Returns the features for a key, if they are cached and intact.
     pub fn get(&self, key: &Key) -> Option<Frames> {
         let place = self.places.get(key)?;

@@ -1,6 +1,6 @@
 //! Errors that prevent a dataset from being read at all. A single bad cell does not: see [`crate::Fault`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error of reading, splitting or fitting a dataset, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum DataError {
         message: String,
     },
     /// A file in an unsupported format.
-    #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, a folder with one subfolder per class, MNIST idx files and COCO annotation .json", .0.display())]
+    #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, .arrow, a folder with one subfolder per class, MNIST idx files and COCO annotation .json", .0.display())]
     UnknownKind(PathBuf),
     /// A column that the config names and the table lacks.
     #[error("the dataset has no column '{column}'{}; available columns: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), listed(columns))]
@@ -61,7 +61,7 @@ pub enum DataError {
         /// What is wrong.
         fault: String,
         /// The setting that rejects it.
-        rule: &'static str,
+        rule: crate::Rule,
     },
     /// A feature that cannot be fitted on the training rows.
     #[error("feature '{feature}': {message}")]
@@ -80,6 +80,12 @@ impl DataError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// An error of a temporary file in a folder.
+    pub(crate) fn temporary(folder: &Path, error: std::io::Error) -> Self {
+        let message = format!("{error} (temporary files; the environment variable TMPDIR names another folder for them)");
+        Self::Io { path: folder.to_owned(), source: std::io::Error::new(error.kind(), message) }
     }
 
     pub(crate) fn damaged(path: impl Into<PathBuf>, message: impl ToString) -> Self {

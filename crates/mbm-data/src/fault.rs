@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::{Field, FieldFault};
+
 /// The cause of a fault, without the details of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +32,19 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in declaration order.
+    pub(crate) const ALL: [Cause; 9] = [
+        Cause::Empty,
+        Cause::NoColumn,
+        Cause::FileNotFound,
+        Cause::Unreadable,
+        Cause::TooLarge,
+        Cause::NotUtf8,
+        Cause::Malformed,
+        Cause::UnknownClass,
+        Cause::Shortened,
+    ];
+
     /// Returns the word used in reports and in the `status` column.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -62,29 +77,6 @@ impl Cause {
             | Cause::UnknownClass => true,
         }
     }
-}
-
-/// What happens to a row with a cell that holds something unreadable.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Unreadable {
-    /// The `missing_value_strategy` of the feature applies, as for an empty cell.
-    #[default]
-    Missing,
-    /// It is an error, whatever the strategy of the feature.
-    Error,
-}
-
-/// What happens to a row because of one of its faults.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Consequence {
-    /// The row is kept; the feature is absent or shortened in it.
-    Stays,
-    /// The row is excluded from training and gets no prediction.
-    Dropped,
-    /// The feature's `missing_value_strategy: error` rejects it.
-    Refused,
-    /// [`Unreadable::Error`] rejects it.
-    Strict,
 }
 
 /// Maximum number of characters of a cell or of a library's message that a fault repeats: enough to identify the cell, and at
@@ -146,6 +138,13 @@ impl FaultReport {
         }
     }
 
+    /// Counts the faults of a row of features.
+    pub fn add_row(&mut self, fields: &[Field], row_idx: usize, faults: &[FieldFault]) {
+        for FieldFault { field, fault } in faults {
+            self.add(&fields[*field].name, row_idx + 1, fault);
+        }
+    }
+
     /// Returns one human-readable line per feature and cause.
     pub fn lines(&self) -> Vec<String> {
         let line = |feature: &String, cause: &Cause, tally: &Tally| {
@@ -164,6 +163,11 @@ impl FaultReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn causes_are_listed_in_declaration_order() {
+        assert!(Cause::ALL.iter().enumerate().all(|(at, cause)| *cause as usize == at));
+    }
 
     #[test]
     fn fault_detail_is_truncated_to_a_line() {

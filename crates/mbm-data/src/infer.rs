@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::feature::{as_bool, parse_date};
-use crate::{Cell, DataError, Table};
+use crate::{CellRef, DataError, Table};
 
 /// The inferred role of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +42,7 @@ pub fn infer_types(table: &Table) -> Result<Vec<Inferred>, DataError> {
     let n_columns = table.columns.len();
     let n_rows = table.n_rows().min((N_CELLS / n_columns.max(1)).clamp(MIN_LOOKED_AT, N_LOOKED_AT));
     let mut columns = vec![Seen::default(); n_columns];
-    for row_idx in 0..n_rows {
-        columns.iter_mut().zip(table.row(row_idx)?).for_each(|(column, cell)| column.add(&cell));
-    }
+    table.visit(0..n_rows, 0..n_columns, |column, cell| columns[column].add(&cell))?;
     Ok(columns.iter().zip(&table.columns).map(|(seen, name)| seen.inferred(name)).collect())
 }
 
@@ -68,17 +66,16 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, cell: &Cell) {
-        if *cell == Cell::Empty {
+    fn add(&mut self, cell: &CellRef) {
+        if *cell == CellRef::Empty {
             return;
         }
         self.n_filled += 1;
-        self.n_images += usize::from(matches!(cell, Cell::Bytes(bytes) if image::guess_format(bytes).is_ok()));
-        self.n_bytes += usize::from(matches!(cell, Cell::Bytes(_)));
-        self.n_word_lists += usize::from(matches!(cell, Cell::Words(_)));
+        self.n_images += usize::from(matches!(cell, CellRef::Bytes(bytes) if image::guess_format(bytes).is_ok()));
+        self.n_bytes += usize::from(matches!(cell, CellRef::Bytes(_)));
+        self.n_word_lists += usize::from(matches!(cell, CellRef::Words(_)));
         match cell {
-            Cell::Text(text) | Cell::Json(text) => self.add_text(text.trim()),
-            Cell::Numbers(values) if values.len() > N_WRITTEN => self.add_numbers(values),
+            CellRef::Numbers(values) if values.len() > N_WRITTEN => self.add_numbers(values),
             other => self.add_text(other.to_text().trim()),
         }
     }
@@ -164,7 +161,7 @@ mod tests {
 
     fn infer<'a>(name: &str, texts: impl Iterator<Item = &'a str>) -> Inferred {
         let mut seen = Seen::default();
-        texts.for_each(|text| seen.add(&Cell::text(text)));
+        texts.for_each(|text| seen.add(&CellRef::text(text)));
         seen.inferred(name)
     }
 

@@ -1,7 +1,7 @@
 //! Turns tables of mixed cells into seeded batches of plain numbers: no tensors, no neural network, no terminal output.
 //!
 //! ```text
-//! file or folder --source--> Table (rows in a temporary file) --split--> train, validation and test rows
+//! file or folder --source--> Table (Arrow record batches) --split--> train, validation and test rows
 //!        Table --feature (fitted on train)--> Sample of Payloads --cache--> loader --> Batch
 //! ```
 //!
@@ -14,6 +14,7 @@ mod batch;
 mod cache;
 mod catch_panic;
 mod cell;
+mod cell_ref;
 mod dataset;
 mod error;
 mod fault;
@@ -21,12 +22,15 @@ pub mod feature;
 mod folder;
 mod image;
 mod infer;
+mod into_cell;
 mod json;
 mod loader;
 mod lock;
 mod manifest;
 mod media_files;
+mod missing;
 mod payload;
+mod precomputed;
 pub mod random;
 mod record_file;
 mod sample_store;
@@ -40,9 +44,10 @@ pub use batch::{Batch, Column, Values};
 pub use cache::{CacheInfo, FeatureCache, Key};
 pub use catch_panic::guarded;
 pub use cell::Cell;
-pub use dataset::{Dataset, Featurize, Field, Precomputed, Prepared, Sample, SampleWithFaults, Unfitted, fit};
+pub use cell_ref::CellRef;
+pub use dataset::{Dataset, Field, Prepared, Sample, Unfitted, fit};
 pub use error::DataError;
-pub use fault::{Cause, Consequence, Fault, FaultReport, Unreadable};
+pub use fault::{Cause, Fault, FaultReport};
 pub use feature::{MissingValueStrategy, Preprocess, Preprocessor, Shape};
 pub use folder::{put_in_place, recover, remove, standing, write_file, write_folder};
 pub use image::{ImageAugmentation, decode_image};
@@ -51,6 +56,8 @@ pub use loader::{Augmentation, Loading, TrainTimeNoise, load};
 pub use lock::Lock;
 pub use manifest::{MANIFEST, Manifest, hash};
 pub use media_files::MediaFiles;
+pub use missing::{Decision, FieldFault, Rejection, RowStatus, Rule, Unreadable, decide};
 pub use payload::{Frames, Payload, Pixels};
+pub use precomputed::{Featurize, Precomputed};
 pub use split::Split;
-pub use table::{Row, Table};
+pub use table::{Row, RowRef, Table, TableBuilder};

@@ -89,7 +89,7 @@ impl<'a> Loading<'a> {
     /// Fails if a row cannot be read.
     pub fn batch(&self, batch_idx: usize) -> Result<Batch, DataError> {
         let samples = self.batches[batch_idx].iter().map(|row_idx| self.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Batch::collate(self.dataset, &samples))
+        Ok(self.dataset.collate(&samples))
     }
 
     fn sample(&self, row_idx: usize) -> Result<Sample, DataError> {

@@ -7,7 +7,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use crate::record_file::RecordFile;
-use crate::{Key, Payload, Sample};
+use crate::{Cause, Fault, FieldFault, Key, Payload, Sample};
 
 /// Samples, stored by row.
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl SampleStore {
                 record.extend((record_idx as u64).to_le_bytes());
             }
         }
+        sample.faults.iter().for_each(|fault| write_fault(fault, &mut record));
         self.rows[sample.row_idx] = Some(self.record_file.push(&record)?);
         Ok(())
     }
@@ -74,7 +75,7 @@ impl SampleStore {
         self.record_file.flush()
     }
 
-    /// Returns the payloads of a row, one per field, if the row was pushed.
+    /// Returns a row with one payload per field, if the row was pushed.
     pub fn read(&self, row_idx: usize, n_fields: usize) -> io::Result<Option<Sample>> {
         let Some(record_idx) = self.rows[row_idx] else { return Ok(None) };
         let record = self.record_file.read(record_idx)?;
@@ -91,8 +92,28 @@ impl SampleStore {
             Ok(Payload::read(&mut self.record_file.read(record_idx)?.as_slice()))
         };
         let payloads = (0..n_fields).map(|_| payload()).collect::<io::Result<_>>()?;
-        Ok(Some(Sample { row_idx, payloads }))
+        let faults = std::iter::from_fn(|| read_fault(&mut rest)).collect();
+        Ok(Some(Sample { row_idx, payloads, faults }))
     }
+}
+
+/// Appends the field in four bytes, the cause in one, and the detail with its length in four.
+fn write_fault(FieldFault { field, fault }: &FieldFault, out: &mut Vec<u8>) {
+    out.extend((*field as u32).to_le_bytes());
+    out.push(fault.cause as u8);
+    out.extend((fault.detail.len() as u32).to_le_bytes());
+    out.extend(fault.detail.as_bytes());
+}
+
+/// Reads a fault from the end of a row's record; `None` if no more are left.
+fn read_fault(rest: &mut &[u8]) -> Option<FieldFault> {
+    let (field, tail) = rest.split_first_chunk::<4>()?;
+    let ([cause], tail) = tail.split_first_chunk::<1>()?;
+    let (length, tail) = tail.split_first_chunk::<4>()?;
+    let (detail, tail) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *rest = tail;
+    let fault = Fault { cause: *Cause::ALL.get(usize::from(*cause))?, detail: String::from_utf8_lossy(detail).into_owned() };
+    Some(FieldFault { field: u32::from_le_bytes(*field) as usize, fault })
 }
 
 #[cfg(test)]
@@ -107,12 +128,15 @@ mod tests {
         fn rows_round_trip_and_large_payloads_are_stored_once(rows in vec((0usize..3, any::<bool>()), 1..20)) {
             let sample = |(row_idx, (which, is_large)): (usize, &(usize, bool))| {
                 let large = Payload::Vector(vec![*which as f32; if *is_large { 2000 } else { 20 }]);
-                Sample { row_idx, payloads: vec![Payload::Class(row_idx as u32), large, Payload::Missing] }
+                let fault = |cause, detail: &str| FieldFault { field: 2, fault: Fault::new(cause, detail) };
+                let faults = [vec![fault(Cause::Empty, "")], vec![fault(Cause::Malformed, "x"), fault(Cause::Shortened, "")]];
+                let payloads = vec![Payload::Class(row_idx as u32), large, Payload::Missing];
+                Sample { row_idx, payloads, faults: faults[usize::from(*is_large)].clone() }
             };
             let samples: Vec<Sample> = rows.iter().enumerate().map(sample).collect();
             let mut store = SampleStore::new(rows.len() + 1).unwrap();
             samples.iter().for_each(|sample| store.push(sample).unwrap());
-            prop_assert!(store.n_bytes() <= 3 * 8100 + 120 * rows.len() as u64, "{}", store.n_bytes());
+            prop_assert!(store.n_bytes() <= 3 * 8100 + 140 * rows.len() as u64, "{}", store.n_bytes());
             store.finish().unwrap();
             for sample in samples {
                 prop_assert_eq!(store.read(sample.row_idx, 3).unwrap(), Some(sample));

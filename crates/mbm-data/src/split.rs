@@ -120,7 +120,9 @@ fn shuffled(rows: impl IntoIterator<Item = usize>, run_seed: u64) -> Vec<usize> 
 /// Returns the text of a column, row by row.
 fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
     let at = table.require(name)?;
-    (0..table.n_rows()).map(|row_idx| Ok(table.row(row_idx)?[at].to_text().trim().to_owned())).collect()
+    let mut texts = Vec::with_capacity(table.n_rows());
+    table.visit(0..table.n_rows(), at..at + 1, |_, cell| texts.push(cell.to_text().trim().to_owned()))?;
+    Ok(texts)
 }
 
 fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {

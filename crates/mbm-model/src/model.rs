@@ -8,7 +8,7 @@ use mbm_config::settings;
 use mbm_data::{Batch, Column, Shape};
 
 use crate::block::{Block, Piece, Place, pieces};
-use crate::combiner::{Combiner, CombinerSettings, Inputs};
+use crate::combiner::{Combiner, CombinerSettings, Concat, Inputs};
 use crate::decoder::{Decoder, DecoderContext, DecoderSettings, Decoding, Hypothesis, Loss, Observe, TextContext};
 use crate::encoder::{Encoder, EncoderOutput, EncoderSettings, Passthrough};
 use crate::layer::{Activation, Dense, DenseSpec, learnt};
@@ -262,14 +262,37 @@ impl Model {
     /// Encodes and fuses the inputs of a batch. The inputs of a block are not split up, so [`Fused::inputs`] is empty if there
     /// is a block.
     pub fn fused(&self, batch: &Batch, device: &Device) -> Fused {
-        let (Some(block), Combiner::Concat(concat)) = (&self.block, &self.combiner) else {
-            return self.fuse(self.encode(batch, device));
-        };
+        match (&self.block, &self.combiner) {
+            (Some(block), Combiner::Concat(concat)) => {
+                self.join_block((block, concat), batch, device, |input| self.encode_input(input, &batch.inputs[input], device))
+            }
+            _ => self.fuse(self.encode(batch, device)),
+        }
+    }
+
+    /// As [`Model::fused`], from inputs that [`Model::encode`] has encoded.
+    pub fn fused_from(&self, encoded: &[Sequence], batch: &Batch, device: &Device) -> Fused {
+        match (&self.block, &self.combiner) {
+            (Some(block), Combiner::Concat(concat)) => {
+                self.join_block((block, concat), batch, device, |input| encoded[input].clone())
+            }
+            _ => self.fuse(encoded.to_vec()),
+        }
+    }
+
+    /// Joins the columns of a block with the inputs that have an encoder of their own.
+    fn join_block(
+        &self,
+        (block, concat): (&Block, &Concat),
+        batch: &Batch,
+        device: &Device,
+        encoded: impl Fn(usize) -> Sequence,
+    ) -> Fused {
         let values = block.values(&self.places, &batch.inputs, device);
         let piece = |piece: &Piece| match piece {
             Piece::Columns(columns) if columns.len() == values.dims()[1] => values.clone(),
             Piece::Columns(columns) => values.clone().narrow(1, columns.start, columns.len()),
-            Piece::Input(input) => self.encode_input(*input, &batch.inputs[*input], device).pooled(),
+            Piece::Input(input) => encoded(*input).pooled(),
         };
         concat.join(self.pieces.iter().map(piece).collect())
     }

@@ -53,7 +53,8 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
         }
         _ => classes,
     };
-    Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets: vec![Column { present: vec![true; N_ROWS], values }] }
+    let targets = vec![Column { present: vec![true; N_ROWS], values }];
+    Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets, faults: vec![Vec::new(); N_ROWS] }
 }
 
 fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {

@@ -120,6 +120,12 @@ impl From<mbm::Error> for ApiError {
     }
 }
 
+impl From<mbm::QueryError> for ApiError {
+    fn from(error: mbm::QueryError) -> Self {
+        Self::validation(error.to_string())
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         self.respond(self.body())

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Hear, Preprocessor, Row};
+use mbm::{Cell, Hear, Preprocessor, Sample};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::api_error::{ApiError, ApiErrorKind};
@@ -206,7 +206,7 @@ impl Engine {
     }
 
     /// Reads rows, on reader threads where that may take long.
-    async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<Row, ApiError>> {
+    async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<Sample, ApiError>> {
         let reading: Vec<_> =
             rows.into_iter().map(|Cells { cells, unread }| (self.begin_reading(served, cells), unread)).collect();
         let mut read = Vec::with_capacity(reading.len());
@@ -216,14 +216,14 @@ impl Engine {
                 Err(ApiError::new(ApiErrorKind::Failed, "reading a cell failed; see the server's log"))
             });
             read.push(row.map(|mut row| {
-                unread.into_iter().for_each(|(at, fault)| row.faults[at] = Some(fault));
+                unread.into_iter().for_each(|(field, fault)| row.set_fault(field, fault));
                 row
             }));
         }
         read
     }
 
-    fn begin_reading(&self, served: &Arc<LoadedModel>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Row, ApiError>> {
+    fn begin_reading(&self, served: &Arc<LoadedModel>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Sample, ApiError>> {
         let (reply, read) = oneshot::channel();
         if is_light(served, &cells) {
             let _ = reply.send(Ok((self.stages.read)(&served.predictor, &cells, &mut |_| true)));
@@ -239,7 +239,7 @@ impl Engine {
         &self,
         served: Arc<LoadedModel>,
         cells: Vec<Cell>,
-        reply: oneshot::Sender<Result<Row, ApiError>>,
+        reply: oneshot::Sender<Result<Sample, ApiError>>,
     ) -> workers::Task {
         let replies = Replies::new(reply);
         let at = Arc::new(AtomicUsize::new(0));

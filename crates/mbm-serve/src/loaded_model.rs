@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::api_error::ApiError;
 use crate::reply::{self, SerializedJson};
+use crate::server::Error;
 
 /// A model, its index if there is one, and data derived from them.
 pub(crate) struct LoadedModel {
@@ -48,12 +49,10 @@ const UNBOUNDED: usize = usize::MAX;
 
 impl LoadedModel {
     /// Opens a model, an index, or both.
-    pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, mbm::Error> {
+    pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, Error> {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
         let of_index = retriever.as_ref().and_then(|retriever| retriever.origin.model.clone());
-        let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or_else(|| {
-            mbm::Error::Incompatible("nothing to serve: give a model with --model-path, or an index with --index".to_owned())
-        })?;
+        let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or(Error::NothingToServe)?;
         let predictor = match &retriever {
             Some(retriever) => retriever.predictor.clone(),
             None => Arc::new(Predictor::open(&path)?),

@@ -168,7 +168,7 @@ pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<Str
         return Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result"));
     };
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
-    row.insert("status".to_owned(), status.into());
+    row.insert("status".to_owned(), status.to_string().into());
     if !contributions.is_empty() {
         row.insert("contributions".to_owned(), explained(served, &contributions));
     }

@@ -35,6 +35,9 @@ pub enum Error {
     /// The model or the index cannot be opened.
     #[error(transparent)]
     Model(#[from] mbm::Error),
+    /// Neither a model nor an index is given.
+    #[error("nothing to serve: give a model with --model-path, or an index with --index")]
+    NothingToServe,
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; try another --port")]
     Listen {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mbm::{Cell, Contribution, GoesOn, Hear, Payload, Prediction, Predictor, Row, Unreadable, Value, Vectors, Verdict};
+use mbm::{Cell, Contribution, GoesOn, Hear, Payload, Prediction, Predictor, RowStatus, Sample, Unreadable, Value, Vectors};
 
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
@@ -23,8 +23,8 @@ pub(crate) enum Task {
 pub(crate) struct Job {
     pub served: Arc<LoadedModel>,
     pub task: Task,
-    pub row: Row,
-    pub verdict: Verdict,
+    pub row: Sample,
+    pub status: RowStatus,
     /// The memory share of its request, which stays reserved while the row exists, even if the request was cancelled.
     pub _held: Held,
 }
@@ -32,8 +32,8 @@ pub(crate) struct Job {
 /// The result for a row.
 #[derive(Debug)]
 pub(crate) enum Done {
-    /// Values of the prediction columns, the status (which inputs are absent and why), and contributions of the inputs.
-    Predicted { values: Vec<Value>, status: String, contributions: Vec<Contribution> },
+    /// Values of the prediction columns, the status of the row, and contributions of the inputs.
+    Predicted { values: Vec<Value>, status: RowStatus, contributions: Vec<Contribution> },
     /// Vectors, and the number of tokens that were read for them.
     Embedded { vectors: Vectors, n_tokens: usize },
 }
@@ -43,7 +43,7 @@ pub(crate) type Answer = Result<Done, ApiError>;
 
 /// Reads the cells of a row, one per input. The callback is called with the index of the input before each cell and returns
 /// whether the row is still wanted.
-pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Row + Send + Sync;
+pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Sample + Send + Sync;
 
 /// Computes the answers of rows of the same model, in order, as long as any of them is still wanted.
 pub(crate) type Run = dyn Fn(&[Job], &GoesOn) -> Vec<Answer> + Send + Sync;
@@ -62,7 +62,7 @@ pub(crate) struct Stages {
 impl Default for Stages {
     fn default() -> Self {
         Self {
-            read: Arc::new(|predictor, cells, begin| predictor.read_row_while(cells, begin)),
+            read: Arc::new(|predictor, cells, begin| predictor.read_cells_while(cells, begin)),
             run: Arc::new(run),
             write: Arc::new(write),
         }
@@ -77,28 +77,27 @@ impl Job {
     ///
     /// # Errors
     /// Returns an error if the row has cells that are not accepted.
-    pub fn new(served: &Arc<LoadedModel>, task: Task, row: Row) -> Result<Self, ApiError> {
-        let verdict = match task {
-            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.verdict(&row, unreadable),
-            Task::Embed => served.predictor.check_asked(&row).map(|()| Verdict { status: String::new(), is_skipped: false }),
+    pub fn new(served: &Arc<LoadedModel>, task: Task, row: Sample) -> Result<Self, ApiError> {
+        let status = match task {
+            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.row_status(&row, unreadable),
+            Task::Embed => served.predictor.check_query(&row).map(|()| RowStatus::Complete),
         };
-        let verdict = verdict.map_err(ApiError::validation)?;
-        Ok(Self { served: served.clone(), task, row, verdict, _held: Held::current() })
+        let status = status.map_err(|error| ApiError::validation(error.to_string()))?;
+        Ok(Self { served: served.clone(), task, row, status, _held: Held::current() })
     }
 
     /// Creates a job for a row in which all inputs are absent.
     pub fn empty(served: &Arc<LoadedModel>) -> Self {
         let cells = vec![Cell::Empty; served.predictor.inputs.len()];
-        let row = served.predictor.read_row(&cells);
-        let verdict = Verdict { status: String::new(), is_skipped: false };
-        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, verdict, _held: Held::default() }
+        let (row, status) = (served.predictor.read_cells(&cells), RowStatus::Complete);
+        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, status, _held: Held::default() }
     }
 
     /// Builds the result of row `at` from predictions of shape `[outputs][rows]`.
     fn predicted(&self, predictions: &[Vec<Prediction>], at: usize, contributions: Vec<Contribution>) -> Done {
-        let values = self.served.predictor.values(predictions, at, self.verdict.is_skipped);
-        let contributions = if self.verdict.is_skipped { Vec::new() } else { contributions };
-        Done::Predicted { values, status: self.verdict.status.clone(), contributions }
+        let values = self.served.predictor.values(predictions, at, &self.status);
+        let contributions = if self.status.is_skipped() { Vec::new() } else { contributions };
+        Done::Predicted { values, status: self.status.clone(), contributions }
     }
 }
 
@@ -124,11 +123,11 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
 /// Runs rows with the same kind of task as one batch.
 fn run_alike(jobs: &[&Job], goes_on: &GoesOn) -> Vec<Done> {
     let predictor = &jobs[0].served.predictor;
-    let rows: Vec<&Row> = jobs.iter().map(|job| &job.row).collect();
+    let rows: Vec<&Sample> = jobs.iter().map(|job| &job.row).collect();
     let (predictions, contributions) = match jobs[0].task {
         Task::Embed => {
             let vectors = predictor.embed_batch(&predictor.collate(&rows));
-            let done = |(vectors, row): (Vectors, &Row)| Done::Embedded { vectors, n_tokens: n_tokens(row) };
+            let done = |(vectors, row): (Vectors, &Sample)| Done::Embedded { vectors, n_tokens: n_tokens(row) };
             return vectors.into_iter().zip(rows).map(done).collect();
         }
         Task::Explain(_) => predictor.explain_batch(&rows, goes_on),
@@ -147,6 +146,6 @@ fn write(job: &Job, hear: &mut Hear) -> Answer {
     Ok(job.predicted(&predictions, 0, Vec::new()))
 }
 
-fn n_tokens(row: &Row) -> usize {
+fn n_tokens(row: &Sample) -> usize {
     row.payloads.iter().map(|payload| if let Payload::Tokens(ids) = payload { ids.len() } else { 0 }).sum()
 }

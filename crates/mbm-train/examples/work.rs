@@ -136,6 +136,7 @@ fn article_step() -> Work {
             column(Values::Tokens { steps: 32, lengths: vec![32; BATCH], ids }),
         ],
         targets: vec![column(Values::Classes((0..BATCH as u32).collect()))],
+        faults: Vec::new(),
     };
     let mut model = spec.init(&device, 1);
     let mut optimizer = read::<OptimizerSettings>("adamw").init(&model);

@@ -63,3 +63,38 @@ impl ModuleMapper for Means {
         param.map(|tensor| Tensor::from_data(TensorData::new(means, tensor.dims()), &tensor.device()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Array, model, parameters};
+
+    /// Returns a model whose parameters all have the same value.
+    fn constant(value: f32) -> Model {
+        let dims = [vec![4, 3], vec![3], vec![3], vec![3, 5], vec![5], vec![5, 2], vec![2]];
+        let array = |dims: Vec<usize>| Array { values: vec![value; dims.iter().product()], dims };
+        model(&dims.map(array)).valid()
+    }
+
+    fn values(model: &Model) -> Vec<f32> {
+        let mut values: Vec<f32> = parameters(model).into_iter().flat_map(|(_, values)| values).collect();
+        values.dedup();
+        values
+    }
+
+    #[test]
+    fn mean_is_over_the_last_models_or_all_if_there_are_fewer() {
+        let mut recent = Recent::default();
+        let means = [1.0, 2.0, 6.0, 10.0].map(|value| values(&recent.mean_with(constant(value), 3)));
+        assert_eq!(means, [[1.0], [1.5], [3.0], [6.0]]);
+        assert_eq!(recent.models.iter().map(values).collect::<Vec<_>>(), [[2.0], [6.0], [10.0]]);
+    }
+
+    #[test]
+    fn without_averaging_models_are_returned_and_not_kept() {
+        let mut recent = Recent::default();
+        let means = [1.0, 2.0].map(|value| values(&recent.mean_with(constant(value), 1)));
+        assert_eq!(means, [[1.0], [2.0]]);
+        assert!(recent.models.is_empty());
+    }
+}

@@ -22,6 +22,8 @@ mod optimizer;
 mod run;
 mod schedule;
 mod settings;
+#[cfg(test)]
+mod testing;
 
 pub use checkpoint::{Checkpoints, EpochRecord, Progress};
 pub use error::TrainError;

@@ -146,3 +146,96 @@ impl ModuleVisitor for Matrices {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::optim::GradientsAccumulator;
+    use mbm_config::{Diagnostics, Node, Setting};
+    use mbm_model::{autodiff_lock, on_worker_pool};
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::learning_rates::LearningRates;
+    use crate::testing::{Array, ParamGradients, backward, model, parameters, stored};
+
+    #[derive(Deserialize)]
+    struct Stored {
+        start: Vec<Array>,
+        /// For each step.
+        gradients: Vec<ParamGradients>,
+        cases: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        settings: serde_json::Value,
+        /// For each step.
+        learning_rates: Vec<f64>,
+        /// For each parameter, the factor on the learning rate.
+        factors: Vec<f64>,
+        want: Vec<Expected>,
+    }
+
+    #[derive(Deserialize)]
+    struct Expected {
+        /// The number of steps taken.
+        step: usize,
+        parameters: Vec<Vec<f64>>,
+    }
+
+    /// Compares single-precision parameters with double-precision references. Parameters are of order one, so each of the twelve
+    /// steps rounds them by up to 6e-8.
+    fn assert_near(case: &Case, model: &Model, want: &Expected) {
+        let found = parameters(model);
+        assert_eq!(found.len(), want.parameters.len());
+        for (at, ((_, found), values)) in found.iter().zip(&want.parameters).enumerate() {
+            assert_eq!(found.len(), values.len());
+            for (found, value) in found.iter().zip(values) {
+                let is_near = (f64::from(*found) - value).abs() <= 1e-6 * value.abs().max(1.0);
+                assert!(is_near, "{}, step {}, parameter {at}: expected {value}, got {found}", case.settings, want.step);
+            }
+        }
+    }
+
+    /// Takes the steps of a case as training does.
+    fn check(stored: &Stored, case: &Case) {
+        let settings = OptimizerSettings::read(&Node::from(&case.settings), "", &mut Diagnostics::default()).unwrap();
+        let mut model = model(&stored.start);
+        let mut optimizer = settings.init(&model);
+        let factors = parameters(&model).into_iter().map(|(id, _)| id).zip(case.factors.iter().copied());
+        let rates = LearningRates::new(&factors.filter(|(_, factor)| *factor != 1.0).collect::<Vec<_>>());
+        let mut n_compared = 0;
+        for (at, (gradients, rate)) in stored.gradients.iter().zip(&case.learning_rates).enumerate() {
+            let _alone = autodiff_lock();
+            let mut accumulator = GradientsAccumulator::new();
+            accumulator.accumulate(&model, backward(&model, gradients));
+            let (rates, before, gradients) = (rates.at(*rate), model, accumulator.grads());
+            model = on_worker_pool(|| optimizer.step(rates, before, gradients));
+            for want in case.want.iter().filter(|want| want.step == at + 1) {
+                assert_near(case, &model, want);
+                n_compared += 1;
+            }
+        }
+        assert_eq!(n_compared, case.want.len());
+    }
+
+    #[test]
+    fn optimizers_match_their_reference_implementations() {
+        let stored: Stored = stored("optimizers.json");
+        stored.cases.iter().for_each(|case| check(&stored, case));
+        let types = OptimizerSettings::TYPES.iter();
+        let is_stored = |name: &&str| stored.cases.iter().any(|case| case.settings["type"] == **name);
+        assert_eq!(types.filter(|name| !is_stored(name)).count(), 0, "every optimizer needs a stored case");
+    }
+
+    #[test]
+    fn muon_leaves_decoders_and_vectors_to_adamw() {
+        let stored: Stored = stored("optimizers.json");
+        let model = model(&stored.start);
+        let ids: Vec<ParamId> = parameters(&model).into_iter().map(|(id, _)| id).collect();
+        let is_hidden = |at: &usize| stored.start[*at].dims.len() == 2 && *at != 5;
+        let hidden: Vec<ParamId> = (0..ids.len()).filter(is_hidden).map(|at| ids[at]).collect();
+        assert_eq!(Matrices::of(&model), hidden);
+        assert_eq!(hidden.len(), 2);
+    }
+}

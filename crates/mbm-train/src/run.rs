@@ -91,7 +91,9 @@ pub fn train(
             run.checkpoint()?;
         }
     }
-    let best = training.checkpoints.load_best(|| training.fresh_model(training.device))?;
+    // A run of no epochs has no checkpoint.
+    let has_checkpoint = training.checkpoints.exist();
+    let best = if has_checkpoint { training.checkpoints.load_best(|| training.fresh_model(training.device))? } else { None };
     let model = if let Some(best) = best {
         best
     } else {

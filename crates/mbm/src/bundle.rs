@@ -10,10 +10,10 @@ use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::plan::Plan;
-use crate::postprocessor::Postprocessor;
-use crate::predictor::{Predictor, decodings};
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::predictor::{Predictor, decodings};
 
 /// The format version of `bundle.json`; unknown versions are rejected.
 const FORM: u32 = 2;
@@ -77,10 +77,7 @@ impl Bundle {
         };
         write_folder(folder, |aside| {
             let path = aside.join(BUNDLE);
-            let unreadable = |error: serde_json::Error| Error::Damaged {
-                path: path.clone(),
-                message: format!("a fitted value cannot be represented: {error}"),
-            };
+            let unreadable = |source| Error::Unrepresentable { path: path.clone(), source };
             let json = serde_json::to_vec_pretty(&saved).map_err(unreadable)?;
             // JSON has no NaN: fail now rather than save a model that cannot be read.
             serde_json::from_slice::<Saved>(&json).map_err(unreadable)?;
@@ -178,6 +175,16 @@ impl Bundle {
         }
         let decodings = decodings(&self.plan, &outputs);
         Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, model, device })
+    }
+}
+
+impl Predictor {
+    /// Opens a bundle, or the run folder that holds one.
+    ///
+    /// # Errors
+    /// Fails if the folder is not a bundle, or the bundle is damaged.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Bundle::open(path, &mbm_model::device())
     }
 }
 

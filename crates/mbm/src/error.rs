@@ -2,8 +2,17 @@
 
 use std::path::PathBuf;
 
+use crate::config::features::FeatureError;
+use crate::config::infer::TargetError;
+use crate::predict::columns::ColumnsError;
+use crate::predict::generation::GenerationError;
+use crate::predict::writer::OutputError;
+use crate::retrieve::indexing::IndexSourceError;
+use crate::retrieve::query::QueryError;
+
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// An invalid config, with all of its mistakes.
     #[error("{file}: {diagnostics}")]
@@ -41,6 +50,14 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A fitted value that has no JSON form, such as NaN; the model was not saved.
+    #[error("{}: a fitted value cannot be represented: {source}", path.display())]
+    Unrepresentable {
+        /// The file.
+        path: PathBuf,
+        /// The error of the JSON writer or reader.
+        source: serde_json::Error,
+    },
     /// The run folder already holds a run.
     #[error("{} already holds a run; go on with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
     RunExists(PathBuf),
@@ -69,9 +86,61 @@ pub enum Error {
     /// An operation on an index in PostgreSQL failed.
     #[error(transparent)]
     Postgres(#[from] mbm_postgres::PostgresError),
-    /// Settings, data and model do not fit each other.
-    #[error("{0}")]
-    Incompatible(String),
+    /// Cells of a query or a row that are not accepted.
+    #[error(transparent)]
+    Cells(#[from] crate::predict::cells::CellErrors),
+    /// A column that cannot be the target of a run without a config.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// Settings that do not fit the data.
+    #[error(transparent)]
+    Feature(#[from] FeatureError),
+    /// A table without any column that the model reads.
+    #[error(transparent)]
+    Columns(#[from] ColumnsError),
+    /// An output file in an unsupported format.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A row of JSON that is not an object.
+    #[error("row {row} is not a JSON object: {source}")]
+    Json {
+        /// The row, starting at 1.
+        row: usize,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// A model that cannot generate the requested texts.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// An input or a query that the model computes no vector for.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// An index and a model, or an index and its source, that do not belong together.
+    #[error(transparent)]
+    IndexSource(#[from] IndexSourceError),
+    /// Every training row was dropped.
+    #[error("every training row was dropped; see missing_value_strategy: drop_row")]
+    NoTrainingRows,
+    /// The loss is no longer finite, probably because of an extreme value.
+    #[error("the loss is {loss} at epoch {epoch}, step {step}: {suspect}")]
+    Diverged {
+        /// The loss.
+        loss: f64,
+        /// The epoch, starting at 1.
+        epoch: usize,
+        /// The step of the epoch.
+        step: usize,
+        /// The cell that may have caused it.
+        suspect: String,
+    },
+    /// A chart of the report could not be drawn.
+    #[error("chart '{title}': {message}")]
+    Chart {
+        /// The title of the chart.
+        title: String,
+        /// What is wrong.
+        message: String,
+    },
 }
 
 impl Error {

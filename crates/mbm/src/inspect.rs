@@ -7,7 +7,7 @@ use mbm_data::{Cell, Inferred, Table, infer_types};
 use mbm_weights::{TensorInfo, WeightFile};
 
 use crate::error::Error;
-use crate::predictor::Predictor;
+use crate::predict::predictor::Predictor;
 
 /// Describes a weight file: its tensors with types and shapes, and the encoders it fits.
 ///
@@ -90,7 +90,7 @@ pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     }
     lines.push(format!("combiner {}", predictor.plan.config.combiner.type_name()));
     for field in &predictor.outputs {
-        let classes = crate::prediction::class_names(&field.preprocessor);
+        let classes = crate::predict::prediction::class_names(&field.preprocessor);
         let shown = classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ");
         let more = if classes.len() > 20 { format!(", ... ({} in total)", classes.len()) } else { String::new() };
         lines.push(format!("output  {} ({}) {shown}{more}", field.name, field.preprocessor.type_name()));

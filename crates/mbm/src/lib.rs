@@ -6,70 +6,63 @@
 //!                                   model/ --Predictor--> predictions for any table with the same columns
 //! ```
 //!
-//! ```no_run
-//! # fn main() -> Result<(), mbm::Error> {
-//! let plan = mbm::Plan::read_file("config.yaml".as_ref(), &[])?;
-//! let experiment = mbm::Experiment { plan, dataset: "digits.csv".into(), folder: "results/digits".into(), start: mbm::Start::New, cache: None };
-//! let outcome = experiment.run(&Default::default(), &mut |_| {})?;
-//! println!("{:?}", outcome.test_statistics);
-//! # Ok(())
-//! # }
 //! ```
+//! let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=5")?;
+//! let model = mbm::train(plan, "../../examples/penguins/penguins.csv")?;
+//! let row = model.predict([("bill_length_mm", 39.1), ("flipper_length_mm", 181.0)])?;
+//! println!("{}", row["species"]);
+//! # Ok::<(), mbm::Error>(())
+//! ```
+//!
+//! [`train`] and [`Model`] are enough for most programs. [`Experiment`] trains in a run folder that can be resumed, with progress
+//! and a report; [`Embedding`], [`build_index`] and [`Retriever`] are retrieval; [`GenerationSession`] is translation and
+//! captioning with its settings.
 
-mod ablation;
 mod bundle;
-mod compare;
 mod config;
-mod embed;
 mod error;
-mod experiment;
-mod indexing;
-mod infer;
 mod inspect;
-mod matching;
-mod plan;
-mod postprocessor;
-mod prediction;
-mod predictor;
-mod pretrained_defaults;
-mod reference;
+mod model;
+mod predict;
 mod report;
-mod retrieval;
-mod retriever;
-mod row;
-mod run_folder;
-mod run_manifest;
-mod score;
-mod store;
-mod suspect;
-mod texts;
-mod write;
-mod writing;
+mod retrieve;
+mod run;
 
 pub use bundle::model_hash;
-pub use compare::{Comparison, ComparisonFolder, combiner_names, compare};
-pub use config::{Config, InputFeature, OutputFeature, PreprocessingSettings};
-pub use embed::{Embedded, Embedding, Tower, Vectors};
+pub use config::features::{Config, FeatureError, InputFeature, OutputFeature, PreprocessingSettings};
+pub use config::infer::{TargetError, infer_config};
+pub use config::plan::Plan;
+pub use config::reference::{ReferencePage, config_schema, reference_pages};
+pub use config::source::ConfigSource;
 pub use error::Error;
-pub use experiment::{Experiment, Outcome, RunEvent};
-pub use indexing::{IndexRows, IndexSettings, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index};
-pub use infer::infer_config;
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
 pub use mbm_data::{CacheInfo, FeatureCache};
 pub use mbm_model::decoder::{Decoding, DecodingSettings};
-pub use mbm_train::Event;
-pub use plan::Plan;
-pub use prediction::{Prediction, class_names, columns};
-pub use predictor::{Evaluation, GoesOn, Hear, Predictor, table_from_json};
-pub use reference::{ReferencePage, config_schema, reference_pages};
+pub use mbm_train::{Ending, Event};
+pub use model::{IntoTable, Model, PredictedRow, train};
+pub use predict::cells::{CellError, CellErrors};
+pub use predict::columns::ColumnsError;
+pub use predict::explain::Contribution;
+pub use predict::forward::{GoesOn, Hear};
+pub use predict::generation::{GeneratedText, GenerationError, GenerationSession};
+pub use predict::prediction::{Prediction, class_names, columns};
+pub use predict::predictor::Predictor;
+pub use predict::table::{Evaluation, Predicted, ReadOptions, table_from_json};
+pub use predict::writer::{Column, Format, Kind, OutputError, Value, Writer};
 pub use report::gallery;
-pub use retriever::{QueryPart, Retriever, parse_filter};
-pub use row::{Contribution, Row, Verdict};
-pub use run_folder::Start;
-pub use store::{Index, Store, remove_from_index};
-pub use write::{Column, Format, Kind, Value, Writer};
-pub use writing::{GeneratedText, GenerationSession};
+pub use retrieve::embed::{Embedded, Embedding, Tower, Vectors};
+pub use retrieve::indexing::{
+    IndexRows, IndexSettings, IndexSourceError, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index,
+};
+pub use retrieve::query::{QueryError, QueryPart};
+pub use retrieve::retriever::{Retriever, parse_filter};
+pub use retrieve::store::{Index, Store, remove_from_index};
+pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
+pub use run::experiment::{Experiment, Outcome, RunEvent};
+pub use run::folder::Start;
 
 pub use mbm_config::Format as ConfigFormat;
-pub use mbm_data::{Cause, Cell, Fault, FaultReport, Field, Payload, Preprocessor, Table, Unreadable};
+pub use mbm_data::{
+    Cause, Cell, Fault, FaultReport, Field, FieldFault, Payload, Preprocessor, RowStatus, Sample, Table, Unreadable,
+};
 pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};

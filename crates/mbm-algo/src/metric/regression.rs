@@ -38,7 +38,13 @@ fn mean_squared_error(scored: &Regressed) -> Option<f64> {
 fn r2(scored: &Regressed) -> Option<f64> {
     let centre = mean(scored.truth.iter().copied())?;
     let spread: f64 = scored.truth.iter().map(|truth| (truth - centre).powi(2)).sum();
-    (spread > 0.0).then(|| 1.0 - scored.errors().map(|error| error * error).sum::<f64>() / spread)
+    let is_defined = spread > 0.0 && !is_constant(&scored.truth);
+    is_defined.then(|| 1.0 - scored.errors().map(|error| error * error).sum::<f64>() / spread)
+}
+
+/// Whether all values are equal. The mean of equal values may differ from them in its last bit, so that their spread is not zero.
+fn is_constant(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
 fn mean_absolute_percentage_error(scored: &Regressed) -> Option<f64> {
@@ -51,5 +57,6 @@ fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
     let (a_mean, b_mean) = (mean(a.iter().copied())?, mean(b.iter().copied())?);
     let sum = |of: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(x, y)| of(x - a_mean, y - b_mean)).sum::<f64>();
     let spread = (sum(&|x, _| x * x) * sum(&|_, y| y * y)).sqrt();
-    (spread > 0.0).then(|| sum(&|x, y| x * y) / spread)
+    let is_defined = spread > 0.0 && !is_constant(a) && !is_constant(b);
+    is_defined.then(|| sum(&|x, y| x * y) / spread)
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Metric, higher, lower, mean};
 
-/// The ranks of the relevant candidates of each query.
+/// The ranks of the relevant candidates of each query. Queries without a relevant candidate are left out of all metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Retrieved {
     /// For each query, the ranks of its relevant candidates, from 1, ascending.
@@ -31,15 +31,15 @@ metrics! {
         lower "median_rank" = median_rank;
         lower "mean_rank" = |it| mean(first_ranks(it));
         higher "mrr" = |it| mean(first_ranks(it).map(|rank| 1.0 / rank));
-        higher "map" = |it| mean(it.ranks.iter().map(|ranks| average_precision(ranks)));
-        higher "ndcg" = |it| mean(it.ranks.iter().map(|ranks| ndcg(ranks)));
+        higher "map" = |it| mean(it.answerable().map(average_precision));
+        higher "ndcg" = |it| mean(it.answerable().map(ndcg));
     }
 }
 
 metrics! {
     /// Baselines for the metrics of retrieval: the number of candidates and the expected recall of a random order.
     pub CHANCE of Retrieved {
-        higher "candidates" = |it| (!it.ranks.is_empty()).then_some(it.n_candidates as f64);
+        higher "candidates" = |it| it.answerable().next().map(|_| it.n_candidates as f64);
         higher "random_recall_at_1" = |it| random_recall(it, 1);
         higher "random_recall_at_5" = |it| random_recall(it, 5);
         higher "random_recall_at_10" = |it| random_recall(it, 10);
@@ -58,6 +58,11 @@ impl Retrieved {
         };
         let ranks = queries.data.par_chunks(queries.width.max(1)).zip(relevant).map(rank).collect();
         Self { ranks, n_candidates }
+    }
+
+    /// Iterates over the ranks of the queries with a relevant candidate.
+    fn answerable(&self) -> impl Iterator<Item = &[usize]> {
+        self.ranks.iter().map(Vec::as_slice).filter(|ranks| !ranks.is_empty())
     }
 }
 
@@ -83,7 +88,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Returns the rank of the nearest relevant candidate of each query.
 fn first_ranks(retrieved: &Retrieved) -> impl Iterator<Item = f64> {
-    retrieved.ranks.iter().filter_map(|ranks| ranks.first()).map(|rank| *rank as f64)
+    retrieved.answerable().map(|ranks| ranks[0] as f64)
 }
 
 /// Computes the share of queries with a relevant candidate among the first `k`.
@@ -94,11 +99,11 @@ fn recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
 /// Computes the expected [`recall`] of a random order: 1 minus the probability that the first `k` are all irrelevant.
 fn random_recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
     let n = retrieved.n_candidates;
-    let hit = |ranks: &Vec<usize>| {
+    let hit = |ranks: &[usize]| {
         let n_others = n - ranks.len();
         1.0 - (0..k.min(n)).map(|at| n_others.saturating_sub(at) as f64 / (n - at) as f64).product::<f64>()
     };
-    mean(retrieved.ranks.iter().map(hit))
+    mean(retrieved.answerable().map(hit))
 }
 
 fn median_rank(retrieved: &Retrieved) -> Option<f64> {
@@ -110,7 +115,7 @@ fn median_rank(retrieved: &Retrieved) -> Option<f64> {
 
 /// Computes the mean of the precision at each relevant candidate.
 fn average_precision(ranks: &[usize]) -> f64 {
-    ranks.iter().enumerate().map(|(at, rank)| (at + 1) as f64 / *rank as f64).sum::<f64>() / ranks.len().max(1) as f64
+    ranks.iter().enumerate().map(|(at, rank)| (at + 1) as f64 / *rank as f64).sum::<f64>() / ranks.len() as f64
 }
 
 /// Computes the normalized discounted cumulative gain (Järvelin and Kekäläinen 2002) over all candidates.

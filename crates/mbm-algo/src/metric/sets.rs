@@ -19,7 +19,7 @@ metrics! {
     pub SETS of MultiLabelled {
         higher "subset_accuracy" = |scored| mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))));
         higher "jaccard" = |scored| mean(scored.rows().map(|(truth, predicted)| jaccard(truth, &predicted)));
-        higher "f1_macro" = |scored| (scored.n_labels > 0).then(|| macro_mean(&per_label(scored), Tally::f1));
+        higher "f1_macro" = |scored| (!scored.truth.is_empty()).then(|| macro_mean(&per_label(scored), Tally::f1));
         higher "f1_micro" = |scored| (!scored.truth.is_empty()).then(|| total(&per_label(scored)).f1());
         lower "hamming_loss" = hamming_loss;
         higher "roc_auc" = |scored| over_labels(scored, roc_auc);

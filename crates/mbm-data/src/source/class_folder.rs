@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Source;
-use crate::{Cell, DataError, Row};
+use crate::{CellRef, DataError, TableBuilder};
 
 pub(super) struct ClassFolder {
     folder: PathBuf,
@@ -25,13 +25,15 @@ impl ClassFolder {
         Ok(Self { folder: folder.to_path_buf(), columns: columns.map(str::to_owned).collect(), splits })
     }
 
-    fn read_classes(&self, split: Option<&str>, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read_classes(&self, split: Option<&str>, table: &mut TableBuilder) -> Result<(), DataError> {
         let root = self.folder.join(split.unwrap_or(""));
         for class in entries(&root)?.into_iter().filter(|class| root.join(class).is_dir()) {
             for file in entries(&root.join(&class))? {
                 let path = Path::new(split.unwrap_or("")).join(&class).join(&file);
-                let split = split.map(|split| Cell::Text(split.to_owned()));
-                sink([Cell::Text(path.display().to_string()), Cell::Text(class.clone())].into_iter().chain(split).collect())?;
+                let path = path.display().to_string();
+                let split = split.map(CellRef::Text);
+                let row: Vec<CellRef> = [CellRef::Text(&path), CellRef::Text(&class)].into_iter().chain(split).collect();
+                table.push(&row)?;
             }
         }
         Ok(())
@@ -47,11 +49,11 @@ impl Source for ClassFolder {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         if self.splits.is_empty() {
-            return self.read_classes(None, sink);
+            return self.read_classes(None, table);
         }
-        self.splits.iter().try_for_each(|split| self.read_classes(Some(split), sink))
+        self.splits.iter().try_for_each(|split| self.read_classes(Some(split), table))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Source, open_file, parent};
-use crate::{Cell, DataError, Row};
+use crate::{Cell, DataError, Row, TableBuilder};
 
 #[derive(Deserialize)]
 struct Annotations {
@@ -85,9 +85,9 @@ impl Source for Coco {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let rows = if self.columns[1] == "caption" { self.captions() } else { self.instances() };
-        rows.into_iter().try_for_each(sink)
+        rows.iter().try_for_each(|row| table.push_row(row))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::quotes::{Misquoted, Quotes};
 use super::{MAX_COLUMNS, Source, open_file, parent};
-use crate::{Cell, DataError, Row};
+use crate::{CellRef, DataError, TableBuilder};
 
 pub(super) struct Delimited {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl Source for Delimited {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let mut record = csv::ByteRecord::new();
         for row in 1.. {
             let more = self.reader.read_byte_record(&mut record);
@@ -56,7 +56,7 @@ impl Source for Delimited {
                 let message = format!("{} fields, but the header has {}", record.len(), self.columns.len());
                 return Err(DataError::malformed(&self.path, row, message));
             }
-            sink(record.iter().map(Cell::field).collect())?;
+            table.push(&record.iter().map(CellRef::field).collect::<Vec<_>>())?;
         }
         Ok(())
     }

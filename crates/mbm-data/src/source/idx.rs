@@ -4,7 +4,7 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::{Source, open_file, parent};
-use crate::{Cell, DataError, Row};
+use crate::{Cell, DataError, TableBuilder};
 
 pub(super) struct Idx {
     path: PathBuf,
@@ -33,7 +33,7 @@ impl Source for Idx {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let (mut file, [n_images, height, width]) = open_dimensions::<3>(&self.path)?;
         let mut labels = self.labels.as_deref().map(|path| Labels::open(path, n_images)).transpose()?;
         let n_pixels = height.checked_mul(width).filter(|n| (1..=MAX_PIXELS).contains(n));
@@ -44,7 +44,7 @@ impl Source for Idx {
             read_exact(&self.path, &mut file, &mut pixels)?;
             let image = [format!("P5 {width} {height} 255\n").as_bytes(), &pixels].concat();
             let label = labels.as_mut().map(Labels::next).transpose()?;
-            sink(std::iter::once(Cell::Bytes(image)).chain(label).collect())?;
+            table.push_row(&std::iter::once(Cell::Bytes(image)).chain(label).collect())?;
         }
         Ok(())
     }

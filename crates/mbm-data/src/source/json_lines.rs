@@ -9,7 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Vis
 use serde_json::value::RawValue;
 
 use super::{MAX_COLUMNS, MAX_RECORD, Source, open_file, parent};
-use crate::{Cell, DataError, Row, json};
+use crate::{Cell, DataError, Row, TableBuilder, json};
 
 pub(super) struct JsonLines {
     path: PathBuf,
@@ -66,8 +66,9 @@ impl Source for JsonLines {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        for_each_line(&self.path, |line_idx, line| sink(deserialize(&self.path, line_idx, line, Cells(&self.positions))?))
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        let cells = Cells(&self.positions);
+        for_each_line(&self.path, |line_idx, line| table.push_row(&deserialize(&self.path, line_idx, line, cells)?))
     }
 }
 
@@ -106,6 +107,7 @@ fn deserialize<'de, S: DeserializeSeed<'de>>(
 struct NewKeys<'a>(&'a HashMap<String, usize>);
 
 /// Deserializes the cells of an object, in column order.
+#[derive(Clone, Copy)]
 struct Cells<'a>(&'a HashMap<String, usize>);
 
 /// Deserializes a key as its column index, or as itself if it is new.

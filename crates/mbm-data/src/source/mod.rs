@@ -1,5 +1,6 @@
 //! Sources of rows. A new source takes one file here and one line in the list below: CONTRIBUTING.md shows how.
 
+mod arrow_message;
 mod class_folder;
 mod deltas;
 mod pages;
@@ -9,7 +10,7 @@ mod unfolding;
 
 use std::path::{Path, PathBuf};
 
-use crate::{DataError, Row};
+use crate::{DataError, Row, TableBuilder};
 
 /// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
 macro_rules! sources {
@@ -30,6 +31,7 @@ sources! {
         ".tsv", ".tsv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b'\t')?));
     }
     json_lines { ".jsonl", ".ndjson", ".jsonl.gz" => |path| Ok(Box::new(json_lines::JsonLines::open(path)?)); }
+    arrow_ipc { ".arrow", ".feather", ".ipc" => |path| Ok(Box::new(arrow_ipc::ArrowIpc::open(path)?)); }
     parquet { ".parquet" => |path| Ok(Box::new(parquet::Parquet::open(path)?)); }
     coco { ".json" => |path| Ok(Box::new(coco::Coco::open(path)?)); }
     idx { "-ubyte", "-ubyte.gz", ".idx" => |path| Ok(Box::new(idx::Idx::open(path)?)); }
@@ -49,11 +51,11 @@ pub trait Source {
     /// Returns the folder that relative paths in cells are resolved against.
     fn folder(&self) -> &Path;
 
-    /// Passes every row to `sink`, in order.
+    /// Appends every row to `table`, in order.
     ///
     /// # Errors
-    /// Malformed rows, or an error returned by `sink`.
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError>;
+    /// Malformed rows, or an error of the table.
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError>;
 }
 
 /// Opens a file or folder with the source for its kind.
@@ -87,8 +89,8 @@ impl Source for Memory {
         Path::new(".")
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
-        std::mem::take(&mut self.rows).into_iter().try_for_each(sink)
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        std::mem::take(&mut self.rows).into_iter().try_for_each(|row| table.push_row(&row))
     }
 }
 
@@ -319,7 +321,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz"] {
+            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz"] {
                 let _ = table(name, &bytes);
             }
         }

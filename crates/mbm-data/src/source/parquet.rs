@@ -12,7 +12,7 @@ use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
 use crate::catch_panic::{GAVE_UP, guarded};
-use crate::{Cell, DataError, Row};
+use crate::{Cell, CellRef, DataError, TableBuilder};
 
 /// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
 /// once for all rows that hold it.
@@ -57,7 +57,7 @@ impl Source for Parquet {
         &self.folder
     }
 
-    fn read(&mut self, sink: &mut dyn FnMut(Row) -> Result<(), DataError>) -> Result<(), DataError> {
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
         let mut rows = guarded(|| self.reader.get_row_iter(None))
@@ -67,7 +67,10 @@ impl Source for Parquet {
             let record = guarded(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, GAVE_UP))?;
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
-            let row: Row = record.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
+            let fields = || record.get_column_iter().map(|(_, field)| field).enumerate();
+            let converted: Vec<(usize, Cell)> = fields().filter_map(|(at, field)| Some((at, converted(field)?))).collect();
+            let mut row: Vec<CellRef> = fields().map(|(_, field)| borrowed(field)).collect();
+            converted.iter().for_each(|(at, cell)| row[*at] = cell.borrowed());
             let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
             n_left = n_left.checked_sub(n_cells).ok_or_else(|| {
                 DataError::malformed(
@@ -76,7 +79,7 @@ impl Source for Parquet {
                     format!("the cells up to this row take more than {MAX_RATIO} times the size of the file"),
                 )
             })?;
-            sink(row)?;
+            table.push(&row)?;
         }
         Ok(())
     }
@@ -94,22 +97,35 @@ fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(),
     Ok(())
 }
 
-fn cell(field: Field) -> Cell {
+/// Returns the cell of a field that holds its content; empty for other fields, of which [`converted`] makes cells.
+fn borrowed(field: &Field) -> CellRef<'_> {
     match field {
-        Field::Null => Cell::Empty,
-        Field::Bool(value) => Cell::Bool(value),
-        Field::Str(text) => Cell::text(&text),
-        Field::Bytes(bytes) => Cell::Bytes(bytes.data().to_vec()),
-        Field::Decimal(_) | Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
-            Cell::text(field.to_string().trim_end_matches(" +00:00"))
+        Field::Bool(value) => CellRef::Bool(*value),
+        Field::Str(text) => CellRef::text(text),
+        Field::Bytes(bytes) => CellRef::Bytes(bytes.data()),
+        Field::Int(value) => CellRef::Number((*value).into()),
+        Field::Long(value) => CellRef::Number(*value as f64),
+        Field::Double(value) if value.is_finite() => CellRef::Number(*value),
+        _ => CellRef::Empty,
+    }
+}
+
+/// Returns the cell of a field whose content differs from it.
+fn converted(field: &Field) -> Option<Cell> {
+    match field {
+        Field::Null | Field::Bool(_) | Field::Str(_) | Field::Bytes(_) | Field::Int(_) | Field::Long(_) | Field::Double(_) => {
+            None
         }
-        Field::Group(record) => media_struct(record),
-        other => Cell::json(other.to_json_value()),
+        Field::Decimal(_) | Field::Date(_) | Field::TimestampMillis(_) | Field::TimestampMicros(_) => {
+            Some(Cell::text(field.to_string().trim_end_matches(" +00:00")))
+        }
+        Field::Group(record) => Some(media_struct(record)),
+        other => Some(Cell::json(other.to_json_value())),
     }
 }
 
 /// Converts the `{bytes, path}` struct in which Hugging Face datasets store media; any other struct stays JSON.
-fn media_struct(record: Record) -> Cell {
+fn media_struct(record: &Record) -> Cell {
     let bytes = record.get_column_iter().find_map(|(name, field)| match field {
         Field::Bytes(bytes) if name == "bytes" => Some(bytes.data().to_vec()),
         _ => None,

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mbm::{Unreadable, Verdict};
+use mbm::{RowStatus, Unreadable};
 use tokio::runtime::{Builder, Runtime};
 
 use super::fixture::fixture;
@@ -45,7 +45,7 @@ struct Tested {
 }
 
 fn done(job: &Job) -> Answer {
-    Ok(Done::Predicted { values: Vec::new(), status: job.verdict.status.clone(), contributions: Vec::new() })
+    Ok(Done::Predicted { values: Vec::new(), status: job.status.clone(), contributions: Vec::new() })
 }
 
 /// Stages that do nothing, except for the one that is changed.
@@ -59,7 +59,7 @@ fn stages(change: impl FnOnce(&mut Stages)) -> Stages {
 fn with_read(read: impl Fn(&[Cell], &mut dyn FnMut(usize) -> bool) + Send + Sync + 'static) -> Stages {
     let read: Arc<Read> = Arc::new(move |predictor, cells, begin| {
         read(cells, begin);
-        predictor.read_row(cells)
+        predictor.read_cells(cells)
     });
     stages(|stages| stages.read = read)
 }
@@ -364,11 +364,11 @@ fn hung_writer_is_answered_and_replaced() {
 #[test]
 fn skipped_row_has_null_values_and_a_reason() {
     let job = Job {
-        verdict: Verdict { status: "skipped: size (malformed)".into(), is_skipped: true },
+        status: RowStatus::Skipped { absent: vec!["size (malformed)".into()], shortened: Vec::new() },
         ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
     };
     let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
-    assert_eq!((values.len(), status.as_str()), (5, "skipped: size (malformed)"));
+    assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: size (malformed)"));
     assert!(values.iter().all(|value| *value == mbm::Value::Null));
 }
 

@@ -26,8 +26,12 @@ async function ask(path, options = {}) {
   return answer;
 }
 
-function complain(error) {
-  if (error?.name === "AbortError") return;
+let complainedAbout;
+
+/** Shows an error about a form, or removes it: a search that succeeds leaves an error about the prediction in place. */
+function complain(error, about) {
+  if (error?.name === "AbortError" || (!error && about && about !== complainedAbout)) return;
+  complainedAbout = about;
   $("problem").textContent = error ? error.message : "";
   $("problem").hidden = !error;
   if (error) $("problem").scrollIntoView({ block: "nearest" });
@@ -89,7 +93,7 @@ function buildInputs(info) {
   form.addEventListener("reset", () => setTimeout(() => {
     form.querySelectorAll(".drop").forEach((zone) => zone.show());
     showNothing(HINT);
-    complain(null);
+    complain(null, form);
   }));
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -105,12 +109,12 @@ function buildInputs(info) {
         if (control.files ? control.files[0] : control.value.trim()) body.append(input.name, control.files?.[0] ?? control.value);
       }
       showPrediction(info, await ask("/predict?explain=true", { method: "POST", body }));
-      complain(null);
+      complain(null, form);
       if (info.index) fill(info);
     } catch (error) {
       // Clear the old prediction, which would look like the one for these inputs.
       showNothing("No prediction for these inputs.");
-      complain(error);
+      complain(error, form);
     } finally {
       button.disabled = false;
     }
@@ -241,20 +245,20 @@ async function search(info, queryable, signal) {
     if (Object.keys(row).length === 0) {
       $("found").replaceChildren();
       $("found-count").textContent = `${info.index.n_rows} rows in the index.`;
-      return complain(null);
+      return complain(null, $("query"));
     }
     const body = JSON.stringify({ row, k: 24, filter: $("filter").value.trim() || null, thumbnails: true });
     const { hits, n_rows } = await ask("/search", { method: "POST", headers: { "content-type": "application/json" }, body, signal });
     $("found-count").textContent = `${hits.length} of ${n_rows} rows, nearest first.`;
     $("found").replaceChildren(...hits.map(card));
-    complain(null);
+    complain(null, $("query"));
   } catch (error) {
     // An aborted search is followed by a new one for the text typed since.
     if (error.name !== "AbortError") {
       $("found").replaceChildren();
       $("found-count").textContent = "The search failed.";
     }
-    complain(error);
+    complain(error, $("query"));
   }
 }
 

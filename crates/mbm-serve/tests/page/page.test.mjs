@@ -156,6 +156,9 @@ test("an error clears the previous prediction", async () => {
   await fail(page, 503, "the request timed out after 30 s");
   await predict();
   await page.getByRole("alert").waitFor();
+  // The first prediction has started a search, whose success does not remove the message.
+  await page.waitForTimeout(500);
+  assert.ok(await page.getByRole("alert").isVisible());
   assert.equal(await page.locator(".said, .bars").count(), 0);
   assert.match(await page.locator("#outputs").innerText(), /No prediction for these inputs/);
   await page.unroute("**/predict*");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Plan, Precision, Predictor, Start, Store, Table, VectorSource};
+use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Plan, Precision, Predictor, Store, Table, VectorSource};
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -46,7 +46,7 @@ pub fn train(folder: &Path, seed: u64) -> PathBuf {
     let overrides = [format!("random_seed={seed}")];
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
     let run = folder.join("run");
-    let experiment = Experiment { plan, dataset: folder.join("rows.csv"), folder: run.clone(), start: Start::New, cache: None };
+    let experiment = Experiment::new(plan, folder.join("rows.csv"), run.clone());
     experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();
     run
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbm::{Predictor, Table, Unreadable, Writer};
+use mbm::{Predictor, ReadOptions, Table, Writer};
 use serde_json::{Map, Value, json};
 
 use crate::fixture::{fixture, image};
@@ -52,7 +52,7 @@ fn by_table(folder: &Path) -> Vec<Value> {
     std::fs::write(&dataset, ROWS).unwrap();
     let predictor = Predictor::open(&fixture().model()).unwrap();
     let mut writer = Writer::create(&output, predictor.columns()).unwrap();
-    predictor.predict(Table::read(&dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     std::fs::read_to_string(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, Plan, Start};
+use mbm::{ConfigFormat, Experiment, Plan};
 use mbm_serve::Settings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,7 +32,7 @@ fn writing() -> SocketAddr {
         std::fs::write(folder.path().join("rows.csv"), format!("word,answer\n{rows}")).unwrap();
         let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
         let (dataset, run) = (folder.path().join("rows.csv"), folder.path().join("run"));
-        let experiment = Experiment { plan, dataset, folder: run.clone(), start: Start::New, cache: None };
+        let experiment = Experiment::new(plan, dataset, run.clone());
         experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();
         (folder, start(Settings { model_path: Some(run), ..settings() }))
     });

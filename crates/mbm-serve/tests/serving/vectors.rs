@@ -83,7 +83,7 @@ fn search_works_by_text_by_image_and_by_both() {
 fn invalid_searches_are_explained() {
     for (body, expected) in [
         (json!({}), "nothing to search for"),
-        (json!({ "audio": "AAAA" }), "cannot be asked with audio"),
+        (json!({ "audio": "AAAA" }), "no embedded input of type audio"),
         (json!({ "text": "x", "k": 0 }), "k must be 1 to 1000"),
         (json!({ "text": "x", "filter": "size <" }), "filter"),
         (json!({ "text": "x", "filter": format!("kind {}LIKE 'x'", "NOT ".repeat(2000)) }), "expected IN or LIKE behind NOT"),

@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use image::{DynamicImage, Rgb, RgbImage};
 use mbm_data::feature::FittedTargetText;
-use mbm_data::{Batch, Cell, Column, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
+use mbm_data::{Cell, Column, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
 use mbm_model::Target;
 
 use super::html::escape;
 use super::images::png_uri;
 use crate::error::Error;
-use crate::predictor::{Predictor, to_vec};
+use crate::predict::forward::to_vec;
+use crate::predict::predictor::Predictor;
 
 /// The attention weights of the tokens of one text, `[tokens, steps]`; each token's weights sum to 1.
 struct AttentionMap {
@@ -52,7 +53,7 @@ impl AttentionMap {
     fn new(predictor: &Predictor, dataset: &Dataset, output: usize, row_idx: usize, text: &str) -> Result<Option<Self>, Error> {
         let Preprocessor::TargetText(fitted) = &predictor.outputs[output].preprocessor else { return Ok(None) };
         let Ok(Payload::Tokens(ids)) = fitted.payload(&Cell::text(text), &dataset.table.folder) else { return Ok(None) };
-        let encoded = predictor.encode(&Batch::collate(dataset, &[dataset.sample(row_idx)?]));
+        let encoded = predictor.encode(&dataset.collate(&[dataset.sample(row_idx)?]));
         let each: Vec<usize> = encoded.iter().map(|input| input.mask.dims()[1]).collect();
         let fused = predictor.model.fuse(encoded);
         let values = Values::Tokens { steps: ids.len(), lengths: vec![ids.len()], ids: ids.clone() };

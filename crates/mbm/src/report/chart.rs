@@ -46,7 +46,7 @@ impl Chart {
     pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         let drawn = self.draw(&mut svg);
-        drawn.map_err(|message| Error::Incompatible(format!("chart '{}': {message}", self.title)))?;
+        drawn.map_err(|message| Error::Chart { title: self.title.clone(), message })?;
         Ok(svg)
     }
 

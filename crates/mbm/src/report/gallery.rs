@@ -6,7 +6,7 @@ use mbm_index::{Hit, Value};
 use super::html::{Page, escape, number};
 use super::images::thumbnail;
 use crate::error::Error;
-use crate::retriever::Retriever;
+use crate::retrieve::retriever::Retriever;
 
 /// Renders a page of cards, nearest first, with images, the other columns and the cosine similarity.
 ///

@@ -6,14 +6,15 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{DynamicImage, ImageFormat};
-use mbm_data::{Batch, Cell, Dataset, Payload, Preprocessor, decode_image};
+use mbm_data::{Cell, Dataset, Payload, Preprocessor, decode_image};
 
 use super::html::{escape, number};
 use crate::error::Error;
-use crate::postprocessor::Postprocessor;
-use crate::prediction::{Prediction, argmax, class_names};
-use crate::predictor::Predictor;
-use crate::write::Value;
+use crate::predict::pass::{Pass, Sink};
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::prediction::{Prediction, argmax, class_names};
+use crate::predict::predictor::Predictor;
+use crate::predict::writer::Value;
 
 /// Number of rows shown.
 const N_SHOWN: usize = 12;
@@ -29,23 +30,33 @@ struct Wrong {
     truth: String,
 }
 
-/// Renders cards of the rows with the largest cost of the first output: `-ln p(true class)`, or the error in standard deviations.
-pub(super) fn worst_rows(predictor: &Predictor, dataset: &Dataset, rows: &[usize]) -> Result<String, Error> {
-    let mut worst: Vec<Wrong> = Vec::new();
-    for chunk in rows.chunks(predictor.batch_size()) {
-        let samples = chunk.iter().map(|row_idx| dataset.sample(*row_idx)).collect::<Result<Vec<_>, _>>()?;
-        let predictions = predictor.predict_batch(&Batch::collate(dataset, &samples));
-        let field = &predictor.outputs[0];
-        let judged = samples.iter().zip(&predictions[0]).filter_map(|(sample, prediction)| {
-            let (cost, pred, truth) = error_of(prediction, &sample.payloads[dataset.n_inputs], &field.preprocessor)?;
-            Some(Wrong { row_idx: sample.row_idx, cost, pred, truth })
-        });
-        worst.extend(judged);
-        worst.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(a.row_idx.cmp(&b.row_idx)));
-        worst.truncate(N_SHOWN);
+/// The rows with the largest cost of the first output: `-ln p(true class)`, or the error in standard deviations.
+#[derive(Default)]
+pub(crate) struct WorstRows(Vec<Wrong>);
+
+impl Sink for WorstRows {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        if pass.predictor.decoding(0).is_some() {
+            return Ok(());
+        }
+        let field = &pass.predictor.outputs[0];
+        for (row_idx, prediction) in pass.batch.rows.iter().zip(pass.predictions(0)?) {
+            let target = pass.dataset.payload_at(*row_idx, pass.dataset.n_inputs)?;
+            let wrong = error_of(prediction, &target, &field.preprocessor);
+            self.0.extend(wrong.map(|(cost, pred, truth)| Wrong { row_idx: *row_idx, cost, pred, truth }));
+        }
+        self.0.sort_by(|a, b| b.cost.total_cmp(&a.cost).then(a.row_idx.cmp(&b.row_idx)));
+        self.0.truncate(N_SHOWN);
+        Ok(())
     }
-    let cards = worst.iter().map(|wrong| card(wrong, predictor, dataset)).collect::<Result<Vec<_>, _>>()?;
-    Ok(format!("<div class=grid>{}</div>", cards.concat()))
+}
+
+impl WorstRows {
+    /// Renders a card for each row.
+    pub fn to_html(&self, predictor: &Predictor, dataset: &Dataset) -> Result<String, Error> {
+        let cards = self.0.iter().map(|wrong| card(wrong, predictor, dataset)).collect::<Result<Vec<_>, _>>()?;
+        Ok(format!("<div class=grid>{}</div>", cards.concat()))
+    }
 }
 
 fn error_of(prediction: &Prediction, target: &Payload, preprocessor: &Preprocessor) -> Option<(f64, String, String)> {

@@ -11,29 +11,36 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use mbm_algo::metric::{Classified, MultiLabelled, Regressed, confusion_matrix, pr_curve, reliability, roc_curve};
-use mbm_data::Dataset;
+use mbm_data::{Dataset, FaultReport};
 use mbm_train::EpochRecord;
 
 use self::chart::{Chart, Series};
 pub use self::gallery::gallery;
 use self::html::{escape, number, table};
-pub(crate) use self::images::thumbnail_uri;
-use crate::ablation::{Ablated, Part};
+pub(crate) use self::images::{WorstRows, thumbnail_uri};
 use crate::error::Error;
-use crate::experiment::{Experiment, Outcome};
-use crate::prediction::class_names;
-use crate::predictor::Predictor;
-use crate::retrieval::{EmbeddedRows, directions};
-use crate::score::Scored;
+use crate::predict::ablation::{Ablated, Part};
+use crate::predict::prediction::class_names;
+use crate::predict::predictor::Predictor;
+use crate::predict::score::Scored;
+use crate::retrieve::embedded_rows::{EmbeddedRows, directions};
 
-/// Everything that a report shows, apart from the outcome of the run.
+/// Everything that a report shows about a run.
 pub(crate) struct Measured<'a> {
+    /// The name of the dataset.
+    pub name: &'a str,
+    /// Number of model parameters.
+    pub n_params: usize,
+    /// Cells that could not be read.
+    pub faults: &'a FaultReport,
     /// The split that was evaluated.
     pub split: &'a str,
     /// Its rows.
     pub rows: &'a [usize],
     /// Predictions and targets, one per output.
     pub scored: &'a [Scored],
+    /// The rows with the worst predictions of the first output.
+    pub worst: &'a WorstRows,
     /// Metrics by output.
     pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
     /// The parts that subsets of the inputs consist of.
@@ -48,23 +55,17 @@ pub(crate) struct Measured<'a> {
 const MAX_CLASSES: usize = 30;
 
 /// Writes the report.
-pub(crate) fn write_report(
-    path: &Path,
-    experiment: &Experiment,
-    predictor: &Predictor,
-    dataset: &Dataset,
-    measured: &Measured,
-    outcome: &Outcome,
-) -> Result<(), Error> {
+pub(crate) fn write_report(path: &Path, predictor: &Predictor, dataset: &Dataset, measured: &Measured) -> Result<(), Error> {
+    let config = &predictor.plan.config;
     let mut page = html::Page::new("mbm report");
-    page.heading(&format!("Report for {}", experiment.dataset.file_name().unwrap_or_default().to_string_lossy()));
+    page.heading(&format!("Report for {}", measured.name));
     page.paragraph(&format!(
         "{} {} rows evaluated, {} parameters, combiner {}, seed {}, mbm {}.",
         measured.rows.len(),
         measured.split,
-        outcome.n_params,
-        experiment.plan.config.combiner.type_name(),
-        experiment.plan.config.random_seed,
+        measured.n_params,
+        config.combiner.type_name(),
+        config.random_seed,
         env!("CARGO_PKG_VERSION"),
     ));
     page.section("Metrics", &metrics(measured));
@@ -82,10 +83,10 @@ pub(crate) fn write_report(
         page.section(&format!("Output {}", field.name), &content);
     }
     if !matches!(measured.scored[0], Scored::Texts(_)) {
-        page.section("Worst predictions", &images::worst_rows(predictor, dataset, measured.rows)?);
+        page.section("Worst predictions", &measured.worst.to_html(predictor, dataset)?);
     }
-    page.section("Missing and unreadable cells", &faults(outcome));
-    page.section("Config", &format!("<pre>{}</pre>", escape(&experiment.plan.to_yaml())));
+    page.section("Missing and unreadable cells", &faults(measured.faults));
+    page.section("Config", &format!("<pre>{}</pre>", escape(&predictor.plan.to_yaml())));
     Ok(mbm_data::write_file(path, page.finish().as_bytes())?)
 }
 
@@ -256,8 +257,8 @@ fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
     Ok(format!("<div class=grid>{}</div>", chart.to_svg()?))
 }
 
-fn faults(outcome: &Outcome) -> String {
-    let lines = outcome.faults.lines();
+fn faults(faults: &FaultReport) -> String {
+    let lines = faults.lines();
     if lines.is_empty() {
         return "<p>None.</p>".to_owned();
     }

@@ -7,8 +7,8 @@ use super::attention::attention;
 use super::html::{escape, number};
 use super::images::inputs;
 use crate::error::Error;
-use crate::predictor::Predictor;
-use crate::texts::TextRows;
+use crate::predict::predictor::Predictor;
+use crate::predict::text_rows::TextRows;
 
 /// Number of texts shown, of the best and of the worst each.
 const N_SHOWN: usize = 6;

@@ -1,20 +1,22 @@
 //! End-to-end runs on a small table of images, texts and numbers with every kind of bad cell.
 #![allow(clippy::unwrap_used)]
 
+mod combiners;
 mod degenerate;
 mod fixtures;
 mod pretrained;
 mod retrieval;
 mod runs;
 mod texts;
+mod training;
 mod wide;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer,
-    table_from_json,
+    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable,
+    Writer, table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -60,7 +62,7 @@ fn dataset() -> (TempDir, PathBuf) {
 fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+    Experiment::new(plan, dataset.to_path_buf(), folder.to_path_buf())
 }
 
 fn run(experiment: &Experiment) -> Outcome {
@@ -124,7 +126,7 @@ fn run_folder_resumes_only_with_the_same_config() {
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
     let again = experiment(&dataset, &results, &["trainer.epochs=1"]);
     assert!(matches!(again.run(&AtomicBool::new(false), &mut |_| {}), Err(Error::RunExists(_))));
-    let other = Experiment { start: Start::Resume, ..experiment(&dataset, &results, &["trainer.epochs=2"]) };
+    let other = experiment(&dataset, &results, &["trainer.epochs=2"]).start(Start::Resume);
     let error = other.run(&AtomicBool::new(false), &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("the config differs from the run's"), "{error}");
 }
@@ -137,7 +139,7 @@ fn predictions_keep_row_order_and_report_absent_inputs() {
     let predictor = Predictor::open(&results).unwrap();
     let path = folder.path().join("out.csv");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    predictor.predict(Table::read(&dataset).unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     let predictions = Table::read(&path).unwrap();
     assert_eq!(predictions.n_rows(), 80);
@@ -158,13 +160,20 @@ fn strict_mode_rejects_unreadable_but_not_empty_cells() {
     let predictor = Predictor::open(&results).unwrap();
     let predict = |rows: &str| {
         let mut writer = Writer::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
-        predictor.predict(table_from_json(rows).unwrap(), Unreadable::Error, &mut writer).map(drop).map_err(|it| it.to_string())
+        predictor
+            .predict_table(table_from_json(rows).unwrap(), &ReadOptions::default().unreadable(Unreadable::Error), &mut writer)
+            .map(drop)
+            .map_err(|it| it.to_string())
     };
     assert_eq!(predict("{\"size\": 3, \"notes\": null}\n{\"size\": \"\"}"), Ok(()));
     let message = "row 2, column 'size': malformed: 'large' is not a number (strict)";
     assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(message.to_owned()));
     let read = Table::read(&dataset).unwrap();
-    let message = predictor.evaluate(read, Unreadable::Error).map(|it| it.n_rows).unwrap_err().to_string();
+    let message = predictor
+        .evaluate(read, &ReadOptions::default().unreadable(Unreadable::Error))
+        .map(|it| it.n_rows)
+        .unwrap_err()
+        .to_string();
     assert!(message.starts_with("row 11, column 'photo': file_not_found: ") && message.ends_with(" (strict)"), "{message}");
 }
 
@@ -177,7 +186,7 @@ fn any_column_may_be_absent_at_prediction() {
     let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
     let path = folder.path().join("out.jsonl");
     let mut writer = Writer::create(&path, predictor.columns()).unwrap();
-    let faults = predictor.predict(table, Unreadable::Missing, &mut writer).unwrap();
+    let faults = predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap().faults;
     writer.finish().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(faults.lines().contains(&"photo: 3 no_column (row 1; row 2; row 3)".to_owned()), "{:?}", faults.lines());
@@ -200,7 +209,7 @@ fn every_decoder_trains_and_predicts() {
         let accuracy = outcome.test_statistics["kind"]["accuracy"];
         assert!(accuracy >= 0.9, "{overrides:?}: {accuracy}");
         let evaluation =
-            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
+            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
         assert!(evaluation.metrics["kind"]["accuracy"] >= 0.9, "{overrides:?}");
     }
 }
@@ -208,8 +217,9 @@ fn every_decoder_trains_and_predicts() {
 #[test]
 fn config_is_inferred_from_the_table() {
     let (folder, dataset) = dataset();
-    let (plan, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
+    let (config, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
     assert!(notes.is_empty(), "{notes:?}");
+    let plan = config.check().unwrap();
     let types: Vec<&str> = plan.config.input_features.iter().map(|input| input.type_name()).collect();
     assert_eq!(types, ["image", "text", "number", "number"]);
     assert_eq!(plan.config.output_features[0].type_name(), "category");
@@ -296,7 +306,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         runs::seal(results);
         if let Ok(predictor) = Predictor::open(results) {
             let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
-            let _ = predictor.predict(table_from_json(row).unwrap(), Unreadable::Missing, &mut writer);
+            let _ = predictor.predict_table(table_from_json(row).unwrap(), &ReadOptions::default(), &mut writer);
         }
     });
 }
@@ -349,11 +359,11 @@ output_features:
 trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validation_field: labels, validation_metric: f1_micro, modality_dropout: 0.0}
 ";
     let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
-    let experiment = Experiment { plan, dataset, folder: folder.path().join("run"), start: Start::New, cache: None };
+    let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(Format::of(Path::new("x.txt")), Err(Error::Incompatible(_))));
+    assert!(matches!(Format::of(Path::new("x.txt")), Err(mbm::OutputError::Extension(_))));
     let clip = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);

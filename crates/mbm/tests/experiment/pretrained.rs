@@ -75,7 +75,7 @@ trainer: {{epochs: 6, batch_size: 16, learning_rate: 0.02, early_stop: 0}}
 "
     );
     let plan = Plan::read(&text, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
-    Experiment { plan, dataset: table.to_owned(), folder: folder.to_owned(), start: Start::New, cache: None }
+    Experiment::new(plan, table.to_owned(), folder.to_owned())
 }
 
 /// Runs an experiment; returns the loss of each epoch, and the counts of cells encoded ahead and found in the cache.
@@ -114,7 +114,7 @@ fn frozen_encoder_is_unchanged_and_its_features_are_cached() {
     let mut runs = Vec::new();
     for (name, cache, n_cached) in [("none", None, 0), ("first", Some(cache.clone()), 0), ("second", Some(cache.clone()), 80)] {
         let folder = results.path().join(name);
-        let (losses, ahead) = run(&Experiment { cache, ..experiment(&table, weights.path(), &folder, "trainable: false") });
+        let (losses, ahead) = run(&experiment(&table, weights.path(), &folder, "trainable: false").cache(cache));
         assert_eq!(ahead, (80, n_cached), "{name}");
         assert!(losses[5] < losses[0], "{losses:?}");
         assert!(changed(&folder, weights.path()).is_empty(), "{:?}", changed(&folder, weights.path()));
@@ -142,7 +142,7 @@ fn frozen_encoder_is_unchanged_and_its_features_are_cached() {
     // The same weights in another location.
     let elsewhere = publish();
     let moved = experiment(&table, elsewhere.path(), &results.path().join("moved"), "trainable: false");
-    assert_eq!(run(&Experiment { cache: Some(cache), ..moved }).1, (80, 80));
+    assert_eq!(run(&moved.cache(Some(cache))).1, (80, 80));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn resumed_lora_run_is_bitwise_identical() {
     let ((_data, table), weights, results) = (dataset(), publish(), tempfile::tempdir().unwrap());
     let whole = experiment(&table, weights.path(), &results.path().join("whole"), "fine_tuning: {lora: {r: 2}}");
     run(&whole);
-    let stopped = Experiment { folder: results.path().join("stopped"), ..whole.clone() };
+    let stopped = whole.clone().folder(results.path().join("stopped"));
     let stop = AtomicBool::new(false);
     let mut n_steps = 0;
     let mut observe = |event: RunEvent| {
@@ -179,7 +179,7 @@ fn resumed_lora_run_is_bitwise_identical() {
         stop.store(n_steps == 4, std::sync::atomic::Ordering::Relaxed);
     };
     stopped.run(&stop, &mut observe).unwrap();
-    run(&Experiment { start: Start::Resume, ..stopped.clone() });
+    run(&stopped.clone().start(Start::Resume));
     assert!(bytes(&whole.folder) == bytes(&stopped.folder));
 }
 
@@ -194,7 +194,7 @@ fn resuming_rejects_replaced_weights_of_a_frozen_encoder() {
     let last = bytes.len() - 2;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let error = Experiment { start: Start::Resume, ..stopped }.run(&AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
+    let error = stopped.start(Start::Resume).run(&AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains("the weights of input 'notes' differ from the run's"), "{error}");
 }
 

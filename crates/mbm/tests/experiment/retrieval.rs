@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use mbm::{
     Cell, ConfigFormat, Event, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, QueryPart,
-    Retriever, RunEvent, Start, Store, Table, Unreadable, VectorSource,
+    ReadOptions, Retriever, RunEvent, Start, Store, Table, VectorSource,
 };
 use tempfile::TempDir;
 
@@ -46,7 +46,7 @@ pub fn dataset() -> (TempDir, PathBuf) {
 pub fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+    Experiment::new(plan, dataset.to_path_buf(), folder.to_path_buf())
 }
 
 #[test]
@@ -63,11 +63,13 @@ fn retrieval_beats_the_random_baseline() {
     assert!(report.contains("Recall at k"));
     let predictor = Predictor::open(&results).unwrap();
     assert_eq!(predictor.columns()[0].name, "space_similarity_photo_caption");
-    let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), Unreadable::Missing).unwrap();
+    let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
     assert_eq!(evaluation.metrics["space"]["caption_to_photo.candidates"], 60.0);
     let path = results.join("similar.csv");
     let mut writer = mbm::Writer::create(&path, predictor.columns()).unwrap();
-    predictor.predict(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), Unreadable::Missing, &mut writer).unwrap();
+    predictor
+        .predict_table(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &ReadOptions::default(), &mut writer)
+        .unwrap();
     writer.finish().unwrap();
     let row = Table::read(&path).unwrap().row(0).unwrap();
     assert_eq!(row[0], Cell::Empty, "a caption alone has no similarity");

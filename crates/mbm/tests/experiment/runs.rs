@@ -42,16 +42,16 @@ preprocessing: {split: {type: fixed, column: split}}
 trainer: {epochs: 12, batch_size: 4, learning_rate: 0.05, early_stop: 0, steps_per_checkpoint: 1, validation_metric: accuracy}
 ";
     let plan = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
-    let whole = Experiment { plan, dataset: path, folder: folder.path().join("whole"), start: Start::New, cache: None };
+    let whole = Experiment::new(plan, path, folder.path().join("whole"));
     run(&whole);
     let statistics = std::fs::read_to_string(whole.folder.join("training_statistics.json")).unwrap();
     let epochs = serde_json::from_str::<serde_json::Value>(&statistics).unwrap()["epochs"].as_array().unwrap().clone();
     let ties = epochs.iter().map(|epoch| epoch["validation"]["kind.accuracy"].as_f64() == Some(14.0 / 15.0));
     let ties: Vec<usize> = ties.enumerate().filter(|(_, is)| *is).map(|(at, _)| at).collect();
     assert!(ties.len() > 3, "{statistics}");
-    let stopped = Experiment { folder: folder.path().join("stopped"), ..whole.clone() };
+    let stopped = whole.clone().folder(folder.path().join("stopped"));
     stop_at(&stopped, (ties[1], 1));
-    run(&Experiment { start: Start::Resume, ..stopped.clone() });
+    run(&stopped.clone().start(Start::Resume));
     assert!(bytes(&whole.folder) == bytes(&stopped.folder));
     assert_eq!(statistics, std::fs::read_to_string(stopped.folder.join("training_statistics.json")).unwrap());
 }
@@ -61,7 +61,7 @@ fn resuming_rejects_replaced_images_but_accepts_copies() {
     let (folder, dataset) = dataset();
     let stopped = experiment(&dataset, &folder.path().join("run"), &[]);
     stop_at(&stopped, (1, 1));
-    let resumed = Experiment { start: Start::Resume, ..stopped };
+    let resumed = stopped.start(Start::Resume);
     let [small, other] = ["3.png", "40.png"].map(|name| folder.path().join(name));
     let original = std::fs::read(&small).unwrap();
     // The same size, but other content.
@@ -102,14 +102,14 @@ fn flipped_bit_in_a_checkpoint_names_the_file() {
         let mut bytes = whole.clone();
         bytes[whole.len() / 2] ^= 16;
         std::fs::write(&path, bytes).unwrap();
-        let error = error_of(&Experiment { start: Start::Resume, ..stopped.clone() });
+        let error = error_of(&stopped.clone().start(Start::Resume));
         assert!(error.contains(path.file_name().unwrap().to_str().unwrap()), "{}: {error}", path.display());
         std::fs::write(&path, whole).unwrap();
     }
     std::fs::remove_file(last.join("manifest.json")).unwrap();
-    let error = error_of(&Experiment { start: Start::Resume, ..stopped.clone() });
+    let error = error_of(&stopped.clone().start(Start::Resume));
     assert!(error.contains("manifest.json: there are no hashes of its files") && error.contains("--overwrite"), "{error}");
-    run(&Experiment { start: Start::Overwrite, ..stopped });
+    run(&stopped.start(Start::Overwrite));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn model_of_another_run_never_becomes_the_best_one() {
     let (folder, dataset) = dataset();
     let (results, other) = (folder.path().join("run"), folder.path().join("other"));
     let fresh = experiment(&dataset, &results, &["trainer.epochs=1"]);
-    run(&Experiment { folder: other.clone(), ..fresh.clone() });
+    run(&fresh.clone().folder(other.clone()));
     run(&experiment(&dataset, &results, &["random_seed=7"]));
     // What remains if checkpoints are removed by hand, in the layout of earlier versions.
     let checkpoints = results.join("checkpoints");
@@ -154,7 +154,7 @@ fn model_of_another_run_never_becomes_the_best_one() {
     std::fs::remove_dir_all(checkpoints.join("last")).unwrap();
     std::fs::remove_dir_all(results.join("model")).unwrap();
     assert!(matches!(fresh.run(&AtomicBool::new(false), &mut |_| {}), Err(Error::RunExists(_))));
-    run(&Experiment { start: Start::Overwrite, ..fresh });
+    run(&fresh.start(Start::Overwrite));
     assert_eq!(bytes(&results), bytes(&other));
 }
 
@@ -165,7 +165,7 @@ fn folder_of_a_running_experiment_is_locked() {
     let mut message = String::new();
     let mut observe = |event: RunEvent| {
         if let RunEvent::Training(Event::Epoch { .. }) = event {
-            message = error_of(&Experiment { start: Start::Overwrite, ..experiment.clone() });
+            message = error_of(&experiment.clone().start(Start::Overwrite));
         }
     };
     experiment.run(&AtomicBool::new(false), &mut observe).unwrap();

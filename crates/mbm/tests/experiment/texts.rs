@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mbm::{
-    Cell, ConfigFormat, Event, Experiment, Format, Plan, Predictor, RunEvent, Start, Table, Unreadable, Writer, table_from_json,
+    Cell, ConfigFormat, Event, Experiment, Format, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable, Writer,
+    table_from_json,
 };
 use rand::RngExt;
 use tempfile::TempDir;
@@ -55,7 +56,7 @@ fn dataset(reversed: bool, n_rows: usize) -> (TempDir, PathBuf) {
 fn experiment(dataset: &Path, folder: &Path, overrides: &[&str]) -> Experiment {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
-    Experiment { plan, dataset: dataset.to_path_buf(), folder: folder.to_path_buf(), start: Start::New, cache: None }
+    Experiment::new(plan, dataset.to_path_buf(), folder.to_path_buf())
 }
 
 /// Trains a model; returns its folder and the share of unseen texts that it copies or reverses without a mistake.
@@ -115,8 +116,8 @@ fn assert_any_source_is_answered(run: &Path) {
     let table = table_from_json(&format!("{{\"source\": \"bab\"}}\n{{\"source\": null}}\n{{\"source\": {long:?}}}")).unwrap();
     let lines = predicted(&predictor, table);
     assert_eq!(lines[2]["status"], "shortened: source");
-    let long = predictor.read_row(&[Cell::text(&long)]);
-    assert_eq!(predictor.verdict(&long, Unreadable::Error).unwrap().status, "shortened: source");
+    let long = predictor.read_cells(&[Cell::text(&long)]);
+    assert_eq!(predictor.row_status(&long, Unreadable::Error).unwrap().to_string(), "shortened: source");
     assert_eq!(lines[0]["target_predictions"], "bab");
     assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
     assert!(lines[1]["target_predictions"].is_string());
@@ -137,7 +138,7 @@ fn predicted(predictor: &Predictor, table: Table) -> Vec<serde_json::Value> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let out = Box::new(file.reopen().unwrap());
     let mut writer = Writer::new(out, Format::JsonLines, predictor.columns(), file.path()).unwrap();
-    predictor.predict(table, Unreadable::Missing, &mut writer).unwrap();
+    predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     let text = std::fs::read_to_string(file.path()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, Plan, Start};
+use mbm::{ConfigFormat, Experiment, Plan};
 
 #[test]
 fn report_ablates_hundreds_of_columns_by_type() {
@@ -22,7 +22,7 @@ fn report_ablates_hundreds_of_columns_by_type() {
     );
     let plan = Plan::read(&config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
     let results = folder.path().join("run");
-    let experiment = Experiment { plan, dataset, folder: results.clone(), start: Start::New, cache: None };
+    let experiment = Experiment::new(plan, dataset, results.clone());
     let outcome = experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();
     assert!(outcome.test_statistics["y"]["mean_squared_error"].is_finite());
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();

@@ -427,4 +427,20 @@ mod tests {
         // The standard deviation of a share of 400 samples is 0.025.
         assert!((share - 0.45).abs() < 0.1, "{share}");
     }
+
+    #[test]
+    fn top_k_and_temperature_narrow_the_sampling() {
+        let firsts = |change: fn(&mut DecodingSettings)| -> HashSet<u32> {
+            let first = |seed: u64| {
+                let mut it = decoding(|it| it.do_sample = true);
+                change(&mut it.settings);
+                texts(garden_path, &Decoding { seed, ..it })[0][0]
+            };
+            (0..50).map(first).collect()
+        };
+        assert_eq!(firsts(|it| it.top_k = 1), HashSet::from([4]));
+        assert_eq!(firsts(|it| it.top_k = 2), HashSet::from([4, 5]));
+        // 0.55 to the power of 100 is 500 million times 0.45 to the power of 100.
+        assert_eq!(firsts(|it| it.temperature = 0.01), HashSet::from([4]));
+    }
 }

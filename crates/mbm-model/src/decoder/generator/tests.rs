@@ -10,7 +10,7 @@ use crate::combiner::CombinerSettings;
 use crate::decoder::{DecoderSettings, Loss, TextContext, TextDecoder, TextSpec};
 use crate::encoder::{EncoderSettings, TextEncoder, VectorEncoder};
 use crate::testing::{N_ROWS, check, read, spec};
-use crate::{ModelSpec, OutputSpec};
+use crate::{Model, ModelSpec, OutputSpec};
 
 const VOCABULARY: usize = 9;
 
@@ -54,8 +54,11 @@ fn decoding(text: &str, is_cached: bool) -> Decoding {
 }
 
 fn texts(spec: &ModelSpec, batch: &Batch, decoding: &Decoding) -> Vec<Vec<Hypothesis>> {
+    texts_of(&spec.init(&crate::device(), 4), batch, decoding)
+}
+
+fn texts_of(model: &Model, batch: &Batch, decoding: &Decoding) -> Vec<Vec<Hypothesis>> {
     let device = crate::device();
-    let model = spec.init(&device, 4);
     let fused = model.forward(batch, None, &device).fused;
     model.generate(0, &fused, decoding, &mut |_| ControlFlow::Continue(()))
 }
@@ -72,9 +75,9 @@ fn uncached_search_finds_the_same_texts() {
     for network in NETWORKS {
         let spec = writing(network, "concat");
         let batch = crate::testing::batch(&spec);
+        let model = spec.init(&crate::device(), 4);
         for search in SEARCHES {
-            let (cached, uncached) =
-                (texts(&spec, &batch, &decoding(search, true)), texts(&spec, &batch, &decoding(search, false)));
+            let [cached, uncached] = [true, false].map(|is_cached| texts_of(&model, &batch, &decoding(search, is_cached)));
             assert_eq!(cached.len(), N_ROWS);
             for (cached, uncached) in cached.iter().flatten().zip(uncached.iter().flatten()) {
                 assert_eq!(cached.tokens, uncached.tokens, "{network} {search}");

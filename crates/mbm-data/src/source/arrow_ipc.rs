@@ -1,0 +1,305 @@
+//! Arrow IPC files (also called Feather 2), plain or compressed with LZ4 or Zstandard.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::FileDecoder;
+use arrow_ipc::{Block, Footer, MetadataVersion};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::arrow_message::Budget;
+use super::{MAX_COLUMNS, Source, parent};
+use crate::catch_panic::{GAVE_UP, guarded};
+use crate::table::Lifetime;
+use crate::{DataError, TableBuilder};
+
+/// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
+/// once for all rows that hold it.
+const MAX_RATIO: u64 = 200;
+const FREE: u64 = 1 << 32;
+
+/// Maximum number of dictionaries times fields: the field of a dictionary is searched for.
+const MAX_SEARCHES: usize = 1 << 28;
+
+/// What stands at the beginning and at the end of a file.
+const MAGIC: &[u8] = b"ARROW1";
+
+pub(super) struct ArrowIpc {
+    path: PathBuf,
+    folder: PathBuf,
+    columns: Vec<String>,
+    file: File,
+    n_bytes: u64,
+    schema: SchemaRef,
+    version: MetadataVersion,
+    dictionaries: Vec<Place>,
+    batches: Vec<Place>,
+}
+
+/// The place of a message.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    start: u64,
+    n_metadata_bytes: usize,
+    n_body_bytes: usize,
+}
+
+impl ArrowIpc {
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(DataError::io(path))?;
+        let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
+        let malformed = |message: String| DataError::malformed(path, None, message);
+        let footer = footer(&file, n_bytes).map_err(malformed)?;
+        let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| malformed("the footer is malformed".to_owned()))?;
+        let schema = schema(&footer).map_err(malformed)?;
+        let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        if !(1..=MAX_COLUMNS).contains(&columns.len()) {
+            return Err(malformed(format!("{} columns, a table must have 1 to {MAX_COLUMNS}", columns.len())));
+        }
+        let mut n_left = n_bytes;
+        let mut places = |blocks: Vec<Block>| -> Result<Vec<Place>, String> {
+            blocks.iter().map(|block| Place::new(block, n_bytes, &mut n_left)).collect()
+        };
+        let dictionaries = places(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        let batches = places(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        if dictionaries.len().saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
+            return Err(malformed(format!("{} dictionaries for {} columns", dictionaries.len(), columns.len())));
+        }
+        let version = footer.version();
+        Ok(Self { path: path.to_owned(), folder: parent(path), columns, file, n_bytes, schema, version, dictionaries, batches })
+    }
+
+    /// Reads the bytes of a message that has been found to lie in the file, and checks what it declares.
+    fn message(&self, place: Place, budget: &mut Budget) -> Result<Buffer, DataError> {
+        let mut bytes = vec![0; place.n_metadata_bytes + place.n_body_bytes];
+        self.file.read_exact_at(&mut bytes, place.start).map_err(DataError::io(&self.path))?;
+        budget.check(&bytes, place.n_metadata_bytes).map_err(|message| DataError::malformed(&self.path, None, message))?;
+        Ok(Buffer::from_vec(bytes))
+    }
+
+    /// Returns the result of the decoder, whose panics are errors of the file.
+    fn decoded<T>(&self, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, DataError> {
+        let decoded = guarded(decode).ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))?;
+        decoded.map_err(|error| DataError::malformed(&self.path, None, error))
+    }
+}
+
+impl Source for ArrowIpc {
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        let n_cell_bytes = FREE.max(self.n_bytes.saturating_mul(MAX_RATIO));
+        let mut budget = Budget::new(self.n_bytes, n_cell_bytes);
+        table.limit_bytes(n_cell_bytes);
+        let mut decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
+        for place in &self.dictionaries {
+            let message = self.message(*place, &mut budget)?;
+            self.decoded(|| decoder.read_dictionary(&place.block(), &message))?;
+        }
+        for place in &self.batches {
+            let message = self.message(*place, &mut budget)?;
+            let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&place.block(), &message))?;
+            let pushed = guarded(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
+            pushed.ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))??;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Checks that a message lies in a file of `n_bytes`, and that it and those before it take no more than the file has.
+    fn new(block: &Block, n_bytes: u64, n_left: &mut u64) -> Result<Self, String> {
+        let beyond = "a message extends beyond the file";
+        let start = u64::try_from(block.offset()).map_err(|_| beyond)?;
+        let n_metadata_bytes = usize::try_from(block.metaDataLength()).map_err(|_| beyond)?;
+        let n_body_bytes = usize::try_from(block.bodyLength()).map_err(|_| beyond)?;
+        let n_own = (n_metadata_bytes as u64).checked_add(n_body_bytes as u64).ok_or(beyond)?;
+        if start.checked_add(n_own).is_none_or(|end| end > n_bytes) {
+            return Err(beyond.to_owned());
+        }
+        *n_left = n_left.checked_sub(n_own).ok_or("the messages of the file overlap")?;
+        Ok(Self { start, n_metadata_bytes, n_body_bytes })
+    }
+
+    fn block(self) -> Block {
+        Block::new(self.start as i64, self.n_metadata_bytes as i32, self.n_body_bytes as i64)
+    }
+}
+
+/// Reads the footer, whose length stands before the last magic number.
+fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, String> {
+    let read = |start: u64, n: usize| -> Result<Vec<u8>, String> {
+        let mut bytes = vec![0; n];
+        file.read_exact_at(&mut bytes, start).map_err(|error| error.to_string())?;
+        Ok(bytes)
+    };
+    let start = read(0, n_bytes.min(6) as usize)?;
+    if start.starts_with(b"FEA1") {
+        return Err("version 1 of Feather is not supported; write it again, for example with pyarrow.feather".to_owned());
+    }
+    if start != MAGIC || n_bytes < 18 {
+        return Err("not an Arrow IPC file; Arrow streams are not supported".to_owned());
+    }
+    let end = read(n_bytes - 10, 10)?;
+    let n_footer = i32::from_le_bytes([end[0], end[1], end[2], end[3]]);
+    let n_footer = u64::try_from(n_footer).ok().filter(|n_footer| end[4..] == *MAGIC && *n_footer <= n_bytes - 18);
+    let n_footer = n_footer.ok_or("the file is cut off: it has no footer")?;
+    read(n_bytes - 10 - n_footer, n_footer as usize)
+}
+
+fn schema(footer: &Footer) -> Result<SchemaRef, String> {
+    let schema = footer.schema().ok_or("the footer has no schema")?;
+    if !schema.endianness().equals_to_target_endianness() {
+        return Err("its numbers have the bytes of another processor's order".to_owned());
+    }
+    let schema = guarded(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(GAVE_UP)?;
+    schema.map(Arc::new).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{
+        ArrayRef, BinaryViewArray, DictionaryArray, Float64Array, Int32Array, NullArray, StringArray, StringViewArray,
+    };
+    use arrow_ipc::CompressionType;
+    use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+    use arrow_schema::{DataType, Field};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Cell, Table};
+
+    fn read(name: &str, bytes: &[u8]) -> Result<Table, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Table::read(&path)
+    }
+
+    fn batch(n_rows: usize) -> RecordBatch {
+        let words = (0..n_rows).map(|row| ["red", "blue"][row % 2]);
+        let texts: Vec<Option<String>> = (0..n_rows).map(|row| (row % 3 > 0).then(|| format!("a text of row {row}"))).collect();
+        let columns: [(&str, ArrayRef); 7] = [
+            ("integer", Arc::new((0..n_rows as i32).collect::<Int32Array>())),
+            ("number", Arc::new((0..n_rows).map(|row| (row % 2 > 0).then_some(row as f64 / 2.0)).collect::<Float64Array>())),
+            ("text", Arc::new(StringArray::from(texts.clone()))),
+            ("view", Arc::new(StringViewArray::from_iter(texts))),
+            ("word", Arc::new(words.collect::<DictionaryArray<arrow_array::types::Int32Type>>())),
+            ("bytes", Arc::new(BinaryViewArray::from_iter((0..n_rows).map(|row| (row > 1).then(|| vec![7; row % 20]))))),
+            ("nothing", Arc::new(NullArray::new(n_rows))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    fn written(batches: &[RecordBatch], compression: Option<CompressionType>) -> Vec<u8> {
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+        let mut writer = FileWriter::try_new_with_options(Vec::new(), &batches[0].schema(), options).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.into_inner().unwrap()
+    }
+
+    #[test]
+    fn files_are_read_in_every_compression() {
+        for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
+            let batches = [batch(5), batch(3000)];
+            let bytes = written(&batches, compression);
+            let want = Table::from_batches(&batches[0].schema(), batches, ".".into()).unwrap();
+            for name in ["t.arrow", "t.feather", "t.ipc"] {
+                let table = read(name, &bytes).unwrap();
+                assert_eq!((table.n_rows(), &table.hash), (3005, &want.hash), "{compression:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_other_formats_are_errors_that_say_what_they_are() {
+        let error = |bytes: &[u8]| read("t.arrow", bytes).unwrap_err().to_string();
+        assert!(error(b"FEA1 and more").contains("version 1 of Feather"), "{}", error(b"FEA1 and more"));
+        let mut stream = StreamWriter::try_new(Vec::new(), &batch(1).schema()).unwrap();
+        stream.write(&batch(1)).unwrap();
+        assert!(error(&stream.into_inner().unwrap()).contains("Arrow streams are not supported"));
+        let bytes = written(&[batch(5)], None);
+        assert!(error(&bytes[..bytes.len() - 1]).contains("cut off"));
+        assert!(error(b"").contains("not an Arrow IPC file"));
+    }
+
+    #[test]
+    fn declared_sizes_are_held_against_the_file() {
+        let mut n_left = 100;
+        let place =
+            |offset, n_metadata, n_body, n_left: &mut u64| Place::new(&Block::new(offset, n_metadata, n_body), 100, n_left);
+        assert!(place(0, 8, i64::MAX, &mut n_left).unwrap_err().contains("beyond the file"));
+        assert!(place(-1, 8, 8, &mut n_left).is_err());
+        assert!(place(60, 40, 0, &mut n_left).is_ok());
+        assert!(place(10, 40, 40, &mut n_left).unwrap_err().contains("overlap"));
+    }
+
+    #[test]
+    fn columns_without_values_do_not_make_endless_rows() {
+        let nothing = |n_rows: usize| RecordBatch::try_from_iter([("a", Arc::new(NullArray::new(n_rows)) as ArrayRef)]).unwrap();
+        assert_eq!(read("t.arrow", &written(&[nothing(1000)], None)).unwrap().row(999).unwrap(), [Cell::Empty]);
+        let error = read("t.arrow", &written(&[nothing(1 << 40)], None)).unwrap_err().to_string();
+        assert!(error.contains("more values than a file of this size can hold"), "{error}");
+    }
+
+    #[test]
+    fn compressed_zeros_beyond_all_proportion_are_rejected() {
+        let zeros = |n_rows: usize| {
+            let zeros = Arc::new(Float64Array::from(vec![0.0; n_rows])) as ArrayRef;
+            written(&[RecordBatch::try_from_iter([("a", zeros)]).unwrap()], Some(CompressionType::ZSTD))
+        };
+        assert_eq!(read("t.arrow", &zeros(1 << 20)).unwrap().n_rows(), 1 << 20);
+        let error = read("t.arrow", &zeros((1 << 23) + 1)).unwrap_err().to_string();
+        assert!(error.contains("rewrite it without compression"), "{error}");
+    }
+
+    #[test]
+    fn deeply_nested_lists_are_read_or_rejected_on_a_small_stack() {
+        let read_nested = |depth: usize| {
+            let deeper = |item: DataType, _| DataType::List(Arc::new(Field::new_list_field(item, true)));
+            let array = arrow_array::new_null_array(&(0..depth).fold(DataType::Float64, deeper), 2);
+            let bytes = written(&[RecordBatch::try_from_iter([("a", array)]).unwrap()], None);
+            let work = move || read("t.arrow", &bytes).map(|table| table.n_rows()).map_err(|error| error.to_string());
+            std::thread::Builder::new().stack_size(512 << 10).spawn(work).unwrap().join().unwrap()
+        };
+        assert_eq!(read_nested(20), Ok(2));
+        assert!(read_nested(100).is_err());
+    }
+
+    #[test]
+    fn types_that_both_formats_have_are_read_as_from_parquet() {
+        let parquet = read("t.parquet", include_bytes!("../../tests/golden/types.parquet")).unwrap();
+        let arrow = read("t.arrow", include_bytes!("../../tests/golden/types.arrow")).unwrap();
+        for (column, name) in parquet.columns.iter().enumerate() {
+            let cells = |table: &Table| (0..table.n_rows()).map(|row| table.cell(row, column).unwrap()).collect::<Vec<_>>();
+            assert_eq!(cells(&arrow), cells(&parquet), "{name}");
+        }
+        assert_eq!(arrow.hash, parquet.hash);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+        #[test]
+        fn damaged_files_never_panic(changes in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6), kind in 0..3usize) {
+            let compression = [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)][kind];
+            let mut bytes = written(&[batch(7), batch(3)], compression);
+            for (at, byte) in changes {
+                let at = usize::from(at) % bytes.len();
+                bytes[at] = byte;
+            }
+            if let Ok(table) = read("t.arrow", &bytes) {
+                (0..table.n_rows()).for_each(|row_idx| drop(table.row(row_idx).unwrap()));
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Gathers rows or record batches into a table, and hashes their cells on the way.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
+
+use super::batches::{BatchWriter, IN_MEMORY};
+use super::column::{Column, Meaning, cell};
+use super::column_builder::{CELL_OVERHEAD, ColumnBuilder};
+use super::row_hash::RowHash;
+use super::{Row, Table, arrow};
+use crate::{CellRef, DataError};
+
+/// Rows and bytes of a batch, whichever comes first.
+const N_ROWS: usize = 8192;
+const N_BYTES: usize = 16 << 20;
+
+/// Bytes that a batch may have per column, up to a limit: a batch of a wide table with few rows would consist of array headers.
+const N_BYTES_OF_COLUMN: usize = 1 << 10;
+const N_BYTES_OF_COLUMNS: usize = 64 << 20;
+
+/// Gathers the rows of a table.
+pub struct TableBuilder {
+    columns: Vec<String>,
+    folder: PathBuf,
+    hash: RowHash,
+    builders: Vec<ColumnBuilder>,
+    /// Rows and bytes that were pushed since the last batch was finished.
+    n_pending_rows: usize,
+    n_pending_bytes: usize,
+    n_rows: usize,
+    /// Bytes of cells that may still be added.
+    n_left: u64,
+    /// The fields of the previous batch; batches of the same fields share them.
+    schema: Option<SchemaRef>,
+    batches: BatchWriter,
+}
+
+/// What becomes of a batch that was made by someone else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// The caller drops it; it counts towards the limit of memory.
+    Passed,
+    /// The caller may hold its arrays as well; it stays in memory if its arrays can be used as they are.
+    Shared,
+}
+
+impl TableBuilder {
+    /// Creates a builder; relative paths in cells are resolved against `folder`.
+    pub fn new(columns: Vec<String>, folder: &Path) -> Self {
+        Self::with_limit(columns, folder, IN_MEMORY)
+    }
+
+    /// Creates a builder that keeps at most `n_in_memory` bytes of finished batches in memory.
+    pub(crate) fn with_limit(columns: Vec<String>, folder: &Path, n_in_memory: usize) -> Self {
+        Self {
+            hash: RowHash::new(&columns),
+            builders: Vec::new(),
+            columns,
+            folder: folder.to_owned(),
+            n_pending_rows: 0,
+            n_pending_bytes: 0,
+            n_rows: 0,
+            n_left: u64::MAX,
+            schema: None,
+            batches: BatchWriter::new(n_in_memory, &std::env::temp_dir()),
+        }
+    }
+
+    /// Limits the bytes of all cells; more are an error.
+    pub(crate) fn limit_bytes(&mut self, n_bytes: u64) {
+        self.n_left = n_bytes;
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// Fails if the cells of the row take more than 4 GiB, or if the temporary file cannot be written.
+    ///
+    /// # Panics
+    /// If the row does not have one cell per column.
+    pub fn push(&mut self, row: &[CellRef]) -> Result<(), DataError> {
+        assert_eq!(row.len(), self.columns.len(), "a row has one cell per column");
+        self.builders.resize_with(row.len(), ColumnBuilder::default);
+        let mut n_bytes = 0;
+        for (builder, cell) in self.builders.iter_mut().zip(row) {
+            let content = builder.push(cell);
+            n_bytes += match cell {
+                CellRef::Words(_) => self.hash.add(cell),
+                cell => self.hash.add_content(cell.tag(), content),
+            };
+        }
+        self.n_pending_rows += 1;
+        self.count_row(n_bytes)?;
+        self.n_pending_bytes += n_bytes as usize + row.len() * CELL_OVERHEAD;
+        let n_bytes = N_BYTES + (N_BYTES_OF_COLUMN * row.len()).min(N_BYTES_OF_COLUMNS);
+        if self.n_pending_rows == N_ROWS || self.n_pending_bytes >= n_bytes { self.finish_batch() } else { Ok(()) }
+    }
+
+    /// Appends a row of cells that own their content.
+    ///
+    /// # Errors
+    /// See [`TableBuilder::push`].
+    pub fn push_row(&mut self, row: &Row) -> Result<(), DataError> {
+        self.push(&row.iter().map(crate::Cell::borrowed).collect::<Vec<_>>())
+    }
+
+    /// Appends a batch with the columns of the table, whatever their types.
+    ///
+    /// # Errors
+    /// Fails if a column has an unsupported type, if the cells take more than allowed, or if the temporary file cannot be
+    /// written.
+    pub(crate) fn push_batch(&mut self, batch: &RecordBatch, lifetime: Lifetime) -> Result<(), DataError> {
+        self.finish_batch()?;
+        let schema = batch.schema_ref();
+        let malformed =
+            |name: &str, message: String| DataError::malformed(&self.folder, None, format!("column '{name}': {message}"));
+        let column = |(field, array): (&FieldRef, &ArrayRef)| {
+            arrow::column(field, array, self.n_left).map_err(|message| malformed(field.name(), message))
+        };
+        let columns = schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<Vec<_>, _>>()?;
+        let meanings: Vec<Meaning> = columns.iter().map(|column| Meaning::of(&column.field)).collect();
+        for row_idx in 0..batch.num_rows() {
+            let cells = columns.iter().zip(&meanings).map(|(column, meaning)| cell(&column.array, *meaning, row_idx));
+            let n_bytes = cells.map(|cell| self.hash.add(&cell)).sum();
+            self.count_row(n_bytes)?;
+        }
+        let is_unchanged = columns.iter().zip(batch.columns()).all(|(column, array)| Arc::ptr_eq(&column.array, array));
+        let batch = self.batch(columns, batch.num_rows());
+        if is_unchanged && lifetime == Lifetime::Shared {
+            self.batches.keep(batch);
+            return Ok(());
+        }
+        self.batches.push(batch)
+    }
+
+    fn count_row(&mut self, n_bytes: u64) -> Result<(), DataError> {
+        self.n_rows += 1;
+        let malformed = |message: &str| DataError::malformed(&self.folder, self.n_rows, message);
+        if n_bytes > u64::from(u32::MAX) {
+            return Err(malformed("its cells take more than 4 GiB"));
+        }
+        self.n_left = self.n_left.checked_sub(n_bytes).ok_or_else(|| malformed(arrow::TOO_LARGE))?;
+        Ok(())
+    }
+
+    fn finish_batch(&mut self) -> Result<(), DataError> {
+        if self.n_pending_rows == 0 {
+            return Ok(());
+        }
+        let columns = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let batch = self.batch(columns, self.n_pending_rows);
+        (self.n_pending_rows, self.n_pending_bytes) = (0, 0);
+        self.batches.push(batch)
+    }
+
+    fn batch(&mut self, columns: Vec<Column>, n_rows: usize) -> RecordBatch {
+        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) =
+            columns.into_iter().map(|column| (column.field, column.array)).unzip();
+        let known = self.schema.take().filter(|schema| schema.fields().iter().eq(&fields));
+        let schema = known.unwrap_or_else(|| Arc::new(Schema::new(fields)));
+        self.schema = Some(Arc::clone(&schema));
+        let options = RecordBatchOptions::new().with_row_count(Some(n_rows));
+        RecordBatch::try_new_with_options(schema, arrays, &options).expect("the schema was made from the arrays")
+    }
+
+    /// Returns the table.
+    ///
+    /// # Errors
+    /// Fails if the temporary file cannot be written.
+    pub fn finish(mut self) -> Result<Table, DataError> {
+        self.finish_batch()?;
+        Ok(Table::new(self.columns, self.folder, self.hash.finish(), self.batches.finish()?))
+    }
+}

@@ -1,0 +1,90 @@
+//! Infers a config from the table, for runs without one.
+
+use mbm_config::{Entry, Node, Value};
+use mbm_data::{Inferred, Table, infer_types};
+
+use crate::config::source::ConfigSource;
+use crate::error::Error;
+
+/// A column that cannot be a target.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    /// It holds nothing to predict, such as a single value.
+    #[error("the column '{column}' cannot be a target: {reason}")]
+    Unusable {
+        /// The column.
+        column: String,
+        /// Why not.
+        reason: String,
+    },
+    /// No decoder predicts values of its type.
+    #[error("the column '{column}' seems to hold {found}; a target must be a number, category, binary, set, vector or text")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its type.
+        found: &'static str,
+    },
+}
+
+/// Returns a config that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
+///
+/// # Errors
+/// Fails if a target is not a column, or its type cannot be predicted.
+pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, Vec<String>), Error> {
+    for target in targets {
+        table.require(target)?;
+    }
+    let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
+    for (column, inferred) in table.columns.iter().zip(infer_types(table)?) {
+        let is_target = targets.contains(column);
+        match inferred {
+            Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
+            Inferred::Codes if is_target => {
+                notes.push(format!("'{column}' holds few distinct integers and is treated as a category; set type: number in a config to treat it as a quantity"));
+                outputs.push(feature(column, "category"));
+            }
+            Inferred::Codes => inputs.push(feature(column, "number")),
+            Inferred::Feature(kind) => inputs.push(feature(column, kind)),
+            Inferred::Ignored(reason) if is_target => {
+                return Err(TargetError::Unusable { column: column.clone(), reason: reason.to_string() }.into());
+            }
+            Inferred::Split => split = Some(column.clone()),
+            Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is ignored: {reason}")),
+        }
+    }
+    let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
+    if let Some(column) = split {
+        let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
+        config.push(entry("preprocessing", map(vec![entry("split", split)])));
+    }
+    Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
+}
+
+/// Returns the output type for the inferred type of a column.
+fn output_type(column: &str, kind: &'static str) -> Result<&'static str, TargetError> {
+    match kind {
+        "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
+        found => Err(TargetError::Type { column: column.to_owned(), found }),
+    }
+}
+
+fn feature(column: &str, kind: &str) -> Node {
+    map(vec![entry("name", text(column)), entry("type", text(kind))])
+}
+
+fn entry(key: &str, node: Node) -> Entry {
+    Entry { key: key.to_owned(), line: 0, node }
+}
+
+fn map(entries: Vec<Entry>) -> Node {
+    Node::bare(Value::Map(entries))
+}
+
+fn list(items: Vec<Node>) -> Node {
+    Node::bare(Value::List(items))
+}
+
+fn text(value: &str) -> Node {
+    Node::bare(Value::Text(value.to_owned()))
+}

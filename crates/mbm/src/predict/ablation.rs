@@ -1,0 +1,148 @@
+//! Ablation of modalities: the metrics with subsets of the inputs, with the others masked.
+
+use std::collections::BTreeMap;
+
+use mbm_data::Field;
+use mbm_model::{Sequence, on_worker_pool};
+
+use crate::error::Error;
+use crate::predict::pass::{GeneratedTexts, Pass, Sink};
+use crate::predict::predictor::Predictor;
+use crate::predict::sinks::Scores;
+
+/// Inputs that are masked together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The input's name, or a description of several inputs.
+    pub name: String,
+    /// Their indices.
+    inputs: Vec<usize>,
+}
+
+/// The metrics with a subset of the parts.
+#[derive(Debug, Clone)]
+pub struct Ablated {
+    /// Whether each part is present.
+    pub parts: Vec<bool>,
+    /// For each output, its name and metrics.
+    pub metrics: Vec<(String, BTreeMap<String, f64>)>,
+}
+
+/// With more parts than this, only all parts, all but one, and single parts are evaluated.
+const MAX_PARTS: usize = 4;
+
+/// With more inputs than this, all inputs of a type are one part: each subset costs a pass over the rows and a line in the
+/// report, and the effect of a single column among so many is within the noise of the metrics.
+const MAX_INPUTS: usize = 64;
+
+/// Returns a part per input, or a part per input type if there are many inputs.
+pub(crate) fn parts(fields: &[Field]) -> Vec<Part> {
+    if fields.len() <= MAX_INPUTS {
+        return fields.iter().enumerate().map(|(at, field)| Part { name: field.name.clone(), inputs: vec![at] }).collect();
+    }
+    let mut types: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, field) in fields.iter().enumerate() {
+        types.entry(field.preprocessor.type_name()).or_default().push(at);
+    }
+    types.into_iter().map(|(name, inputs)| Part { name: format!("{} {name} inputs", inputs.len()), inputs }).collect()
+}
+
+/// Returns the subsets to evaluate, largest first: every subset of up to [`MAX_PARTS`] parts.
+fn masks(n_parts: usize) -> Vec<Vec<bool>> {
+    let mask = |bits: usize| (0..n_parts).map(|part| bits >> part & 1 == 1).collect::<Vec<bool>>();
+    let mut masks: Vec<Vec<bool>> = if n_parts <= MAX_PARTS {
+        (1..1usize << n_parts).map(mask).collect()
+    } else {
+        let single = |part: usize| (0..n_parts).map(|it| it == part).collect();
+        let without = |part: usize| (0..n_parts).map(|it| it != part).collect();
+        std::iter::once(vec![true; n_parts]).chain((0..n_parts).map(without)).chain((0..n_parts).map(single)).collect()
+    };
+    masks.sort_by_key(|mask| std::cmp::Reverse(mask.iter().filter(|is| **is).count()));
+    masks
+}
+
+/// Evaluates the subsets of the parts in a pass, apart from the set of all parts.
+pub(crate) struct Ablation<'a> {
+    parts: &'a [Part],
+    subsets: Vec<Subset>,
+}
+
+struct Subset {
+    mask: Vec<bool>,
+    scores: Scores,
+    generated: GeneratedTexts,
+}
+
+impl<'a> Ablation<'a> {
+    pub fn new(predictor: &Predictor, parts: &'a [Part]) -> Self {
+        let subset =
+            |mask| Subset { mask, scores: Scores::new(predictor), generated: GeneratedTexts::new(predictor.outputs.len()) };
+        let subsets = masks(parts.len()).into_iter().filter(|mask| mask.contains(&false)).map(subset).collect();
+        Self { parts, subsets }
+    }
+
+    /// Returns the metrics of each subset, those of all parts first.
+    pub fn metrics(&self, predictor: &Predictor, all: &Scores) -> Vec<Ablated> {
+        let ablated = |parts: Vec<bool>, scores: &Scores| Ablated {
+            parts,
+            metrics: predictor.outputs.iter().zip(&scores.0).map(|(field, it)| (field.name.clone(), it.metrics())).collect(),
+        };
+        let subsets = self.subsets.iter().map(|subset| ablated(subset.mask.clone(), &subset.scores));
+        std::iter::once(ablated(vec![true; self.parts.len()], all)).chain(subsets).collect()
+    }
+}
+
+impl Sink for Ablation<'_> {
+    fn masks_inputs(&self) -> bool {
+        !self.subsets.is_empty()
+    }
+
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        for Subset { mask, scores, generated } in &mut self.subsets {
+            let inputs = masked(pass, self.parts.iter().zip(mask.iter()));
+            let fused = on_worker_pool(|| pass.predictor.model.fuse(inputs));
+            scores.add(&pass.masked(&fused, generated))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the encoded inputs of a batch, with the parts that are not selected masked.
+fn masked<'a>(pass: &Pass, parts: impl Iterator<Item = (&'a Part, &'a bool)>) -> Vec<Sequence> {
+    let (mut inputs, predictor) = (pass.encoded.to_vec(), pass.predictor);
+    for input in parts.filter(|(_, is_present)| !**is_present).flat_map(|(part, _)| &part.inputs) {
+        inputs[*input] = predictor.model.absent(*input, pass.batch.len(), &predictor.device);
+    }
+    inputs
+}
+
+#[cfg(test)]
+mod tests {
+    use mbm_data::feature::{FittedBinary, FittedVector};
+    use mbm_data::{MissingValueStrategy, Preprocessor};
+
+    use super::*;
+
+    #[test]
+    fn all_subsets_are_evaluated_only_for_few_parts() {
+        assert_eq!(masks(2), [vec![true, true], vec![true, false], vec![false, true]]);
+        assert_eq!(masks(4).len(), 15);
+        assert_eq!(masks(6).len(), 13);
+    }
+
+    #[test]
+    fn many_inputs_are_grouped_by_type() {
+        let vector = Preprocessor::Vector(FittedVector { width: 2 });
+        let binary = Preprocessor::Binary(FittedBinary { labels: None });
+        let field = |at: usize| Field {
+            name: format!("x{at}"),
+            column: format!("x{at}"),
+            preprocessor: if at.is_multiple_of(4) { vector.clone() } else { binary.clone() },
+            missing_value_strategy: MissingValueStrategy::Absent,
+        };
+        let fields: Vec<Field> = (0..10_000).map(field).collect();
+        let names = |n: usize| parts(&fields[..n]).into_iter().map(|part| part.name).collect::<Vec<_>>();
+        assert_eq!(names(3), ["x0", "x1", "x2"]);
+        assert_eq!(names(10_000), ["7500 binary inputs", "2500 vector inputs"]);
+    }
+}

@@ -1,0 +1,135 @@
+//! Running the model on a batch: inputs are encoded and fused, outputs decoded and turned into predictions.
+
+use std::borrow::Borrow;
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+use mbm_data::{Batch, Dataset, Loading, Preprocessor, Sample, load};
+use mbm_model::decoder::Decoding;
+use mbm_model::{Fused, Sequence, Target, on_worker_pool};
+
+use crate::error::Error;
+use crate::predict::prediction::Prediction;
+use crate::predict::predictor::Predictor;
+
+/// A callback for text generation, called after each decoding step of a row with the output and its text so far (`None` if
+/// several texts are searched in parallel). Returns whether to continue; after a break, texts are returned as far as they have
+/// been generated.
+pub type Hear<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
+
+/// Returns whether the result is still wanted.
+pub type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;
+
+/// As [`Hear`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the
+/// step itself.
+type Observe<'a> = dyn FnMut(usize, &dyn Fn() -> Option<String>) -> ControlFlow<()> + 'a;
+
+impl Predictor {
+    /// Collates samples of the inputs into a batch.
+    pub fn collate<S: Borrow<Sample>>(&self, samples: &[S]) -> Batch {
+        Batch::collate(&self.inputs, self.inputs.len(), samples)
+    }
+
+    /// Predicts a batch: `[outputs][rows]`.
+    pub fn predict_batch(&self, batch: &Batch) -> Vec<Vec<Prediction>> {
+        self.predict_while(batch, &|| true)
+    }
+
+    /// As [`Predictor::predict_batch`]. Once `goes_on` returns false, texts are returned as far as they have been generated.
+    pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
+        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
+    }
+
+    /// Encodes and fuses the inputs of a batch.
+    pub(crate) fn fused_batch(&self, batch: &Batch) -> Fused {
+        on_worker_pool(|| self.model.fused(batch, &self.device))
+    }
+
+    /// Fuses the inputs of a batch, which have been encoded already.
+    pub(crate) fn fused_from(&self, encoded: &[Sequence], batch: &Batch) -> Fused {
+        on_worker_pool(|| self.model.fused_from(encoded, batch, &self.device))
+    }
+
+    /// Encodes each input of a batch.
+    pub(crate) fn encode(&self, batch: &Batch) -> Vec<Sequence> {
+        on_worker_pool(|| self.model.encode(batch, &self.device))
+    }
+
+    pub(crate) fn predict_fused(&self, fused: &Fused, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
+        self.predict_observed(fused, &mut |_, _| continue_while(goes_on))
+    }
+
+    /// Predicts one row: one prediction per output.
+    pub fn predict_row(&self, row: &Sample, hear: &mut Hear) -> Vec<Prediction> {
+        let predictions = on_worker_pool(|| {
+            let fused = self.fused_batch(&self.collate(&[row]));
+            self.predict_observed(&fused, &mut |output, text| hear(output, text().as_deref()))
+        });
+        predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
+    }
+
+    fn predict_observed(&self, fused: &Fused, observe: &mut Observe) -> Vec<Vec<Prediction>> {
+        let logits = self.model.decode(fused, None).into_iter().enumerate();
+        logits.map(|(output, logits)| self.predictions(output, logits, fused, observe)).collect()
+    }
+
+    /// Returns the predictions of one output for a batch.
+    fn predictions(&self, output: usize, logits: Tensor<2>, fused: &Fused, observe: &mut Observe) -> Vec<Prediction> {
+        if let Some(decoding) = &self.decodings[output] {
+            return self.write_texts(output, fused, decoding, observe).into_iter().map(Prediction::Texts).collect();
+        }
+        self.postprocess(output, logits, fused)
+    }
+
+    /// Returns the predictions of an output that is not a text.
+    pub(crate) fn postprocess(&self, output: usize, logits: Tensor<2>, fused: &Fused) -> Vec<Prediction> {
+        let ([_, width], [_, n_scores]) = (fused.pooled.dims(), logits.dims());
+        let (vectors, scores) = (to_vec(fused.pooled.clone()), to_vec(logits));
+        let rows = scores.chunks(n_scores).zip(vectors.chunks(width));
+        let (postprocessor, field) = (&self.postprocessors[output], &self.outputs[output]);
+        rows.map(|(scores, fused)| postprocessor.predict(scores, fused, &field.preprocessor)).collect()
+    }
+
+    /// Generates the texts of each row of an output with their scores, best first.
+    pub(crate) fn generate(&self, output: usize, fused: &Fused) -> Vec<Vec<(String, f64)>> {
+        let Some(decoding) = &self.decodings[output] else { return Vec::new() };
+        on_worker_pool(|| self.write_texts(output, fused, decoding, &mut |_, _| ControlFlow::Continue(())))
+    }
+
+    fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<(String, f64)>> {
+        let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
+        let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
+        let mut step = |grown: &[(usize, &[u32])]| observe(output, &|| grown.first().map(|(_, tokens)| text(tokens)));
+        let found = self.model.generate(output, fused, decoding, &mut step);
+        found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
+    }
+
+    /// Returns the fused vectors of some rows, `[rows, width]`, and their width.
+    ///
+    /// # Errors
+    /// Fails on I/O errors of temporary files.
+    pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
+        let (mut vectors, mut width) = (Vec::new(), 1);
+        load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
+            let fused = self.fused_batch(&batch).pooled;
+            width = fused.dims()[1];
+            vectors.extend(to_vec(fused));
+            Ok(())
+        })?;
+        Ok((vectors, width))
+    }
+
+    /// Returns the targets of a batch.
+    pub(crate) fn targets(&self, batch: &Batch) -> Vec<Target> {
+        batch.targets.iter().map(|target| Target::new(target, &self.device)).collect()
+    }
+}
+
+fn continue_while(goes_on: &GoesOn) -> ControlFlow<()> {
+    if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+/// Returns the values of a tensor in row-major order.
+pub(crate) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec::<f32>().unwrap_or_default()
+}

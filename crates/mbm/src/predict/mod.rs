@@ -1,0 +1,17 @@
+//! From rows to predictions, their metrics and their explanations.
+
+pub mod ablation;
+pub mod cells;
+pub mod columns;
+pub mod explain;
+pub mod forward;
+pub mod generation;
+pub mod pass;
+pub mod postprocessor;
+pub mod prediction;
+pub mod predictor;
+pub mod score;
+pub mod sinks;
+pub mod table;
+pub mod text_rows;
+pub mod writer;

@@ -1,0 +1,129 @@
+//! Predictions collected with their targets, and the metrics of each output.
+
+use std::collections::BTreeMap;
+
+use mbm_algo::metric::{
+    Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, SETS, TEXTS, evaluate,
+};
+use mbm_data::{Column, Preprocessor, Values};
+
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::prediction::Prediction;
+use crate::predict::text_rows::TextRows;
+use crate::retrieve::embedded_rows::EmbeddedRows;
+
+/// Predictions and targets of one output, for the rows that have its target.
+#[derive(Debug, Clone)]
+pub enum Scored {
+    /// For a category or binary output.
+    Classes(Classified),
+    /// For a set output.
+    Labels(MultiLabelled),
+    /// For a number or vector output.
+    Numbers(Regressed),
+    /// For an embedding output.
+    Embeddings(EmbeddedRows),
+    /// For a text output.
+    Texts(TextRows),
+}
+
+impl Scored {
+    /// Creates an empty collection; `inputs` are the names of all inputs.
+    pub fn new(preprocessor: &Preprocessor, head: &Postprocessor, inputs: &[&str]) -> Self {
+        if let Postprocessor::Embedding { align } = head {
+            return Self::Embeddings(EmbeddedRows::new(align, inputs));
+        }
+        match preprocessor {
+            Preprocessor::Category(fitted) => {
+                Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() })
+            }
+            Preprocessor::Binary(_) => Self::Classes(Classified { n_classes: 2, ..Classified::default() }),
+            Preprocessor::TargetText(_) => Self::Texts(TextRows::default()),
+            Preprocessor::Set(fitted) => {
+                Self::Labels(MultiLabelled { n_labels: fitted.labels.len(), ..MultiLabelled::default() })
+            }
+            _ => Self::Numbers(Regressed::default()),
+        }
+    }
+
+    /// Adds the rows of a batch that have the target. Texts are added elsewhere, since rows share them.
+    pub fn add(&mut self, predictions: &[Prediction], target: &Column, preprocessor: &Preprocessor) {
+        let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
+        match (self, &target.values) {
+            (Self::Classes(scored), Values::Classes(classes)) => {
+                for (prediction, class) in present.zip(classes) {
+                    let Prediction::Classes(probabilities) = prediction else { continue };
+                    scored.truth.push(*class as usize);
+                    scored.probabilities.extend(probabilities);
+                }
+            }
+            (Self::Labels(scored), Values::Vectors { width, data }) => {
+                for (prediction, labels) in present.zip(data.chunks((*width).max(1))) {
+                    let Prediction::Labels(probabilities) = prediction else { continue };
+                    scored.truth.extend(labels.iter().map(|value| *value > 0.5));
+                    scored.probabilities.extend(probabilities);
+                }
+            }
+            (Self::Numbers(scored), Values::Vectors { width, data }) => {
+                for (prediction, values) in present.zip(data.chunks((*width).max(1))) {
+                    match (prediction, preprocessor) {
+                        (Prediction::Number(value), Preprocessor::Number(fitted)) => {
+                            scored.truth.push(fitted.restore(values[0]));
+                            scored.predicted.push(*value);
+                        }
+                        (Prediction::Vector(predicted), _) => {
+                            scored.truth.extend(values.iter().map(|value| f64::from(*value)));
+                            scored.predicted.extend(predicted.iter().map(|value| f64::from(*value)));
+                        }
+                        (_, _) => {}
+                    }
+                }
+            }
+            (Self::Embeddings(scored), Values::ContentIds(items)) => {
+                for (prediction, items) in present.zip(items) {
+                    let Prediction::Embeddings(vectors) = prediction else { continue };
+                    scored.add(vectors, items);
+                }
+            }
+            (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_) | Self::Embeddings(_) | Self::Texts(_), _) => {}
+        }
+    }
+
+    /// Computes every metric that is defined on these rows.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let values = match self {
+            Self::Classes(scored) => evaluate(CLASSIFICATION, scored),
+            Self::Labels(scored) => evaluate(SETS, scored),
+            Self::Numbers(scored) => evaluate(REGRESSION, scored),
+            Self::Texts(scored) => evaluate(TEXTS, &scored.written),
+            Self::Embeddings(scored) => return scored.metrics(),
+        };
+        values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    /// Returns the name of the headline metric.
+    pub fn main_metric(&self) -> &'static str {
+        match self {
+            Self::Classes(_) => "accuracy",
+            Self::Labels(_) => "f1_micro",
+            Self::Numbers(_) => "r2",
+            Self::Embeddings(_) => "recall_at_10",
+            Self::Texts(_) => "bleu",
+        }
+    }
+
+    /// Whether higher values of a metric are better.
+    pub fn is_higher_better(&self, name: &str) -> bool {
+        let better = match self {
+            Self::Classes(_) => CLASSIFICATION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Labels(_) => SETS.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Numbers(_) => REGRESSION.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Texts(_) => TEXTS.iter().find(|metric| metric.name == name).map(|metric| metric.better),
+            Self::Embeddings(_) => {
+                let name = name.rsplit('.').next().unwrap_or(name);
+                RETRIEVAL.iter().find(|metric| metric.name == name).map(|metric| metric.better)
+            }
+        };
+        better == Some(Better::Higher)
+    }
+}

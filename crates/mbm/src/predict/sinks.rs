@@ -1,0 +1,197 @@
+//! What takes the results of a pass: the loss, the metrics, rows of a table of predictions, examples to fit postprocessors on.
+
+use std::collections::BTreeMap;
+
+use mbm_algo::metric::TeacherForcing;
+use mbm_data::{FaultReport, Field, Payload, Preprocessor, RowStatus};
+use mbm_model::{ModelSpec, on_worker_pool};
+
+use crate::config::features::OutputFeature;
+use crate::error::Error;
+use crate::predict::forward::to_vec;
+use crate::predict::pass::{Pass, Sink};
+use crate::predict::postprocessor::Examples;
+use crate::predict::prediction::Prediction;
+use crate::predict::predictor::Predictor;
+use crate::predict::score::Scored;
+use crate::predict::text_rows::TextRows;
+use crate::predict::writer::{Value, Writer};
+
+/// The mean loss of the rows, without dropout.
+pub(crate) struct Loss<'a> {
+    spec: &'a ModelSpec,
+    sum: f64,
+    n_rows: usize,
+}
+
+impl<'a> Loss<'a> {
+    pub fn new(spec: &'a ModelSpec) -> Self {
+        Self { spec, sum: 0.0, n_rows: 0 }
+    }
+
+    pub fn mean(&self) -> f64 {
+        self.sum / self.n_rows.max(1) as f64
+    }
+}
+
+impl Sink for Loss<'_> {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        let (model, scores, targets) = (&pass.predictor.model, pass.scores(), pass.predictor.targets(pass.batch));
+        let loss = on_worker_pool(|| self.spec.loss(model, scores, &targets));
+        self.sum += f64::from(loss.into_scalar::<f32>()) * pass.batch.len() as f64;
+        self.n_rows += pass.batch.len();
+        Ok(())
+    }
+}
+
+/// Predictions collected with their targets, one collection per output.
+pub(crate) struct Scores(pub Vec<Scored>);
+
+impl Scores {
+    /// Creates an empty collection for each output.
+    pub fn new(predictor: &Predictor) -> Self {
+        let inputs: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
+        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
+        let mut scored: Vec<Scored> = predictor.outputs.iter().enumerate().map(scored).collect();
+        for (scored, feature) in scored.iter_mut().zip(&predictor.plan.config.output_features) {
+            if let (Scored::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
+                texts.written.words = feature.bleu_tokenizer.into();
+            }
+        }
+        Self(scored)
+    }
+
+    /// Computes the metrics of each output: `{"label": {"accuracy": ..}, ..}`.
+    pub fn metrics(&self, predictor: &Predictor) -> BTreeMap<String, BTreeMap<String, f64>> {
+        let names = predictor.outputs.iter().map(|field| field.name.clone());
+        names.zip(self.0.iter().map(Scored::metrics)).collect()
+    }
+}
+
+impl Sink for Scores {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        for (output, scored) in self.0.iter_mut().enumerate() {
+            match scored {
+                Scored::Texts(texts) => add_texts(texts, output, pass)?,
+                scored => {
+                    let preprocessor = &pass.predictor.outputs[output].preprocessor;
+                    scored.add(pass.predictions(output)?, &pass.batch.targets[output], preprocessor);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds the rows of a batch that have a target text; all rows with the same inputs share a single text.
+fn add_texts(texts: &mut TextRows, output: usize, pass: &Pass) -> Result<(), Error> {
+    let present = &pass.batch.targets[output].present;
+    let mut new = Vec::new();
+    for (at, costs) in to_vec(pass.scores()[output].clone()).chunks(4).enumerate().filter(|(at, _)| present[*at]) {
+        let [cross_entropy, n_right, n_tokens] = [costs[1], costs[2], costs[3]].map(f64::from);
+        texts.add_costs(TeacherForcing { cross_entropy, n_tokens, n_right });
+        let row_idx = pass.batch.rows[at];
+        let references = references(pass, output, row_idx)?;
+        if texts.add_references(pass.dataset.items(row_idx)?, row_idx, references) {
+            new.push(at);
+        }
+    }
+    for generated in pass.texts(output, &new)? {
+        texts.written.hypotheses.push(generated.into_iter().next().map_or_else(String::new, |(text, _)| text));
+    }
+    Ok(())
+}
+
+/// Returns the reference texts of a row: that of the output's column, and those of its reference columns.
+fn references(pass: &Pass, output: usize, row_idx: usize) -> Result<Vec<String>, Error> {
+    let (Preprocessor::TargetText(fitted), OutputFeature::Text(feature)) =
+        (&pass.predictor.outputs[output].preprocessor, &pass.predictor.plan.config.output_features[output])
+    else {
+        return Ok(Vec::new());
+    };
+    let table = &pass.dataset.table;
+    let row = table.row(row_idx)?;
+    let columns = [feature.column.as_ref().unwrap_or(&feature.name)].into_iter().chain(&feature.reference_columns);
+    let cells = columns.filter_map(|column| table.position(column)).map(|at| &row[at]);
+    Ok(cells.filter_map(|cell| fitted.reference(cell)).collect())
+}
+
+/// Rows of a table of predictions, written in their order, although they may arrive in another.
+pub(crate) struct Rows<'a> {
+    writer: &'a mut Writer,
+    /// The position of each row in the output, if not all rows are written; then the first column is the number of the row.
+    positions: Option<BTreeMap<usize, usize>>,
+    /// The rows that arrived before their predecessors.
+    waiting: BTreeMap<usize, Vec<Value>>,
+    n_written: usize,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+}
+
+impl<'a> Rows<'a> {
+    /// Writes all rows of a table.
+    pub fn all(writer: &'a mut Writer) -> Self {
+        Self { writer, positions: None, waiting: BTreeMap::new(), n_written: 0, faults: FaultReport::default() }
+    }
+
+    /// Writes some rows, each with its number in front.
+    pub fn numbered(writer: &'a mut Writer, rows: &[usize]) -> Self {
+        let positions = rows.iter().enumerate().map(|(position, row_idx)| (*row_idx, position)).collect();
+        Self { positions: Some(positions), ..Self::all(writer) }
+    }
+}
+
+impl Sink for Rows<'_> {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        let (predictor, inputs) = (pass.predictor, &pass.predictor.inputs);
+        let outputs = 0..predictor.outputs.len();
+        let predictions: Vec<&[Prediction]> = outputs.map(|output| pass.predictions(output)).collect::<Result<_, _>>()?;
+        for (at, row_idx) in pass.batch.rows.iter().enumerate() {
+            let faults = &pass.batch.faults[at];
+            let decision = pass.dataset.decide(*row_idx, faults, &mut self.faults)?;
+            let status = RowStatus::new(inputs, faults, decision);
+            let number = self.positions.as_ref().map(|_| Value::Number((row_idx + 1) as f64));
+            let mut values: Vec<Value> = number.into_iter().chain(predictor.values(&predictions, at, &status)).collect();
+            values.push(Value::Text(status.to_string()));
+            let position = self.positions.as_ref().map_or(*row_idx, |positions| positions[row_idx]);
+            self.waiting.insert(position, values);
+        }
+        while let Some(values) = self.waiting.remove(&self.n_written) {
+            self.writer.write(values)?;
+            self.n_written += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Examples of one output that a postprocessor is fitted on.
+pub(crate) struct FittingExamples {
+    /// The output.
+    pub output: usize,
+    /// Its examples.
+    pub examples: Examples,
+}
+
+impl FittingExamples {
+    pub fn new(output: usize) -> Self {
+        Self { output, examples: Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() } }
+    }
+}
+
+impl Sink for FittingExamples {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        let [n_rows, width] = pass.fused.pooled.dims();
+        let (fused, scores) = (to_vec(pass.fused.pooled.clone()), to_vec(pass.scores()[self.output].clone()));
+        let n_scores = scores.len() / n_rows;
+        self.examples.width = width;
+        for (at, row_idx) in pass.batch.rows.iter().enumerate() {
+            let target = pass.dataset.payload_at(*row_idx, pass.dataset.n_inputs + self.output)?;
+            if target != Payload::Missing {
+                self.examples.fused.extend(&fused[at * width..(at + 1) * width]);
+                self.examples.scores.extend(&scores[at * n_scores..(at + 1) * n_scores]);
+                self.examples.targets.push(target);
+            }
+        }
+        Ok(())
+    }
+}

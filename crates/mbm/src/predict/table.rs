@@ -1,0 +1,128 @@
+//! Prediction for tables, and evaluation on tables that have the targets.
+
+use std::collections::{BTreeMap, HashSet};
+
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, Shape, Table, Unreadable};
+
+use crate::error::Error;
+use crate::predict::columns::check_columns;
+use crate::predict::pass::{GeneratedTexts, evaluate, evaluate_batch};
+use crate::predict::predictor::Predictor;
+use crate::predict::sinks::{Rows, Scores};
+use crate::predict::writer::Writer;
+
+/// How the rows of a table are read.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// How cells that hold something unreadable are treated.
+    pub unreadable: Unreadable,
+    /// The cache for features of encoders that training left unchanged; they are cached in memory only if `None`.
+    pub cache: Option<FeatureCache>,
+}
+
+impl ReadOptions {
+    /// Sets how cells that hold something unreadable are treated.
+    pub fn unreadable(self, unreadable: Unreadable) -> Self {
+        Self { unreadable, ..self }
+    }
+
+    /// Sets the cache for features of encoders that training left unchanged.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+}
+
+/// The result of predicting the rows of a table.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Predicted {
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+    /// Why features are not cached for later runs, if caching failed.
+    pub cache_fault: Option<String>,
+}
+
+/// The result of evaluating a model on a table.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The metrics of each output: `{"label": {"accuracy": ..}, ..}`.
+    pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Number of rows that were scored.
+    pub n_rows: usize,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+    /// Why features are not cached for later runs, if caching failed.
+    pub cache_fault: Option<String>,
+}
+
+impl Predictor {
+    /// Writes a prediction for every row of a table, in order; the status of a skipped row explains why.
+    ///
+    /// # Errors
+    /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any
+    /// unreadable cell with [`Unreadable::Error`]; and on I/O errors such as a full disk.
+    pub fn predict_table(&self, table: Table, options: &ReadOptions, writer: &mut Writer) -> Result<Predicted, Error> {
+        check_columns(&self.inputs, &table)?;
+        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+        dataset.unreadable = options.unreadable;
+        let frozen = self.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
+        let (mut prepared, generated) = (Prepared::default(), GeneratedTexts::new(self.outputs.len()));
+        let mut rows = Rows::all(writer);
+        let all: Vec<usize> = (0..dataset.table.n_rows()).collect();
+        for chunk in all.chunks(self.batch_size()) {
+            let batch = dataset.collate(&dataset.read_ahead(chunk, &mut ahead, &mut prepared)?);
+            evaluate_batch(self, &dataset, &batch, &generated, &mut [&mut rows])?;
+        }
+        let faults = rows.faults;
+        prepared.flush(&mut ahead);
+        Ok(Predicted { faults, cache_fault: prepared.cache_fault })
+    }
+
+    /// Computes the metrics on a table that has the output columns.
+    ///
+    /// # Errors
+    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, and on any unreadable cell
+    /// with [`Unreadable::Error`].
+    pub fn evaluate(&self, table: Table, options: &ReadOptions) -> Result<Evaluation, Error> {
+        check_columns(&self.inputs, &table)?;
+        for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::ContentIds) {
+            table.require(&output.column)?;
+        }
+        let mut dataset = Dataset::new(table, self.inputs.clone(), self.outputs.clone());
+        dataset.unreadable = options.unreadable;
+        let frozen = self.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
+        let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
+        let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut ahead, &mut |_| ())?;
+        let mut scores = Scores::new(self);
+        evaluate(self, &dataset, &prepared.rows, &mut [&mut scores])?;
+        let (n_rows, faults, cache_fault) = (prepared.rows.len(), prepared.faults, prepared.cache_fault);
+        Ok(Evaluation { metrics: scores.metrics(self), n_rows, faults, cache_fault })
+    }
+}
+
+/// Parses a table from JSON objects, one per line or a single one over several lines; paths in cells are relative to the working
+/// directory.
+///
+/// # Errors
+/// Fails if the text is not a sequence of JSON objects.
+pub fn table_from_json(text: &str) -> Result<Table, Error> {
+    let mut objects: Vec<serde_json::Map<String, serde_json::Value>> = Vec::new();
+    for object in serde_json::Deserializer::from_str(text).into_iter() {
+        objects.push(object.map_err(|source| Error::Json { row: objects.len() + 1, source })?);
+    }
+    let (mut names, mut known): (Vec<String>, HashSet<&str>) = (Vec::new(), HashSet::new());
+    for key in objects.iter().flat_map(|object| object.keys()) {
+        if known.insert(key) {
+            names.push(key.clone());
+        }
+    }
+    let row = |mut object: serde_json::Map<String, serde_json::Value>| {
+        names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect()
+    };
+    let rows = objects.into_iter().map(row).collect();
+    Ok(Table::from_rows(names.clone(), rows, ".".into())?)
+}

@@ -1,0 +1,402 @@
+//! Embeds rows: one vector per input of an embedding output, or the fused vector of a model without an embedding output.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Table, write_file};
+use mbm_model::FrozenEncoder;
+
+use crate::error::Error;
+use crate::predict::columns::check_columns;
+use crate::predict::forward::to_vec;
+use crate::predict::postprocessor::Postprocessor;
+use crate::predict::prediction::Prediction;
+use crate::predict::predictor::Predictor;
+use crate::predict::writer::{Column, Format, Value, Writer};
+use crate::retrieve::query::{QueryError, QueryPart};
+
+/// A vector that a model computes for each row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tower {
+    /// The input it is computed from; `None` for all inputs together.
+    pub input: Option<String>,
+    /// Dimension of the vector.
+    pub width: usize,
+}
+
+/// The vectors of a row, one per tower; `None` if the tower's input is absent.
+pub type Vectors = Vec<Option<Vec<f32>>>;
+
+/// Rows per part, the unit that is written to disk.
+const PART: usize = 4096;
+
+impl Predictor {
+    /// Returns the vectors this model computes for a row: those of the first embedding output, or the fused vector.
+    pub fn towers(&self) -> Vec<Tower> {
+        match self.embedding() {
+            Some((_, align, width)) => align.iter().map(|input| Tower { input: Some(input.clone()), width }).collect(),
+            None => vec![Tower { input: None, width: self.model.width() }],
+        }
+    }
+
+    /// Returns the inputs that vectors are computed from, each with its type name in the config.
+    pub fn embedded_inputs(&self) -> Vec<(&str, &'static str)> {
+        let towers = self.towers();
+        let is_embedded = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
+        let fields = self.inputs.iter().filter(|field| is_embedded(&field.name));
+        fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
+    }
+
+    /// Returns the only embedded input of a type such as `text`.
+    ///
+    /// # Errors
+    /// Fails if the model has none or several inputs of that type.
+    pub fn input_of(&self, type_name: &str) -> Result<String, QueryError> {
+        let inputs = self.embedded_inputs();
+        let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
+        match found[..] {
+            [one] => Ok(one.to_owned()),
+            [] => {
+                let available: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
+                Err(QueryError::NoInputOfType { type_name: type_name.to_owned(), available: available.join(", ") })
+            }
+            _ => Err(QueryError::SeveralInputsOfType { type_name: type_name.to_owned(), found: found.join(", ") }),
+        }
+    }
+
+    /// Returns one cell per input: the query's cell if it has one for the input, an empty cell otherwise.
+    ///
+    /// # Errors
+    /// Fails if a part names an input that no vector is computed from, or its cell is empty.
+    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
+        let mut cells = vec![Cell::Empty; self.inputs.len()];
+        let inputs = self.embedded_inputs();
+        let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
+        let positions = self.inputs.iter().enumerate().map(|(at, field)| (field.name.as_str(), at));
+        let positions: HashMap<&str, usize> = positions.filter(|(name, _)| embedded.contains(name)).collect();
+        for part in parts {
+            let Some(&at) = positions.get(part.input.as_str()) else {
+                let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
+                return Err(QueryError::NotEmbedded { input: part.input.clone(), available: names.join(", ") });
+            };
+            if part.cell == Cell::Empty {
+                return Err(QueryError::EmptyCell(part.input.clone()));
+            }
+            cells[at] = part.cell.clone();
+        }
+        Ok(cells)
+    }
+
+    /// Returns the first embedding output: its index, the inputs it aligns, and the dimension of its vectors.
+    fn embedding(&self) -> Option<(usize, &[String], usize)> {
+        let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features).enumerate();
+        outputs.into_iter().find_map(|(at, (postprocessor, feature))| match postprocessor {
+            Postprocessor::Embedding { align } => Some((at, align.as_slice(), feature.n_embedded() / align.len())),
+            _ => None,
+        })
+    }
+
+    /// Embeds a batch: `[rows][towers]`.
+    pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
+        let Some((output, ..)) = self.embedding() else {
+            let fused = self.fused_batch(batch).pooled;
+            let [_, width] = fused.dims();
+            return to_vec(fused).chunks(width).map(|row| vec![Some(row.to_vec())]).collect();
+        };
+        let row = |prediction: Prediction| match prediction {
+            Prediction::Embeddings(vectors) => vectors.into_iter().map(|it| Some(it).filter(|it| !it.is_empty())).collect(),
+            other => unreachable!("an embedding predicts {other:?}"),
+        };
+        self.predict_batch(batch).swap_remove(output).into_iter().map(row).collect()
+    }
+
+    /// Wraps a table in a dataset with the named inputs, or with all inputs if none is named; the others are masked.
+    ///
+    /// # Errors
+    /// Fails if a name is not an input of the model, or the table lacks its column.
+    pub fn encoder_output(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
+        let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
+        if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
+            return Err(QueryError::UnknownInput { input: unknown.clone(), available: names.join(", ") }.into());
+        }
+        check_columns(&self.inputs, &table)?;
+        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+        for (at, field) in self.inputs.iter().enumerate().filter(|_| !inputs.is_empty()) {
+            if inputs.contains(&field.name) {
+                dataset.table.require(&field.column)?;
+            } else {
+                dataset.mask_input(at);
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// Returns the encoders that training left unchanged, by input index; their outputs may be cached from an earlier run.
+    ///
+    /// # Errors
+    /// Fails if the settings do not fit the features.
+    pub fn frozen_encoders(&self) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
+        let spec = self.plan.model_spec(&self.inputs, &self.outputs, &[])?;
+        let frozen = |(at, field): (usize, &Field)| {
+            Some((at, FrozenEncoder::of_model(&self.model, &spec, at, &field.preprocessor, &self.device)?))
+        };
+        Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
+    }
+
+    /// Embeds some rows. Inputs in `ahead` are encoded once for equal cells; unreadable cells and cache failures are recorded in
+    /// `prepared`.
+    ///
+    /// # Errors
+    /// Fails on I/O errors of temporary files.
+    pub fn embed(
+        &self,
+        dataset: &Dataset,
+        rows: &[usize],
+        ahead: &mut [Precomputed],
+        prepared: &mut Prepared,
+    ) -> Result<Vec<Vectors>, Error> {
+        let mut vectors = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(self.batch_size()) {
+            let samples = dataset.read_ahead(rows, ahead, prepared)?;
+            for sample in &samples {
+                prepared.faults.add_row(&dataset.fields, sample.row_idx, &sample.faults);
+            }
+            vectors.extend(self.embed_batch(&dataset.collate(&samples)));
+        }
+        Ok(vectors)
+    }
+}
+
+/// Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
+pub struct Embedding<'a> {
+    /// The model.
+    pub predictor: &'a Predictor,
+    /// The hash of the model, from [`crate::model_hash`].
+    pub model_hash: &'a str,
+    /// The inputs to embed; all if empty.
+    pub inputs: &'a [String],
+    /// The cache for features of encoders that training left unchanged.
+    pub cache: Option<&'a FeatureCache>,
+    /// The output file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with vectors only.
+    pub output: &'a Path,
+}
+
+/// The result of embedding a table.
+#[derive(Debug)]
+pub struct Embedded {
+    /// Rows in the file.
+    pub n_rows: usize,
+    /// Of these, rows embedded by an earlier run.
+    pub n_found: usize,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+    /// Cells whose features were cached by an earlier run.
+    pub n_cached: usize,
+    /// Why features are not cached for later runs, if caching failed.
+    pub cache_fault: Option<String>,
+}
+
+impl Embedding<'_> {
+    /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set,
+    /// returns `None` without writing the file.
+    ///
+    /// # Errors
+    /// Fails if the table lacks the inputs, or on I/O errors such as a full disk.
+    pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
+        let dataset = self.predictor.encoder_output(table, self.inputs)?;
+        let towers = self.shown();
+        let n_rows = dataset.table.n_rows();
+        let (parts, _lock) = self.parts(&dataset)?;
+        // Fails early if the output cannot be created.
+        let aside = aside(self.output, ".tmp");
+        let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
+        let frozen = self.predictor.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, self.cache);
+        let mut prepared = Prepared::default();
+        let mut n_found = 0;
+        for start in (0..n_rows).step_by(PART) {
+            let path = parts.join(format!("{start:09}.f32"));
+            let rows: Vec<usize> = (start..(start + PART).min(n_rows)).collect();
+            if self.is_found(&path, &dataset, &rows, &towers)? {
+                n_found += rows.len();
+            } else {
+                let mut vectors = Vec::with_capacity(rows.len());
+                for rows in rows.chunks(self.predictor.batch_size()) {
+                    if stop.load(Ordering::Relaxed) {
+                        std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
+                        return Ok(None);
+                    }
+                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
+                    observe(start + vectors.len(), n_rows);
+                }
+                write_part(&path, &vectors, &towers, prepared.media.hash_of(&rows)).map_err(Error::io(&path))?;
+            }
+            observe(start + rows.len(), n_rows);
+        }
+        prepared.flush(&mut ahead);
+        self.join(writer, &dataset, &towers, &parts)?;
+        std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
+        std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
+        let Prepared { faults, n_cached, cache_fault, .. } = prepared;
+        Ok(Some(Embedded { n_rows, n_found, faults, n_cached, cache_fault }))
+    }
+
+    /// Returns the towers whose inputs are embedded, with their indices.
+    fn shown(&self) -> Vec<(usize, Tower)> {
+        let reads =
+            |tower: &Tower| tower.input.as_ref().is_none_or(|input| self.inputs.is_empty() || self.inputs.contains(input));
+        self.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
+    }
+
+    /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
+    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
+        let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
+        match Format::of(self.output) {
+            Ok(Format::Npy) => vectors.collect(),
+            _ => dataset.table.columns.iter().map(Column::text).chain(vectors).collect(),
+        }
+    }
+
+    /// Whether an earlier run stored the vectors of these rows, and the media files they name are unchanged.
+    fn is_found(&self, path: &Path, dataset: &Dataset, rows: &[usize], towers: &[(usize, Tower)]) -> Result<bool, Error> {
+        if !path.is_file() {
+            return Ok(false);
+        }
+        let media = dataset.media_files(rows)?.hash_of(rows);
+        Ok(read_part(path, rows.len(), towers, Some(media))?.is_some())
+    }
+
+    /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and
+    /// deleted otherwise.
+    fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
+        let folder = aside(self.output, ".parts");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let lock = Lock::of(&folder)?;
+        let path = folder.join("parts.json");
+        let key =
+            serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
+        if std::fs::read_to_string(&path).is_ok_and(|found| found == key) {
+            return Ok((folder, lock));
+        }
+        for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let part = entry.map_err(Error::io(&folder))?.path();
+            if part.extension().is_some_and(|ending| ending == "f32") {
+                std::fs::remove_file(&part).map_err(Error::io(&part))?;
+            }
+        }
+        write_file(&path, key.as_bytes())?;
+        Ok((folder, lock))
+    }
+
+    fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
+        let has_columns = Format::of(self.output)? != Format::Npy;
+        for start in (0..dataset.table.n_rows()).step_by(PART) {
+            let path = parts.join(format!("{start:09}.f32"));
+            let n_rows = PART.min(dataset.table.n_rows() - start);
+            let part = read_part(&path, n_rows, towers, None)?.ok_or_else(|| Error::Damaged {
+                path: path.clone(),
+                message: "its contents do not match its checksum; run the same command again".to_owned(),
+            })?;
+            for (at, vectors) in part.into_iter().enumerate() {
+                let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
+                let vectors = vectors.into_iter().map(|it| it.map_or(Value::Null, Value::Vector));
+                writer.write(row.iter().map(text_value).chain(vectors).collect())?;
+            }
+        }
+        writer.finish()
+    }
+}
+
+impl Tower {
+    /// Returns the name of the column its vectors are written to.
+    pub fn column(&self) -> String {
+        self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
+    }
+}
+
+fn text_value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Empty => Value::Null,
+        other => Value::Text(other.to_text()),
+    }
+}
+
+fn aside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files
+/// that the vectors were computed from, and a hash of everything before it.
+fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
+    let aside = aside(path, ".tmp");
+    let mut out = Vec::new();
+    for row in vectors {
+        for (at, tower) in towers {
+            let absent = vec![0.0; tower.width];
+            let values = row[*at].as_ref().unwrap_or(&absent);
+            let present = f32::from(u8::from(row[*at].is_some()));
+            for value in [&present].into_iter().chain(values) {
+                out.extend(value.to_le_bytes());
+            }
+        }
+    }
+    out.extend(media.to_le_bytes());
+    out.extend(mbm_data::hash(&out).to_le_bytes());
+    let mut file = File::create(&aside)?;
+    file.write_all(&out)?;
+    file.sync_all()?;
+    std::fs::rename(&aside, path)
+}
+
+/// Reads the vectors of a part; `None` if it is damaged, or was computed from media files other than those of `media`.
+fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Option<u64>) -> Result<Option<Vec<Vectors>>, Error> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
+    let Some((hashed, hash)) = bytes.split_last_chunk::<8>() else { return Ok(None) };
+    let Some((values, of_media)) = hashed.split_last_chunk::<8>() else { return Ok(None) };
+    let is_whole = mbm_data::hash(hashed).to_le_bytes() == *hash && values.len() == 4 * n_rows * width;
+    if !is_whole || media.is_some_and(|media| media.to_le_bytes() != *of_media) {
+        return Ok(None);
+    }
+    let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let row = |values: &[f32]| {
+        let mut rest = values;
+        let tower = |(_, tower): &(usize, Tower)| {
+            let (own, tail) = rest.split_at(tower.width + 1);
+            rest = tail;
+            (own[0] == 1.0).then(|| own[1..].to_vec())
+        };
+        towers.iter().map(tower).collect()
+    };
+    Ok(Some(values.chunks(width).map(row).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_or_outdated_parts_are_rejected() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.f32");
+        let towers = [(0, Tower { input: None, width: 2 })];
+        let vectors = vec![vec![Some(vec![0.5, -1.0])], vec![None]];
+        write_part(&path, &vectors, &towers, 7).unwrap();
+        let read = |media| read_part(&path, 2, &towers, media).unwrap();
+        assert_eq!((read(Some(7)), read(None), read(Some(8))), (Some(vectors.clone()), Some(vectors), None));
+        let whole = std::fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(read(Some(7)), None, "byte {at}");
+            std::fs::write(&path, &whole[..at]).unwrap();
+            assert_eq!(read(None), None, "{at} bytes");
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The main pipeline: from a plan and a dataset to a run folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use burn::tensor::Device;
+use mbm_data::split::split;
+use mbm_data::{
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Shape, Split, Table,
+    fit, put_in_place, write_file,
+};
+use mbm_model::decoder::Decoding;
+use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
+use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
+
+use crate::bundle::Bundle;
+use crate::config::features::OutputFeature;
+use crate::config::plan::Plan;
+use crate::error::Error;
+use crate::predict::ablation::{Ablation, parts};
+use crate::predict::pass::{Sink, evaluate};
+use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
+use crate::predict::predictor::{Predictor, decodings};
+use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
+use crate::predict::writer::{Column, Format, Writer};
+use crate::report::{Measured, WorstRows, write_report};
+use crate::run::divergence::explained;
+use crate::run::folder::{
+    CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
+};
+use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
+
+/// A plan, a dataset and the location of the run.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=2")?;
+/// let experiment = mbm::Experiment::new(plan, "../../examples/penguins/penguins.csv", folder.path().join("run"));
+/// let (model, outcome) = experiment.train()?;
+/// println!("{:?}", outcome.test_statistics["species"]["accuracy"]);
+/// assert!(outcome.folder.join("report.html").is_file());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Experiment {
+    /// The validated config.
+    pub plan: Plan,
+    /// The dataset: a file or folder in a supported format.
+    pub dataset: PathBuf,
+    /// The run folder, or the base name of numbered ones.
+    pub folder: PathBuf,
+    /// How an existing run is handled.
+    pub start: Start,
+    /// The cache for features of encoders that are not trained, shared between runs.
+    pub cache: Option<FeatureCache>,
+}
+
+/// A progress event of a run.
+#[derive(Debug, Clone)]
+pub enum RunEvent {
+    /// A stage starts.
+    Stage(&'static str),
+    /// Rows encoded so far, and the total.
+    Encoding(usize, usize),
+    /// Cells encoded before training, and how many of them were cached.
+    Encoded(usize, usize),
+    /// A message for the user.
+    Note(String),
+    /// The dataset was read and split: number of train, validation and test rows.
+    Rows([usize; 3]),
+    /// An event of training.
+    Training(Event),
+}
+
+/// The result of a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Whether training finished or was stopped.
+    pub ending: Ending,
+    /// `{"label": {"accuracy": ..}, ..}`; empty if training was stopped.
+    pub test_statistics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Cells that could not be read.
+    pub faults: FaultReport,
+    /// Number of model parameters.
+    pub n_params: usize,
+    /// Wall-clock time of the run.
+    pub seconds: f64,
+    /// Peak memory of the process in bytes, if the system reports it.
+    pub peak_memory: Option<u64>,
+}
+
+/// Everything that is prepared before training.
+struct Ready {
+    dataset: Dataset,
+    rows: RowsBySplit,
+    faults: FaultReport,
+    media: MediaFiles,
+    /// For each input that is encoded ahead, a hash of what its features depend on.
+    encoders: BTreeMap<String, String>,
+}
+
+/// Row indices by split.
+pub(crate) struct RowsBySplit {
+    pub train: Vec<usize>,
+    pub validation: Vec<usize>,
+    pub test: Vec<usize>,
+}
+
+impl Experiment {
+    /// Creates a new run in a folder, without a cache.
+    pub fn new(plan: Plan, dataset: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Self {
+        Self { plan, dataset: dataset.into(), folder: folder.into(), start: Start::New, cache: None }
+    }
+
+    /// Sets the run folder, or the base name of numbered ones.
+    pub fn folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), ..self }
+    }
+
+    /// Sets how an existing run is handled.
+    pub fn start(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Sets the cache for features of encoders that are not trained.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+
+    /// Trains, evaluates and explains a model. Setting `stop` ends training after the current step.
+    ///
+    /// # Errors
+    /// Fails on unreadable data, settings that do not fit the data, an occupied run folder, or an I/O error such as a full disk.
+    pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
+        self.run_with(|dataset| Ok(Table::read(dataset)?), stop, observe)
+    }
+
+    /// As [`Experiment::run`], with a table that has been read from the dataset already.
+    ///
+    /// # Errors
+    /// Fails as [`Experiment::run`] does.
+    pub fn run_on(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
+        self.run_with(|_| Ok(table), stop, observe)
+    }
+
+    fn run_with(
+        &self,
+        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Outcome, Error> {
+        let entered = RunFolder::enter(&self.folder, self.start)?;
+        let here = Self { folder: entered.path.clone(), ..self.clone() };
+        here.run_in(&entered, read, stop, observe)
+    }
+
+    fn run_in(
+        &self,
+        entered: &RunFolder,
+        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Outcome, Error> {
+        let started = Instant::now();
+        let device = mbm_model::device();
+        if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
+            observe(RunEvent::Note(format!("{} holds no checkpoint; starting from the first epoch", self.folder.display())));
+        }
+        observe(RunEvent::Stage("reading the dataset"));
+        let table = read(&self.dataset)?;
+        let description = RunManifest::new(&self.plan, &self.dataset, &table);
+        let before = if entered.resumes { Some(RunManifest::read(&self.folder)?) } else { None };
+        before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
+        let ready = self.prepare(table, &device, entered.resumes, observe)?;
+        self.begin(entered, description, before.as_ref(), &ready)?;
+        let Ready { dataset, rows, faults, .. } = ready;
+        observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
+        let spec = self.spec(&dataset, &rows.train)?;
+        let (model, progress, ending) = self.fit(&spec, &dataset, &rows, &device, stop, observe)?;
+        let n_params = burn::module::Module::num_params(&model);
+        let mut predictor = self.predictor(&spec, &dataset, model, device);
+        observe(RunEvent::Stage("fitting the heads"));
+        predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
+        Bundle::write(&predictor, &self.folder.join(MODEL))?;
+        self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
+        let mut outcome = Outcome {
+            folder: self.folder.clone(),
+            ending,
+            test_statistics: BTreeMap::new(),
+            faults,
+            n_params,
+            seconds: 0.0,
+            peak_memory: None,
+        };
+        if ending == Ending::Finished {
+            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &progress, &outcome, observe)?;
+        }
+        outcome.seconds = started.elapsed().as_secs_f64();
+        outcome.peak_memory = peak_memory();
+        Ok(outcome)
+    }
+
+    /// Records the inputs of a new run in its folder; for a resumed run, checks that they are unchanged.
+    fn begin(
+        &self,
+        entered: &RunFolder,
+        description: RunManifest,
+        before: Option<&RunManifest>,
+        ready: &Ready,
+    ) -> Result<(), Error> {
+        let sources = Sources::new(&ready.dataset, ready.encoders.clone(), &ready.media);
+        if let Some(before) = before {
+            if let Some(file) = ready.media.first_change(&media_of(&self.folder)?, &ready.dataset)? {
+                return Err(replaced(&self.folder, &file));
+            }
+            return before.sources.as_ref().map_or(Ok(()), |before| sources.check(before, &self.folder));
+        }
+        entered.make_room()?;
+        RunManifest { sources: Some(sources), ..description }.write(&self.folder, &ready.media)?;
+        Ok(write_file(&self.folder.join(CONFIG), self.plan.to_yaml().as_bytes())?)
+    }
+
+    /// Splits, fits and reads every row once; inputs whose encoders are not trained are encoded along the way.
+    fn prepare(&self, table: Table, device: &Device, resumes: bool, observe: &mut dyn FnMut(RunEvent)) -> Result<Ready, Error> {
+        let (mut dataset, roles) = fitted(&self.plan, table)?;
+        if resumes && let Some(file) = media_of(&self.folder)?.first_of_other_size(&dataset)? {
+            return Err(replaced(&self.folder, &file));
+        }
+        let frozen = self.frozen_encoders(&dataset, device)?;
+        let cache = self.cache.as_ref();
+        let mut ahead = Precomputed::all(&frozen, cache);
+        let all: Vec<usize> = (0..roles.len()).collect();
+        let prepared = dataset.prepare(&all, self.plan.cache_bytes(), &mut ahead, &mut |n_done| {
+            if !frozen.is_empty() {
+                observe(RunEvent::Encoding(n_done, all.len()));
+            }
+        })?;
+        if !frozen.is_empty() {
+            observe(RunEvent::Encoded(prepared.n_encoded, prepared.n_cached));
+        }
+        if let Some(fault) = prepared.cache_fault {
+            observe(RunEvent::Note(format!("features are not cached for later runs: {fault}")));
+        }
+        let kept = |role: Split| prepared.rows.iter().copied().filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>();
+        let rows = RowsBySplit { train: kept(Split::Train), validation: kept(Split::Validation), test: kept(Split::Test) };
+        if rows.train.is_empty() {
+            return Err(Error::NoTrainingRows);
+        }
+        let name = |input: usize| self.plan.config.input_features[input].name().to_owned();
+        let encoders = frozen.iter().map(|(input, encoder)| (name(*input), hexadecimal(&encoder.key()))).collect();
+        Ok(Ready { dataset, rows, faults: prepared.faults, media: prepared.media, encoders })
+    }
+
+    /// Returns the encoders that training does not change, by input index.
+    fn frozen_encoders(&self, dataset: &Dataset, device: &Device) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        let spec = self.plan.model_spec(inputs, outputs, &[])?;
+        let frozen =
+            |(at, field): (usize, &Field)| FrozenEncoder::of(&spec, at, &field.preprocessor, device).map(|it| Some((at, it?)));
+        let found = inputs.iter().enumerate().map(frozen).collect::<Result<Vec<_>, _>>().map_err(TrainError::from)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn spec(&self, dataset: &Dataset, train_rows: &[usize]) -> Result<ModelSpec, Error> {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        Ok(self.plan.model_spec(inputs, outputs, &class_counts(dataset, train_rows)?)?)
+    }
+
+    fn fit(
+        &self,
+        spec: &ModelSpec,
+        dataset: &Dataset,
+        rows: &RowsBySplit,
+        device: &Device,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<(Model, Progress, Ending), Error> {
+        let config = &self.plan.config;
+        let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
+        let checkpoints = checkpoints(&self.folder);
+        let training = Training {
+            spec,
+            dataset,
+            rows: &rows.train,
+            settings: &config.trainer,
+            augmentations: &augmentations,
+            run_seed: config.random_seed,
+            device,
+            checkpoints: &checkpoints,
+            stop,
+        };
+        // Built once: copying the fitted features of ten thousand columns takes longer than using them.
+        let mut predictor: Option<Predictor> = None;
+        let mut validate = |model: &Model| {
+            if rows.validation.is_empty() {
+                return Ok(None);
+            }
+            let predictor = predictor.get_or_insert_with(|| {
+                let mut predictor = self.predictor(spec, dataset, model.clone(), device.clone());
+                predictor.set_decoding(&Decoding::make_greedy);
+                predictor
+            });
+            predictor.model = model.clone();
+            self.validate(predictor, spec, dataset, &rows.validation)
+                .map(Some)
+                .map_err(|error| TrainError::Validation(error.to_string()))
+        };
+        train(&training, &mut validate, &mut |event| observe(RunEvent::Training(event)))
+            .map_err(|error| explained(error, dataset, &rows.train))
+    }
+
+    fn predictor(&self, spec: &ModelSpec, dataset: &Dataset, model: Model, device: Device) -> Predictor {
+        let (inputs, outputs) = dataset.fields.split_at(dataset.n_inputs);
+        Predictor {
+            plan: self.plan.clone(),
+            inputs: inputs.to_vec(),
+            outputs: outputs.to_vec(),
+            postprocessors: spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect(),
+            decodings: decodings(&self.plan, outputs),
+            model,
+            device,
+        }
+    }
+
+    /// Computes the loss and metrics on the validation rows, and the score that selects the best model.
+    fn validate(&self, predictor: &Predictor, spec: &ModelSpec, dataset: &Dataset, rows: &[usize]) -> Result<Validation, Error> {
+        let (mut loss, mut scores) = (Loss::new(spec), Scores::new(predictor));
+        evaluate(predictor, dataset, rows, &mut [&mut loss, &mut scores])?;
+        let loss = loss.mean();
+        let mut values = BTreeMap::from([("loss".to_owned(), loss)]);
+        let trainer = &self.plan.config.trainer;
+        let mut score = -loss;
+        for (at, (field, scored)) in predictor.outputs.iter().zip(&scores.0).enumerate() {
+            let metrics = scored.metrics();
+            let is_deciding = trainer.validation_field.as_ref().map_or(at == 0, |name| *name == field.name);
+            if let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") {
+                let value = metrics.get(metric).copied().unwrap_or(f64::NAN);
+                score = if scored.is_higher_better(metric) { value } else { -value };
+            }
+            values.extend(metrics.into_iter().map(|(name, value)| (format!("{}.{name}", field.name), value)));
+        }
+        Ok(Validation { score, values })
+    }
+
+    /// Evaluates the model on the test rows (validation rows if there are none, else training rows), and writes all results.
+    fn measure(
+        &self,
+        predictor: &Predictor,
+        dataset: &Dataset,
+        rows: &RowsBySplit,
+        progress: &Progress,
+        outcome: &Outcome,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
+        let (name, measured_rows) = [("test", &rows.test), ("validation", &rows.validation), ("train", &rows.train)]
+            .into_iter()
+            .find(|(_, rows)| !rows.is_empty())
+            .unwrap_or(("train", &rows.train));
+        observe(RunEvent::Stage("measuring"));
+        let parts = parts(&predictor.inputs);
+        let path = self.folder.join(PREDICTIONS);
+        let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
+        let columns = [Column::number("row")].into_iter().chain(predictor.columns()).collect();
+        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
+        let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
+        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &parts));
+        let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
+        evaluate(predictor, dataset, measured_rows, sinks)?;
+        let statistics = scores.metrics(predictor);
+        let ablation = ablation.metrics(predictor, &scores);
+        observe(RunEvent::Stage("writing predictions and report"));
+        self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
+        writer.finish()?;
+        put_in_place(&aside, &path)?;
+        let measured = Measured {
+            name: &self.dataset.file_name().unwrap_or_default().to_string_lossy(),
+            n_params: outcome.n_params,
+            faults: &outcome.faults,
+            split: name,
+            rows: measured_rows,
+            scored: &scores.0,
+            worst: &worst,
+            statistics: &statistics,
+            parts: &parts,
+            ablation: &ablation,
+            history: &progress.history,
+        };
+        write_report(&self.folder.join(REPORT), predictor, dataset, &measured)?;
+        Ok(statistics)
+    }
+
+    fn write_json(&self, name: &str, value: &serde_json::Value) -> Result<(), Error> {
+        write_json(&self.folder.join(name), value)
+    }
+}
+
+pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), Error> {
+    Ok(write_file(path, &serde_json::to_vec_pretty(value).unwrap_or_default())?)
+}
+
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the dataset with its features fitted on the training rows, and the split of each row.
+fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
+    let config = &plan.config;
+    let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
+    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| roles[*row_idx] == Split::Train).collect();
+    let inputs = config.input_features.iter().map(|input| input.unfitted());
+    let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
+    let mut inputs = fit(&table, &train, unfitted)?;
+    let outputs = inputs.split_off(config.input_features.len());
+    Ok((Dataset::new(table, inputs, outputs), roles))
+}
+
+/// Counts the training rows of each class, for each output; empty for outputs without classes.
+fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
+    let count = |field: usize| {
+        let Shape::Class { n_classes } = dataset.fields[field].preprocessor.get().shape() else { return Ok(Vec::new()) };
+        let mut counts = vec![0; n_classes];
+        for row_idx in rows {
+            if let Payload::Class(class) = dataset.payload_at(*row_idx, field)? {
+                counts[class as usize] += 1;
+            }
+        }
+        Ok(counts)
+    };
+    (dataset.n_inputs..dataset.fields.len()).map(count).collect()
+}
+
+/// Fits the postprocessors after training, on the fused vectors of rows that have the target. Outputs that are fitted on the same
+/// rows share a pass.
+fn fit_postprocessors(
+    predictor: &Predictor,
+    spec: &ModelSpec,
+    dataset: &Dataset,
+    rows: &RowsBySplit,
+) -> Result<Vec<Postprocessor>, Error> {
+    let plain = |output: &OutputSpec| Postprocessor::plain(&output.decoder, output.width);
+    let mut postprocessors: Vec<Postprocessor> = spec.outputs.iter().map(plain).collect();
+    let fitted_on: Vec<Option<Split>> = spec
+        .outputs
+        .iter()
+        .zip(&predictor.plan.config.output_features)
+        .map(|(output, feature)| match Postprocessor::fitted_on(&output.decoder, feature.calibration()) {
+            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => Some(Split::Validation),
+            FittedOn::Nothing | FittedOn::ValidationAlone => None,
+            FittedOn::Train | FittedOn::Validation => Some(Split::Train),
+        })
+        .collect();
+    for (split, rows) in [(Split::Train, &rows.train), (Split::Validation, &rows.validation)] {
+        let outputs = (0..spec.outputs.len()).filter(|output| fitted_on[*output] == Some(split));
+        let mut examples: Vec<FittingExamples> = outputs.map(FittingExamples::new).collect();
+        if examples.is_empty() {
+            continue;
+        }
+        let mut sinks: Vec<&mut dyn Sink> = examples.iter_mut().map(|it| it as &mut dyn Sink).collect();
+        evaluate(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), &mut sinks)?;
+        for FittingExamples { output, examples } in examples {
+            let spec = &spec.outputs[output];
+            postprocessors[output] = Postprocessor::fit(&spec.name, &spec.decoder, &examples, spec.width)?;
+        }
+    }
+    Ok(postprocessors)
+}

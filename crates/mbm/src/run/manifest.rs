@@ -1,0 +1,205 @@
+//! `description.json`: the inputs of a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use mbm_data::{Dataset, MediaFiles, Table};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::plan::Plan;
+use crate::error::Error;
+use crate::run::experiment::{hexadecimal, write_json};
+use crate::run::folder::{DESCRIPTION, MEDIA};
+
+/// The inputs of a run; a resumed run must have the same.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunManifest {
+    /// The version of mbm.
+    pub version: String,
+    /// The seed.
+    pub seed: u64,
+    /// The complete config.
+    pub config: serde_json::Value,
+    /// The path of the dataset, as given.
+    pub dataset: String,
+    /// SHA-256 of its columns and cells.
+    pub dataset_hash: String,
+    /// Number of its rows.
+    pub n_rows: usize,
+    /// Hashes of what was read in addition to the table.
+    pub sources: Option<Sources>,
+    /// The machine the run was started on.
+    pub machine: Machine,
+}
+
+/// Hashes of the inputs other than the table: fitted features (with vocabularies and tokenizers), weights of encoders that are
+/// not trained, and media files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sources {
+    /// SHA-256 of the fitted features.
+    pub features: String,
+    /// For each input that is encoded before training, SHA-256 of its encoder.
+    pub encoders: BTreeMap<String, String>,
+    /// XXH3 of the media files that cells name; `media.hashes` holds a hash per file.
+    pub media: String,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// The operating system and processor family.
+    pub system: String,
+    /// The processor.
+    pub processor: String,
+    /// Number of cores available to the process.
+    pub cores: usize,
+}
+
+impl RunManifest {
+    pub fn new(plan: &Plan, dataset: &Path, table: &Table) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed: plan.config.random_seed,
+            config: plan.to_json(),
+            dataset: dataset.display().to_string(),
+            dataset_hash: table.hash.clone(),
+            n_rows: table.n_rows(),
+            sources: None,
+            machine: Machine::here(),
+        }
+    }
+
+    /// Reads the manifest of the run in a folder.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(DESCRIPTION);
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })
+    }
+
+    /// Checks that a run can be resumed with this config and table.
+    pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
+        match () {
+            () if before.config != self.config => {
+                Err(differs(folder, &format!("the config differs from the run's: {}", difference(&before.config, &self.config))))
+            }
+            () if before.dataset_hash != self.dataset_hash => {
+                Err(differs(folder, "the dataset's content differs from the run's"))
+            }
+            () if before.version != self.version => Err(differs(folder, "the run was started with another version of mbm")),
+            () => Ok(()),
+        }
+    }
+
+    /// Writes the manifest of a new run and the list of its media files.
+    pub fn write(&self, folder: &Path, media: &MediaFiles) -> Result<(), Error> {
+        if !media.is_empty() {
+            media.write(&folder.join(MEDIA))?;
+        }
+        write_json(&folder.join(DESCRIPTION), &serde_json::to_value(self).unwrap_or_default())
+    }
+}
+
+impl Sources {
+    pub fn new(dataset: &Dataset, encoders: BTreeMap<String, String>, media: &MediaFiles) -> Self {
+        let features = Sha256::digest(serde_json::to_vec(&dataset.fields).unwrap_or_default());
+        Self { features: hexadecimal(&features), encoders, media: format!("{:016x}", media.hash()) }
+    }
+
+    /// Checks that a run can be resumed with these inputs.
+    pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
+        if let Some(name) = self.encoders.keys().find(|name| before.encoders.get(*name) != self.encoders.get(*name)) {
+            return Err(differs(folder, &format!("the weights of input '{name}' differ from the run's")));
+        }
+        match self == before {
+            true => Ok(()),
+            false => Err(differs(folder, "a vocabulary, a tokenizer or another auxiliary file differs from the run's")),
+        }
+    }
+}
+
+/// Returns the media files recorded for a run; empty if it has none.
+pub(crate) fn media_of(folder: &Path) -> Result<MediaFiles, Error> {
+    let path = folder.join(MEDIA);
+    Ok(if path.exists() { MediaFiles::read(&path)? } else { MediaFiles::default() })
+}
+
+/// Returns the error for a media file that has changed since the run was started.
+pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
+    differs(folder, &format!("{file} has changed since the run was started; restore it, or restart with --overwrite"))
+}
+
+/// Describes the first key in which two configs differ, with both values.
+fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
+    fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+        use serde_json::Value::{Array, Null, Object};
+        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        match (before, now) {
+            (Object(a), Object(b)) => {
+                let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+                keys.into_iter().find_map(|key| find(&join(key), a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null)))
+            }
+            (Array(a), Array(b)) if a.len() == b.len() => {
+                a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
+            }
+            _ if before == now => None,
+            _ => Some(format!("{path} was {}, is now {}", shortened(before), shortened(now))),
+        }
+    }
+    find("", before, now).unwrap_or_default()
+}
+
+/// Formats a value as JSON, truncated if it is long.
+fn shortened(value: &serde_json::Value) -> String {
+    const LONGEST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
+}
+
+fn differs(folder: &Path, reason: &str) -> Error {
+    Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() }
+}
+
+impl Machine {
+    fn here() -> Self {
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+        Self {
+            system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            processor: processor.trim_start_matches([' ', '\t', ':']).to_owned(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Returns the peak memory of this process in bytes; `None` if the system does not report it.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// Resets the peak memory counter, if the system supports it.
+pub(crate) fn reset_peak_memory() {
+    // If this file cannot be written, the counter keeps its value, which is still an upper bound.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::difference;
+
+    #[test]
+    fn difference_names_the_first_key_with_both_values() {
+        let before = json!({"trainer": {"epochs": 3, "learning_rate": 0.001}, "inputs": [{"name": "a"}, {"name": "b"}]});
+        let mut now = before.clone();
+        now["trainer"]["learning_rate"] = json!(0.01);
+        assert_eq!(difference(&before, &now), "trainer.learning_rate was 0.001, is now 0.01");
+        now["inputs"][1]["name"] = json!("c");
+        assert_eq!(difference(&before, &now), "inputs[1].name was \"b\", is now \"c\"");
+        now["inputs"] = json!([]);
+        assert_eq!(difference(&before, &now), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []");
+    }
+}

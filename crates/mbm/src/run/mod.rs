@@ -1,0 +1,7 @@
+//! From a plan and a table to a run folder: training, evaluation and everything that is written about them.
+
+pub mod compare;
+pub mod divergence;
+pub mod experiment;
+pub mod folder;
+pub mod manifest;
