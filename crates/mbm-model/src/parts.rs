@@ -66,10 +66,28 @@ macro_rules! parts {
         parts! { @modules [$(#[doc = $doc])* $module: $role] $files }
         $( parts_of! { $type [$(#[doc = $type_doc])* pub enum $settings: $default => $config] [] $files } )+
     };
-    (@modules [$($declared:tt)*] { $( $file:ident $(: $($module:ident),+)? { $($settings:tt)* } )+ }) => {
+    (@modules [$($declared:tt)*] {
+        $( $file:ident $(: $($module:ident),+)? { $( [$($type:ident)+] $variant:ident($section:ident) = $word:literal; )* } )+
+    }) => {
         $( mod $file; pub use $file::*; )+
+        $( $( $( feature_type! { $type } )+ )* )+
         components! { $($declared)* { $( $($($module,)+)? )+ } }
     };
+}
+
+/// Fails to compile for a word that is no type of input or output: otherwise a misspelt type would be passed over.
+macro_rules! feature_type {
+    (image) => {};
+    (text) => {};
+    (audio) => {};
+    (timeseries) => {};
+    (number) => {};
+    (category) => {};
+    (binary) => {};
+    (set) => {};
+    (vector) => {};
+    (date) => {};
+    (embedding) => {};
 }
 
 /// Collects the settings whose list names a type, and declares the choice between them. The list of a line is looked at word by

@@ -74,6 +74,10 @@ fn json_of(node: &Node) -> Value {
         Of::Bool(value) => json!(value),
         Of::Int(value) => json!(value),
         Of::Float(value) => json!(value),
+        // A number in YAML 1.2, which the parser reads as text and the settings as a number.
+        Of::Text(value) if value.starts_with(|c: char| c.is_ascii_digit()) && value.parse::<f64>().is_ok() => {
+            json!(value.parse::<f64>().unwrap())
+        }
         Of::Text(value) => json!(value),
         Of::List(items) => items.iter().map(json_of).collect(),
         Of::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), json_of(&entry.node))).collect(),
