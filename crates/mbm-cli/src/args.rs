@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::serve::duration;
+use crate::duration::duration;
 
 /// Multimodal learning from one declarative config and one table.
 #[derive(Parser)]

@@ -13,7 +13,8 @@ use mbm::{
 };
 use serde_json::json;
 
-use crate::args::{Args, Cache, CacheSize, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
+use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
+use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
@@ -95,12 +96,6 @@ fn start(resume: bool, overwrite: bool, is_named: bool) -> Start {
     }
 }
 
-/// Returns the user's feature cache, unless its size limit is 0.
-pub fn feature_cache(size: CacheSize) -> Option<FeatureCache> {
-    let folder = FeatureCache::default_folder().filter(|_| size.cache_size > 0)?;
-    Some(FeatureCache { folder, max_bytes: size.cache_size })
-}
-
 fn cache(args: &Cache) -> Result<()> {
     let folder = FeatureCache::default_folder().context("no cache folder found; set MBM_CACHE_DIR")?;
     let cache = FeatureCache { folder, max_bytes: u64::MAX };
@@ -162,19 +157,6 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
     Ok(())
 }
 
-/// Notes that features are not cached for later runs, and why.
-pub fn show_cache_fault(fault: Option<&str>) {
-    fault.iter().for_each(|fault| note(&format!("features are not cached for later runs: {fault}")));
-}
-
-pub fn show_faults(faults: &mbm::FaultReport) {
-    let lines = faults.lines();
-    if !lines.is_empty() {
-        note("cells without a value, or read only in part:");
-        lines.iter().for_each(|text| note(&format!("  {text}")));
-    }
-}
-
 fn init(args: &Init) -> Result<()> {
     let (config, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
     let plan = config.resolve()?;
@@ -227,12 +209,6 @@ fn predict(args: &Predict) -> Result<()> {
         show_faults(&predicted.faults);
     }
     Ok(())
-}
-
-/// Refuses to overwrite the dataset that is read.
-pub fn check_output(output: &Path, dataset: &Path) -> Result<()> {
-    let is_same = std::fs::canonicalize(output).is_ok_and(|output| std::fs::canonicalize(dataset).is_ok_and(|it| it == output));
-    if is_same { bail!("{} is the dataset itself; choose another file", output.display()) } else { Ok(()) }
 }
 
 /// How cells that cannot be read are treated.

@@ -2,6 +2,8 @@
 
 mod args;
 mod command;
+mod dataset;
+mod duration;
 mod interrupt;
 mod output;
 mod progress;
@@ -15,10 +17,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[global_allocator]
-static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
+static ALLOCATOR: mbm_allocator::MiMalloc = mbm_allocator::MiMalloc;
 
 fn main() -> ExitCode {
-    mbm_kernels::keep_freed_memory();
+    mbm_allocator::keep_freed_memory();
     let args = args::Args::parse_from(args::with_dashes(std::env::args()));
     match interrupt::outlive_file_limits().and_then(|()| command::run(args.command)) {
         Ok(()) => ExitCode::SUCCESS,

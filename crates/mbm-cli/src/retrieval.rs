@@ -11,7 +11,7 @@ use mbm::{
 use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
-use crate::command::{check_output, feature_cache, show_cache_fault, show_faults};
+use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line};
 

@@ -1,7 +1,6 @@
 //! The `serve` command.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mbm_serve::{Server, Settings};
@@ -62,36 +61,4 @@ async fn interrupted() {
         tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
         std::process::exit(130);
     });
-}
-
-/// The maximum duration that a flag accepts.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Parses a duration such as 5ms or 30s, of at most a day.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: f64 = digits.trim().parse().map_err(|_| "expected a duration such as 5ms or 30s".to_owned())?;
-    let seconds = match &text[digits.len()..] {
-        "ms" => number / 1000.0,
-        "s" => number,
-        "m" | "min" => number * 60.0,
-        "" => return Err("missing unit; use ms, s or min".to_owned()),
-        other => return Err(format!("unknown unit '{other}'; use ms, s or min")),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if duration <= LONGEST => Ok(duration),
-        Ok(_) => Err("longer than a day".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        assert_eq!(["5ms", "0s", "1.5s", "2min"].map(duration), [5, 0, 1500, 120_000].map(|ms| Ok(Duration::from_millis(ms))));
-        assert!(["", "5", "-1s", "1h", "1e300s", "1441min"].iter().all(|text| duration(text).is_err()));
-    }
 }

@@ -1,10 +1,9 @@
 //! CPU kernels on plain slices, without tensors or I/O.
 //!
 //! A kernel is written once, generic over the vector width, and compiled for each instruction set in `dispatch`, which selects
-//! one at run time, so that one binary serves old and new processors. `unsafe` code is confined to that module, to `matrix`,
-//! which calls the `gemm` crate for large products, and to `allocator`.
+//! one at run time, so that one binary serves old and new processors. `unsafe` code is confined to that module and to
+//! `matrix`, which calls the `gemm` crate for large products.
 
-mod allocator;
 mod attention;
 mod conv;
 mod cross_entropy;
@@ -20,7 +19,6 @@ mod norm;
 mod pool;
 mod similarity;
 
-pub use allocator::{MiMalloc, keep_freed_memory};
 pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
 pub use conv::{ConvShape, Finish, conv_backward, conv_forward};
 pub use cross_entropy::{Scoring, ScoringGradients, TokenCosts, log_sums, token_costs, token_costs_backward};

@@ -16,7 +16,7 @@ use mbm_train::OptimizerSettings;
 
 /// The same allocator as in the `mbm` command.
 #[global_allocator]
-static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
+static ALLOCATOR: mbm_allocator::MiMalloc = mbm_allocator::MiMalloc;
 
 type Work = Box<dyn FnMut() + Send>;
 
@@ -24,7 +24,7 @@ const WORK: [&str; 8] =
     ["matmul", "resnet50-1", "resnet50-8", "mobilenet-8", "lstm", "transformer", "transformer-backward", "article-step"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    mbm_kernels::keep_freed_memory();
+    mbm_allocator::keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [name, repetitions] = args.as_slice() else {
         return Err(format!("usage: work NAME REPETITIONS; names: {WORK:?}").into());

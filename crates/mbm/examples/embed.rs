@@ -11,10 +11,10 @@ use mbm_data::{Dataset, Table};
 
 /// The same allocator as in the `mbm` command.
 #[global_allocator]
-static ALLOCATOR: mbm_kernels::MiMalloc = mbm_kernels::MiMalloc;
+static ALLOCATOR: mbm_allocator::MiMalloc = mbm_allocator::MiMalloc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    mbm_kernels::keep_freed_memory();
+    mbm_allocator::keep_freed_memory();
     let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let [run, table] = paths.as_slice() else { return Err("usage: embed RUN TABLE".into()) };
     let predictor = Predictor::open(run)?;
