@@ -54,8 +54,10 @@ fn variants(config: &Section, list: &str) -> Vec<(&'static str, Section)> {
 }
 
 fn input_page(word: &'static str, section: Section) -> ReferencePage {
+    // CLIP reads at most 77 tokens.
+    let more = if word == "text" { ", preprocessing: {max_sequence_length: 77}" } else { "" };
     let config =
-        format!("input_features: [{{name: {word}, type: {word}}}]\noutput_features: [{{name: label, type: category}}]\n");
+        format!("input_features: [{{name: {word}, type: {word}{more}}}]\noutput_features: [{{name: label, type: category}}]\n");
     let schema = Schema::Section(with_type(word, section));
     page(&format!("input-{word}"), &format!("Input: {word}"), &config, "input_features.0", &schema)
 }

@@ -76,7 +76,7 @@ fn json_of(node: &Node) -> Value {
         Of::Float(value) => json!(value),
         // A number in YAML 1.2, which the parser reads as text and the settings as a number.
         Of::Text(value) if value.starts_with(|c: char| c.is_ascii_digit()) && value.parse::<f64>().is_ok() => {
-            json!(value.parse::<f64>().unwrap())
+            value.parse::<i64>().map_or_else(|_| json!(value.parse::<f64>().unwrap()), |value| json!(value))
         }
         Of::Text(value) => json!(value),
         Of::List(items) => items.iter().map(json_of).collect(),
