@@ -112,7 +112,7 @@ pub struct Train {
     /// Config file in YAML, JSON or TOML.
     #[arg(long, short)]
     pub config: Option<PathBuf>,
-    /// Dataset: .csv, .tsv, .jsonl, .parquet, a folder with one subfolder per class, MNIST idx or COCO JSON.
+    /// Dataset: .csv, .tsv, .jsonl, .parquet, .arrow, a folder with one subfolder per class, MNIST idx or COCO JSON.
     #[arg(long, short)]
     pub dataset: PathBuf,
     /// Column to predict; the config is inferred from the data. Can be repeated.

@@ -13,7 +13,7 @@ use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
     Batch, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, Key, MissingValueStrategy, Payload, Preprocessor,
-    Rejection, Table, Unreadable,
+    Rejection, Row, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.
@@ -269,8 +269,19 @@ impl Dataset {
     /// # Errors
     /// Fails if the temporary file cannot be read.
     pub fn payload_at(&self, row_idx: usize, field: usize) -> Result<Payload, DataError> {
-        let cell = self.columns[field].map(|at| self.table.cell(row_idx, at)).transpose()?;
-        Ok(self.payload(&self.fields[field], cell.as_ref()).unwrap_or(Payload::Missing))
+        let payload = match &self.fields[field].preprocessor {
+            Preprocessor::Embedding(_) => self.content_ids(&self.table.row(row_idx)?),
+            _ => {
+                let cell = self.columns[field].map(|at| self.table.cell(row_idx, at)).transpose()?;
+                self.payload(&self.fields[field], cell.as_ref())
+            }
+        };
+        Ok(payload.unwrap_or(Payload::Missing))
+    }
+
+    /// Returns the target of an embedding: the content ids of the inputs' cells.
+    fn content_ids(&self, row: &Row) -> Result<Payload, Fault> {
+        items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at])))
     }
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
@@ -311,7 +322,7 @@ impl Dataset {
                 ahead[which].known(&key)
             });
             let payload = || match (&field.preprocessor, &file, cell) {
-                (Preprocessor::Embedding(_), ..) => items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at]))),
+                (Preprocessor::Embedding(_), ..) => self.content_ids(&row),
                 (_, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
                 (_, Some(Err(fault)), _) => Err(fault.clone()),
                 _ => self.payload(field, cell),
@@ -488,6 +499,7 @@ mod tests {
     fn stored_samples_equal_freshly_read_ones() {
         let mut cached = dataset(MissingValueStrategy::Absent);
         let fresh: Vec<Sample> = (0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect();
+        assert!(fresh.iter().all(|sample| cached.payload_at(sample.row_idx, 0).unwrap() == sample.payloads[0]));
         cached.prepare(&[3, 1, 0, 2], 1 << 20, &mut [], &mut |_| ()).unwrap();
         assert_eq!((0..4).map(|row_idx| cached.sample(row_idx).unwrap()).collect::<Vec<_>>(), fresh);
     }

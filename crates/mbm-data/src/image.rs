@@ -58,7 +58,7 @@ fn decoded(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
 /// Describes a decoding error in our own words: a decoder's message names its internals, and may repeat content of the file.
 fn unreadable(error: ImageError) -> Fault {
     let message = match error {
-        ImageError::Unsupported(_) => "of no format that is read here, which are PNG, JPEG, WebP, GIF, BMP, TIFF and PNM",
+        ImageError::Unsupported(_) => "in an unsupported format; supported are PNG, JPEG, WebP, GIF, BMP, TIFF and PNM",
         ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => "truncated",
         ImageError::Limits(_) => return Fault::new(Cause::TooLarge, "decoding exceeds the memory limit of an image"),
         ImageError::IoError(_) | ImageError::Decoding(_) | ImageError::Encoding(_) | ImageError::Parameter(_) => "damaged",

@@ -171,7 +171,7 @@ fn invalid_rows_fail_individually_in_a_batch() {
     assert_eq!(rows[4], post(shared(), "/predict", &json!({ "size": 2 })).json());
     let error = |at: usize| rows[at]["error"].as_str().unwrap();
     let formats = "PNG, JPEG, WebP, GIF, BMP, TIFF and PNM";
-    assert_eq!(error(1), format!("photo: unreadable: of no format that is read here, which are {formats}"));
+    assert_eq!(error(1), format!("photo: unreadable: in an unsupported format; supported are {formats}"));
     assert_eq!(error(2), "'colour' is not an input of the model; the inputs are: photo, caption, size");
     assert_eq!(error(3), "size: malformed: 'many' is not a number");
 }

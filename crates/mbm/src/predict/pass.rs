@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use mbm_data::{Batch, Dataset, Loading, load};
-use mbm_model::{Fused, Sequence, on_worker_pool};
+use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
 use crate::predict::prediction::Prediction;
@@ -65,6 +65,7 @@ pub(crate) struct Pass<'a> {
     pub encoded: &'a [Sequence],
     pub fused: &'a Fused,
     generated: &'a GeneratedTexts,
+    targets: OnceCell<Vec<Target>>,
     scores: OnceCell<Vec<Tensor<2>>>,
     predictions: Vec<OnceCell<Vec<Prediction>>>,
 }
@@ -77,7 +78,8 @@ impl<'a> Pass<'a> {
         generated: &'a GeneratedTexts,
     ) -> Self {
         let predictions = predictor.outputs.iter().map(|_| OnceCell::new()).collect();
-        Self { predictor, dataset, batch, encoded, fused, generated, scores: OnceCell::new(), predictions }
+        let (targets, scores) = (OnceCell::new(), OnceCell::new());
+        Self { predictor, dataset, batch, encoded, fused, generated, targets, scores, predictions }
     }
 
     /// Returns the same rows with other fused inputs, some of which are masked.
@@ -85,11 +87,15 @@ impl<'a> Pass<'a> {
         Pass::new(self.predictor, self.dataset, (self.batch, &[], fused), generated)
     }
 
+    /// Returns the target of each output; none if the dataset has only inputs.
+    pub fn targets(&self) -> &[Target] {
+        self.targets.get_or_init(|| self.predictor.targets(self.batch))
+    }
+
     /// Returns the scores of each output, `[rows, width]`; for a text output, the teacher-forcing costs of its targets.
     pub fn scores(&self) -> &[Tensor<2>] {
         self.scores.get_or_init(|| {
-            let targets = self.predictor.targets(self.batch);
-            let targets = Some(targets.as_slice()).filter(|targets| !targets.is_empty());
+            let targets = Some(self.targets()).filter(|targets| !targets.is_empty());
             let (model, fused) = (&self.predictor.model, self.fused);
             on_worker_pool(|| model.decode(fused, targets))
         })

@@ -36,8 +36,8 @@ impl<'a> Loss<'a> {
 
 impl Sink for Loss<'_> {
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
-        let (model, scores, targets) = (&pass.predictor.model, pass.scores(), pass.predictor.targets(pass.batch));
-        let loss = on_worker_pool(|| self.spec.loss(model, scores, &targets));
+        let (model, scores, targets) = (&pass.predictor.model, pass.scores(), pass.targets());
+        let loss = on_worker_pool(|| self.spec.loss(model, scores, targets));
         self.sum += f64::from(loss.into_scalar::<f32>()) * pass.batch.len() as f64;
         self.n_rows += pass.batch.len();
         Ok(())

@@ -61,6 +61,7 @@ fn retrieval_beats_the_random_baseline() {
     }
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();
     assert!(report.contains("Recall at k"));
+    assert_eq!(report.matches("true matching pair").count(), 12, "the report shows the worst pairs");
     let predictor = Predictor::open(&results).unwrap();
     assert_eq!(predictor.columns()[0].name, "space_similarity_photo_caption");
     let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
