@@ -8,7 +8,7 @@ use crate::predict::columns::ColumnsError;
 use crate::predict::generation::GenerationError;
 use crate::predict::writer::OutputError;
 use crate::retrieve::indexing::IndexSourceError;
-use crate::retrieve::query::QueryError;
+use crate::predict::query::QueryError;
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]

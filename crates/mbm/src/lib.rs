@@ -54,7 +54,7 @@ pub use retrieve::embed::{Embedded, Embedding, Tower, Vectors};
 pub use retrieve::indexing::{
     IndexRows, IndexSettings, IndexSourceError, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index,
 };
-pub use retrieve::query::{QueryError, QueryPart};
+pub use predict::query::{QueryError, QueryPart};
 pub use retrieve::retriever::{Retriever, parse_filter};
 pub use retrieve::store::{Index, Store, remove_from_index};
 pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};

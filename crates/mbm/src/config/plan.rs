@@ -15,7 +15,7 @@ use crate::config::source::ConfigSource;
 use crate::error::Error;
 use crate::model::IntoTable;
 use crate::predict::prediction::class_names;
-use crate::retrieve::embedded_rows::directions;
+use crate::predict::embedded_rows::directions;
 
 /// A validated config.
 #[derive(Debug, Clone, PartialEq)]

@@ -23,7 +23,7 @@ use crate::predict::ablation::{Ablated, Part};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::Scored;
-use crate::retrieve::embedded_rows::{EmbeddedRows, directions};
+use crate::predict::embedded_rows::{EmbeddedRows, directions};
 
 /// Everything that a report shows about a run.
 pub(crate) struct Measured<'a> {

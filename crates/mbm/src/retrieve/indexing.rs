@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::model_hash;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
-use crate::retrieve::embed::Tower;
+use crate::predict::vectors::Tower;
 use crate::retrieve::store::{Addition, Store};
 
 /// An index and a model, or an index and its source, that do not belong together.

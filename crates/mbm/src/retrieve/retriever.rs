@@ -10,9 +10,9 @@ use crate::bundle::model_hash;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::report::thumbnail_uri;
-use crate::retrieve::embed::Vectors;
+use crate::predict::vectors::Vectors;
 use crate::retrieve::indexing::{IndexSourceError, Origin};
-use crate::retrieve::query::{QueryError, QueryPart};
+use crate::predict::query::{QueryError, QueryPart};
 use crate::retrieve::store::{Index, Store};
 
 /// An open index and the model that encodes its queries.
