@@ -116,9 +116,10 @@ impl Server {
     /// Describes the served model in one line.
     pub fn summary(&self) -> String {
         let served = self.app.served();
-        let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let inputs: Vec<&str> = served.model.inputs().map(|input| input.name()).collect();
+        let outputs: Vec<&str> = served.model.outputs().map(|output| output.name()).collect();
         let index = served.index_info.as_ref().map_or(String::new(), |info| format!(", an index of {} rows", info.n_rows));
-        format!("{}: {} -> {}{index}", served.name, names(&served.predictor.inputs), names(&served.predictor.outputs))
+        format!("{}: {} -> {}{index}", served.name, inputs.join(", "), outputs.join(", "))
     }
 
     /// Serves until `stop` completes, then accepts no more connections, answers the accepted requests, and returns.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mbm::{Cell, Contribution, GoesOn, Hear, Payload, Prediction, Predictor, RowStatus, Sample, Unreadable, Value, Vectors};
+use mbm::{
+    Cell, CheckedRow, Contribution, GoesOn, Hear, Model, PredictedRow, PreparedRow, RowStatus, Unreadable, Value, Vectors,
+};
 
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::budget::Held;
@@ -23,8 +25,7 @@ pub(crate) enum Task {
 pub(crate) struct Job {
     pub served: Arc<LoadedModel>,
     pub task: Task,
-    pub row: Sample,
-    pub status: RowStatus,
+    pub row: CheckedRow,
     /// The memory share of its request, which stays reserved while the row exists, even if the request was cancelled.
     pub _held: Held,
 }
@@ -43,7 +44,7 @@ pub(crate) type Answer = Result<Done, ApiError>;
 
 /// Reads the cells of a row, one per input. The callback is called with the index of the input before each cell and returns
 /// whether the row is still wanted.
-pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Sample + Send + Sync;
+pub(crate) type Read = dyn Fn(&Model, &[Cell], &mut dyn FnMut(usize) -> bool) -> PreparedRow + Send + Sync;
 
 /// Computes the answers of rows of the same model, in order, as long as any of them is still wanted.
 pub(crate) type Run = dyn Fn(&[Job], &GoesOn) -> Vec<Answer> + Send + Sync;
@@ -62,7 +63,7 @@ pub(crate) struct Stages {
 impl Default for Stages {
     fn default() -> Self {
         Self {
-            read: Arc::new(|predictor, cells, begin| predictor.read_cells_while(cells, begin)),
+            read: Arc::new(|model, cells, begin| model.prepare_while(cells, begin)),
             run: Arc::new(run),
             write: Arc::new(write),
         }
@@ -77,27 +78,26 @@ impl Job {
     ///
     /// # Errors
     /// Returns an error if the row has cells that are not accepted.
-    pub fn new(served: &Arc<LoadedModel>, task: Task, row: Sample) -> Result<Self, ApiError> {
-        let status = match task {
-            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.row_status(&row, unreadable),
-            Task::Embed => served.predictor.check_query(&row).map(|()| RowStatus::Complete),
+    pub fn new(served: &Arc<LoadedModel>, task: Task, row: PreparedRow) -> Result<Self, ApiError> {
+        let row = match task {
+            Task::Predict(unreadable) | Task::Explain(unreadable) => served.model.check(row, unreadable),
+            Task::Embed => served.model.check_query(row),
         };
-        let status = status.map_err(|error| ApiError::validation(error.to_string()))?;
-        Ok(Self { served: served.clone(), task, row, status, _held: Held::current() })
+        let row = row.map_err(|error| ApiError::validation(error.to_string()))?;
+        Ok(Self { served: served.clone(), task, row, _held: Held::current() })
     }
 
     /// Creates a job for a row in which all inputs are absent.
     pub fn empty(served: &Arc<LoadedModel>) -> Self {
-        let cells = vec![Cell::Empty; served.predictor.inputs.len()];
-        let (row, status) = (served.predictor.read_cells(&cells), RowStatus::Complete);
-        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, status, _held: Held::default() }
+        let (row, task) = (served.model.empty_row(), Task::Predict(Unreadable::Missing));
+        Self { served: served.clone(), task, row, _held: Held::default() }
     }
+}
 
-    /// Builds the result of row `at` from predictions of shape `[outputs][rows]`.
-    fn predicted(&self, predictions: &[Vec<Prediction>], at: usize, contributions: Vec<Contribution>) -> Done {
-        let values = self.served.predictor.values(predictions, at, &self.status);
-        let contributions = if self.status.is_skipped() { Vec::new() } else { contributions };
-        Done::Predicted { values, status: self.status.clone(), contributions }
+impl Done {
+    fn predicted(row: PredictedRow, contributions: Vec<Contribution>) -> Self {
+        let (values, status) = row.into_values();
+        Self::Predicted { values, status, contributions }
     }
 }
 
@@ -108,7 +108,7 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
     let mut answers: Vec<Option<Done>> = batch.iter().map(|_| None).collect();
     for is_it in kinds {
         let places: Vec<usize> = (0..batch.len()).filter(|at| is_it(batch[*at].task)).collect();
-        for places in places.chunks(served.predictor.batch_size()) {
+        for places in places.chunks(served.model.batch_size()) {
             if !goes_on() {
                 break;
             }
@@ -122,30 +122,24 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
 
 /// Runs rows with the same kind of task as one batch.
 fn run_alike(jobs: &[&Job], goes_on: &GoesOn) -> Vec<Done> {
-    let predictor = &jobs[0].served.predictor;
-    let rows: Vec<&Sample> = jobs.iter().map(|job| &job.row).collect();
-    let (predictions, contributions) = match jobs[0].task {
-        Task::Embed => {
-            let vectors = predictor.embed_batch(&predictor.collate(&rows));
-            let done = |(vectors, row): (Vectors, &Sample)| Done::Embedded { vectors, n_tokens: n_tokens(row) };
-            return vectors.into_iter().zip(rows).map(done).collect();
-        }
-        Task::Explain(_) => predictor.explain_batch(&rows, goes_on),
+    let model = &jobs[0].served.model;
+    let rows: Vec<&CheckedRow> = jobs.iter().map(|job| &job.row).collect();
+    match jobs[0].task {
         Task::Predict(_) => {
-            let predictions = predictor.predict_while(&predictor.collate(&rows), goes_on);
-            (predictions, jobs.iter().map(|_| Vec::new()).collect())
+            let predicted = model.predict_batch(&rows, goes_on).into_iter();
+            predicted.map(|row| Done::predicted(row, Vec::new())).collect()
         }
-    };
-    let answered = jobs.iter().zip(contributions).enumerate();
-    answered.map(|(at, (job, contributions))| job.predicted(&predictions, at, contributions)).collect()
+        Task::Explain(_) => {
+            let explained = model.explain_batch(&rows, goes_on).into_iter();
+            explained.map(|(row, contributions)| Done::predicted(row, contributions)).collect()
+        }
+        Task::Embed => {
+            let embedded = model.embed_batch(&rows).into_iter().zip(&rows);
+            embedded.map(|(vectors, row)| Done::Embedded { vectors, n_tokens: row.n_tokens() }).collect()
+        }
+    }
 }
 
 fn write(job: &Job, hear: &mut Hear) -> Answer {
-    let predictions = job.served.predictor.predict_row(&job.row, hear);
-    let predictions: Vec<_> = predictions.into_iter().map(|prediction| vec![prediction]).collect();
-    Ok(job.predicted(&predictions, 0, Vec::new()))
-}
-
-fn n_tokens(row: &Sample) -> usize {
-    row.payloads.iter().map(|payload| if let Payload::Tokens(ids) = payload { ids.len() } else { 0 }).sum()
+    Ok(Done::predicted(job.served.model.predict_streaming(&job.row, hear), Vec::new()))
 }

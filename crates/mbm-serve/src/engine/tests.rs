@@ -45,7 +45,7 @@ struct Tested {
 }
 
 fn done(job: &Job) -> Answer {
-    Ok(Done::Predicted { values: Vec::new(), status: job.status.clone(), contributions: Vec::new() })
+    Ok(Done::Predicted { values: Vec::new(), status: job.row.status().clone(), contributions: Vec::new() })
 }
 
 /// Stages that do nothing, except for the one that is changed.
@@ -57,9 +57,9 @@ fn stages(change: impl FnOnce(&mut Stages)) -> Stages {
 }
 
 fn with_read(read: impl Fn(&[Cell], &mut dyn FnMut(usize) -> bool) + Send + Sync + 'static) -> Stages {
-    let read: Arc<Read> = Arc::new(move |predictor, cells, begin| {
+    let read: Arc<Read> = Arc::new(move |model, cells, begin| {
         read(cells, begin);
-        predictor.read_cells(cells)
+        model.prepare(cells)
     });
     stages(|stages| stages.read = read)
 }
@@ -142,13 +142,9 @@ impl Tested {
     }
 }
 
-fn is_empty(job: &Job) -> bool {
-    job.row.payloads.iter().all(|payload| *payload == mbm::Payload::Missing)
-}
-
 #[test]
 fn model_panic_fails_only_its_batch() {
-    let tested = Tested::new(LIMITS, with_run(|job, _| assert!(is_empty(job), "a row that the model cannot take")));
+    let tested = Tested::new(LIMITS, with_run(|job, _| assert!(job.row.is_empty(), "a row that the model cannot take")));
     assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
     assert_eq!(tested.answer(size(13.0)).unwrap_err().message, FAILED);
     assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
@@ -170,7 +166,7 @@ fn reader_panic_fails_only_its_row() {
 fn hung_model_is_reported_and_replaced() {
     let (batch, probe) = (Gate::default(), Gate::default());
     let (of_batch, of_probe, is_first) = (batch.clone(), probe.clone(), AtomicBool::new(true));
-    let hang = move |job: &Job, _: &mbm::GoesOn| match is_empty(job) {
+    let hang = move |job: &Job, _: &mbm::GoesOn| match job.row.is_empty() {
         true => of_probe.wait(),
         false if is_first.swap(false, Ordering::Relaxed) => of_batch.wait(),
         false => {}
@@ -271,7 +267,7 @@ fn model_is_notified_when_a_batch_is_no_longer_wanted() {
     let begun = Arc::new(AtomicBool::new(false));
     let of_model = begun.clone();
     let work_while_wanted = move |job: &Job, goes_on: &mbm::GoesOn| {
-        while !is_empty(job) && goes_on() {
+        while !job.row.is_empty() && goes_on() {
             of_model.store(true, Ordering::Relaxed);
             std::thread::yield_now();
         }
@@ -377,7 +373,7 @@ fn memory_stays_reserved_until_a_cancelled_row_leaves_the_model() {
     let (gate, begun) = (Gate::default(), Gate::default());
     let (opened, began) = (gate.clone(), begun.clone());
     let hold = move |job: &Job, _: &mbm::GoesOn| {
-        if !is_empty(job) {
+        if !job.row.is_empty() {
             began.open();
             opened.wait();
         }

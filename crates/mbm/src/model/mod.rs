@@ -123,6 +123,13 @@ impl Model {
         self.predictor.columns()
     }
 
+    /// Returns the specification of the network and the settings of its optimizer, for the fuzz target of checkpoints.
+    #[doc(hidden)]
+    pub fn network(&self) -> Result<(mbm_model::ModelSpec, mbm_train::OptimizerSettings), Error> {
+        let Predictor { plan, inputs, outputs, .. } = &*self.predictor;
+        Ok((plan.model_spec(inputs, outputs, &[])?, plan.config.trainer.optimizer.clone()))
+    }
+
     /// Returns one cell per input.
     pub(crate) fn cells<N, C>(&self, given: impl IntoIterator<Item = (N, C)>) -> Result<Vec<Cell>, QueryError>
     where

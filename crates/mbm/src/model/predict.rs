@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::into_table::IntoTable;
 use crate::predict::explain::Contribution;
 use crate::predict::table::{Predicted, ReadOptions};
-use crate::predict::writer::{Value, Writer};
+use crate::predict::writer::{Value, Writer, with_status};
 
 impl Model {
     /// Predicts one row from some inputs by name; the others are absent. A path is read as a file, other cells are values.
@@ -151,10 +151,7 @@ impl Model {
         options: &ReadOptions,
         write: &mut dyn FnMut(Vec<Value>) -> Result<(), Error>,
     ) -> Result<Predicted, Error> {
-        self.predictor.predict_table(data.into_table()?, options, &mut |mut values, status| {
-            values.push(Value::Text(status.to_string()));
-            write(values)
-        })
+        self.predictor.predict_table(data.into_table()?, options, &mut |values, status| write(with_status(values, &status)))
     }
 
     pub(super) fn row(&self, values: Vec<Value>, status: RowStatus) -> PredictedRow {

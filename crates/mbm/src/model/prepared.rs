@@ -131,9 +131,8 @@ impl Model {
 
     /// Returns the rows of predictions `[outputs][rows]`.
     fn predicted(&self, rows: &[&CheckedRow], predictions: &[Vec<Prediction>]) -> Vec<PredictedRow> {
-        let row = |(at, row): (usize, &&CheckedRow)| {
-            self.row(self.predictor.values(predictions, at, &row.status), row.status.clone())
-        };
+        let row =
+            |(at, row): (usize, &&CheckedRow)| self.row(self.predictor.values(predictions, at, &row.status), row.status.clone());
         rows.iter().enumerate().map(row).collect()
     }
 }

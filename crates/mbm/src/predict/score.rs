@@ -7,10 +7,10 @@ use mbm_algo::metric::{
 };
 use mbm_data::{Column, Preprocessor, Values};
 
+use crate::predict::embedded_rows::EmbeddedRows;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
 use crate::predict::text_rows::TextRows;
-use crate::predict::embedded_rows::EmbeddedRows;
 
 /// Predictions and targets of one output, for the rows that have its target.
 #[derive(Debug, Clone)]

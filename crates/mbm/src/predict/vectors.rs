@@ -15,6 +15,7 @@ use crate::predict::query::{QueryError, QueryPart};
 
 /// A vector that a model computes for each row.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tower {
     /// The input it is computed from; `None` for all inputs together.
     pub input: Option<String>,

@@ -1,42 +1,46 @@
-//! Embeds rows: one vector per input of an embedding output, or the fused vector of a model without an embedding output.
+//! Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Table, write_file};
-use mbm_model::FrozenEncoder;
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Lock, Precomputed, Prepared, write_file};
 
 use crate::error::Error;
-use crate::predict::columns::check_columns;
-use crate::predict::forward::to_vec;
-use crate::predict::postprocessor::Postprocessor;
-use crate::predict::prediction::Prediction;
-use crate::predict::predictor::Predictor;
+use crate::into_table::IntoTable;
+use crate::model::Model;
+use crate::predict::vectors::{Tower, Vectors};
 use crate::predict::writer::{Column, Format, Value, Writer};
-use crate::predict::query::{QueryError, QueryPart};
 
 /// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
 
 /// Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
-pub struct Embedding<'a> {
-    /// The model.
-    pub predictor: &'a Predictor,
-    /// The hash of the model, from [`crate::model_hash`].
-    pub model_hash: &'a str,
-    /// The inputs to embed; all if empty.
-    pub inputs: &'a [String],
-    /// The cache for features of encoders that training left unchanged.
-    pub cache: Option<&'a FeatureCache>,
-    /// The output file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with vectors only.
-    pub output: &'a Path,
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let output = folder.path().join("texts.npy");
+/// let model = mbm::Model::open("tests/fixtures/form-2/space")?;
+/// let embedding = mbm::Embedding::new(&model, &output).inputs(["text"]);
+/// let stop = AtomicBool::new(false);
+/// let embedded = embedding.run("tests/fixtures/form-2/rows.csv", &stop, &mut |n_done, n_rows| println!("{n_done}/{n_rows}"))?;
+/// assert_eq!(embedded.map(|it| it.n_rows), Some(40));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    model: Model,
+    inputs: Vec<String>,
+    cache: Option<FeatureCache>,
+    output: PathBuf,
 }
 
 /// The result of embedding a table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Embedded {
     /// Rows in the file.
     pub n_rows: usize,
@@ -50,22 +54,44 @@ pub struct Embedded {
     pub cache_fault: Option<String>,
 }
 
-impl Embedding<'_> {
+impl Embedding {
+    /// Embeds all inputs into a file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with
+    /// vectors only.
+    pub fn new(model: &Model, output: impl Into<PathBuf>) -> Self {
+        Self { model: model.clone(), inputs: Vec::new(), cache: None, output: output.into() }
+    }
+
+    /// Sets the inputs to embed; all if there are none.
+    pub fn inputs<S: Into<String>>(self, inputs: impl IntoIterator<Item = S>) -> Self {
+        Self { inputs: inputs.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the cache for features of encoders that training left unchanged.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+
     /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set,
     /// returns `None` without writing the file.
     ///
     /// # Errors
     /// Fails if the table lacks the inputs, or on I/O errors such as a full disk.
-    pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
-        let dataset = self.predictor.encoder_output(table, self.inputs)?;
+    pub fn run(
+        &self,
+        data: impl IntoTable,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Result<Option<Embedded>, Error> {
+        let predictor = &self.model.predictor;
+        let dataset = predictor.encoder_output(data.into_table()?, &self.inputs)?;
         let towers = self.shown();
         let n_rows = dataset.table.n_rows();
         let (parts, _lock) = self.parts(&dataset)?;
         // Fails early if the output cannot be created.
-        let aside = aside(self.output, ".tmp");
-        let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
-        let frozen = self.predictor.frozen_encoders()?;
-        let mut ahead = Precomputed::all(&frozen, self.cache);
+        let aside = aside(&self.output, ".tmp");
+        let writer = Writer::create_as(&aside, Format::of(&self.output)?, self.columns(&dataset, &towers))?;
+        let frozen = predictor.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, self.cache.as_ref());
         let mut prepared = Prepared::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
@@ -75,12 +101,12 @@ impl Embedding<'_> {
                 n_found += rows.len();
             } else {
                 let mut vectors = Vec::with_capacity(rows.len());
-                for rows in rows.chunks(self.predictor.batch_size()) {
+                for rows in rows.chunks(predictor.batch_size()) {
                     if stop.load(Ordering::Relaxed) {
                         std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
                         return Ok(None);
                     }
-                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
+                    vectors.extend(predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
                     observe(start + vectors.len(), n_rows);
                 }
                 write_part(&path, &vectors, &towers, prepared.media.hash_of(&rows)).map_err(Error::io(&path))?;
@@ -89,7 +115,7 @@ impl Embedding<'_> {
         }
         prepared.flush(&mut ahead);
         self.join(writer, &dataset, &towers, &parts)?;
-        std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
+        std::fs::rename(&aside, &self.output).map_err(Error::io(&self.output))?;
         std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
         let Prepared { faults, n_cached, cache_fault, .. } = prepared;
         Ok(Some(Embedded { n_rows, n_found, faults, n_cached, cache_fault }))
@@ -99,13 +125,13 @@ impl Embedding<'_> {
     fn shown(&self) -> Vec<(usize, Tower)> {
         let reads =
             |tower: &Tower| tower.input.as_ref().is_none_or(|input| self.inputs.is_empty() || self.inputs.contains(input));
-        self.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
+        self.model.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
     }
 
     /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
     fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
         let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
-        match Format::of(self.output) {
+        match Format::of(&self.output) {
             Ok(Format::Npy) => vectors.collect(),
             _ => dataset.table.columns.iter().map(Column::text).chain(vectors).collect(),
         }
@@ -123,12 +149,12 @@ impl Embedding<'_> {
     /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and
     /// deleted otherwise.
     fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
-        let folder = aside(self.output, ".parts");
+        let folder = aside(&self.output, ".parts");
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let lock = Lock::of(&folder)?;
         let path = folder.join("parts.json");
         let key =
-            serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
+            serde_json::json!({ "model": self.model.hash()?, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
         if std::fs::read_to_string(&path).is_ok_and(|found| found == key) {
             return Ok((folder, lock));
         }
@@ -143,7 +169,7 @@ impl Embedding<'_> {
     }
 
     fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
-        let has_columns = Format::of(self.output)? != Format::Npy;
+        let has_columns = Format::of(&self.output)? != Format::Npy;
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);

@@ -15,6 +15,7 @@ use crate::run::manifest::reset_peak_memory;
 
 /// The result of one combiner's run.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The combiner.
     pub combiner: String,

@@ -8,8 +8,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Shape, Split, Table,
-    fit, put_in_place, write_file,
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, RowStatus, Shape,
+    Split, Table, fit, put_in_place, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
@@ -24,7 +24,7 @@ use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
 use crate::predict::predictor::{Predictor, decodings};
 use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
-use crate::predict::writer::{Column, Format, Writer};
+use crate::predict::writer::{Column, Format, Writer, with_status};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
 use crate::run::folder::{
@@ -60,6 +60,7 @@ pub struct Experiment {
 
 /// A progress event of a run.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum RunEvent {
     /// A stage starts.
     Stage(&'static str),
@@ -369,7 +370,8 @@ impl Experiment {
         let columns = [Column::number("row")].into_iter().chain(predictor.columns()).collect();
         let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
-        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &parts));
+        let mut write = |values, status: RowStatus| writer.write(with_status(values, &status));
+        let (mut predictions, mut ablation) = (Rows::numbered(&mut write, measured_rows), Ablation::new(predictor, &parts));
         let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
         evaluate(predictor, dataset, measured_rows, sinks)?;
         let statistics = scores.metrics(predictor);

@@ -5,3 +5,4 @@ pub mod divergence;
 pub mod experiment;
 pub mod folder;
 pub mod manifest;
+pub mod train;
