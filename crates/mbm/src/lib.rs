@@ -57,7 +57,8 @@ pub use mbm_config::Format as ConfigFormat;
 // Training: in one call, in a run folder, and with each of several combiners.
 pub use mbm_train::{Ending, Event};
 pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
-pub use run::experiment::{Experiment, Outcome, RunEvent};
+pub use run::event::RunEvent;
+pub use run::experiment::{Experiment, Outcome};
 pub use run::folder::Start;
 pub use run::train::train;
 

@@ -3,10 +3,10 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mbm::{RowStatus, Unreadable};
+use mbm::Unreadable;
 use tokio::runtime::{Builder, Runtime};
 
-use super::fixture::fixture;
+use super::fixture::{self, fixture};
 use super::*;
 use crate::budget::Budget;
 use crate::stages::{Read, Run, Write};
@@ -359,10 +359,13 @@ fn hung_writer_is_answered_and_replaced() {
 
 #[test]
 fn skipped_row_has_null_values_and_a_reason() {
-    let job = Job {
-        status: RowStatus::Skipped { absent: vec!["size (malformed)".into()], shortened: Vec::new() },
-        ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
-    };
+    let folder = tempfile::tempdir().unwrap();
+    fixture::write_rows(folder.path());
+    let drop_row = "input_features.size.preprocessing.missing_value_strategy=drop_row".to_owned();
+    let run = fixture::train_with(folder.path(), &[drop_row, "trainer.epochs=1".to_owned()]);
+    let served = Arc::new(LoadedModel::open(Some(&run), None).unwrap());
+    let row = served.model.prepare(&[Cell::Empty, Cell::Empty, Cell::text("many")]);
+    let job = Job::new(&served, PREDICT, row).unwrap();
     let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
     assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: size (malformed)"));
     assert!(values.iter().all(|value| *value == mbm::Value::Null));

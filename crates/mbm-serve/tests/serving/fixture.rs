@@ -43,8 +43,11 @@ impl Fixture {
 }
 
 pub fn train(folder: &Path, seed: u64) -> PathBuf {
-    let overrides = [format!("random_seed={seed}")];
-    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
+    train_with(folder, &[format!("random_seed={seed}")])
+}
+
+pub fn train_with(folder: &Path, overrides: &[String]) -> PathBuf {
+    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, overrides, "config.yaml").unwrap();
     let run = folder.join("run");
     let experiment = Experiment::new(plan, folder.join("rows.csv"), run.clone());
     experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();

@@ -83,6 +83,21 @@ impl Model {
         Ok(embedded.expect("an embedding ends early only if it is stopped"))
     }
 
+    /// Returns the fused vector of each row of a table, from which the outputs are decoded: features for other algorithms.
+    ///
+    /// ```
+    /// let model = mbm::Model::open("tests/fixtures/form-2/mixed")?;
+    /// let vectors = model.fused("tests/fixtures/form-2/rows.csv")?;
+    /// assert_eq!((vectors.len(), vectors[0].len()), (40, 8));
+    /// # Ok::<(), mbm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails if the data lack all inputs or cannot be read.
+    pub fn fused(&self, data: impl IntoTable) -> Result<Vec<Vec<f32>>, Error> {
+        self.predictor.fused(&self.predictor.encoder_output(data.into_table()?, &[])?)
+    }
+
     /// Returns the vectors that the model computes for a row.
     pub fn towers(&self) -> Vec<Tower> {
         self.predictor.towers()

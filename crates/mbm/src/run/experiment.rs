@@ -13,7 +13,7 @@ use mbm_data::{
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
-use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
+use mbm_train::{Ending, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
@@ -27,6 +27,7 @@ use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
 use crate::predict::writer::{Column, Format, Writer, with_status};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
+use crate::run::event::RunEvent;
 use crate::run::folder::{
     CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
@@ -56,24 +57,6 @@ pub struct Experiment {
     pub start: Start,
     /// The cache for features of encoders that are not trained, shared between runs.
     pub cache: Option<FeatureCache>,
-}
-
-/// A progress event of a run.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum RunEvent {
-    /// A stage starts.
-    Stage(&'static str),
-    /// Rows encoded so far, and the total.
-    Encoding(usize, usize),
-    /// Cells encoded before training, and how many of them were cached.
-    Encoded(usize, usize),
-    /// A message for the user.
-    Note(String),
-    /// The dataset was read and split: number of train, validation and test rows.
-    Rows([usize; 3]),
-    /// An event of training.
-    Training(Event),
 }
 
 /// The result of a run.

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod divergence;
+pub mod event;
 pub mod experiment;
 pub mod folder;
 pub mod manifest;

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 
 use mbm::{
     ConfigFormat, Error, Event, Experiment, Format, Model, Outcome, Plan, ReadOptions, RunEvent, Start, Table, Unreadable,
-    Writer, table_from_json,
+    table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use mbm::{ConfigFormat, Experiment, Plan};
-use mbm_model::decoder::Loss;
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
 
