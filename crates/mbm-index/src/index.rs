@@ -50,6 +50,7 @@ pub struct Index {
 
 /// The parameters of a search.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Search<'a> {
     /// Number of rows to return.
     pub k: usize,

@@ -9,7 +9,7 @@
 //! off a bounded queue and runs the model on them as one batch. Threads that hang are abandoned and replaced. This is the only
 //! crate that knows about HTTP.
 //!
-//! [`Server::open`] loads a model and binds an address; [`Server::start`] serves on a thread of its own, [`Server::run`] on this one.
+//! [`Server::open`] and [`Server::of_model`] bind an address; [`Server::start`] serves on a thread of its own, [`Server::run`] on this one.
 //!
 //! ```
 //! # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=1")?;
@@ -23,6 +23,9 @@
 //! server.run(one_request)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+// Every type in a public signature has a public name.
+#![warn(unnameable_types)]
 
 mod admin;
 mod api_error;
@@ -53,6 +56,7 @@ mod stream;
 mod weight;
 mod workers;
 
+#[doc(hidden)]
 pub use body::rows_of_body;
 pub use running::RunningServer;
 pub use server::{Error, Server};

@@ -55,6 +55,11 @@ impl LoadedModel {
             Some(retriever) => retriever.model().clone(),
             None => Model::open(model_path.ok_or(Error::NothingToServe)?)?,
         };
+        Self::new(model, retriever)
+    }
+
+    /// Serves an open model, and the index of its vectors if there is one.
+    pub fn new(model: Model, retriever: Option<Retriever>) -> Result<Self, Error> {
         let mut columns: Vec<String> = model.columns().into_iter().map(|column| column.name).collect();
         columns.pop();
         let folder = model.folder().and_then(|folder| std::path::absolute(folder).ok());

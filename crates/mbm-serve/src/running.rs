@@ -20,12 +20,11 @@ impl Server {
     ///
     /// ```
     /// # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=1")?;
-    /// # let folder = tempfile::tempdir()?;
-    /// # mbm::train(plan, "../../examples/penguins/penguins.csv")?.save(folder.path().join("model"))?;
-    /// # let path = folder.path().join("model");
     /// use mbm_serve::{Server, Settings};
     ///
-    /// let server = Server::open(Settings { address: ([127, 0, 0, 1], 0).into(), ..Settings::of_model(path) })?.start()?;
+    /// let model = mbm::train(plan, "../../examples/penguins/penguins.csv")?;
+    /// let any_port = Settings { address: ([127, 0, 0, 1], 0).into(), ..Settings::default() };
+    /// let server = Server::of_model(model, any_port)?.start()?;
     /// let url = format!("http://{}/predict", server.address());
     /// let mut answer = ureq::post(url).content_type("application/json").send(r#"{"bill_length_mm": 39.1}"#)?;
     /// let row: serde_json::Value = serde_json::from_str(&answer.body_mut().read_to_string()?)?;

@@ -27,6 +27,9 @@
 //!                       model/ --Model--> predictions, metrics, vectors and texts for any table with the same columns
 //! ```
 
+// Every type in a public signature has a public name.
+#![warn(unnameable_types)]
+
 mod bundle;
 mod config;
 pub mod error;
