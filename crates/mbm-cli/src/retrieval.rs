@@ -157,7 +157,7 @@ fn info(store: &Store, json: bool) -> Result<()> {
 
 /// Prints the rows nearest to a query.
 pub fn search(args: &Search) -> Result<()> {
-    let retriever = Retriever::open(&args.place.store(), args.model_path.as_deref())?;
+    let retriever = Retriever::open(args.place.store(), args.model_path.as_deref())?;
     let parts = query_parts(args, &retriever)?;
     let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
