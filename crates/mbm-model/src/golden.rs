@@ -8,7 +8,7 @@ use mbm_data::{Column, Values};
 use serde::Deserialize;
 
 use crate::decoder::{Loss, path_costs};
-use crate::layer::{Activation, CellType, NormPlace, RecurrentSpec, TransformerSpec};
+use crate::layer::{Activation, CellType, NormPosition, RecurrentSpec, TransformerSpec};
 use crate::{Steps, Target, TargetTokens};
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct LayerCase {
 #[serde(untagged)]
 enum Spec {
     Recurrent { cell: CellType, input_size: usize, hidden_size: usize, n_layers: usize, bidirectional: bool },
-    Transformer { width: usize, n_layers: usize, n_heads: usize, feed_forward: usize, norm: NormPlace, activation: Activation },
+    Transformer { width: usize, n_layers: usize, n_heads: usize, feed_forward: usize, norm: NormPosition, activation: Activation },
 }
 
 #[derive(Deserialize)]

@@ -165,7 +165,7 @@ impl Block {
             None => subsample_and_pad(x.clone(), self.stride, last.width()),
         };
         let x = others.iter().fold(x, |x, conv| conv.forward(x, Rectifier::Relu));
-        last.forward_beside(x, shortcut, Rectifier::Relu)
+        last.forward_with_residual(x, shortcut, Rectifier::Relu)
     }
 }
 

@@ -10,7 +10,7 @@ mod texts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mbm_algo::metric::{Classified, MultiLabelled, Regressed, confusion_matrix, pr_curve, reliability, roc_curve};
+use mbm_algo::metric::{ClassificationSamples, MultiLabelSamples, RegressionSamples, confusion_matrix, pr_curve, reliability, roc_curve};
 use mbm_data::{Dataset, FaultReport};
 use mbm_train::EpochRecord;
 
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::predict::ablation::{Ablated, Part};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
-use crate::predict::score::Scored;
+use crate::predict::score::MetricSamples;
 use crate::retrieve::embedded_rows::{EmbeddedRows, directions};
 
 /// Everything that a report shows about a run.
@@ -38,7 +38,7 @@ pub(crate) struct Measured<'a> {
     /// Its rows.
     pub rows: &'a [usize],
     /// Predictions and targets, one per output.
-    pub scored: &'a [Scored],
+    pub scored: &'a [MetricSamples],
     /// The rows with the worst predictions of the first output.
     pub worst: &'a WorstRows,
     /// Metrics by output.
@@ -74,15 +74,15 @@ pub(crate) fn write_report(path: &Path, predictor: &Predictor, dataset: &Dataset
     for (output, (field, scored)) in predictor.outputs.iter().zip(measured.scored).enumerate() {
         let classes = class_names(&field.preprocessor);
         let content = match scored {
-            Scored::Classes(scored) => classification(scored, &classes)?,
-            Scored::Labels(scored) => labels(scored, &classes),
-            Scored::Numbers(scored) => regression(scored)?,
-            Scored::Embeddings(scored) => retrieval(scored)?,
-            Scored::Texts(scored) => texts::texts(predictor, dataset, output, scored)?,
+            MetricSamples::Classes(scored) => classification(scored, &classes)?,
+            MetricSamples::Labels(scored) => labels(scored, &classes),
+            MetricSamples::Numbers(scored) => regression(scored)?,
+            MetricSamples::Embeddings(scored) => retrieval(scored)?,
+            MetricSamples::Texts(scored) => texts::texts(predictor, dataset, output, scored)?,
         };
         page.section(&format!("Output {}", field.name), &content);
     }
-    if !matches!(measured.scored[0], Scored::Texts(_)) {
+    if !matches!(measured.scored[0], MetricSamples::Texts(_)) {
         page.section("Worst predictions", &measured.worst.to_html(predictor, dataset)?);
     }
     page.section("Missing and unreadable cells", &faults(measured.faults));
@@ -99,7 +99,7 @@ fn metrics(measured: &Measured) -> String {
 }
 
 fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
-    let mains: Vec<&str> = measured.scored.iter().map(Scored::main_metric).collect();
+    let mains: Vec<&str> = measured.scored.iter().map(MetricSamples::main_metric).collect();
     let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Ablated| {
@@ -134,7 +134,7 @@ fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String,
     Ok(format!("<div class=grid>{}</div>", charts.concat()))
 }
 
-fn classification(scored: &Classified, classes: &[String]) -> Result<String, Error> {
+fn classification(scored: &ClassificationSamples, classes: &[String]) -> Result<String, Error> {
     if classes.len() > MAX_CLASSES {
         return Ok(format!("<p>{} classes are too many to plot.</p>", classes.len()));
     }
@@ -171,7 +171,7 @@ fn classification(scored: &Classified, classes: &[String]) -> Result<String, Err
     Ok(format!("{}<div class=grid>{drawn}</div>", confusion(scored, classes)))
 }
 
-fn calibration(scored: &Classified) -> Chart {
+fn calibration(scored: &ClassificationSamples) -> Chart {
     let points = reliability(scored).into_iter().map(|(confidence, accuracy, _)| (confidence, accuracy)).collect();
     Chart {
         title: "Calibration".into(),
@@ -184,7 +184,7 @@ fn calibration(scored: &Classified) -> Chart {
 }
 
 /// Renders the confusion matrix: rows are true classes, columns are predicted classes, and shading is the share of the row.
-fn confusion(scored: &Classified, classes: &[String]) -> String {
+fn confusion(scored: &ClassificationSamples, classes: &[String]) -> String {
     let counts = confusion_matrix(scored);
     let n = classes.len();
     let head: String = classes.iter().map(|class| format!("<th>{}</th>", escape(class))).collect();
@@ -204,7 +204,7 @@ fn confusion(scored: &Classified, classes: &[String]) -> String {
     )
 }
 
-fn labels(scored: &MultiLabelled, names: &[String]) -> String {
+fn labels(scored: &MultiLabelSamples, names: &[String]) -> String {
     let row = |(label, name): (usize, &String)| {
         let truth = scored.truth.iter().skip(label).step_by(scored.n_labels);
         let predicted = scored.probabilities.iter().skip(label).step_by(scored.n_labels);
@@ -219,7 +219,7 @@ fn labels(scored: &MultiLabelled, names: &[String]) -> String {
     table(&["label", "true", "predicted", "both"], &names.iter().enumerate().map(row).collect::<Vec<_>>())
 }
 
-fn regression(scored: &Regressed) -> Result<String, Error> {
+fn regression(scored: &RegressionSamples) -> Result<String, Error> {
     let pairs: Vec<(f64, f64)> = scored.truth.iter().copied().zip(scored.predicted.iter().copied()).take(5000).collect();
     let low = pairs.iter().map(|pair| pair.0.min(pair.1)).fold(f64::INFINITY, f64::min);
     let high = pairs.iter().map(|pair| pair.0.max(pair.1)).fold(f64::NEG_INFINITY, f64::max);

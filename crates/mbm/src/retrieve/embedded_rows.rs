@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mbm_algo::metric::{CHANCE, RETRIEVAL, Retrieved, Vectors, evaluate};
+use mbm_algo::Matrix;
+use mbm_algo::metric::{CHANCE, RETRIEVAL, RetrievalSamples, evaluate};
 
 /// The rows of an embedding output.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ impl EmbeddedRows {
     }
 
     /// Searches the items of one input with each item of another as the query: `from` are the queries, `to` the candidates.
-    pub fn retrieved(&self, from: usize, to: usize) -> Retrieved {
+    pub fn retrieved(&self, from: usize, to: usize) -> RetrievalSamples {
         let n_queries = self.galleries[from].positions.len();
         let mut relevant: Vec<Vec<usize>> = vec![Vec::new(); n_queries];
         for row in &self.rows {
@@ -80,7 +81,7 @@ impl EmbeddedRows {
             }
         }
         let (queries, candidates) = (self.galleries[from].vectors(), self.galleries[to].vectors());
-        let mut retrieved = Retrieved::new(queries, candidates, &relevant);
+        let mut retrieved = RetrievalSamples::new(queries, candidates, &relevant);
         // An item whose rows all lack the other input has no relevant candidate.
         retrieved.ranks.retain(|ranks| !ranks.is_empty());
         retrieved
@@ -98,8 +99,8 @@ impl Gallery {
         position
     }
 
-    fn vectors(&self) -> Vectors<'_> {
-        Vectors { data: &self.vectors, width: self.vectors.len() / self.positions.len().max(1) }
+    fn vectors(&self) -> Matrix<'_> {
+        Matrix { data: &self.vectors, n_cols: self.vectors.len() / self.positions.len().max(1) }
     }
 }
 
