@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use mbm_algo::Matrix;
 use mbm_algo::metric::{
-    CHANCE, CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, RetrievalSamples, SETS, TEXTS,
-    TeacherForcing, TextSamples, WordCut, bleu, confusion_matrix, evaluate, pr_curve, ranks, reliability, roc_curve,
+    CHANCE, CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples,
+    RetrievalSamples, SETS, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, confusion_matrix, evaluate, pr_curve, ranks,
+    reliability, roc_curve,
 };
 use proptest::prelude::*;
 
@@ -28,7 +29,10 @@ fn texts(rows: &[(&str, &[&str])]) -> TextSamples {
 #[test]
 fn no_metric_is_defined_without_rows() {
     for n in 0..4 {
-        assert!(values(CLASSIFICATION, &ClassificationSamples { n_classes: n, ..ClassificationSamples::default() }).is_empty(), "{n} classes");
+        assert!(
+            values(CLASSIFICATION, &ClassificationSamples { n_classes: n, ..ClassificationSamples::default() }).is_empty(),
+            "{n} classes"
+        );
         assert!(values(SETS, &MultiLabelSamples { n_labels: n, ..MultiLabelSamples::default() }).is_empty(), "{n} labels");
         let retrieved = RetrievalSamples { ranks: Vec::new(), n_candidates: n };
         assert!(values(RETRIEVAL, &retrieved).is_empty() && values(CHANCE, &retrieved).is_empty(), "{n} candidates");

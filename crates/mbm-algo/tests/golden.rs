@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use mbm_algo::metric::{
-    CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, RetrievalSamples, SETS, TEXTS, TextSamples,
-    WordCut, bleu,
+    CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, RetrievalSamples,
+    SETS, TEXTS, TextSamples, WordCut, bleu,
 };
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge};
@@ -44,7 +44,8 @@ fn compare<S>(metrics: &[Metric<S>], scored: &S, want: &Value) {
 fn classification_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["classified"].as_array().unwrap() {
         let n_classes = case["n_classes"].as_u64().unwrap() as usize;
-        let scored = ClassificationSamples { truth: integers(&case["truth"]), probabilities: singles(&case["probabilities"]), n_classes };
+        let scored =
+            ClassificationSamples { truth: integers(&case["truth"]), probabilities: singles(&case["probabilities"]), n_classes };
         compare(CLASSIFICATION, &scored, &case["want"]);
     }
 }

@@ -271,7 +271,10 @@ pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], epilogue: 
     let [rows, columns] = shape.out_size();
     let weight = Matrix::rows(weight, [shape.channels[1], shape.depth()]);
     if let Some(Epilogue { affine, residual }) = epilogue {
-        assert!([affine.scale.len(), affine.shift.len()] == [shape.channels[1]; 2] && (residual.is_empty() || residual.len() == out.len()));
+        assert!(
+            [affine.scale.len(), affine.shift.len()] == [shape.channels[1]; 2]
+                && (residual.is_empty() || residual.len() == out.len())
+        );
     }
     let group = if shared { 1 } else { shape.group() };
     out.par_chunks_mut(share * n_out).zip(images.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, images))| {
@@ -390,7 +393,8 @@ impl ConvShape {
                     self.columns_of(image, &block, &mut seen, false);
                     &seen
                 };
-                let gradient = Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_positions], rows * columns);
+                let gradient =
+                    Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_positions], rows * columns);
                 multiply(&mut sum, depth, gradient, Matrix::rows(seen, [depth, n_positions]).transposed(), true, false);
                 let Some(out) = out.get_mut(at * n_in..(at + 1) * n_in) else { continue };
                 if self.is_plain() {

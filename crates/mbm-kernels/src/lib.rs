@@ -19,7 +19,9 @@ mod norm;
 mod pool;
 mod similarity;
 
-pub use attention::{AttentionOutput, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
+pub use attention::{
+    AttentionGradients, AttentionInputs, AttentionOutput, AttentionShape, attention_backward, attention_forward,
+};
 pub use conv::{ConvShape, Epilogue, conv_backward, conv_forward};
 pub use cross_entropy::{Scoring, ScoringGradients, TokenCosts, log_sums, token_costs, token_costs_backward};
 pub use gelu::{gelu, gelu_backward};

@@ -40,7 +40,9 @@ pub(crate) fn pieces(locations: &[InputLocation]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (input, location) in locations.iter().enumerate() {
         match (location, pieces.last_mut()) {
-            (InputLocation::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => before.end = columns.end,
+            (InputLocation::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => {
+                before.end = columns.end
+            }
             (InputLocation::Columns(columns), _) => pieces.push(Piece::Columns(columns.clone())),
             (InputLocation::Encoder(_), _) => pieces.push(Piece::Input(input)),
         }
@@ -208,7 +210,8 @@ mod tests {
 
     #[test]
     fn adjacent_block_columns_merge_into_one_piece() {
-        let locations = [InputLocation::Columns(0..1), InputLocation::Columns(1..3), InputLocation::Encoder(0), InputLocation::Columns(3..4)];
+        let locations =
+            [InputLocation::Columns(0..1), InputLocation::Columns(1..3), InputLocation::Encoder(0), InputLocation::Columns(3..4)];
         assert_eq!(pieces(&locations), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
     }
 

@@ -14,8 +14,8 @@ use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body;
 use crate::cells::CellReader;
-use crate::embed::asked;
-use crate::engine::{Done, Task};
+use crate::embed::query_parts;
+use crate::engine::{JobResult, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
 
@@ -110,8 +110,8 @@ pub(crate) async fn search(
     let parts = parts(&app, &served, body).await?;
     let answers = app.engine.run(&served, Task::Embed, retriever.cells(&parts)?).await?;
     let vectors = answers.into_iter().map(|answer| match answer? {
-        Done::Embedded { vectors, .. } => Ok(vectors),
-        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
+        JobResult::Embedded { vectors, .. } => Ok(vectors),
+        JobResult::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
     });
     let query = retriever.query(&parts, vectors.collect::<Result<_, ApiError>>()?)?;
     let served = served.clone();
@@ -133,10 +133,10 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
         let Some(value) = value else { continue };
         let input = served.predictor.input_of(kind)?;
         names.push((kind.to_owned(), input.clone()));
-        parts.extend(asked(&mut reading, served, json!({ input: value }), None).await?);
+        parts.extend(query_parts(&mut reading, served, json!({ input: value }), None).await?);
     }
     if !body.row.is_empty() {
-        parts.extend(asked(&mut reading, served, Value::Object(body.row), None).await?);
+        parts.extend(query_parts(&mut reading, served, Value::Object(body.row), None).await?);
     }
     if parts.is_empty() {
         return Err(ApiError::validation("nothing to search for: give text, image, audio or row"));

@@ -10,7 +10,9 @@ use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPosition, Transformer, TransformerSpec, check_heads, learned_parameter, linear};
+use crate::layer::{
+    Activation, Dropout, LayerNorm, NormPosition, Transformer, TransformerSpec, check_heads, learned_parameter, linear,
+};
 use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, bert, clip};
 use crate::{Steps, Tensors};
 

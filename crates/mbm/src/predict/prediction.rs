@@ -3,7 +3,7 @@
 use mbm_data::Preprocessor;
 
 use crate::predict::postprocessor::Postprocessor;
-use crate::predict::writer::{Column, Value};
+use crate::predict::writer::{OutputColumn, Value};
 
 /// The prediction of one output for one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,9 +36,9 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// `<output>_probabilities_<class>`; for an embedding, the cosine similarity of each pair of inputs,
 /// `<output>_similarity_<input>_<input>`; for several texts, each text with its score, `<output>_predictions`, `<output>_score`,
 /// `<output>_predictions_2`, ...
-pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Column> {
+pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<OutputColumn> {
     if let Postprocessor::Embedding { align } = head {
-        let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
+        let name = |(a, b): (usize, usize)| OutputColumn::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
         return pairs(align.len()).map(name).collect();
     }
     let predictions = format!("{output}_predictions");
@@ -46,22 +46,22 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) 
         let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
         let pair = |rank: usize| {
             let ending = ending(rank);
-            [Column::text(format!("{predictions}{ending}")), Column::number(format!("{output}_score{ending}"))]
+            [OutputColumn::text(format!("{predictions}{ending}")), OutputColumn::number(format!("{output}_score{ending}"))]
         };
         return (1..=*n_texts).flat_map(pair).collect();
     }
     let probabilities =
-        class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
+        class_names(preprocessor).into_iter().map(|class| OutputColumn::number(format!("{output}_probabilities_{class}")));
     match preprocessor {
         Preprocessor::Category(_) | Preprocessor::Binary(_) => {
-            [Column::text(predictions), Column::number(format!("{output}_probability"))]
+            [OutputColumn::text(predictions), OutputColumn::number(format!("{output}_probability"))]
                 .into_iter()
                 .chain(probabilities)
                 .collect()
         }
-        Preprocessor::Set(_) => std::iter::once(Column::text(predictions)).chain(probabilities).collect(),
-        Preprocessor::Number(_) => vec![Column::number(predictions)],
-        _ => vec![Column::text(predictions)],
+        Preprocessor::Set(_) => std::iter::once(OutputColumn::text(predictions)).chain(probabilities).collect(),
+        Preprocessor::Number(_) => vec![OutputColumn::number(predictions)],
+        _ => vec![OutputColumn::text(predictions)],
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use mbm_algo::metric::{
-    Direction, CLASSIFICATION, ClassificationSamples, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, SETS, TEXTS, evaluate,
+    CLASSIFICATION, ClassificationSamples, Direction, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, SETS, TEXTS,
+    evaluate,
 };
 use mbm_data::{Column, Preprocessor, Values};
 

@@ -15,7 +15,7 @@ use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
-use crate::predict::writer::{Value, Writer};
+use crate::predict::writer::{TableWriter, Value};
 
 /// The mean loss of the rows, without dropout.
 pub(crate) struct Loss<'a> {
@@ -51,7 +51,8 @@ impl Scores {
     /// Creates an empty collection for each output.
     pub fn new(predictor: &Predictor) -> Self {
         let inputs: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-        let scored = |(at, field): (usize, &Field)| MetricSamples::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
+        let scored =
+            |(at, field): (usize, &Field)| MetricSamples::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
         let mut scored: Vec<MetricSamples> = predictor.outputs.iter().enumerate().map(scored).collect();
         for (scored, feature) in scored.iter_mut().zip(&predictor.plan.config.output_features) {
             if let (MetricSamples::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
@@ -118,7 +119,7 @@ fn references(pass: &Pass, output: usize, row_idx: usize) -> Result<Vec<String>,
 
 /// Rows of a table of predictions, written in their order, although they may arrive in another.
 pub(crate) struct Rows<'a> {
-    writer: &'a mut Writer,
+    writer: &'a mut TableWriter,
     /// The position of each row in the output, if not all rows are written; then the first column is the number of the row.
     positions: Option<BTreeMap<usize, usize>>,
     /// The rows that arrived before their predecessors.
@@ -130,12 +131,12 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Writes all rows of a table.
-    pub fn all(writer: &'a mut Writer) -> Self {
+    pub fn all(writer: &'a mut TableWriter) -> Self {
         Self { writer, positions: None, waiting: BTreeMap::new(), n_written: 0, faults: FaultReport::default() }
     }
 
     /// Writes some rows, each with its number in front.
-    pub fn numbered(writer: &'a mut Writer, rows: &[usize]) -> Self {
+    pub fn numbered(writer: &'a mut TableWriter, rows: &[usize]) -> Self {
         let positions = rows.iter().enumerate().map(|(position, row_idx)| (*row_idx, position)).collect();
         Self { positions: Some(positions), ..Self::all(writer) }
     }

@@ -10,7 +10,9 @@ mod texts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mbm_algo::metric::{ClassificationSamples, MultiLabelSamples, RegressionSamples, confusion_matrix, pr_curve, reliability, roc_curve};
+use mbm_algo::metric::{
+    ClassificationSamples, MultiLabelSamples, RegressionSamples, confusion_matrix, pr_curve, reliability, roc_curve,
+};
 use mbm_data::{Dataset, FaultReport};
 use mbm_train::EpochRecord;
 

@@ -24,7 +24,7 @@ use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
 use crate::predict::predictor::{Predictor, decodings};
 use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
-use crate::predict::writer::{Column, Format, Writer};
+use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
 use crate::run::folder::{
@@ -366,8 +366,8 @@ impl Experiment {
         let parts = parts(&predictor.inputs);
         let path = self.folder.join(PREDICTIONS);
         let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
-        let columns = [Column::number("row")].into_iter().chain(predictor.columns()).collect();
-        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
+        let columns = [OutputColumn::number("row")].into_iter().chain(predictor.columns()).collect();
+        let mut writer = TableWriter::create_as(&aside, OutputFormat::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
         let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &parts));
         let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
@@ -450,8 +450,8 @@ fn fit_postprocessors(
         .iter()
         .zip(&predictor.plan.config.output_features)
         .map(|(output, feature)| match Postprocessor::fitted_on(&output.decoder, feature.calibration()) {
-            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => Some(Split::Validation),
-            FittedOn::Nothing | FittedOn::ValidationAlone => None,
+            FittedOn::Validation | FittedOn::ValidationOnly if !rows.validation.is_empty() => Some(Split::Validation),
+            FittedOn::Nothing | FittedOn::ValidationOnly => None,
             FittedOn::Train | FittedOn::Validation => Some(Split::Train),
         })
         .collect();

@@ -103,7 +103,11 @@ impl DecoderConfig for GeneratorSettings {
             } else {
                 parts.iter().map(|from| LinearConfig::new(*from, width).init(device)).collect()
             },
-            origins: if parts.len() < 2 { Vec::new() } else { parts.iter().map(|_| learned_parameter([1, 1, width], device)).collect() },
+            origins: if parts.len() < 2 {
+                Vec::new()
+            } else {
+                parts.iter().map(|_| learned_parameter([1, 1, width], device)).collect()
+            },
             embedding: EmbeddingConfig::new(vocabulary, width).with_initializer(normal.clone()).init(device),
             network,
             output: (!tied).then(|| normal.init([vocabulary, width], device)),

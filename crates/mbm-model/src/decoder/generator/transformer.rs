@@ -6,7 +6,9 @@ use mbm_config::{Mistakes, choices, settings};
 
 use super::network::{Memory, State, Write};
 use crate::Steps;
-use crate::layer::{Activation, LayerCache, NormPosition, Transformer, TransformerSpec, check_heads_at, learned_parameter, sinusoids};
+use crate::layer::{
+    Activation, LayerCache, NormPosition, Transformer, TransformerSpec, check_heads_at, learned_parameter, sinusoids,
+};
 
 choices! {
     /// How a transformer encodes token positions.
@@ -81,7 +83,8 @@ impl TransformerGeneratorSettings {
             has_context: true,
             ..TransformerSpec::usual(self.hidden_size, self.num_layers, self.num_heads, self.transformer_output_size)
         };
-        let places = (self.positions == PositionKind::Learned).then(|| learned_parameter([1, max_steps, self.hidden_size], device));
+        let places =
+            (self.positions == PositionKind::Learned).then(|| learned_parameter([1, max_steps, self.hidden_size], device));
         TransformerNetwork { layers: spec.init(device), places, positions: self.positions }
     }
 }
