@@ -188,10 +188,10 @@ impl Engine {
         let (left, write, metrics) = (replies.clone(), self.stages.write.clone(), self.metrics.clone());
         let run = move |worker: &Worker| {
             let slot = worker.slot.clone();
-            let listener = replies.clone();
+            let recipients = replies.clone();
             let mut step = |output: usize, text: Option<&str>| {
                 slot.beat();
-                let is_wanted = listener.is_wanted(|(reply, _)| !reply.answer.is_closed());
+                let is_wanted = recipients.is_wanted(|(reply, _)| !reply.answer.is_closed());
                 if is_wanted { listener(output, text) } else { ControlFlow::Break(()) }
             };
             let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
