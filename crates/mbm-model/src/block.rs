@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_data::{Column, Values};
+use mbm_data::{BatchColumn, Values};
 
 use crate::{Sequence, Steps};
 
@@ -68,7 +68,7 @@ impl Block {
     }
 
     /// Returns the values of all inputs in the block: `[batch, width]`.
-    pub(crate) fn values(&self, locations: &[InputLocation], columns: &[Column], device: &Device) -> Tensor<2> {
+    pub(crate) fn values(&self, locations: &[InputLocation], columns: &[BatchColumn], device: &Device) -> Tensor<2> {
         let of_block = locations.iter().zip(columns).filter_map(|(location, column)| match location {
             InputLocation::Columns(at) => Some((at.clone(), column)),
             InputLocation::Encoder(_) => None,
@@ -77,7 +77,7 @@ impl Block {
     }
 
     /// Returns one input of the block as a sequence.
-    pub(crate) fn sequence(&self, at: &Range<usize>, column: &Column, device: &Device) -> Sequence {
+    pub(crate) fn sequence(&self, at: &Range<usize>, column: &BatchColumn, device: &Device) -> Sequence {
         let absence = self.absence.val().narrow(0, at.start, at.len());
         let Steps { values, mask } = Steps::single(filled(std::iter::once((0..at.len(), column)), absence, device));
         let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
@@ -87,13 +87,13 @@ impl Block {
 
     /// Returns one input of the block as a sequence in which every row is absent.
     pub(crate) fn absent(&self, at: &Range<usize>, n_rows: usize, device: &Device) -> Sequence {
-        let column = Column { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
+        let column = BatchColumn { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
         self.sequence(at, &column, device)
     }
 }
 
 /// Concatenates inputs, each in its own columns: `[batch, width]`; `absence` is `[width]`.
-fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a Column)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
+fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a BatchColumn)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
     let [width] = absence.dims();
     let (mut n_rows, mut values, mut absent, mut is_whole) = (0, Vec::new(), Vec::new(), true);
     for (at, column) in inputs {
@@ -204,8 +204,8 @@ mod tests {
         assert_eq!((count.0, model.num_params()), (3, 10_000 + 2 * 10_000 + 2));
     }
 
-    fn column(present: &[bool], data: &[f32]) -> Column {
-        Column { present: present.to_vec(), values: Values::Vectors { width: 1, data: data.to_vec() } }
+    fn column(present: &[bool], data: &[f32]) -> BatchColumn {
+        BatchColumn { present: present.to_vec(), values: Values::Vectors { width: 1, data: data.to_vec() } }
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         let block = Block::new(vec![10.0, 20.0, 30.0], &device);
         let locations = [InputLocation::Columns(0..1), InputLocation::Encoder(0), InputLocation::Columns(1..3)];
         let number = column(&[true, false], &[0.5]);
-        let class = Column { present: vec![false, true], values: Values::Classes(vec![1]) };
+        let class = BatchColumn { present: vec![false, true], values: Values::Classes(vec![1]) };
         let columns = [number.clone(), number.clone(), class.clone()];
         let values = block.values(&locations, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
-use mbm_data::{Column, Values};
+use mbm_data::{BatchColumn, Values};
 use serde::Deserialize;
 
 use crate::decoder::{Loss, path_costs};
@@ -231,7 +231,7 @@ fn losses_and_gradients_match_pytorch() {
             (None, numbers) => Values::Vectors { width: 3, data: numbers.clone().unwrap().values },
         };
         let [n_rows, _] = case.logits.dims[..] else { panic!("{}", case.name) };
-        let target = Target::new(&Column { present: vec![true; n_rows], values }, &device);
+        let target = Target::new(&BatchColumn { present: vec![true; n_rows], values }, &device);
         let logits: Tensor<2> = case.logits.tensor(&device).require_grad();
         let loss = loss_of(&case).forward(logits.clone(), &target, None);
         let value = loss.clone().into_scalar::<f32>();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
-use mbm_data::{Batch, Column, Shape};
+use mbm_data::{Batch, BatchColumn, Shape};
 
 use crate::block::{Block, InputLocation, Piece, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Concat, Inputs};
@@ -302,7 +302,7 @@ impl Model {
         batch.inputs.iter().enumerate().map(|(input, column)| self.encode_input(input, column, device)).collect()
     }
 
-    fn encode_input(&self, input: usize, column: &Column, device: &Device) -> Sequence {
+    fn encode_input(&self, input: usize, column: &BatchColumn, device: &Device) -> Sequence {
         match (&self.locations[input], &self.block) {
             (InputLocation::Columns(columns), Some(block)) => block.sequence(columns, column, device),
             (InputLocation::Encoder(at), _) => self.inputs[*at].encode(column, device),
@@ -422,7 +422,7 @@ impl Input {
     }
 
     /// Encodes the rows that have the feature; all others get the learned absence embedding, in training and in prediction.
-    fn encode(&self, column: &Column, device: &Device) -> Sequence {
+    fn encode(&self, column: &BatchColumn, device: &Device) -> Sequence {
         let (n_rows, n_present) = (column.present.len(), column.n_present());
         if n_present == 0 {
             return self.absent(n_rows, device);

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use mbm_data::{DataError, Field, MANIFEST, Manifest, Preprocessor, standing, write_folder};
+use mbm_data::{DataError, Field, MANIFEST, Manifest, Preprocessor, latest_complete, write_folder};
 use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -190,7 +190,7 @@ impl Predictor {
 
 /// Returns the folder of a bundle, given that folder or the run folder around it.
 fn folder_of(path: &Path) -> Option<PathBuf> {
-    [standing(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
+    [latest_complete(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
 }
 
 /// Returns the manifest of the current bundle, if it can be read.

@@ -142,7 +142,7 @@ pub trait Fitter: Send {
     fn observe(&mut self, cell: &Cell, folder: &Path);
 
     /// Updates the fit with a cell of the input that shares a vocabulary with this feature.
-    fn observe_beside(&mut self, _cell: &Cell, _folder: &Path) {}
+    fn observe_shared(&mut self, _cell: &Cell, _folder: &Path) {}
 
     /// Returns the fitted preprocessor.
     ///

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::quotes::{Misquoted, Quotes};
+use super::quotes::{QuoteError, Quotes};
 use super::{MAX_COLUMNS, Source, open_file, parent};
 use crate::{CellRef, DataError, TableBuilder};
 
@@ -65,7 +65,7 @@ impl Source for Delimited {
 /// Converts an error of the reader: a quoting error refers to the row where the quote was opened, any other error to `row`.
 fn malformed(path: &Path, row: Option<usize>, error: csv::Error) -> DataError {
     if let csv::ErrorKind::Io(cause) = error.kind()
-        && let Some(misquoted) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Misquoted>())
+        && let Some(misquoted) = cause.get_ref().and_then(|cause| cause.downcast_ref::<QuoteError>())
     {
         return DataError::malformed(path, Some(misquoted.row).filter(|row| *row > 0), misquoted);
     }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use mbm_data::{Batch, Dataset, Loading, Preprocessor, Sample, load};
+use mbm_data::{Batch, Dataset, LoadOptions, Preprocessor, Sample, load};
 use mbm_model::decoder::Decoding;
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
@@ -110,7 +110,7 @@ impl Predictor {
     /// Fails on I/O errors of temporary files.
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
-        load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
+        load::<Error>(&LoadOptions::plain(dataset, rows, self.batch_size()), |_, batch| {
             let fused = self.fused_batch(&batch).pooled;
             width = fused.dims()[1];
             vectors.extend(to_vec(fused));

@@ -6,7 +6,7 @@ use mbm_algo::metric::{
     CLASSIFICATION, ClassificationSamples, Direction, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, SETS, TEXTS,
     evaluate,
 };
-use mbm_data::{Column, Preprocessor, Values};
+use mbm_data::{BatchColumn, Preprocessor, Values};
 
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
@@ -48,7 +48,7 @@ impl MetricSamples {
     }
 
     /// Adds the rows of a batch that have the target. Texts are added elsewhere, since rows share them.
-    pub fn add(&mut self, predictions: &[Prediction], target: &Column, preprocessor: &Preprocessor) {
+    pub fn add(&mut self, predictions: &[Prediction], target: &BatchColumn, preprocessor: &Preprocessor) {
         let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
         match (self, &target.values) {
             (Self::Classes(scored), Values::Classes(classes)) => {

@@ -295,7 +295,7 @@ impl TableWriter {
                 writer.close().map_err(|error| damaged(&self.path, &error))?;
             }
         }
-        self.aside.map_or(Ok(()), |aside| Ok(mbm_data::put_in_place(&aside.path, &aside.target)?))
+        self.aside.map_or(Ok(()), |aside| Ok(mbm_data::sync_and_rename(&aside.path, &aside.target)?))
     }
 }
 

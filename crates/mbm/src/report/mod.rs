@@ -21,7 +21,7 @@ pub use self::gallery::gallery;
 use self::html::{escape, number, table};
 pub(crate) use self::images::{WorstRows, thumbnail_uri};
 use crate::error::Error;
-use crate::predict::ablation::{Ablated, Part};
+use crate::predict::ablation::{Ablated, InputGroup};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
@@ -45,8 +45,8 @@ pub(crate) struct Measured<'a> {
     pub worst: &'a WorstRows,
     /// Metrics by output.
     pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
-    /// The parts that subsets of the inputs consist of.
-    pub parts: &'a [Part],
+    /// The groups of inputs that are masked together.
+    pub groups: &'a [InputGroup],
     /// Metrics with subsets of the inputs.
     pub ablation: &'a [Ablated],
     /// The record of each epoch.
@@ -102,10 +102,10 @@ fn metrics(measured: &Measured) -> String {
 
 fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mains: Vec<&str> = measured.scored.iter().map(MetricSamples::main_metric).collect();
-    let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
+    let mut head: Vec<String> = measured.groups.iter().map(|group| escape(&group.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Ablated| {
-        let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
+        let marks = subset.groups.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
         let values = subset
             .metrics
             .iter()

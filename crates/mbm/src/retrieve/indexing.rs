@@ -144,11 +144,11 @@ pub fn build_index(
     settings: IndexSettings,
     observe: &(dyn Fn(Indexing) + Sync),
 ) -> Result<Indexed, Error> {
-    let filling = Filling::new(rows)?;
-    let origin = serde_json::to_value(&filling.origin).unwrap_or_default();
+    let source_rows = IndexSource::new(rows)?;
+    let origin = serde_json::to_value(&source_rows.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
-    let spec = IndexSpec { width: filling.width, precision, graph, columns: columns(&filling.dataset.table)?, origin };
-    filling.add_to(IndexWriter::create(store, spec)?, observe)
+    let spec = IndexSpec { width: source_rows.width, precision, graph, columns: columns(&source_rows.dataset.table)?, origin };
+    source_rows.add_to(IndexWriter::create(store, spec)?, observe)
 }
 
 /// Adds rows to an index.
@@ -164,11 +164,11 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
         }
         VectorSource::Column(_) => rows,
     };
-    let filling = Filling::new(rows)?;
-    if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
+    let source_rows = IndexSource::new(rows)?;
+    if source_rows.origin.model_hash.is_some() && source_rows.origin.model_hash != origin.model_hash {
         return Err(IndexSourceError::OtherModel(store.to_string()).into());
     }
-    filling.add_to(writer, observe)
+    source_rows.add_to(writer, observe)
 }
 
 impl VectorOrigin {
@@ -180,9 +180,9 @@ impl VectorOrigin {
 }
 
 /// Rows whose vectors can be computed.
-struct Filling<'a> {
+struct IndexSource<'a> {
     dataset: Dataset,
-    source: Source<'a>,
+    source: VectorsFrom<'a>,
     width: usize,
     origin: VectorOrigin,
     /// The column whose equal cells count as one row.
@@ -192,12 +192,12 @@ struct Filling<'a> {
     cache: Option<&'a FeatureCache>,
 }
 
-enum Source<'a> {
+enum VectorsFrom<'a> {
     Model(&'a Predictor, usize),
     Column(usize),
 }
 
-impl<'a> Filling<'a> {
+impl<'a> IndexSource<'a> {
     fn new(rows: IndexRows<'a>) -> Result<Self, Error> {
         let IndexRows { table, vectors } = rows;
         match vectors {
@@ -216,7 +216,7 @@ impl<'a> Filling<'a> {
         let width = width.ok_or_else(|| IndexSourceError::NoVectors(name.to_string()))?;
         let origin = VectorOrigin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
-        let source = Source::Column(column);
+        let source = VectorsFrom::Column(column);
         Ok(Self { dataset, source, width, origin, distinct: None, media: Vec::new(), cache: None })
     }
 
@@ -234,7 +234,7 @@ impl<'a> Filling<'a> {
             folder: absolute(&table.folder)?,
         };
         let dataset = predictor.encoder_output(table, &tower.input.into_iter().collect::<Vec<_>>())?;
-        let source = Source::Model(predictor, at);
+        let source = VectorsFrom::Model(predictor, at);
         Ok(Self { dataset, source, width: tower.width, origin, distinct, media, cache: None })
     }
 
@@ -253,8 +253,8 @@ impl<'a> Filling<'a> {
         let mut prepared = Prepared::default();
         let rows = self.distinct_rows(&mut indexed)?;
         let frozen = match self.source {
-            Source::Model(predictor, _) => predictor.frozen_encoders()?,
-            Source::Column(_) => Vec::new(),
+            VectorsFrom::Model(predictor, _) => predictor.frozen_encoders()?,
+            VectorsFrom::Column(_) => Vec::new(),
         };
         let mut ahead = Precomputed::all(&frozen, self.cache);
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
@@ -296,11 +296,11 @@ impl<'a> Filling<'a> {
         prepared: &mut Prepared,
     ) -> Result<Vec<Option<Vec<f32>>>, Error> {
         match self.source {
-            Source::Model(predictor, tower) => {
+            VectorsFrom::Model(predictor, tower) => {
                 let vectors = predictor.embed(&self.dataset, rows, ahead, prepared)?;
                 Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
             }
-            Source::Column(column) => {
+            VectorsFrom::Column(column) => {
                 rows.iter().map(|row_idx| Ok(vector_of(&self.dataset.table.row(*row_idx)?[column]))).collect()
             }
         }
