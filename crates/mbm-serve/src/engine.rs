@@ -314,7 +314,7 @@ impl Engine {
     }
 
     fn hanging_model(&self) -> String {
-        format!("the model hangs on {} batches and is not restarted any more; restart the server", self.models.n_hung())
+        format!("the model hangs on {} batches and is no longer restarted; restart the server", self.models.n_hung())
     }
 
     fn hanging_readers(&self) -> String {

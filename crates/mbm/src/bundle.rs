@@ -169,7 +169,7 @@ impl Bundle {
         let Saved { inputs, outputs, postprocessors, .. } = self.saved;
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
-                let message = format!("the head of output '{}' does not fit its decoder", output.name);
+                let message = format!("the postprocessor of output '{}' does not fit its decoder", output.name);
                 return Err(Error::Damaged { path: self.folder.join(BUNDLE), message });
             }
         }

@@ -153,7 +153,7 @@ fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, String> {
     let end = read(n_bytes - 10, 10)?;
     let n_footer = i32::from_le_bytes([end[0], end[1], end[2], end[3]]);
     let n_footer = u64::try_from(n_footer).ok().filter(|n_footer| end[4..] == *MAGIC && *n_footer <= n_bytes - 18);
-    let n_footer = n_footer.ok_or("the file is cut off: it has no footer")?;
+    let n_footer = n_footer.ok_or("the file is truncated: it has no footer")?;
     read(n_bytes - 10 - n_footer, n_footer as usize)
 }
 

@@ -210,7 +210,7 @@ fn repeatedly_hung_model_is_not_restarted_until_one_returns() {
     while tested.engine.n_hung()[1].1 < MAX_HUNG_MODELS {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let message = "the model hangs on 3 batches and is not restarted any more; restart the server";
+    let message = "the model hangs on 3 batches and is no longer restarted; restart the server";
     assert_eq!(tested.engine.check_works(), Err(unavailable(message)));
     // Later requests are refused immediately.
     assert_eq!(tested.answer(size(1.0)).unwrap_err(), unavailable(message));

@@ -36,13 +36,13 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// `<output>_probabilities_<class>`; for an embedding, the cosine similarity of each pair of inputs,
 /// `<output>_similarity_<input>_<input>`; for several texts, each text with its score, `<output>_predictions`, `<output>_score`,
 /// `<output>_predictions_2`, ...
-pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<OutputColumn> {
-    if let Postprocessor::Embedding { align } = head {
+pub fn columns(output: &str, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<OutputColumn> {
+    if let Postprocessor::Embedding { align } = postprocessor {
         let name = |(a, b): (usize, usize)| OutputColumn::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
         return pairs(align.len()).map(name).collect();
     }
     let predictions = format!("{output}_predictions");
-    if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = head {
+    if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = postprocessor {
         let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
         let pair = |rank: usize| {
             let ending = ending(rank);
@@ -67,7 +67,7 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) 
 
 impl Prediction {
     /// Returns the values of [`columns`].
-    pub fn values(&self, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Value> {
+    pub fn values(&self, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<Value> {
         let names = class_names(preprocessor);
         let number = |p: &f32| Value::Number(f64::from(*p));
         match self {
@@ -89,7 +89,7 @@ impl Prediction {
             }
             Self::Number(value) => vec![Value::Number(*value)],
             Self::Texts(texts) => {
-                let Postprocessor::Texts { n_texts } = head else { return Vec::new() };
+                let Postprocessor::Texts { n_texts } = postprocessor else { return Vec::new() };
                 let text = |at: usize| texts.get(at).map_or(Value::Null, |(text, _)| Value::Text(text.clone()));
                 let score = |at: usize| texts.get(at).map_or(Value::Null, |(_, score)| Value::Number(*score));
                 if *n_texts == 1 { vec![text(0)] } else { (0..*n_texts).flat_map(|at| [text(at), score(at)]).collect() }

@@ -30,8 +30,8 @@ pub enum MetricSamples {
 
 impl MetricSamples {
     /// Creates an empty collection; `inputs` are the names of all inputs.
-    pub fn new(preprocessor: &Preprocessor, head: &Postprocessor, inputs: &[&str]) -> Self {
-        if let Postprocessor::Embedding { align } = head {
+    pub fn new(preprocessor: &Preprocessor, postprocessor: &Postprocessor, inputs: &[&str]) -> Self {
+        if let Postprocessor::Embedding { align } = postprocessor {
             return Self::Embeddings(EmbeddedRows::new(align, inputs));
         }
         match preprocessor {

@@ -185,7 +185,7 @@ impl Experiment {
         let (model, progress, ending) = self.fit(&spec, &dataset, &rows, &device, stop, observe)?;
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device);
-        observe(RunEvent::Stage("fitting the heads"));
+        observe(RunEvent::Stage("fitting the postprocessors"));
         predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
