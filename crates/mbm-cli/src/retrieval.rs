@@ -177,11 +177,13 @@ pub fn search(args: &Search) -> Result<()> {
         return hits.iter().try_for_each(|hit| line(&object(&names, hit).to_string()));
     }
     let head = ["rank", "cosine"].iter().chain(&names).map(|name| name.to_string()).collect();
-    let row = |(at, hit): (usize, &Hit)| {
-        let first = [(at + 1).to_string(), format!("{:.4}", hit.similarity)];
-        first.into_iter().chain(hit.values.iter().map(shown)).collect::<Vec<String>>()
-    };
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(hits.iter().enumerate().map(row)).collect();
+    let rows: Vec<Vec<String>> = [head]
+        .into_iter()
+        .chain(hits.iter().enumerate().map(|(at, hit)| {
+            let first = [(at + 1).to_string(), format!("{:.4}", hit.similarity)];
+            first.into_iter().chain(hit.values.iter().map(shown)).collect::<Vec<String>>()
+        }))
+        .collect();
     columns(&rows).iter().try_for_each(|text| line(text))
 }
 

@@ -100,11 +100,14 @@ impl Batch {
 
     /// Collates samples of some fields, the first `n_inputs` of which are inputs, into a batch.
     pub fn collate<S: Borrow<Sample>>(fields: &[Field], n_inputs: usize, samples: &[S]) -> Self {
-        let column = |(at, field): (usize, &Field)| {
-            let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.borrow().payloads[at]).collect();
-            BatchColumn::collate(&field.preprocessor, &payloads)
-        };
-        let mut inputs: Vec<BatchColumn> = fields.iter().enumerate().map(column).collect();
+        let mut inputs: Vec<BatchColumn> = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| {
+                let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.borrow().payloads[at]).collect();
+                BatchColumn::collate(&field.preprocessor, &payloads)
+            })
+            .collect();
         let targets = inputs.split_off(n_inputs);
         let rows = samples.iter().map(|sample| sample.borrow().row_idx).collect();
         let faults = samples.iter().map(|sample| sample.borrow().faults.clone()).collect();

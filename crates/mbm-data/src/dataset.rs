@@ -12,8 +12,8 @@ use crate::missing::decide;
 use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
-    Batch, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, CacheKey, MissingValueStrategy, Payload, Preprocessor,
-    Rejection, Row, Table, Unreadable,
+    Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
+    Preprocessor, Rejection, Row, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.

@@ -103,8 +103,8 @@ pub(crate) fn encode(mut read: Vec<ReadRow>, ahead: &mut [Precomputed], prepared
         }
         prepared.n_encoded += n_present;
         prepared.n_cached += n_cached;
-        let is_new = |row: &&mut ReadRow| !matches!(row.sample.payloads[input], Payload::Missing | Payload::Encoded(_));
-        let mut new: Vec<&mut ReadRow> = read.iter_mut().filter(is_new).collect();
+        let mut new: Vec<&mut ReadRow> =
+            read.iter_mut().filter(|row| !matches!(row.sample.payloads[input], Payload::Missing | Payload::Encoded(_))).collect();
         if !new.is_empty() {
             ahead.encode(which, &mut new, &mut prepared.cache_fault);
         }

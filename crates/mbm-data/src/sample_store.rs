@@ -7,7 +7,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use crate::record_file::RecordFile;
-use crate::{Cause, Fault, FieldFault, CacheKey, Payload, Sample};
+use crate::{CacheKey, Cause, Fault, FieldFault, Payload, Sample};
 
 /// Samples, stored by row.
 #[derive(Debug)]

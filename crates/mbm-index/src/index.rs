@@ -173,22 +173,26 @@ impl Index {
     /// If a query has the wrong width or no direction, if the filter does not fit the columns, or [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, IndexError> {
         search.filter.map_or(Ok(()), |filter| filter.check(&self.spec.columns))?;
-        let direction = |(row, query): (usize, &Vec<f32>)| {
-            if query.len() != self.spec.width {
-                return Err(IndexError::Width { expected: self.spec.width, found: query.len() });
-            }
-            unit(query).ok_or(IndexError::NoDirection { row: row + 1 })
-        };
-        let queries = queries.iter().enumerate().map(direction).collect::<Result<Vec<_>, _>>()?;
+        let queries = queries
+            .iter()
+            .enumerate()
+            .map(|(row, query)| {
+                if query.len() != self.spec.width {
+                    return Err(IndexError::Width { expected: self.spec.width, found: query.len() });
+                }
+                unit(query).ok_or(IndexError::NoDirection { row: row + 1 })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
         let never = Cancellation::default();
         let cancellation = search.cancellation.unwrap_or(&never);
         let looking = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
         let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
-            let of_segment = |(at, nears): (usize, &Vec<Vec<crate::neighbors::Neighbor>>)| {
-                nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>()
-            };
-            let mut all: Vec<_> = found.iter().enumerate().flat_map(of_segment).collect();
+            let mut all: Vec<_> = found
+                .iter()
+                .enumerate()
+                .flat_map(|(at, nears)| nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>())
+                .collect();
             all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
             all.truncate(search.k);
             let hit = |(at, near): (usize, crate::neighbors::Neighbor)| Hit {

@@ -96,6 +96,9 @@ fn rows_of(steps: Steps) -> Vec<Frames> {
     let lengths = steps.mask.int().sum_dim(1).into_data();
     let lengths = lengths.iter::<i64>().collect::<Vec<_>>();
     let values = steps.values.into_data().try_into_vec::<f32>().unwrap_or_default();
-    let row = |(values, length): (&[f32], i64)| Frames { width, data: values[..length as usize * width].to_vec() };
-    values.chunks(n_steps * width).zip(lengths).map(row).collect()
+    values
+        .chunks(n_steps * width)
+        .zip(lengths)
+        .map(|(values, length)| Frames { width, data: values[..length as usize * width].to_vec() })
+        .collect()
 }

@@ -151,11 +151,13 @@ impl ModelSpec {
         }
         let block = (!absences.is_empty()).then(|| Block::new(absences, device));
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
-        let width = |location: &InputLocation| match location {
-            InputLocation::Columns(columns) => columns.len(),
-            InputLocation::Encoder(at) => inputs[*at].width(),
-        };
-        let widths: Vec<usize> = locations.iter().map(width).collect();
+        let widths: Vec<usize> = locations
+            .iter()
+            .map(|location| match location {
+                InputLocation::Columns(columns) => columns.len(),
+                InputLocation::Encoder(at) => inputs[*at].width(),
+            })
+            .collect();
         let joined =
             Inputs { names: &names, widths: &widths, attention_context: self.combiner.get().attention_context(), device };
         let combiner = self.combiner.get().init(&joined);
@@ -339,8 +341,11 @@ impl Model {
 
     /// Decodes each output: `[batch, width]`; for text outputs, the costs of the target texts.
     pub fn decode(&self, fused: &Fused, targets: Option<&[Target]>) -> Vec<Tensor<2>> {
-        let decode = |(at, decoder): (usize, &Decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at]));
-        self.decoders.iter().enumerate().map(decode).collect()
+        self.decoders
+            .iter()
+            .enumerate()
+            .map(|(at, decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at])))
+            .collect()
     }
 
     /// Generates texts for an output: the hypotheses of each row, best first; empty if the output is not a text. `observe` is
@@ -363,15 +368,18 @@ impl Model {
         let Some(block) = &self.block else { return self };
         let (absence, device) = (block.absence_values(), block.device());
         let mut encoded = self.inputs.into_iter();
-        let input = |location: &InputLocation| match location {
-            InputLocation::Columns(columns) => {
-                let absence = Tensor::from_data(TensorData::new(absence[columns.clone()].to_vec(), [columns.len()]), &device);
-                let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
-                Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })
-            }
-            InputLocation::Encoder(_) => encoded.next(),
-        };
-        let inputs = self.locations.iter().filter_map(input).collect();
+        let inputs = self
+            .locations
+            .iter()
+            .filter_map(|location| match location {
+                InputLocation::Columns(columns) => {
+                    let absence = Tensor::from_data(TensorData::new(absence[columns.clone()].to_vec(), [columns.len()]), &device);
+                    let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
+                    Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })
+                }
+                InputLocation::Encoder(_) => encoded.next(),
+            })
+            .collect();
         Self { inputs, block: None, ..self }
     }
 
@@ -443,8 +451,8 @@ impl Input {
         let [_, n_steps, width] = encoded.values.dims();
         let absent = self.absence_steps(n_steps, width, device);
         let mut next = 0..n_present as i64;
-        let index = |is: &bool| if *is { next.next().unwrap_or_default() } else { n_present as i64 };
-        let indices: Vec<i64> = column.present.iter().map(index).collect();
+        let indices: Vec<i64> =
+            column.present.iter().map(|is| if *is { next.next().unwrap_or_default() } else { n_present as i64 }).collect();
         let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n_rows]), device);
         Sequence {
             values: Tensor::cat(vec![encoded.values, absent.values], 0).select(0, indices.clone()),

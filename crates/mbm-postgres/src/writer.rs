@@ -108,8 +108,7 @@ impl PostgresWriter {
         let sql = format!("COPY {} (mbm_embedding{}) FROM STDIN", quoted_name(&self.table), listed(&self.spec.columns));
         let refused = refused(&self.table);
         let mut writer = self.client.copy_in(&sql).map_err(&refused)?;
-        let broken = |error: std::io::Error| PostgresError::Incompatible(format!("PostgreSQL: {error}"));
-        writer.write_all(self.waiting.as_bytes()).map_err(broken)?;
+        writer.write_all(self.waiting.as_bytes()).map_err(|error| PostgresError::Incompatible(format!("PostgreSQL: {error}")))?;
         writer.finish().map_err(refused)?;
         self.waiting.clear();
         Ok(())

@@ -144,8 +144,10 @@ impl Content {
 
     /// Deserializes JSON, provided that the request may hold its values.
     fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, ApiError> {
-        let in_context = |api_error: ApiError| ApiError { message: format!("{what}: {}", api_error.message), ..api_error };
-        self.held.take(parsed_size(&text, self.held.max_unfolded()).map_err(in_context)?)?;
+        self.held.take(
+            parsed_size(&text, self.held.max_unfolded())
+                .map_err(|api_error| ApiError { message: format!("{what}: {}", api_error.message), ..api_error })?,
+        )?;
         serde_json::from_slice(&text).map_err(|error| {
             let is_syntax = error.is_syntax() || error.is_eof();
             ApiError::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))

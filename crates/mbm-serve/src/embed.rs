@@ -246,8 +246,9 @@ pub(crate) async fn query_parts(
     tokio::task::yield_now().await;
     let mut parts = Vec::with_capacity(pairs.len());
     for (input, value) in pairs {
-        let no_input = || ApiError::validation(format!("'{}' is not an input of the model", shortened(&input)));
-        let at = served.input(&input).ok_or_else(no_input)?;
+        let at = served
+            .input(&input)
+            .ok_or_else(|| ApiError::validation(format!("'{}' is not an input of the model", shortened(&input))))?;
         let cell = reading.cell(at, InputValue::Json(value)).await?;
         let cell = cell.map_err(|fault| ApiError::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {

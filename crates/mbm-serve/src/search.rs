@@ -98,8 +98,8 @@ pub(crate) async fn search(
     body::Json(body): body::Json<SearchBody>,
 ) -> Result<Json<Found>, ApiError> {
     let served = app.served();
-    let no_index = || ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index");
-    let retriever = served.index().ok_or_else(no_index)?;
+    let retriever =
+        served.index().ok_or_else(|| ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index"))?;
     if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
         return Err(ApiError::validation("k must be 1 to 1000, and width 1 to 100000"));
     }
@@ -150,17 +150,18 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
 }
 
 fn find(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, ApiError> {
-    let gone = || ApiError::new(ApiErrorKind::Failed, "the index is no longer served");
-    let retriever = served.index().ok_or_else(gone)?;
+    let retriever = served.index().ok_or_else(|| ApiError::new(ApiErrorKind::Failed, "the index is no longer served"))?;
     let hits = retriever.nearest(query, search).map_err(failed)?;
-    let row = |hit: Hit| -> Result<FoundRow, ApiError> {
-        search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
-        let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
-        let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
-        let row = names.zip(hit.values.into_iter().map(value)).collect();
-        Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
-    };
-    let hits = hits.into_iter().map(row).collect::<Result<_, ApiError>>()?;
+    let hits = hits
+        .into_iter()
+        .map(|hit| -> Result<FoundRow, ApiError> {
+            search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
+            let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
+            let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
+            let row = names.zip(hit.values.into_iter().map(value)).collect();
+            Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
+        })
+        .collect::<Result<_, ApiError>>()?;
     Ok(Found { hits, n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
 }
 

@@ -96,8 +96,7 @@ impl Server {
         let served = LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref())?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
-        let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
-        let media = media.map_err(at_root)?;
+        let media = media.map_err(|source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source })?;
         let metrics = Arc::new(Metrics::new());
         let address = settings.address;
         let (engine, model) = Engine::start(EngineLimits::of(&settings), metrics.clone(), Stages::default())?;

@@ -174,9 +174,9 @@ fn host_name(text: &str) -> Option<String> {
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Some(address.to_string());
     }
-    let is_part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let name = text.trim_end_matches('.');
-    (!name.is_empty() && name.chars().all(is_part_of_name)).then(|| name.to_ascii_lowercase())
+    (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        .then(|| name.to_ascii_lowercase())
 }
 
 /// Normalizes an origin to the form that browsers send; `null` is the one of pages without an origin. `None` if it is invalid.

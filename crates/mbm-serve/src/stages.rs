@@ -130,8 +130,11 @@ fn run_alike(jobs: &[&Job], should_continue: &ShouldContinue) -> Vec<JobResult> 
     let (predictions, contributions) = match jobs[0].task {
         Task::Embed => {
             let vectors = predictor.embed_batch(&predictor.collate(&rows));
-            let done = |(vectors, row): (RowVectors, &Sample)| JobResult::Embedded { vectors, n_tokens: n_tokens(row) };
-            return vectors.into_iter().zip(rows).map(done).collect();
+            return vectors
+                .into_iter()
+                .zip(rows)
+                .map(|(vectors, row)| JobResult::Embedded { vectors, n_tokens: n_tokens(row) })
+                .collect();
         }
         Task::Explain(_) => predictor.explain_batch(&rows, should_continue),
         Task::Predict(_) => {

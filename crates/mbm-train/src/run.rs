@@ -14,7 +14,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::average::Recent;
-use crate::checkpoint::{Checkpoints, RunExtent, EpochRecord, Progress, State};
+use crate::checkpoint::{Checkpoints, EpochRecord, Progress, RunExtent, State};
 use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
 use crate::learning_rates::LearningRates;
@@ -307,8 +307,7 @@ impl<'a> Run<'a> {
             let loss = loss(training, &self.model, batch, &self.device, &mut rng);
             let value = f64::from(loss.clone().into_scalar::<f32>());
             let scaled = loss / training.settings.gradient_accumulation_steps as f32;
-            let gradients = || GradientsParams::from_grads(scaled.backward(), &self.model);
-            (value, value.is_finite().then(gradients))
+            (value, value.is_finite().then(|| GradientsParams::from_grads(scaled.backward(), &self.model)))
         });
         self.count(value, batch.len())?;
         Ok(gradients.expect("a finite loss has gradients"))

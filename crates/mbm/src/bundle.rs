@@ -134,9 +134,10 @@ impl Bundle {
             return Err(damaged("its features do not match its config".to_owned()));
         }
         // Text inputs and text outputs have the same type name in the config.
-        let writes = |field: &Field| matches!(field.preprocessor, Preprocessor::TargetText(_));
         let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
-        if saved.inputs.iter().any(writes) || saved.outputs.iter().any(reads) {
+        if saved.inputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::TargetText(_)))
+            || saved.outputs.iter().any(reads)
+        {
             return Err(damaged("a text input is stored as a text output, or the reverse".to_owned()));
         }
         for field in fields {

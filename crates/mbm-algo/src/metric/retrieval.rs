@@ -43,12 +43,16 @@ impl RetrievalSamples {
     /// one, so that a model that maps everything to the same vector gains nothing.
     pub fn new(queries: Matrix, candidates: Matrix, relevant: &[Vec<usize>]) -> Self {
         let n_candidates = candidates.data.len() / candidates.n_cols.max(1);
-        let rank = |(query, relevant): (&[f32], &Vec<usize>)| {
-            let cosines: Vec<f32> =
-                candidates.data.chunks(candidates.n_cols.max(1)).map(|candidate| dot(query, candidate)).collect();
-            ranks(&cosines, relevant)
-        };
-        let ranks = queries.data.par_chunks(queries.n_cols.max(1)).zip(relevant).map(rank).collect();
+        let ranks = queries
+            .data
+            .par_chunks(queries.n_cols.max(1))
+            .zip(relevant)
+            .map(|(query, relevant)| {
+                let cosines: Vec<f32> =
+                    candidates.data.chunks(candidates.n_cols.max(1)).map(|candidate| dot(query, candidate)).collect();
+                ranks(&cosines, relevant)
+            })
+            .collect();
         Self { ranks, n_candidates }
     }
 

@@ -146,9 +146,12 @@ impl SubwordTokenizer {
     /// Returns the number of tokens of a text, including truncated and special ones.
     pub fn n_ids(&self, text: &str) -> usize {
         // Encoding stops soon after the truncation limit, so it cannot tell.
-        let n_own = |part| if self.is_bounded(part) { catch_panic(|| self.n_tokens(part)).flatten() } else { None };
         let n_special = self.tokenizer.get_post_processor().map_or(0, |it| it.added_tokens(false));
-        n_special + self.parts(text).filter_map(n_own).sum::<usize>()
+        n_special
+            + self
+                .parts(text)
+                .filter_map(|part| if self.is_bounded(part) { catch_panic(|| self.n_tokens(part)).flatten() } else { None })
+                .sum::<usize>()
     }
 
     fn n_tokens(&self, text: &str) -> Option<usize> {

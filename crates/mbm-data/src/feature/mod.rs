@@ -189,8 +189,8 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
 
 /// Whether mean and standard deviation of each of `width` columns are finite, and the standard deviations positive.
 fn are_moments(mean: &[f32], std: &[f32], width: usize) -> bool {
-    let usable = |(mean, std): (&f32, &f32)| mean.is_finite() && std.is_finite() && *std > 0.0;
-    (mean.len(), std.len()) == (width, width) && mean.iter().zip(std).all(usable)
+    (mean.len(), std.len()) == (width, width)
+        && mean.iter().zip(std).all(|(mean, std)| mean.is_finite() && std.is_finite() && *std > 0.0)
 }
 
 macro_rules! preprocessors {

@@ -23,8 +23,8 @@ impl Delimited {
         if header.len() > MAX_COLUMNS {
             return Err(DataError::malformed(path, None, format!("{} columns, the limit is {MAX_COLUMNS}", header.len())));
         }
-        let name = |field: &[u8]| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned();
-        let columns: Vec<String> = header.iter().map(name).collect();
+        let columns: Vec<String> =
+            header.iter().map(|field| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned()).collect();
         if columns.iter().all(String::is_empty) {
             return Err(DataError::malformed(path, None, "the file has no header line with column names"));
         }

@@ -123,8 +123,7 @@ fn lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>, array: &ArrayRef) -> O
     }
     if matches!(used.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         // An empty list is one of numbers, whatever its type.
-        let is_filled = |at: usize| lists.is_null(at) || offsets[at] < offsets[at + 1];
-        return (0..lists.len()).all(is_filled).then(|| Arc::clone(array));
+        return (0..lists.len()).all(|at| lists.is_null(at) || offsets[at] < offsets[at + 1]).then(|| Arc::clone(array));
     }
     let is_finite = |numbers: &Float64Array| numbers.values().iter().all(|value| value.is_finite());
     if !is_finite(numbers(&used)?.as_primitive()) {

@@ -56,8 +56,7 @@ impl Predictor {
             let shares = (0..self.outputs.len()).map(|output| if is_present { share(row, input, output) } else { None });
             Contribution { input: self.inputs[input].name.clone(), shares: shares.collect() }
         };
-        let of_row = |row: usize| (0..n_inputs).map(|input| contribution(row, input)).collect();
-        let contributions = (0..rows.len()).map(of_row).collect();
+        let contributions = (0..rows.len()).map(|row| (0..n_inputs).map(|input| contribution(row, input)).collect()).collect();
         (known.remove(&all).unwrap_or_default(), contributions)
     }
 }

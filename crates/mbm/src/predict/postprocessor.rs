@@ -200,10 +200,12 @@ impl Postprocessor {
             Self::Svr(svr) => number(svr.predict(fused)),
             Self::Ridge(ridge) => number(ridge.predict(fused)),
             Self::Texts { .. } => Prediction::Texts(Vec::new()),
-            Self::Embedding { align } => {
-                let present = |vector: &[f32]| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() };
-                Prediction::Embeddings(scores.chunks(scores.len() / align.len()).map(present).collect())
-            }
+            Self::Embedding { align } => Prediction::Embeddings(
+                scores
+                    .chunks(scores.len() / align.len())
+                    .map(|vector| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() })
+                    .collect(),
+            ),
         }
     }
 }

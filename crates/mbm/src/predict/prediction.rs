@@ -38,17 +38,19 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// `<output>_predictions_2`, ...
 pub fn columns(output: &str, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<OutputColumn> {
     if let Postprocessor::Embedding { align } = postprocessor {
-        let name = |(a, b): (usize, usize)| OutputColumn::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
-        return pairs(align.len()).map(name).collect();
+        return pairs(align.len())
+            .map(|(a, b)| OutputColumn::number(format!("{output}_similarity_{}_{}", align[a], align[b])))
+            .collect();
     }
     let predictions = format!("{output}_predictions");
     if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = postprocessor {
         let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
-        let pair = |rank: usize| {
-            let ending = ending(rank);
-            [OutputColumn::text(format!("{predictions}{ending}")), OutputColumn::number(format!("{output}_score{ending}"))]
-        };
-        return (1..=*n_texts).flat_map(pair).collect();
+        return (1..=*n_texts)
+            .flat_map(|rank| {
+                let ending = ending(rank);
+                [OutputColumn::text(format!("{predictions}{ending}")), OutputColumn::number(format!("{output}_score{ending}"))]
+            })
+            .collect();
     }
     let probabilities =
         class_names(preprocessor).into_iter().map(|class| OutputColumn::number(format!("{output}_probabilities_{class}")));

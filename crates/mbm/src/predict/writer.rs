@@ -243,10 +243,12 @@ impl TableWriter {
             }
             Out::JsonLines(sink) => {
                 // Written by hand because a JSON map would sort the columns.
-                let pair = |(column, value): (&OutputColumn, &Value)| {
-                    format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json())
-                };
-                let pairs: Vec<String> = self.columns.iter().zip(&row).map(pair).collect();
+                let pairs: Vec<String> = self
+                    .columns
+                    .iter()
+                    .zip(&row)
+                    .map(|(column, value)| format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json()))
+                    .collect();
                 writeln!(sink, "{{{}}}", pairs.join(",")).map_err(Error::io(&self.path))
             }
             Out::Parquet(_, rows) => {

@@ -60,8 +60,10 @@ impl AttentionMap {
         let target = Target::new(&BatchColumn { present: vec![true], values }, &predictor.device);
         let Some(weights) = predictor.model.attention(output, &fused, &target) else { return Ok(None) };
         let [_, _, n_steps] = weights.dims();
-        let name = |id: &u32| if *id == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*id]) };
-        let tokens = ids.iter().map(name).collect();
+        let tokens = ids
+            .iter()
+            .map(|id| if *id == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*id]) })
+            .collect();
         let parts = parts(predictor, dataset, row_idx, &each, n_steps)?;
         Ok(Some(Self { tokens, weights: to_vec(weights), n_steps, parts }))
     }
@@ -85,11 +87,15 @@ impl AttentionMap {
             let weights = if matches!(part.view, View::Steps(_)) { weights.to_vec() } else { vec![weights.iter().sum()] };
             weights.iter().map(|weight| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>")).collect::<String>()
         };
-        let row = |(token, name): (usize, &String)| {
-            let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
-            format!("<tr><th>{}</th>{cells}</tr>", escape(name))
-        };
-        let rows: String = self.tokens.iter().enumerate().map(row).collect();
+        let rows: String = self
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(token, name)| {
+                let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
+                format!("<tr><th>{}</th>{cells}</tr>", escape(name))
+            })
+            .collect();
         format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
     }
 
@@ -149,8 +155,11 @@ fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     match (&field.preprocessor, payload) {
         (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
             // A token that is only a part of a character has no text of its own.
-            let name = |id: &u32| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned());
-            Some(View::Steps(ids.iter().map(name).collect()))
+            Some(View::Steps(
+                ids.iter()
+                    .map(|id| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned()))
+                    .collect(),
+            ))
         }
         (_, Payload::Image(image)) => Some(View::Patches { columns: columns(n_steps, &image)?, image }),
         (_, _) => None,

@@ -190,17 +190,18 @@ fn confusion(scored: &ClassificationSamples, classes: &[String]) -> String {
     let counts = confusion_matrix(scored);
     let n = classes.len();
     let head: String = classes.iter().map(|class| format!("<th>{}</th>", escape(class))).collect();
-    let row = |truth: usize| {
-        let row = &counts[truth * n..(truth + 1) * n];
-        let total = row.iter().sum::<usize>().max(1);
-        let cell = |(predicted, count): (usize, &usize)| {
-            let share = *count as f64 / total as f64;
-            let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
-            format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
-        };
-        format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
-    };
-    let rows: String = (0..n).map(row).collect();
+    let rows: String = (0..n)
+        .map(|truth| {
+            let row = &counts[truth * n..(truth + 1) * n];
+            let total = row.iter().sum::<usize>().max(1);
+            let cell = |(predicted, count): (usize, &usize)| {
+                let share = *count as f64 / total as f64;
+                let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
+                format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
+            };
+            format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
+        })
+        .collect();
     format!(
         "<h3>Confusion matrix</h3><p>Rows are true classes, columns are predicted classes.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
     )
@@ -248,13 +249,19 @@ fn regression(scored: &RegressionSamples) -> Result<String, Error> {
 
 /// Plots, for each direction, the share of queries with a relevant candidate among the first k.
 fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
-    let curve = |(from, to, way): (usize, usize, String)| {
-        let retrieved = scored.retrieved(from, to);
-        let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
-        let share = |k: usize| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64);
-        Series::line(&way, (1..=retrieved.n_candidates.min(100)).map(share).collect())
-    };
-    let series = directions(&scored.align).into_iter().map(curve).collect();
+    let series = directions(&scored.align)
+        .into_iter()
+        .map(|(from, to, way)| {
+            let retrieved = scored.retrieved(from, to);
+            let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
+            Series::line(
+                &way,
+                (1..=retrieved.n_candidates.min(100))
+                    .map(|k| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64))
+                    .collect(),
+            )
+        })
+        .collect();
     let chart = Chart { title: "Recall at k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };
     Ok(format!("<div class=grid>{}</div>", chart.to_svg()?))
 }

@@ -34,10 +34,9 @@ pub(crate) fn directions(align: &[String]) -> Vec<(usize, usize, String)> {
 impl EmbeddedRows {
     /// Creates an empty collection; `inputs` are the names of all inputs.
     pub fn new(align: &[String], inputs: &[&str]) -> Self {
-        let position = |name: &String| inputs.iter().position(|input| input == name).unwrap_or_default();
         Self {
             align: align.to_vec(),
-            inputs: align.iter().map(position).collect(),
+            inputs: align.iter().map(|name| inputs.iter().position(|input| input == name).unwrap_or_default()).collect(),
             galleries: vec![Gallery::default(); align.len()],
             rows: Vec::new(),
         }
@@ -46,10 +45,11 @@ impl EmbeddedRows {
     /// Adds a row: a vector for each aligned input, empty if absent, and the content ids of all inputs' cells.
     pub fn add(&mut self, vectors: &[Vec<f32>], items: &[u64]) {
         let towers = self.galleries.iter_mut().zip(&self.inputs).zip(vectors);
-        let position = |((gallery, input), vector): ((&mut Gallery, &usize), &Vec<f32>)| {
-            (!vector.is_empty()).then(|| gallery.insert(items[*input], vector))
-        };
-        self.rows.push(towers.map(position).collect());
+        self.rows.push(
+            towers
+                .map(|((gallery, input), vector)| (!vector.is_empty()).then(|| gallery.insert(items[*input], vector)))
+                .collect(),
+        );
     }
 
     /// Computes the metrics of every direction with their random baselines, and the means over directions under the plain names.

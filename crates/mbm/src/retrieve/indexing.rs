@@ -174,8 +174,7 @@ pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) 
 impl VectorOrigin {
     /// Parses the origin stored in an index.
     pub(crate) fn of(value: &serde_json::Value) -> Result<Self, IndexSourceError> {
-        let unknown = |error| IndexSourceError::Origin(serde_json::Error::to_string(&error));
-        serde_json::from_value(value.clone()).map_err(unknown)
+        serde_json::from_value(value.clone()).map_err(|error| IndexSourceError::Origin(serde_json::Error::to_string(&error)))
     }
 }
 
@@ -366,7 +365,9 @@ fn columns(table: &Table) -> Result<Vec<IndexColumn>, Error> {
             is_empty[at] &= *cell == Cell::Empty;
         }
     }
-    let column = |at: usize| IndexColumn { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] };
     let stays = |at: &usize| is_kept[*at] && (is_empty[*at] || !is_vector[*at]);
-    Ok((0..n_columns).filter(stays).map(column).collect())
+    Ok((0..n_columns)
+        .filter(stays)
+        .map(|at| IndexColumn { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] })
+        .collect())
 }

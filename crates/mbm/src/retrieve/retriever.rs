@@ -98,8 +98,11 @@ impl Retriever {
     /// # Errors
     /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
     pub fn search(&self, parts: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
-        let read = |cells: Vec<Cell>| self.predictor.read_query(&cells).map_err(Error::from);
-        let rows = self.cells(parts)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let rows = self
+            .cells(parts)?
+            .into_iter()
+            .map(|cells| self.predictor.read_query(&cells).map_err(Error::from))
+            .collect::<Result<Vec<_>, _>>()?;
         let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
         self.nearest(&self.query(parts, vectors)?, search)
     }

@@ -12,7 +12,7 @@ use mbm_data::{
     fit, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
-use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
+use mbm_model::{FrozenEncoder, Model, ModelSpec};
 use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
@@ -443,8 +443,8 @@ fn fit_postprocessors(
     dataset: &Dataset,
     rows: &RowsBySplit,
 ) -> Result<Vec<Postprocessor>, Error> {
-    let plain = |output: &OutputSpec| Postprocessor::plain(&output.decoder, output.width);
-    let mut postprocessors: Vec<Postprocessor> = spec.outputs.iter().map(plain).collect();
+    let mut postprocessors: Vec<Postprocessor> =
+        spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect();
     let fitted_on: Vec<Option<Split>> = spec
         .outputs
         .iter()
