@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Format, Model, Outcome, Plan, ReadOptions, RunEvent, Start, Table, Unreadable, Writer,
+    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start, Table, TableWriter,
+    Unreadable,
 };
 use serde_json::json;
 
@@ -195,10 +196,13 @@ fn predict(args: &Predict) -> Result<()> {
         check_output(output, &args.dataset)?;
     }
     let mut writer = match &args.output {
-        Some(path) => Writer::create(path, model.columns())?,
-        None => {
-            Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, model.columns(), Path::new("standard output"))?
-        }
+        Some(path) => TableWriter::create(path, model.columns())?,
+        None => TableWriter::new(
+            Box::new(std::io::stdout().lock()),
+            OutputFormat::JsonLines,
+            model.columns(),
+            Path::new("standard output"),
+        )?,
     };
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
     let predicted = model.predict_into(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;

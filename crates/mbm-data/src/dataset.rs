@@ -12,8 +12,8 @@ use crate::missing::decide;
 use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
-    Batch, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, Key, MissingValueStrategy, Payload, Preprocessor,
-    Rejection, Row, Table, Unreadable,
+    Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
+    Preprocessor, Rejection, Row, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.
@@ -126,7 +126,7 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
                 let row = table.row_ref(*row_idx)?;
                 at.iter().for_each(|at| feature.fitter.observe(&row.cell(*at).into_owned(), &table.folder));
                 let shared_cell = shared_column.map(|at| row.cell(at).into_owned());
-                shared_cell.iter().for_each(|cell| feature.fitter.observe_beside(cell, &table.folder));
+                shared_cell.iter().for_each(|cell| feature.fitter.observe_shared(cell, &table.folder));
             }
         }
     }
@@ -369,7 +369,7 @@ impl Dataset {
     }
 
     /// Returns the cache key of a cell's features: the hash of its content.
-    fn key(&self, field: &Field, cell: &Cell) -> Option<Key> {
+    fn key(&self, field: &Field, cell: &Cell) -> Option<CacheKey> {
         match cell {
             Cell::Bytes(content) => Some(Sha256::digest(content).into()),
             cell => Some(Sha256::digest(field.preprocessor.get().content(cell, &self.table.folder).ok()?).into()),
@@ -404,7 +404,7 @@ impl Dataset {
 pub(crate) struct ReadRow {
     pub sample: Sample,
     /// For each input that is encoded ahead of training, the hash of its cell's content.
-    pub keys: Vec<Option<Key>>,
+    pub keys: Vec<Option<CacheKey>>,
     /// For each feature that is read from files, the hash of the file.
     files: Vec<FileHash>,
 }

@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
 
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::payload::Pixels;
 use crate::random::Rng;
 use crate::{Cause, Fault, webp};
@@ -29,7 +29,7 @@ fn alloc_limit(n_bytes: u64) -> Limits {
 /// # Errors
 /// [`Cause::TooLarge`] from the header alone, before any pixels are decoded; [`Cause::Unreadable`] for damaged or truncated data.
 pub fn decode_image(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {
-    guarded(|| decoded(bytes, max_pixels)).unwrap_or_else(|| Err(Fault::new(Cause::Unreadable, GAVE_UP)))
+    catch_panic(|| decoded(bytes, max_pixels)).unwrap_or_else(|| Err(Fault::new(Cause::Unreadable, DECODER_FAILED)))
 }
 
 fn decoded(bytes: &[u8], max_pixels: usize) -> Result<DynamicImage, Fault> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Model --> one response per request
-//!            `----------------- Held: the request's share of the memory budget ------------------------------'
+//!            `----------------- MemoryShare: the request's share of the memory budget ------------------------------'
 //! ```
 //!
 //! Handlers turn request bodies into cells, a few reader threads preprocess them, and one thread takes the rows of many requests
@@ -31,6 +31,7 @@ mod admin;
 mod api_error;
 mod app;
 mod auth;
+mod batcher;
 mod body;
 mod budget;
 mod cells;
@@ -38,7 +39,7 @@ mod connection;
 mod embed;
 mod engine;
 mod info;
-mod line;
+mod json_size;
 mod loaded_model;
 mod metrics;
 mod openapi;
@@ -53,7 +54,6 @@ mod settings;
 mod site;
 mod stages;
 mod stream;
-mod weight;
 mod workers;
 
 #[doc(hidden)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use mbm::{
-    Cell, CheckedRow, Contribution, GoesOn, Hear, Model, PredictedRow, PreparedRow, RowStatus, Unreadable, Value, Vectors,
+    Cell, CheckedRow, Contribution, Model, PredictedRow, PreparedRow, RowStatus, RowVectors, ShouldContinue, TextListener,
+    Unreadable, Value,
 };
 
 use crate::api_error::{ApiError, ApiErrorKind};
-use crate::budget::Held;
+use crate::budget::MemoryShare;
 use crate::loaded_model::LoadedModel;
 
 /// What to compute for a row. Predictions also specify how to treat unreadable cells; for vectors, those are always errors.
@@ -27,30 +28,30 @@ pub(crate) struct Job {
     pub task: Task,
     pub row: CheckedRow,
     /// The memory share of its request, which stays reserved while the row exists, even if the request was cancelled.
-    pub _held: Held,
+    pub _held: MemoryShare,
 }
 
 /// The result for a row.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum JobResult {
     /// Values of the prediction columns, the status of the row, and contributions of the inputs.
     Predicted { values: Vec<Value>, status: RowStatus, contributions: Vec<Contribution> },
     /// Vectors, and the number of tokens that were read for them.
-    Embedded { vectors: Vectors, n_tokens: usize },
+    Embedded { vectors: RowVectors, n_tokens: usize },
 }
 
 /// The result for a row, or why there is none.
-pub(crate) type Answer = Result<Done, ApiError>;
+pub(crate) type Answer = Result<JobResult, ApiError>;
 
 /// Reads the cells of a row, one per input. The callback is called with the index of the input before each cell and returns
 /// whether the row is still wanted.
 pub(crate) type Read = dyn Fn(&Model, &[Cell], &mut dyn FnMut(usize) -> bool) -> PreparedRow + Send + Sync;
 
 /// Computes the answers of rows of the same model, in order, as long as any of them is still wanted.
-pub(crate) type Run = dyn Fn(&[Job], &GoesOn) -> Vec<Answer> + Send + Sync;
+pub(crate) type Run = dyn Fn(&[Job], &ShouldContinue) -> Vec<Answer> + Send + Sync;
 
 /// Computes the answer of one row and streams its generated texts.
-pub(crate) type Write = dyn Fn(&Job, &mut Hear) -> Answer + Send + Sync;
+pub(crate) type Write = dyn Fn(&Job, &mut TextListener) -> Answer + Send + Sync;
 
 /// Implementations of the stages; tests replace them.
 #[derive(Clone)]
@@ -84,36 +85,36 @@ impl Job {
             Task::Embed => served.model.check_query(row),
         };
         let row = row.map_err(|error| ApiError::validation(error.to_string()))?;
-        Ok(Self { served: served.clone(), task, row, _held: Held::current() })
+        Ok(Self { served: served.clone(), task, row, _held: MemoryShare::current() })
     }
 
     /// Creates a job for a row in which all inputs are absent.
     pub fn empty(served: &Arc<LoadedModel>) -> Self {
         let (row, task) = (served.model.empty_row(), Task::Predict(Unreadable::Missing));
-        Self { served: served.clone(), task, row, _held: Held::default() }
+        Self { served: served.clone(), task, row, _held: MemoryShare::default() }
     }
 }
 
-impl Done {
+impl JobResult {
     fn predicted(row: PredictedRow, contributions: Vec<Contribution>) -> Self {
         let (values, status) = row.into_values();
         Self::Predicted { values, status, contributions }
     }
 }
 
-fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
+fn run(batch: &[Job], should_continue: &ShouldContinue) -> Vec<Answer> {
     let Some(Job { served, .. }) = batch.first() else { return Vec::new() };
     let kinds: [fn(Task) -> bool; 3] =
         [|task| matches!(task, Task::Predict(_)), |task| matches!(task, Task::Explain(_)), |task| matches!(task, Task::Embed)];
-    let mut answers: Vec<Option<Done>> = batch.iter().map(|_| None).collect();
+    let mut answers: Vec<Option<JobResult>> = batch.iter().map(|_| None).collect();
     for is_it in kinds {
         let places: Vec<usize> = (0..batch.len()).filter(|at| is_it(batch[*at].task)).collect();
         for places in places.chunks(served.model.batch_size()) {
-            if !goes_on() {
+            if !should_continue() {
                 break;
             }
             let jobs: Vec<&Job> = places.iter().map(|at| &batch[*at]).collect();
-            places.iter().zip(run_alike(&jobs, goes_on)).for_each(|(at, done)| answers[*at] = Some(done));
+            places.iter().zip(run_alike(&jobs, should_continue)).for_each(|(at, done)| answers[*at] = Some(done));
         }
     }
     let unwanted = || ApiError::new(ApiErrorKind::Unavailable, "cancelled: no client is waiting for this row");
@@ -121,25 +122,25 @@ fn run(batch: &[Job], goes_on: &GoesOn) -> Vec<Answer> {
 }
 
 /// Runs rows with the same kind of task as one batch.
-fn run_alike(jobs: &[&Job], goes_on: &GoesOn) -> Vec<Done> {
+fn run_alike(jobs: &[&Job], should_continue: &ShouldContinue) -> Vec<JobResult> {
     let model = &jobs[0].served.model;
     let rows: Vec<&CheckedRow> = jobs.iter().map(|job| &job.row).collect();
     match jobs[0].task {
         Task::Predict(_) => {
-            let predicted = model.predict_batch(&rows, goes_on).into_iter();
-            predicted.map(|row| Done::predicted(row, Vec::new())).collect()
+            let predicted = model.predict_batch(&rows, should_continue).into_iter();
+            predicted.map(|row| JobResult::predicted(row, Vec::new())).collect()
         }
         Task::Explain(_) => {
-            let explained = model.explain_batch(&rows, goes_on).into_iter();
-            explained.map(|(row, contributions)| Done::predicted(row, contributions)).collect()
+            let explained = model.explain_batch(&rows, should_continue).into_iter();
+            explained.map(|(row, contributions)| JobResult::predicted(row, contributions)).collect()
         }
         Task::Embed => {
             let embedded = model.embed_batch(&rows).into_iter().zip(&rows);
-            embedded.map(|(vectors, row)| Done::Embedded { vectors, n_tokens: row.n_tokens() }).collect()
+            embedded.map(|(vectors, row)| JobResult::Embedded { vectors, n_tokens: row.n_tokens() }).collect()
         }
     }
 }
 
-fn write(job: &Job, hear: &mut Hear) -> Answer {
-    Ok(Done::predicted(job.served.model.predict_streaming(&job.row, hear), Vec::new()))
+fn write(job: &Job, listener: &mut TextListener) -> Answer {
+    Ok(JobResult::predicted(job.served.model.predict_streaming(&job.row, listener), Vec::new()))
 }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use mbm_data::{DataError, Field, MANIFEST, Manifest, Preprocessor, standing, write_folder};
+use mbm_data::{DataError, Field, MANIFEST, Manifest, Preprocessor, latest_complete, write_folder};
 use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -134,9 +134,10 @@ impl Bundle {
             return Err(damaged("its features do not match its config".to_owned()));
         }
         // Text inputs and text outputs have the same type name in the config.
-        let writes = |field: &Field| matches!(field.preprocessor, Preprocessor::TargetText(_));
         let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
-        if saved.inputs.iter().any(writes) || saved.outputs.iter().any(reads) {
+        if saved.inputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::TargetText(_)))
+            || saved.outputs.iter().any(reads)
+        {
             return Err(damaged("a text input is stored as a text output, or the reverse".to_owned()));
         }
         for field in fields {
@@ -169,7 +170,7 @@ impl Bundle {
         let Saved { inputs, outputs, postprocessors, .. } = self.saved;
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
-                let message = format!("the head of output '{}' does not fit its decoder", output.name);
+                let message = format!("the postprocessor of output '{}' does not fit its decoder", output.name);
                 return Err(Error::Damaged { path: self.folder.join(BUNDLE), message });
             }
         }
@@ -190,7 +191,7 @@ impl Predictor {
 
 /// Returns the folder of a bundle, given that folder or the run folder around it.
 fn folder_of(path: &Path) -> Option<PathBuf> {
-    [standing(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
+    [latest_complete(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
 }
 
 /// Returns the manifest of the current bundle, if it can be read.

@@ -69,18 +69,16 @@ pub use run::train::train;
 pub use model::{Feature, Model, PredictedRow};
 pub use predict::explain::Contribution;
 pub use predict::table::{Evaluation, Predicted, ReadOptions};
-pub use predict::writer::{Column, Format, Kind, Value, Writer};
+pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, TableWriter, Value};
 
 // Generated texts.
 pub use mbm_model::decoder::{Decoding, DecodingSettings};
 pub use predict::generation::{GeneratedText, GenerationSession};
 
 // Vectors, indexes and search.
-pub use mbm_index::{
-    Cancellation, Column as IndexColumn, Filter, GraphSettings, Hit, IndexInfo, IndexSpec, Precision, Search, Value as IndexValue,
-};
+pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexColumn, IndexInfo, IndexSpec, IndexValue, Precision, Search};
 pub use predict::query::QueryPart;
-pub use predict::vectors::{Tower, Vectors};
+pub use predict::vectors::{RowVectors, Tower};
 pub use retrieve::embed::{Embedded, Embedding};
 pub use retrieve::indexing::{IndexRows, IndexSettings, Indexed, Indexing, add_to_index, build_index};
 pub use retrieve::retriever::Retriever;
@@ -88,7 +86,7 @@ pub use retrieve::store::{Index, Store, remove_from_index};
 
 // The steps of a prediction, for servers: prepare rows, check them, run them in batches, stop them, stream their texts.
 pub use model::{CheckedRow, PreparedRow};
-pub use predict::forward::{GoesOn, Hear};
+pub use predict::forward::{ShouldContinue, TextListener};
 
 // Descriptions of files, and conversion of weights.
 pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};

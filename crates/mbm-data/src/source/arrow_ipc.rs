@@ -13,7 +13,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::arrow_message::Budget;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::table::Lifetime;
 use crate::{DataError, TableBuilder};
 
@@ -36,13 +36,13 @@ pub(super) struct ArrowIpc {
     n_bytes: u64,
     schema: SchemaRef,
     version: MetadataVersion,
-    dictionaries: Vec<Place>,
-    batches: Vec<Place>,
+    dictionaries: Vec<MessageLocation>,
+    batches: Vec<MessageLocation>,
 }
 
-/// The place of a message.
+/// The location of a message in the file.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct MessageLocation {
     start: u64,
     n_metadata_bytes: usize,
     n_body_bytes: usize,
@@ -61,11 +61,11 @@ impl ArrowIpc {
             return Err(malformed(format!("{} columns, a table must have 1 to {MAX_COLUMNS}", columns.len())));
         }
         let mut n_left = n_bytes;
-        let mut places = |blocks: Vec<Block>| -> Result<Vec<Place>, String> {
-            blocks.iter().map(|block| Place::new(block, n_bytes, &mut n_left)).collect()
+        let mut locations = |blocks: Vec<Block>| -> Result<Vec<MessageLocation>, String> {
+            blocks.iter().map(|block| MessageLocation::new(block, n_bytes, &mut n_left)).collect()
         };
-        let dictionaries = places(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
-        let batches = places(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        let dictionaries = locations(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        let batches = locations(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
         if dictionaries.len().saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
             return Err(malformed(format!("{} dictionaries for {} columns", dictionaries.len(), columns.len())));
         }
@@ -74,16 +74,16 @@ impl ArrowIpc {
     }
 
     /// Reads the bytes of a message that has been found to lie in the file, and checks what it declares.
-    fn message(&self, place: Place, budget: &mut Budget) -> Result<Buffer, DataError> {
-        let mut bytes = vec![0; place.n_metadata_bytes + place.n_body_bytes];
-        self.file.read_exact_at(&mut bytes, place.start).map_err(DataError::io(&self.path))?;
-        budget.check(&bytes, place.n_metadata_bytes).map_err(|message| DataError::malformed(&self.path, None, message))?;
+    fn message(&self, location: MessageLocation, budget: &mut Budget) -> Result<Buffer, DataError> {
+        let mut bytes = vec![0; location.n_metadata_bytes + location.n_body_bytes];
+        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.path))?;
+        budget.check(&bytes, location.n_metadata_bytes).map_err(|message| DataError::malformed(&self.path, None, message))?;
         Ok(Buffer::from_vec(bytes))
     }
 
     /// Returns the result of the decoder, whose panics are errors of the file.
     fn decoded<T>(&self, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, DataError> {
-        let decoded = guarded(decode).ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))?;
+        let decoded = catch_panic(decode).ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))?;
         decoded.map_err(|error| DataError::malformed(&self.path, None, error))
     }
 }
@@ -102,21 +102,21 @@ impl Source for ArrowIpc {
         let mut budget = Budget::new(self.n_bytes, n_cell_bytes);
         table.limit_bytes(n_cell_bytes);
         let mut decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
-        for place in &self.dictionaries {
-            let message = self.message(*place, &mut budget)?;
-            self.decoded(|| decoder.read_dictionary(&place.block(), &message))?;
+        for location in &self.dictionaries {
+            let message = self.message(*location, &mut budget)?;
+            self.decoded(|| decoder.read_dictionary(&location.block(), &message))?;
         }
-        for place in &self.batches {
-            let message = self.message(*place, &mut budget)?;
-            let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&place.block(), &message))?;
-            let pushed = guarded(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
-            pushed.ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))??;
+        for location in &self.batches {
+            let message = self.message(*location, &mut budget)?;
+            let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&location.block(), &message))?;
+            let pushed = catch_panic(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
+            pushed.ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))??;
         }
         Ok(())
     }
 }
 
-impl Place {
+impl MessageLocation {
     /// Checks that a message lies in a file of `n_bytes`, and that it and those before it take no more than the file has.
     fn new(block: &Block, n_bytes: u64, n_left: &mut u64) -> Result<Self, String> {
         let beyond = "a message extends beyond the file";
@@ -153,7 +153,7 @@ fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, String> {
     let end = read(n_bytes - 10, 10)?;
     let n_footer = i32::from_le_bytes([end[0], end[1], end[2], end[3]]);
     let n_footer = u64::try_from(n_footer).ok().filter(|n_footer| end[4..] == *MAGIC && *n_footer <= n_bytes - 18);
-    let n_footer = n_footer.ok_or("the file is cut off: it has no footer")?;
+    let n_footer = n_footer.ok_or("the file is truncated: it has no footer")?;
     read(n_bytes - 10 - n_footer, n_footer as usize)
 }
 
@@ -162,7 +162,7 @@ fn schema(footer: &Footer) -> Result<SchemaRef, String> {
     if !schema.endianness().equals_to_target_endianness() {
         return Err("its numbers have the bytes of another processor's order".to_owned());
     }
-    let schema = guarded(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(GAVE_UP)?;
+    let schema = catch_panic(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(DECODER_FAILED)?;
     schema.map(Arc::new).map_err(|error| error.to_string())
 }
 
@@ -236,12 +236,13 @@ mod tests {
     #[test]
     fn declared_sizes_are_held_against_the_file() {
         let mut n_left = 100;
-        let place =
-            |offset, n_metadata, n_body, n_left: &mut u64| Place::new(&Block::new(offset, n_metadata, n_body), 100, n_left);
-        assert!(place(0, 8, i64::MAX, &mut n_left).unwrap_err().contains("beyond the file"));
-        assert!(place(-1, 8, 8, &mut n_left).is_err());
-        assert!(place(60, 40, 0, &mut n_left).is_ok());
-        assert!(place(10, 40, 40, &mut n_left).unwrap_err().contains("overlap"));
+        let location = |offset, n_metadata, n_body, n_left: &mut u64| {
+            MessageLocation::new(&Block::new(offset, n_metadata, n_body), 100, n_left)
+        };
+        assert!(location(0, 8, i64::MAX, &mut n_left).unwrap_err().contains("beyond the file"));
+        assert!(location(-1, 8, 8, &mut n_left).is_err());
+        assert!(location(60, 40, 0, &mut n_left).is_ok());
+        assert!(location(10, 40, 40, &mut n_left).unwrap_err().contains("overlap"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Budget {
     /// # Errors
     /// Says what is out of proportion or malformed.
     pub fn check(&mut self, bytes: &[u8], n_metadata_bytes: usize) -> Result<(), String> {
-        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or("a message is cut off")?;
+        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or("a message is truncated")?;
         let header = metadata.split_first_chunk::<8>().ok_or("a message has no header")?;
         // Before version 1.0 of Arrow, only a length of four bytes stood before the message.
         let message = if header.0.starts_with(&[255; 4]) { header.1 } else { &metadata[4..] };

@@ -11,7 +11,7 @@ use super::deltas::{self, Levels};
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::{Cell, CellRef, DataError, TableBuilder};
 
 /// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
@@ -60,11 +60,12 @@ impl Source for Parquet {
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
-        let mut rows = guarded(|| self.reader.get_row_iter(None))
-            .ok_or_else(|| DataError::malformed(&self.path, None, GAVE_UP))?
+        let mut rows = catch_panic(|| self.reader.get_row_iter(None))
+            .ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))?
             .map_err(|error| DataError::malformed(&self.path, None, error))?;
         for row_idx in 0.. {
-            let record = guarded(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, GAVE_UP))?;
+            let record =
+                catch_panic(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, DECODER_FAILED))?;
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
             let fields = || record.get_column_iter().map(|(_, field)| field).enumerate();

@@ -55,19 +55,19 @@ enum At {
 
 /// An error in the quoting of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Misquoted {
+pub(super) struct QuoteError {
     /// The row in which the quote was opened, from 1; the header is 0.
     pub row: usize,
     message: String,
 }
 
-impl fmt::Display for Misquoted {
+impl fmt::Display for QuoteError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Misquoted {}
+impl std::error::Error for QuoteError {}
 
 impl<R: Read> Quotes<R> {
     pub fn new(inner: R, delimiter: u8) -> Self {
@@ -85,7 +85,7 @@ impl<R: Read> Quotes<R> {
         }
     }
 
-    fn pass(&mut self, byte: u8) -> Result<(), Misquoted> {
+    fn pass(&mut self, byte: u8) -> Result<(), QuoteError> {
         self.n_bytes += 1;
         if self.is_mark(byte) {
             return Ok(());
@@ -131,7 +131,7 @@ impl<R: Read> Quotes<R> {
         rest
     }
 
-    fn next(&mut self, byte: u8) -> Result<At, Misquoted> {
+    fn next(&mut self, byte: u8) -> Result<At, QuoteError> {
         let is_delimiter = byte == self.delimiter;
         self.here.field += usize::from(is_delimiter && self.at != At::Quoted);
         match self.at {
@@ -158,17 +158,17 @@ impl<R: Read> Quotes<R> {
         self.record_start = self.n_bytes;
     }
 
-    fn text_after_quote(&self, byte: u8) -> Misquoted {
+    fn text_after_quote(&self, byte: u8) -> QuoteError {
         let (character, line) = (char::from(byte), self.here.line);
         self.misquoted(format!("closed before '{character}' in line {line}, where a delimiter or a line end is expected"))
     }
 
-    fn misquoted(&self, what: String) -> Misquoted {
+    fn misquoted(&self, what: String) -> QuoteError {
         let Position { row, line, field } = self.opened;
         let message = format!(
             "the quote that opens field {field} in line {line} is {what}; inside a quoted field, a quote must be doubled"
         );
-        Misquoted { row, message }
+        QuoteError { row, message }
     }
 
     fn check_size(&self) -> io::Result<()> {
@@ -178,7 +178,7 @@ impl<R: Read> Quotes<R> {
         let misquoted = match self.at {
             At::Quoted => self.misquoted(format!("not closed within {MAX_RECORD} bytes")),
             At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => {
-                Misquoted { row: self.here.row, message: format!("the row has more than {MAX_RECORD} bytes") }
+                QuoteError { row: self.here.row, message: format!("the row has more than {MAX_RECORD} bytes") }
             }
         };
         Err(io::Error::other(misquoted))

@@ -21,7 +21,7 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::predict::query::QueryError;
-use crate::predict::writer::Column;
+use crate::predict::writer::OutputColumn;
 
 /// A trained model. It is cheap to clone, and may be used from several threads.
 ///
@@ -119,7 +119,7 @@ impl Model {
     }
 
     /// Returns the columns that predictions are written to, `status` last.
-    pub fn columns(&self) -> Vec<Column> {
+    pub fn columns(&self) -> Vec<OutputColumn> {
         self.predictor.columns()
     }
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::into_table::IntoTable;
 use crate::predict::explain::Contribution;
 use crate::predict::table::{Predicted, ReadOptions};
-use crate::predict::writer::{Value, Writer, with_status};
+use crate::predict::writer::{TableWriter, Value, with_status};
 
 impl Model {
     /// Predicts one row from some inputs by name; the others are absent. A path is read as a file, other cells are values.
@@ -93,7 +93,7 @@ impl Model {
     /// # Errors
     /// Fails if the data lack all inputs or cannot be read, or the file cannot be written.
     pub fn predict_to(&self, data: impl IntoTable, output: impl AsRef<Path>) -> Result<Predicted, Error> {
-        let mut writer = Writer::create(output.as_ref(), self.columns())?;
+        let mut writer = TableWriter::create(output.as_ref(), self.columns())?;
         let predicted = self.predict_into(data, &ReadOptions::default(), &mut writer)?;
         writer.finish()?;
         Ok(predicted)
@@ -103,10 +103,10 @@ impl Model {
     /// explains why.
     ///
     /// ```
-    /// use mbm::{Format, ReadOptions, Unreadable, Writer};
+    /// use mbm::{OutputFormat, ReadOptions, Unreadable, TableWriter};
     ///
     /// let model = mbm::Model::open("tests/fixtures/form-2/mixed")?;
-    /// let mut writer = Writer::new(Box::new(std::io::sink()), Format::JsonLines, model.columns(), "nowhere".as_ref())?;
+    /// let mut writer = TableWriter::new(Box::new(std::io::sink()), OutputFormat::JsonLines, model.columns(), "nowhere".as_ref())?;
     /// let options = ReadOptions::default().unreadable(Unreadable::Error);
     /// model.predict_into("tests/fixtures/form-2/rows.csv", &options, &mut writer)?;
     /// writer.finish()?;
@@ -116,7 +116,12 @@ impl Model {
     /// # Errors
     /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any
     /// unreadable cell with [`Unreadable::Error`]; and on I/O errors such as a full disk.
-    pub fn predict_into(&self, data: impl IntoTable, options: &ReadOptions, writer: &mut Writer) -> Result<Predicted, Error> {
+    pub fn predict_into(
+        &self,
+        data: impl IntoTable,
+        options: &ReadOptions,
+        writer: &mut TableWriter,
+    ) -> Result<Predicted, Error> {
         self.write_rows(data, options, &mut |row| writer.write(row))
     }
 

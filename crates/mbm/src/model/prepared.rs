@@ -6,9 +6,9 @@ use mbm_data::{Cell, Fault, Payload, RowStatus, Sample, Unreadable};
 use super::{Model, PredictedRow};
 use crate::predict::cells::CellErrors;
 use crate::predict::explain::Contribution;
-use crate::predict::forward::{GoesOn, Hear};
+use crate::predict::forward::{ShouldContinue, TextListener};
 use crate::predict::prediction::Prediction;
-use crate::predict::vectors::Vectors;
+use crate::predict::vectors::RowVectors;
 
 /// A row whose cells have been read for a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -101,15 +101,19 @@ impl Model {
         Ok(CheckedRow { sample: row.0, status: RowStatus::Complete })
     }
 
-    /// Predicts rows as one batch. Once `goes_on` returns false, texts are returned as far as they have been generated.
-    pub fn predict_batch(&self, rows: &[&CheckedRow], goes_on: &GoesOn) -> Vec<PredictedRow> {
-        let predictions = self.predictor.predict_while(&self.predictor.collate(&samples(rows)), goes_on);
+    /// Predicts rows as one batch. Once `should_continue` returns false, texts are returned as far as they have been generated.
+    pub fn predict_batch(&self, rows: &[&CheckedRow], should_continue: &ShouldContinue) -> Vec<PredictedRow> {
+        let predictions = self.predictor.predict_while(&self.predictor.collate(&samples(rows)), should_continue);
         self.predicted(rows, &predictions)
     }
 
     /// As [`Model::predict_batch`], with the contribution of each input to the prediction of each row; none for a skipped row.
-    pub fn explain_batch(&self, rows: &[&CheckedRow], goes_on: &GoesOn) -> Vec<(PredictedRow, Vec<Contribution>)> {
-        let (predictions, contributions) = self.predictor.explain_batch(&samples(rows), goes_on);
+    pub fn explain_batch(
+        &self,
+        rows: &[&CheckedRow],
+        should_continue: &ShouldContinue,
+    ) -> Vec<(PredictedRow, Vec<Contribution>)> {
+        let (predictions, contributions) = self.predictor.explain_batch(&samples(rows), should_continue);
         let of_row = |(row, contributions): (PredictedRow, Vec<Contribution>)| {
             let is_skipped = row.status.is_skipped();
             (row, if is_skipped { Vec::new() } else { contributions })
@@ -117,15 +121,15 @@ impl Model {
         self.predicted(rows, &predictions).into_iter().zip(contributions).map(of_row).collect()
     }
 
-    /// Predicts one row, and passes generated texts to `hear` as they grow.
-    pub fn predict_streaming(&self, row: &CheckedRow, hear: &mut Hear) -> PredictedRow {
-        let predictions = self.predictor.predict_row(&row.sample, hear);
+    /// Predicts one row, and passes generated texts to `listener` as they grow.
+    pub fn predict_streaming(&self, row: &CheckedRow, listener: &mut TextListener) -> PredictedRow {
+        let predictions = self.predictor.predict_row(&row.sample, listener);
         let predictions: Vec<Vec<Prediction>> = predictions.into_iter().map(|prediction| vec![prediction]).collect();
         self.predicted(&[row], &predictions).swap_remove(0)
     }
 
     /// Returns the vectors of rows, one per [`Model::towers`]; they are computed as one batch.
-    pub fn embed_batch(&self, rows: &[&CheckedRow]) -> Vec<Vectors> {
+    pub fn embed_batch(&self, rows: &[&CheckedRow]) -> Vec<RowVectors> {
         self.predictor.embed_batch(&self.predictor.collate(&samples(rows)))
     }
 

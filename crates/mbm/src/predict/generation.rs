@@ -109,9 +109,9 @@ impl GenerationSession {
     /// Returns, for each unreadable cell, why it cannot be read.
     pub fn generate<C: Into<Cell>>(&self, cells: impl IntoIterator<Item = C>) -> Vec<Result<GeneratedText, CellErrors>> {
         let rows: Vec<Result<Sample, CellErrors>> = cells.into_iter().map(|cell| self.row(cell.into())).collect();
-        let is_present = |at: &usize| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row));
         // Rows of similar length are batched together.
-        let mut order: Vec<usize> = (0..rows.len()).filter(is_present).collect();
+        let mut order: Vec<usize> =
+            (0..rows.len()).filter(|at| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row))).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
         let mut all: Vec<Result<GeneratedText, CellErrors>> =
             rows.iter().map(|row| row.as_ref().map(GeneratedText::about).map_err(CellErrors::clone)).collect();

@@ -13,7 +13,7 @@ use crate::predict::pass::{Pass, Sink};
 use crate::predict::postprocessor::Examples;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
-use crate::predict::score::Scored;
+use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
 use crate::predict::writer::Value;
 
@@ -45,16 +45,17 @@ impl Sink for Loss<'_> {
 }
 
 /// Predictions collected with their targets, one collection per output.
-pub(crate) struct Scores(pub Vec<Scored>);
+pub(crate) struct Scores(pub Vec<MetricSamples>);
 
 impl Scores {
     /// Creates an empty collection for each output.
     pub fn new(predictor: &Predictor) -> Self {
         let inputs: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
-        let mut scored: Vec<Scored> = predictor.outputs.iter().enumerate().map(scored).collect();
+        let scored =
+            |(at, field): (usize, &Field)| MetricSamples::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
+        let mut scored: Vec<MetricSamples> = predictor.outputs.iter().enumerate().map(scored).collect();
         for (scored, feature) in scored.iter_mut().zip(&predictor.plan.config.output_features) {
-            if let (Scored::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
+            if let (MetricSamples::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
                 texts.written.words = feature.bleu_tokenizer.into();
             }
         }
@@ -64,7 +65,7 @@ impl Scores {
     /// Computes the metrics of each output: `{"label": {"accuracy": ..}, ..}`.
     pub fn metrics(&self, predictor: &Predictor) -> BTreeMap<String, BTreeMap<String, f64>> {
         let names = predictor.outputs.iter().map(|field| field.name.clone());
-        names.zip(self.0.iter().map(Scored::metrics)).collect()
+        names.zip(self.0.iter().map(MetricSamples::metrics)).collect()
     }
 }
 
@@ -72,7 +73,7 @@ impl Sink for Scores {
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
         for (output, scored) in self.0.iter_mut().enumerate() {
             match scored {
-                Scored::Texts(texts) => add_texts(texts, output, pass)?,
+                MetricSamples::Texts(texts) => add_texts(texts, output, pass)?,
                 scored => {
                     let preprocessor = &pass.predictor.outputs[output].preprocessor;
                     scored.add(pass.predictions(output)?, &pass.batch.targets[output], preprocessor);

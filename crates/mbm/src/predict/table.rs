@@ -119,9 +119,9 @@ pub fn table_from_json(text: &str) -> Result<Table, Error> {
             names.push(key.clone());
         }
     }
-    let row = |mut object: serde_json::Map<String, serde_json::Value>| {
-        names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect()
-    };
-    let rows = objects.into_iter().map(row).collect();
+    let rows = objects
+        .into_iter()
+        .map(|mut object| names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect())
+        .collect();
     Ok(Table::from_rows(names.clone(), rows, ".".into())?)
 }

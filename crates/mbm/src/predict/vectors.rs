@@ -24,7 +24,7 @@ pub struct Tower {
 }
 
 /// The vectors of a row, one per tower; `None` if the tower's input is absent.
-pub type Vectors = Vec<Option<Vec<f32>>>;
+pub type RowVectors = Vec<Option<Vec<f32>>>;
 
 impl Tower {
     /// Returns the name of the column its vectors are written to.
@@ -71,7 +71,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Fails if a part names an input that no vector is computed from, or its cell is empty.
-    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
+    pub fn query_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
         let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
@@ -100,7 +100,7 @@ impl Predictor {
     }
 
     /// Embeds a batch: `[rows][towers]`.
-    pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
+    pub fn embed_batch(&self, batch: &Batch) -> Vec<RowVectors> {
         let Some((output, ..)) = self.embedding() else {
             let fused = self.fused_batch(batch).pooled;
             let [_, width] = fused.dims();
@@ -157,7 +157,7 @@ impl Predictor {
         rows: &[usize],
         ahead: &mut [Precomputed],
         prepared: &mut Prepared,
-    ) -> Result<Vec<Vectors>, Error> {
+    ) -> Result<Vec<RowVectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.batch_size()) {
             let samples = dataset.read_ahead(rows, ahead, prepared)?;

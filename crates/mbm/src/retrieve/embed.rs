@@ -10,8 +10,8 @@ use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Lock, Precomputed, Prep
 use crate::error::Error;
 use crate::into_table::IntoTable;
 use crate::model::Model;
-use crate::predict::vectors::{Tower, Vectors};
-use crate::predict::writer::{Column, Format, Value, Writer};
+use crate::predict::vectors::{RowVectors, Tower};
+use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, Value};
 
 /// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
@@ -89,7 +89,7 @@ impl Embedding {
         let (parts, _lock) = self.parts(&dataset)?;
         // Fails early if the output cannot be created.
         let aside = aside(&self.output, ".tmp");
-        let writer = Writer::create_as(&aside, Format::of(&self.output)?, self.columns(&dataset, &towers))?;
+        let writer = TableWriter::create_as(&aside, OutputFormat::of(&self.output)?, self.columns(&dataset, &towers))?;
         let frozen = predictor.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, self.cache.as_ref());
         let mut prepared = Prepared::default();
@@ -129,11 +129,11 @@ impl Embedding {
     }
 
     /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
-    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
-        let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
-        match Format::of(&self.output) {
-            Ok(Format::Npy) => vectors.collect(),
-            _ => dataset.table.columns.iter().map(Column::text).chain(vectors).collect(),
+    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<OutputColumn> {
+        let vectors = towers.iter().map(|(_, tower)| OutputColumn::vector(tower.column(), tower.width));
+        match OutputFormat::of(&self.output) {
+            Ok(OutputFormat::Npy) => vectors.collect(),
+            _ => dataset.table.columns.iter().map(OutputColumn::text).chain(vectors).collect(),
         }
     }
 
@@ -168,8 +168,8 @@ impl Embedding {
         Ok((folder, lock))
     }
 
-    fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
-        let has_columns = Format::of(&self.output)? != Format::Npy;
+    fn join(&self, mut writer: TableWriter, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
+        let has_columns = OutputFormat::of(&self.output)? != OutputFormat::Npy;
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);
@@ -202,7 +202,7 @@ fn aside(path: &Path, ending: &str) -> PathBuf {
 
 /// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files
 /// that the vectors were computed from, and a hash of everything before it.
-fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
+fn write_part(path: &Path, vectors: &[RowVectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
     let aside = aside(path, ".tmp");
     let mut out = Vec::new();
     for row in vectors {
@@ -224,7 +224,12 @@ fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media
 }
 
 /// Reads the vectors of a part; `None` if it is damaged, or was computed from media files other than those of `media`.
-fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Option<u64>) -> Result<Option<Vec<Vectors>>, Error> {
+fn read_part(
+    path: &Path,
+    n_rows: usize,
+    towers: &[(usize, Tower)],
+    media: Option<u64>,
+) -> Result<Option<Vec<RowVectors>>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
     let Some((hashed, hash)) = bytes.split_last_chunk::<8>() else { return Ok(None) };

@@ -121,6 +121,6 @@ impl Model {
     /// # Errors
     /// Fails if a part names an input that no vector is computed from, or its cell is empty.
     pub fn query_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
-        self.predictor.asked_cells(parts)
+        self.predictor.query_cells(parts)
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Model, Outcome, Plan, ReadOptions, RunEvent, Start, Table, Unreadable,
+    ConfigFormat, Error, Event, Experiment, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start, Table, Unreadable,
     table_from_json,
 };
 use proptest::prelude::*;
@@ -353,7 +353,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(Format::of(Path::new("x.txt")), Err(mbm::error::OutputError::Extension(_))));
+    assert!(matches!(OutputFormat::of(Path::new("x.txt")), Err(mbm::error::OutputError::Extension(_))));
     let clip = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);
