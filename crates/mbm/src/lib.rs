@@ -80,7 +80,8 @@ pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexColumn, Index
 pub use predict::query::QueryPart;
 pub use predict::vectors::{RowVectors, Tower};
 pub use retrieve::embed::{Embedded, Embedding};
-pub use retrieve::indexing::{IndexRows, IndexSettings, Indexed, Indexing, add_to_index, build_index};
+pub use retrieve::index_rows::{IndexRows, IndexSettings};
+pub use retrieve::indexing::{Indexed, Indexing, add_to_index, build_index};
 pub use retrieve::retriever::Retriever;
 pub use retrieve::store::{Index, Store, remove_from_index};
 

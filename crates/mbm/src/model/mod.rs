@@ -164,3 +164,14 @@ impl fmt::Debug for Model {
         out.debug_struct("Model").field("inputs", &inputs).field("outputs", &outputs).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn model_can_be_used_from_several_threads() {
+        fn is_shared<T: Send + Sync + Clone>() {}
+        is_shared::<Model>();
+    }
+}
