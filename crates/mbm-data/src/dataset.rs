@@ -132,7 +132,7 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
     }
     let fitted = |feature: Unfitted| {
         let Unfitted { name, column, fitter, missing_value_strategy, .. } = feature;
-        let preprocessor = fitter.finish().map_err(|message| DataError::Fit { feature: name.clone(), message })?;
+        let preprocessor = fitter.finish().map_err(|source| DataError::Fit { feature: name.clone(), source })?;
         Ok(Field { name, column, preprocessor, missing_value_strategy })
     };
     let mut fields = features.into_iter().map(fitted).collect::<Result<Vec<_>, DataError>>()?;

@@ -60,4 +60,4 @@ pub use missing::{Decision, FieldFault, Rejection, RowStatus, Rule, Unreadable, 
 pub use payload::{Frames, Payload, Pixels};
 pub use precomputed::{Featurize, Precomputed};
 pub use split::Split;
-pub use table::{Row, RowRef, Table, TableBuilder};
+pub use table::{ColumnError, Row, RowRef, Table, TableBuilder, TableError};

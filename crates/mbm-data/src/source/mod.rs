@@ -10,6 +10,15 @@ mod unfolding;
 
 use std::path::{Path, PathBuf};
 
+pub use self::arrow_ipc::ArrowFileError;
+pub use self::arrow_message::MessageError;
+pub use self::coco::CocoError;
+pub use self::delimited::DelimitedError;
+pub use self::idx::IdxError;
+pub use self::json_lines::JsonLinesError;
+pub use self::pages::PageError;
+pub use self::parquet::ParquetFileError;
+pub use self::quotes::{Misquoted, Position};
 use crate::{DataError, Row, TableBuilder};
 
 /// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
