@@ -1,6 +1,7 @@
 //! Checkpoints: folders that are written atomically and verified by hashes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,19 +61,59 @@ pub(crate) struct Course {
     pub n_rows: usize,
 }
 
+/// Progress that is impossible in the training run that resumes from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgressError {
+    /// Too many epochs, or another number than in the history.
+    #[error("{found} epochs completed and {in_history} in the history, of {epochs}")]
+    Epochs {
+        /// Completed epochs.
+        found: usize,
+        /// Epochs in the history.
+        in_history: usize,
+        /// Epochs of the training run.
+        epochs: usize,
+    },
+    /// Too many batches.
+    #[error("batch {found} of {n_batches}")]
+    Batch {
+        /// Completed batches of the epoch.
+        found: usize,
+        /// Batches of an epoch.
+        n_batches: usize,
+    },
+    /// Too many rows.
+    #[error("{found} rows of {n_rows}")]
+    Rows {
+        /// Completed rows of the epoch.
+        found: usize,
+        /// Rows of an epoch.
+        n_rows: usize,
+    },
+    /// A step that does not follow from epoch and batch.
+    #[error("step {found}, expected {expected} for its epoch and batch")]
+    Step {
+        /// Optimizer steps taken.
+        found: usize,
+        /// Optimizer steps that epoch and batch take.
+        expected: usize,
+    },
+}
+
 impl Progress {
     /// Checks that the progress is possible in a training run of the given extent.
-    fn check(&self, course: &Course) -> Result<(), String> {
+    fn check(&self, course: &Course) -> Result<(), ProgressError> {
         let Course { epochs, n_batches, batches_per_step, n_rows } = *course;
         let step = |epoch: usize, batch: usize| epoch * n_batches.div_ceil(batches_per_step) + batch.div_ceil(batches_per_step);
         match () {
             () if self.epoch > epochs || self.history.len() != self.epoch => {
-                Err(format!("{} epochs completed and {} in the history, of {epochs}", self.epoch, self.history.len()))
+                Err(ProgressError::Epochs { found: self.epoch, in_history: self.history.len(), epochs })
             }
-            () if self.batch > n_batches => Err(format!("batch {} of {n_batches}", self.batch)),
-            () if self.n_rows > n_rows => Err(format!("{} rows of {n_rows}", self.n_rows)),
+            () if self.batch > n_batches => Err(ProgressError::Batch { found: self.batch, n_batches }),
+            () if self.n_rows > n_rows => Err(ProgressError::Rows { found: self.n_rows, n_rows }),
             () if self.step != step(self.epoch, self.batch) => {
-                Err(format!("step {}, expected {} for its epoch and batch", self.step, step(self.epoch, self.batch)))
+                Err(ProgressError::Step { found: self.step, expected: step(self.epoch, self.batch) })
             }
             () => Ok(()),
         }
@@ -218,9 +259,9 @@ impl Checkpoints {
     }
 }
 
-fn failed<E: std::fmt::Display>(folder: &Path, what: &str) -> impl FnOnce(E) -> TrainError {
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(folder: &Path, what: &str) -> impl FnOnce(E) -> TrainError {
     let path = folder.join(what);
-    move |error| TrainError::Checkpoint { path, message: error.to_string() }
+    move |error| TrainError::Checkpoint { path, source: error.into() }
 }
 
 fn recent_name(at: usize) -> String {

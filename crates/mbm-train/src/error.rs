@@ -1,5 +1,6 @@
 //! Errors of training.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 /// An error that ends training, with its location.
@@ -15,12 +16,12 @@ pub enum TrainError {
     #[error(transparent)]
     Pretrained(#[from] mbm_model::PretrainedError),
     /// A checkpoint could not be read or written.
-    #[error("checkpoint {}: {message}", path.display())]
+    #[error("checkpoint {}: {source}", path.display())]
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// The cause.
-        message: String,
+        /// The cause, such as [`ProgressError`](crate::ProgressError).
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The loss is NaN or infinite.
     #[error("the loss is {loss} at epoch {epoch}, step {step}; try a smaller trainer.learning_rate or trainer.gradient_clipping")]
@@ -33,6 +34,6 @@ pub enum TrainError {
         step: usize,
     },
     /// Validation failed.
-    #[error("{0}")]
-    Validation(String),
+    #[error(transparent)]
+    Validation(Box<dyn Error + Send + Sync>),
 }

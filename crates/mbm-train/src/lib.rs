@@ -25,7 +25,7 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
-pub use checkpoint::{Checkpoints, EpochRecord, Progress};
+pub use checkpoint::{Checkpoints, EpochRecord, Progress, ProgressError};
 pub use error::TrainError;
 pub use event::Event;
 pub use optimizer::{AdamSettings, AdamWSettings, LionSettings, MuonSettings, OptimizerSettings, SgdSettings};

@@ -21,6 +21,7 @@
 //! ```
 
 mod convert;
+mod damage;
 mod element;
 mod error;
 mod file;
@@ -32,6 +33,7 @@ mod safetensors;
 mod tfjs;
 mod vectors;
 
+pub use damage::Damage;
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};

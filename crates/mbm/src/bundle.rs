@@ -141,7 +141,7 @@ impl Bundle {
         }
         for field in fields {
             let checked = field.preprocessor.get().check();
-            checked.map_err(|message| damaged(format!("feature '{}': {message}", field.name)))?;
+            checked.map_err(|error| damaged(format!("feature '{}': {error}", field.name)))?;
         }
         Ok(Self { folder, plan, saved })
     }

@@ -134,12 +134,12 @@ pub enum Error {
         suspect: String,
     },
     /// A chart of the report could not be drawn.
-    #[error("chart '{title}': {message}")]
+    #[error("chart '{title}': {source}")]
     Chart {
         /// The title of the chart.
         title: String,
-        /// What is wrong.
-        message: String,
+        /// The error of the drawing library.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
