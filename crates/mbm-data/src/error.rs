@@ -18,12 +18,12 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A file whose content differs from what was written.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
-        message: String,
+        /// What is wrong and what to do, such as [`crate::ManifestError`].
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A folder that another process is writing to.
     #[error("{}: another process is writing here; wait until it has finished, or choose another folder", path.display())]
@@ -92,8 +92,9 @@ impl DataError {
         Self::Io { path: folder.to_owned(), source: std::io::Error::new(error.kind(), message) }
     }
 
-    pub(crate) fn damaged(path: impl Into<PathBuf>, message: impl ToString) -> Self {
-        Self::Damaged { path: path.into(), message: message.to_string() }
+    /// Returns an error of a damaged file.
+    pub fn damaged(path: impl Into<PathBuf>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Damaged { path: path.into(), source: source.into() }
     }
 
     pub(crate) fn malformed(

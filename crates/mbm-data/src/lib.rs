@@ -54,7 +54,7 @@ pub use image::{ImageAugmentation, decode_image};
 pub use infer::{Inferred, infer_types};
 pub use loader::{Augmentation, Loading, TrainTimeNoise, load};
 pub use lock::Lock;
-pub use manifest::{MANIFEST, Manifest, hash};
+pub use manifest::{MANIFEST, Manifest, ManifestError, hash};
 pub use media_files::MediaFiles;
 pub use missing::{Decision, FieldFault, Rejection, RowStatus, Rule, Unreadable, decide};
 pub use payload::{Frames, Payload, Pixels};

@@ -143,6 +143,11 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const PROGRESS: &str = "progress.json";
 const BEST: &str = "best.safetensors";
 
+/// A checkpoint without the hashes of its files.
+#[derive(Debug, thiserror::Error)]
+#[error("there are no hashes of its files: damaged, or from an earlier version; restart the run with --overwrite")]
+struct NoHashes;
+
 /// The contents of a checkpoint.
 pub(crate) struct State<'a> {
     pub model: &'a Model,
@@ -207,9 +212,7 @@ impl Checkpoints {
     fn verified(&self) -> Result<PathBuf, TrainError> {
         let folder = standing(&self.last());
         let Some(manifest) = Manifest::read(&folder)? else {
-            let message =
-                "there are no hashes of its files: damaged, or from an earlier version; restart the run with --overwrite";
-            return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
+            return Err(DataError::damaged(folder.join(MANIFEST), NoHashes).into());
         };
         manifest.verify(&folder, &[MODEL, OPTIMIZER, PROGRESS])?;
         Ok(folder)

@@ -43,12 +43,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of a run or bundle is damaged or inconsistent.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        message: String,
+        /// What is wrong, such as [`BundleError`](crate::BundleError).
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A fitted value that has no JSON form, such as NaN; the model was not saved.
     #[error("{}: a fitted value cannot be represented: {source}", path.display())]
@@ -148,6 +148,10 @@ impl Error {
     pub fn is_cancelled(&self) -> bool {
         use mbm_index::IndexError::Cancelled;
         matches!(self, Self::Index(Cancelled) | Self::Postgres(mbm_postgres::PostgresError::Index(Cancelled)))
+    }
+
+    pub(crate) fn damaged(path: impl Into<PathBuf>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Damaged { path: path.into(), source: source.into() }
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

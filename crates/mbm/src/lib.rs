@@ -28,7 +28,7 @@ mod report;
 mod retrieve;
 mod run;
 
-pub use bundle::model_hash;
+pub use bundle::{BundleError, model_hash};
 pub use config::features::{Config, FeatureError, InputFeature, OutputFeature, PreprocessingSettings};
 pub use config::infer::{TargetError, infer_config};
 pub use config::plan::Plan;

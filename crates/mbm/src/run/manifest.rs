@@ -74,7 +74,7 @@ impl RunManifest {
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(DESCRIPTION);
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })
+        serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error))
     }
 
     /// Checks that a run can be resumed with this config and table.
