@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::{Column, Value};
 use crate::segment::{Looking, Segment, SegmentEntry};
 use crate::vectors::unit;
-use crate::{Cancellation, Filter, GraphSettings, IndexError, Precision};
+use crate::{Cancellation, Damage, Filter, GraphSettings, IndexError, Precision};
 
 /// The specification of an index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,15 +105,12 @@ impl Manifest {
             }
             other => other.map_err(IndexError::io(&path))?,
         };
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| IndexError::damaged(&path, error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| IndexError::damaged(&path, error))?;
         if manifest.form != FORM {
-            return Err(IndexError::damaged(
-                &path,
-                format!("the index has format {}; this version reads format {FORM}", manifest.form),
-            ));
+            return Err(IndexError::damaged(&path, Damage::Format { found: manifest.form, expected: FORM }));
         }
         if manifest.spec.width == 0 {
-            return Err(IndexError::damaged(&path, "the vectors have width 0"));
+            return Err(IndexError::damaged(&path, Damage::ZeroWidth));
         }
         Ok(manifest)
     }
@@ -157,10 +154,7 @@ impl Index {
             let segment = Segment::open(folder, entry)?;
             let spec = &manifest.spec;
             if segment.vectors.width != spec.width || !segment.columns.schema().eq(&spec.columns) {
-                return Err(IndexError::damaged(
-                    &Manifest::path(folder),
-                    format!("segment {} belongs to another index", entry.number),
-                ));
+                return Err(IndexError::damaged(&Manifest::path(folder), Damage::OtherIndex { segment: entry.number }));
             }
             Ok(segment)
         };

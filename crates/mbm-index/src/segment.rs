@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::near::{Near, Wanted};
 use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::Vectors;
-use crate::{Cancellation, Filter, IndexError};
+use crate::{Cancellation, Damage, Filter, IndexError};
 
 /// The entry of a segment in `index.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ fn read_removed(path: &Path, n_rows: usize) -> Result<Vec<bool>, IndexError> {
     let mut alive = vec![true; n_rows];
     for row in file.numbers::<u32>(0, removed)? {
         let slot = alive.get_mut(*row as usize);
-        *slot.ok_or_else(|| IndexError::damaged(path, format!("removed row {row} is out of range for {n_rows} rows")))? = false;
+        *slot.ok_or_else(|| IndexError::damaged(path, Damage::RemovedRow { row: *row, n_rows }))? = false;
     }
     Ok(alive)
 }
@@ -82,9 +82,8 @@ impl Segment {
         let vectors = Vectors::open(&path("vectors"))?;
         let columns = Columns::open(&path("columns"))?;
         if [vectors.n_rows, columns.n_rows()] != [entry.n_rows; 2] {
-            let message =
-                format!("found {} vectors and {} rows of columns, expected {}", vectors.n_rows, columns.n_rows(), entry.n_rows);
-            return Err(IndexError::damaged(&path("vectors"), message));
+            let (n_vectors, n_rows, expected) = (vectors.n_rows, columns.n_rows(), entry.n_rows);
+            return Err(IndexError::damaged(&path("vectors"), Damage::RowCount { n_vectors, n_rows, expected }));
         }
         let graph = entry.has_graph.then(|| Graph::open(&path("graph"), entry.n_rows)).transpose()?;
         let removed = entry.removed.map(|generation| removed_file(folder, entry.number, generation));

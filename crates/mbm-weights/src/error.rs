@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Damage;
+use crate::{Damage, HubError};
 
 /// An error, with the file that it concerns.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What was found instead.
-        found: String,
+        found: &'static str,
     },
     /// A file that is inconsistent, ends early, or requires something that is never done, such as running code.
     #[error("{path}: damaged or refused: {source}")]
@@ -34,12 +34,12 @@ pub enum Error {
         source: Box<Damage>,
     },
     /// Weights on the Hugging Face Hub that are neither cached nor can be downloaded.
-    #[error("hf://{name}: {message}")]
+    #[error("hf://{name}: {source}")]
     Hub {
         /// The name after `hf://`.
         name: String,
         /// What is wrong, and what to do.
-        message: String,
+        source: Box<HubError>,
     },
     /// The file has no tensor of that name.
     #[error("{path}: no tensor '{name}'")]

@@ -160,7 +160,7 @@ fn open(path: &Path) -> Result<Opened, Error> {
     let n_read = file.read(&mut start).map_err(Error::io(path))?;
     let ends = |ending: &str| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(ending));
     match &start[..n_read] {
-        [] => Err(Error::Unknown { path: path.to_path_buf(), found: "an empty file".to_owned() }),
+        [] => Err(Error::Unknown { path: path.to_path_buf(), found: "an empty file" }),
         // Eight bytes for the length of the header, then its JSON.
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::open(path),
         _ if ends("safetensors") => safetensors::open(path),
@@ -168,6 +168,6 @@ fn open(path: &Path) -> Result<Opened, Error> {
         // A zip, a pickle of protocol 2 or later, or a format that the reader detects itself.
         [b'P', b'K', ..] | [0x80, ..] => pytorch::open(path),
         _ if ["pt", "pth", "bin", "tar"].into_iter().any(ends) => pytorch::open(path),
-        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a weight file".to_owned() }),
+        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a weight file" }),
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
     if let Some(path) = file("model.json") {
         return crate::tfjs::open(&path);
     }
-    let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json".to_owned();
+    let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json";
     Err(Error::Unknown { path: folder.to_path_buf(), found })
 }
 

@@ -37,5 +37,5 @@ pub use damage::Damage;
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};
-pub use hub::locate;
+pub use hub::{HubError, NotCached, locate};
 pub use vectors::{read_word_vectors, word_vector_width};

@@ -9,6 +9,7 @@ use crate::predict::generation::GenerationError;
 use crate::predict::writer::OutputError;
 use crate::retrieve::indexing::IndexSourceError;
 use crate::retrieve::query::QueryError;
+use crate::run::manifest::ResumeError;
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +66,12 @@ pub enum Error {
     #[error("{}: no run to resume; specify its folder with --output-directory", .0.display())]
     NothingToResume(PathBuf),
     /// A run cannot be resumed, for example with another config or dataset.
-    #[error("cannot resume {}: {reason}", folder.display())]
+    #[error("cannot resume {}: {source}", folder.display())]
     CannotResume {
         /// The run folder.
         folder: PathBuf,
         /// Why not.
-        reason: String,
+        source: ResumeError,
     },
     /// Fitting an algorithm to the fused vectors failed.
     #[error("output '{output}': {source}")]

@@ -60,6 +60,7 @@ pub use retrieve::store::{Index, Store, remove_from_index};
 pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
 pub use run::experiment::{Experiment, Outcome, RunEvent};
 pub use run::folder::Start;
+pub use run::manifest::{ConfigDifference, ResumeError};
 
 pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{
