@@ -3,23 +3,25 @@
 
 use std::sync::OnceLock;
 
-use mbm_index::{Addition, Column, Filter, Index, IndexSpec, Precision, Search, Value};
+use mbm_index::{Filter, Index, IndexColumn, IndexSpec, IndexValue, IndexWriter, Precision, Search};
 
 /// Returns an index of rows with short, long, empty and unusual texts, which is built once.
 fn index() -> &'static (tempfile::TempDir, Index) {
     static INDEX: OnceLock<(tempfile::TempDir, Index)> = OnceLock::new();
     INDEX.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
         let columns = vec![column("t", false), column("n", true), column("a b", false)];
         let spec = IndexSpec { width: 1, precision: Precision::F32, graph: None, columns, origin: serde_json::Value::Null };
-        let mut addition = Addition::create(folder.path(), spec).expect("an index");
+        let mut writer = IndexWriter::create(folder.path(), spec).expect("an index");
         let texts = ["a dog", "", "It's", "İSTANBUL ß ﬁ", "_%'\"", &"ab".repeat(5000), &"a".repeat(10_000)].map(str::to_owned);
         for (row, text) in texts.into_iter().enumerate() {
             let number = if row == 1 { f64::NAN } else { row as f64 - 2.5 };
-            addition.push(&[1.0], &[Value::Text(text.clone()), Value::Number(number), Value::Text(text)]).expect("a row");
+            writer
+                .push(&[1.0], &[IndexValue::Text(text.clone()), IndexValue::Number(number), IndexValue::Text(text)])
+                .expect("a row");
         }
-        addition.finish(&|_| ()).expect("an index");
+        writer.finish(&|_| ()).expect("an index");
         let index = Index::open(folder.path()).expect("an index");
         (folder, index)
     })

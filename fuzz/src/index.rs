@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use mbm_index::{Addition, Column, Filter, Index, IndexSpec, Precision, Search, Value};
+use mbm_index::{Filter, Index, IndexColumn, IndexSpec, IndexValue, IndexWriter, Precision, Search};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Appends the end of an index file to its body and footer.
@@ -21,14 +21,14 @@ fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
     let make = || {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let columns = vec![Column { name: "t".into(), is_number: false }, Column { name: "n".into(), is_number: true }];
+        let columns = vec![IndexColumn { name: "t".into(), is_number: false }, IndexColumn { name: "n".into(), is_number: true }];
         let spec = IndexSpec { width: 4, precision: Precision::F32, graph: None, columns, origin: serde_json::Value::Null };
-        let mut addition = Addition::create(folder.path(), spec).expect("an index");
+        let mut writer = IndexWriter::create(folder.path(), spec).expect("an index");
         for row in 0..9 {
-            let values = [Value::Text(format!("row {row}")), Value::Number(f64::from(row))];
-            addition.push(&[1.0, row as f32, 0.5, -1.0], &values).expect("a row");
+            let values = [IndexValue::Text(format!("row {row}")), IndexValue::Number(f64::from(row))];
+            writer.push(&[1.0, row as f32, 0.5, -1.0], &values).expect("a row");
         }
-        addition.finish(&|_| ()).expect("an index");
+        writer.finish(&|_| ()).expect("an index");
         folder
     };
     FOLDER.get_or_init(make).path()

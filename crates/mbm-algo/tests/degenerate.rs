@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use mbm_algo::Matrix;
 use mbm_algo::metric::{
-    CHANCE, CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, Retrieved, SETS, TEXTS,
-    TeacherForcing, TextSamples, Vectors, WordCut, bleu, confusion_matrix, evaluate, pr_curve, ranks, reliability, roc_curve,
+    CHANCE, CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples,
+    RetrievalSamples, SETS, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, confusion_matrix, evaluate, pr_curve, ranks,
+    reliability, roc_curve,
 };
 use proptest::prelude::*;
 
@@ -27,12 +29,15 @@ fn texts(rows: &[(&str, &[&str])]) -> TextSamples {
 #[test]
 fn no_metric_is_defined_without_rows() {
     for n in 0..4 {
-        assert!(values(CLASSIFICATION, &Classified { n_classes: n, ..Classified::default() }).is_empty(), "{n} classes");
-        assert!(values(SETS, &MultiLabelled { n_labels: n, ..MultiLabelled::default() }).is_empty(), "{n} labels");
-        let retrieved = Retrieved { ranks: Vec::new(), n_candidates: n };
+        assert!(
+            values(CLASSIFICATION, &ClassificationSamples { n_classes: n, ..ClassificationSamples::default() }).is_empty(),
+            "{n} classes"
+        );
+        assert!(values(SETS, &MultiLabelSamples { n_labels: n, ..MultiLabelSamples::default() }).is_empty(), "{n} labels");
+        let retrieved = RetrievalSamples { ranks: Vec::new(), n_candidates: n };
         assert!(values(RETRIEVAL, &retrieved).is_empty() && values(CHANCE, &retrieved).is_empty(), "{n} candidates");
     }
-    assert!(values(REGRESSION, &Regressed::default()).is_empty());
+    assert!(values(REGRESSION, &RegressionSamples::default()).is_empty());
     for words in [WordCut::Mteval13a, WordCut::Zh, WordCut::Char] {
         assert!(values(TEXTS, &TextSamples { words, ..TextSamples::default() }).is_empty(), "{}", words.name());
     }
@@ -40,7 +45,7 @@ fn no_metric_is_defined_without_rows() {
 
 #[test]
 fn curves_and_counts_without_rows_are_empty() {
-    let none = Classified { n_classes: 2, ..Classified::default() };
+    let none = ClassificationSamples { n_classes: 2, ..ClassificationSamples::default() };
     assert_eq!((confusion_matrix(&none), reliability(&none)), (vec![0; 4], Vec::new()));
     assert_eq!((roc_curve(&[], &[]), pr_curve(&[], &[])), (None, None));
     assert_eq!((ranks(&[]), bleu(&TextSamples::default())), (Vec::new(), None));
@@ -57,7 +62,7 @@ fn curves_of_a_single_class_are_undefined() {
 #[test]
 fn constant_targets_leave_only_errors_defined() {
     // The mean of three times 0.1 is not 0.1 in double precision.
-    let found = values(REGRESSION, &Regressed { truth: vec![0.1; 3], predicted: vec![0.1, 0.2, 0.3] });
+    let found = values(REGRESSION, &RegressionSamples { truth: vec![0.1; 3], predicted: vec![0.1, 0.2, 0.3] });
     let names: Vec<&str> = found.into_keys().collect();
     let errors = ["mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error", "root_mean_squared_error"];
     assert_eq!(names, errors);
@@ -65,20 +70,20 @@ fn constant_targets_leave_only_errors_defined() {
 
 #[test]
 fn queries_without_relevant_candidates_are_left_out() {
-    let with = Retrieved { ranks: vec![vec![], vec![2, 3], vec![]], n_candidates: 4 };
-    let without = Retrieved { ranks: vec![vec![2, 3]], n_candidates: 4 };
+    let with = RetrievalSamples { ranks: vec![vec![], vec![2, 3], vec![]], n_candidates: 4 };
+    let without = RetrievalSamples { ranks: vec![vec![2, 3]], n_candidates: 4 };
     assert_eq!(values(RETRIEVAL, &with), values(RETRIEVAL, &without));
     assert_eq!(values(CHANCE, &with), values(CHANCE, &without));
-    let none = Vectors { data: &[], width: 2 };
-    let no_candidates = Retrieved::new(Vectors { data: &[1.0, 0.0], width: 2 }, none, &[vec![]]);
+    let none = Matrix { data: &[], n_cols: 2 };
+    let no_candidates = RetrievalSamples::new(Matrix { data: &[1.0, 0.0], n_cols: 2 }, none, &[vec![]]);
     assert!(values(RETRIEVAL, &no_candidates).is_empty() && values(CHANCE, &no_candidates).is_empty());
 }
 
 #[test]
 fn equal_candidates_give_the_worst_ranks() {
     let data = [1f32, 0.0].repeat(4);
-    let constant = Vectors { data: &data, width: 2 };
-    let found = values(RETRIEVAL, &Retrieved::new(constant, constant, &[vec![0], vec![1], vec![2], vec![3]]));
+    let constant = Matrix { data: &data, n_cols: 2 };
+    let found = values(RETRIEVAL, &RetrievalSamples::new(constant, constant, &[vec![0], vec![1], vec![2], vec![3]]));
     assert_eq!((found["recall_at_1"], found["median_rank"], found["mean_rank"], found["mrr"]), (0.0, 4.0, 4.0, 0.25));
 }
 
@@ -135,7 +140,7 @@ fn teacher_forcing_without_texts_has_its_own_metrics() {
 }
 
 /// Up to six rows of one to four classes, with probabilities that tie.
-fn classified() -> impl Strategy<Value = Classified> {
+fn classified() -> impl Strategy<Value = ClassificationSamples> {
     (1usize..5, 0usize..7).prop_flat_map(|(n_classes, n_rows)| {
         let truth = prop::collection::vec(0..n_classes, n_rows);
         let weights = prop::collection::vec(1u8..4, n_rows * n_classes);
@@ -144,18 +149,18 @@ fn classified() -> impl Strategy<Value = Classified> {
                 let sum: u8 = row.iter().sum();
                 row.iter().map(|weight| f32::from(*weight) / f32::from(sum)).collect::<Vec<_>>()
             };
-            Classified { truth, probabilities: weights.chunks(n_classes).flat_map(row).collect(), n_classes }
+            ClassificationSamples { truth, probabilities: weights.chunks(n_classes).flat_map(row).collect(), n_classes }
         })
     })
 }
 
 /// Up to six rows of one to three labels.
-fn labelled() -> impl Strategy<Value = MultiLabelled> {
+fn labelled() -> impl Strategy<Value = MultiLabelSamples> {
     (1usize..4, 0usize..7).prop_flat_map(|(n_labels, n_rows)| {
         let rows = prop::collection::vec((any::<bool>(), 0u8..5), n_rows * n_labels);
         rows.prop_map(move |rows| {
             let (truth, quarters): (Vec<bool>, Vec<u8>) = rows.into_iter().unzip();
-            MultiLabelled { truth, probabilities: quarters.into_iter().map(|it| f32::from(it) / 4.0).collect(), n_labels }
+            MultiLabelSamples { truth, probabilities: quarters.into_iter().map(|it| f32::from(it) / 4.0).collect(), n_labels }
         })
     })
 }
@@ -180,11 +185,11 @@ proptest! {
         values(CLASSIFICATION, &classified);
         values(SETS, &labelled);
         let (truth, predicted): (Vec<f64>, Vec<f64>) = numbers.into_iter().unzip();
-        values(REGRESSION, &Regressed { truth, predicted });
+        values(REGRESSION, &RegressionSamples { truth, predicted });
         let (hypotheses, references): (Vec<String>, Vec<Vec<String>>) = texts.into_iter().unzip();
         values(TEXTS, &TextSamples { hypotheses, references, ..TextSamples::default() });
         let ranks: Vec<Vec<usize>> = relevant.into_iter().map(|ranks| ranks.into_iter().collect::<Vec<_>>()).collect();
-        let retrieved = Retrieved { ranks, n_candidates: 6 };
+        let retrieved = RetrievalSamples { ranks, n_candidates: 6 };
         values(RETRIEVAL, &retrieved);
         values(CHANCE, &retrieved);
     }

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use mbm_algo::metric::{
-    CLASSIFICATION, Classified, Metric, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, Retrieved, SETS, TEXTS, TextSamples,
-    Vectors, WordCut, bleu,
+    CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, RetrievalSamples,
+    SETS, TEXTS, TextSamples, WordCut, bleu,
 };
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge};
@@ -44,7 +44,8 @@ fn compare<S>(metrics: &[Metric<S>], scored: &S, want: &Value) {
 fn classification_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["classified"].as_array().unwrap() {
         let n_classes = case["n_classes"].as_u64().unwrap() as usize;
-        let scored = Classified { truth: integers(&case["truth"]), probabilities: singles(&case["probabilities"]), n_classes };
+        let scored =
+            ClassificationSamples { truth: integers(&case["truth"]), probabilities: singles(&case["probabilities"]), n_classes };
         compare(CLASSIFICATION, &scored, &case["want"]);
     }
 }
@@ -52,7 +53,7 @@ fn classification_metrics_match_scikit_learn() {
 #[test]
 fn regression_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["regressed"].as_array().unwrap() {
-        let scored = Regressed { truth: floats(&case["truth"]), predicted: floats(&case["predicted"]) };
+        let scored = RegressionSamples { truth: floats(&case["truth"]), predicted: floats(&case["predicted"]) };
         compare(REGRESSION, &scored, &case["want"]);
     }
 }
@@ -85,7 +86,7 @@ fn multilabel_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["labelled"].as_array().unwrap() {
         let truth = case["truth"].as_array().unwrap().iter().map(|it| it.as_bool().unwrap()).collect();
         let n_labels = case["n_labels"].as_u64().unwrap() as usize;
-        let scored = MultiLabelled { truth, probabilities: singles(&case["probabilities"]), n_labels };
+        let scored = MultiLabelSamples { truth, probabilities: singles(&case["probabilities"]), n_labels };
         compare(SETS, &scored, &case["want"]);
     }
 }
@@ -96,8 +97,8 @@ fn retrieval_metrics_match_scikit_learn() {
         let width = case["width"].as_u64().unwrap() as usize;
         let (queries, candidates) = (singles(&case["queries"]), singles(&case["candidates"]));
         let relevant: Vec<Vec<usize>> = case["relevant"].as_array().unwrap().iter().map(integers).collect();
-        let vectors = |data| Vectors { data, width };
-        compare(RETRIEVAL, &Retrieved::new(vectors(&queries), vectors(&candidates), &relevant), &case["want"]);
+        let vectors = |data| Matrix { data, n_cols: width };
+        compare(RETRIEVAL, &RetrievalSamples::new(vectors(&queries), vectors(&candidates), &relevant), &case["want"]);
     }
 }
 

@@ -330,7 +330,7 @@ pub enum IndexCommand {
   mbm index build --store postgres://localhost/shop --index photos --model-path results/run --dataset photos.csv")]
     Build {
         #[command(flatten)]
-        place: IndexPlace,
+        location: IndexLocation,
         #[command(flatten)]
         rows: Rows,
         /// Number format of the stored vectors.
@@ -352,7 +352,7 @@ pub enum IndexCommand {
     /// Add rows to an index.
     Add {
         #[command(flatten)]
-        place: IndexPlace,
+        location: IndexLocation,
         #[command(flatten)]
         rows: Rows,
         /// Print nothing but errors.
@@ -362,7 +362,7 @@ pub enum IndexCommand {
     /// Remove the rows of an index that match a filter.
     Remove {
         #[command(flatten)]
-        place: IndexPlace,
+        location: IndexLocation,
         /// Condition of the rows to remove, for example "image = 'a.jpg'".
         #[arg(long)]
         filter: String,
@@ -371,9 +371,9 @@ pub enum IndexCommand {
     Info {
         /// Index: a folder, or with --store a table.
         #[arg(value_name = "INDEX", required_unless_present = "index")]
-        place: Option<String>,
+        location: Option<String>,
         /// Same as INDEX, for consistency with the other commands.
-        #[arg(long, short, conflicts_with = "place")]
+        #[arg(long, short, conflicts_with = "location")]
         index: Option<String>,
         /// PostgreSQL database with pgvector that holds the index.
         #[arg(long, value_name = "URL")]
@@ -386,7 +386,7 @@ pub enum IndexCommand {
 
 /// The location of an index.
 #[derive(Group)]
-pub struct IndexPlace {
+pub struct IndexLocation {
     /// Index: a folder, or with --store a table.
     #[arg(long, short)]
     pub index: String,
@@ -438,7 +438,7 @@ pub enum IndexType {
 #[derive(Group)]
 pub struct Search {
     #[command(flatten)]
-    pub place: IndexPlace,
+    pub location: IndexLocation,
     /// Text to search for.
     #[arg(long)]
     pub text: Option<String>,

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Format, Outcome, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable,
-    Writer,
+    ConfigSource, Experiment, FeatureCache, Outcome, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table,
+    TableWriter, Unreadable,
 };
 use serde_json::json;
 
@@ -196,10 +196,13 @@ fn predict(args: &Predict) -> Result<()> {
         check_output(output, &args.dataset)?;
     }
     let mut writer = match &args.output {
-        Some(path) => Writer::create(path, predictor.columns())?,
-        None => {
-            Writer::new(Box::new(std::io::stdout().lock()), Format::JsonLines, predictor.columns(), Path::new("standard output"))?
-        }
+        Some(path) => TableWriter::create(path, predictor.columns())?,
+        None => TableWriter::new(
+            Box::new(std::io::stdout().lock()),
+            OutputFormat::JsonLines,
+            predictor.columns(),
+            Path::new("standard output"),
+        )?,
     };
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
     let predicted = predictor.predict_table(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;

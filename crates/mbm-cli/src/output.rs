@@ -47,8 +47,9 @@ pub fn message(error: &anyhow::Error) -> String {
 /// Aligns rows of cells in columns: numeric columns after the first to the right, all others to the left.
 pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..n_columns).map(width).collect();
+    let widths: Vec<usize> = (0..n_columns)
+        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     // The first row may be a header.
     let is_number =
         |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());

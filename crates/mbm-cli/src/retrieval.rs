@@ -10,12 +10,12 @@ use mbm::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::args::{Embed, IndexCommand, IndexPlace, IndexType, Precision, Rows, Search};
+use crate::args::{Embed, IndexCommand, IndexLocation, IndexType, Precision, Rows, Search};
 use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line};
 
-impl IndexPlace {
+impl IndexLocation {
     fn store(&self) -> Store {
         store(self.index.clone(), self.store.clone())
     }
@@ -71,7 +71,7 @@ pub fn embed(args: &Embed) -> Result<()> {
 /// Builds, modifies or describes an index.
 pub fn index(args: IndexCommand) -> Result<()> {
     match args {
-        IndexCommand::Build { place, rows, precision, kind, links, candidates, quiet } => {
+        IndexCommand::Build { location, rows, precision, kind, links, candidates, quiet } => {
             let precision = match precision {
                 Precision::F32 => mbm::Precision::F32,
                 Precision::F16 => mbm::Precision::F16,
@@ -82,19 +82,21 @@ pub fn index(args: IndexCommand) -> Result<()> {
                 IndexType::Exact => None,
             };
             let settings = IndexSettings { precision, graph };
-            let store = place.store();
+            let store = location.store();
             with_rows(&store, rows, quiet, |rows, observe| Ok(mbm::build_index(&store, rows, settings, observe)?))
         }
-        IndexCommand::Add { place, rows, quiet } => {
-            let store = place.store();
+        IndexCommand::Add { location, rows, quiet } => {
+            let store = location.store();
             with_rows(&store, rows, quiet, |rows, observe| Ok(mbm::add_to_index(&store, rows, observe)?))
         }
-        IndexCommand::Remove { place, filter } => {
-            let store = place.store();
+        IndexCommand::Remove { location, filter } => {
+            let store = location.store();
             let n_removed = mbm::remove_from_index(&store, &mbm::parse_filter(&filter)?)?;
             line(&format!("{store}: {n_removed} rows removed"))
         }
-        IndexCommand::Info { place, index, store: url, json } => info(&store(place.or(index).unwrap_or_default(), url), json),
+        IndexCommand::Info { location, index, store: url, json } => {
+            info(&store(location.or(index).unwrap_or_default(), url), json)
+        }
     }
 }
 
@@ -160,7 +162,7 @@ fn info(store: &Store, json: bool) -> Result<()> {
 
 /// Prints the rows nearest to a query.
 pub fn search(args: &Search) -> Result<()> {
-    let retriever = Retriever::open(&args.place.store(), args.model_path.as_deref())?;
+    let retriever = Retriever::open(&args.location.store(), args.model_path.as_deref())?;
     let parts = query_parts(args, &retriever)?;
     let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
@@ -175,11 +177,13 @@ pub fn search(args: &Search) -> Result<()> {
         return hits.iter().try_for_each(|hit| line(&object(&names, hit).to_string()));
     }
     let head = ["rank", "cosine"].iter().chain(&names).map(|name| name.to_string()).collect();
-    let row = |(at, hit): (usize, &Hit)| {
-        let first = [(at + 1).to_string(), format!("{:.4}", hit.similarity)];
-        first.into_iter().chain(hit.values.iter().map(shown)).collect::<Vec<String>>()
-    };
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(hits.iter().enumerate().map(row)).collect();
+    let rows: Vec<Vec<String>> = [head]
+        .into_iter()
+        .chain(hits.iter().enumerate().map(|(at, hit)| {
+            let first = [(at + 1).to_string(), format!("{:.4}", hit.similarity)];
+            first.into_iter().chain(hit.values.iter().map(shown)).collect::<Vec<String>>()
+        }))
+        .collect();
     columns(&rows).iter().try_for_each(|text| line(text))
 }
 

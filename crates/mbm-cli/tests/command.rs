@@ -69,7 +69,7 @@ fn table_given_as_config_is_recognized_and_not_echoed() {
     assert!(unnamed.contains("found the text 'size,colour,price 0,red,0") && unnamed.contains("--dataset"), "{unnamed}");
     assert!(unnamed.len() < 400, "{unnamed}");
     std::fs::write(&renamed, [0xff, 0xfe, 0]).unwrap();
-    assert!(refused(renamed.to_str().unwrap()).contains("not UTF-8 text, so no config"));
+    assert!(refused(renamed.to_str().unwrap()).contains("not UTF-8 text, so not a config"));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn train_from_a_target_alone_then_predict_from_a_pipe() {
     }
     let again = mbm(&["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("already holds a run; go on with --resume"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("already holds a run; continue it with --resume"), "{}", stderr(&again));
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub use mistakes::Mistakes;
 pub use node::{Entry, Node, SetError, Value};
 pub use parse::Format;
 #[doc(hidden)]
-pub use setting::as_str;
+pub use setting::read_word;
 pub use setting::{Fields, Range, Section, Setting, defaults};
 pub use yaml::to_yaml;
 

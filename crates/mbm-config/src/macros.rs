@@ -188,11 +188,12 @@ macro_rules! tagged {
     };
 }
 
-/// Declares an enum of words.
+/// Declares an enum of words. `Learned = "learned" | "learnt"` also reads an earlier spelling, which is not documented and never
+/// written.
 #[macro_export]
 macro_rules! choices {
     ($(#[doc = $doc:literal])* pub enum $name:ident {
-        $( $(#[doc = $word_doc:literal])* $variant:ident = $word:literal ),+ $(,)?
+        $( $(#[doc = $word_doc:literal])* $variant:ident = $word:literal $(| $earlier:literal)* ),+ $(,)?
     }) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, $crate::serde::Serialize, $crate::serde::Deserialize)]
@@ -200,7 +201,7 @@ macro_rules! choices {
         pub enum $name { $(
             #[doc = concat!("`", $word, "`")]
             $(#[doc = $word_doc])*
-            #[serde(rename = $word)]
+            #[serde(rename = $word $(, alias = $earlier)*)]
             $variant,
         )+ }
 
@@ -213,7 +214,8 @@ macro_rules! choices {
 
         impl $crate::Setting for $name {
             fn read(node: &$crate::Node, path: &str, diagnostics: &mut $crate::Diagnostics) -> Option<Self> {
-                match $crate::as_str(node, path, diagnostics, "value", &[$($word),+])? {
+                let earlier: &[(&str, &'static str)] = &[$($( ($earlier, $word), )*)+];
+                match $crate::read_word(node, path, diagnostics, "value", &[$($word),+], earlier)? {
                     $( $word => Some(Self::$variant), )+
                     _ => None,
                 }

@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
     pub fn tag(&mut self, types: &[&'static str], default: Option<&'static str>) -> Option<&'static str> {
         self.known.push("type");
         match self.node.at("type") {
-            Some(node) => as_str(node, &join(self.path, "type"), self.diagnostics, "type", types),
+            Some(node) => read_word(node, &join(self.path, "type"), self.diagnostics, "type", types, &[]),
             None if default.is_some() => default,
             None => {
                 let message = format!("the key 'type' is missing; allowed: {}", types.join(", "));
@@ -154,14 +154,15 @@ pub(crate) fn unknown(found: &str, noun: &str, known: &[&str]) -> String {
     format!("unknown {noun} '{}'{ludwig}{meant}; allowed: {}", excerpt(found), allowed.join(", "))
 }
 
-/// Reads one of the given words.
+/// Reads one of the given words, or an earlier spelling of one: pairs of the earlier and the current word.
 #[doc(hidden)]
-pub fn as_str(
+pub fn read_word(
     node: &Node,
     path: &str,
     diagnostics: &mut Diagnostics,
     noun: &str,
     words: &[&'static str],
+    earlier: &[(&str, &'static str)],
 ) -> Option<&'static str> {
     let found = match &node.value {
         Value::Text(text) => text.clone(),
@@ -172,7 +173,8 @@ pub fn as_str(
             return None;
         }
     };
-    let word = words.iter().find(|word| **word == found).copied();
+    let current = earlier.iter().find(|(word, _)| *word == found).map(|(_, word)| *word);
+    let word = words.iter().find(|word| **word == found).copied().or(current);
     if word.is_none() {
         diagnostics.add(node.line, path, unknown(&found, noun, words));
     }
@@ -286,7 +288,7 @@ mod tests {
 
     choices! {
         /// A cell.
-        pub enum Cell { Lstm = "lstm", Gru = "gru" }
+        pub enum Cell { Lstm = "lstm" | "long_short_term_memory", Gru = "gru" }
     }
     settings! {
         /// A recurrent encoder.
@@ -385,6 +387,14 @@ mod tests {
     fn values_are_named_as_in_the_config() {
         assert_eq!(Cell::Gru.as_str(), "gru");
         assert_eq!((Encoder::TYPES, Encoder::Rnn(crate::defaults()).type_name()), (&["rnn", "embed"][..], "rnn"));
+    }
+
+    #[test]
+    fn earlier_spelling_of_a_word_is_read_but_not_written() {
+        let feature = read("{name: x, encoder: {cell_type: long_short_term_memory}}").unwrap();
+        assert_eq!(feature.encoder, Encoder::Rnn(Rnn { cell_type: Cell::Lstm, dropout: 0.0 }));
+        assert_eq!(serde_json::from_str::<Cell>("\"long_short_term_memory\"").unwrap(), Cell::Lstm);
+        assert_eq!(serde_json::to_string(&Cell::Lstm).unwrap(), "\"lstm\"");
     }
 
     #[test]

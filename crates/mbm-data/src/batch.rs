@@ -11,16 +11,16 @@ pub struct Batch {
     /// The row indices in the table.
     pub rows: Vec<usize>,
     /// One column per input feature.
-    pub inputs: Vec<Column>,
+    pub inputs: Vec<BatchColumn>,
     /// One column per target.
-    pub targets: Vec<Column>,
+    pub targets: Vec<BatchColumn>,
     /// For each row, why features are missing or shortened.
     pub faults: Vec<Vec<FieldFault>>,
 }
 
 /// One feature across the batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Column {
+pub struct BatchColumn {
     /// Whether the feature is present in each row.
     pub present: Vec<bool>,
     /// The values of the rows in which it is present, in row order.
@@ -100,11 +100,14 @@ impl Batch {
 
     /// Collates samples of some fields, the first `n_inputs` of which are inputs, into a batch.
     pub fn collate<S: Borrow<Sample>>(fields: &[Field], n_inputs: usize, samples: &[S]) -> Self {
-        let column = |(at, field): (usize, &Field)| {
-            let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.borrow().payloads[at]).collect();
-            Column::collate(&field.preprocessor, &payloads)
-        };
-        let mut inputs: Vec<Column> = fields.iter().enumerate().map(column).collect();
+        let mut inputs: Vec<BatchColumn> = fields
+            .iter()
+            .enumerate()
+            .map(|(at, field)| {
+                let payloads: Vec<&Payload> = samples.iter().map(|sample| &sample.borrow().payloads[at]).collect();
+                BatchColumn::collate(&field.preprocessor, &payloads)
+            })
+            .collect();
         let targets = inputs.split_off(n_inputs);
         let rows = samples.iter().map(|sample| sample.borrow().row_idx).collect();
         let faults = samples.iter().map(|sample| sample.borrow().faults.clone()).collect();
@@ -112,7 +115,7 @@ impl Batch {
     }
 }
 
-impl Column {
+impl BatchColumn {
     /// Collates the payloads of one feature into a column.
     pub fn collate(preprocessor: &Preprocessor, payloads: &[&Payload]) -> Self {
         let present: Vec<bool> = payloads.iter().map(|payload| **payload != Payload::Missing).collect();

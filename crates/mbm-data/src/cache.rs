@@ -23,7 +23,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 use crate::Frames;
 
 /// The SHA-256 of what something was computed from.
-pub type Key = [u8; 32];
+pub type CacheKey = [u8; 32];
 
 /// A folder of cached features with a size limit.
 #[derive(Debug, Clone)]
@@ -47,18 +47,18 @@ pub struct CacheInfo {
 
 /// The cached features of one encoder.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct EncoderCache {
     cache: FeatureCache,
     folder: PathBuf,
     segments: Vec<Mmap>,
-    places: HashMap<Key, Place>,
-    pending: Vec<(Key, Frames)>,
+    locations: HashMap<CacheKey, RowLocation>,
+    pending: Vec<(CacheKey, Frames)>,
     n_pending_bytes: usize,
     flushed: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct RowLocation {
     segment: usize,
     start: usize,
     steps: usize,
@@ -92,7 +92,7 @@ impl FeatureCache {
     /// Fails if a folder cannot be read.
     pub fn info(&self) -> io::Result<CacheInfo> {
         let mut info = CacheInfo::default();
-        for folder in self.shelves()? {
+        for folder in self.encoder_folders()? {
             let segments = segments(&folder)?;
             info.n_encoders += usize::from(!segments.is_empty());
             for (path, n_bytes, _) in segments {
@@ -108,32 +108,32 @@ impl FeatureCache {
     /// # Errors
     /// Fails if a file cannot be removed.
     pub fn clear(&self) -> io::Result<()> {
-        self.shelves()?.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
+        self.encoder_folders()?.iter().try_for_each(|folder| match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         })
     }
 
     /// Opens the cached features of an encoder, skipping damaged segments.
-    pub(crate) fn shelf(&self, encoder: &Key) -> Shelf {
+    pub(crate) fn encoder_cache(&self, encoder: &CacheKey) -> EncoderCache {
         let folder = self.features().join(hexadecimal(&encoder[..16]));
-        let (mut maps, mut places) = (Vec::new(), HashMap::new());
+        let (mut maps, mut locations) = (Vec::new(), HashMap::new());
         for (path, _, _) in segments(&folder).unwrap_or_default() {
             let Ok((map, rows)) = map(&path) else { continue };
-            places.extend(rows.into_iter().map(|(key, place)| (key, Place { segment: maps.len(), ..place })));
+            locations.extend(rows.into_iter().map(|(key, location)| (key, RowLocation { segment: maps.len(), ..location })));
             maps.push(map);
             // Marks the segment as recently used. This fails without consequences if the cache is read-only.
             let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
         }
         let (pending, n_pending_bytes, flushed) = (Vec::new(), 0, Instant::now());
-        Shelf { cache: self.clone(), folder, segments: maps, places, pending, n_pending_bytes, flushed }
+        EncoderCache { cache: self.clone(), folder, segments: maps, locations, pending, n_pending_bytes, flushed }
     }
 
     fn features(&self) -> PathBuf {
         self.folder.join("features")
     }
 
-    fn shelves(&self) -> io::Result<Vec<PathBuf>> {
+    fn encoder_folders(&self) -> io::Result<Vec<PathBuf>> {
         let folders = match fs::read_dir(self.features()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -144,7 +144,7 @@ impl FeatureCache {
 
     /// Removes the least recently used segments until the rest fits.
     fn shrink(&self) -> io::Result<()> {
-        let each = self.shelves()?.iter().map(|folder| segments(folder)).collect::<io::Result<Vec<_>>>()?;
+        let each = self.encoder_folders()?.iter().map(|folder| segments(folder)).collect::<io::Result<Vec<_>>>()?;
         let mut all: Vec<(PathBuf, u64, SystemTime)> = each.concat();
         all.sort_by_key(|(_, _, used)| *used);
         let mut n_bytes: u64 = all.iter().map(|(_, n_bytes, _)| n_bytes).sum();
@@ -164,26 +164,26 @@ impl FeatureCache {
     }
 }
 
-impl Shelf {
-    /// Whether features for a key were found in the cache when the shelf was opened.
-    pub fn holds(&self, key: &Key) -> bool {
-        self.places.contains_key(key)
+impl EncoderCache {
+    /// Whether features for a key were found in the cache when it was opened.
+    pub fn holds(&self, key: &CacheKey) -> bool {
+        self.locations.contains_key(key)
     }
 
     /// Returns the features for a key, if they are cached and intact.
-    pub fn get(&self, key: &Key) -> Option<Frames> {
-        let place = self.places.get(key)?;
-        let n_values = place.steps * place.width;
-        let bytes = self.segments[place.segment].get(place.start..place.start + 4 * n_values)?;
-        if hash(key, place.steps, place.width, bytes) != place.hash {
+    pub fn get(&self, key: &CacheKey) -> Option<Frames> {
+        let location = self.locations.get(key)?;
+        let n_values = location.steps * location.width;
+        let bytes = self.segments[location.segment].get(location.start..location.start + 4 * n_values)?;
+        if hash(key, location.steps, location.width, bytes) != location.hash {
             return None;
         }
         let data = bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        Some(Frames { width: place.width, data })
+        Some(Frames { width: location.width, data })
     }
 
     /// Adds features, which stay in memory until enough are pending or some time has passed.
-    pub fn put(&mut self, key: Key, features: Frames) -> io::Result<()> {
+    pub fn put(&mut self, key: CacheKey, features: Frames) -> io::Result<()> {
         self.n_pending_bytes += 4 * features.data.len() + ENTRY;
         self.pending.push((key, features));
         if self.n_pending_bytes > MAX_PENDING || self.flushed.elapsed() > FLUSH_AFTER { self.flush() } else { Ok(()) }
@@ -200,7 +200,7 @@ impl Shelf {
         self.add_segment(&rows).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.folder.display())))
     }
 
-    fn add_segment(&self, rows: &[(Key, Frames)]) -> io::Result<()> {
+    fn add_segment(&self, rows: &[(CacheKey, Frames)]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         remove_stale(&self.folder)?;
         // Subject to the user's umask like every other file; temporary files would be private.
@@ -214,7 +214,7 @@ impl Shelf {
 }
 
 /// Writes a whole segment and returns its name, a hash of the rows' keys.
-fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
+fn write(file: &File, rows: &[(CacheKey, Frames)]) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut out = BufWriter::new(file);
     out.write_all(MAGIC)?;
@@ -239,7 +239,7 @@ fn write(file: &File, rows: &[(Key, Frames)]) -> io::Result<String> {
 }
 
 /// Returns the hash of a row: its key, shape and values.
-fn hash(key: &Key, steps: usize, width: usize, values: &[u8]) -> u64 {
+fn hash(key: &CacheKey, steps: usize, width: usize, values: &[u8]) -> u64 {
     let mut hash = Xxh3Default::new();
     hash.update(key);
     hash.update(&(steps as u32).to_le_bytes());
@@ -267,7 +267,7 @@ fn segments(folder: &Path) -> io::Result<Vec<(PathBuf, u64, SystemTime)>> {
 }
 
 /// Maps a segment into memory and parses its entries.
-fn map(path: &Path) -> io::Result<(Mmap, Vec<(Key, Place)>)> {
+fn map(path: &Path) -> io::Result<(Mmap, Vec<(CacheKey, RowLocation)>)> {
     let file = File::open(path)?;
     // SAFETY: segments are renamed into place when complete, and no process modifies or truncates one afterwards; removing one
     // leaves the mapped pages intact.
@@ -277,7 +277,7 @@ fn map(path: &Path) -> io::Result<(Mmap, Vec<(Key, Place)>)> {
 }
 
 /// Parses the entries of a segment; `None` if any of them lies outside the segment.
-fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
+fn rows(bytes: &[u8]) -> Option<Vec<(CacheKey, RowLocation)>> {
     let n_rows = u64::from_le_bytes(bytes.strip_prefix(MAGIC)?.get(..8)?.try_into().ok()?);
     let values = usize::try_from(n_rows).ok()?.checked_mul(ENTRY)?.checked_add(HEAD)?;
     let entries = bytes.get(HEAD..values)?;
@@ -291,7 +291,7 @@ fn rows(bytes: &[u8]) -> Option<Vec<(Key, Place)>> {
         let hash = u64::from_le_bytes(hash.try_into().ok()?);
         let start = usize::try_from(u64::from_le_bytes(*start)).ok()?.checked_mul(4)?.checked_add(values)?;
         let end = steps.checked_mul(width)?.checked_mul(4)?.checked_add(start)?;
-        (end <= bytes.len()).then_some((*key, Place { segment: 0, start, steps, width, hash }))
+        (end <= bytes.len()).then_some((*key, RowLocation { segment: 0, start, steps, width, hash }))
     };
     entries.as_chunks::<ENTRY>().0.iter().map(row).collect()
 }
@@ -334,16 +334,16 @@ mod tests {
     #[test]
     fn flushed_features_are_visible_to_others_under_their_encoder() {
         let (_folder, cache) = cache(1 << 20);
-        let mut shelf = cache.shelf(&[1; 32]);
-        shelf.put([7; 32], features(0.5)).unwrap();
-        shelf.put([8; 32], features(2.0)).unwrap();
-        assert!(cache.shelf(&[1; 32]).get(&[7; 32]).is_none(), "not yet written");
-        shelf.flush().unwrap();
-        let later = cache.shelf(&[1; 32]);
+        let mut encoder_cache = cache.encoder_cache(&[1; 32]);
+        encoder_cache.put([7; 32], features(0.5)).unwrap();
+        encoder_cache.put([8; 32], features(2.0)).unwrap();
+        assert!(cache.encoder_cache(&[1; 32]).get(&[7; 32]).is_none(), "not yet written");
+        encoder_cache.flush().unwrap();
+        let later = cache.encoder_cache(&[1; 32]);
         assert_eq!(later.get(&[7; 32]), Some(features(0.5)));
         assert_eq!(later.get(&[8; 32]), Some(features(2.0)));
         assert!(later.get(&[9; 32]).is_none());
-        assert!(cache.shelf(&[2; 32]).get(&[7; 32]).is_none());
+        assert!(cache.encoder_cache(&[2; 32]).get(&[7; 32]).is_none());
         let info = cache.info().unwrap();
         assert_eq!((info.n_rows, info.n_encoders), (2, 1));
         cache.clear().unwrap();
@@ -355,29 +355,29 @@ mod tests {
     fn least_recently_used_segments_are_removed_first() {
         let (_folder, cache) = cache(2 * (HEAD + ENTRY + 16) as u64);
         for (key, age) in [(1, 300), (2, 200), (3, 100)] {
-            let mut shelf = cache.shelf(&[0; 32]);
-            shelf.put([key; 32], features(f32::from(key))).unwrap();
-            shelf.flush().unwrap();
+            let mut encoder_cache = cache.encoder_cache(&[0; 32]);
+            encoder_cache.put([key; 32], features(f32::from(key))).unwrap();
+            encoder_cache.flush().unwrap();
             let old = SystemTime::now() - Duration::from_secs(age);
-            let newest = segments(&shelf.folder).unwrap().into_iter().max_by_key(|(_, _, used)| *used).unwrap().0;
+            let newest = segments(&encoder_cache.folder).unwrap().into_iter().max_by_key(|(_, _, used)| *used).unwrap().0;
             File::open(newest).unwrap().set_modified(old).unwrap();
         }
-        let shelf = cache.shelf(&[0; 32]);
-        assert_eq!([1, 2, 3].map(|key| shelf.get(&[key; 32]).is_some()), [false, true, true]);
+        let encoder_cache = cache.encoder_cache(&[0; 32]);
+        assert_eq!([1, 2, 3].map(|key| encoder_cache.get(&[key; 32]).is_some()), [false, true, true]);
     }
 
     #[test]
     fn damaged_segments_and_abandoned_files_are_skipped() {
         let (_folder, cache) = cache(1 << 20);
-        let mut shelf = cache.shelf(&[0; 32]);
-        shelf.put([1; 32], features(1.0)).unwrap();
-        shelf.flush().unwrap();
-        fs::write(shelf.folder.join("damaged.features"), b"mbmfeat2\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
-        fs::write(shelf.folder.join("empty.features"), b"").unwrap();
-        let abandoned = shelf.folder.join(".writing-x");
+        let mut encoder_cache = cache.encoder_cache(&[0; 32]);
+        encoder_cache.put([1; 32], features(1.0)).unwrap();
+        encoder_cache.flush().unwrap();
+        fs::write(encoder_cache.folder.join("damaged.features"), b"mbmfeat2\xff\xff\xff\xff\xff\xff\xff\xff").unwrap();
+        fs::write(encoder_cache.folder.join("empty.features"), b"").unwrap();
+        let abandoned = encoder_cache.folder.join(".writing-x");
         fs::write(&abandoned, b"mbm").unwrap();
         File::open(&abandoned).unwrap().set_modified(SystemTime::now() - 2 * STALE_AFTER).unwrap();
-        let mut later = cache.shelf(&[0; 32]);
+        let mut later = cache.encoder_cache(&[0; 32]);
         assert_eq!(later.get(&[1; 32]), Some(features(1.0)));
         later.put([2; 32], features(2.0)).unwrap();
         later.flush().unwrap();
@@ -387,19 +387,19 @@ mod tests {
     #[test]
     fn corrupted_rows_are_skipped_and_intact_rows_are_found() {
         let (_folder, cache) = cache(1 << 20);
-        let mut shelf = cache.shelf(&[0; 32]);
-        shelf.put([1; 32], features(1.0)).unwrap();
-        shelf.put([2; 32], features(2.0)).unwrap();
-        shelf.flush().unwrap();
-        let path = segments(&shelf.folder).unwrap().remove(0).0;
+        let mut encoder_cache = cache.encoder_cache(&[0; 32]);
+        encoder_cache.put([1; 32], features(1.0)).unwrap();
+        encoder_cache.put([2; 32], features(2.0)).unwrap();
+        encoder_cache.flush().unwrap();
+        let path = segments(&encoder_cache.folder).unwrap().remove(0).0;
         let whole = fs::read(&path).unwrap();
         let values = HEAD + 2 * ENTRY;
         for at in [HEAD, HEAD + 32, HEAD + 50, values, values + 15] {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             fs::write(&path, &bytes).unwrap();
-            let shelf = cache.shelf(&[0; 32]);
-            assert_eq!((shelf.get(&[1; 32]), shelf.get(&[2; 32])), (None, Some(features(2.0))), "byte {at}");
+            let encoder_cache = cache.encoder_cache(&[0; 32]);
+            assert_eq!((encoder_cache.get(&[1; 32]), encoder_cache.get(&[2; 32])), (None, Some(features(2.0))), "byte {at}");
         }
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode_of_a_new_file());
     }
@@ -420,8 +420,8 @@ mod tests {
             let n_bytes = bytes.len();
             bytes[at % n_bytes] = byte;
             bytes.truncate(length);
-            for (_, place) in rows(&bytes).into_iter().flatten() {
-                prop_assert!(place.start + 4 * place.steps * place.width <= bytes.len());
+            for (_, location) in rows(&bytes).into_iter().flatten() {
+                prop_assert!(location.start + 4 * location.steps * location.width <= bytes.len());
             }
         }
     }

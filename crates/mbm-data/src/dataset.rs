@@ -12,8 +12,8 @@ use crate::missing::decide;
 use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
-    Batch, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, Key, MissingValueStrategy, Payload, Preprocessor,
-    Rejection, Row, Table, Unreadable,
+    Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
+    Preprocessor, Rejection, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.
@@ -126,7 +126,7 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
                 let row = table.row_ref(*row_idx)?;
                 at.iter().for_each(|at| feature.fitter.observe(&row.cell(*at).into_owned(), &table.folder));
                 let shared_cell = shared_column.map(|at| row.cell(at).into_owned());
-                shared_cell.iter().for_each(|cell| feature.fitter.observe_beside(cell, &table.folder));
+                shared_cell.iter().for_each(|cell| feature.fitter.observe_shared(cell, &table.folder));
             }
         }
     }
@@ -270,7 +270,7 @@ impl Dataset {
     /// Fails if the temporary file cannot be read.
     pub fn payload_at(&self, row_idx: usize, field: usize) -> Result<Payload, DataError> {
         let payload = match &self.fields[field].preprocessor {
-            Preprocessor::Embedding(_) => self.content_ids(&self.table.row(row_idx)?),
+            Preprocessor::Embedding(_) => self.content_ids(&self.cells(row_idx)?),
             _ => {
                 let cell = self.columns[field].map(|at| self.table.cell(row_idx, at)).transpose()?;
                 self.payload(&self.fields[field], cell.as_ref())
@@ -280,8 +280,14 @@ impl Dataset {
     }
 
     /// Returns the target of an embedding: the content ids of the inputs' cells.
-    fn content_ids(&self, row: &Row) -> Result<Payload, Fault> {
-        items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at])))
+    fn content_ids(&self, cells: &[Option<Cell>]) -> Result<Payload, Fault> {
+        items(cells[..self.n_inputs].iter().map(Option::as_ref))
+    }
+
+    /// Returns the cells of a row, one per feature; other columns of the table are not read.
+    fn cells(&self, row_idx: usize) -> Result<Vec<Option<Cell>>, DataError> {
+        let row = self.table.row_ref(row_idx)?;
+        Ok(self.columns.iter().map(|at| at.map(|at| row.cell(at).into_owned())).collect())
     }
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
@@ -299,14 +305,14 @@ impl Dataset {
 
     /// Reads a row; an input whose features are cached is not decoded.
     fn read_known(&self, row_idx: usize, ahead: &[Precomputed]) -> Result<ReadRow, DataError> {
-        let row = self.table.row(row_idx)?;
+        let cells = self.cells(row_idx)?;
         let mut read = ReadRow {
             sample: Sample { row_idx, payloads: Vec::with_capacity(self.fields.len()), faults: Vec::new() },
             keys: vec![None; ahead.len()],
             files: Vec::new(),
         };
-        for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
-            let cell = column.map(|at| &row[at]);
+        for (at, (field, cell)) in self.fields.iter().zip(&cells).enumerate() {
+            let cell = cell.as_ref();
             // Each file is read once, so that the hash is that of the decoded content.
             let file = cell.filter(|_| is_media(field)).and_then(|cell| self.file(field, cell));
             if is_media(field) {
@@ -322,7 +328,7 @@ impl Dataset {
                 ahead[which].known(&key)
             });
             let payload = || match (&field.preprocessor, &file, cell) {
-                (Preprocessor::Embedding(_), ..) => self.content_ids(&row),
+                (Preprocessor::Embedding(_), ..) => self.content_ids(&cells),
                 (_, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
                 (_, Some(Err(fault)), _) => Err(fault.clone()),
                 _ => self.payload(field, cell),
@@ -369,7 +375,7 @@ impl Dataset {
     }
 
     /// Returns the cache key of a cell's features: the hash of its content.
-    fn key(&self, field: &Field, cell: &Cell) -> Option<Key> {
+    fn key(&self, field: &Field, cell: &Cell) -> Option<CacheKey> {
         match cell {
             Cell::Bytes(content) => Some(Sha256::digest(content).into()),
             cell => Some(Sha256::digest(field.preprocessor.get().content(cell, &self.table.folder).ok()?).into()),
@@ -404,7 +410,7 @@ impl Dataset {
 pub(crate) struct ReadRow {
     pub sample: Sample,
     /// For each input that is encoded ahead of training, the hash of its cell's content.
-    pub keys: Vec<Option<Key>>,
+    pub keys: Vec<Option<CacheKey>>,
     /// For each feature that is read from files, the hash of the file.
     files: Vec<FileHash>,
 }

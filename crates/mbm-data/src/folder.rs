@@ -40,7 +40,7 @@ fn replace(folder: &Path, aside: &Path) -> io::Result<()> {
 
 /// Returns where to read a folder of [`write_folder`]: a kill between its two renames leaves the previous version under a
 /// temporary name next to it.
-pub fn standing(folder: &Path) -> PathBuf {
+pub fn latest_complete(folder: &Path) -> PathBuf {
     if folder.is_dir() { folder.to_path_buf() } else { with_ending(folder, ".old") }
 }
 
@@ -85,7 +85,7 @@ pub fn write_file(path: &Path, content: &[u8]) -> Result<(), DataError> {
 ///
 /// # Errors
 /// Fails on a file system error; the previous file is kept.
-pub fn put_in_place(aside: &Path, path: &Path) -> Result<(), DataError> {
+pub fn sync_and_rename(aside: &Path, path: &Path) -> Result<(), DataError> {
     sync(aside).and_then(|()| fs::rename(aside, path)).map_err(DataError::io(path))
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn content(folder: &Path) -> String {
-        fs::read_to_string(standing(folder).join("a")).unwrap()
+        fs::read_to_string(latest_complete(folder).join("a")).unwrap()
     }
 
     #[test]

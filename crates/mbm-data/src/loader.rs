@@ -8,7 +8,7 @@ use crate::random::{Rng, rng, seed};
 use crate::{AudioAugmentation, Batch, DataError, Dataset, ImageAugmentation, Payload, Sample};
 
 /// The batches to load, and how.
-pub struct Loading<'a> {
+pub struct LoadOptions<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
     /// The rows of each batch, in order.
@@ -50,7 +50,7 @@ const AHEAD: usize = 2;
 ///
 /// # Errors
 /// Fails with the error of reading a row or of `consume`.
-pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize, Batch) -> Result<(), E>) -> Result<(), E> {
+pub fn load<E: From<DataError>>(loading: &LoadOptions, mut consume: impl FnMut(usize, Batch) -> Result<(), E>) -> Result<(), E> {
     let n_batches = loading.batches.len();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_workers = (cores / 2).clamp(1, 4);
@@ -77,7 +77,7 @@ pub fn load<E: From<DataError>>(loading: &Loading, mut consume: impl FnMut(usize
     })
 }
 
-impl<'a> Loading<'a> {
+impl<'a> LoadOptions<'a> {
     /// Creates batches of `batch_size` rows without random changes; the last batch may be smaller.
     pub fn plain(dataset: &'a Dataset, rows: &'a [usize], batch_size: usize) -> Self {
         Self { dataset, batches: rows.chunks(batch_size).collect(), start: 0, noise: None }

@@ -144,8 +144,15 @@ fn parse(bytes: &[u8]) -> Option<MediaFiles> {
         return None;
     }
     let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-    let file = |pair: &[[u8; 8]]| FileHash { n_bytes: number(&pair[0]), hash: number(&pair[1]) };
-    Some(MediaFiles { n_features, files: files.as_chunks::<8>().0.chunks(2).map(file).collect() })
+    Some(MediaFiles {
+        n_features,
+        files: files
+            .as_chunks::<8>()
+            .0
+            .chunks(2)
+            .map(|pair| FileHash { n_bytes: number(&pair[0]), hash: number(&pair[1]) })
+            .collect(),
+    })
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use crate::cache::Shelf;
+use crate::cache::EncoderCache;
 use crate::dataset::{Prepared, ReadRow};
-use crate::{FeatureCache, Frames, Key, Payload, Sample};
+use crate::{CacheKey, FeatureCache, Frames, Payload, Sample};
 
 /// A frozen encoder: training does not change it, so its features are computed once.
 pub trait Featurize: Sync {
     /// Returns a key for what the features depend on in addition to the cell's bytes.
-    fn key(&self) -> Key;
+    fn key(&self) -> CacheKey;
 
     /// Computes the features of payloads, none of which is missing.
     fn features(&self, payloads: &[&Payload]) -> Vec<Frames>;
@@ -20,7 +20,7 @@ pub struct Precomputed<'a> {
     /// The index of the input.
     input: usize,
     encoder: &'a dyn Featurize,
-    shelf: Option<Shelf>,
+    encoder_cache: Option<EncoderCache>,
     recent: Recent,
 }
 
@@ -30,18 +30,18 @@ const MAX_RECENT: usize = 64 << 20;
 /// The latest features by the content of their cells: two generations, the older of which is dropped when the younger is full.
 #[derive(Default)]
 struct Recent {
-    young: HashMap<Key, Frames>,
-    old: HashMap<Key, Frames>,
+    young: HashMap<CacheKey, Frames>,
+    old: HashMap<CacheKey, Frames>,
     n_bytes: usize,
 }
 
 impl Recent {
-    fn get(&self, key: &Key) -> Option<&Frames> {
+    fn get(&self, key: &CacheKey) -> Option<&Frames> {
         self.young.get(key).or_else(|| self.old.get(key))
     }
 
-    fn insert(&mut self, key: Key, features: &Frames) {
-        self.n_bytes += 4 * features.data.len() + size_of::<(Key, Frames)>();
+    fn insert(&mut self, key: CacheKey, features: &Frames) {
+        self.n_bytes += 4 * features.data.len() + size_of::<(CacheKey, Frames)>();
         if self.n_bytes > MAX_RECENT / 2 {
             self.old = std::mem::take(&mut self.young);
             self.n_bytes = 4 * features.data.len();
@@ -53,7 +53,7 @@ impl Recent {
 impl<'a> Precomputed<'a> {
     /// Encodes input number `input`; features are taken from the cache if it has them, and added to it otherwise.
     pub fn new(input: usize, encoder: &'a dyn Featurize, cache: Option<&FeatureCache>) -> Self {
-        Self { input, encoder, shelf: cache.map(|cache| cache.shelf(&encoder.key())), recent: Recent::default() }
+        Self { input, encoder, encoder_cache: cache.map(|cache| cache.encoder_cache(&encoder.key())), recent: Recent::default() }
     }
 
     /// Encodes several inputs, given by index, with the same cache.
@@ -67,17 +67,17 @@ impl<'a> Precomputed<'a> {
     }
 
     /// Returns the features of a cell, if they have been computed already.
-    pub(crate) fn known(&self, key: &Key) -> Option<Frames> {
-        self.shelf.as_ref().and_then(|shelf| shelf.get(key)).or_else(|| self.recent.get(key).cloned())
+    pub(crate) fn known(&self, key: &CacheKey) -> Option<Frames> {
+        self.encoder_cache.as_ref().and_then(|encoder_cache| encoder_cache.get(key)).or_else(|| self.recent.get(key).cloned())
     }
 
-    fn is_cached(&self, key: Option<Key>) -> bool {
-        self.shelf.as_ref().zip(key).is_some_and(|(shelf, key)| shelf.holds(&key))
+    fn is_cached(&self, key: Option<CacheKey>) -> bool {
+        self.encoder_cache.as_ref().zip(key).is_some_and(|(encoder_cache, key)| encoder_cache.holds(&key))
     }
 
     /// Writes pending features to the cache.
     fn flush(&mut self) -> std::io::Result<()> {
-        self.shelf.as_mut().map_or(Ok(()), Shelf::flush)
+        self.encoder_cache.as_mut().map_or(Ok(()), EncoderCache::flush)
     }
 }
 
@@ -103,8 +103,8 @@ pub(crate) fn encode(mut read: Vec<ReadRow>, ahead: &mut [Precomputed], prepared
         }
         prepared.n_encoded += n_present;
         prepared.n_cached += n_cached;
-        let is_new = |row: &&mut ReadRow| !matches!(row.sample.payloads[input], Payload::Missing | Payload::Encoded(_));
-        let mut new: Vec<&mut ReadRow> = read.iter_mut().filter(is_new).collect();
+        let mut new: Vec<&mut ReadRow> =
+            read.iter_mut().filter(|row| !matches!(row.sample.payloads[input], Payload::Missing | Payload::Encoded(_))).collect();
         if !new.is_empty() {
             ahead.encode(which, &mut new, &mut prepared.cache_fault);
         }
@@ -116,7 +116,7 @@ impl Precomputed<'_> {
     /// Encodes the input of rows of which it is input number `which`. Cells with the same content, such as an image with several
     /// captions, are encoded once.
     fn encode(&mut self, which: usize, rows: &mut [&mut ReadRow], cache_fault: &mut Option<String>) {
-        let (mut first, mut distinct): (HashMap<Key, usize>, Vec<usize>) = (HashMap::new(), Vec::new());
+        let (mut first, mut distinct): (HashMap<CacheKey, usize>, Vec<usize>) = (HashMap::new(), Vec::new());
         let mut slots = Vec::with_capacity(rows.len());
         for (at, row) in rows.iter().enumerate() {
             let slot = row.keys[which].map_or(distinct.len(), |key| *first.entry(key).or_insert(distinct.len()));
@@ -130,9 +130,9 @@ impl Precomputed<'_> {
         for (at, features) in distinct.iter().zip(&features) {
             let Some(key) = rows[*at].keys[which] else { continue };
             self.recent.insert(key, features);
-            if let (Some(shelf), None) = (self.shelf.as_mut(), &cache_fault) {
+            if let (Some(encoder_cache), None) = (self.encoder_cache.as_mut(), &cache_fault) {
                 // A cache that cannot be written to does not end the run.
-                shelf.put(key, features.clone()).unwrap_or_else(|error| *cache_fault = Some(error.to_string()));
+                encoder_cache.put(key, features.clone()).unwrap_or_else(|error| *cache_fault = Some(error.to_string()));
             }
         }
         for (row, slot) in rows.iter_mut().zip(slots) {
@@ -165,7 +165,7 @@ mod tests {
     struct Halves(std::sync::atomic::AtomicUsize);
 
     impl Featurize for Halves {
-        fn key(&self) -> Key {
+        fn key(&self) -> CacheKey {
             [5; 32]
         }
 

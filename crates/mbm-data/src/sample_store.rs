@@ -7,7 +7,7 @@ use std::io;
 use sha2::{Digest, Sha256};
 
 use crate::record_file::RecordFile;
-use crate::{Cause, Fault, FieldFault, Key, Payload, Sample};
+use crate::{CacheKey, Cause, Fault, FieldFault, Payload, Sample};
 
 /// Samples, stored by row.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct SampleStore {
     /// The record of each row of the table, if the row is stored.
     rows: Vec<Option<usize>>,
     /// The records of large payloads, by the hash of their bytes.
-    large: HashMap<Key, usize>,
+    large: HashMap<CacheKey, usize>,
 }
 
 /// Size in bytes above which a payload has its own record. A shared number or short text is not worth a hash.

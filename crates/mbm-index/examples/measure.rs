@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mbm_index::{Addition, Column, GraphSettings, Hit, Index, IndexSpec, Precision, Search, Value};
+use mbm_index::{GraphSettings, Hit, Index, IndexColumn, IndexSpec, IndexValue, IndexWriter, Precision, Search};
 
 const K: usize = 10;
 
@@ -24,15 +24,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let rows = vectors(vectors_path, width)?;
     let queries = vectors(queries_path, width)?;
     let started = Instant::now();
-    let columns = vec![Column { name: "row".to_owned(), is_number: true }];
+    let columns = vec![IndexColumn { name: "row".to_owned(), is_number: true }];
     let spec = IndexSpec { width, precision, graph: Some(GraphSettings::default()), columns, origin: serde_json::Value::Null };
-    let mut addition = Addition::create(&folder, spec)?;
+    let mut writer = IndexWriter::create(&folder, spec)?;
     for (row, vector) in rows.iter().enumerate() {
-        addition.push(vector, &[Value::Number(row as f64)])?;
+        writer.push(vector, &[IndexValue::Number(row as f64)])?;
     }
     let n_rows = rows.len();
     drop(rows);
-    addition.finish(&|_| ())?;
+    writer.finish(&|_| ())?;
     let build = started.elapsed().as_secs_f64();
     let started = Instant::now();
     let index = Index::open(&folder)?;
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn write(folder: &Path, width: usize, found: &[Vec<Hit>]) -> std::io::Result<()> {
-    let row = |hit: &Hit| if let Value::Number(row) = hit.values[0] { row as u32 } else { u32::MAX };
+    let row = |hit: &Hit| if let IndexValue::Number(row) = hit.values[0] { row as u32 } else { u32::MAX };
     let bytes: Vec<u8> = found.iter().flatten().flat_map(|hit| row(hit).to_le_bytes()).collect();
     std::fs::write(folder.join(format!("found-{width}.u32")), bytes)
 }

@@ -12,7 +12,7 @@ use crate::{Damage, IndexError};
 /// The value of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Value {
+pub enum IndexValue {
     /// No value.
     Null,
     /// A number.
@@ -23,7 +23,7 @@ pub enum Value {
 
 /// A column of an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
+pub struct IndexColumn {
     /// The name of the column.
     pub name: String,
     /// Whether it holds numbers; otherwise it holds texts.
@@ -33,57 +33,57 @@ pub struct Column {
 /// The footer of a file of columns.
 #[derive(Debug, Serialize, Deserialize)]
 struct Footer {
-    columns: Vec<Place>,
+    columns: Vec<ColumnEntry>,
     n_rows: usize,
 }
 
 /// The location of a column: its numbers, or the end offsets of its texts followed by the texts.
 #[derive(Debug, Serialize, Deserialize)]
-struct Place {
-    column: Column,
+struct ColumnEntry {
+    column: IndexColumn,
     start: usize,
     /// Size of all texts in bytes.
     n_bytes: usize,
 }
 
 /// Writes columns; texts are collected in temporary files first.
-pub(crate) struct ColumnsWriter {
-    columns: Vec<Column>,
-    parts: Vec<Part>,
+pub(crate) struct ColumnFileWriter {
+    columns: Vec<IndexColumn>,
+    buffers: Vec<ColumnBuffer>,
     n_rows: usize,
 }
 
-enum Part {
+enum ColumnBuffer {
     Numbers(Vec<f64>),
     Texts { ends: Vec<u64>, texts: BufWriter<File> },
 }
 
 /// An open file of columns.
 #[derive(Debug)]
-pub(crate) struct Columns {
+pub(crate) struct ColumnFile {
     file: Sealed,
     footer: Footer,
 }
 
-impl ColumnsWriter {
-    pub fn create(columns: &[Column]) -> Result<Self, IndexError> {
-        let part = |column: &Column| {
+impl ColumnFileWriter {
+    pub fn create(columns: &[IndexColumn]) -> Result<Self, IndexError> {
+        let buffer = |column: &IndexColumn| {
             if column.is_number {
-                return Ok(Part::Numbers(Vec::new()));
+                return Ok(ColumnBuffer::Numbers(Vec::new()));
             }
             let texts = tempfile::tempfile().map_err(IndexError::io(&std::env::temp_dir()))?;
-            Ok(Part::Texts { ends: Vec::new(), texts: BufWriter::new(texts) })
+            Ok(ColumnBuffer::Texts { ends: Vec::new(), texts: BufWriter::new(texts) })
         };
-        Ok(Self { parts: columns.iter().map(part).collect::<Result<_, _>>()?, columns: columns.to_vec(), n_rows: 0 })
+        Ok(Self { buffers: columns.iter().map(buffer).collect::<Result<_, _>>()?, columns: columns.to_vec(), n_rows: 0 })
     }
 
     /// Adds a row, one value per column; a value of the other kind is converted to the column's kind, or becomes null.
-    pub fn push(&mut self, row: &[Value]) -> Result<(), IndexError> {
+    pub fn push(&mut self, row: &[IndexValue]) -> Result<(), IndexError> {
         self.n_rows += 1;
-        for (part, value) in self.parts.iter_mut().zip(row) {
-            match part {
-                Part::Numbers(numbers) => numbers.push(as_number(value)),
-                Part::Texts { ends, texts } => {
+        for (buffer, value) in self.buffers.iter_mut().zip(row) {
+            match buffer {
+                ColumnBuffer::Numbers(numbers) => numbers.push(as_number(value)),
+                ColumnBuffer::Texts { ends, texts } => {
                     let text = as_text(value);
                     texts.write_all(text.as_bytes()).map_err(IndexError::io(&std::env::temp_dir()))?;
                     ends.push(ends.last().copied().unwrap_or(0) + text.len() as u64);
@@ -95,22 +95,22 @@ impl ColumnsWriter {
 
     pub fn finish(self, path: &Path) -> Result<(), IndexError> {
         let mut out = SealedWriter::create(path)?;
-        let mut places = Vec::new();
-        for (column, part) in self.columns.into_iter().zip(self.parts) {
+        let mut entries = Vec::new();
+        for (column, buffer) in self.columns.into_iter().zip(self.buffers) {
             let start = out.n_bytes() as usize;
             let mut n_bytes = 0;
-            match part {
-                Part::Numbers(numbers) => out.write(bytemuck::cast_slice(&numbers))?,
-                Part::Texts { ends, texts } => {
+            match buffer {
+                ColumnBuffer::Numbers(numbers) => out.write(bytemuck::cast_slice(&numbers))?,
+                ColumnBuffer::Texts { ends, texts } => {
                     n_bytes = ends.last().copied().unwrap_or(0) as usize;
                     out.write(bytemuck::cast_slice(&ends))?;
                     copy(texts, &mut out).map_err(IndexError::io(&std::env::temp_dir()))??;
                     out.write(&vec![0; n_bytes.next_multiple_of(8) - n_bytes])?;
                 }
             }
-            places.push(Place { column, start, n_bytes });
+            entries.push(ColumnEntry { column, start, n_bytes });
         }
-        out.finish(&Footer { columns: places, n_rows: self.n_rows })
+        out.finish(&Footer { columns: entries, n_rows: self.n_rows })
     }
 }
 
@@ -129,28 +129,28 @@ fn copy(texts: BufWriter<File>, out: &mut SealedWriter) -> std::io::Result<Resul
     }
 }
 
-fn as_number(value: &Value) -> f64 {
+fn as_number(value: &IndexValue) -> f64 {
     match value {
-        Value::Null => f64::NAN,
-        Value::Number(number) => *number,
-        Value::Text(text) => text.trim().parse().unwrap_or(f64::NAN),
+        IndexValue::Null => f64::NAN,
+        IndexValue::Number(number) => *number,
+        IndexValue::Text(text) => text.trim().parse().unwrap_or(f64::NAN),
     }
 }
 
-fn as_text(value: &Value) -> String {
+fn as_text(value: &IndexValue) -> String {
     match value {
-        Value::Null => String::new(),
-        Value::Number(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
+        IndexValue::Null => String::new(),
+        IndexValue::Number(number) => number.to_string(),
+        IndexValue::Text(text) => text.clone(),
     }
 }
 
-impl Columns {
+impl ColumnFile {
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         let file = Sealed::open(path)?;
         let columns = Self { footer: file.footer()?, file };
-        for place in &columns.footer.columns {
-            columns.check(place)?;
+        for entry in &columns.footer.columns {
+            columns.check(entry)?;
         }
         Ok(columns)
     }
@@ -164,19 +164,19 @@ impl Columns {
     }
 
     /// Names and kinds of the columns.
-    pub fn schema(&self) -> impl Iterator<Item = &Column> {
-        self.footer.columns.iter().map(|place| &place.column)
+    pub fn schema(&self) -> impl Iterator<Item = &IndexColumn> {
+        self.footer.columns.iter().map(|entry| &entry.column)
     }
 
     /// Checks that a column's numbers, or its texts and their ends, lie within the file.
-    fn check(&self, place: &Place) -> Result<(), IndexError> {
+    fn check(&self, entry: &ColumnEntry) -> Result<(), IndexError> {
         let n_rows = self.footer.n_rows;
-        if place.column.is_number {
-            return self.file.numbers::<f64>(place.start, n_rows).map(|_| ());
+        if entry.column.is_number {
+            return self.file.numbers::<f64>(entry.start, n_rows).map(|_| ());
         }
-        let ends: &[u64] = self.file.numbers(place.start, n_rows)?;
-        self.file.numbers::<u8>(place.start.saturating_add(n_rows * 8), place.n_bytes)?;
-        let is_valid = ends.is_sorted() && ends.last().is_none_or(|end| *end <= place.n_bytes as u64);
+        let ends: &[u64] = self.file.numbers(entry.start, n_rows)?;
+        self.file.numbers::<u8>(entry.start.saturating_add(n_rows * 8), entry.n_bytes)?;
+        let is_valid = ends.is_sorted() && ends.last().is_none_or(|end| *end <= entry.n_bytes as u64);
         if is_valid { Ok(()) } else { Err(IndexError::damaged(&self.file.path, Damage::TextEnds)) }
     }
 
@@ -184,31 +184,31 @@ impl Columns {
     ///
     /// # Panics
     /// If the row or the column does not exist.
-    pub fn value(&self, column: usize, row: usize) -> Value {
+    pub fn value(&self, column: usize, row: usize) -> IndexValue {
         if self.footer.columns[column].column.is_number {
             return match self.number(column, row) {
-                number if number.is_nan() => Value::Null,
-                number => Value::Number(number),
+                number if number.is_nan() => IndexValue::Null,
+                number => IndexValue::Number(number),
             };
         }
         match self.text(column, row) {
-            [] => Value::Null,
-            text => Value::Text(String::from_utf8_lossy(text).into_owned()),
+            [] => IndexValue::Null,
+            text => IndexValue::Text(String::from_utf8_lossy(text).into_owned()),
         }
     }
 
     /// Returns a number; NaN for null.
     pub fn number(&self, column: usize, row: usize) -> f64 {
-        let place = &self.footer.columns[column];
-        self.file.numbers::<f64>(place.start, self.footer.n_rows).expect("sizes are checked on opening")[row]
+        let entry = &self.footer.columns[column];
+        self.file.numbers::<f64>(entry.start, self.footer.n_rows).expect("sizes are checked on opening")[row]
     }
 
     /// Returns the bytes of a text; empty for null.
     pub fn text(&self, column: usize, row: usize) -> &[u8] {
         const CHECKED: &str = "sizes are checked on opening";
-        let (place, n_rows) = (&self.footer.columns[column], self.footer.n_rows);
-        let ends: &[u64] = self.file.numbers(place.start, n_rows).expect(CHECKED);
-        let texts: &[u8] = self.file.numbers(place.start + n_rows * 8, place.n_bytes).expect(CHECKED);
+        let (entry, n_rows) = (&self.footer.columns[column], self.footer.n_rows);
+        let ends: &[u64] = self.file.numbers(entry.start, n_rows).expect(CHECKED);
+        let texts: &[u8] = self.file.numbers(entry.start + n_rows * 8, entry.n_bytes).expect(CHECKED);
         let start = row.checked_sub(1).map_or(0, |before| ends[before]);
         &texts[start as usize..ends[row] as usize]
     }
@@ -222,17 +222,18 @@ mod tests {
     fn numbers_texts_and_nulls_round_trip() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("columns");
-        let column = |name: &str, is_number| Column { name: name.into(), is_number };
-        let mut writer = ColumnsWriter::create(&[column("caption", false), column("year", true), column("tag", false)]).unwrap();
-        let text = |text: &str| Value::Text(text.into());
-        writer.push(&[text("Größe"), Value::Number(1999.0), Value::Null]).unwrap();
-        writer.push(&[Value::Number(0.5), text(" 7 "), text("x")]).unwrap();
+        let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
+        let mut writer =
+            ColumnFileWriter::create(&[column("caption", false), column("year", true), column("tag", false)]).unwrap();
+        let text = |text: &str| IndexValue::Text(text.into());
+        writer.push(&[text("Größe"), IndexValue::Number(1999.0), IndexValue::Null]).unwrap();
+        writer.push(&[IndexValue::Number(0.5), text(" 7 "), text("x")]).unwrap();
         writer.push(&[text("漢"), text("soon"), text("yz")]).unwrap();
         writer.finish(&path).unwrap();
-        let columns = Columns::open(&path).unwrap();
+        let columns = ColumnFile::open(&path).unwrap();
         let row = |row| (0..3).map(|column| columns.value(column, row)).collect::<Vec<_>>();
-        assert_eq!(row(0), [text("Größe"), Value::Number(1999.0), Value::Null]);
-        assert_eq!(row(1), [text("0.5"), Value::Number(7.0), text("x")]);
-        assert_eq!(row(2), [text("漢"), Value::Null, text("yz")]);
+        assert_eq!(row(0), [text("Größe"), IndexValue::Number(1999.0), IndexValue::Null]);
+        assert_eq!(row(1), [text("0.5"), IndexValue::Number(7.0), text("x")]);
+        assert_eq!(row(2), [text("漢"), IndexValue::Null, text("yz")]);
     }
 }

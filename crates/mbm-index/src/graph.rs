@@ -11,9 +11,9 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::near::{Near, Nearest, Wanted};
+use crate::neighbors::{NearestNeighbors, Neighbor, SearchLimits};
 use crate::sealed::{Sealed, SealedWriter};
-use crate::vectors::Vectors;
+use crate::vectors::VectorFile;
 use crate::{Cancellation, Damage, IndexError};
 
 /// How a graph is built.
@@ -82,20 +82,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A search for the rows nearest to one query.
 struct Search<'a> {
     links: &'a dyn Links,
-    vectors: &'a Vectors,
+    vectors: &'a VectorFile,
     query: &'a Query,
     cancellation: &'a Cancellation,
 }
 
 impl Search<'_> {
-    fn similarity(&self, row: u32) -> Near {
+    fn similarity(&self, row: u32) -> Neighbor {
         let mut out = Vec::new();
         products(self.query, self.vectors.stored(), &[row], &mut out);
-        Near { similarity: out[0], row }
+        Neighbor { similarity: out[0], row }
     }
 
     /// Descends to layer `to`, moving greedily to nearer rows in each layer above it; returns the nearest row reached.
-    fn descend(&self, entry: Entry, to: usize) -> Near {
+    fn descend(&self, entry: Entry, to: usize) -> Neighbor {
         let mut best = self.similarity(entry.row);
         let (mut rows, mut similarities) = (Vec::new(), Vec::new());
         for layer in (to + 1..=entry.layer).rev() {
@@ -103,7 +103,8 @@ impl Search<'_> {
                 self.links.links(best.row, layer, &mut rows);
                 rows.retain(|row| (*row as usize) < self.vectors.n_rows);
                 products(self.query, self.vectors.stored(), &rows, &mut similarities);
-                let nears = rows.iter().zip(&similarities).map(|(row, similarity)| Near { similarity: *similarity, row: *row });
+                let nears =
+                    rows.iter().zip(&similarities).map(|(row, similarity)| Neighbor { similarity: *similarity, row: *row });
                 match nears.max().filter(|near| near.similarity > best.similarity) {
                     Some(near) => best = near,
                     None => break,
@@ -114,11 +115,11 @@ impl Search<'_> {
     }
 
     /// Returns the `width` nearest allowed rows of a layer, as far as the graph leads to them, nearest first.
-    fn layer(&self, from: &[Near], layer: usize, width: usize, allowed: Option<&[bool]>) -> Vec<Near> {
+    fn layer(&self, from: &[Neighbor], layer: usize, width: usize, allowed: Option<&[bool]>) -> Vec<Neighbor> {
         let mut seen = lock(self.links.seen()).pop().unwrap_or_default();
         seen.start(self.vectors.n_rows);
         let is_allowed = |row: u32| allowed.is_none_or(|allowed| allowed[row as usize]);
-        let (mut candidates, mut nearest) = (BinaryHeap::new(), Nearest::new(width));
+        let (mut candidates, mut nearest) = (BinaryHeap::new(), NearestNeighbors::new(width));
         for near in from.iter().filter(|near| seen.mark(near.row)) {
             candidates.push(*near);
             if is_allowed(near.row) {
@@ -134,7 +135,7 @@ impl Search<'_> {
             rows.retain(|row| seen.mark(*row));
             products(self.query, self.vectors.stored(), &rows, &mut similarities);
             for (row, similarity) in rows.iter().zip(&similarities) {
-                let near = Near { similarity: *similarity, row: *row };
+                let near = Neighbor { similarity: *similarity, row: *row };
                 if nearest.least().is_none_or(|least| near.similarity > least) {
                     candidates.push(near);
                     if is_allowed(near.row) {
@@ -150,7 +151,7 @@ impl Search<'_> {
 
 /// A graph under construction, with the links of each row behind a lock.
 struct Growing<'a> {
-    vectors: &'a Vectors,
+    vectors: &'a VectorFile,
     settings: GraphSettings,
     layers: Vec<u8>,
     /// For each row, its links in each of its layers, lowest first.
@@ -203,7 +204,7 @@ impl Growing<'_> {
                 own.truncate(self.most(layer));
                 *list = own;
             }
-            links.iter().for_each(|near| self.link(near.row, Near { row, ..*near }, layer));
+            links.iter().for_each(|near| self.link(near.row, Neighbor { row, ..*near }, layer));
         }
         if let Some(mut held) = highest {
             *held = Entry { row, layer: own };
@@ -212,8 +213,8 @@ impl Growing<'_> {
 
     /// Selects from candidates, sorted nearest first, those that are nearer to the row than to any candidate already selected
     /// (algorithm 4 of the paper).
-    fn chosen(&self, candidates: &[Near], most: usize) -> Vec<Near> {
-        let (mut chosen, mut rows): (Vec<Near>, Vec<u32>) = (Vec::with_capacity(most), Vec::with_capacity(most));
+    fn chosen(&self, candidates: &[Neighbor], most: usize) -> Vec<Neighbor> {
+        let (mut chosen, mut rows): (Vec<Neighbor>, Vec<u32>) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let mut similarities = Vec::new();
         for near in candidates {
             if chosen.len() == most {
@@ -230,7 +231,7 @@ impl Growing<'_> {
     }
 
     /// Adds a link back to a row; if it then has too many links, selects among them again.
-    fn link(&self, row: u32, to: Near, layer: usize) {
+    fn link(&self, row: u32, to: Neighbor, layer: usize) {
         let mut layers = lock(&self.rows[row as usize]);
         let Some(links) = layers.get_mut(layer) else { return };
         if links.len() < self.most(layer) {
@@ -239,8 +240,8 @@ impl Growing<'_> {
         let query = self.vectors.stored().row(row as usize, self.vectors.width);
         let mut similarities = Vec::new();
         products(&query, self.vectors.stored(), links, &mut similarities);
-        let mut candidates: Vec<Near> =
-            links.iter().zip(similarities).map(|(row, similarity)| Near { similarity, row: *row }).chain([to]).collect();
+        let mut candidates: Vec<Neighbor> =
+            links.iter().zip(similarities).map(|(row, similarity)| Neighbor { similarity, row: *row }).chain([to]).collect();
         candidates.sort_by(|a, b| b.cmp(a));
         *links = self.chosen(&candidates, self.most(layer)).iter().map(|near| near.row).collect();
     }
@@ -281,7 +282,7 @@ impl Graph {
     /// far.
     pub fn build(
         path: &Path,
-        vectors: &Vectors,
+        vectors: &VectorFile,
         settings: GraphSettings,
         observe: &(dyn Fn(usize) + Sync),
     ) -> Result<(), IndexError> {
@@ -352,8 +353,8 @@ impl Graph {
     }
 
     /// Returns the nearest allowed rows, as far as the graph leads to them; `width` candidates are kept on the way.
-    pub fn search(&self, vectors: &Vectors, query: &Query, width: usize, wanted: Wanted) -> Vec<Near> {
-        let Wanted { k, allowed, cancellation } = wanted;
+    pub fn search(&self, vectors: &VectorFile, query: &Query, width: usize, limits: SearchLimits) -> Vec<Neighbor> {
+        let SearchLimits { k, allowed, cancellation } = limits;
         let search = Search { links: self, vectors, query, cancellation };
         let from = search.descend(self.footer.entry, 0);
         let mut nearest = search.layer(&[from], 0, width.max(k), allowed);
@@ -393,7 +394,7 @@ mod tests {
     use super::*;
     use crate::Precision;
     use crate::exact;
-    use crate::vectors::VectorsWriter;
+    use crate::vectors::VectorFileWriter;
 
     /// Seeded points around 20 centers.
     pub fn clustered(n: usize, width: usize, seed: u64) -> Vec<Vec<f32>> {
@@ -408,19 +409,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, precision) in Precision::ALL {
             let (path, graph_path) = (folder.path().join(name), folder.path().join(format!("{name}.graph")));
-            let mut writer = VectorsWriter::create(&path, precision, 24).unwrap();
+            let mut writer = VectorFileWriter::create(&path, precision, 24).unwrap();
             clustered(3000, 24, 1).iter().for_each(|vector| writer.push(vector).unwrap());
             writer.finish().unwrap();
-            let vectors = Vectors::open(&path).unwrap();
+            let vectors = VectorFile::open(&path).unwrap();
             Graph::build(&graph_path, &vectors, GraphSettings { links: 12, candidates: 100 }, &|_| ()).unwrap();
             let graph = Graph::open(&graph_path, 3000).unwrap();
             let queries: Vec<Query> = clustered(50, 24, 2).iter().map(|query| vectors.stored().query(query)).collect();
             let thirds: Vec<bool> = (0..3000).map(|row| row % 3 == 0).collect();
             for allowed in [None, Some(&thirds[..])] {
-                let wanted = Wanted { k: 10, allowed, cancellation: &Cancellation::default() };
-                let exact = exact::search(&vectors, &queries, wanted);
-                let found = |(query, exact): (&Query, &Vec<Near>)| {
-                    let found = graph.search(&vectors, query, 100, wanted);
+                let limits = SearchLimits { k: 10, allowed, cancellation: &Cancellation::default() };
+                let exact = exact::search(&vectors, &queries, limits);
+                let found = |(query, exact): (&Query, &Vec<Neighbor>)| {
+                    let found = graph.search(&vectors, query, 100, limits);
                     assert!(found.is_sorted_by(|a, b| a >= b) && found.len() == 10);
                     assert!(allowed.is_none() || found.iter().all(|near| near.row % 3 == 0));
                     exact.iter().filter(|near| found.iter().any(|found| found.row == near.row)).count()
@@ -435,14 +436,14 @@ mod tests {
     fn graph_of_a_single_vector_can_be_searched() {
         let folder = tempfile::tempdir().unwrap();
         let (path, graph_path) = (folder.path().join("v"), folder.path().join("g"));
-        let mut writer = VectorsWriter::create(&path, Precision::F32, 2).unwrap();
+        let mut writer = VectorFileWriter::create(&path, Precision::F32, 2).unwrap();
         writer.push(&[1.0, 1.0]).unwrap();
         writer.finish().unwrap();
-        let vectors = Vectors::open(&path).unwrap();
+        let vectors = VectorFile::open(&path).unwrap();
         Graph::build(&graph_path, &vectors, GraphSettings::default(), &|_| ()).unwrap();
         let graph = Graph::open(&graph_path, 1).unwrap();
-        let wanted = Wanted { k: 5, allowed: None, cancellation: &Cancellation::default() };
-        assert_eq!(graph.search(&vectors, &vectors.stored().query(&[1.0, 0.0]), 10, wanted).len(), 1);
+        let limits = SearchLimits { k: 5, allowed: None, cancellation: &Cancellation::default() };
+        assert_eq!(graph.search(&vectors, &vectors.stored().query(&[1.0, 0.0]), 10, limits).len(), 1);
         assert!(Graph::open(&graph_path, 2).is_err());
     }
 }

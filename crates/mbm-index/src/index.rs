@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Column, Value};
-use crate::segment::{Looking, Segment, SegmentEntry};
+use crate::columns::{IndexColumn, IndexValue};
+use crate::segment::{Segment, SegmentEntry, SegmentSearch};
 use crate::vectors::unit;
 use crate::{Cancellation, Damage, Filter, GraphSettings, IndexError, Precision};
 
@@ -20,7 +20,7 @@ pub struct IndexSpec {
     /// How graphs are built; without graphs every search is exact.
     pub graph: Option<GraphSettings>,
     /// The columns stored with each vector.
-    pub columns: Vec<Column>,
+    pub columns: Vec<IndexColumn>,
     /// Where the vectors come from: opaque data stored for the creator of the index.
     pub origin: serde_json::Value,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Manifest {
 }
 
 /// Version of the `index.json` format; readers refuse any other.
-pub(crate) const FORM: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 /// An open index.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub struct Hit {
     /// Cosine similarity to the query.
     pub similarity: f32,
     /// One value per column.
-    pub values: Vec<Value>,
+    pub values: Vec<IndexValue>,
 }
 
 /// Size statistics of an index.
@@ -106,8 +106,8 @@ impl Manifest {
             other => other.map_err(IndexError::io(&path))?,
         };
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| IndexError::damaged(&path, error))?;
-        if manifest.form != FORM {
-            return Err(IndexError::damaged(&path, Damage::Format { found: manifest.form, expected: FORM }));
+        if manifest.form != FORMAT_VERSION {
+            return Err(IndexError::damaged(&path, Damage::Format { found: manifest.form, expected: FORMAT_VERSION }));
         }
         if manifest.spec.width == 0 {
             return Err(IndexError::damaged(&path, Damage::ZeroWidth));
@@ -167,25 +167,29 @@ impl Index {
     /// If a query has the wrong width or no direction, if the filter does not fit the columns, or [`IndexError::Cancelled`].
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, IndexError> {
         search.filter.map_or(Ok(()), |filter| filter.check(&self.spec.columns))?;
-        let direction = |(row, query): (usize, &Vec<f32>)| {
-            if query.len() != self.spec.width {
-                return Err(IndexError::Width { expected: self.spec.width, found: query.len() });
-            }
-            unit(query).ok_or(IndexError::NoDirection { row: row + 1 })
-        };
-        let queries = queries.iter().enumerate().map(direction).collect::<Result<Vec<_>, _>>()?;
+        let queries = queries
+            .iter()
+            .enumerate()
+            .map(|(row, query)| {
+                if query.len() != self.spec.width {
+                    return Err(IndexError::Width { expected: self.spec.width, found: query.len() });
+                }
+                unit(query).ok_or(IndexError::NoDirection { row: row + 1 })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
         let never = Cancellation::default();
         let cancellation = search.cancellation.unwrap_or(&never);
-        let looking = Looking { k: search.k, width: search.width, filter: search.filter, cancellation };
+        let looking = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
         let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
-            let of_segment = |(at, nears): (usize, &Vec<Vec<crate::near::Near>>)| {
-                nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>()
-            };
-            let mut all: Vec<_> = found.iter().enumerate().flat_map(of_segment).collect();
+            let mut all: Vec<_> = found
+                .iter()
+                .enumerate()
+                .flat_map(|(at, nears)| nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>())
+                .collect();
             all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
             all.truncate(search.k);
-            let hit = |(at, near): (usize, crate::near::Near)| Hit {
+            let hit = |(at, near): (usize, crate::neighbors::Neighbor)| Hit {
                 similarity: near.similarity,
                 values: self.segments[at].values(near.row as usize),
             };

@@ -6,11 +6,11 @@ use mbm_kernels::Query;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Columns, Value};
+use crate::columns::{ColumnFile, IndexValue};
 use crate::graph::Graph;
-use crate::near::{Near, Wanted};
+use crate::neighbors::{Neighbor, SearchLimits};
 use crate::sealed::{Sealed, SealedWriter};
-use crate::vectors::Vectors;
+use crate::vectors::VectorFile;
 use crate::{Cancellation, Damage, Filter, IndexError};
 
 /// The entry of a segment in `index.json`.
@@ -27,8 +27,8 @@ pub(crate) struct SegmentEntry {
 /// A segment with its files open.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub vectors: Vectors,
-    pub columns: Columns,
+    pub vectors: VectorFile,
+    pub columns: ColumnFile,
     pub graph: Option<Graph>,
     /// For each row, whether it is still present; `None` if all are.
     pub alive: Option<Vec<bool>>,
@@ -36,7 +36,7 @@ pub(crate) struct Segment {
 
 /// The parameters of a search in a segment.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Looking<'a> {
+pub(crate) struct SegmentSearch<'a> {
     pub k: usize,
     /// Candidates that a graph search keeps (ef); the search is exact if `None`.
     pub width: Option<usize>,
@@ -79,8 +79,8 @@ fn read_removed(path: &Path, n_rows: usize) -> Result<Vec<bool>, IndexError> {
 impl Segment {
     pub fn open(folder: &Path, entry: &SegmentEntry) -> Result<Self, IndexError> {
         let path = |kind| file(folder, entry.number, kind);
-        let vectors = Vectors::open(&path("vectors"))?;
-        let columns = Columns::open(&path("columns"))?;
+        let vectors = VectorFile::open(&path("vectors"))?;
+        let columns = ColumnFile::open(&path("columns"))?;
         if [vectors.n_rows, columns.n_rows()] != [entry.n_rows; 2] {
             let (n_vectors, n_rows, expected) = (vectors.n_rows, columns.n_rows(), entry.n_rows);
             return Err(IndexError::damaged(&path("vectors"), Damage::RowCount { n_vectors, n_rows, expected }));
@@ -99,7 +99,7 @@ impl Segment {
         self.alive.as_ref().is_none_or(|alive| alive[row])
     }
 
-    pub fn values(&self, row: usize) -> Vec<Value> {
+    pub fn values(&self, row: usize) -> Vec<IndexValue> {
         (0..self.columns.schema().count()).map(|column| self.columns.value(column, row)).collect()
     }
 
@@ -112,7 +112,7 @@ impl Segment {
     }
 
     /// Returns the nearest rows for each query.
-    pub fn search(&self, queries: &[Vec<f32>], looking: Looking) -> Result<Vec<Vec<Near>>, IndexError> {
+    pub fn search(&self, queries: &[Vec<f32>], looking: SegmentSearch) -> Result<Vec<Vec<Neighbor>>, IndexError> {
         let allowed = match looking.filter {
             None => self.alive.clone(),
             Some(filter) => {
@@ -124,12 +124,12 @@ impl Segment {
         let n_allowed = allowed.as_ref().map_or(self.vectors.n_rows, |allowed| allowed.iter().filter(|is| **is).count());
         let queries: Vec<Query> = queries.iter().map(|query| self.vectors.stored().query(query)).collect();
         let (allowed, k) = (allowed.as_deref(), looking.k.min(n_allowed));
-        let wanted = Wanted { k, allowed, cancellation: looking.cancellation };
+        let limits = SearchLimits { k, allowed, cancellation: looking.cancellation };
         let found = match (&self.graph, looking.width) {
             (Some(graph), Some(width)) if !is_quicker_exactly(n_allowed, self.vectors.n_rows, width) => {
-                queries.par_iter().map(|query| graph.search(&self.vectors, query, width, wanted)).collect()
+                queries.par_iter().map(|query| graph.search(&self.vectors, query, width, limits)).collect()
             }
-            _ => crate::exact::search(&self.vectors, &queries, wanted),
+            _ => crate::exact::search(&self.vectors, &queries, limits),
         };
         // A cancelled search has covered only part of the rows.
         looking.cancellation.check().map(|()| found)

@@ -43,7 +43,7 @@ struct Footer {
 }
 
 /// Writes a file of vectors.
-pub(crate) struct VectorsWriter {
+pub(crate) struct VectorFileWriter {
     out: SealedWriter,
     precision: Precision,
     width: usize,
@@ -53,7 +53,7 @@ pub(crate) struct VectorsWriter {
 
 /// An open file of vectors.
 #[derive(Debug)]
-pub(crate) struct Vectors {
+pub(crate) struct VectorFile {
     file: Sealed,
     precision: Precision,
     pub width: usize,
@@ -66,7 +66,7 @@ pub fn unit(vector: &[f32]) -> Option<Vec<f32>> {
     (length.is_finite() && length > 1e-12).then(|| vector.iter().map(|x| (f64::from(*x) / length) as f32).collect())
 }
 
-impl VectorsWriter {
+impl VectorFileWriter {
     pub fn create(path: &Path, precision: Precision, width: usize) -> Result<Self, IndexError> {
         Ok(Self { out: SealedWriter::create(path)?, precision, width, n_rows: 0, scales: Vec::new() })
     }
@@ -100,7 +100,7 @@ fn padding(n_bytes: usize) -> usize {
     n_bytes.next_multiple_of(4) - n_bytes
 }
 
-impl Vectors {
+impl VectorFile {
     pub fn open(path: &Path) -> Result<Self, IndexError> {
         let file = Sealed::open(path)?;
         let Footer { vectors: precision, width, n_rows } = file.footer()?;
@@ -144,12 +144,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (name, precision) in Precision::ALL {
             let path = folder.path().join(name);
-            let mut writer = VectorsWriter::create(&path, precision, 3).unwrap();
+            let mut writer = VectorFileWriter::create(&path, precision, 3).unwrap();
             writer.push(&[3.0, 0.0, 4.0]).unwrap();
             writer.push(&[0.0, -2.0, 0.0]).unwrap();
             assert!(matches!(writer.push(&[1.0]), Err(IndexError::Width { expected: 3, found: 1 })));
             writer.finish().unwrap();
-            let vectors = Vectors::open(&path).unwrap();
+            let vectors = VectorFile::open(&path).unwrap();
             assert_eq!((vectors.n_rows, vectors.width), (2, 3));
             let row = |row| match vectors.stored().row(row, 3) {
                 Query::Float(values) => values,
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_vector_without_a_direction_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let mut writer = VectorsWriter::create(&folder.path().join("v"), Precision::F32, 2).unwrap();
+        let mut writer = VectorFileWriter::create(&folder.path().join("v"), Precision::F32, 2).unwrap();
         for vector in [[0.0, 0.0], [f32::NAN, 1.0], [f32::INFINITY, 1.0]] {
             assert!(matches!(writer.push(&vector), Err(IndexError::NoDirection { .. })));
         }

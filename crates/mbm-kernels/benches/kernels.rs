@@ -68,8 +68,8 @@ fn recurrence(criterion: &mut Criterion) {
 
 /// Eight images of 64 channels at 56 pixels; throughput counts elements.
 fn elementwise(criterion: &mut Criterion) {
-    let shape = NormShape { batch: 8, channels: 64, places: 56 * 56 };
-    let n = shape.batch * shape.channels * shape.places;
+    let shape = NormShape { batch: 8, channels: 64, positions: 56 * 56 };
+    let n = shape.batch * shape.channels * shape.positions;
     let (images, ones, bounds) = (numbers(n), vec![1.0; shape.channels], [0.0, f32::MAX]);
     group(criterion, "norm", n).bench_function("moments", |bencher| bencher.iter(|| moments(shape, black_box(&images))));
     let by = Affine { scale: &ones, shift: &ones, bounds };

@@ -45,7 +45,7 @@ pub struct AttentionInputs<'a> {
 
 /// The output of an attention.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Attended {
+pub struct AttentionOutput {
     /// `[batch, queries, heads * width]`.
     pub out: Vec<f32>,
     /// `[batch, heads, queries, keys]`: the attention weights, before the factors.
@@ -132,11 +132,11 @@ impl AttentionShape {
 ///
 /// # Panics
 /// If the lengths of the slices do not match the shape.
-pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> Attended {
+pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> AttentionOutput {
     shape.check(inputs);
     let mut weights = vec![0.0; shape.batch * shape.heads * shape.n_weights()];
     if shape.is_empty() {
-        return Attended { out: vec![0.0; shape.batch * shape.queries * shape.row()], weights };
+        return AttentionOutput { out: vec![0.0; shape.batch * shape.queries * shape.row()], weights };
     }
     weights.par_chunks_mut(shape.n_weights()).enumerate().for_each(|(task, weights)| {
         let queries = shape.head(inputs.queries, shape.queries, task);
@@ -148,7 +148,7 @@ pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> Atte
     let used = if inputs.factors.is_empty() { &weights } else { &factored };
     let left = |task, steps: Range<usize>| shape.weights(used, task).some_rows(steps);
     let out = shape.products(shape.queries, left, |task| shape.head(inputs.values, shape.keys, task));
-    Attended { out, weights }
+    AttentionOutput { out, weights }
 }
 
 /// Computes the gradients from the weights of the forward pass and the gradient of `out`.
@@ -175,7 +175,7 @@ pub fn attention_backward(
         if let Some(factors) = inputs.factors.get(own.clone()) {
             of_scores.iter_mut().zip(factors).for_each(|(place, factor)| *place *= factor);
         }
-        dispatch(Slope { weights: &weights[own], mask: shape.mask(inputs, task), scale: shape.scale(), of_scores });
+        dispatch(SoftmaxBackward { weights: &weights[own], mask: shape.mask(inputs, task), scale: shape.scale(), of_scores });
     });
     let factored = product(weights, inputs.factors);
     let used = if inputs.factors.is_empty() { weights } else { &factored };
@@ -265,14 +265,14 @@ fn softmax<I: Instructions>(row: &mut [f32], mask: &[f32], scale: f32) {
 }
 
 /// Turns the gradient of the weights of a head into that of its scores: `scale * w * (g - sum(g w))`.
-struct Slope<'a> {
+struct SoftmaxBackward<'a> {
     weights: &'a [f32],
     mask: &'a [f32],
     scale: f32,
     of_scores: &'a mut [f32],
 }
 
-impl Kernel for Slope<'_> {
+impl Kernel for SoftmaxBackward<'_> {
     type Output = ();
 
     #[inline(always)]

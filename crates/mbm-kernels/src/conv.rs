@@ -75,19 +75,19 @@ impl ConvShape {
 
     /// Returns the number of images in one product.
     fn group(&self) -> usize {
-        let n_places = self.out_size().iter().product::<usize>().max(1);
-        (WIDE / n_places).min(BLOCK / (self.depth() * n_places).max(1)).max(1)
+        let n_positions = self.out_size().iter().product::<usize>().max(1);
+        (WIDE / n_positions).min(BLOCK / (self.depth() * n_positions).max(1)).max(1)
     }
 
     /// Fills `out` with the columns of several images, `[depth, images * positions]`.
     fn columns_of_group(&self, images: &[f32], out: &mut Vec<f32>) {
         let [rows, columns] = self.out_size();
-        let (n_places, n_images) = (rows * columns, images.len() / self.n_in());
-        out.resize(self.depth() * n_images * n_places, 0.0);
+        let (n_positions, n_images) = (rows * columns, images.len() / self.n_in());
+        out.resize(self.depth() * n_images * n_positions, 0.0);
         // Row by row: values that a run writes beyond its end are overwritten by the next image or the next row.
-        for (row, out) in out.chunks_mut(n_images * n_places).enumerate() {
+        for (row, out) in out.chunks_mut(n_images * n_positions).enumerate() {
             for (at, image) in images.chunks(self.n_in()).enumerate() {
-                self.fill_columns(image, &(0..rows), row..row + 1, &mut out[at * n_places..]);
+                self.fill_columns(image, &(0..rows), row..row + 1, &mut out[at * n_positions..]);
             }
         }
     }
@@ -127,24 +127,24 @@ impl ConvShape {
 
     /// Fills `out` with the columns of some output rows of an image, `[depth, positions]`; multithreaded if `shared`.
     fn columns_of(&self, image: &[f32], rows: &Range<usize>, out: &mut Vec<f32>, shared: bool) {
-        let n_places = rows.len() * self.out_size()[1];
-        let size = self.depth() * n_places;
+        let n_positions = rows.len() * self.out_size()[1];
+        let size = self.depth() * n_positions;
         if out.len() < size {
             out.resize(size, 0.0);
         }
         let out = &mut out[..size];
         let share = if shared { self.depth().div_ceil(rayon::current_num_threads()) } else { self.depth() };
-        out.par_chunks_mut(share * n_places).enumerate().for_each(|(at, out)| {
-            self.fill_columns(image, rows, at * share..at * share + out.len() / n_places, out);
+        out.par_chunks_mut(share * n_positions).enumerate().for_each(|(at, out)| {
+            self.fill_columns(image, rows, at * share..at * share + out.len() / n_positions, out);
         });
     }
 
     /// Fills some rows of the column matrix.
     fn fill_columns(&self, image: &[f32], rows: &Range<usize>, seen: Range<usize>, out: &mut [f32]) {
         let (columns, stride, first) = (self.out_size()[1], self.stride[1], seen.start);
-        let n_places = rows.len() * columns;
+        let n_positions = rows.len() * columns;
         self.each_run(seen, rows, |row, place, inside, from| {
-            let run = &mut out[(row - first) * n_places + place..];
+            let run = &mut out[(row - first) * n_positions + place..];
             let Some(from) = from.filter(|_| !inside.is_empty()) else { return run[..columns].fill(0.0) };
             run[..inside.start].fill(0.0);
             if stride == 1 {
@@ -178,31 +178,31 @@ impl ConvShape {
 
 /// An epilogue that is applied to the output of a convolution while it is still in the cache.
 #[derive(Debug, Clone, Copy)]
-pub struct Finish<'a> {
+pub struct Epilogue<'a> {
     /// Scales and shifts each channel; the bounds are applied last.
-    pub by: Affine<'a>,
+    pub affine: Affine<'a>,
     /// A residual that is added before the bounds are applied: of the size of the output, or empty.
-    pub beside: &'a [f32],
+    pub residual: &'a [f32],
 }
 
-impl Finish<'_> {
+impl Epilogue<'_> {
     /// Applies the epilogue to some positions of a channel, which begin at `start` of the whole output.
     fn apply(&self, channel: usize, start: usize, out: &mut [f32]) {
-        let beside = self.beside.get(start..start + out.len());
-        let (scale, shift) = (self.by.scale[channel], self.by.shift[channel]);
-        dispatch(Finished { out, beside, scale, shift, bounds: self.by.bounds });
+        let residual = self.residual.get(start..start + out.len());
+        let (scale, shift) = (self.affine.scale[channel], self.affine.shift[channel]);
+        dispatch(ApplyEpilogue { out, residual, scale, shift, bounds: self.affine.bounds });
     }
 }
 
-struct Finished<'a> {
+struct ApplyEpilogue<'a> {
     out: &'a mut [f32],
-    beside: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
     scale: f32,
     shift: f32,
     bounds: [f32; 2],
 }
 
-impl Kernel for Finished<'_> {
+impl Kernel for ApplyEpilogue<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -212,8 +212,8 @@ impl Kernel for Finished<'_> {
         let [low, high] = self.bounds.map(I::splat);
         for at in (0..n).step_by(I::LANES) {
             let mut x = I::fused(I::load_some(&self.out[at..], n - at), scale, shift);
-            if let Some(beside) = self.beside {
-                x = I::add(x, I::load_some(&beside[at..], n - at));
+            if let Some(residual) = self.residual {
+                x = I::add(x, I::load_some(&residual[at..], n - at));
             }
             I::store_some(I::min(I::max(x, low), high), &mut self.out[at..], n - at);
         }
@@ -253,12 +253,12 @@ thread_local! {
     static SIDE_BY_SIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Convolves images `[batch, in, height, width]` with a weight `[out, in, kernel height, kernel width]` and applies `finish`, if
+/// Convolves images `[batch, in, height, width]` with a weight `[out, in, kernel height, kernel width]` and applies `epilogue`, if
 /// given: `[batch, out, out height, out width]`.
 ///
 /// # Panics
 /// If the lengths of the slices do not match the shape.
-pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], finish: Option<Finish>) -> Vec<f32> {
+pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], epilogue: Option<Epilogue>) -> Vec<f32> {
     shape.check(images, weight);
     let mut out = vec![0.0; shape.batch * shape.n_out()];
     if out.is_empty() || shape.n_in() == 0 {
@@ -270,32 +270,35 @@ pub fn conv_forward(shape: ConvShape, images: &[f32], weight: &[f32], finish: Op
     let (n_in, n_out) = (shape.n_in(), shape.n_out());
     let [rows, columns] = shape.out_size();
     let weight = Matrix::rows(weight, [shape.channels[1], shape.depth()]);
-    if let Some(Finish { by, beside }) = finish {
-        assert!([by.scale.len(), by.shift.len()] == [shape.channels[1]; 2] && (beside.is_empty() || beside.len() == out.len()));
+    if let Some(Epilogue { affine, residual }) = epilogue {
+        assert!(
+            [affine.scale.len(), affine.shift.len()] == [shape.channels[1]; 2]
+                && (residual.is_empty() || residual.len() == out.len())
+        );
     }
     let group = if shared { 1 } else { shape.group() };
     out.par_chunks_mut(share * n_out).zip(images.par_chunks(share * n_in)).enumerate().for_each(|(part, (out, images))| {
         if group > 1 {
-            return shape.forward_in_groups(group, images, weight, out, part * share, finish);
+            return shape.forward_in_groups(group, images, weight, out, part * share, epilogue);
         }
         let mut buffer = COLUMNS.take();
         for (at, (out, image)) in out.chunks_mut(n_out).zip(images.chunks(n_in)).enumerate() {
             for block in shape.blocks() {
-                let n_places = block.len() * columns;
+                let n_positions = block.len() * columns;
                 let seen = if shape.is_plain() {
                     image
                 } else {
                     shape.columns_of(image, &block, &mut buffer, shared);
                     &buffer
                 };
-                let seen = Matrix::rows(seen, [shape.depth(), n_places]);
+                let seen = Matrix::rows(seen, [shape.depth(), n_positions]);
                 multiply(&mut out[block.start * columns..], rows * columns, weight, seen, false, shared);
-                let Some(finish) = finish else { continue };
+                let Some(epilogue) = epilogue else { continue };
                 let start = (part * share + at) * n_out;
                 out.par_chunks_mut(rows * columns).enumerate().with_min_len(if shared { 1 } else { usize::MAX }).for_each(
                     |(channel, out)| {
-                        let places = block.start * columns..block.end * columns;
-                        finish.apply(channel, start + channel * rows * columns + places.start, &mut out[places]);
+                        let positions = block.start * columns..block.end * columns;
+                        epilogue.apply(channel, start + channel * rows * columns + positions.start, &mut out[positions]);
                     },
                 );
             }
@@ -314,22 +317,22 @@ impl ConvShape {
         weight: Matrix,
         out: &mut [f32],
         first: usize,
-        finish: Option<Finish>,
+        epilogue: Option<Epilogue>,
     ) {
         let (mut seen, mut products) = (COLUMNS.take(), SIDE_BY_SIDE.take());
         let (n_in, n_out) = (self.n_in(), self.n_out());
-        let n_places = n_out / self.channels[1];
+        let n_positions = n_out / self.channels[1];
         for (at, (out, images)) in out.chunks_mut(group * n_out).zip(images.chunks(group * n_in)).enumerate() {
             self.columns_of_group(images, &mut seen);
-            let width = images.len() / n_in * n_places;
+            let width = images.len() / n_in * n_positions;
             products.resize(self.channels[1] * width, 0.0);
             multiply(&mut products, width, weight, Matrix::rows(&seen, [self.depth(), width]), false, false);
             let start = (first + at * group) * n_out;
-            for (place, out) in out.chunks_mut(n_places).enumerate() {
+            for (place, out) in out.chunks_mut(n_positions).enumerate() {
                 let (image, channel) = (place / self.channels[1], place % self.channels[1]);
-                out.copy_from_slice(&products[channel * width + image * n_places..][..n_places]);
-                if let Some(finish) = finish {
-                    finish.apply(channel, start + place * n_places, out);
+                out.copy_from_slice(&products[channel * width + image * n_positions..][..n_positions]);
+                if let Some(epilogue) = epilogue {
+                    epilogue.apply(channel, start + place * n_positions, out);
                 }
             }
         }
@@ -383,22 +386,23 @@ impl ConvShape {
         let (mut seen, mut of_seen) = (COLUMNS.take(), Vec::new());
         for (at, (image, gradient)) in images.chunks(n_in).zip(gradient.chunks(n_out)).enumerate() {
             for block in self.blocks() {
-                let n_places = block.len() * columns;
+                let n_positions = block.len() * columns;
                 let seen = if self.is_plain() {
                     image
                 } else {
                     self.columns_of(image, &block, &mut seen, false);
                     &seen
                 };
-                let gradient = Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_places], rows * columns);
-                multiply(&mut sum, depth, gradient, Matrix::rows(seen, [depth, n_places]).transposed(), true, false);
+                let gradient =
+                    Matrix::strided(&gradient[block.start * columns..], [self.channels[1], n_positions], rows * columns);
+                multiply(&mut sum, depth, gradient, Matrix::rows(seen, [depth, n_positions]).transposed(), true, false);
                 let Some(out) = out.get_mut(at * n_in..(at + 1) * n_in) else { continue };
                 if self.is_plain() {
-                    multiply(out, n_places, weight.transposed(), gradient, false, false);
+                    multiply(out, n_positions, weight.transposed(), gradient, false, false);
                 } else {
-                    of_seen.resize(depth * n_places, 0.0);
-                    multiply(&mut of_seen, n_places, weight.transposed(), gradient, false, false);
-                    self.add_columns(&of_seen, n_places, &block, out);
+                    of_seen.resize(depth * n_positions, 0.0);
+                    multiply(&mut of_seen, n_positions, weight.transposed(), gradient, false, false);
+                    self.add_columns(&of_seen, n_positions, &block, out);
                 }
             }
         }
@@ -409,16 +413,16 @@ impl ConvShape {
     /// Like `back` for small images, several in each product.
     fn back_in_groups(&self, images: &[f32], weight: Matrix, gradient: &[f32], out: &mut [f32]) -> Vec<f32> {
         let (n_in, n_out, depth, group) = (self.n_in(), self.n_out(), self.depth(), self.group());
-        let (rows, n_places) = (self.out_size()[0], n_out / self.channels[1]);
+        let (rows, n_positions) = (self.out_size()[0], n_out / self.channels[1]);
         let (mut seen, mut gathered, mut of_seen) = (COLUMNS.take(), SIDE_BY_SIDE.take(), Vec::new());
         let mut sum = vec![0.0; self.channels[1] * depth];
         for (at, (images, gradient)) in images.chunks(group * n_in).zip(gradient.chunks(group * n_out)).enumerate() {
             self.columns_of_group(images, &mut seen);
-            let width = images.len() / n_in * n_places;
+            let width = images.len() / n_in * n_positions;
             gathered.resize(self.channels[1] * width, 0.0);
-            for (place, gradient) in gradient.chunks(n_places).enumerate() {
+            for (place, gradient) in gradient.chunks(n_positions).enumerate() {
                 let (image, channel) = (place / self.channels[1], place % self.channels[1]);
-                gathered[channel * width + image * n_places..][..n_places].copy_from_slice(gradient);
+                gathered[channel * width + image * n_positions..][..n_positions].copy_from_slice(gradient);
             }
             let gradient = Matrix::rows(&gathered, [self.channels[1], width]);
             multiply(&mut sum, depth, gradient, Matrix::rows(&seen, [depth, width]).transposed(), true, false);
@@ -429,7 +433,7 @@ impl ConvShape {
             multiply(&mut of_seen, width, weight.transposed(), gradient, false, false);
             let out = &mut out[at * group * n_in..][..images.len()];
             for (image, out) in out.chunks_mut(n_in).enumerate() {
-                self.add_columns(&of_seen[image * n_places..], width, &(0..rows), out);
+                self.add_columns(&of_seen[image * n_positions..], width, &(0..rows), out);
             }
         }
         COLUMNS.set(seen);
@@ -493,17 +497,17 @@ mod tests {
             });
             let close = |found: &[f32], want: &[f64]| found.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 2e-5);
             prop_assert!(close(&conv_forward(shape, &images, &weight, None), &out));
-            let (scale, shift, beside) = (wave(n_out, 1.1), wave(n_out, 0.2), wave(out.len(), 0.4));
-            for beside in [&beside[..], &[]] {
-                let by = Affine { scale: &scale, shift: &shift, bounds: [-0.5, 0.75] };
+            let (scale, shift, residual) = (wave(n_out, 1.1), wave(n_out, 0.2), wave(out.len(), 0.4));
+            for residual in [&residual[..], &[]] {
+                let affine = Affine { scale: &scale, shift: &shift, bounds: [-0.5, 0.75] };
                 let channel = |at: usize| at / (out.len() / batch / n_out) % n_out;
-                let finish = |(at, x): (usize, &f64)| {
-                    let beside = beside.get(at).map_or(0.0, |x| f64::from(*x));
-                    (x * f64::from(scale[channel(at)]) + f64::from(shift[channel(at)]) + beside).clamp(-0.5, 0.75)
+                let epilogue = |(at, x): (usize, &f64)| {
+                    let residual = residual.get(at).map_or(0.0, |x| f64::from(*x));
+                    (x * f64::from(scale[channel(at)]) + f64::from(shift[channel(at)]) + residual).clamp(-0.5, 0.75)
                 };
-                let finished: Vec<f64> = out.iter().enumerate().map(finish).collect();
-                let found = conv_forward(shape, &images, &weight, Some(Finish { by, beside }));
-                prop_assert!(close(&found, &finished));
+                let expected: Vec<f64> = out.iter().enumerate().map(epilogue).collect();
+                let found = conv_forward(shape, &images, &weight, Some(Epilogue { affine, residual }));
+                prop_assert!(close(&found, &expected));
             }
             let (found, of_kernel) = conv_backward(shape, &images, &weight, &gradient, true);
             prop_assert!(close(&found.unwrap(), &of_images));

@@ -50,7 +50,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     fn run<I: Instructions>(self) {
-        each::<I, Slope>(self.values, self.out);
+        each::<I, Derivative>(self.values, self.out);
     }
 }
 
@@ -72,9 +72,9 @@ impl Function for Value {
 }
 
 /// The derivative times the gradient in the output element.
-struct Slope;
+struct Derivative;
 
-impl Function for Slope {
+impl Function for Derivative {
     #[inline(always)]
     fn apply<I: Instructions>(x: I::Vector, gradient: I::Vector) -> I::Vector {
         let size = I::max(x, I::sub(I::splat(0.0), x));
@@ -105,17 +105,17 @@ fn tail_and_density<I: Instructions>(x: I::Vector) -> (I::Vector, I::Vector) {
 #[inline(always)]
 fn each<I: Instructions, F: Function>(values: &[f32], out: &mut [f32]) {
     let mut chunks = values.chunks_exact(I::LANES);
-    let mut places = out.chunks_exact_mut(I::LANES);
-    for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
+    let mut outputs = out.chunks_exact_mut(I::LANES);
+    for (chunk, place) in chunks.by_ref().zip(outputs.by_ref()) {
         I::store(F::apply::<I>(I::load(chunk), I::load(place)), place);
     }
-    let (rest, places) = (chunks.remainder(), places.into_remainder());
+    let (rest, outputs) = (chunks.remainder(), outputs.into_remainder());
     let (mut x, mut y) = ([0.0; 16], [0.0; 16]);
     x[..rest.len()].copy_from_slice(rest);
-    y[..rest.len()].copy_from_slice(places);
+    y[..rest.len()].copy_from_slice(outputs);
     let last = F::apply::<I>(I::load(&x), I::load(&y));
     I::store(last, &mut y);
-    places.copy_from_slice(&y[..rest.len()]);
+    outputs.copy_from_slice(&y[..rest.len()]);
 }
 
 #[cfg(test)]

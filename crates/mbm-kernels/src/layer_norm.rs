@@ -11,7 +11,7 @@ const MIN_ROWS: usize = 16;
 
 /// The output, and what the gradient needs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LayerNormed {
+pub struct LayerNormOutput {
     /// `[rows, width]`.
     pub out: Vec<f32>,
     /// `[rows, 2]`: the mean of each row and the inverse of its standard deviation.
@@ -33,7 +33,7 @@ pub struct LayerNormGradients {
 ///
 /// # Panics
 /// If the lengths of the slices do not match.
-pub fn layer_norm(values: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) -> LayerNormed {
+pub fn layer_norm(values: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) -> LayerNormOutput {
     let width = scale.len();
     assert!(shift.len() == width && width > 0 && values.len().is_multiple_of(width));
     let mut out = vec![0.0; values.len()];
@@ -41,7 +41,7 @@ pub fn layer_norm(values: &[f32], scale: &[f32], shift: &[f32], epsilon: f32) ->
     let share = share(values.len() / width);
     let parts = out.par_chunks_mut(share * width).zip(moments.par_chunks_mut(share * 2)).zip(values.par_chunks(share * width));
     parts.for_each(|((out, moments), values)| dispatch(Forward { values, scale, shift, epsilon, out, moments }));
-    LayerNormed { out, moments }
+    LayerNormOutput { out, moments }
 }
 
 /// Computes the gradients from the input, the moments of the forward pass and the gradient of `out`.

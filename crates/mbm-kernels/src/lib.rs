@@ -19,11 +19,13 @@ mod norm;
 mod pool;
 mod similarity;
 
-pub use attention::{Attended, AttentionGradients, AttentionInputs, AttentionShape, attention_backward, attention_forward};
-pub use conv::{ConvShape, Finish, conv_backward, conv_forward};
+pub use attention::{
+    AttentionGradients, AttentionInputs, AttentionOutput, AttentionShape, attention_backward, attention_forward,
+};
+pub use conv::{ConvShape, Epilogue, conv_backward, conv_forward};
 pub use cross_entropy::{Scoring, ScoringGradients, TokenCosts, log_sums, token_costs, token_costs_backward};
 pub use gelu::{gelu, gelu_backward};
-pub use layer_norm::{LayerNormGradients, LayerNormed, layer_norm, layer_norm_backward};
+pub use layer_norm::{LayerNormGradients, LayerNormOutput, layer_norm, layer_norm_backward};
 pub use linear::{linear, linear_bias_backward, linear_rows_backward, linear_weight_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
 use multiply::Packed;

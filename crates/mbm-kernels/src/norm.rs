@@ -13,7 +13,7 @@ pub struct NormShape {
     /// Number of channels.
     pub channels: usize,
     /// Number of positions of a channel (height times width).
-    pub places: usize,
+    pub positions: usize,
 }
 
 /// A per-channel affine map, `value * scale + shift`, followed by clamping to bounds, which are infinite for none.
@@ -57,7 +57,7 @@ pub struct NormGradients {
 
 impl NormShape {
     fn n_of_image(&self) -> usize {
-        self.channels * self.places
+        self.channels * self.positions
     }
 
     /// Returns the number of images per thread.
@@ -74,13 +74,13 @@ impl NormShape {
         };
         let part = |first: usize, images: &[f32]| {
             let mut sums = vec![[0.0; 2]; self.channels];
-            for (at, plane) in images.chunks(self.places).enumerate() {
+            for (at, plane) in images.chunks(self.positions).enumerate() {
                 add(&mut sums, at % self.channels, of_plane(first + at, plane).map(f64::from));
             }
             sums
         };
         let n_planes = self.share() * self.channels;
-        let parts = images.par_chunks(n_planes * self.places).enumerate().map(|(at, images)| part(at * n_planes, images));
+        let parts = images.par_chunks(n_planes * self.positions).enumerate().map(|(at, images)| part(at * n_planes, images));
         let parts: Vec<_> = parts.collect();
         let mut total = vec![[0.0; 2]; self.channels];
         for part in parts {
@@ -99,7 +99,7 @@ pub fn moments(shape: NormShape, images: &[f32]) -> (Vec<f32>, Vec<f32>) {
     if images.is_empty() {
         return (vec![0.0; shape.channels], vec![0.0; shape.channels]);
     }
-    let n = (shape.batch * shape.places) as f64;
+    let n = (shape.batch * shape.positions) as f64;
     let sums = shape.sums(images, |_, plane| dispatch(Sums { plane, centre: 0.0 }));
     let mean: Vec<f32> = sums.iter().map(|[sum, _]| (sum / n) as f32).collect();
     let sums = shape.sums(images, |at, plane| dispatch(Sums { plane, centre: mean[at % shape.channels] }));
@@ -117,7 +117,7 @@ pub fn affine(shape: NormShape, images: &[f32], by: Affine) -> Vec<f32> {
     if images.is_empty() {
         return out;
     }
-    let n = shape.places;
+    let n = shape.positions;
     out.par_chunks_mut(n).zip(images.par_chunks(n)).enumerate().with_min_len(8).for_each(|(at, (out, plane))| {
         let channel = at % shape.channels;
         dispatch(Scaled { plane, out, scale: by.scale[channel], shift: by.shift[channel], bounds: by.bounds });
@@ -137,7 +137,7 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
     if n_values == 0 {
         return NormGradients { images: within, scale: vec![0.0; shape.channels], shift: vec![0.0; shape.channels] };
     }
-    let n = shape.places;
+    let n = shape.positions;
     let held = out.par_chunks(n).zip(gradient.par_chunks(n));
     within.par_chunks_mut(n).zip(held).with_min_len(8).for_each(|(place, (out, gradient))| {
         dispatch(Within { out, gradient, bounds, place });
@@ -237,11 +237,11 @@ impl Kernel for Scaled<'_> {
         let (scale, shift) = (I::splat(self.scale), I::splat(self.shift));
         let (low, high) = (I::splat(self.bounds[0]), I::splat(self.bounds[1]));
         let mut chunks = self.plane.chunks_exact(I::LANES);
-        let mut places = self.out.chunks_exact_mut(I::LANES);
-        for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
+        let mut outputs = self.out.chunks_exact_mut(I::LANES);
+        for (chunk, place) in chunks.by_ref().zip(outputs.by_ref()) {
             I::store(I::min(I::max(I::fused(I::load(chunk), scale, shift), low), high), place);
         }
-        for (x, place) in chunks.remainder().iter().zip(places.into_remainder()) {
+        for (x, place) in chunks.remainder().iter().zip(outputs.into_remainder()) {
             *place = (x * self.scale + self.shift).max(self.bounds[0]).min(self.bounds[1]);
         }
     }
@@ -283,12 +283,12 @@ impl Kernel for Line<'_> {
     fn run<I: Instructions>(self) {
         let (by, slope, shift) = (I::splat(self.by), I::splat(self.slope), I::splat(self.shift));
         let mut chunks = self.plane.chunks_exact(I::LANES);
-        let mut places = self.place.chunks_exact_mut(I::LANES);
-        for (chunk, place) in chunks.by_ref().zip(places.by_ref()) {
+        let mut outputs = self.place.chunks_exact_mut(I::LANES);
+        for (chunk, place) in chunks.by_ref().zip(outputs.by_ref()) {
             let line = I::fused(I::load(chunk), slope, shift);
             I::store(I::fused(I::load(place), by, line), place);
         }
-        for (x, place) in chunks.remainder().iter().zip(places.into_remainder()) {
+        for (x, place) in chunks.remainder().iter().zip(outputs.into_remainder()) {
             *place = *place * self.by + x * self.slope + self.shift;
         }
     }
@@ -308,11 +308,11 @@ mod tests {
     fn plain(shape: NormShape, images: &[f64], scale: &[f64], shift: &[f64], bounds: [f32; 2]) -> Vec<f64> {
         let mut out = images.to_vec();
         for channel in 0..shape.channels {
-            let places: Vec<usize> = (0..out.len()).filter(|at| at / shape.places % shape.channels == channel).collect();
-            let n = places.len() as f64;
-            let mean = places.iter().map(|at| images[*at]).sum::<f64>() / n;
-            let variance = places.iter().map(|at| (images[*at] - mean).powi(2)).sum::<f64>() / n;
-            for at in places {
+            let positions: Vec<usize> = (0..out.len()).filter(|at| at / shape.positions % shape.channels == channel).collect();
+            let n = positions.len() as f64;
+            let mean = positions.iter().map(|at| images[*at]).sum::<f64>() / n;
+            let variance = positions.iter().map(|at| (images[*at] - mean).powi(2)).sum::<f64>() / n;
+            for at in positions {
                 let value = (images[at] - mean) / (variance + 1e-5).sqrt() * scale[channel] + shift[channel];
                 out[at] = value.max(f64::from(bounds[0])).min(f64::from(bounds[1]));
             }
@@ -323,11 +323,11 @@ mod tests {
     proptest! {
         #[test]
         fn normalization_and_gradients_match_the_definition(
-            batch in 1usize..5, channels in 1usize..5, places in 2usize..40, which in 0usize..3, seed in 1usize..50,
+            batch in 1usize..5, channels in 1usize..5, positions in 2usize..40, which in 0usize..3, seed in 1usize..50,
         ) {
-            let shape = NormShape { batch, channels, places };
+            let shape = NormShape { batch, channels, positions };
             let bounds = [[f32::NEG_INFINITY, f32::INFINITY], [0.0, f32::INFINITY], [0.0, 1.0]][which];
-            let images = wave(batch * channels * places, 0.7 + seed as f64);
+            let images = wave(batch * channels * positions, 0.7 + seed as f64);
             let (scale, shift) = (wave(channels, 0.3), wave(channels, 1.1));
             let gradient = wave(images.len(), 0.9);
             let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>();

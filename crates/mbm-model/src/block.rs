@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use mbm_data::{Column, Values};
+use mbm_data::{BatchColumn, Values};
 
 use crate::{Sequence, Steps};
 
@@ -19,7 +19,7 @@ pub struct Block {
 
 /// Where an input is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum InputLocation {
     /// In these columns of the block.
     Columns(Range<usize>),
     /// By its own encoder, at this index among the model's encoders.
@@ -36,13 +36,15 @@ pub(crate) enum Piece {
 }
 
 /// Splits the inputs, in order, into pieces; inputs that are adjacent in the block are merged.
-pub(crate) fn pieces(places: &[Place]) -> Vec<Piece> {
+pub(crate) fn pieces(locations: &[InputLocation]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
-    for (input, place) in places.iter().enumerate() {
-        match (place, pieces.last_mut()) {
-            (Place::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => before.end = columns.end,
-            (Place::Columns(columns), _) => pieces.push(Piece::Columns(columns.clone())),
-            (Place::Encoder(_), _) => pieces.push(Piece::Input(input)),
+    for (input, location) in locations.iter().enumerate() {
+        match (location, pieces.last_mut()) {
+            (InputLocation::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => {
+                before.end = columns.end
+            }
+            (InputLocation::Columns(columns), _) => pieces.push(Piece::Columns(columns.clone())),
+            (InputLocation::Encoder(_), _) => pieces.push(Piece::Input(input)),
         }
     }
     pieces
@@ -56,7 +58,7 @@ impl Block {
     }
 
     /// Returns the learned values of absent cells as plain numbers.
-    pub(crate) fn learnt(&self) -> Vec<f32> {
+    pub(crate) fn absence_values(&self) -> Vec<f32> {
         self.absence.val().into_data().try_into_vec::<f32>().unwrap_or_default()
     }
 
@@ -66,16 +68,16 @@ impl Block {
     }
 
     /// Returns the values of all inputs in the block: `[batch, width]`.
-    pub(crate) fn values(&self, places: &[Place], columns: &[Column], device: &Device) -> Tensor<2> {
-        let of_block = places.iter().zip(columns).filter_map(|(place, column)| match place {
-            Place::Columns(at) => Some((at.clone(), column)),
-            Place::Encoder(_) => None,
+    pub(crate) fn values(&self, locations: &[InputLocation], columns: &[BatchColumn], device: &Device) -> Tensor<2> {
+        let of_block = locations.iter().zip(columns).filter_map(|(location, column)| match location {
+            InputLocation::Columns(at) => Some((at.clone(), column)),
+            InputLocation::Encoder(_) => None,
         });
         filled(of_block, self.absence.val(), device)
     }
 
     /// Returns one input of the block as a sequence.
-    pub(crate) fn sequence(&self, at: &Range<usize>, column: &Column, device: &Device) -> Sequence {
+    pub(crate) fn sequence(&self, at: &Range<usize>, column: &BatchColumn, device: &Device) -> Sequence {
         let absence = self.absence.val().narrow(0, at.start, at.len());
         let Steps { values, mask } = Steps::single(filled(std::iter::once((0..at.len(), column)), absence, device));
         let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
@@ -85,13 +87,13 @@ impl Block {
 
     /// Returns one input of the block as a sequence in which every row is absent.
     pub(crate) fn absent(&self, at: &Range<usize>, n_rows: usize, device: &Device) -> Sequence {
-        let column = Column { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
+        let column = BatchColumn { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
         self.sequence(at, &column, device)
     }
 }
 
 /// Concatenates inputs, each in its own columns: `[batch, width]`; `absence` is `[width]`.
-fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a Column)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
+fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a BatchColumn)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
     let [width] = absence.dims();
     let (mut n_rows, mut values, mut absent, mut is_whole) = (0, Vec::new(), Vec::new(), true);
     for (at, column) in inputs {
@@ -202,25 +204,26 @@ mod tests {
         assert_eq!((count.0, model.num_params()), (3, 10_000 + 2 * 10_000 + 2));
     }
 
-    fn column(present: &[bool], data: &[f32]) -> Column {
-        Column { present: present.to_vec(), values: Values::Vectors { width: 1, data: data.to_vec() } }
+    fn column(present: &[bool], data: &[f32]) -> BatchColumn {
+        BatchColumn { present: present.to_vec(), values: Values::Vectors { width: 1, data: data.to_vec() } }
     }
 
     #[test]
     fn adjacent_block_columns_merge_into_one_piece() {
-        let places = [Place::Columns(0..1), Place::Columns(1..3), Place::Encoder(0), Place::Columns(3..4)];
-        assert_eq!(pieces(&places), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
+        let locations =
+            [InputLocation::Columns(0..1), InputLocation::Columns(1..3), InputLocation::Encoder(0), InputLocation::Columns(3..4)];
+        assert_eq!(pieces(&locations), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
     }
 
     #[test]
     fn absent_cells_take_the_learned_values_of_their_input() {
         let device = Device::flex();
         let block = Block::new(vec![10.0, 20.0, 30.0], &device);
-        let places = [Place::Columns(0..1), Place::Encoder(0), Place::Columns(1..3)];
+        let locations = [InputLocation::Columns(0..1), InputLocation::Encoder(0), InputLocation::Columns(1..3)];
         let number = column(&[true, false], &[0.5]);
-        let class = Column { present: vec![false, true], values: Values::Classes(vec![1]) };
+        let class = BatchColumn { present: vec![false, true], values: Values::Classes(vec![1]) };
         let columns = [number.clone(), number.clone(), class.clone()];
-        let values = block.values(&places, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
+        let values = block.values(&locations, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);
         let sequence = block.sequence(&(1..3), &class, &device);
         assert_eq!(sequence.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);

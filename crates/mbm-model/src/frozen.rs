@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
-use mbm_data::{Column, Featurize, Frames, Key, Payload, Preprocessor};
+use mbm_data::{BatchColumn, CacheKey, Featurize, Frames, Payload, Preprocessor};
 use sha2::{Digest, Sha256};
 
 use crate::encoder::Encoder;
@@ -14,7 +14,7 @@ pub struct FrozenEncoder {
     encoder: Encoder,
     preprocessor: Preprocessor,
     device: Device,
-    key: Key,
+    key: CacheKey,
 }
 
 /// Rows per encoded batch.
@@ -72,7 +72,7 @@ impl ModuleVisitor for Parameters {
 }
 
 impl Featurize for FrozenEncoder {
-    fn key(&self) -> Key {
+    fn key(&self) -> CacheKey {
         self.key
     }
 
@@ -82,7 +82,7 @@ impl Featurize for FrozenEncoder {
         order.sort_by_key(|at| payloads[*at].n_steps());
         let mut features = vec![Frames { width: 1, data: Vec::new() }; payloads.len()];
         for rows in order.chunks(BATCH) {
-            let column = Column::collate(&self.preprocessor, &rows.iter().map(|at| payloads[*at]).collect::<Vec<_>>());
+            let column = BatchColumn::collate(&self.preprocessor, &rows.iter().map(|at| payloads[*at]).collect::<Vec<_>>());
             let steps = on_worker_pool(|| self.encoder.get().encode(Tensors::new(&column, &self.device)));
             rows.iter().zip(rows_of(steps)).for_each(|(at, frames)| features[*at] = frames);
         }
@@ -96,6 +96,9 @@ fn rows_of(steps: Steps) -> Vec<Frames> {
     let lengths = steps.mask.int().sum_dim(1).into_data();
     let lengths = lengths.iter::<i64>().collect::<Vec<_>>();
     let values = steps.values.into_data().try_into_vec::<f32>().unwrap_or_default();
-    let row = |(values, length): (&[f32], i64)| Frames { width, data: values[..length as usize * width].to_vec() };
-    values.chunks(n_steps * width).zip(lengths).map(row).collect()
+    values
+        .chunks(n_steps * width)
+        .zip(lengths)
+        .map(|(values, length)| Frames { width, data: values[..length as usize * width].to_vec() })
+        .collect()
 }

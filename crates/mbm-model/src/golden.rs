@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData, activation};
-use mbm_data::{Column, Values};
+use mbm_data::{BatchColumn, Values};
 use serde::Deserialize;
 
 use crate::decoder::{Loss, path_costs};
-use crate::layer::{Activation, CellType, NormPlace, RecurrentSpec, TransformerSpec};
+use crate::layer::{Activation, CellType, NormPosition, RecurrentSpec, TransformerSpec};
 use crate::{Steps, Target, TargetTokens};
 
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct LayerCase {
 #[serde(untagged)]
 enum Spec {
     Recurrent { cell: CellType, input_size: usize, hidden_size: usize, n_layers: usize, bidirectional: bool },
-    Transformer { width: usize, n_layers: usize, n_heads: usize, feed_forward: usize, norm: NormPlace, activation: Activation },
+    Transformer { width: usize, n_layers: usize, n_heads: usize, feed_forward: usize, norm: NormPosition, activation: Activation },
 }
 
 #[derive(Deserialize)]
@@ -231,7 +231,7 @@ fn losses_and_gradients_match_pytorch() {
             (None, numbers) => Values::Vectors { width: 3, data: numbers.clone().unwrap().values },
         };
         let [n_rows, _] = case.logits.dims[..] else { panic!("{}", case.name) };
-        let target = Target::new(&Column { present: vec![true; n_rows], values }, &device);
+        let target = Target::new(&BatchColumn { present: vec![true; n_rows], values }, &device);
         let logits: Tensor<2> = case.logits.tensor(&device).require_grad();
         let loss = loss_of(&case).forward(logits.clone(), &target, None);
         let value = loss.clone().into_scalar::<f32>();

@@ -1,7 +1,7 @@
 //! Conversion of plain numbers to tensors. Shapes are checked here once; a wrong shape downstream is a bug.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use mbm_data::{Column, Values};
+use mbm_data::{BatchColumn, Values};
 
 use crate::Steps;
 
@@ -55,7 +55,7 @@ impl Tensors {
     ///
     /// # Panics
     /// If the values do not fill their shape, which is a bug in collation.
-    pub fn new(column: &Column, device: &Device) -> Self {
+    pub fn new(column: &BatchColumn, device: &Device) -> Self {
         let rows = column.n_present();
         match &column.values {
             Values::Vectors { width, data } => Self::Vectors(tensor(data.clone(), [rows, *width], device)),
@@ -84,7 +84,7 @@ impl Tensors {
 
 impl Target {
     /// Moves a target column to a device; absent rows are filled with zeros and have zero weight.
-    pub fn new(column: &Column, device: &Device) -> Self {
+    pub fn new(column: &BatchColumn, device: &Device) -> Self {
         let batch = column.present.len();
         let weights: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let positions: Vec<usize> = (0..batch).filter(|row| column.present[*row]).collect();

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
-use mbm_data::{Batch, Column, Shape};
+use mbm_data::{Batch, BatchColumn, Shape};
 
-use crate::block::{Block, Piece, Place, pieces};
+use crate::block::{Block, InputLocation, Piece, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Concat, Inputs};
 use crate::decoder::{Decoder, DecoderContext, DecoderSettings, Decoding, Hypothesis, Loss, Observe, TextContext};
 use crate::encoder::{Encoder, EncoderOutput, EncoderSettings, Passthrough};
-use crate::layer::{Activation, Dense, DenseSpec, learnt};
+use crate::layer::{Activation, Dense, DenseSpec, learned_parameter};
 use crate::pretrained::{Origin, PretrainedError, fill_decoder, fill_encoder};
 use crate::{Fused, Sequence, Steps, Target, Tensors};
 
@@ -88,7 +88,7 @@ pub struct Model {
     decoders: Vec<Decoder>,
     /// One per input, in the config's order.
     #[module(skip)]
-    places: Arc<[Place]>,
+    locations: Arc<[InputLocation]>,
     /// The same, with adjacent inputs of the block merged.
     #[module(skip)]
     pieces: Arc<[Piece]>,
@@ -134,37 +134,39 @@ impl ModelSpec {
         let _alone = autodiff_lock();
         device.seed(seed);
         let encoder_output = self.encoder_output();
-        let (mut inputs, mut places, mut absences) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut inputs, mut locations, mut absences) = (Vec::new(), Vec::new(), Vec::new());
         for spec in &self.inputs {
             let encoder = spec.encoder.get().init(&spec.shape, encoder_output, device);
             let projection = spec.projection.as_ref().map(|it| it.init(encoder.get().width(), device));
             let width = projection.as_ref().map_or(encoder.get().width(), Dense::width);
-            let absence = learnt([width], device);
+            let absence = learned_parameter([width], device);
             if self.is_in_block(spec) {
                 let start = absences.len();
                 absences.extend(values_of(&absence));
-                places.push(Place::Columns(start..absences.len()));
+                locations.push(InputLocation::Columns(start..absences.len()));
             } else {
-                places.push(Place::Encoder(inputs.len()));
+                locations.push(InputLocation::Encoder(inputs.len()));
                 inputs.push(Input { encoder, projection, absence });
             }
         }
         let block = (!absences.is_empty()).then(|| Block::new(absences, device));
         let names: Vec<String> = self.inputs.iter().map(|input| input.name.clone()).collect();
-        let width = |place: &Place| match place {
-            Place::Columns(columns) => columns.len(),
-            Place::Encoder(at) => inputs[*at].width(),
-        };
-        let widths: Vec<usize> = places.iter().map(width).collect();
+        let widths: Vec<usize> = locations
+            .iter()
+            .map(|location| match location {
+                InputLocation::Columns(columns) => columns.len(),
+                InputLocation::Encoder(at) => inputs[*at].width(),
+            })
+            .collect();
         let joined =
             Inputs { names: &names, widths: &widths, attention_context: self.combiner.get().attention_context(), device };
         let combiner = self.combiner.get().init(&joined);
         let (fused, steps) = (combiner.get().width(), combiner.get().steps_width());
         let context = |output: usize| DecoderContext { fused, steps, output, text: TextContext::default(), inputs: &joined };
         let decoders = self.outputs.iter().map(|output| output.decoder.init(context(output.width))).collect();
-        let pieces = pieces(&places).into();
+        let pieces = pieces(&locations).into();
         // Parameters are initialized lazily; initializing them now fixes their order to that of the model.
-        let model = Model { inputs, block, combiner, decoders, places: places.into(), pieces };
+        let model = Model { inputs, block, combiner, decoders, locations: locations.into(), pieces };
         model.visit(&mut Initialize);
         model
     }
@@ -192,7 +194,7 @@ impl ModelSpec {
     /// # Errors
     /// If a file cannot be read or does not match its encoder or decoder.
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
-        let Model { inputs, block, combiner, decoders, places, pieces } = model;
+        let Model { inputs, block, combiner, decoders, locations, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.get().origin().file() {
             Some(path) => fill_encoder(input.encoder, path, &spec.vocabulary).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
@@ -203,7 +205,7 @@ impl ModelSpec {
         };
         let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, _>>()?;
         let decoders = self.outputs.iter().zip(decoders).map(decoder).collect::<Result<_, _>>()?;
-        Ok(Model { inputs, block, combiner, decoders, places, pieces })
+        Ok(Model { inputs, block, combiner, decoders, locations, pieces })
     }
 
     /// Freezes the parameters that are not trained and adds adapters, whose initial values depend on `seed` alone.
@@ -213,7 +215,7 @@ impl ModelSpec {
     pub fn freeze(&self, model: Model, device: &Device, seed: u64) -> Result<Model, PretrainedError> {
         let _alone = autodiff_lock();
         device.seed(seed);
-        let Model { inputs, block, combiner, decoders, places, pieces } = model;
+        let Model { inputs, block, combiner, decoders, locations, pieces } = model;
         let input = |(spec, input): (&InputSpec, Input)| {
             let encoder = match spec.encoder.get().origin() {
                 Origin { trainable: false, .. } => input.encoder.freeze(),
@@ -227,7 +229,7 @@ impl ModelSpec {
         };
         let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
         let decoders = self.outputs.iter().zip(decoders).map(decoder).collect();
-        Ok(Model { inputs, block, combiner, decoders, places, pieces })
+        Ok(Model { inputs, block, combiner, decoders, locations, pieces })
     }
 
     /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
@@ -288,7 +290,7 @@ impl Model {
         device: &Device,
         encoded: impl Fn(usize) -> Sequence,
     ) -> Fused {
-        let values = block.values(&self.places, &batch.inputs, device);
+        let values = block.values(&self.locations, &batch.inputs, device);
         let piece = |piece: &Piece| match piece {
             Piece::Columns(columns) if columns.len() == values.dims()[1] => values.clone(),
             Piece::Columns(columns) => values.clone().narrow(1, columns.start, columns.len()),
@@ -302,28 +304,28 @@ impl Model {
         batch.inputs.iter().enumerate().map(|(input, column)| self.encode_input(input, column, device)).collect()
     }
 
-    fn encode_input(&self, input: usize, column: &Column, device: &Device) -> Sequence {
-        match (&self.places[input], &self.block) {
-            (Place::Columns(columns), Some(block)) => block.sequence(columns, column, device),
-            (Place::Encoder(at), _) => self.inputs[*at].encode(column, device),
-            (Place::Columns(_), None) => unreachable!("columns require a block"),
+    fn encode_input(&self, input: usize, column: &BatchColumn, device: &Device) -> Sequence {
+        match (&self.locations[input], &self.block) {
+            (InputLocation::Columns(columns), Some(block)) => block.sequence(columns, column, device),
+            (InputLocation::Encoder(at), _) => self.inputs[*at].encode(column, device),
+            (InputLocation::Columns(_), None) => unreachable!("columns require a block"),
         }
     }
 
     /// Returns the encoder of an input, if it has its own.
     pub(crate) fn encoder(&self, input: usize) -> Option<&Encoder> {
-        match &self.places[input] {
-            Place::Encoder(at) => Some(&self.inputs[*at].encoder),
-            Place::Columns(_) => None,
+        match &self.locations[input] {
+            InputLocation::Encoder(at) => Some(&self.inputs[*at].encoder),
+            InputLocation::Columns(_) => None,
         }
     }
 
     /// Returns the sequence of an input that is absent in every row.
     pub fn absent(&self, input: usize, n_rows: usize, device: &Device) -> Sequence {
-        match (&self.places[input], &self.block) {
-            (Place::Columns(columns), Some(block)) => block.absent(columns, n_rows, device),
-            (Place::Encoder(at), _) => self.inputs[*at].absent(n_rows, device),
-            (Place::Columns(_), None) => unreachable!("columns require a block"),
+        match (&self.locations[input], &self.block) {
+            (InputLocation::Columns(columns), Some(block)) => block.absent(columns, n_rows, device),
+            (InputLocation::Encoder(at), _) => self.inputs[*at].absent(n_rows, device),
+            (InputLocation::Columns(_), None) => unreachable!("columns require a block"),
         }
     }
 
@@ -339,8 +341,11 @@ impl Model {
 
     /// Decodes each output: `[batch, width]`; for text outputs, the costs of the target texts.
     pub fn decode(&self, fused: &Fused, targets: Option<&[Target]>) -> Vec<Tensor<2>> {
-        let decode = |(at, decoder): (usize, &Decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at]));
-        self.decoders.iter().enumerate().map(decode).collect()
+        self.decoders
+            .iter()
+            .enumerate()
+            .map(|(at, decoder)| decoder.get().decode(fused, targets.map(|targets| &targets[at])))
+            .collect()
     }
 
     /// Generates texts for an output: the hypotheses of each row, best first; empty if the output is not a text. `observe` is
@@ -361,17 +366,20 @@ impl Model {
     /// Splits up the block so that each input has its own encoder and absence embedding, as in models from before blocks.
     pub(crate) fn without_block(self) -> Self {
         let Some(block) = &self.block else { return self };
-        let (learnt, device) = (block.learnt(), block.device());
+        let (absence, device) = (block.absence_values(), block.device());
         let mut encoded = self.inputs.into_iter();
-        let input = |place: &Place| match place {
-            Place::Columns(columns) => {
-                let absence = Tensor::from_data(TensorData::new(learnt[columns.clone()].to_vec(), [columns.len()]), &device);
-                let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
-                Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })
-            }
-            Place::Encoder(_) => encoded.next(),
-        };
-        let inputs = self.places.iter().filter_map(input).collect();
+        let inputs = self
+            .locations
+            .iter()
+            .filter_map(|location| match location {
+                InputLocation::Columns(columns) => {
+                    let absence = Tensor::from_data(TensorData::new(absence[columns.clone()].to_vec(), [columns.len()]), &device);
+                    let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
+                    Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })
+                }
+                InputLocation::Encoder(_) => encoded.next(),
+            })
+            .collect();
         Self { inputs, block: None, ..self }
     }
 
@@ -379,10 +387,10 @@ impl Model {
     pub(crate) fn with_block(self) -> Self {
         let Some(device) = self.inputs.first().map(|input| input.absence.val().device()) else { return self };
         let (mut inputs, mut absences) = (Vec::new(), Vec::new());
-        for (place, input) in self.places.iter().zip(self.inputs) {
-            match place {
-                Place::Columns(_) => absences.extend(values_of(&input.absence)),
-                Place::Encoder(_) => inputs.push(input),
+        for (location, input) in self.locations.iter().zip(self.inputs) {
+            match location {
+                InputLocation::Columns(_) => absences.extend(values_of(&input.absence)),
+                InputLocation::Encoder(_) => inputs.push(input),
             }
         }
         let block = (!absences.is_empty()).then(|| Block::new(absences, &device));
@@ -422,7 +430,7 @@ impl Input {
     }
 
     /// Encodes the rows that have the feature; all others get the learned absence embedding, in training and in prediction.
-    fn encode(&self, column: &Column, device: &Device) -> Sequence {
+    fn encode(&self, column: &BatchColumn, device: &Device) -> Sequence {
         let (n_rows, n_present) = (column.present.len(), column.n_present());
         if n_present == 0 {
             return self.absent(n_rows, device);
@@ -443,8 +451,8 @@ impl Input {
         let [_, n_steps, width] = encoded.values.dims();
         let absent = self.absence_steps(n_steps, width, device);
         let mut next = 0..n_present as i64;
-        let index = |is: &bool| if *is { next.next().unwrap_or_default() } else { n_present as i64 };
-        let indices: Vec<i64> = column.present.iter().map(index).collect();
+        let indices: Vec<i64> =
+            column.present.iter().map(|is| if *is { next.next().unwrap_or_default() } else { n_present as i64 }).collect();
         let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n_rows]), device);
         Sequence {
             values: Tensor::cat(vec![encoded.values, absent.values], 0).select(0, indices.clone()),

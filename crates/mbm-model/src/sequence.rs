@@ -102,11 +102,14 @@ impl Fused {
         let indices: Vec<i64> = rows.iter().map(|row| *row as i64).collect();
         let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [rows.len()]), &self.pooled.device());
         let select = |x: &Tensor<2>| x.clone().select(0, indices.clone());
-        let input = |input: &Sequence| {
-            let Steps { values, mask } = input.steps().select(&indices);
-            Sequence { values, mask, present: select(&input.present) }
-        };
-        let inputs = self.inputs.iter().map(input).collect();
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|input| {
+                let Steps { values, mask } = input.steps().select(&indices);
+                Sequence { values, mask, present: select(&input.present) }
+            })
+            .collect();
         Self { pooled: select(&self.pooled), sequence: self.sequence.select(&indices), inputs }
     }
 

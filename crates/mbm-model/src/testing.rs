@@ -6,7 +6,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use mbm_config::{Diagnostics, Format, Node};
 use mbm_data::random::{Rng, rng};
-use mbm_data::{Batch, Column, Shape, Values};
+use mbm_data::{Batch, BatchColumn, Shape, Values};
 use rand::RngExt;
 
 use crate::combiner::CombinerSettings;
@@ -53,11 +53,11 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
         }
         _ => classes,
     };
-    let targets = vec![Column { present: vec![true; N_ROWS], values }];
+    let targets = vec![BatchColumn { present: vec![true; N_ROWS], values }];
     Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets, faults: vec![Vec::new(); N_ROWS] }
 }
 
-fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
+fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> BatchColumn {
     let rows = N_ROWS - 1;
     let mut noise = |n: usize| (0..n).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<f32>>();
     let values = match *shape {
@@ -85,7 +85,7 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> Column {
         Shape::ContentIds => unreachable!("items are targets"),
         Shape::Class { n_classes } => Values::Classes((0..rows).map(|row| (row % n_classes) as u32).collect()),
     };
-    Column { present: (0..N_ROWS).map(|row| row != absent).collect(), values }
+    BatchColumn { present: (0..N_ROWS).map(|row| row != absent).collect(), values }
 }
 
 /// Parses settings from a line of YAML.

@@ -6,8 +6,8 @@
 
 mod error;
 mod table;
-mod write;
+mod writer;
 
 pub use error::PostgresError;
 pub use table::PostgresIndex;
-pub use write::{PostgresAddition, remove};
+pub use writer::{PostgresWriter, remove};

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mbm_index::{Cancellation, Column, Hit, IndexError, IndexInfo, IndexSpec, Precision, Search, Value, quoted_name, unit};
+use mbm_index::{
+    Cancellation, Hit, IndexColumn, IndexError, IndexInfo, IndexSpec, IndexValue, Precision, Search, quoted_name, unit,
+};
 use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls, Row, Transaction};
@@ -73,7 +75,7 @@ pub(crate) fn spec_of(client: &mut Client, table: &str) -> Result<IndexSpec, Pos
 }
 
 /// Lists columns for SQL, each preceded by a comma.
-pub(crate) fn listed(columns: &[Column]) -> String {
+pub(crate) fn listed(columns: &[IndexColumn]) -> String {
     columns.iter().map(|column| format!(", {}", quoted_name(&column.name))).collect()
 }
 
@@ -167,9 +169,9 @@ impl PostgresIndex {
     }
 
     fn hit(&self, row: &Row) -> Hit {
-        let value = |(at, column): (usize, &Column)| match column.is_number {
-            true => row.get::<_, Option<f64>>(at + 1).map_or(Value::Null, Value::Number),
-            false => row.get::<_, Option<String>>(at + 1).map_or(Value::Null, Value::Text),
+        let value = |(at, column): (usize, &IndexColumn)| match column.is_number {
+            true => row.get::<_, Option<f64>>(at + 1).map_or(IndexValue::Null, IndexValue::Number),
+            false => row.get::<_, Option<String>>(at + 1).map_or(IndexValue::Null, IndexValue::Text),
         };
         Hit { similarity: -row.get::<_, f64>(0) as f32, values: self.spec.columns.iter().enumerate().map(value).collect() }
     }

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use mbm_index::{
-    Addition, Cancellation, Column, Filter, GraphSettings, Hit, Index, IndexError, IndexSpec, Precision, Search, Value,
+    Cancellation, Filter, GraphSettings, Hit, Index, IndexColumn, IndexError, IndexSpec, IndexValue, IndexWriter, Precision,
+    Search,
 };
-use mbm_postgres::{PostgresAddition, PostgresError, PostgresIndex, remove};
+use mbm_postgres::{PostgresError, PostgresIndex, PostgresWriter, remove};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -18,20 +19,20 @@ fn url() -> String {
 }
 
 fn spec(precision: Precision, graph: Option<GraphSettings>) -> IndexSpec {
-    let column = |name: &str, is_number| Column { name: name.into(), is_number };
+    let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
     let columns = vec![column("na\"me", false), column("year", true)];
     IndexSpec { width: WIDTH, precision, graph, columns, origin: "here".into() }
 }
 
 /// Rows in clusters, some without a name or a year.
-fn rows() -> Vec<(Vec<f32>, Vec<Value>)> {
+fn rows() -> Vec<(Vec<f32>, Vec<IndexValue>)> {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut vector = |centre: &[f32]| -> Vec<f32> { centre.iter().map(|x| x + rng.random_range(-0.5..0.5)).collect() };
     let centres: Vec<Vec<f32>> = (0..40).map(|_| vector(&[0.0; WIDTH])).collect();
     let row = |row: usize| {
         let names = ["a dog", "It's a\tcat\\", "Größe\n漢", "Dog", ""];
-        let name = Value::Text(names[row % 5].into());
-        let year = if row.is_multiple_of(7) { Value::Null } else { Value::Number(row as f64 / 2.0) };
+        let name = IndexValue::Text(names[row % 5].into());
+        let year = if row.is_multiple_of(7) { IndexValue::Null } else { IndexValue::Number(row as f64 / 2.0) };
         (vector(&centres[row % 40]), vec![name, year])
     };
     (0..N_ROWS).map(row).collect()
@@ -43,9 +44,9 @@ fn queries() -> Vec<Vec<f32>> {
 }
 
 fn write(table: &str, spec: IndexSpec) -> PostgresIndex {
-    let mut addition = PostgresAddition::create(&url(), table, spec).unwrap();
-    rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
-    assert_eq!(addition.finish().unwrap(), N_ROWS);
+    let mut writer = PostgresWriter::create(&url(), table, spec).unwrap();
+    rows().iter().for_each(|(vector, values)| writer.push(vector, values).unwrap());
+    assert_eq!(writer.finish().unwrap(), N_ROWS);
     PostgresIndex::open(&url(), table).unwrap()
 }
 
@@ -82,9 +83,9 @@ const FILTERS: [&str; 10] = [
 fn table_returns_the_same_rows_as_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let mut addition = Addition::create(&path, spec(Precision::F32, None)).unwrap();
-    rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
-    addition.finish(&|_| ()).unwrap();
+    let mut writer = IndexWriter::create(&path, spec(Precision::F32, None)).unwrap();
+    rows().iter().for_each(|(vector, values)| writer.push(vector, values).unwrap());
+    writer.finish(&|_| ()).unwrap();
     let embedded = Index::open(&path).unwrap();
     let table = write("same", spec(Precision::F32, Some(GraphSettings { links: 16, candidates: 200 })));
     assert_eq!(table.spec.origin, "here");
@@ -115,7 +116,7 @@ fn f16_search_is_accurate_and_i8_is_refused() {
     let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None, cancellation: None }).unwrap();
     // Half precision has 11 significant bits.
     assert!((hits[0][0].similarity - 1.0).abs() < 1e-3 && hits[0][0].values[1] == own.1[1]);
-    let refused = PostgresAddition::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
+    let refused = PostgresWriter::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
     assert_eq!(refused, "PostgreSQL stores vectors as f32 or f16");
 }
 
@@ -123,26 +124,26 @@ fn f16_search_is_accurate_and_i8_is_refused() {
 #[ignore = "needs a server: tests/with-postgres"]
 fn unfinished_addition_leaves_the_table_unchanged() {
     let table = write("unharmed", spec(Precision::F32, None));
-    let mut addition = PostgresAddition::open(&url(), "unharmed").unwrap();
+    let mut writer = PostgresWriter::open(&url(), "unharmed").unwrap();
     // More than one chunk.
     for _ in 0..2 {
-        rows().iter().for_each(|(vector, values)| addition.push(vector, values).unwrap());
+        rows().iter().for_each(|(vector, values)| writer.push(vector, values).unwrap());
     }
     assert_eq!(table.info().unwrap().n_rows, N_ROWS);
-    drop(addition);
+    drop(writer);
     assert_eq!(table.info().unwrap().n_rows, N_ROWS);
-    let mut addition = PostgresAddition::open(&url(), "unharmed").unwrap();
-    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Number(f64::NAN)]).unwrap();
-    assert_eq!(addition.finish().unwrap(), 1);
+    let mut writer = PostgresWriter::open(&url(), "unharmed").unwrap();
+    writer.push(&[1.0; WIDTH], &[IndexValue::Null, IndexValue::Number(f64::NAN)]).unwrap();
+    assert_eq!(writer.finish().unwrap(), 1);
     assert_eq!(table.info().unwrap().n_rows, N_ROWS + 1);
 }
 
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
 fn closed_connection_is_reopened() {
-    let mut addition = PostgresAddition::create(&url(), "ended", spec(Precision::F32, None)).unwrap();
-    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
-    addition.finish().unwrap();
+    let mut writer = PostgresWriter::create(&url(), "ended", spec(Precision::F32, None)).unwrap();
+    writer.push(&[1.0; WIDTH], &[IndexValue::Null, IndexValue::Null]).unwrap();
+    writer.finish().unwrap();
     let table = PostgresIndex::open(&format!("{}&application_name=ended", url()), "ended").unwrap();
     let mut client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'";
@@ -156,12 +157,12 @@ fn closed_connection_is_reopened() {
 #[test]
 #[ignore = "needs a server: tests/with-postgres"]
 fn database_aborts_a_search_past_its_time_limit() {
-    let spec = IndexSpec { columns: vec![Column { name: "text".into(), is_number: false }], ..spec(Precision::F32, None) };
-    let mut addition = PostgresAddition::create(&url(), "slow", spec).unwrap();
+    let spec = IndexSpec { columns: vec![IndexColumn { name: "text".into(), is_number: false }], ..spec(Precision::F32, None) };
+    let mut writer = PostgresWriter::create(&url(), "slow", spec).unwrap();
     for _ in 0..10_000 {
-        addition.push(&[1.0; WIDTH], &[Value::Text("a".repeat(2000))]).unwrap();
+        writer.push(&[1.0; WIDTH], &[IndexValue::Text("a".repeat(2000))]).unwrap();
     }
-    addition.finish().unwrap();
+    writer.finish().unwrap();
     let table = PostgresIndex::open(&url(), "slow").unwrap();
     // PostgreSQL needs about a tenth of a second for one such pattern and 10,000 texts.
     let patterns: Vec<String> = (0..100).map(|at| format!("text LIKE '{}b{at}'", "%a".repeat(12))).collect();
@@ -191,20 +192,20 @@ fn errors_are_descriptive() {
     client.batch_execute("CREATE TABLE stranger (x int)").unwrap();
     assert!(error(PostgresIndex::open(&url(), "stranger")).contains("no comment that describes an index"));
     let name = "it's \"quoted\"; DROP TABLE stranger";
-    let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
-    let nul = addition.push(&[1.0; WIDTH], &[Value::Text("a\0b".into()), Value::Null]).unwrap_err().to_string();
+    let mut writer = PostgresWriter::create(&url(), name, spec(Precision::F32, None)).unwrap();
+    let nul = writer.push(&[1.0; WIDTH], &[IndexValue::Text("a\0b".into()), IndexValue::Null]).unwrap_err().to_string();
     assert_eq!(nul, "row 1: PostgreSQL cannot store a text that contains a NUL character");
-    assert!(addition.push(&[1.0; 3], &[]).unwrap_err().to_string().contains("the vector has 3 dimensions"));
-    drop(addition);
-    let mut addition = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).unwrap();
-    addition.push(&[1.0; WIDTH], &[Value::Null, Value::Null]).unwrap();
-    addition.finish().unwrap();
+    assert!(writer.push(&[1.0; 3], &[]).unwrap_err().to_string().contains("the vector has 3 dimensions"));
+    drop(writer);
+    let mut writer = PostgresWriter::create(&url(), name, spec(Precision::F32, None)).unwrap();
+    writer.push(&[1.0; WIDTH], &[IndexValue::Null, IndexValue::Null]).unwrap();
+    writer.finish().unwrap();
     assert_eq!(PostgresIndex::open(&url(), name).unwrap().info().unwrap().n_rows, 1);
-    let again = PostgresAddition::create(&url(), name, spec(Precision::F32, None)).err().unwrap().to_string();
+    let again = PostgresWriter::create(&url(), name, spec(Precision::F32, None)).err().unwrap().to_string();
     assert!(again.contains("already exists"), "{again}");
     let mut own = spec(Precision::F32, None);
     own.columns[0].name = "mbm_id".into();
-    assert!(PostgresAddition::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));
+    assert!(PostgresWriter::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));
     let table = PostgresIndex::open(&url(), name).unwrap();
     let unknown = Filter::parse("colour = 1").unwrap();
     let search = Search { k: 1, width: None, filter: Some(&unknown), cancellation: None };

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-use crate::site::Sites;
+use crate::site::SitePolicy;
 
 /// State of a server.
 pub(crate) struct App {
@@ -20,7 +20,7 @@ pub(crate) struct App {
     /// Memory budget of all requests.
     pub budget: Arc<Budget>,
     /// Host names and origins that requests are accepted from.
-    pub sites: Sites,
+    pub sites: SitePolicy,
     /// Whether the server is shutting down.
     pub is_stopping: AtomicBool,
     served: RwLock<Arc<LoadedModel>>,
@@ -29,7 +29,7 @@ pub(crate) struct App {
 impl App {
     pub fn new(
         settings: Settings,
-        sites: Sites,
+        sites: SitePolicy,
         engine: Engine,
         metrics: Arc<Metrics>,
         media: Media,

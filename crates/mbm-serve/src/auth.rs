@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq;
 
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
-use crate::budget::Held;
-use crate::metrics::Of;
+use crate::budget::MemoryShare;
+use crate::metrics::RequestLabels;
 
 /// Checks the API key, if one is set.
 pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -51,7 +51,7 @@ pub(crate) async fn clock(State(app): State<Arc<App>>, request: Request, next: N
     response
 }
 
-/// Checks the host and the origin of a request, see [`Sites`](crate::site::Sites).
+/// Checks the host and the origin of a request, see [`SitePolicy`](crate::site::SitePolicy).
 pub(crate) async fn site(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let checked = app.sites.check(&parts);
@@ -64,7 +64,7 @@ pub(crate) async fn site(State(app): State<Arc<App>>, request: Request, next: Ne
 
 /// Holds the request's share of the memory budget until the response has been written.
 pub(crate) async fn memory(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    Held::of(&app.budget).during(next.run(request)).await
+    MemoryShare::of(&app.budget).during(next.run(request)).await
 }
 
 fn route(request: &Request) -> String {
@@ -72,7 +72,7 @@ fn route(request: &Request) -> String {
 }
 
 fn count(app: &App, path: String, response: &Response) {
-    app.metrics.requests.get_or_create(&Of { path, status: response.status().as_u16() }).inc();
+    app.metrics.requests.get_or_create(&RequestLabels { path, status: response.status().as_u16() }).inc();
 }
 
 #[cfg(test)]

@@ -15,22 +15,22 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::api_error::{ApiError, ApiErrorKind};
-use crate::budget::{Held, PER_BODY};
-use crate::cells::{Given, GivenRow};
-use crate::weight::weight;
+use crate::budget::{MemoryShare, PER_BODY};
+use crate::cells::{InputValue, RequestRow};
+use crate::json_size::parsed_size;
 
 /// A JSON body, deserialized as `T`.
 pub(crate) struct Json<T>(pub T);
 
 /// A body with one row, as JSON or a form.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Row(pub GivenRow);
+pub(crate) struct Row(pub RequestRow);
 
 /// A body with several rows: a list, `{"rows": [..]}`, pandas' `split` format, or a form whose field `dataset` holds one of these
 /// and refers to the form's files by name.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rows {
-    pub rows: Vec<GivenRow>,
+    pub rows: Vec<RequestRow>,
     /// The row index, if the rows came in pandas' `split` format.
     pub index: Option<Vec<Value>>,
 }
@@ -39,7 +39,7 @@ pub(crate) struct Rows {
 struct Content {
     bytes: Bytes,
     content_type: HeaderValue,
-    held: Held,
+    held: MemoryShare,
 }
 
 /// A field of a form.
@@ -115,7 +115,7 @@ fn too_large(limit: usize) -> ApiError {
 impl Content {
     /// Reads the body of a request, provided that its content type is allowed and there is memory for it.
     async fn of(request: Request, allowed: &[&str]) -> Result<Self, ApiError> {
-        let held = Held::current();
+        let held = MemoryShare::current();
         let (parts, body) = request.into_parts();
         let content_type = parts.headers.get(header::CONTENT_TYPE).cloned().unwrap_or_else(|| HeaderValue::from_static(""));
         let kind = kind(&content_type);
@@ -144,8 +144,10 @@ impl Content {
 
     /// Deserializes JSON, provided that the request may hold its values.
     fn json<T: DeserializeOwned>(&self, what: &str, text: Bytes) -> Result<T, ApiError> {
-        let in_context = |api_error: ApiError| ApiError { message: format!("{what}: {}", api_error.message), ..api_error };
-        self.held.take(weight(&text, self.held.max_unfolded()).map_err(in_context)?)?;
+        self.held.take(
+            parsed_size(&text, self.held.max_unfolded())
+                .map_err(|api_error| ApiError { message: format!("{what}: {}", api_error.message), ..api_error })?,
+        )?;
         serde_json::from_slice(&text).map_err(|error| {
             let is_syntax = error.is_syntax() || error.is_eof();
             ApiError::validation(format!("{what}: {}{error}", if is_syntax { "not valid JSON: " } else { "" }))
@@ -201,7 +203,7 @@ impl Content {
 }
 
 /// Reads a body. If its length is declared, the memory is reserved before anything is read, otherwise as data arrives.
-async fn read(mut body: Body, held: &Held) -> Result<Bytes, ApiError> {
+async fn read(mut body: Body, held: &MemoryShare) -> Result<Bytes, ApiError> {
     let limit = held.max_body();
     let length = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(usize::MAX);
     if length > limit {
@@ -267,12 +269,12 @@ pub async fn rows_of_body(content_type: &str, content: Vec<u8>) -> Result<usize,
 }
 
 impl FormField {
-    fn given(self) -> (Arc<str>, Given) {
+    fn given(self) -> (Arc<str>, InputValue) {
         let given = match self.file_name {
-            Some(_) => Given::File(self.content),
+            Some(_) => InputValue::File(self.content),
             // A value that is not UTF-8 becomes an unreadable cell, as in a table.
             None => String::from_utf8(self.content.into())
-                .map_or_else(|error| Given::File(error.into_bytes().into()), |text| Given::Json(Value::String(text))),
+                .map_or_else(|error| InputValue::File(error.into_bytes().into()), |text| InputValue::Json(Value::String(text))),
         };
         (self.name.into(), given)
     }
@@ -299,17 +301,17 @@ fn rows_of_form(content: &Content) -> Result<Rows, ApiError> {
 }
 
 /// Replaces the name of a file by its content.
-fn put_file(given: &mut Given, files: &HashMap<String, Bytes>) {
-    let Given::Json(Value::String(name)) = given else { return };
+fn put_file(given: &mut InputValue, files: &HashMap<String, Bytes>) {
+    let InputValue::Json(Value::String(name)) = given else { return };
     if let Some(content) = files.get(name) {
-        *given = Given::File(content.clone());
+        *given = InputValue::File(content.clone());
     }
 }
 
 /// Converts a JSON object to a row.
-pub(crate) fn row(value: Value) -> Result<GivenRow, ApiError> {
+pub(crate) fn row(value: Value) -> Result<RequestRow, ApiError> {
     match value {
-        Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name.into(), Given::Json(value))).collect()),
+        Value::Object(row) => Ok(row.into_iter().map(|(name, value)| (name.into(), InputValue::Json(value))).collect()),
         _ => Err(ApiError::validation("expected a row as a JSON object such as {\"image\": \"<base64>\", \"note\": \"..\"}")),
     }
 }
@@ -338,7 +340,7 @@ fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> 
     };
     let row = |(at, row): (usize, Value)| match row {
         Value::Array(values) if values.len() == names.len() => {
-            Ok(names.iter().cloned().zip(values.into_iter().map(Given::Json)).collect())
+            Ok(names.iter().cloned().zip(values.into_iter().map(InputValue::Json)).collect())
         }
         _ => Err(ApiError::validation(format!("row {at} of 'data' is not a list of {} values", names.len()))),
     };
@@ -384,7 +386,7 @@ mod tests {
     fn large_body_is_parsed_without_blocking_other_requests() {
         let budget = Arc::new(Budget::new(64 << 20, 16 << 20));
         let ask = |content: String| {
-            let held = Held::of(&budget);
+            let held = MemoryShare::of(&budget);
             let read = async move {
                 let mut n_turns = 0;
                 let others = async {
@@ -419,8 +421,8 @@ mod tests {
         let dataset = part("dataset", "", "[{\"a\": \"x\"}, {\"a\": \"y\"}]");
         let content = format!("{dataset}{}{}--edge--\r\n", part("f", "x", "first"), part("f", "x", "second"));
         let rows = block_on(Rows::from_request(request(MULTIPART, content), &())).unwrap().rows;
-        assert_eq!(rows[0], [("a".into(), Given::File(Bytes::from_static(b"first")))]);
-        assert_eq!(rows[1], [("a".into(), Given::Json("y".into()))]);
+        assert_eq!(rows[0], [("a".into(), InputValue::File(Bytes::from_static(b"first")))]);
+        assert_eq!(rows[1], [("a".into(), InputValue::Json("y".into()))]);
     }
 
     #[test]

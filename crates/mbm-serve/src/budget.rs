@@ -46,7 +46,7 @@ pub(crate) struct Budget {
 
 /// A request's share of the budget; released when the last clone is dropped.
 #[derive(Clone, Default)]
-pub(crate) struct Held(Option<Arc<Share>>);
+pub(crate) struct MemoryShare(Option<Arc<Share>>);
 
 struct Share {
     budget: Arc<Budget>,
@@ -62,7 +62,7 @@ struct Amounts {
 }
 
 tokio::task_local! {
-    static HELD: Held;
+    static CURRENT: MemoryShare;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -129,21 +129,21 @@ impl Drop for Share {
     }
 }
 
-impl Held {
+impl MemoryShare {
     pub fn of(budget: &Arc<Budget>) -> Self {
         Self(Some(Arc::new(Share { budget: budget.clone(), amounts: Mutex::default() })))
     }
 
     /// Returns the share of the request that the current task handles; outside of a server, an unlimited one.
     pub fn current() -> Self {
-        HELD.try_with(Clone::clone).unwrap_or_default()
+        CURRENT.try_with(Clone::clone).unwrap_or_default()
     }
 
     /// Runs the handler of a request, and keeps the share until the response has been written.
     pub async fn during(self, answer: impl Future<Output = Response>) -> Response {
-        let response = HELD.scope(self.clone(), answer).await;
+        let response = CURRENT.scope(self.clone(), answer).await;
         let is_free = self.0.as_ref().is_none_or(|share| lock(&share.amounts).taken == 0);
-        if is_free { response } else { response.map(|body| Body::new(HeldBody { body, held: self })) }
+        if is_free { response } else { response.map(|body| Body::new(SharedBody { body, held: self })) }
     }
 
     /// Maximum size of a body, in bytes.
@@ -230,14 +230,14 @@ impl Share {
 }
 
 /// Body of a response; each part of it keeps the request's share until the connection has written it.
-struct HeldBody {
+struct SharedBody {
     body: Body,
-    held: Held,
+    held: MemoryShare,
 }
 
 struct Part {
     bytes: Bytes,
-    _held: Held,
+    _held: MemoryShare,
 }
 
 impl AsRef<[u8]> for Part {
@@ -246,7 +246,7 @@ impl AsRef<[u8]> for Part {
     }
 }
 
-impl HttpBody for HeldBody {
+impl HttpBody for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -278,21 +278,21 @@ mod tests {
     #[test]
     fn held_memory_stays_within_the_budget_and_is_released() {
         let budget = Arc::new(Budget::new(10 * MB, MB));
-        let held: Vec<Held> = (0..20).map(|_| Held::of(&budget)).collect();
+        let held: Vec<MemoryShare> = (0..20).map(|_| MemoryShare::of(&budget)).collect();
         let taken = held.iter().filter(|held| held.take(MB + FREE).is_ok()).count();
         assert_eq!((taken, budget.taken()), (10, 10 * MB));
         assert_eq!(held[19].take(MB).unwrap_err().kind, ApiErrorKind::Overloaded);
         // Small requests are accepted all the same.
-        assert!(Held::of(&budget).take(FREE).is_ok());
+        assert!(MemoryShare::of(&budget).take(FREE).is_ok());
         drop(held);
         assert_eq!(budget.taken(), 0);
-        assert_eq!(Held::of(&budget).take(11 * MB).unwrap_err().kind, ApiErrorKind::TooLarge);
+        assert_eq!(MemoryShare::of(&budget).take(11 * MB).unwrap_err().kind, ApiErrorKind::TooLarge);
     }
 
     #[test]
     fn released_bytes_can_be_held_again() {
         let budget = Arc::new(Budget::new(10 * MB, MB));
-        let held = Held::of(&budget);
+        let held = MemoryShare::of(&budget);
         runtime().block_on(held.reserve(4 * MB)).unwrap();
         held.take(4 * MB + FREE).unwrap();
         assert_eq!(budget.taken(), 4 * MB);
@@ -306,16 +306,16 @@ mod tests {
     #[test]
     fn body_waits_for_memory_and_is_refused_after_a_timeout() {
         let budget = Arc::new(Budget::new(2 * MB, MB));
-        let first = Held::of(&budget);
+        let first = MemoryShare::of(&budget);
         first.take(2 * MB).unwrap();
-        let second = Held::of(&budget);
+        let second = MemoryShare::of(&budget);
         runtime().block_on(async {
             let (got, ()) = tokio::join!(second.reserve(MB), async {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 drop(first);
             });
             got.unwrap();
-            let third = Held::of(&budget).reserve(3 * MB / 2).await;
+            let third = MemoryShare::of(&budget).reserve(3 * MB / 2).await;
             assert_eq!(third.unwrap_err().kind, ApiErrorKind::Overloaded);
         });
     }
@@ -324,11 +324,11 @@ mod tests {
     fn response_holds_memory_until_its_last_part_is_dropped() {
         let budget = Arc::new(Budget::new(2 * MB, MB));
         let answer = async {
-            Held::current().take(MB).unwrap();
+            MemoryShare::current().take(MB).unwrap();
             Response::new(Body::from("an answer"))
         };
         runtime().block_on(async {
-            let mut body = Held::of(&budget).during(answer).await.into_body();
+            let mut body = MemoryShare::of(&budget).during(answer).await.into_body();
             let part = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().unwrap();
             drop(body);
             assert_eq!(budget.taken(), MB - FREE);
@@ -343,7 +343,7 @@ mod tests {
         let (go, may_go) = std::sync::mpsc::channel::<()>();
         let runtime = runtime();
         runtime.block_on(async {
-            let held = Held::of(&budget);
+            let held = MemoryShare::of(&budget);
             held.take(MB).unwrap();
             let work = held.work(MB, move || {
                 let _ = may_go.recv();

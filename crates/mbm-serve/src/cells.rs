@@ -13,12 +13,12 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::api_error::{ApiError, ApiErrorKind, listed, shortened};
-use crate::budget::{Held, MAX_BODIES};
-use crate::loaded_model::{LoadedModel, Named};
+use crate::budget::{MAX_BODIES, MemoryShare};
+use crate::loaded_model::{FieldRef, LoadedModel};
 
 /// A value that a client sent for an input.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Given {
+pub(crate) enum InputValue {
     /// A JSON value; for images and audio clips, base64, a data URI, or (if allowed) a path or URL.
     Json(Value),
     /// Content of a file; rows may share it.
@@ -40,7 +40,7 @@ impl From<Vec<Cell>> for Cells {
 
 /// Why the bytes of a value could not be obtained.
 #[derive(Debug)]
-pub(crate) enum NoBytes {
+pub(crate) enum MediaError {
     /// The server refuses the request, or failed on it.
     Refused(ApiError),
     /// The cell cannot be read, as can happen in any table.
@@ -48,7 +48,7 @@ pub(crate) enum NoBytes {
 }
 
 /// A row as a client sent it: names and values.
-pub(crate) type GivenRow = Vec<(Arc<str>, Given)>;
+pub(crate) type RequestRow = Vec<(Arc<str>, InputValue)>;
 
 /// Sources that images and audio clips may be loaded from.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Media {
     /// Loads the bytes that a string refers to: a `data:` URI with base64, an `http:` or `https:` URL, or `file:` and a path.
     /// Without such a prefix, it is the path of an existing file, otherwise base64. Base64 has no colon, so a prefix is never
     /// ambiguous.
-    pub async fn bytes(&self, text: String) -> Result<Vec<u8>, NoBytes> {
+    pub async fn bytes(&self, text: String) -> Result<Vec<u8>, MediaError> {
         let given = text.trim();
         if given.starts_with("data:") {
             return decode(text).await?.ok_or_else(|| unreadable(Cause::Unreadable, "a data URI without base64 content"));
@@ -106,18 +106,18 @@ impl Media {
     }
 
     /// Whether a string is the path of a file that may be read.
-    async fn is_file(&self, path: &str) -> Result<bool, NoBytes> {
+    async fn is_file(&self, path: &str) -> Result<bool, MediaError> {
         let Some(root) = self.root.clone().filter(|_| path.len() <= MAX_PATH) else { return Ok(false) };
         let Some(path) = inside(&root, path) else { return Ok(false) };
         self.on_a_thread(move || Ok(path.canonicalize().is_ok_and(|found| found.starts_with(&root) && found.is_file()))).await
     }
 
-    async fn read(&self, path: &str) -> Result<Vec<u8>, NoBytes> {
+    async fn read(&self, path: &str) -> Result<Vec<u8>, MediaError> {
         let Some(root) = self.root.clone() else {
             return Err(unreadable(Cause::Unreadable, "not base64, and this server does not read paths; send the file itself"));
         };
         let path = inside(&root, path).ok_or_else(|| {
-            NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, "the path is outside the media root of this server"))
+            MediaError::Refused(ApiError::new(ApiErrorKind::Forbidden, "the path is outside the media root of this server"))
         })?;
         let max_bytes = self.max_bytes as u64;
         let read = move || {
@@ -136,11 +136,11 @@ impl Media {
         self.on_a_thread(read).await
     }
 
-    async fn fetch(&self, url: &str) -> Result<Vec<u8>, NoBytes> {
+    async fn fetch(&self, url: &str) -> Result<Vec<u8>, MediaError> {
         let authority = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
         if !authority.is_some_and(|authority| self.hosts.iter().any(|host| authority.as_str().eq_ignore_ascii_case(host))) {
             let message = "this server does not fetch from this host; send the file itself";
-            return Err(NoBytes::Refused(ApiError::new(ApiErrorKind::Forbidden, message)));
+            return Err(MediaError::Refused(ApiError::new(ApiErrorKind::Forbidden, message)));
         }
         let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
         let fetch = move || {
@@ -161,9 +161,9 @@ impl Media {
 
     async fn on_a_thread<T: Send + 'static>(
         &self,
-        run: impl FnOnce() -> Result<T, NoBytes> + Send + 'static,
-    ) -> Result<T, NoBytes> {
-        let failed = |error: String| NoBytes::Refused(ApiError::new(ApiErrorKind::Failed, error));
+        run: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
+    ) -> Result<T, MediaError> {
+        let failed = |error: String| MediaError::Refused(ApiError::new(ApiErrorKind::Failed, error));
         let turn = self.turns.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
         let run = move || {
             let _turn = turn;
@@ -177,7 +177,7 @@ impl Media {
 const MAX_PATH: usize = 4096;
 
 /// Decodes base64 or a data URI with base64; `None` if the string is neither.
-async fn decode(text: String) -> Result<Option<Vec<u8>>, NoBytes> {
+async fn decode(text: String) -> Result<Option<Vec<u8>>, MediaError> {
     let n_bytes = text.len();
     let decode = move || {
         let text = text.trim();
@@ -187,11 +187,11 @@ async fn decode(text: String) -> Result<Option<Vec<u8>>, NoBytes> {
         };
         Ok(content.and_then(|content| BASE64.decode(content).ok()))
     };
-    Held::current().work(n_bytes, decode).await.map_err(NoBytes::Refused)
+    MemoryShare::current().work(n_bytes, decode).await.map_err(MediaError::Refused)
 }
 
-fn unreadable(cause: Cause, detail: impl Into<String>) -> NoBytes {
-    NoBytes::Unreadable(Fault::new(cause, detail))
+fn unreadable(cause: Cause, detail: impl Into<String>) -> MediaError {
+    MediaError::Unreadable(Fault::new(cause, detail))
 }
 
 /// Resolves a path lexically within a folder, so that nothing outside is accessed; `None` if it leads out of the folder.
@@ -211,17 +211,17 @@ fn inside(root: &Path, path: &str) -> Option<PathBuf> {
 pub(crate) struct CellReader<'a> {
     media: &'a Media,
     served: &'a LoadedModel,
-    held: Held,
+    held: MemoryShare,
     n_bytes: usize,
 }
 
 impl<'a> CellReader<'a> {
     pub fn new(media: &'a Media, served: &'a LoadedModel) -> Self {
-        Self { media, served, held: Held::current(), n_bytes: 0 }
+        Self { media, served, held: MemoryShare::current(), n_bytes: 0 }
     }
 
     /// Converts a row to one cell per input of the model. Columns of outputs are allowed and ignored.
-    pub async fn cells(&mut self, row: GivenRow) -> Result<Cells, ApiError> {
+    pub async fn cells(&mut self, row: RequestRow) -> Result<Cells, ApiError> {
         let predictor = &self.served.predictor;
         // Let other tasks run between rows.
         tokio::task::yield_now().await;
@@ -229,8 +229,8 @@ impl<'a> CellReader<'a> {
         let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
         for (name, given) in row {
             let at = match self.served.named(&name) {
-                Some(Named::Input(at)) => at,
-                Some(Named::Output) => continue,
+                Some(FieldRef::Input(at)) => at,
+                Some(FieldRef::Output) => continue,
                 None => return Err(self.unknown(&name)),
             };
             if cells[at].is_some() {
@@ -245,26 +245,26 @@ impl<'a> CellReader<'a> {
     }
 
     /// Converts a value to a cell of one input, or returns why it cannot be read.
-    pub async fn cell(&mut self, input: usize, given: Given) -> Result<Result<Cell, Fault>, ApiError> {
+    pub async fn cell(&mut self, input: usize, given: InputValue) -> Result<Result<Cell, Fault>, ApiError> {
         let name = &self.served.predictor.inputs[input].name;
         let cell = match (given, self.served.is_media(input)) {
-            (Given::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
-            (Given::File(bytes), true) => self.counted(bytes.len()).map(|()| Cell::Bytes(bytes.to_vec())),
-            (Given::File(bytes), false) => self.counted(bytes.len()).map(|()| Cell::field(&bytes)),
-            (Given::Json(value), false) => Ok(Cell::json(value)),
-            (Given::Json(Value::Null), true) => Ok(Cell::Empty),
-            (Given::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
-            (Given::Json(Value::String(text)), true) => {
+            (InputValue::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
+            (InputValue::File(bytes), true) => self.counted(bytes.len()).map(|()| Cell::Bytes(bytes.to_vec())),
+            (InputValue::File(bytes), false) => self.counted(bytes.len()).map(|()| Cell::field(&bytes)),
+            (InputValue::Json(value), false) => Ok(Cell::json(value)),
+            (InputValue::Json(Value::Null), true) => Ok(Cell::Empty),
+            (InputValue::Json(Value::String(text)), true) if text.trim().is_empty() => Ok(Cell::Empty),
+            (InputValue::Json(Value::String(text)), true) => {
                 let bytes = match self.media.bytes(text).await {
                     Ok(bytes) => bytes,
-                    Err(NoBytes::Unreadable(fault)) => return Ok(Err(fault)),
-                    Err(NoBytes::Refused(api_error)) => {
+                    Err(MediaError::Unreadable(fault)) => return Ok(Err(fault)),
+                    Err(MediaError::Refused(api_error)) => {
                         return Err(ApiError { message: format!("{name}: {}", api_error.message), ..api_error });
                     }
                 };
                 self.counted(bytes.len()).map(|()| Cell::Bytes(bytes))
             }
-            (Given::Json(other), true) => {
+            (InputValue::Json(other), true) => {
                 return Ok(Err(Fault::new(Cause::Malformed, format!("{} is not a string; send files as base64", kind(&other)))));
             }
         };

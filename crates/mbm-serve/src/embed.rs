@@ -14,8 +14,8 @@ use utoipa::ToSchema;
 use crate::api_error::{ApiError, ApiErrorKind, listed, shortened};
 use crate::app::App;
 use crate::body;
-use crate::cells::{CellReader, Given, kind};
-use crate::engine::{Done, Task};
+use crate::cells::{CellReader, InputValue, kind};
+use crate::engine::{JobResult, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::{self, OpenAiRefused, Refused};
 use crate::reply::{self, NUMBER};
@@ -202,22 +202,22 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
     let towers = served.predictor.towers();
     let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {
-        let parts = asked(&mut reading, &served, item, input).await?;
+        let parts = query_parts(&mut reading, &served, item, input).await?;
         let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == parts[0].input));
         if place.is_none() || (parts.len() > 1 && towers[0].input.is_some()) {
             let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
             return Err(ApiError::validation(format!("an embedding takes exactly one of: {}", listed(&names))));
         }
         places.extend(place);
-        rows.push(served.predictor.asked_cells(&parts)?);
+        rows.push(served.predictor.query_cells(&parts)?);
     }
     let answers = app.engine.run(&served, Task::Embed, rows).await?;
     let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
-        Done::Embedded { mut vectors, n_tokens } => {
+        JobResult::Embedded { mut vectors, n_tokens } => {
             let vector = vectors.swap_remove(place).ok_or_else(|| ApiError::validation("the item is empty and has no vector"))?;
             Ok((if normalize { unit(vector) } else { vector }, n_tokens))
         }
-        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
+        JobResult::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
     };
     answers.into_iter().zip(places).map(vector).collect()
 }
@@ -228,7 +228,7 @@ fn unit(vector: Vec<f32>) -> Vec<f32> {
 }
 
 /// Converts an item to the parts of a query: a string for one input, or the inputs of a row.
-pub(crate) async fn asked(
+pub(crate) async fn query_parts(
     reading: &mut CellReader<'_>,
     served: &LoadedModel,
     item: Value,
@@ -246,9 +246,10 @@ pub(crate) async fn asked(
     tokio::task::yield_now().await;
     let mut parts = Vec::with_capacity(pairs.len());
     for (input, value) in pairs {
-        let no_input = || ApiError::validation(format!("'{}' is not an input of the model", shortened(&input)));
-        let at = served.input(&input).ok_or_else(no_input)?;
-        let cell = reading.cell(at, Given::Json(value)).await?;
+        let at = served
+            .input(&input)
+            .ok_or_else(|| ApiError::validation(format!("'{}' is not an input of the model", shortened(&input))))?;
+        let cell = reading.cell(at, InputValue::Json(value)).await?;
         let cell = cell.map_err(|fault| ApiError::validation(format!("{input}: {fault}")))?;
         if cell == Cell::Empty {
             return Err(ApiError::validation(format!("{input}: empty")));

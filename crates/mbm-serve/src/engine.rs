@@ -19,23 +19,23 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Hear, Preprocessor, Sample};
+use mbm::{Cell, Preprocessor, Sample, TextListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::api_error::{ApiError, ApiErrorKind};
-use crate::budget::Held;
+use crate::batcher::{Batcher, Queue, Queued, Replies, Reply, unavailable};
+use crate::budget::MemoryShare;
 use crate::cells::Cells;
-use crate::line::{Line, Queue, Queued, Replies, Reply, unavailable};
 use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
-pub(crate) use crate::stages::{Answer, Done, Task};
+pub(crate) use crate::stages::{Answer, JobResult, Task};
 use crate::stages::{FAILED, Job, Stages};
-use crate::workers::{self, Crew, Spec, Worker, lock, watch};
+use crate::workers::{self, Spec, Worker, WorkerPool, lock, watch};
 
 /// Batching, queue and time limits.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Batching {
+pub(crate) struct EngineLimits {
     pub max_size: usize,
     pub max_delay: Duration,
     pub queue_size: usize,
@@ -47,7 +47,7 @@ pub(crate) struct Batching {
     pub model_limit: Duration,
 }
 
-impl Batching {
+impl EngineLimits {
     /// Takes the limits from the server's settings.
     pub fn of(settings: &Settings) -> Self {
         Self {
@@ -80,13 +80,13 @@ pub(crate) struct Engine {
     reads: Sender<workers::Task>,
     writes: Sender<workers::Task>,
     stages: Stages,
-    line: Arc<Line>,
-    readers: Arc<Crew>,
-    models: Arc<Crew>,
-    writers: Arc<Crew>,
-    places: Arc<Semaphore>,
+    batcher: Arc<Batcher>,
+    readers: Arc<WorkerPool>,
+    models: Arc<WorkerPool>,
+    writers: Arc<WorkerPool>,
+    slots: Arc<Semaphore>,
     streams: Arc<Semaphore>,
-    limits: Batching,
+    limits: EngineLimits,
     metrics: Arc<Metrics>,
     #[expect(dead_code, reason = "threads are watched until it is dropped")]
     open: Sender<()>,
@@ -94,31 +94,32 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts the threads. The returned one exits when the engine has been dropped and every row is answered.
-    pub fn start(limits: Batching, metrics: Arc<Metrics>, stages: Stages) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub fn start(limits: EngineLimits, metrics: Arc<Metrics>, stages: Stages) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, queue) = channel();
         let (reads, to_read) = channel();
         let (writes, to_write) = channel();
         let n_readers = std::thread::available_parallelism().map_or(2, usize::from);
-        let line = Arc::new(Line {
+        let batcher = Arc::new(Batcher {
             queue: Mutex::new(Queue { jobs: queue, held: None }),
             unproven: Mutex::new(None),
             limits,
             metrics: metrics.clone(),
             run: stages.run.clone(),
         });
-        let crew = |name: &'static str, n_threads: usize, limit: Duration, max_hung: usize, source: workers::Source| {
-            Crew::start(Spec { name, n_threads, limit, max_hung }, source, metrics.given_up(name))
+        let pool = |name: &'static str, n_threads: usize, limit: Duration, max_hung: usize, source: workers::Source| {
+            WorkerPool::start(Spec { name, n_threads, limit, max_hung }, source, metrics.given_up(name))
         };
-        let next = line.clone();
-        let readers = crew("reader", n_readers, limits.read_limit, MAX_HUNG_READERS * n_readers, source(to_read))?;
-        let models = crew("model", 1, limits.model_limit, MAX_HUNG_MODELS, Arc::new(move || next.next()))?;
-        let writers = crew("writer", limits.max_streams, limits.model_limit, limits.max_streams, source(to_write))?;
+        let next = batcher.clone();
+        let readers = pool("reader", n_readers, limits.read_limit, MAX_HUNG_READERS * n_readers, source(to_read))?;
+        let models = pool("model", 1, limits.model_limit, MAX_HUNG_MODELS, Arc::new(move || next.next()))?;
+        let writers = pool("writer", limits.max_streams, limits.model_limit, limits.max_streams, source(to_write))?;
         let (open, is_open) = channel();
         let watched = [readers.clone(), models.clone(), writers.clone()];
         let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || watch(&watched, &is_open))?;
-        let places = Arc::new(Semaphore::new(limits.queue_size));
+        let slots = Arc::new(Semaphore::new(limits.queue_size));
         let streams = Arc::new(Semaphore::new(limits.max_streams));
-        let engine = Self { jobs, reads, writes, stages, line, readers, models, writers, places, streams, limits, metrics, open };
+        let engine =
+            Self { jobs, reads, writes, stages, batcher, readers, models, writers, slots, streams, limits, metrics, open };
         Ok((engine, thread))
     }
 
@@ -132,19 +133,19 @@ impl Engine {
         task: Task,
         rows: Vec<R>,
     ) -> Result<Vec<Answer>, ApiError> {
-        let mut places = self.places(rows.len())?;
+        let mut slots = self.slots(rows.len())?;
         if self.models.is_exhausted() {
             return Err(unavailable(self.hanging_model()));
         }
         let rows = rows.into_iter().map(Into::into).collect();
         let mut waiting = Vec::new();
         for row in self.read(served, rows).await {
-            let place = places.split(1).expect("a slot for each row was acquired");
+            let slot = slots.split(1).expect("a slot for each row was acquired");
             let job = row.and_then(|row| Job::new(served, task, row));
             waiting.push(job.map(|job| {
                 let (answer, answered) = oneshot::channel();
                 // If no thread receives the job, `answer` is dropped; that is reported below.
-                let _ = self.jobs.send(Queued { job, reply: Reply { answer, place } });
+                let _ = self.jobs.send(Queued { job, reply: Reply { answer, slot } });
                 answered
             }));
         }
@@ -158,7 +159,7 @@ impl Engine {
         Ok(answers)
     }
 
-    /// Reads a row, waits for a free writer, and starts a prediction whose generated texts are passed to `hear` as they grow.
+    /// Reads a row, waits for a free writer, and starts a prediction whose generated texts are passed to `listener` as they grow.
     /// Returns the channel of the answer.
     ///
     /// # Errors
@@ -168,9 +169,9 @@ impl Engine {
         served: &Arc<LoadedModel>,
         task: Task,
         cells: Cells,
-        hear: Box<Hear<'static>>,
+        listener: Box<TextListener<'static>>,
     ) -> Result<oneshot::Receiver<Answer>, ApiError> {
-        let place = self.places(1)?;
+        let slot = self.slots(1)?;
         let row = self.read(served, vec![cells]).await.pop().unwrap_or_else(|| Err(unavailable("the row was not read")))?;
         let job = Job::new(served, task, row)?;
         let turn = self.streams.clone().acquire_owned().await.map_err(|error| unavailable(error.to_string()))?;
@@ -178,20 +179,20 @@ impl Engine {
             return Err(unavailable(HANGING_WRITERS));
         }
         let (answer, answered) = oneshot::channel();
-        let _ = self.writes.send(self.writing(job, hear, (Reply { answer, place }, turn)));
+        let _ = self.writes.send(self.writing(job, listener, (Reply { answer, slot }, turn)));
         Ok(answered)
     }
 
-    fn writing(&self, job: Job, mut hear: Box<Hear<'static>>, reply: (Reply, OwnedSemaphorePermit)) -> workers::Task {
+    fn writing(&self, job: Job, mut listener: Box<TextListener<'static>>, reply: (Reply, OwnedSemaphorePermit)) -> workers::Task {
         let replies = Replies::new(reply);
         let (left, write, metrics) = (replies.clone(), self.stages.write.clone(), self.metrics.clone());
         let run = move |worker: &Worker| {
-            let seat = worker.seat.clone();
-            let listener = replies.clone();
+            let slot = worker.slot.clone();
+            let recipients = replies.clone();
             let mut step = |output: usize, text: Option<&str>| {
-                seat.beat();
-                let is_wanted = listener.is_wanted(|(reply, _)| !reply.answer.is_closed());
-                if is_wanted { hear(output, text) } else { ControlFlow::Break(()) }
+                slot.beat();
+                let is_wanted = recipients.is_wanted(|(reply, _)| !reply.answer.is_closed());
+                if is_wanted { listener(output, text) } else { ControlFlow::Break(()) }
             };
             let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
             let answer = written.unwrap_or_else(|_| {
@@ -200,7 +201,7 @@ impl Engine {
             });
             answer_text(replies.take(), answer);
         };
-        let api_error = self.line.given_up();
+        let api_error = self.batcher.given_up();
         let give_up = move || answer_text(left.take(), Err(api_error));
         workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
     }
@@ -243,9 +244,9 @@ impl Engine {
     ) -> workers::Task {
         let replies = Replies::new(reply);
         let at = Arc::new(AtomicUsize::new(0));
-        let (left, place, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
+        let (left, position, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
         let (read, metrics, of) = (self.stages.read.clone(), self.metrics.clone(), served.clone());
-        let held = Held::current();
+        let held = MemoryShare::current();
         let run = move |_: &Worker| {
             // Keep the memory reserved as long as the cells exist.
             let _held = held;
@@ -262,7 +263,7 @@ impl Engine {
             }
         };
         let give_up = move || {
-            let name = &of.predictor.inputs[place.load(Ordering::Relaxed)].name;
+            let name = &of.predictor.inputs[position.load(Ordering::Relaxed)].name;
             let api_error = unavailable(format!("{name}: reading took longer than {} s", limit.as_secs_f64()));
             let _ = left.take().map(|reply| reply.send(Err(api_error)));
         };
@@ -281,16 +282,16 @@ impl Engine {
         Ok(())
     }
 
-    fn places(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+    fn slots(&self, n_rows: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         self.check(n_rows)?;
-        self.places.clone().try_acquire_many_owned(n_rows as u32).map_err(|_| {
+        self.slots.clone().try_acquire_many_owned(n_rows as u32).map_err(|_| {
             ApiError::new(ApiErrorKind::Overloaded, format!("the queue has no capacity for {n_rows} more rows; try again later"))
         })
     }
 
     /// Number of rows that are accepted but not yet answered.
     pub fn n_waiting(&self) -> usize {
-        self.limits.queue_size - self.places.available_permits()
+        self.limits.queue_size - self.slots.available_permits()
     }
 
     /// Number of abandoned threads that have not returned, by kind of work.
@@ -305,7 +306,7 @@ impl Engine {
     pub fn check_works(&self) -> Result<(), ApiError> {
         match () {
             () if self.models.is_exhausted() => Err(unavailable(self.hanging_model())),
-            () if lock(&self.line.unproven).is_some() => Err(unavailable("the model hung on a batch and is being restarted")),
+            () if lock(&self.batcher.unproven).is_some() => Err(unavailable("the model hung on a batch and is being restarted")),
             () if self.readers.is_exhausted() => Err(unavailable(self.hanging_readers())),
             () if self.writers.is_exhausted() => Err(unavailable(HANGING_WRITERS)),
             () => Ok(()),
@@ -313,7 +314,7 @@ impl Engine {
     }
 
     fn hanging_model(&self) -> String {
-        format!("the model hangs on {} batches and is not restarted any more; restart the server", self.models.n_hung())
+        format!("the model hangs on {} batches and is no longer restarted; restart the server", self.models.n_hung())
     }
 
     fn hanging_readers(&self) -> String {

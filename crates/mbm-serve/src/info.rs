@@ -29,7 +29,7 @@ pub(crate) struct Info {
     inputs: Vec<Input>,
     outputs: Vec<Output>,
     /// Vectors that the model computes.
-    vectors: Vec<Vectors>,
+    vectors: Vec<VectorInfo>,
     /// The index, if one is served.
     index: Option<IndexInfo>,
     limits: Limits,
@@ -56,7 +56,7 @@ pub(crate) struct Output {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Vectors {
+pub(crate) struct VectorInfo {
     /// The input that they are computed from; null if from all inputs together.
     input: Option<String>,
     width: usize,
@@ -113,7 +113,7 @@ fn described(served: &LoadedModel, settings: &Settings) -> Info {
         model_hash: served.model_hash.clone(),
         inputs: predictor.inputs.iter().map(input).collect(),
         outputs: predictor.outputs.iter().map(output).collect(),
-        vectors: towers.map(|tower| Vectors { input: tower.input, width: tower.width }).collect(),
+        vectors: towers.map(|tower| VectorInfo { input: tower.input, width: tower.width }).collect(),
         index: served.index().map(|_| index(served)).unwrap_or_default(),
         limits: Limits {
             max_batch_size: settings.max_batch_size,

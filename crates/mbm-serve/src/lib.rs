@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> one response per request
-//!            `----------------- Held: the request's share of the memory budget ------------------------------'
+//!            `----------------- MemoryShare: the request's share of the memory budget ------------------------------'
 //! ```
 //!
 //! Handlers turn request bodies into cells, a few reader threads preprocess them, and one thread takes the rows of many requests
@@ -23,6 +23,7 @@ mod admin;
 mod api_error;
 mod app;
 mod auth;
+mod batcher;
 mod body;
 mod budget;
 mod cells;
@@ -30,7 +31,7 @@ mod connection;
 mod embed;
 mod engine;
 mod info;
-mod line;
+mod json_size;
 mod loaded_model;
 mod metrics;
 mod openapi;
@@ -44,7 +45,6 @@ mod settings;
 mod site;
 mod stages;
 mod stream;
-mod weight;
 mod workers;
 
 pub use body::rows_of_body;

@@ -26,7 +26,7 @@ pub(crate) struct LoadedModel {
     /// Name of the model's folder.
     pub name: String,
     /// Maps names in rows to inputs and outputs.
-    names: HashMap<String, Named>,
+    names: HashMap<String, FieldRef>,
     /// Maps input names (not columns) to positions.
     inputs: HashMap<String, usize>,
     /// The cached OpenAPI document.
@@ -37,7 +37,7 @@ pub(crate) struct LoadedModel {
 
 /// What a name in a row refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum FieldRef {
     /// The input at this position.
     Input(usize),
     /// An output; its values are ignored.
@@ -81,7 +81,7 @@ impl LoadedModel {
     }
 
     /// Resolves a name in a row: the name or the column of an input or output.
-    pub fn named(&self, name: &str) -> Option<Named> {
+    pub fn named(&self, name: &str) -> Option<FieldRef> {
         self.names.get(name).copied()
     }
 
@@ -110,9 +110,9 @@ impl LoadedModel {
     }
 }
 
-fn names(predictor: &Predictor) -> HashMap<String, Named> {
-    let inputs = predictor.inputs.iter().enumerate().map(|(at, field)| (field, Named::Input(at)));
-    let outputs = predictor.outputs.iter().map(|field| (field, Named::Output));
+fn names(predictor: &Predictor) -> HashMap<String, FieldRef> {
+    let inputs = predictor.inputs.iter().enumerate().map(|(at, field)| (field, FieldRef::Input(at)));
+    let outputs = predictor.outputs.iter().map(|field| (field, FieldRef::Output));
     let mut names = HashMap::new();
     for (field, named) in inputs.chain(outputs) {
         // If several have the same name, the first one wins.

@@ -10,7 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// Labels of request counters.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct Of {
+pub(crate) struct RequestLabels {
     /// The route; `other` for unknown paths.
     pub path: String,
     /// Status of the response.
@@ -19,7 +19,7 @@ pub(crate) struct Of {
 
 /// Labels of thread metrics.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct OfThreads {
+pub(crate) struct ThreadLabels {
     /// Kind of work: `reader`, `model` or `writer`.
     pub work: &'static str,
 }
@@ -27,14 +27,14 @@ pub(crate) struct OfThreads {
 /// Metrics of one server.
 pub(crate) struct Metrics {
     registry: Registry,
-    pub requests: Family<Of, Counter>,
+    pub requests: Family<RequestLabels, Counter>,
     pub request_seconds: Histogram,
     pub batch_rows: Histogram,
     pub batch_seconds: Histogram,
     pub read_seconds: Histogram,
     pub panics: Counter,
-    given_up: Family<OfThreads, Counter>,
-    hung: Family<OfThreads, Gauge>,
+    given_up: Family<ThreadLabels, Counter>,
+    hung: Family<ThreadLabels, Gauge>,
     waiting: Gauge,
     held: Gauge,
     memory: Gauge,
@@ -81,7 +81,7 @@ impl Metrics {
 
     /// Returns the counter of abandoned threads.
     pub fn given_up(&self, work: &'static str) -> Counter {
-        self.given_up.get_or_create(&OfThreads { work }).clone()
+        self.given_up.get_or_create(&ThreadLabels { work }).clone()
     }
 
     /// Encodes all metrics as text.
@@ -89,7 +89,7 @@ impl Metrics {
         self.waiting.set(n_waiting as i64);
         self.held.set(n_held as i64);
         for (work, n_hung) in n_hung {
-            self.hung.get_or_create(&OfThreads { work }).set(n_hung as i64);
+            self.hung.get_or_create(&ThreadLabels { work }).set(n_hung as i64);
         }
         self.memory.set(resident_memory().unwrap_or(0));
         let mut text = String::new();

@@ -121,10 +121,10 @@ fn input(field: &mbm::Field) -> Value {
     }
 }
 
-fn output(column: &mbm::Column) -> Value {
+fn output(column: &mbm::OutputColumn) -> Value {
     match column.kind {
-        mbm::Kind::Text => json!({ "type": ["string", "null"] }),
-        mbm::Kind::Number => json!({ "type": ["number", "null"] }),
-        mbm::Kind::Vector(_) => json!({ "type": "array", "items": { "type": "number" } }),
+        mbm::ColumnType::Text => json!({ "type": ["string", "null"] }),
+        mbm::ColumnType::Number => json!({ "type": ["number", "null"] }),
+        mbm::ColumnType::Vector(_) => json!({ "type": "array", "items": { "type": "number" } }),
     }
 }

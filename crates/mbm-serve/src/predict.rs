@@ -13,8 +13,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body::{self, Rows};
-use crate::cells::{CellReader, GivenRow};
-use crate::engine::{Answer, Done, Task};
+use crate::cells::{CellReader, RequestRow};
+use crate::engine::{Answer, JobResult, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
 use crate::reply::{self, NAMED_VALUE};
@@ -41,16 +41,16 @@ pub(crate) struct StrictQuery {
 }
 
 /// A parsed query string, or why it is invalid.
-pub(crate) type Asking<T> = Result<Query<T>, QueryRejection>;
+pub(crate) type QueryParams<T> = Result<Query<T>, QueryRejection>;
 
 /// Returns the query parameters, or a validation error.
-fn query_params<T>(query: Asking<T>) -> Result<T, ApiError> {
+fn query_params<T>(query: QueryParams<T>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|rejection| ApiError::validation(rejection.body_text()))
 }
 
 impl StrictQuery {
     /// Returns how to treat cells that cannot be read.
-    pub fn of(query: Asking<Self>) -> Result<Unreadable, ApiError> {
+    pub fn of(query: QueryParams<Self>) -> Result<Unreadable, ApiError> {
         Ok(unreadable(query_params(query)?.strict))
     }
 }
@@ -90,7 +90,7 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
     responses((status = 200, description = "The prediction", body = PredictionBody), Refused))]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
-    query: Asking<PredictQuery>,
+    query: QueryParams<PredictQuery>,
     body::Row(row): body::Row,
 ) -> Result<Response, ApiError> {
     let PredictQuery { explain, strict } = query_params(query)?;
@@ -111,7 +111,7 @@ pub(crate) async fn predict(
     responses((status = 200, description = "Predictions in the order of the rows", body = BatchPrediction), Refused))]
 pub(crate) async fn batch_predict(
     State(app): State<Arc<App>>,
-    query: Asking<StrictQuery>,
+    query: QueryParams<StrictQuery>,
     Rows { rows, index }: Rows,
 ) -> Result<Response, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);
@@ -132,7 +132,7 @@ pub(crate) async fn batch_predict(
 /// For each row, whether it was valid, and why not; and the answers to the valid rows.
 type Answers = (Vec<Result<(), ApiError>>, Vec<Answer>);
 
-async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<GivenRow>) -> Result<Answers, ApiError> {
+async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<RequestRow>) -> Result<Answers, ApiError> {
     let mut reading = CellReader::new(&app.media, served);
     let mut read = Vec::with_capacity(rows.len());
     for row in rows {
@@ -164,7 +164,7 @@ fn split(served: &LoadedModel, index: Vec<Value>, predictions: Vec<Map<String, V
 }
 
 pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<String, Value>, ApiError> {
-    let Done::Predicted { values, status, contributions } = answer? else {
+    let JobResult::Predicted { values, status, contributions } = answer? else {
         return Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result"));
     };
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();

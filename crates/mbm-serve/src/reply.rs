@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::api_error::{ApiError, ApiErrorKind};
-use crate::budget::Held;
+use crate::budget::MemoryShare;
 
 /// Estimated bytes of a named value in a response: the object entry with its name, and its serialized text.
 pub(crate) const NAMED_VALUE: usize = 192;
@@ -23,7 +23,7 @@ pub(crate) async fn json<T: Serialize>(
     n_bytes: usize,
     make: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    Held::current().take(n_bytes)?;
+    MemoryShare::current().take(n_bytes)?;
     written(n_bytes, make).await.map(IntoResponse::into_response)
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn written<T: Serialize>(
         let text = serde_json::to_vec(&make()?);
         text.map(|text| SerializedJson(text.into())).map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))
     };
-    Held::current().work(n_bytes, write).await
+    MemoryShare::current().work(n_bytes, write).await
 }
 
 /// Serialized JSON; clones share the buffer.

@@ -14,8 +14,8 @@ use crate::api_error::{ApiError, ApiErrorKind};
 use crate::app::App;
 use crate::body;
 use crate::cells::CellReader;
-use crate::embed::asked;
-use crate::engine::{Done, Task};
+use crate::embed::query_parts;
+use crate::engine::{JobResult, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::Refused;
 
@@ -98,8 +98,8 @@ pub(crate) async fn search(
     body::Json(body): body::Json<SearchBody>,
 ) -> Result<Json<Found>, ApiError> {
     let served = app.served();
-    let no_index = || ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index");
-    let retriever = served.index().ok_or_else(no_index)?;
+    let retriever =
+        served.index().ok_or_else(|| ApiError::new(ApiErrorKind::NotFound, "this server has no index; start it with --index"))?;
     if !(1..=1000).contains(&body.k) || !(1..=100_000).contains(&body.width) {
         return Err(ApiError::validation("k must be 1 to 1000, and width 1 to 100000"));
     }
@@ -110,8 +110,8 @@ pub(crate) async fn search(
     let parts = parts(&app, &served, body).await?;
     let answers = app.engine.run(&served, Task::Embed, retriever.cells(&parts)?).await?;
     let vectors = answers.into_iter().map(|answer| match answer? {
-        Done::Embedded { vectors, .. } => Ok(vectors),
-        Done::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
+        JobResult::Embedded { vectors, .. } => Ok(vectors),
+        JobResult::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
     });
     let query = retriever.query(&parts, vectors.collect::<Result<_, ApiError>>()?)?;
     let served = served.clone();
@@ -133,10 +133,10 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
         let Some(value) = value else { continue };
         let input = served.predictor.input_of(kind)?;
         names.push((kind.to_owned(), input.clone()));
-        parts.extend(asked(&mut reading, served, json!({ input: value }), None).await?);
+        parts.extend(query_parts(&mut reading, served, json!({ input: value }), None).await?);
     }
     if !body.row.is_empty() {
-        parts.extend(asked(&mut reading, served, Value::Object(body.row), None).await?);
+        parts.extend(query_parts(&mut reading, served, Value::Object(body.row), None).await?);
     }
     if parts.is_empty() {
         return Err(ApiError::validation("nothing to search for: give text, image, audio or row"));
@@ -150,17 +150,18 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
 }
 
 fn find(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -> Result<Found, ApiError> {
-    let gone = || ApiError::new(ApiErrorKind::Failed, "the index is no longer served");
-    let retriever = served.index().ok_or_else(gone)?;
+    let retriever = served.index().ok_or_else(|| ApiError::new(ApiErrorKind::Failed, "the index is no longer served"))?;
     let hits = retriever.nearest(query, search).map_err(failed)?;
-    let row = |hit: Hit| -> Result<FoundRow, ApiError> {
-        search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
-        let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
-        let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
-        let row = names.zip(hit.values.into_iter().map(value)).collect();
-        Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
-    };
-    let hits = hits.into_iter().map(row).collect::<Result<_, ApiError>>()?;
+    let hits = hits
+        .into_iter()
+        .map(|hit| -> Result<FoundRow, ApiError> {
+            search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
+            let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
+            let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
+            let row = names.zip(hit.values.into_iter().map(value)).collect();
+            Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
+        })
+        .collect::<Result<_, ApiError>>()?;
     Ok(Found { hits, n_rows: served.index_info.as_ref().map_or(0, |info| info.n_rows) })
 }
 

@@ -21,12 +21,12 @@ use crate::app::App;
 use crate::budget::PER_BODY;
 use crate::cells::Media;
 use crate::connection::Connection;
-use crate::engine::{Batching, Engine};
+use crate::engine::{Engine, EngineLimits};
 use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
 use crate::router::router;
 use crate::settings::Settings;
-use crate::site::Sites;
+use crate::site::SitePolicy;
 use crate::stages::Stages;
 
 /// Why a server could not be started or failed.
@@ -56,7 +56,7 @@ pub enum Error {
     },
     /// The address is reachable from other machines without allowed hosts or an API key, or a host name or origin is invalid.
     #[error("{0}")]
-    Sites(String),
+    SitePolicy(String),
     /// The memory budget is too small for a body of the maximum size.
     #[error(
         "--max-memory-for-requests {found}: a body of --max-body-size needs {needed} bytes; increase it, or lower --max-body-size"
@@ -88,7 +88,7 @@ impl Server {
     /// Returns an error if the model cannot be read, the address is in use, or other machines could reach it without an allowed
     /// host or an API key.
     pub fn open(settings: Settings) -> Result<Self, Error> {
-        let sites = Sites::new(&settings).map_err(|error| Error::Sites(error.to_string()))?;
+        let sites = SitePolicy::new(&settings).map_err(|error| Error::SitePolicy(error.to_string()))?;
         let (found, needed) = (settings.max_memory_for_requests, settings.max_body_size.saturating_mul(PER_BODY));
         if found < needed {
             return Err(Error::Memory { found, needed });
@@ -96,11 +96,10 @@ impl Server {
         let served = LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref())?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
-        let at_root = |source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source };
-        let media = media.map_err(at_root)?;
+        let media = media.map_err(|source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source })?;
         let metrics = Arc::new(Metrics::new());
         let address = settings.address;
-        let (engine, model) = Engine::start(Batching::of(&settings), metrics.clone(), Stages::default())?;
+        let (engine, model) = Engine::start(EngineLimits::of(&settings), metrics.clone(), Stages::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| Error::Listen { address, source })?;
         let address = listener.local_addr()?;
@@ -151,16 +150,16 @@ async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop
     let mut http = http1::Builder::new();
     // Time out connections that do not send a request, whether new or idle after a response.
     http.timer(TokioTimer::new()).header_read_timeout(settings.timeout).max_buf_size(CONNECTION_BUFFER);
-    let places = Arc::new(Semaphore::new(settings.max_connections));
+    let slots = Arc::new(Semaphore::new(settings.max_connections));
     let connections = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {
         let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
         };
-        let (place, stream) = tokio::select! {
-            (place, stream) = accepted => (place, stream),
+        let (slot, stream) = tokio::select! {
+            (slot, stream) = accepted => (slot, stream),
             () = &mut stop => break,
         };
         let Ok((stream, _)) = stream else {
@@ -173,7 +172,7 @@ async fn accept(listener: TcpListener, router: Router, settings: &Settings, stop
         tokio::spawn(async move {
             // Errors of one connection do not affect others.
             let _ = connection.await;
-            drop(place);
+            drop(slot);
         });
     }
     drop(listener);

@@ -16,7 +16,7 @@ use crate::settings::Settings;
 
 /// Host names that the server answers to, and origins whose pages may send requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Sites {
+pub(crate) struct SitePolicy {
     /// `None` if any host name is allowed.
     hosts: Option<Hosts>,
     /// Host names from the settings, without `*`.
@@ -34,7 +34,7 @@ enum Hosts {
 
 /// Unsafe or invalid settings, with which the server does not start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unsafe {
+pub(crate) enum SiteError {
     #[error(
         "{0} is reachable from other machines: specify host names with --allowed-host ('*' allows any), or set an API key \
          (MBM_API_KEY or --api-key-file)"
@@ -46,23 +46,24 @@ pub(crate) enum Unsafe {
     Origin(String),
 }
 
-impl Sites {
+impl SitePolicy {
     /// # Errors
     /// Returns an error if the address is reachable from other machines without allowed hosts or an API key, or if a name is
     /// invalid.
-    pub fn new(settings: &Settings) -> Result<Self, Unsafe> {
+    pub fn new(settings: &Settings) -> Result<Self, SiteError> {
         let address = settings.address.ip();
         let is_any = settings.allowed_hosts.iter().any(|host| host == "*");
         let named = settings.allowed_hosts.iter().filter(|host| *host != "*");
-        let named = named.map(|host| host_name(host).ok_or_else(|| Unsafe::Host(host.clone()))).collect::<Result<Vec<_>, _>>()?;
+        let named =
+            named.map(|host| host_name(host).ok_or_else(|| SiteError::Host(host.clone()))).collect::<Result<Vec<_>, _>>()?;
         let origins = settings.cors_origins.iter();
-        let origins = origins.map(|it| origin(it).ok_or_else(|| Unsafe::Origin(it.clone()))).collect::<Result<Vec<_>, _>>()?;
+        let origins = origins.map(|it| origin(it).ok_or_else(|| SiteError::Origin(it.clone()))).collect::<Result<Vec<_>, _>>()?;
         let hosts = match (is_any, address.to_canonical().is_loopback()) {
             (true, _) => None,
             (false, true) => Some(Hosts::Loopback),
             (false, false) if !named.is_empty() => Some(Hosts::Named),
             (false, false) if settings.api_key.is_some() => None,
-            (false, false) => return Err(Unsafe::Open(address)),
+            (false, false) => return Err(SiteError::Open(address)),
         };
         Ok(Self { hosts, named, origins })
     }
@@ -173,9 +174,9 @@ fn host_name(text: &str) -> Option<String> {
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Some(address.to_string());
     }
-    let is_part_of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let name = text.trim_end_matches('.');
-    (!name.is_empty() && name.chars().all(is_part_of_name)).then(|| name.to_ascii_lowercase())
+    (!name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
+        .then(|| name.to_ascii_lowercase())
 }
 
 /// Normalizes an origin to the form that browsers send; `null` is the one of pages without an origin. `None` if it is invalid.
@@ -202,7 +203,7 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
-    fn host(sites: &Sites, host: &str) -> bool {
+    fn host(sites: &SitePolicy, host: &str) -> bool {
         sites.check(&request("GET", "/info", &[("host", host)])).is_ok()
     }
 
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn loopback_server_answers_only_to_loopback_names() {
-        let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
+        let sites = SitePolicy::new(&settings(LOOPBACK, &[])).unwrap();
         for ours in [
             "localhost",
             "LOCALHOST:8000",
@@ -236,19 +237,19 @@ mod tests {
             assert!(!host(&sites, other), "{other}");
             assert!(sites.check(&request("GET", "/health", &[("host", other)])).is_err(), "{other}");
         }
-        let sites = Sites::new(&settings(LOOPBACK, &["model.example"])).unwrap();
+        let sites = SitePolicy::new(&settings(LOOPBACK, &["model.example"])).unwrap();
         assert!(host(&sites, "Model.Example:443") && host(&sites, "localhost") && !host(&sites, "example"));
-        assert!(host(&Sites::new(&settings(LOOPBACK, &["*"])).unwrap(), "evil.example"));
+        assert!(host(&SitePolicy::new(&settings(LOOPBACK, &["*"])).unwrap(), "evil.example"));
     }
 
     #[test]
     fn public_address_requires_allowed_hosts_or_a_key() {
         let everywhere = [0, 0, 0, 0];
-        let refused = Sites::new(&settings(everywhere, &[])).unwrap_err();
+        let refused = SitePolicy::new(&settings(everywhere, &[])).unwrap_err();
         assert!(refused.to_string().contains("--allowed-host") && refused.to_string().contains("MBM_API_KEY"), "{refused}");
         let with_key = Settings { api_key: Some("secret".to_owned()), ..settings(everywhere, &[]) };
-        assert!(host(&Sites::new(&with_key).unwrap(), "any.example"));
-        let sites = Sites::new(&settings(everywhere, &["model.example", "192.168.1.5"])).unwrap();
+        assert!(host(&SitePolicy::new(&with_key).unwrap(), "any.example"));
+        let sites = SitePolicy::new(&settings(everywhere, &["model.example", "192.168.1.5"])).unwrap();
         assert!(host(&sites, "model.example") && host(&sites, "192.168.1.5:8000"));
         assert!(!host(&sites, "localhost") && !host(&sites, "10.1.2.3"));
         // Health probes use the IP address of the pod.
@@ -259,17 +260,17 @@ mod tests {
     #[test]
     fn invalid_host_names_and_origins_are_rejected() {
         for wrong in ["http://model.example", "model.example:80", "model.example/x", "", "*.example"] {
-            assert_eq!(Sites::new(&settings(LOOPBACK, &[wrong])).unwrap_err(), Unsafe::Host(wrong.to_owned()));
+            assert_eq!(SitePolicy::new(&settings(LOOPBACK, &[wrong])).unwrap_err(), SiteError::Host(wrong.to_owned()));
         }
         for wrong in ["*", "model.example", "https://model.example/page", ""] {
             let settings = Settings { cors_origins: vec![wrong.to_owned()], ..settings(LOOPBACK, &[]) };
-            assert_eq!(Sites::new(&settings).unwrap_err(), Unsafe::Origin(wrong.to_owned()));
+            assert_eq!(SitePolicy::new(&settings).unwrap_err(), SiteError::Origin(wrong.to_owned()));
         }
     }
 
     #[test]
     fn request_must_name_exactly_one_host() {
-        let sites = Sites::new(&settings(LOOPBACK, &[])).unwrap();
+        let sites = SitePolicy::new(&settings(LOOPBACK, &[])).unwrap();
         let kind = |request: &Parts| sites.check(request).map_err(|api_error| api_error.kind);
         assert_eq!(kind(&request("GET", "/", &[])), Err(ApiErrorKind::Validation));
         assert_eq!(kind(&request("GET", "/", &[("host", "localhost"), ("host", "localhost")])), Err(ApiErrorKind::Validation));
@@ -289,7 +290,7 @@ mod tests {
     fn cross_origin_posts_are_rejected() {
         let settings =
             Settings { cors_origins: vec!["https://friend.example/".to_owned()], ..settings(LOOPBACK, &["model.example"]) };
-        let sites = Sites::new(&settings).unwrap();
+        let sites = SitePolicy::new(&settings).unwrap();
         let is_answered = |method: &str, host: &str, headers: &[(&str, &str)]| {
             sites.check(&request(method, "/predict", &[&[("host", host)], headers].concat())).is_ok()
         };

@@ -23,7 +23,7 @@ use crate::cells::CellReader;
 use crate::engine::{Answer, Task};
 use crate::loaded_model::LoadedModel;
 use crate::openapi::{Refused, RowBody};
-use crate::predict::{Asking, StrictQuery, prediction};
+use crate::predict::{QueryParams, StrictQuery, prediction};
 
 /// Stream of events: partial texts, then the final prediction. Dropping it stops text generation.
 pub(crate) struct Events {
@@ -107,7 +107,7 @@ impl TextSender {
     responses((status = 200, description = "Events", body = String, content_type = "text/event-stream"), Refused))]
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
-    query: Asking<StrictQuery>,
+    query: QueryParams<StrictQuery>,
     body::Row(row): body::Row,
 ) -> Result<Sse<Events>, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);

@@ -39,19 +39,19 @@ pub(crate) struct Spec {
 }
 
 /// A pool of supervised threads that take work from one source.
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     spec: Spec,
     source: Source,
-    seats: Mutex<Vec<Arc<Seat>>>,
+    slots: Mutex<Vec<Arc<WorkerSlot>>>,
     /// Number of abandoned threads that have not returned.
     n_hung: AtomicUsize,
     /// Counts all threads that were ever abandoned.
     given_up: Counter,
 }
 
-/// Slot of a thread in its crew, through which it is supervised.
+/// Slot of a thread in its pool, through which it is supervised.
 #[derive(Default)]
-pub(crate) struct Seat(Mutex<State>);
+pub(crate) struct WorkerSlot(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -65,7 +65,7 @@ struct State {
 /// Thread context that is passed to the work.
 pub(crate) struct Worker {
     /// The thread's slot, which receives its heartbeats.
-    pub seat: Arc<Seat>,
+    pub slot: Arc<WorkerSlot>,
     pool: OnceCell<Option<ThreadPool>>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Seat {
+impl WorkerSlot {
     /// Records a heartbeat.
     pub fn beat(&self) {
         let mut state = lock(&self.0);
@@ -119,34 +119,34 @@ impl Seat {
     }
 }
 
-impl Crew {
+impl WorkerPool {
     /// Starts the threads; they exit when the source has no more work.
     pub fn start(spec: Spec, source: Source, given_up: Counter) -> std::io::Result<Arc<Self>> {
-        let crew = Arc::new(Self { spec, source, seats: Mutex::new(Vec::new()), n_hung: AtomicUsize::new(0), given_up });
-        (0..spec.n_threads).try_for_each(|_| crew.add_thread())?;
-        Ok(crew)
+        let pool = Arc::new(Self { spec, source, slots: Mutex::new(Vec::new()), n_hung: AtomicUsize::new(0), given_up });
+        (0..spec.n_threads).try_for_each(|_| pool.add_thread())?;
+        Ok(pool)
     }
 
     fn add_thread(self: &Arc<Self>) -> std::io::Result<()> {
-        let seat = Arc::new(Seat::default());
-        let (crew, own) = (self.clone(), seat.clone());
-        let mut seats = lock(&self.seats);
-        Builder::new().name(self.spec.name.to_owned()).spawn(move || crew.work(own))?;
-        seats.push(seat);
+        let slot = Arc::new(WorkerSlot::default());
+        let (pool, own) = (self.clone(), slot.clone());
+        let mut slots = lock(&self.slots);
+        Builder::new().name(self.spec.name.to_owned()).spawn(move || pool.work(own))?;
+        slots.push(slot);
         Ok(())
     }
 
-    fn work(&self, seat: Arc<Seat>) {
-        let worker = Worker { seat, pool: OnceCell::new() };
+    fn work(&self, slot: Arc<WorkerSlot>) {
+        let worker = Worker { slot, pool: OnceCell::new() };
         while let Some(Task { run, give_up }) = (self.source)() {
-            worker.seat.begin(give_up);
+            worker.slot.begin(give_up);
             // If the work panics, its reply channel is dropped, and the waiting client notices that.
             let _ = catch_unwind(AssertUnwindSafe(|| run(&worker)));
-            if !worker.seat.end(&self.n_hung) {
+            if !worker.slot.end(&self.n_hung) {
                 return;
             }
         }
-        lock(&worker.seat.0).has_left = true;
+        lock(&worker.slot.0).has_left = true;
     }
 
     /// Number of abandoned threads that have not returned.
@@ -161,11 +161,11 @@ impl Crew {
 
     /// Abandons threads without a recent heartbeat and starts replacements.
     fn check(self: &Arc<Self>) {
-        let mut seats = lock(&self.seats);
-        let overdue_threads: Vec<_> = seats.iter().filter_map(|seat| seat.overdue(self.spec.limit, &self.n_hung)).collect();
-        seats.retain(|seat| !lock(&seat.0).is_given_up);
-        let n_empty = self.spec.n_threads - seats.len();
-        drop(seats);
+        let mut slots = lock(&self.slots);
+        let overdue_threads: Vec<_> = slots.iter().filter_map(|slot| slot.overdue(self.spec.limit, &self.n_hung)).collect();
+        slots.retain(|slot| !lock(&slot.0).is_given_up);
+        let n_empty = self.spec.n_threads - slots.len();
+        drop(slots);
         self.given_up.inc_by(overdue_threads.len() as u64);
         overdue_threads.into_iter().for_each(|give_up| give_up());
         for _ in 0..n_empty.min(self.spec.max_hung.saturating_sub(self.n_hung())) {
@@ -175,24 +175,24 @@ impl Crew {
     }
 
     fn has_left(&self) -> bool {
-        lock(&self.seats).iter().all(|seat| lock(&seat.0).has_left)
+        lock(&self.slots).iter().all(|slot| lock(&slot.0).has_left)
     }
 }
 
 /// How long to wait at shutdown for threads that are still working, when no client waits for their answers any more.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(1);
 
-/// Supervises the crews until `open` is closed, then waits briefly for threads that are still working, but not for those that
+/// Supervises the pools until `open` is closed, then waits briefly for threads that are still working, but not for those that
 /// hang.
-pub(crate) fn watch(crews: &[Arc<Crew>], open: &Receiver<()>) {
-    let limit = crews.iter().map(|crew| crew.spec.limit).min().unwrap_or_default();
+pub(crate) fn watch(pools: &[Arc<WorkerPool>], open: &Receiver<()>) {
+    let limit = pools.iter().map(|pool| pool.spec.limit).min().unwrap_or_default();
     // Ten checks per limit detect hangs early enough, and one check every 500 ms costs next to nothing.
     let pause = (limit / 10).clamp(Duration::from_millis(5), Duration::from_millis(500));
     while open.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        crews.iter().for_each(Crew::check);
+        pools.iter().for_each(WorkerPool::check);
     }
     let end = Instant::now() + SHUTDOWN_WAIT;
-    while Instant::now() < end && !crews.iter().all(|crew| crew.has_left()) {
+    while Instant::now() < end && !pools.iter().all(|pool| pool.has_left()) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -203,16 +203,16 @@ mod tests {
 
     use super::*;
 
-    /// Returns a crew, the sender of its work, and the handle that keeps it supervised.
-    fn crew(max_hung: usize, limit: Duration) -> (Arc<Crew>, Sender<Task>, Sender<()>) {
+    /// Returns a pool, the sender of its work, and the handle that keeps it supervised.
+    fn pool(max_hung: usize, limit: Duration) -> (Arc<WorkerPool>, Sender<Task>, Sender<()>) {
         let (work, queue) = channel::<Task>();
         let queue = Mutex::new(queue);
         let spec = Spec { name: "test", n_threads: 1, limit, max_hung };
-        let crew = Crew::start(spec, Arc::new(move || lock(&queue).recv().ok()), Counter::default()).unwrap();
+        let pool = WorkerPool::start(spec, Arc::new(move || lock(&queue).recv().ok()), Counter::default()).unwrap();
         let (open, is_open) = channel();
-        let watched = crew.clone();
+        let watched = pool.clone();
         std::thread::spawn(move || watch(&[watched], &is_open));
-        (crew, work, open)
+        (pool, work, open)
     }
 
     /// Work that blocks until it is released, and reports whether it was done or given up.
@@ -230,44 +230,44 @@ mod tests {
 
     #[test]
     fn hung_threads_are_replaced_up_to_the_limit() {
-        let (crew, work, _open) = crew(2, Duration::from_millis(30));
+        let (pool, work, _open) = pool(2, Duration::from_millis(30));
         let (events, received) = channel();
         let (hung, release): (Vec<_>, Vec<_>) = (0..2).map(|_| channel::<()>()).unzip();
         release.into_iter().for_each(|release| work.send(waiting(release, events.clone())).unwrap());
         assert_eq!([received.recv().unwrap(), received.recv().unwrap()], ["given up"; 2]);
-        assert!(crew.is_exhausted() && crew.given_up.get() == 2);
+        assert!(pool.is_exhausted() && pool.given_up.get() == 2);
         // They return and free their slots. On a busy machine the new thread may seem to hang, too; its work is done all the
         // same.
         drop(hung);
         work.send(waiting(channel().1, events)).unwrap();
         assert_eq!(received.iter().filter(|event| *event == "done").count(), 3);
-        while crew.n_hung() > 0 {
+        while pool.n_hung() > 0 {
             std::thread::yield_now();
         }
     }
 
     #[test]
     fn heartbeat_resets_the_time_limit() {
-        let (seat, n_hung) = (Seat::default(), AtomicUsize::new(0));
+        let (slot, n_hung) = (WorkerSlot::default(), AtomicUsize::new(0));
         let limit = Duration::from_secs(60);
-        let is_overdue = || seat.overdue(limit, &n_hung).is_some();
+        let is_overdue = || slot.overdue(limit, &n_hung).is_some();
         assert!(!is_overdue(), "an idle thread is never overdue");
-        seat.begin(Box::new(|| ()));
-        lock(&seat.0).since = Instant::now().checked_sub(2 * limit);
-        seat.beat();
+        slot.begin(Box::new(|| ()));
+        lock(&slot.0).since = Instant::now().checked_sub(2 * limit);
+        slot.beat();
         assert!(!is_overdue());
-        lock(&seat.0).since = Instant::now().checked_sub(2 * limit);
+        lock(&slot.0).since = Instant::now().checked_sub(2 * limit);
         assert!(is_overdue());
-        assert!(!seat.end(&n_hung) && n_hung.into_inner() == 0);
+        assert!(!slot.end(&n_hung) && n_hung.into_inner() == 0);
     }
 
     #[test]
     fn thread_survives_a_panic_in_its_work() {
-        let (crew, work, _open) = crew(1, Duration::from_secs(60));
+        let (pool, work, _open) = pool(1, Duration::from_secs(60));
         work.send(Task { run: Box::new(|_| panic!("a mistake")), give_up: Box::new(|| ()) }).unwrap();
         let (events, received) = channel();
         let run = move |worker: &Worker| events.send(worker.compute(rayon::current_num_threads)).unwrap();
         work.send(Task { run: Box::new(run), give_up: Box::new(|| ()) }).unwrap();
-        assert_eq!((received.recv().unwrap(), crew.n_hung()), (rayon::current_num_threads(), 0));
+        assert_eq!((received.recv().unwrap(), pool.n_hung()), (rayon::current_num_threads(), 0));
     }
 }

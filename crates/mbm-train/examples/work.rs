@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Distribution, Tensor};
 use mbm_config::{Diagnostics, Format, Node, Setting, defaults};
-use mbm_data::{Batch, Column, Shape, Values};
+use mbm_data::{Batch, BatchColumn, Shape, Values};
 use mbm_model::combiner::CombinerSettings;
 use mbm_model::decoder::{CategoryDecoder, DecoderSettings, Loss};
 use mbm_model::encoder::{AudioEncoder, Encoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
@@ -126,7 +126,7 @@ fn article_step() -> Work {
             loss_weight: 1.0,
         }],
     };
-    let column = |values| Column { present: vec![true; BATCH], values };
+    let column = |values| BatchColumn { present: vec![true; BATCH], values };
     let pixels = (0..BATCH * 3 * 224 * 224).map(|at| (at as f32 * 0.37).sin()).collect();
     let ids = (0..BATCH * 32).map(|at| (at * 7 % 1000) as u32).collect();
     let batch = Batch {

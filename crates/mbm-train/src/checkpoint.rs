@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::optim::{ModuleOptimizer, OptimizerRecord};
-use mbm_data::{DataError, MANIFEST, Manifest, guarded, recover, standing, write_folder};
+use mbm_data::{DataError, MANIFEST, Manifest, catch_panic, latest_complete, recover, write_folder};
 use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::average::Recent;
-use crate::{TrainError, exact};
+use crate::{ProgressError, TrainError, exact};
 
 /// Training progress; together with model and optimizer, everything needed to resume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct EpochRecord {
 }
 
 /// The extent of a training run, against which progress is checked.
-pub(crate) struct Course {
+pub(crate) struct RunExtent {
     pub epochs: usize,
     /// Batches per epoch.
     pub n_batches: usize,
@@ -61,50 +61,10 @@ pub(crate) struct Course {
     pub n_rows: usize,
 }
 
-/// Progress that is impossible in the training run that resumes from it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProgressError {
-    /// Too many epochs, or another number than in the history.
-    #[error("{found} epochs completed and {in_history} in the history, of {epochs}")]
-    Epochs {
-        /// Completed epochs.
-        found: usize,
-        /// Epochs in the history.
-        in_history: usize,
-        /// Epochs of the training run.
-        epochs: usize,
-    },
-    /// Too many batches.
-    #[error("batch {found} of {n_batches}")]
-    Batch {
-        /// Completed batches of the epoch.
-        found: usize,
-        /// Batches of an epoch.
-        n_batches: usize,
-    },
-    /// Too many rows.
-    #[error("{found} rows of {n_rows}")]
-    Rows {
-        /// Completed rows of the epoch.
-        found: usize,
-        /// Rows of an epoch.
-        n_rows: usize,
-    },
-    /// A step that does not follow from epoch and batch.
-    #[error("step {found}, expected {expected} for its epoch and batch")]
-    Step {
-        /// Optimizer steps taken.
-        found: usize,
-        /// Optimizer steps that epoch and batch take.
-        expected: usize,
-    },
-}
-
 impl Progress {
     /// Checks that the progress is possible in a training run of the given extent.
-    fn check(&self, course: &Course) -> Result<(), ProgressError> {
-        let Course { epochs, n_batches, batches_per_step, n_rows } = *course;
+    fn check(&self, extent: &RunExtent) -> Result<(), ProgressError> {
+        let RunExtent { epochs, n_batches, batches_per_step, n_rows } = *extent;
         let step = |epoch: usize, batch: usize| epoch * n_batches.div_ceil(batches_per_step) + batch.div_ceil(batches_per_step);
         match () {
             () if self.epoch > epochs || self.history.len() != self.epoch => {
@@ -166,7 +126,7 @@ impl Checkpoints {
 
     /// Whether there is a checkpoint to resume from.
     pub fn exist(&self) -> bool {
-        standing(&self.last()).is_dir()
+        latest_complete(&self.last()).is_dir()
     }
 
     /// Cleans up after a process that was killed while writing. Must only be called by the process that writes to this folder.
@@ -200,7 +160,7 @@ impl Checkpoints {
 
     /// Carries the best model of the previous checkpoint, if any, over to the next one unchanged.
     fn keep_best(&self, folder: &Path) -> Result<(), TrainError> {
-        let last = standing(&self.last());
+        let last = latest_complete(&self.last());
         let Some(manifest) = Manifest::read(&last)?.filter(|manifest| manifest.names(BEST)) else { return Ok(()) };
         manifest.verify_file(&last, BEST)?;
         let (from, to) = (last.join(BEST), folder.join(BEST));
@@ -210,7 +170,7 @@ impl Checkpoints {
 
     /// Verifies the hashes of the last checkpoint and returns its folder.
     fn verified(&self) -> Result<PathBuf, TrainError> {
-        let folder = standing(&self.last());
+        let folder = latest_complete(&self.last());
         let Some(manifest) = Manifest::read(&folder)? else {
             return Err(DataError::damaged(folder.join(MANIFEST), NoHashes).into());
         };
@@ -232,7 +192,7 @@ impl Checkpoints {
     /// # Errors
     /// If the checkpoint is damaged or of another model.
     pub fn load_recent(&self, fresh: impl Fn() -> Model) -> Result<VecDeque<Model>, TrainError> {
-        let folder = standing(&self.last());
+        let folder = latest_complete(&self.last());
         let paths = (0..).map(|at| folder.join(recent_name(at))).take_while(|path| path.is_file());
         Ok(paths.map(|path| load_weights(fresh(), &path)).collect::<Result<_, _>>()?)
     }
@@ -246,7 +206,7 @@ impl Checkpoints {
         let _alone = mbm_model::autodiff_lock();
         let model = load_weights(model, &folder.join(MODEL))?;
         // Burn panics if the state is not that of an optimizer.
-        let optimizer = guarded(|| optimizer.load(folder.join(OPTIMIZER)))
+        let optimizer = catch_panic(|| optimizer.load(folder.join(OPTIMIZER)))
             .ok_or_else(|| failed(&folder, OPTIMIZER)("not the state of an optimizer"))?
             .map_err(failed(&folder, OPTIMIZER))?;
         let state = fs::read(folder.join(PROGRESS)).map_err(failed(&folder, PROGRESS))?;
@@ -257,8 +217,8 @@ impl Checkpoints {
 
 impl Checkpoints {
     /// Checks that the progress in a checkpoint fits the training run that resumes from it.
-    pub(crate) fn check(&self, progress: &Progress, course: &Course) -> Result<(), TrainError> {
-        progress.check(course).map_err(failed(&standing(&self.last()), PROGRESS))
+    pub(crate) fn check(&self, progress: &Progress, extent: &RunExtent) -> Result<(), TrainError> {
+        progress.check(extent).map_err(failed(&latest_complete(&self.last()), PROGRESS))
     }
 }
 
@@ -307,11 +267,11 @@ mod tests {
 
     #[test]
     fn impossible_progress_is_an_error() {
-        let course = Course { epochs: 3, n_batches: 5, batches_per_step: 2, n_rows: 10 };
+        let extent = RunExtent { epochs: 3, n_batches: 5, batches_per_step: 2, n_rows: 10 };
         let record = EpochRecord { loss: 0.0, learning_rate: 0.0, validation: BTreeMap::new() };
         let possible = Progress { epoch: 1, batch: 2, step: 4, n_rows: 4, history: vec![record], ..Progress::default() };
-        assert_eq!(possible.check(&course), Ok(()));
-        assert_eq!(Progress { batch: 5, step: 6, ..possible.clone() }.check(&course), Ok(()), "an epoch may end in a short step");
+        assert_eq!(possible.check(&extent), Ok(()));
+        assert_eq!(Progress { batch: 5, step: 6, ..possible.clone() }.check(&extent), Ok(()), "an epoch may end in a short step");
         let wrong = [
             Progress { epoch: usize::MAX, ..possible.clone() },
             Progress { epoch: 0, ..possible.clone() },
@@ -319,7 +279,7 @@ mod tests {
             Progress { step: usize::MAX, ..possible.clone() },
             Progress { n_rows: 11, ..possible.clone() },
         ];
-        assert!(wrong.iter().all(|progress| progress.check(&course).is_err()));
+        assert!(wrong.iter().all(|progress| progress.check(&extent).is_err()));
     }
 
     proptest! {

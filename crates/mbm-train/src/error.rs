@@ -20,7 +20,7 @@ pub enum TrainError {
     Checkpoint {
         /// The file or folder.
         path: PathBuf,
-        /// The cause, such as [`ProgressError`](crate::ProgressError).
+        /// The cause, such as [`ProgressError`].
         source: Box<dyn Error + Send + Sync>,
     },
     /// The loss is NaN or infinite.
@@ -36,4 +36,44 @@ pub enum TrainError {
     /// Validation failed.
     #[error(transparent)]
     Validation(Box<dyn Error + Send + Sync>),
+}
+
+/// Progress that is impossible in the training run that resumes from it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgressError {
+    /// Too many epochs, or another number than in the history.
+    #[error("{found} epochs completed and {in_history} in the history, of {epochs}")]
+    Epochs {
+        /// Completed epochs.
+        found: usize,
+        /// Epochs in the history.
+        in_history: usize,
+        /// Epochs of the training run.
+        epochs: usize,
+    },
+    /// Too many batches.
+    #[error("batch {found} of {n_batches}")]
+    Batch {
+        /// Completed batches of the epoch.
+        found: usize,
+        /// Batches of an epoch.
+        n_batches: usize,
+    },
+    /// Too many rows.
+    #[error("{found} rows of {n_rows}")]
+    Rows {
+        /// Completed rows of the epoch.
+        found: usize,
+        /// Rows of an epoch.
+        n_rows: usize,
+    },
+    /// A step that does not follow from epoch and batch.
+    #[error("step {found}, expected {expected} for its epoch and batch")]
+    Step {
+        /// Optimizer steps taken.
+        found: usize,
+        /// Optimizer steps that epoch and batch take.
+        expected: usize,
+    },
 }

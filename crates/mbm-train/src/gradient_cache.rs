@@ -40,15 +40,20 @@ impl GradientCache {
         let n_outputs = spec.outputs.len();
         let whole = |at: usize| Tensor::cat(scores.iter().map(|chunk| chunk[at].clone()).collect(), 0);
         let scores: Vec<Tensor<2>> = (0..n_outputs).map(|at| Tensor::from_inner(whole(at)).require_grad()).collect();
-        let targets = |at: usize| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect());
-        let loss = spec.loss(model, &scores, &(0..n_outputs).map(targets).collect::<Vec<_>>());
+        let loss = spec.loss(
+            model,
+            &scores,
+            &(0..n_outputs).map(|at| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect())).collect::<Vec<_>>(),
+        );
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();
-        let of_scores = |scores: &Tensor<2>| scores.grad(&gradients).unwrap_or_else(|| scores.clone().inner().zeros_like());
-        let whole: Vec<Tensor<2>> = scores.iter().map(of_scores).collect();
+        let whole: Vec<Tensor<2>> =
+            scores.iter().map(|scores| scores.grad(&gradients).unwrap_or_else(|| scores.clone().inner().zeros_like())).collect();
         let starts = lengths.iter().scan(0, |start, length| Some(std::mem::replace(start, *start + length)));
-        let chunk = |(start, length): (usize, &usize)| whole.iter().map(|it| it.clone().narrow(0, start, *length)).collect();
-        let scores = starts.zip(&lengths).map(chunk).collect();
+        let scores = starts
+            .zip(&lengths)
+            .map(|(start, length)| whole.iter().map(|it| it.clone().narrow(0, start, *length)).collect())
+            .collect();
         Gradients { loss: value, direct: GradientsParams::from_grads(gradients, model), scores }
     }
 }
@@ -60,8 +65,11 @@ pub(crate) fn accumulate(
     scores: Vec<Tensor<2>>,
     gradients: &[Tensor<2>],
 ) {
-    let product = |(scores, gradient): (Tensor<2>, &Tensor<2>)| (scores * Tensor::from_inner(gradient.clone())).sum();
-    let sum = scores.into_iter().zip(gradients).map(product).reduce(|a, b| a + b);
+    let sum = scores
+        .into_iter()
+        .zip(gradients)
+        .map(|(scores, gradient)| (scores * Tensor::from_inner(gradient.clone())).sum())
+        .reduce(|a, b| a + b);
     let sum = sum.expect("a plan has at least one output");
     accumulator.accumulate(model, GradientsParams::from_grads(sum.backward(), model));
 }

@@ -25,8 +25,8 @@ mod settings;
 #[cfg(test)]
 mod testing;
 
-pub use checkpoint::{Checkpoints, EpochRecord, Progress, ProgressError};
-pub use error::TrainError;
+pub use checkpoint::{Checkpoints, EpochRecord, Progress};
+pub use error::{ProgressError, TrainError};
 pub use event::Event;
 pub use optimizer::{AdamSettings, AdamWSettings, LionSettings, MuonSettings, OptimizerSettings, SgdSettings};
 pub use run::{Ending, Training, Validation, train};

@@ -8,13 +8,13 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_data::random::{Rng, rng, seed};
-use mbm_data::{Augmentation, Batch, Dataset, Loading, TrainTimeNoise, load};
+use mbm_data::{Augmentation, Batch, Dataset, LoadOptions, TrainTimeNoise, load};
 use mbm_model::{Fused, Model, ModelSpec, Target, autodiff_lock, on_worker_pool, seed_dropout};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::average::Recent;
-use crate::checkpoint::{Checkpoints, Course, EpochRecord, Progress, State};
+use crate::checkpoint::{Checkpoints, EpochRecord, Progress, RunExtent, State};
 use crate::gradient_cache::{GradientCache, accumulate};
 use crate::gradients::clip_global_norm;
 use crate::learning_rates::LearningRates;
@@ -149,7 +149,7 @@ impl Training<'_> {
     }
 
     /// Describes the loading of an epoch's remaining batches.
-    fn loading<'a>(&'a self, batches: &'a [Vec<usize>], progress: &Progress) -> Loading<'a> {
+    fn loading<'a>(&'a self, batches: &'a [Vec<usize>], progress: &Progress) -> LoadOptions<'a> {
         let noise = TrainTimeNoise {
             run_seed: self.run_seed,
             epoch: progress.epoch,
@@ -157,7 +157,7 @@ impl Training<'_> {
             augmentations: self.augmentations,
         };
         let chunks = batches.iter().flat_map(|batch| batch.chunks(self.chunk_size())).collect();
-        Loading { dataset: self.dataset, batches: chunks, start: progress.batch, noise: Some(noise) }
+        LoadOptions { dataset: self.dataset, batches: chunks, start: progress.batch, noise: Some(noise) }
     }
 
     fn fresh_model(&self, device: &Device) -> Model {
@@ -227,9 +227,9 @@ impl<'a> Run<'a> {
         };
         let n_chunks = training.loading(&training.batches(0), &Progress::default()).batches.len();
         let batches_per_step = training.chunks_per_step();
-        let course =
-            Course { epochs: training.settings.epochs, n_batches: n_chunks, batches_per_step, n_rows: training.rows.len() };
-        training.checkpoints.check(&progress, &course)?;
+        let extent =
+            RunExtent { epochs: training.settings.epochs, n_batches: n_chunks, batches_per_step, n_rows: training.rows.len() };
+        training.checkpoints.check(&progress, &extent)?;
         Ok(Self {
             training,
             device,
@@ -307,8 +307,7 @@ impl<'a> Run<'a> {
             let loss = loss(training, &self.model, batch, &self.device, &mut rng);
             let value = f64::from(loss.clone().into_scalar::<f32>());
             let scaled = loss / training.settings.gradient_accumulation_steps as f32;
-            let gradients = || GradientsParams::from_grads(scaled.backward(), &self.model);
-            (value, value.is_finite().then(gradients))
+            (value, value.is_finite().then(|| GradientsParams::from_grads(scaled.backward(), &self.model)))
         });
         self.count(value, batch.len())?;
         Ok(gradients.expect("a finite loss has gradients"))
@@ -344,7 +343,7 @@ impl<'a> Run<'a> {
     /// Accumulates the gradients of a batch whose chunks have all been through the first pass.
     fn second_pass(
         &mut self,
-        loading: &Loading,
+        loading: &LoadOptions,
         cache: &mut GradientCache,
         accumulator: &mut GradientsAccumulator<Model>,
     ) -> Result<(), TrainError> {

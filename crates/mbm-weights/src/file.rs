@@ -36,7 +36,7 @@ const UNFOLDING_FREE: u64 = 1 << 20;
 const MAX_RANK: usize = 64;
 
 /// Returns the number of bytes that a file of `n_bytes` may expand to.
-pub(crate) fn may_unfold_to(n_bytes: u64) -> u64 {
+pub(crate) fn max_expanded_size(n_bytes: u64) -> u64 {
     n_bytes.saturating_mul(UNFOLDING).saturating_add(UNFOLDING_FREE)
 }
 
@@ -142,8 +142,8 @@ fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, Te
         }
         let size = shape.iter().fold(element.size() as u64, |size, extent| size.saturating_mul(*extent as u64));
         n_unfolded = n_unfolded.saturating_add(size);
-        if n_unfolded > may_unfold_to(n_bytes) {
-            let (tensor, shape, limit) = (name.clone(), shape.clone(), may_unfold_to(n_bytes));
+        if n_unfolded > max_expanded_size(n_bytes) {
+            let (tensor, shape, limit) = (name.clone(), shape.clone(), max_expanded_size(n_bytes));
             return Err(Error::damaged(path, Damage::TensorsTooLarge { tensor, shape, n_unfolded, n_bytes, limit }));
         }
     }

@@ -23,7 +23,7 @@ const NODE: u64 = 64;
 
 /// The result of analyzing a pickle.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unfolding {
+pub(crate) enum PickleSize {
     /// It is complete and expands to little.
     Bounded {
         /// The last class that it names.
@@ -35,7 +35,7 @@ pub(crate) enum Unfolding {
     TooDeep,
 }
 
-impl Unfolding {
+impl PickleSize {
     /// Returns why the pickle is rejected, if it is.
     pub fn refusal(&self) -> Option<Damage> {
         match self {
@@ -91,21 +91,21 @@ impl Size {
 ///
 /// # Errors
 /// Fails if the pickle ends early or uses operations that pickles of tensors do not; its reader reports the details.
-pub(crate) fn unfolding(input: &mut impl BufRead) -> io::Result<Unfolding> {
+pub(crate) fn pickle_size(input: &mut impl BufRead) -> io::Result<PickleSize> {
     let mut machine =
         Machine { input, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), copied: 0, class: String::new() };
     loop {
         let operation = machine.number::<1>()? as u8;
         if operation == b'.' {
-            return Ok(Unfolding::Bounded { class: machine.class });
+            return Ok(PickleSize::Bounded { class: machine.class });
         }
         machine.step(operation)?;
         let top = machine.stack.last().copied().unwrap_or_default();
         if machine.copied.max(top.names) > MAX_UNFOLDED {
-            return Ok(Unfolding::TooLarge);
+            return Ok(PickleSize::TooLarge);
         }
         if top.depth > MAX_DEPTH {
-            return Ok(Unfolding::TooDeep);
+            return Ok(PickleSize::TooDeep);
         }
     }
 }
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     fn too_large(pickle: &[u8]) -> bool {
-        unfolding(&mut &*pickle).unwrap() == Unfolding::TooLarge
+        pickle_size(&mut &*pickle).unwrap() == PickleSize::TooLarge
     }
 
     fn text(n: usize) -> Vec<u8> {
@@ -308,8 +308,8 @@ mod tests {
     #[test]
     fn last_named_class_is_returned() {
         let pickle = b"\x80\x02(K\x01X\x03\0\0\0cpuctorch\nFloatStorage\ntq\0.";
-        assert_eq!(unfolding(&mut pickle.as_slice()).unwrap(), Unfolding::Bounded { class: "FloatStorage".to_owned() });
-        assert!(unfolding(&mut &pickle[..20]).is_err());
+        assert_eq!(pickle_size(&mut pickle.as_slice()).unwrap(), PickleSize::Bounded { class: "FloatStorage".to_owned() });
+        assert!(pickle_size(&mut &pickle[..20]).is_err());
     }
 
     #[test]
@@ -326,8 +326,8 @@ mod tests {
     #[test]
     fn too_deep_nesting_is_detected() {
         let nested = |n: usize| [b"\x80\x02".as_slice(), &b"]".repeat(n + 1), &b"a".repeat(n), b"."].concat();
-        assert!(unfolding(&mut nested(200).as_slice()).unwrap().refusal().is_none());
-        assert_eq!(unfolding(&mut nested(201).as_slice()).unwrap(), Unfolding::TooDeep);
+        assert!(pickle_size(&mut nested(200).as_slice()).unwrap().refusal().is_none());
+        assert_eq!(pickle_size(&mut nested(201).as_slice()).unwrap(), PickleSize::TooDeep);
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            let _ = unfolding(&mut bytes.as_slice());
+            let _ = pickle_size(&mut bytes.as_slice());
         }
     }
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use pytorch_reader::{DType, MAX_PICKLE_SIZE, PytorchReader, Tensor};
 use zip::ZipArchive;
 
-use crate::file::{Opened, TensorInfo, Values, may_unfold_to};
-use crate::pickle::{Unfolding, unfolding};
+use crate::file::{Opened, TensorInfo, Values, max_expanded_size};
+use crate::pickle::{PickleSize, pickle_size};
 use crate::{Damage, Element, Error};
 
 struct Tensors {
@@ -74,7 +74,7 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 fn pickle_refusal(input: &mut impl BufRead) -> io::Result<Option<Damage>> {
-    unfolding(input).map(|unfolding| unfolding.refusal())
+    pickle_size(input).map(|pickle_size| pickle_size.refusal())
 }
 
 fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<Damage>> {
@@ -88,8 +88,8 @@ fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<Damage>
             pickles.push(at);
         }
     }
-    if n_unpacked > may_unfold_to(n_bytes) {
-        return Ok(Some(Damage::ArchiveTooLarge { n_bytes, n_unfolded: n_unpacked, limit: may_unfold_to(n_bytes) }));
+    if n_unpacked > max_expanded_size(n_bytes) {
+        return Ok(Some(Damage::ArchiveTooLarge { n_bytes, n_unfolded: n_unpacked, limit: max_expanded_size(n_bytes) }));
     }
     for at in pickles {
         let size = archive.by_index(at)?.size();
@@ -126,8 +126,8 @@ fn tar_refusal(file: BufReader<File>) -> io::Result<Option<Damage>> {
 fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) -> io::Result<Option<Damage>> {
     let mut is_first = true;
     loop {
-        let unfolding = unfolding(input)?;
-        let Unfolding::Bounded { class } = &unfolding else { return Ok(unfolding.refusal()) };
+        let pickle_size = pickle_size(input)?;
+        let PickleSize::Bounded { class } = &pickle_size else { return Ok(pickle_size.refusal()) };
         let n_bytes = if std::mem::take(&mut is_first) { 0 } else { size(input, class)? };
         io::copy(&mut input.by_ref().take(n_bytes), &mut io::sink())?;
     }

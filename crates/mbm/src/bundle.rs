@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use mbm_data::feature::InvalidFit;
-use mbm_data::{Field, MANIFEST, Manifest, Preprocessor, standing, write_folder};
+use mbm_data::{Field, MANIFEST, Manifest, Preprocessor, latest_complete, write_folder};
 use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -71,7 +71,7 @@ pub enum BundleError {
         source: InvalidFit,
     },
     /// A fitted algorithm of another decoder.
-    #[error("the head of output '{0}' does not fit its decoder")]
+    #[error("the postprocessor of output '{0}' does not fit its decoder")]
     Postprocessor(String),
 }
 
@@ -165,9 +165,10 @@ impl Bundle {
             return Err(damaged(BundleError::Features));
         }
         // Text inputs and text outputs have the same type name in the config.
-        let writes = |field: &Field| matches!(field.preprocessor, Preprocessor::TargetText(_));
         let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
-        if saved.inputs.iter().any(writes) || saved.outputs.iter().any(reads) {
+        if saved.inputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::TargetText(_)))
+            || saved.outputs.iter().any(reads)
+        {
             return Err(damaged(BundleError::TextRole));
         }
         for field in fields {
@@ -221,7 +222,7 @@ impl Predictor {
 
 /// Returns the folder of a bundle, given that folder or the run folder around it.
 fn folder_of(path: &Path) -> Option<PathBuf> {
-    [standing(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
+    [latest_complete(&path.join("model")), path.to_path_buf()].into_iter().find(|folder| folder.join(BUNDLE).is_file())
 }
 
 /// Returns the manifest of the current bundle, if it can be read.

@@ -60,7 +60,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The run folder already holds a run.
-    #[error("{} already holds a run; go on with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
+    #[error("{} already holds a run; continue it with --resume, replace it with --overwrite, or name another --output-directory", .0.display())]
     RunExists(PathBuf),
     /// No folder holds a run that could be resumed.
     #[error("{}: no run to resume; specify its folder with --output-directory", .0.display())]

@@ -43,16 +43,16 @@ pub use model::{IntoTable, Model, PredictedRow, train};
 pub use predict::cells::{CellError, CellErrors};
 pub use predict::columns::ColumnsError;
 pub use predict::explain::Contribution;
-pub use predict::forward::{GoesOn, Hear};
+pub use predict::forward::{ShouldContinue, TextListener};
 pub use predict::generation::{GeneratedText, GenerationError, GenerationSession};
 pub use predict::prediction::{Prediction, class_names, columns};
 pub use predict::predictor::Predictor;
 pub use predict::table::{Evaluation, Predicted, ReadOptions, table_from_json};
-pub use predict::writer::{Column, Format, Kind, OutputError, Value, Writer};
+pub use predict::writer::{ColumnType, OutputColumn, OutputError, OutputFormat, TableWriter, Value};
 pub use report::gallery;
-pub use retrieve::embed::{Embedded, Embedding, Tower, Vectors};
+pub use retrieve::embed::{Embedded, Embedding, RowVectors, Tower};
 pub use retrieve::indexing::{
-    IndexRows, IndexSettings, IndexSourceError, Indexed, Indexing, Origin, VectorSource, add_to_index, build_index,
+    IndexRows, IndexSettings, IndexSourceError, Indexed, Indexing, VectorOrigin, VectorSource, add_to_index, build_index,
 };
 pub use retrieve::query::{QueryError, QueryPart};
 pub use retrieve::retriever::{Retriever, parse_filter};
@@ -66,4 +66,4 @@ pub use mbm_config::Format as ConfigFormat;
 pub use mbm_data::{
     Cause, Cell, Fault, FaultReport, Field, FieldFault, Payload, Preprocessor, RowStatus, Sample, Table, Unreadable,
 };
-pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexInfo, Precision, Search, Value as IndexValue};
+pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexInfo, IndexValue, Precision, Search};

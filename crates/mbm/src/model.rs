@@ -13,7 +13,7 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::predict::table::{Evaluation, Predicted, ReadOptions};
-use crate::predict::writer::{Value, Writer};
+use crate::predict::writer::{TableWriter, Value};
 use crate::retrieve::query::QueryError;
 use crate::run::experiment::{Experiment, Outcome};
 
@@ -167,7 +167,7 @@ impl Model {
     /// # Errors
     /// Fails if the data lack all inputs or cannot be read, or the file cannot be written.
     pub fn predict_to(&self, data: impl IntoTable, output: impl AsRef<Path>) -> Result<Predicted, Error> {
-        let mut writer = Writer::create(output.as_ref(), self.predictor.columns())?;
+        let mut writer = TableWriter::create(output.as_ref(), self.predictor.columns())?;
         let predicted = self.predictor.predict_table(data.into_table()?, &ReadOptions::default(), &mut writer)?;
         writer.finish()?;
         Ok(predicted)

@@ -4,7 +4,7 @@ use super::{Metric, average_precision, higher, lower, mean, roc_auc};
 
 /// Rows with their true classes and predicted class probabilities.
 #[derive(Debug, Clone, Default)]
-pub struct Classified {
+pub struct ClassificationSamples {
     /// The true class of each row.
     pub truth: Vec<usize>,
     /// `[rows, n_classes]`, row-major.
@@ -15,7 +15,7 @@ pub struct Classified {
 
 metrics! {
     /// The metrics of a category or binary output.
-    pub CLASSIFICATION of Classified {
+    pub CLASSIFICATION of ClassificationSamples {
         higher "accuracy" = accuracy;
         higher "balanced_accuracy" = balanced_accuracy;
         higher "f1_macro" = |scored| per_class(scored).map(|tallies| macro_mean(&tallies, Tally::f1));
@@ -32,7 +32,7 @@ metrics! {
     }
 }
 
-impl Classified {
+impl ClassificationSamples {
     /// Returns the class probabilities of one row, `[n_classes]`.
     pub fn row(&self, row_idx: usize) -> &[f32] {
         &self.probabilities[row_idx * self.n_classes..(row_idx + 1) * self.n_classes]
@@ -50,13 +50,13 @@ impl Classified {
 }
 
 /// Computes the confusion matrix, counts `[true class, predicted class]`, row-major.
-pub fn confusion_matrix(scored: &Classified) -> Vec<usize> {
+pub fn confusion_matrix(scored: &ClassificationSamples) -> Vec<usize> {
     let mut counts = vec![0; scored.n_classes * scored.n_classes];
     scored.rows().for_each(|(truth, predicted)| counts[truth * scored.n_classes + predicted] += 1);
     counts
 }
 
-fn accuracy(scored: &Classified) -> Option<f64> {
+fn accuracy(scored: &ClassificationSamples) -> Option<f64> {
     mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))
 }
 
@@ -87,7 +87,7 @@ fn ratio(part: f64, whole: f64) -> f64 {
 }
 
 /// Tallies the classes that occur among the true or the predicted ones.
-fn per_class(scored: &Classified) -> Option<Vec<Tally>> {
+fn per_class(scored: &ClassificationSamples) -> Option<Vec<Tally>> {
     let mut tallies = vec![Tally::default(); scored.n_classes];
     for (truth, predicted) in scored.rows() {
         tallies[truth].actual += 1.0;
@@ -102,11 +102,11 @@ pub(super) fn macro_mean(tallies: &[Tally], of: fn(&Tally) -> f64) -> f64 {
     tallies.iter().map(of).sum::<f64>() / tallies.len() as f64
 }
 
-fn balanced_accuracy(scored: &Classified) -> Option<f64> {
+fn balanced_accuracy(scored: &ClassificationSamples) -> Option<f64> {
     mean(per_class(scored)?.iter().filter(|tally| tally.actual > 0.0).map(Tally::recall))
 }
 
-fn hits_at(scored: &Classified, k: usize) -> Option<f64> {
+fn hits_at(scored: &ClassificationSamples, k: usize) -> Option<f64> {
     let hit = |(row_idx, &truth): (usize, &usize)| {
         let row = scored.row(row_idx);
         let ahead =
@@ -118,7 +118,7 @@ fn hits_at(scored: &Classified, k: usize) -> Option<f64> {
 
 /// Returns the score of the second class for two classes, otherwise the mean one-vs-rest score of the classes with positive and
 /// negative rows.
-fn one_against_rest(scored: &Classified, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
+fn one_against_rest(scored: &ClassificationSamples, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
     let of_class = |class: usize| {
         let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(scored.n_classes).copied().collect();
         let positive: Vec<bool> = scored.truth.iter().map(|&truth| truth == class).collect();
@@ -127,7 +127,7 @@ fn one_against_rest(scored: &Classified, score: fn(&[f32], &[bool]) -> Option<f6
     if scored.n_classes == 2 { of_class(1) } else { mean((0..scored.n_classes).filter_map(of_class)) }
 }
 
-fn log_loss(scored: &Classified) -> Option<f64> {
+fn log_loss(scored: &ClassificationSamples) -> Option<f64> {
     let loss = |(row_idx, &truth): (usize, &usize)| {
         let row = scored.row(row_idx);
         let sum: f64 = row.iter().map(|p| f64::from(*p)).sum();
@@ -137,7 +137,7 @@ fn log_loss(scored: &Classified) -> Option<f64> {
 }
 
 /// Matthews correlation coefficient for several classes (Gorodkin 2004).
-fn matthews(scored: &Classified) -> Option<f64> {
+fn matthews(scored: &ClassificationSamples) -> Option<f64> {
     let tallies = per_class(scored)?;
     let n = scored.truth.len() as f64;
     let hits: f64 = tallies.iter().map(|tally| tally.hits).sum();
@@ -148,7 +148,7 @@ fn matthews(scored: &Classified) -> Option<f64> {
 }
 
 /// Cohen's kappa weighted by the squared difference of the class indices.
-fn quadratic_kappa(scored: &Classified) -> Option<f64> {
+fn quadratic_kappa(scored: &ClassificationSamples) -> Option<f64> {
     let (k, n) = (scored.n_classes, scored.truth.len() as f64);
     let counts = confusion_matrix(scored);
     let actual: Vec<f64> = (0..k).map(|i| (0..k).map(|j| counts[i * k + j] as f64).sum()).collect();
@@ -165,7 +165,7 @@ fn quadratic_kappa(scored: &Classified) -> Option<f64> {
 }
 
 /// Bins rows by confidence into ten equal intervals; returns `(mean confidence, accuracy, rows)` of each non-empty bin.
-pub fn reliability(scored: &Classified) -> Vec<(f64, f64, usize)> {
+pub fn reliability(scored: &ClassificationSamples) -> Vec<(f64, f64, usize)> {
     let mut bins = [(0.0, 0.0, 0usize); 10];
     for (row_idx, &truth) in scored.truth.iter().enumerate() {
         let predicted = scored.predicted(row_idx);
@@ -177,7 +177,7 @@ pub fn reliability(scored: &Classified) -> Vec<(f64, f64, usize)> {
 }
 
 /// Expected calibration error over ten bins (Naeini et al. 2015; Guo et al. 2017).
-fn expected_calibration_error(scored: &Classified) -> Option<f64> {
+fn expected_calibration_error(scored: &ClassificationSamples) -> Option<f64> {
     let n = scored.truth.len();
     let gaps = reliability(scored).into_iter().map(|(confidence, accuracy, rows)| (confidence - accuracy).abs() * rows as f64);
     (n > 0).then(|| gaps.sum::<f64>() / n as f64)

@@ -24,16 +24,16 @@ mod retrieval;
 mod sets;
 mod text;
 
-pub use classification::{CLASSIFICATION, Classified, confusion_matrix, reliability};
+pub use classification::{CLASSIFICATION, ClassificationSamples, confusion_matrix, reliability};
 pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
-pub use regression::{REGRESSION, Regressed};
-pub use retrieval::{CHANCE, RETRIEVAL, Retrieved, Vectors};
-pub use sets::{MultiLabelled, SETS};
+pub use regression::{REGRESSION, RegressionSamples};
+pub use retrieval::{CHANCE, RETRIEVAL, RetrievalSamples};
+pub use sets::{MultiLabelSamples, SETS};
 pub use text::{Bleu, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, chrf, edit_distance};
 
 /// The direction in which a metric improves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Better {
+pub enum Direction {
     /// Larger values are better.
     Higher,
     /// Smaller values are better.
@@ -45,17 +45,17 @@ pub struct Metric<S> {
     /// The name in reports and in `test_statistics.json`.
     pub name: &'static str,
     /// The direction in which it improves.
-    pub better: Better,
+    pub better: Direction,
     /// Computes its value; `None` where it is undefined.
     pub score: fn(&S) -> Option<f64>,
 }
 
 const fn higher<S>(name: &'static str, score: fn(&S) -> Option<f64>) -> Metric<S> {
-    Metric { name, better: Better::Higher, score }
+    Metric { name, better: Direction::Higher, score }
 }
 
 const fn lower<S>(name: &'static str, score: fn(&S) -> Option<f64>) -> Metric<S> {
-    Metric { name, better: Better::Lower, score }
+    Metric { name, better: Direction::Lower, score }
 }
 
 /// Computes all metrics that are defined on `scored`, with their names.

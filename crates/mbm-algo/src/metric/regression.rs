@@ -4,7 +4,7 @@ use super::{Metric, higher, lower, mean, ranks};
 
 /// True and predicted values, in the units of the data.
 #[derive(Debug, Clone, Default)]
-pub struct Regressed {
+pub struct RegressionSamples {
     /// The true values.
     pub truth: Vec<f64>,
     /// The predictions, in the same order.
@@ -13,7 +13,7 @@ pub struct Regressed {
 
 metrics! {
     /// The metrics of a number or vector output.
-    pub REGRESSION of Regressed {
+    pub REGRESSION of RegressionSamples {
         lower "mean_absolute_error" = |scored| mean(scored.errors().map(f64::abs));
         lower "mean_squared_error" = mean_squared_error;
         lower "root_mean_squared_error" = |scored| mean_squared_error(scored).map(f64::sqrt);
@@ -24,18 +24,18 @@ metrics! {
     }
 }
 
-impl Regressed {
+impl RegressionSamples {
     fn errors(&self) -> impl Iterator<Item = f64> {
         self.truth.iter().zip(&self.predicted).map(|(truth, predicted)| predicted - truth)
     }
 }
 
-fn mean_squared_error(scored: &Regressed) -> Option<f64> {
+fn mean_squared_error(scored: &RegressionSamples) -> Option<f64> {
     mean(scored.errors().map(|error| error * error))
 }
 
 /// The coefficient of determination; `None` if the true values are constant.
-fn r2(scored: &Regressed) -> Option<f64> {
+fn r2(scored: &RegressionSamples) -> Option<f64> {
     let centre = mean(scored.truth.iter().copied())?;
     let spread: f64 = scored.truth.iter().map(|truth| (truth - centre).powi(2)).sum();
     let is_defined = spread > 0.0 && !is_constant(&scored.truth);
@@ -47,7 +47,7 @@ fn is_constant(values: &[f64]) -> bool {
     values.windows(2).all(|pair| pair[0] == pair[1])
 }
 
-fn mean_absolute_percentage_error(scored: &Regressed) -> Option<f64> {
+fn mean_absolute_percentage_error(scored: &RegressionSamples) -> Option<f64> {
     let shares = scored.truth.iter().zip(scored.errors()).map(|(truth, error)| error.abs() / truth.abs().max(f64::EPSILON));
     mean(shares)
 }

@@ -3,28 +3,20 @@
 use rayon::prelude::*;
 
 use super::{Metric, higher, lower, mean};
+use crate::Matrix;
 
 /// The ranks of the relevant candidates of each query. Queries without a relevant candidate are left out of all metrics.
 #[derive(Debug, Clone, Default)]
-pub struct Retrieved {
+pub struct RetrievalSamples {
     /// For each query, the ranks of its relevant candidates, from 1, ascending.
     pub ranks: Vec<Vec<usize>>,
     /// Number of candidates.
     pub n_candidates: usize,
 }
 
-/// Vectors of one width.
-#[derive(Debug, Clone, Copy)]
-pub struct Vectors<'a> {
-    /// `[n, width]`, of unit length.
-    pub data: &'a [f32],
-    /// Number of values of a vector.
-    pub width: usize,
-}
-
 metrics! {
     /// The metrics of retrieval.
-    pub RETRIEVAL of Retrieved {
+    pub RETRIEVAL of RetrievalSamples {
         higher "recall_at_1" = |it| recall(it, 1);
         higher "recall_at_5" = |it| recall(it, 5);
         higher "recall_at_10" = |it| recall(it, 10);
@@ -38,7 +30,7 @@ metrics! {
 
 metrics! {
     /// Baselines for the metrics of retrieval: the number of candidates and the expected recall of a random order.
-    pub CHANCE of Retrieved {
+    pub CHANCE of RetrievalSamples {
         higher "candidates" = |it| it.answerable().next().map(|_| it.n_candidates as f64);
         higher "random_recall_at_1" = |it| random_recall(it, 1);
         higher "random_recall_at_5" = |it| random_recall(it, 5);
@@ -46,17 +38,21 @@ metrics! {
     }
 }
 
-impl Retrieved {
-    /// Ranks the relevant candidates of each query among all candidates. In a tie an irrelevant candidate comes before a relevant
+impl RetrievalSamples {
+    /// Ranks the relevant candidates of each query among all candidates; both have a vector of unit length per row. In a tie an irrelevant candidate comes before a relevant
     /// one, so that a model that maps everything to the same vector gains nothing.
-    pub fn new(queries: Vectors, candidates: Vectors, relevant: &[Vec<usize>]) -> Self {
-        let n_candidates = candidates.data.len() / candidates.width.max(1);
-        let rank = |(query, relevant): (&[f32], &Vec<usize>)| {
-            let cosines: Vec<f32> =
-                candidates.data.chunks(candidates.width.max(1)).map(|candidate| dot(query, candidate)).collect();
-            ranks(&cosines, relevant)
-        };
-        let ranks = queries.data.par_chunks(queries.width.max(1)).zip(relevant).map(rank).collect();
+    pub fn new(queries: Matrix, candidates: Matrix, relevant: &[Vec<usize>]) -> Self {
+        let n_candidates = candidates.data.len() / candidates.n_cols.max(1);
+        let ranks = queries
+            .data
+            .par_chunks(queries.n_cols.max(1))
+            .zip(relevant)
+            .map(|(query, relevant)| {
+                let cosines: Vec<f32> =
+                    candidates.data.chunks(candidates.n_cols.max(1)).map(|candidate| dot(query, candidate)).collect();
+                ranks(&cosines, relevant)
+            })
+            .collect();
         Self { ranks, n_candidates }
     }
 
@@ -87,17 +83,17 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Returns the rank of the nearest relevant candidate of each query.
-fn first_ranks(retrieved: &Retrieved) -> impl Iterator<Item = f64> {
+fn first_ranks(retrieved: &RetrievalSamples) -> impl Iterator<Item = f64> {
     retrieved.answerable().map(|ranks| ranks[0] as f64)
 }
 
 /// Computes the share of queries with a relevant candidate among the first `k`.
-fn recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
+fn recall(retrieved: &RetrievalSamples, k: usize) -> Option<f64> {
     mean(first_ranks(retrieved).map(|rank| f64::from(u8::from(rank <= k as f64))))
 }
 
 /// Computes the expected [`recall`] of a random order: 1 minus the probability that the first `k` are all irrelevant.
-fn random_recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
+fn random_recall(retrieved: &RetrievalSamples, k: usize) -> Option<f64> {
     let n = retrieved.n_candidates;
     let hit = |ranks: &[usize]| {
         let n_others = n - ranks.len();
@@ -106,7 +102,7 @@ fn random_recall(retrieved: &Retrieved, k: usize) -> Option<f64> {
     mean(retrieved.answerable().map(hit))
 }
 
-fn median_rank(retrieved: &Retrieved) -> Option<f64> {
+fn median_rank(retrieved: &RetrievalSamples) -> Option<f64> {
     let mut ranks: Vec<f64> = first_ranks(retrieved).collect();
     ranks.sort_by(f64::total_cmp);
     let (low, high) = (ranks.get(ranks.len().checked_sub(1)? / 2)?, ranks.get(ranks.len() / 2)?);
@@ -130,7 +126,7 @@ mod tests {
     use super::*;
     use crate::metric::evaluate;
 
-    fn values(retrieved: &Retrieved) -> std::collections::BTreeMap<&'static str, f64> {
+    fn values(retrieved: &RetrievalSamples) -> std::collections::BTreeMap<&'static str, f64> {
         evaluate(RETRIEVAL, retrieved).into_iter().chain(evaluate(CHANCE, retrieved)).collect()
     }
 
@@ -143,7 +139,7 @@ mod tests {
 
     #[test]
     fn metrics_match_their_formulas() {
-        let found = values(&Retrieved { ranks: vec![vec![1, 4], vec![6]], n_candidates: 20 });
+        let found = values(&RetrievalSamples { ranks: vec![vec![1, 4], vec![6]], n_candidates: 20 });
         let want = [
             ("recall_at_1", 0.5),
             ("recall_at_5", 0.5),
@@ -161,17 +157,17 @@ mod tests {
         for (name, want) in want {
             assert!((found[name] - want).abs() < 1e-12, "{name}: {} is not {want}", found[name]);
         }
-        assert!(values(&Retrieved::default()).is_empty());
+        assert!(values(&RetrievalSamples::default()).is_empty());
     }
 
     #[test]
     fn candidates_are_ranked_by_cosine_similarity() {
         let queries: Vec<f32> = [[1.0, 0.0], [0.0, 1.0]].concat();
         let candidates: Vec<f32> = [[0.6, 0.8], [0.8, 0.6], [0.0, 1.0]].concat();
-        let of = |data| Vectors { data, width: 2 };
-        let found = Retrieved::new(of(&queries), of(&candidates), &[vec![0, 2], vec![1]]);
+        let of = |data| Matrix { data, n_cols: 2 };
+        let found = RetrievalSamples::new(of(&queries), of(&candidates), &[vec![0, 2], vec![1]]);
         assert_eq!((found.ranks, found.n_candidates), (vec![vec![2, 3], vec![3]], 3));
-        let none = Retrieved::new(of(&queries), Vectors { data: &[], width: 0 }, &[vec![], vec![]]);
+        let none = RetrievalSamples::new(of(&queries), Matrix { data: &[], n_cols: 0 }, &[vec![], vec![]]);
         assert_eq!((none.ranks, none.n_candidates), (vec![vec![], vec![]], 0));
     }
 }

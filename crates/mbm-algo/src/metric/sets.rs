@@ -5,7 +5,7 @@ use super::{Metric, average_precision, higher, lower, mean, roc_auc};
 
 /// Rows with their true labels and predicted label probabilities.
 #[derive(Debug, Clone, Default)]
-pub struct MultiLabelled {
+pub struct MultiLabelSamples {
     /// `[rows, n_labels]`, row-major.
     pub truth: Vec<bool>,
     /// `[rows, n_labels]`, row-major.
@@ -16,7 +16,7 @@ pub struct MultiLabelled {
 
 metrics! {
     /// The metrics of a set output; a label is predicted if its probability is at least 0.5.
-    pub SETS of MultiLabelled {
+    pub SETS of MultiLabelSamples {
         higher "subset_accuracy" = |scored| mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))));
         higher "jaccard" = |scored| mean(scored.rows().map(|(truth, predicted)| jaccard(truth, &predicted)));
         higher "f1_macro" = |scored| (!scored.truth.is_empty()).then(|| macro_mean(&per_label(scored), Tally::f1));
@@ -27,7 +27,7 @@ metrics! {
     }
 }
 
-impl MultiLabelled {
+impl MultiLabelSamples {
     fn rows(&self) -> impl Iterator<Item = (&[bool], Vec<bool>)> {
         let n = self.n_labels.max(1);
         self.truth
@@ -43,7 +43,7 @@ fn jaccard(truth: &[bool], predicted: &[bool]) -> f64 {
     if either == 0 { 1.0 } else { both as f64 / either as f64 }
 }
 
-fn per_label(scored: &MultiLabelled) -> Vec<Tally> {
+fn per_label(scored: &MultiLabelSamples) -> Vec<Tally> {
     let mut tallies = vec![Tally::default(); scored.n_labels];
     for (truth, predicted) in scored.rows() {
         for (tally, (t, p)) in tallies.iter_mut().zip(truth.iter().zip(predicted)) {
@@ -63,11 +63,11 @@ fn total(tallies: &[Tally]) -> Tally {
     })
 }
 
-fn hamming_loss(scored: &MultiLabelled) -> Option<f64> {
+fn hamming_loss(scored: &MultiLabelSamples) -> Option<f64> {
     mean(scored.truth.iter().zip(&scored.probabilities).map(|(truth, p)| f64::from(u8::from(*truth != (*p >= 0.5)))))
 }
 
-fn over_labels(scored: &MultiLabelled, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
+fn over_labels(scored: &MultiLabelSamples, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
     let of_label = |label: usize| {
         let scores: Vec<f32> = scored.probabilities.iter().skip(label).step_by(scored.n_labels).copied().collect();
         let positive: Vec<bool> = scored.truth.iter().skip(label).step_by(scored.n_labels).copied().collect();

@@ -49,17 +49,15 @@ impl FrontEnd {
     pub fn planned(settings: Settings) -> Arc<Self> {
         let mut planned = PLANNED.lock().unwrap_or_else(PoisonError::into_inner);
         let (kind, rate, window, shift, n_bands, n_coefficients) = settings;
-        let plan = || Arc::new(Self::new(kind, rate, window, shift, n_bands, n_coefficients));
-        planned.entry(settings).or_insert_with(plan).clone()
+        planned.entry(settings).or_insert_with(|| Arc::new(Self::new(kind, rate, window, shift, n_bands, n_coefficients))).clone()
     }
 
     /// Plans a front end: `window` and `shift` in samples, `n_bands` mel bands up to half the rate, `n_coefficients` for MFCC.
     pub fn new(kind: FrontEndKind, rate: usize, window: usize, shift: usize, n_bands: usize, n_coefficients: usize) -> Self {
         let n_fft = window.max(2).next_power_of_two();
-        let hamming = |i: usize| 0.54 - 0.46 * (2.0 * PI * i as f32 / window as f32).cos();
         Self {
             kind,
-            window: (0..window).map(hamming).collect(),
+            window: (0..window).map(|i| 0.54 - 0.46 * (2.0 * PI * i as f32 / window as f32).cos()).collect(),
             shift: shift.max(1),
             filters: mel_filters(rate, n_fft, n_bands),
             n_coefficients,

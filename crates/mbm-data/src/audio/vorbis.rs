@@ -99,8 +99,14 @@ fn skip_lengths(bits: &mut BitReaderRtl, entries: u32) -> Result<()> {
 
 /// Returns the largest integer whose power `dimensions` is at most `entries` (`lookup1_values` in the specification).
 fn root(entries: u32, dimensions: u32) -> u64 {
-    let fits = |value: &u64| value.checked_pow(dimensions).is_some_and(|power| power <= u64::from(entries));
-    if dimensions == 0 { 0 } else { (1..).take_while(fits).last().unwrap_or(0) }
+    if dimensions == 0 {
+        0
+    } else {
+        (1..)
+            .take_while(|value: &u64| value.checked_pow(dimensions).is_some_and(|power| power <= u64::from(entries)))
+            .last()
+            .unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::vorbis;
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::{Cause, Fault};
 
 /// Mono audio with samples between -1 and 1.
@@ -79,7 +79,7 @@ impl Waveform {
     /// [`Cause::Unreadable`] for data in an unsupported format, with a rate outside 100 to 384,000 Hz, without samples, or
     /// damaged before the limit; [`Cause::TooLarge`] if `max_seconds` of it have more samples than an hour at 48 kHz.
     pub fn decode(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {
-        guarded(|| Self::decoded(bytes, max_seconds)).unwrap_or_else(|| Err(unreadable(GAVE_UP)))
+        catch_panic(|| Self::decoded(bytes, max_seconds)).unwrap_or_else(|| Err(unreadable(DECODER_FAILED)))
     }
 
     fn decoded(bytes: Vec<u8>, max_seconds: f64) -> Result<Self, Fault> {

@@ -53,13 +53,13 @@ pub fn parse_date(text: &str, format: Option<&str>) -> Option<NaiveDateTime> {
     let text = text.trim();
     let at_midnight = |date: NaiveDate| date.and_hms_opt(0, 0, 0);
     if let Some(format) = format {
-        let date = || NaiveDate::parse_from_str(text, format).ok().and_then(at_midnight);
-        return NaiveDateTime::parse_from_str(text, format).ok().or_else(date);
+        return NaiveDateTime::parse_from_str(text, format)
+            .ok()
+            .or_else(|| NaiveDate::parse_from_str(text, format).ok().and_then(at_midnight));
     }
     let with_zone = || chrono::DateTime::parse_from_rfc3339(text).ok().map(|date| date.naive_local());
-    let timed = || DATE_TIMES.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok());
     let dated = || DATES.iter().find_map(|format| NaiveDate::parse_from_str(text, format).ok()).and_then(at_midnight);
-    with_zone().or_else(timed).or_else(dated)
+    with_zone().or_else(|| DATE_TIMES.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())).or_else(dated)
 }
 
 impl Fitter for DateFitter {

@@ -20,7 +20,7 @@ use tokenizers::{
 };
 
 use super::{Quantity, TokenizerFileError};
-use crate::catch_panic::guarded;
+use crate::catch_panic::catch_panic;
 
 /// Maximum size of a `tokenizer.json` in bytes; Gemma's, among the largest, has 33 MiB.
 const MAX_BYTES: usize = 256 << 20;
@@ -84,13 +84,13 @@ struct Parts {
 
 /// A tokenizer that has been checked.
 #[derive(Debug, Clone)]
-pub struct Pieces {
+pub struct SubwordTokenizer {
     tokenizer: HfTokenizer,
     /// Upper bound on the factor by which its steps lengthen a text.
     growth: usize,
 }
 
-impl Pieces {
+impl SubwordTokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Pieces {
         }
         mbm_config::check_json_depth(json.as_bytes()).map_err(|at| TokenizerFileError::TooDeep { at })?;
         let growth = check(&serde_json::from_str(json)?)?;
-        let tokenizer = guarded(|| HfTokenizer::from_str(json)).ok_or(TokenizerFileError::Contradictory)??;
+        let tokenizer = catch_panic(|| HfTokenizer::from_str(json)).ok_or(TokenizerFileError::Contradictory)??;
         let mut pieces = Self { tokenizer, growth };
         pieces.tokenizer.with_padding(None);
         pieces.check_truncation()?;
@@ -111,7 +111,7 @@ impl Pieces {
     }
 
     /// Wraps a tokenizer that was trained here.
-    pub fn own(tokenizer: HfTokenizer) -> tokenizers::Result<Self> {
+    pub fn from_trained(tokenizer: HfTokenizer) -> tokenizers::Result<Self> {
         let parts = serde_json::from_str(&serde_json::to_string(&tokenizer)?)?;
         Ok(Self { tokenizer, growth: check(&parts)? })
     }
@@ -122,7 +122,7 @@ impl Pieces {
     }
 
     /// Truncates texts to `max_steps` tokens, keeping a closing token, whatever the file specifies; texts are never padded.
-    pub fn cut_at(mut self, max_steps: usize) -> Result<Self, TokenizerFileError> {
+    pub fn truncated_at(mut self, max_steps: usize) -> Result<Self, TokenizerFileError> {
         self.cut(max_steps)?;
         Ok(self)
     }
@@ -147,9 +147,12 @@ impl Pieces {
     /// Returns the number of tokens of a text, including truncated and special ones.
     pub fn n_ids(&self, text: &str) -> usize {
         // Encoding stops soon after the truncation limit, so it cannot tell.
-        let n_own = |part| if self.is_bounded(part) { guarded(|| self.n_tokens(part)).flatten() } else { None };
         let n_special = self.tokenizer.get_post_processor().map_or(0, |it| it.added_tokens(false));
-        n_special + self.parts(text).filter_map(n_own).sum::<usize>()
+        n_special
+            + self
+                .parts(text)
+                .filter_map(|part| if self.is_bounded(part) { catch_panic(|| self.n_tokens(part)).flatten() } else { None })
+                .sum::<usize>()
     }
 
     fn n_tokens(&self, text: &str) -> Option<usize> {
@@ -172,7 +175,7 @@ impl Pieces {
     }
 
     fn encode_part(&self, text: &str) -> Option<Encoding> {
-        if self.is_bounded(text) { guarded(|| self.tokenizer.encode(text, true))?.ok() } else { None }
+        if self.is_bounded(text) { catch_panic(|| self.tokenizer.encode(text, true))?.ok() } else { None }
     }
 
     /// Whether a text expands little enough to be encoded, judged by its length alone or as measured.
@@ -183,7 +186,7 @@ impl Pieces {
 
     /// Decodes ids into a text, which is empty if the decoder fails.
     pub fn decode(&self, ids: &[u32]) -> String {
-        guarded(|| self.tokenizer.decode(ids, false)).and_then(Result::ok).unwrap_or_default()
+        catch_panic(|| self.tokenizer.decode(ids, false)).and_then(Result::ok).unwrap_or_default()
     }
 
     /// Whether a text has at most `allowed` bytes after normalizers and pre-tokenizers, measured chunk by chunk.
@@ -191,7 +194,7 @@ impl Pieces {
         let mut rest = text;
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
-            let left = guarded(|| self.expanded_chunk(chunk)).flatten().and_then(|n_bytes| allowed.checked_sub(n_bytes));
+            let left = catch_panic(|| self.expanded_chunk(chunk)).flatten().and_then(|n_bytes| allowed.checked_sub(n_bytes));
             let Some(left) = left else { return false };
             (allowed, rest) = (left, after);
         }
@@ -231,9 +234,10 @@ impl Pieces {
         for n_bytes in [1, 64, 256, 1024, 4096] {
             for unit in [MIXED, "a", " ", "1", "aB ", "é"] {
                 let text: String = unit.chars().cycle().take(n_bytes / unit.len().min(4) + 1).collect();
-                let encoded = guarded(|| self.tokenizer.encode(text.as_str(), true));
-                let decoded = encoded
-                    .and_then(|it| it.map_or(Some(()), |it| guarded(|| self.tokenizer.decode(it.get_ids(), false)).map(|_| ())));
+                let encoded = catch_panic(|| self.tokenizer.encode(text.as_str(), true));
+                let decoded = encoded.and_then(|it| {
+                    it.map_or(Some(()), |it| catch_panic(|| self.tokenizer.decode(it.get_ids(), false)).map(|_| ()))
+                });
                 if decoded.is_none() {
                     return Err(TokenizerFileError::FailsOnText);
                 }
@@ -412,7 +416,7 @@ mod tests {
     }
 
     fn refused(parts: &str) -> String {
-        Pieces::read(&tokenizer(parts)).expect_err(parts).to_string()
+        SubwordTokenizer::read(&tokenizer(parts)).expect_err(parts).to_string()
     }
 
     const DOUBLING: &str = r#"{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}"#;
@@ -428,7 +432,7 @@ mod tests {
 
     #[test]
     fn tokenizer_is_read_and_encodes() {
-        let pieces = Pieces::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 3)))).unwrap();
+        let pieces = SubwordTokenizer::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 3)))).unwrap();
         assert_eq!(pieces.encode("ab").unwrap().get_ids(), [[1; 8].as_slice(), &[2]].concat());
         assert_eq!((pieces.growth, pieces.decode(&[1, 2]).as_str()), (8, "a b"));
     }
@@ -458,7 +462,7 @@ mod tests {
 
     #[test]
     fn long_texts_are_rejected_only_if_they_grow() {
-        let pieces = Pieces::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 6)))).unwrap();
+        let pieces = SubwordTokenizer::read(&tokenizer(&format!(r#""normalizer": {}"#, sequence(DOUBLING, 6)))).unwrap();
         assert!(pieces.encode(&"a".repeat(1 << 18)).is_none());
         assert_eq!(pieces.encode(&"b ".repeat(1 << 17)).unwrap().len(), 1);
         assert_eq!(pieces.encode("a").unwrap().len(), 64);
@@ -468,7 +472,7 @@ mod tests {
     fn truncated_texts_are_encoded_in_part_and_counted_in_full() {
         let split = r#""pre_tokenizer": {"type": "WhitespaceSplit"}, "padding": {"strategy": {"Fixed": 1000000000000}, "direction": "Right",
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]", "pad_to_multiple_of": null}"#;
-        let pieces = Pieces::read(&tokenizer(split)).map(|it| it.cut_at(4)).unwrap().unwrap();
+        let pieces = SubwordTokenizer::read(&tokenizer(split)).map(|it| it.truncated_at(4)).unwrap().unwrap();
         let text = "ab c ".repeat(40_000);
         assert_eq!(pieces.encode(&text).unwrap().get_ids(), [1, 2, 3, 1]);
         // Parts happen to be split between words or within "ab", which has two tokens either way.
@@ -513,7 +517,7 @@ mod tests {
         };
         assert!(refused(&split("(a+)+(?!b)")).contains("repeats a group of repetitions"));
         assert!(refused(&split(&"a".repeat(9000))).contains("bytes in a regular expression: 9000"));
-        assert!(Pieces::read(&tokenizer(&split("(a+)+"))).is_ok(), "matched in linear time");
+        assert!(SubwordTokenizer::read(&tokenizer(&split("(a+)+"))).is_ok(), "matched in linear time");
     }
 
     #[test]
@@ -521,24 +525,38 @@ mod tests {
         let nested = format!(r#""normalizer": {}{}"#, r#"{"type": "Sequence", "normalizers": ["#.repeat(2000), "]}".repeat(2000));
         let json = tokenizer(&nested);
         let small = std::thread::Builder::new().stack_size(256 << 10);
-        let message = small.spawn(move || Pieces::read(&json).unwrap_err().to_string()).unwrap().join().unwrap();
+        let message = small.spawn(move || SubwordTokenizer::read(&json).unwrap_err().to_string()).unwrap().join().unwrap();
         assert!(message.ends_with("nested deeper than 64 levels"), "{message}");
         let deepest = format!(r#""normalizer": {}{}"#, r#"{"type": "Sequence", "normalizers": ["#.repeat(31), "]}".repeat(31));
         let json = tokenizer(&deepest);
         let small = std::thread::Builder::new().stack_size(256 << 10);
-        small.spawn(move || assert!(Pieces::read(&json).unwrap().clone().encode("a").is_some())).unwrap().join().unwrap();
+        small
+            .spawn(move || assert!(SubwordTokenizer::read(&json).unwrap().clone().encode("a").is_some()))
+            .unwrap()
+            .join()
+            .unwrap();
         assert!(
             refused(&format!(r#""normalizer": {}"#, sequence(r#"{"type": "Strip", "strip_left": true}"#, 400)))
                 .contains("values in normalizer")
         );
         let word = tokenizer("").replace("_per_word\": 100", "_per_word\": 1000000");
-        assert!(Pieces::read(&word).unwrap_err().to_string().contains("max_input_chars_per_word: 1000000, the limit is 1000"));
+        assert!(
+            SubwordTokenizer::read(&word)
+                .unwrap_err()
+                .to_string()
+                .contains("max_input_chars_per_word: 1000000, the limit is 1000")
+        );
         let token = tokenizer("").replace("\"z\"", &format!("\"{}\"", "z".repeat(5000)));
-        assert!(Pieces::read(&token).unwrap_err().to_string().contains("bytes in a token: 5000, the limit is 4096"));
+        assert!(SubwordTokenizer::read(&token).unwrap_err().to_string().contains("bytes in a token: 5000, the limit is 4096"));
         let id = tokenizer("").replace("\"z\": 26", "\"z\": 4294967295");
-        assert!(Pieces::read(&id).unwrap_err().to_string().contains("highest id among 27 tokens: 4294967295, the limit is 1078"));
+        assert!(
+            SubwordTokenizer::read(&id)
+                .unwrap_err()
+                .to_string()
+                .contains("highest id among 27 tokens: 4294967295, the limit is 1078")
+        );
         for broken in ["", "{", "[]", "{}", r#"{"model": {"type": "BPE", "vocab": {}, "merges": ["a"]}}"#] {
-            assert!(Pieces::read(broken).is_err(), "{broken}");
+            assert!(SubwordTokenizer::read(broken).is_err(), "{broken}");
         }
     }
 
@@ -576,7 +594,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_component_is_read() {
-        let pieces = Pieces::read(&rich()).unwrap();
+        let pieces = SubwordTokenizer::read(&rich()).unwrap();
         assert_eq!(pieces.encode("ab 1").map(|it| it.get_ids().last().copied()), Some(Some(26)));
     }
 
@@ -589,7 +607,7 @@ mod tests {
                 let at = at % json.len();
                 json[at] = to;
             }
-            if let Ok(pieces) = Pieces::read(std::str::from_utf8(&json).unwrap()) {
+            if let Ok(pieces) = SubwordTokenizer::read(std::str::from_utf8(&json).unwrap()) {
                 let ids = pieces.encode("A dog's größe: 12.5 km, aaa  漢字 🐕");
                 let _ = pieces.decode(ids.as_ref().map_or(&[1, 2], |ids| ids.get_ids()));
             }

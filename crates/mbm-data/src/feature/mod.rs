@@ -147,7 +147,7 @@ pub trait Fitter: Send {
     fn observe(&mut self, cell: &Cell, folder: &Path);
 
     /// Updates the fit with a cell of the input that shares a vocabulary with this feature.
-    fn observe_beside(&mut self, _cell: &Cell, _folder: &Path) {}
+    fn observe_shared(&mut self, _cell: &Cell, _folder: &Path) {}
 
     /// Returns the fitted preprocessor.
     ///
@@ -189,8 +189,8 @@ pub trait Preprocess {
 
 /// Whether mean and standard deviation of each of `width` columns are finite, and the standard deviations positive.
 fn are_moments(mean: &[f32], std: &[f32], width: usize) -> bool {
-    let usable = |(mean, std): (&f32, &f32)| mean.is_finite() && std.is_finite() && *std > 0.0;
-    (mean.len(), std.len()) == (width, width) && mean.iter().zip(std).all(usable)
+    (mean.len(), std.len()) == (width, width)
+        && mean.iter().zip(std).all(|(mean, std)| mean.is_finite() && std.is_finite() && *std > 0.0)
 }
 
 macro_rules! preprocessors {

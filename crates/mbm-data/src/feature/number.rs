@@ -119,8 +119,9 @@ impl Fitter for NumberFitter {
             squeezed: self.normalization == Normalization::Robust,
             quantiles: Vec::new(),
         };
-        let edge = |bin: usize| fitted.scaled(self.sample[bin * (self.sample.len() - 1) / N_BINS]).clamp(-LARGEST, LARGEST);
-        let mut quantiles: Vec<f32> = (0..=N_BINS).map(edge).collect();
+        let mut quantiles: Vec<f32> = (0..=N_BINS)
+            .map(|bin| fitted.scaled(self.sample[bin * (self.sample.len() - 1) / N_BINS]).clamp(-LARGEST, LARGEST))
+            .collect();
         quantiles.dedup();
         fitted.quantiles = quantiles;
         Ok(Preprocessor::Number(fitted))

@@ -75,13 +75,13 @@ impl FittedTargetText {
 
 impl Fitter for TargetTextFitter {
     fn observe(&mut self, cell: &Cell, folder: &Path) {
-        self.observe_beside(cell, folder);
+        self.observe_shared(cell, folder);
         if let Ok(text) = text_of(cell) {
             self.texts.push(beginning(&text, self.settings.max_sequence_length).to_owned());
         }
     }
 
-    fn observe_beside(&mut self, cell: &Cell, _folder: &Path) {
+    fn observe_shared(&mut self, cell: &Cell, _folder: &Path) {
         if let Ok(text) = text_of(cell) {
             let text = beginning(&text, self.settings.max_sequence_length);
             self.tokenizer.observe(cased(text, self.settings.lowercase));
@@ -132,7 +132,7 @@ mod tests {
     fn fitted(settings: &TargetTextPreprocessing) -> FittedTargetText {
         let mut fitter = settings.fitter();
         ["ein Hund", "eine Katze läuft"].iter().for_each(|text| fitter.observe(&Cell::text(text), Path::new(".")));
-        fitter.observe_beside(&Cell::text("a dog 狗"), Path::new("."));
+        fitter.observe_shared(&Cell::text("a dog 狗"), Path::new("."));
         let Ok(Preprocessor::TargetText(fitted)) = fitter.finish() else { panic!() };
         fitted
     }

@@ -81,8 +81,14 @@ impl Preprocess for FittedTimeseries {
             return Err(Fault::new(Cause::Malformed, format!("steps of {} values, but training had {width}", steps.width)));
         }
         let last = &steps.values[steps.len().saturating_sub(self.max_steps) * width..];
-        let scaled = |(at, value): (usize, &f64)| (*value as f32 - self.mean[at % width]) / self.std[at % width];
-        Ok(Payload::Frames(Frames { width, data: last.iter().enumerate().map(scaled).collect() }))
+        Ok(Payload::Frames(Frames {
+            width,
+            data: last
+                .iter()
+                .enumerate()
+                .map(|(at, value)| (*value as f32 - self.mean[at % width]) / self.std[at % width])
+                .collect(),
+        }))
     }
 
     fn shape(&self) -> Shape {

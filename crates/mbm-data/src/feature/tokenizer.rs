@@ -14,7 +14,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer};
 
-use super::foreign::Pieces;
+use super::foreign::SubwordTokenizer;
 use super::{FitError, TokenizerKind};
 
 /// Padding token, id 0.
@@ -42,7 +42,7 @@ pub enum Tokenizer {
         ids: HashMap<String, u32>,
     },
     /// Subwords.
-    Pieces(Box<Pieces>),
+    Subword(Box<SubwordTokenizer>),
 }
 
 /// Serialized form in the bundle.
@@ -68,7 +68,7 @@ impl Tokenizer {
                 units(&tidy(text), *characters).iter().map(|unit| ids.get(*unit).copied().unwrap_or(1)).collect()
             }
             // Our own vocabularies and loaded ones map every text; one that the model rejects has no tokens.
-            Self::Pieces(pieces) => pieces.encode(text).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
+            Self::Subword(pieces) => pieces.encode(text).map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Tokenizer {
     pub fn n_ids(&self, text: &str) -> usize {
         match self {
             Self::Units { .. } => self.encode(text).len(),
-            Self::Pieces(pieces) => pieces.n_ids(text),
+            Self::Subword(pieces) => pieces.n_ids(text),
         }
     }
 
@@ -88,7 +88,7 @@ impl Tokenizer {
                 if *characters { units.concat() } else { joined(&units) }
             }
             // Drop the remains of characters whose other bytes were not generated.
-            Self::Pieces(pieces) => pieces.decode(ids).replace(char::REPLACEMENT_CHARACTER, ""),
+            Self::Subword(pieces) => pieces.decode(ids).replace(char::REPLACEMENT_CHARACTER, ""),
         };
         text.trim().to_owned()
     }
@@ -98,7 +98,7 @@ impl Tokenizer {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.len(),
             // A loaded vocabulary may have gaps, so the highest id counts.
-            Self::Pieces(pieces) => pieces.inner().get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
+            Self::Subword(pieces) => pieces.inner().get_vocab(true).values().max().map_or(0, |id| *id as usize + 1),
         }
     }
 
@@ -111,7 +111,7 @@ impl Tokenizer {
     pub fn token(&self, id: u32) -> Option<String> {
         match self {
             Self::Units { vocabulary, .. } => vocabulary.get(id as usize).cloned(),
-            Self::Pieces(pieces) => pieces.inner().id_to_token(id),
+            Self::Subword(pieces) => pieces.inner().id_to_token(id),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Serialize for Tokenizer {
         let saved = match self {
             Self::Units { characters: true, vocabulary, .. } => Saved::Characters(vocabulary.clone()),
             Self::Units { characters: false, vocabulary, .. } => Saved::Words(vocabulary.clone()),
-            Self::Pieces(pieces) => Saved::Pieces(Box::new(serde_json::to_value(pieces.inner()).map_err(S::Error::custom)?)),
+            Self::Subword(pieces) => Saved::Pieces(Box::new(serde_json::to_value(pieces.inner()).map_err(S::Error::custom)?)),
         };
         saved.serialize(serializer)
     }
@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for Tokenizer {
         Ok(match Saved::deserialize(deserializer)? {
             Saved::Words(vocabulary) => Self::units(false, vocabulary),
             Saved::Characters(vocabulary) => Self::units(true, vocabulary),
-            Saved::Pieces(json) => Self::Pieces(Box::new(Pieces::read(&json.to_string()).map_err(D::Error::custom)?)),
+            Saved::Pieces(json) => Self::Subword(Box::new(SubwordTokenizer::read(&json.to_string()).map_err(D::Error::custom)?)),
         })
     }
 }
@@ -285,7 +285,7 @@ fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -
     let mut pieces = pieces(model)?;
     pieces.train(&mut trainer, texts.into_iter())?;
     // Move the trained model to a new tokenizer: its first tokens are no longer special, and "##a" in a text is plain text.
-    Ok(Tokenizer::Pieces(Box::new(Pieces::own(self::pieces(pieces.get_model().clone())?)?)))
+    Ok(Tokenizer::Subword(Box::new(SubwordTokenizer::from_trained(self::pieces(pieces.get_model().clone())?)?)))
 }
 
 fn pieces(model: ModelWrapper) -> tokenizers::Result<HfTokenizer> {
@@ -317,8 +317,8 @@ fn load(file: Option<PathBuf>, max_steps: usize) -> Result<Tokenizer, FitError> 
         Ok(json) => json,
         Err(source) => return Err(FitError::Io { path, source }),
     };
-    match Pieces::read(&json).and_then(|pieces| pieces.cut_at(max_steps)) {
-        Ok(pieces) => Ok(Tokenizer::Pieces(Box::new(pieces))),
+    match SubwordTokenizer::read(&json).and_then(|pieces| pieces.truncated_at(max_steps)) {
+        Ok(pieces) => Ok(Tokenizer::Subword(Box::new(pieces))),
         Err(source) => Err(FitError::TokenizerFile { path, source }),
     }
 }

@@ -11,9 +11,10 @@ use arrow_ipc::reader::FileDecoder;
 use arrow_ipc::{Block, Footer, MetadataVersion};
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::arrow_message::{Budget, MessageError};
+use super::arrow_error::ArrowFileError;
+use super::arrow_message::Budget;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::catch_panic;
 use crate::table::Lifetime;
 use crate::{DataError, TableBuilder};
 
@@ -36,69 +37,16 @@ pub(super) struct ArrowIpc {
     n_bytes: u64,
     schema: SchemaRef,
     version: MetadataVersion,
-    dictionaries: Vec<Place>,
-    batches: Vec<Place>,
+    dictionaries: Vec<MessageLocation>,
+    batches: Vec<MessageLocation>,
 }
 
-/// The place of a message.
+/// The location of a message in the file.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct MessageLocation {
     start: u64,
     n_metadata_bytes: usize,
     n_body_bytes: usize,
-}
-
-/// What is wrong with an Arrow IPC file.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ArrowFileError {
-    /// The footer cannot be read.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The first version of Feather, another format.
-    #[error("version 1 of Feather is not supported; write it again, for example with pyarrow.feather")]
-    FeatherV1,
-    /// Another format.
-    #[error("not an Arrow IPC file; Arrow streams are not supported")]
-    NotArrow,
-    /// A file that does not end as it should.
-    #[error("the file is cut off: it has no footer")]
-    NoFooter,
-    /// A footer that is not in Arrow's format.
-    #[error("the footer is malformed")]
-    MalformedFooter,
-    /// A footer without a schema.
-    #[error("the footer has no schema")]
-    NoSchema,
-    /// Numbers in another byte order.
-    #[error("its numbers have the bytes of another processor's order")]
-    ByteOrder,
-    /// No columns, or too many.
-    #[error("{0} columns, a table must have 1 to {MAX_COLUMNS}")]
-    ColumnCount(usize),
-    /// Too many dictionaries.
-    #[error("{n_dictionaries} dictionaries for {n_columns} columns")]
-    TooManyDictionaries {
-        /// Number of dictionaries.
-        n_dictionaries: usize,
-        /// Number of columns.
-        n_columns: usize,
-    },
-    /// The footer declares a message that does not lie in the file.
-    #[error("a message extends beyond the file")]
-    BeyondFile,
-    /// The footer declares messages that share bytes.
-    #[error("the messages of the file overlap")]
-    Overlap,
-    /// A message that declares too much, or is malformed.
-    #[error(transparent)]
-    Message(#[from] MessageError),
-    /// Another error of the decoder.
-    #[error(transparent)]
-    Arrow(#[from] ArrowError),
-    /// The decoder panicked.
-    #[error("{GAVE_UP}")]
-    Panicked,
 }
 
 impl ArrowIpc {
@@ -114,11 +62,11 @@ impl ArrowIpc {
             return Err(malformed(ArrowFileError::ColumnCount(columns.len())));
         }
         let mut n_left = n_bytes;
-        let mut places = |blocks: Vec<Block>| -> Result<Vec<Place>, ArrowFileError> {
-            blocks.iter().map(|block| Place::new(block, n_bytes, &mut n_left)).collect()
+        let mut locations = |blocks: Vec<Block>| -> Result<Vec<MessageLocation>, ArrowFileError> {
+            blocks.iter().map(|block| MessageLocation::new(block, n_bytes, &mut n_left)).collect()
         };
-        let dictionaries = places(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
-        let batches = places(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        let dictionaries = locations(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
+        let batches = locations(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
         if dictionaries.len().saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
             let (n_dictionaries, n_columns) = (dictionaries.len(), columns.len());
             return Err(malformed(ArrowFileError::TooManyDictionaries { n_dictionaries, n_columns }));
@@ -128,16 +76,16 @@ impl ArrowIpc {
     }
 
     /// Reads the bytes of a message that has been found to lie in the file, and checks what it declares.
-    fn message(&self, place: Place, budget: &mut Budget) -> Result<Buffer, DataError> {
-        let mut bytes = vec![0; place.n_metadata_bytes + place.n_body_bytes];
-        self.file.read_exact_at(&mut bytes, place.start).map_err(DataError::io(&self.path))?;
-        budget.check(&bytes, place.n_metadata_bytes).map_err(|error| self.malformed(error))?;
+    fn message(&self, location: MessageLocation, budget: &mut Budget) -> Result<Buffer, DataError> {
+        let mut bytes = vec![0; location.n_metadata_bytes + location.n_body_bytes];
+        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.path))?;
+        budget.check(&bytes, location.n_metadata_bytes).map_err(|error| self.malformed(error))?;
         Ok(Buffer::from_vec(bytes))
     }
 
     /// Returns the result of the decoder, whose panics are errors of the file.
     fn decoded<T>(&self, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, DataError> {
-        let decoded = guarded(decode).ok_or_else(|| self.malformed(ArrowFileError::Panicked))?;
+        let decoded = catch_panic(decode).ok_or_else(|| self.malformed(ArrowFileError::Panicked))?;
         decoded.map_err(|error| self.malformed(error))
     }
 
@@ -160,21 +108,21 @@ impl Source for ArrowIpc {
         let mut budget = Budget::new(self.n_bytes, n_cell_bytes);
         table.limit_bytes(n_cell_bytes);
         let mut decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
-        for place in &self.dictionaries {
-            let message = self.message(*place, &mut budget)?;
-            self.decoded(|| decoder.read_dictionary(&place.block(), &message))?;
+        for location in &self.dictionaries {
+            let message = self.message(*location, &mut budget)?;
+            self.decoded(|| decoder.read_dictionary(&location.block(), &message))?;
         }
-        for place in &self.batches {
-            let message = self.message(*place, &mut budget)?;
-            let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&place.block(), &message))?;
-            let pushed = guarded(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
+        for location in &self.batches {
+            let message = self.message(*location, &mut budget)?;
+            let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&location.block(), &message))?;
+            let pushed = catch_panic(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
             pushed.ok_or_else(|| self.malformed(ArrowFileError::Panicked))??;
         }
         Ok(())
     }
 }
 
-impl Place {
+impl MessageLocation {
     /// Checks that a message lies in a file of `n_bytes`, and that it and those before it take no more than the file has.
     fn new(block: &Block, n_bytes: u64, n_left: &mut u64) -> Result<Self, ArrowFileError> {
         use ArrowFileError::{BeyondFile, Overlap};
@@ -220,7 +168,7 @@ fn schema(footer: &Footer) -> Result<SchemaRef, ArrowFileError> {
     if !schema.endianness().equals_to_target_endianness() {
         return Err(ArrowFileError::ByteOrder);
     }
-    let schema = guarded(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(ArrowFileError::Panicked)??;
+    let schema = catch_panic(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(ArrowFileError::Panicked)??;
     Ok(Arc::new(schema))
 }
 
@@ -287,19 +235,20 @@ mod tests {
         stream.write(&batch(1)).unwrap();
         assert!(error(&stream.into_inner().unwrap()).contains("Arrow streams are not supported"));
         let bytes = written(&[batch(5)], None);
-        assert!(error(&bytes[..bytes.len() - 1]).contains("cut off"));
+        assert!(error(&bytes[..bytes.len() - 1]).contains("truncated"));
         assert!(error(b"").contains("not an Arrow IPC file"));
     }
 
     #[test]
     fn declared_sizes_are_held_against_the_file() {
         let mut n_left = 100;
-        let place =
-            |offset, n_metadata, n_body, n_left: &mut u64| Place::new(&Block::new(offset, n_metadata, n_body), 100, n_left);
-        assert!(matches!(place(0, 8, i64::MAX, &mut n_left), Err(ArrowFileError::BeyondFile)));
-        assert!(matches!(place(-1, 8, 8, &mut n_left), Err(ArrowFileError::BeyondFile)));
-        assert!(place(60, 40, 0, &mut n_left).is_ok());
-        assert!(matches!(place(10, 40, 40, &mut n_left), Err(ArrowFileError::Overlap)));
+        let location = |offset, n_metadata, n_body, n_left: &mut u64| {
+            MessageLocation::new(&Block::new(offset, n_metadata, n_body), 100, n_left)
+        };
+        assert!(matches!(location(0, 8, i64::MAX, &mut n_left), Err(ArrowFileError::BeyondFile)));
+        assert!(matches!(location(-1, 8, 8, &mut n_left), Err(ArrowFileError::BeyondFile)));
+        assert!(location(60, 40, 0, &mut n_left).is_ok());
+        assert!(matches!(location(10, 40, 40, &mut n_left), Err(ArrowFileError::Overlap)));
     }
 
     #[test]

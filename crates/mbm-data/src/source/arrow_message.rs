@@ -3,6 +3,8 @@
 
 use arrow_ipc::{Message, MessageHeader, RecordBatch};
 
+use super::arrow_error::MessageError;
+
 /// Maximum number of bytes per compressed byte of a message, and the number that any message may expand to.
 const MAX_RATIO: u64 = 200;
 const FREE_BYTES: u64 = 1 << 26;
@@ -14,60 +16,6 @@ const FREE_VALUES: u64 = 1 << 24;
 
 /// The length before a buffer that was left uncompressed because compression did not shorten it.
 const UNCOMPRESSED: i64 = -1;
-
-/// A message of an Arrow IPC file that declares too much, or is malformed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    /// A message that is shorter than the footer declares.
-    #[error("a message is cut off")]
-    CutOff,
-    /// A message without a header.
-    #[error("a message has no header")]
-    NoHeader,
-    /// A header that is not in Arrow's format.
-    #[error("the header of a message is malformed")]
-    MalformedHeader,
-    /// A message of another kind, or part of a dictionary.
-    #[error("a message holds neither rows nor a dictionary")]
-    NoRows,
-    /// A number of rows below zero.
-    #[error("a negative number of rows")]
-    NegativeRows,
-    /// An impossible number of missing values.
-    #[error("{n_null} missing values of {length}")]
-    NullCount {
-        /// Number of missing values.
-        n_null: i64,
-        /// Number of values.
-        length: u64,
-    },
-    /// More values than the size of the file allows.
-    #[error("more values than a file of this size can hold")]
-    TooManyValues,
-    /// A buffer that does not lie in its message.
-    #[error("a buffer extends beyond its message")]
-    BufferBeyondMessage,
-    /// Buffers that share bytes.
-    #[error("the buffers of a message overlap")]
-    OverlappingBuffers,
-    /// A compressed message that expands to too many bytes.
-    #[error(
-        "{n_bytes} bytes of a message, the limit for a message of this size is {limit}; rewrite it without compression if that is intended"
-    )]
-    TooLarge {
-        /// Declared number of bytes.
-        n_bytes: u64,
-        /// Its maximum.
-        limit: u64,
-    },
-    /// A compressed buffer that does not begin with its size.
-    #[error("a compressed buffer without its size")]
-    NoBufferSize,
-    /// A compressed buffer with a size below zero.
-    #[error("a compressed buffer of negative size")]
-    NegativeBufferSize,
-}
 
 /// What the messages of a file may still declare.
 #[derive(Debug)]
@@ -87,7 +35,7 @@ impl Budget {
     /// # Errors
     /// Says what is out of proportion or malformed.
     pub fn check(&mut self, bytes: &[u8], n_metadata_bytes: usize) -> Result<(), MessageError> {
-        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or(MessageError::CutOff)?;
+        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or(MessageError::Truncated)?;
         let header = metadata.split_first_chunk::<8>().ok_or(MessageError::NoHeader)?;
         // Before version 1.0 of Arrow, only a length of four bytes stood before the message.
         let message = if header.0.starts_with(&[255; 4]) { header.1 } else { &metadata[4..] };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::quotes::{Misquoted, Quotes};
+use super::quotes::{QuoteError, Quotes};
 use super::{MAX_COLUMNS, Source, open_file, parent};
 use crate::{CellRef, DataError, TableBuilder};
 
@@ -23,8 +23,8 @@ impl Delimited {
         if header.len() > MAX_COLUMNS {
             return Err(DataError::malformed(path, None, DelimitedError::TooManyColumns(header.len())));
         }
-        let name = |field: &[u8]| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned();
-        let columns: Vec<String> = header.iter().map(name).collect();
+        let columns: Vec<String> =
+            header.iter().map(|field| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned()).collect();
         if columns.iter().all(String::is_empty) {
             return Err(DataError::malformed(path, None, DelimitedError::NoHeader));
         }
@@ -85,7 +85,7 @@ pub enum DelimitedError {
     },
     /// Malformed quoting.
     #[error(transparent)]
-    Misquoted(#[from] Misquoted),
+    Quote(#[from] QuoteError),
     /// Another error of the reader.
     #[error(transparent)]
     Csv(#[from] csv::Error),
@@ -94,10 +94,10 @@ pub enum DelimitedError {
 /// Converts an error of the reader: a quoting error refers to the row where the quote was opened, any other error to `row`.
 fn malformed(path: &Path, row: Option<usize>, error: csv::Error) -> DataError {
     if let csv::ErrorKind::Io(cause) = error.kind()
-        && let Some(misquoted) = cause.get_ref().and_then(|cause| cause.downcast_ref::<Misquoted>())
+        && let Some(error) = cause.get_ref().and_then(|cause| cause.downcast_ref::<QuoteError>())
     {
-        let row = Some(misquoted.row()).filter(|row| *row > 0);
-        return DataError::malformed(path, row, DelimitedError::Misquoted(misquoted.clone()));
+        let row = Some(error.row()).filter(|row| *row > 0);
+        return DataError::malformed(path, row, DelimitedError::Quote(error.clone()));
     }
     DataError::malformed(path, row, DelimitedError::Csv(error))
 }

@@ -7,7 +7,7 @@
 use parquet::basic::Encoding;
 use parquet::column::page::Page;
 
-use super::pages::PageError;
+use super::page_error::PageError;
 
 /// Maximum levels of a column; the levels precede the values.
 #[derive(Clone, Copy)]

@@ -9,10 +9,11 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 
 use super::deltas::{self, Levels};
-use super::pages::{self, Chunk, PageError};
+use super::page_error::PageError;
+use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::catch_panic::{GAVE_UP, guarded};
+use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::{Cell, CellRef, DataError, TableBuilder};
 
 /// Maximum number of bytes of cells per byte of the file, and the number that any file may expand to: a dictionary stores a word
@@ -47,7 +48,7 @@ pub enum ParquetFileError {
     #[error(transparent)]
     Parquet(#[from] ParquetError),
     /// The reader panicked.
-    #[error("{GAVE_UP}")]
+    #[error("{DECODER_FAILED}")]
     Panicked,
 }
 
@@ -86,11 +87,11 @@ impl Source for Parquet {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
         let malformed = |row: Option<usize>, error: ParquetFileError| DataError::malformed(&self.path, row, error);
-        let mut rows = guarded(|| self.reader.get_row_iter(None))
+        let mut rows = catch_panic(|| self.reader.get_row_iter(None))
             .ok_or_else(|| malformed(None, ParquetFileError::Panicked))?
             .map_err(|error| malformed(None, error.into()))?;
         for row in 1.. {
-            let record = guarded(|| rows.next()).ok_or_else(|| malformed(Some(row), ParquetFileError::Panicked))?;
+            let record = catch_panic(|| rows.next()).ok_or_else(|| malformed(Some(row), ParquetFileError::Panicked))?;
             let Some(record) = record else { break };
             let record: Record = record.map_err(|error| malformed(Some(row), error.into()))?;
             let fields = || record.get_column_iter().map(|(_, field)| field).enumerate();

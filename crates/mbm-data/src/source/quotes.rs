@@ -55,7 +55,7 @@ enum At {
 /// An error in the quoting of a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Misquoted {
+pub enum QuoteError {
     /// Text after the quote that closes a field.
     #[error(
         "{} closed before '{character}' in line {line}, where a delimiter or a line end is expected; {DOUBLED}",
@@ -95,7 +95,7 @@ fn quote(opened: &Position) -> String {
     format!("the quote that opens field {} in line {} is", opened.field, opened.line)
 }
 
-impl Misquoted {
+impl QuoteError {
     /// Returns the row in which the quote was opened, from 1; the header is 0.
     pub fn row(&self) -> usize {
         match self {
@@ -121,7 +121,7 @@ impl<R: Read> Quotes<R> {
         }
     }
 
-    fn pass(&mut self, byte: u8) -> Result<(), Misquoted> {
+    fn pass(&mut self, byte: u8) -> Result<(), QuoteError> {
         self.n_bytes += 1;
         if self.is_mark(byte) {
             return Ok(());
@@ -167,7 +167,7 @@ impl<R: Read> Quotes<R> {
         rest
     }
 
-    fn next(&mut self, byte: u8) -> Result<At, Misquoted> {
+    fn next(&mut self, byte: u8) -> Result<At, QuoteError> {
         let is_delimiter = byte == self.delimiter;
         self.here.field += usize::from(is_delimiter && self.at != At::Quoted);
         match self.at {
@@ -183,7 +183,7 @@ impl<R: Read> Quotes<R> {
             At::Quote | At::Closed if byte == b' ' => Ok(At::Closed),
             At::Quote | At::Closed => {
                 let (character, line) = (char::from(byte), self.here.line);
-                Err(Misquoted::TextAfterQuote { opened: self.opened, character, line })
+                Err(QuoteError::TextAfterQuote { opened: self.opened, character, line })
             }
         }
     }
@@ -201,11 +201,11 @@ impl<R: Read> Quotes<R> {
         if self.n_bytes - self.record_start <= MAX_RECORD {
             return Ok(());
         }
-        let misquoted = match self.at {
-            At::Quoted => Misquoted::TooLong { opened: self.opened },
-            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => Misquoted::LongRow { row: self.here.row },
+        let error = match self.at {
+            At::Quoted => QuoteError::TooLong { opened: self.opened },
+            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => QuoteError::LongRow { row: self.here.row },
         };
-        Err(io::Error::other(misquoted))
+        Err(io::Error::other(error))
     }
 }
 
@@ -213,7 +213,7 @@ impl<R: Read> Read for Quotes<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n_bytes = self.inner.read(buffer)?;
         if n_bytes == 0 && !buffer.is_empty() && self.at == At::Quoted {
-            return Err(io::Error::other(Misquoted::NeverClosed { opened: self.opened }));
+            return Err(io::Error::other(QuoteError::NeverClosed { opened: self.opened }));
         }
         let mut rest = &buffer[..n_bytes];
         while let Some((byte, after)) = rest.split_first() {

@@ -14,7 +14,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use mbm_config::MAX_DEPTH;
 
 use super::arrow_value;
-use super::column::{Column, Meaning, cell, field};
+use super::column::{Meaning, TableColumn, cell, field};
 use super::column_builder::ColumnBuilder;
 use super::error::ColumnError;
 use crate::CellRef;
@@ -23,13 +23,13 @@ use crate::CellRef;
 ///
 /// # Errors
 /// Says what is not supported, or that the cells take more.
-pub(super) fn column(field: &Field, array: &ArrayRef, n_bytes: u64) -> Result<Column, ColumnError> {
+pub(super) fn column(field: &Field, array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     check_type(array.data_type(), MAX_DEPTH)?;
-    let plain = |array: ArrayRef| Column::new(array, Meaning::Plain);
+    let plain = |array: ArrayRef| TableColumn::new(array, Meaning::Plain);
     match (array.data_type(), Meaning::of(field)) {
         (DataType::Binary | DataType::LargeBinary | DataType::BinaryView, Meaning::Mixed) => mixed(array, n_bytes),
         (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Meaning::Json) => {
-            Ok(Column::new(Arc::clone(array), Meaning::Json))
+            Ok(TableColumn::new(Arc::clone(array), Meaning::Json))
         }
         (DataType::Null | DataType::Boolean | DataType::Binary | DataType::LargeBinary | DataType::BinaryView, _) => {
             Ok(plain(Arc::clone(array)))
@@ -121,8 +121,7 @@ fn lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>, array: &ArrayRef) -> O
     }
     if matches!(used.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
         // An empty list is one of numbers, whatever its type.
-        let is_filled = |at: usize| lists.is_null(at) || offsets[at] < offsets[at + 1];
-        return (0..lists.len()).all(is_filled).then(|| Arc::clone(array));
+        return (0..lists.len()).all(|at| lists.is_null(at) || offsets[at] < offsets[at + 1]).then(|| Arc::clone(array));
     }
     let is_finite = |numbers: &Float64Array| numbers.values().iter().all(|value| value.is_finite());
     if !is_finite(numbers(&used)?.as_primitive()) {
@@ -137,14 +136,14 @@ fn lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>, array: &ArrayRef) -> O
 }
 
 /// Copies an array cell by cell.
-fn by_cell(array: &ArrayRef, n_bytes: u64) -> Result<Column, ColumnError> {
+fn by_cell(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     let mut builder = Limited { builder: ColumnBuilder::default(), n_left: n_bytes };
     (0..array.len()).try_for_each(|at| builder.push(&arrow_value::cell(array, at).borrowed()))?;
     Ok(builder.builder.finish())
 }
 
 /// Reads cells of several kinds, which this crate wrote, or someone who pretends to be it.
-fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<Column, ColumnError> {
+fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     let bytes = |at: usize| match array.data_type() {
         DataType::Binary => array.as_binary::<i32>().value(at),
         DataType::LargeBinary => array.as_binary::<i64>().value(at),

@@ -7,7 +7,7 @@ use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{FieldRef, Schema, SchemaRef};
 
 use super::batches::{BatchWriter, IN_MEMORY};
-use super::column::{Column, Meaning, cell};
+use super::column::{Meaning, TableColumn, cell};
 use super::column_builder::{CELL_OVERHEAD, ColumnBuilder};
 use super::error::TableError;
 use super::row_hash::RowHash;
@@ -157,7 +157,7 @@ impl TableBuilder {
         self.batches.push(batch)
     }
 
-    fn batch(&mut self, columns: Vec<Column>, n_rows: usize) -> RecordBatch {
+    fn batch(&mut self, columns: Vec<TableColumn>, n_rows: usize) -> RecordBatch {
         let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) =
             columns.into_iter().map(|column| (column.field, column.array)).unzip();
         let known = self.schema.take().filter(|schema| schema.fields().iter().eq(&fields));

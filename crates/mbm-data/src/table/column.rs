@@ -48,12 +48,12 @@ impl Meaning {
 
 /// A column of a batch. Its field has no name, so that columns of the same type share one; the table knows the names.
 #[derive(Debug, Clone)]
-pub(crate) struct Column {
+pub(crate) struct TableColumn {
     pub field: FieldRef,
     pub array: ArrayRef,
 }
 
-impl Column {
+impl TableColumn {
     pub fn new(array: ArrayRef, meaning: Meaning) -> Self {
         Self { field: field(array.data_type(), meaning), array }
     }

@@ -8,7 +8,7 @@ use arrow_array::{ArrayRef, BooleanArray, Float64Array, GenericByteArray, Generi
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::Field;
 
-use super::column::{Column, Meaning};
+use super::column::{Meaning, TableColumn};
 use crate::CellRef;
 use crate::cell_ref::words;
 
@@ -34,20 +34,20 @@ impl ColumnBuilder {
     }
 
     /// Returns the cells that were pushed as a column, and is empty again.
-    pub fn finish(&mut self) -> Column {
+    pub fn finish(&mut self) -> TableColumn {
         let mut kinds = self.tags.iter().copied().filter(|tag| *tag != 0);
         let kind = kinds.next().map_or(0, |kind| if kinds.all(|tag| tag == kind) { kind } else { MIXED });
         let cells = self.cells();
         let column = match kind {
-            0 => Column::new(Arc::new(NullArray::new(cells.tags.len())), Meaning::Plain),
-            1 => Column::new(cells.texts(), Meaning::Plain),
-            2 => Column::new(cells.numbers(), Meaning::Plain),
-            3 => Column::new(cells.booleans(), Meaning::Plain),
-            4 => Column::new(cells.bytes(), Meaning::Plain),
-            5 => Column::new(cells.number_lists(), Meaning::Plain),
-            6 => Column::new(cells.texts(), Meaning::Json),
-            7 => Column::new(cells.word_lists(), Meaning::Plain),
-            _ => Column::new(cells.with_tags().bytes(), Meaning::Mixed),
+            0 => TableColumn::new(Arc::new(NullArray::new(cells.tags.len())), Meaning::Plain),
+            1 => TableColumn::new(cells.texts(), Meaning::Plain),
+            2 => TableColumn::new(cells.numbers(), Meaning::Plain),
+            3 => TableColumn::new(cells.booleans(), Meaning::Plain),
+            4 => TableColumn::new(cells.bytes(), Meaning::Plain),
+            5 => TableColumn::new(cells.number_lists(), Meaning::Plain),
+            6 => TableColumn::new(cells.texts(), Meaning::Json),
+            7 => TableColumn::new(cells.word_lists(), Meaning::Plain),
+            _ => TableColumn::new(cells.with_tags().bytes(), Meaning::Mixed),
         };
         self.tags.clear();
         self.ends.clear();
@@ -55,8 +55,8 @@ impl ColumnBuilder {
     }
 
     /// Returns the cells that were pushed as bytes with 64-bit offsets, for a column whose other batches have cells of other kinds.
-    pub fn finish_mixed(mut self) -> Column {
-        Column::new(self.cells().with_tags().byte_array::<GenericBinaryType<i64>>(), Meaning::Mixed)
+    pub fn finish_mixed(mut self) -> TableColumn {
+        TableColumn::new(self.cells().with_tags().byte_array::<GenericBinaryType<i64>>(), Meaning::Mixed)
     }
 
     fn cells(&mut self) -> Cells<'_> {
@@ -181,7 +181,7 @@ mod tests {
     fn check(cells: &[CellRef], data_type: &str) {
         let mut builder = ColumnBuilder::default();
         cells.iter().for_each(|cell| _ = builder.push(cell));
-        let Column { field, array } = builder.finish();
+        let TableColumn { field, array } = builder.finish();
         assert_eq!(field.data_type().to_string(), data_type);
         let meaning = Meaning::of(&field);
         assert_eq!((0..array.len()).map(|row_idx| cell(&array, meaning, row_idx)).collect::<Vec<_>>(), cells);

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use rayon::prelude::*;
 
 use self::pattern::Pattern;
-use crate::columns::{Column, Columns, Value};
+use crate::columns::{ColumnFile, IndexColumn, IndexValue};
 use crate::{Cancellation, IndexError};
 
 /// Maximum length of a condition in bytes: enough for an IN list of 100,000 numbers. Linux limits a command-line argument to 128
@@ -43,8 +43,8 @@ struct Named {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Test {
-    Compare(Comparison, Value),
-    In(Vec<Value>),
+    Compare(Comparison, IndexValue),
+    In(Vec<IndexValue>),
     Like(String),
     IsNull,
 }
@@ -84,7 +84,7 @@ impl Filter {
     ///
     /// # Errors
     /// If a column does not exist or has the wrong kind, or [`IndexError::Cancelled`].
-    pub(crate) fn rows(&self, columns: &Columns, cancellation: &Cancellation) -> Result<Vec<bool>, IndexError> {
+    pub(crate) fn rows(&self, columns: &ColumnFile, cancellation: &Cancellation) -> Result<Vec<bool>, IndexError> {
         let bound = self.0.bind(&columns.schema().cloned().collect::<Vec<_>>())?;
         let mut rows = vec![false; columns.n_rows()];
         rows.par_chunks_mut(CHUNK).enumerate().try_for_each(|(chunk, rows)| {
@@ -105,7 +105,7 @@ impl Filter {
     ///
     /// # Errors
     /// As for [`Filter::parse`]; the message lists the existing columns.
-    pub fn check(&self, columns: &[Column]) -> Result<(), IndexError> {
+    pub fn check(&self, columns: &[IndexColumn]) -> Result<(), IndexError> {
         self.0.bind(columns).map(|_| ())
     }
 }
@@ -127,7 +127,7 @@ enum Bound {
 }
 
 impl Condition {
-    fn bind(&self, columns: &[Column]) -> Result<Bound, IndexError> {
+    fn bind(&self, columns: &[IndexColumn]) -> Result<Bound, IndexError> {
         let each = |conditions: &[Condition]| conditions.iter().map(|it| it.bind(columns)).collect::<Result<Vec<_>, _>>();
         Ok(match self {
             Self::All(conditions) => Bound::All(each(conditions)?),
@@ -146,16 +146,18 @@ impl Condition {
 }
 
 impl Test {
-    fn bind(&self, position: usize, column: &Column, at: usize) -> Result<Bound, IndexError> {
-        let number = |value: &Value| match value {
-            Value::Number(number) => Ok(*number),
-            Value::Text(text) => Err(wrong(at, format!("column '{}' holds numbers, not '{}'", column.name, shortened(text)))),
-            Value::Null => Err(wrong(at, format!("column '{}' holds numbers, not null", column.name))),
+    fn bind(&self, position: usize, column: &IndexColumn, at: usize) -> Result<Bound, IndexError> {
+        let number = |value: &IndexValue| match value {
+            IndexValue::Number(number) => Ok(*number),
+            IndexValue::Text(text) => {
+                Err(wrong(at, format!("column '{}' holds numbers, not '{}'", column.name, shortened(text))))
+            }
+            IndexValue::Null => Err(wrong(at, format!("column '{}' holds numbers, not null", column.name))),
         };
-        let text = |value: &Value| match value {
-            Value::Text(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Null => String::new(),
+        let text = |value: &IndexValue| match value {
+            IndexValue::Text(text) => text.clone(),
+            IndexValue::Number(number) => number.to_string(),
+            IndexValue::Null => String::new(),
         };
         Ok(match self {
             Self::IsNull => Bound::IsNull(position, column.is_number),
@@ -194,7 +196,7 @@ impl Comparison {
 
 impl Bound {
     /// A null cell fails every test except IS NULL.
-    fn holds(&self, columns: &Columns, row: usize) -> bool {
+    fn holds(&self, columns: &ColumnFile, row: usize) -> bool {
         match self {
             Self::All(conditions) => conditions.iter().all(|it| it.holds(columns, row)),
             Self::Any(conditions) => conditions.iter().any(|it| it.holds(columns, row)),
@@ -242,21 +244,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::columns::ColumnsWriter;
+    use crate::columns::ColumnFileWriter;
 
-    fn columns() -> (tempfile::TempDir, Columns) {
+    fn columns() -> (tempfile::TempDir, ColumnFile) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("columns");
-        let column = |name: &str, is_number| Column { name: name.into(), is_number };
-        let mut writer = ColumnsWriter::create(&[column("name", false), column("year", true), column("new", false)]).unwrap();
-        let text = |text: &str| Value::Text(text.into());
+        let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
+        let mut writer = ColumnFileWriter::create(&[column("name", false), column("year", true), column("new", false)]).unwrap();
+        let text = |text: &str| IndexValue::Text(text.into());
         for (name, year, new) in
             [("a dog", 1999.0, "true"), ("It's a cat", 2010.0, "false"), ("Dogs", f64::NAN, ""), ("", 2020.5, "true")]
         {
-            writer.push(&[text(name), Value::Number(year), text(new)]).unwrap();
+            writer.push(&[text(name), IndexValue::Number(year), text(new)]).unwrap();
         }
         writer.finish(&path).unwrap();
-        let columns = Columns::open(&path).unwrap();
+        let columns = ColumnFile::open(&path).unwrap();
         (folder, columns)
     }
 
@@ -328,7 +330,7 @@ mod tests {
         let text = format!("{}year >= 2010 AND name != ''{}", "NOT (name = 'x' OR ".repeat(32), ")".repeat(32));
         let (rows, sql) = on_a_small_stack(move || {
             let filter = Filter::parse(&text).unwrap();
-            let schema: Vec<Column> = columns.schema().cloned().collect();
+            let schema: Vec<IndexColumn> = columns.schema().cloned().collect();
             (filter.clone().rows(&columns, &Cancellation::default()).unwrap(), filter.to_sql(&schema).unwrap())
         });
         assert_eq!(rows, [false, true, false, false]);

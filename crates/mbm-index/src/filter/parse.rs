@@ -2,7 +2,7 @@
 
 use super::{Comparison, Condition, Named, Test, shortened, wrong};
 use crate::IndexError;
-use crate::columns::Value;
+use crate::columns::IndexValue;
 
 /// Maximum nesting of parentheses and NOTs: three stack frames per level, which fits a thread with a stack of 256 KiB.
 const MAX_DEPTH: usize = 64;
@@ -29,7 +29,7 @@ enum Token {
     Name(String),
     /// A name in double quotes, so never a keyword.
     Quoted(String),
-    Value(Value),
+    Value(IndexValue),
     Sign(&'static str),
 }
 
@@ -37,7 +37,7 @@ impl Token {
     fn shown(&self) -> String {
         match self {
             Self::Name(name) | Self::Quoted(name) => format!("'{}'", shortened(name)),
-            Self::Value(Value::Text(text)) => format!("the text '{}'", shortened(text)),
+            Self::Value(IndexValue::Text(text)) => format!("the text '{}'", shortened(text)),
             Self::Value(value) => format!("{value:?}"),
             Self::Sign(sign) => format!("'{sign}'"),
         }
@@ -59,9 +59,9 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, IndexError> {
                 at += 1;
                 continue;
             }
-            '\'' => Token::Value(Value::Text(quoted(&chars, &mut at)?)),
+            '\'' => Token::Value(IndexValue::Text(quoted(&chars, &mut at)?)),
             '"' => Token::Quoted(quoted(&chars, &mut at)?),
-            '0'..='9' | '-' | '.' => Token::Value(Value::Number(number(&chars, &mut at)?)),
+            '0'..='9' | '-' | '.' => Token::Value(IndexValue::Number(number(&chars, &mut at)?)),
             c if c.is_alphabetic() || *c == '_' => Token::Name(name(&chars, &mut at)),
             _ => Token::Sign(sign(&chars, &mut at)?),
         };
@@ -226,10 +226,10 @@ impl Parser {
 
     fn pattern(&mut self) -> Result<Test, IndexError> {
         match self.take("a pattern in quotes")? {
-            (at, Token::Value(Value::Text(pattern))) if pattern.chars().count() > MAX_PATTERN => {
+            (at, Token::Value(IndexValue::Text(pattern))) if pattern.chars().count() > MAX_PATTERN => {
                 Err(wrong(at, format!("the pattern has more than {MAX_PATTERN} characters")))
             }
-            (_, Token::Value(Value::Text(pattern))) => Ok(Test::Like(pattern)),
+            (_, Token::Value(IndexValue::Text(pattern))) => Ok(Test::Like(pattern)),
             (at, other) => Err(wrong(at, format!("expected a pattern in quotes, found {}", other.shown()))),
         }
     }
@@ -266,11 +266,11 @@ impl Parser {
         self.peek().map_or((self.end, "the end".to_owned()), |(at, token)| (at, token.shown()))
     }
 
-    fn value(&mut self) -> Result<Value, IndexError> {
+    fn value(&mut self) -> Result<IndexValue, IndexError> {
         match self.take("a value")? {
             (_, Token::Value(value)) => Ok(value),
             (_, Token::Name(word)) if ["true", "false"].contains(&word.to_ascii_lowercase().as_str()) => {
-                Ok(Value::Text(word.to_ascii_lowercase()))
+                Ok(IndexValue::Text(word.to_ascii_lowercase()))
             }
             (at, other) => Err(wrong(at, format!("expected a number or a text in 'quotes', found {}", other.shown()))),
         }

@@ -2,7 +2,7 @@
 
 use super::{Bound, Comparison, Filter};
 use crate::IndexError;
-use crate::columns::Column;
+use crate::columns::IndexColumn;
 
 impl Filter {
     /// Returns the condition as a PostgreSQL expression over the columns: numbers are `double precision`, texts are `text`, and
@@ -10,7 +10,7 @@ impl Filter {
     ///
     /// # Errors
     /// As for [`Filter::check`].
-    pub fn to_sql(&self, columns: &[Column]) -> Result<String, IndexError> {
+    pub fn to_sql(&self, columns: &[IndexColumn]) -> Result<String, IndexError> {
         Ok(sql(&self.0.bind(columns)?, columns))
     }
 }
@@ -25,7 +25,7 @@ pub fn quoted_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn sql(condition: &Bound, columns: &[Column]) -> String {
+fn sql(condition: &Bound, columns: &[IndexColumn]) -> String {
     let name = |column: &usize| quoted_name(&columns[*column].name);
     let joined = |conditions: &[Bound], word: &str, nothing: &str| match conditions {
         [] => nothing.to_owned(),
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn names_and_texts_are_quoted_and_nulls_fail_every_test() {
-        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
         let columns = [column("na\"me", false), column("year", true)];
         let check = |text: &str, want: &str| assert_eq!(Filter::parse(text).unwrap().to_sql(&columns).unwrap(), want);
         check("year >= 2e3", "coalesce(\"year\" >= '2000'::float8, false)");

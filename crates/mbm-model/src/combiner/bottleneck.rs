@@ -6,10 +6,10 @@ use burn::tensor::Tensor;
 use mbm_config::{Mistakes, settings};
 
 use super::cross_attention::{join, project_steps};
-use super::transformer::learnt_steps;
+use super::transformer::learned_steps;
 use super::{Combine, Combiner, CombinerConfig, Inputs};
 use crate::encoder::EncoderOutput;
-use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
+use crate::layer::{Transformer, TransformerSpec, check_heads, learned_parameter};
 use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
@@ -50,7 +50,7 @@ impl CombinerConfig for BottleneckSettings {
         let n = inputs.widths.len();
         Bottleneck {
             projections: inputs.projections(self.hidden_size),
-            shared: learnt([1, self.num_bottlenecks, self.hidden_size], inputs.device),
+            shared: learned_parameter([1, self.num_bottlenecks, self.hidden_size], inputs.device),
             layers: (0..self.num_layers).map(|_| (0..n).map(|_| spec.init(inputs.device)).collect()).collect(),
             width: (n + 1) * self.hidden_size,
         }
@@ -96,7 +96,7 @@ impl Combine for Bottleneck {
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let [batch, _] = inputs[0].present.dims();
         let steps = project_steps(&self.projections, &inputs);
-        let shared = learnt_steps(&self.shared, batch);
+        let shared = learned_steps(&self.shared, batch);
         let (mut steps, shared) =
             self.layers.iter().fold((steps, shared), |(steps, shared), layer| exchange(layer, steps, shared));
         steps.push(shared);

@@ -8,7 +8,7 @@ use mbm_config::{Mistakes, settings};
 use super::cross_attention::{join, project_steps};
 use super::{Combine, Combiner, CombinerConfig, Inputs};
 use crate::encoder::EncoderOutput;
-use crate::layer::{Transformer, TransformerSpec, check_heads, learnt};
+use crate::layer::{Transformer, TransformerSpec, check_heads, learned_parameter};
 use crate::{Fused, InputSummary, Sequence, Steps};
 
 settings! {
@@ -46,8 +46,8 @@ impl CombinerConfig for TransformerCombinerSettings {
         };
         TransformerCombiner {
             projections: inputs.projections(self.hidden_size),
-            origins: inputs.widths.iter().map(|_| learnt([1, 1, self.hidden_size], inputs.device)).collect(),
-            gathering: learnt([1, 1, self.hidden_size], inputs.device),
+            origins: inputs.widths.iter().map(|_| learned_parameter([1, 1, self.hidden_size], inputs.device)).collect(),
+            gathering: learned_parameter([1, 1, self.hidden_size], inputs.device),
             transformer: spec.init(inputs.device),
             width: self.hidden_size,
         }
@@ -64,7 +64,7 @@ impl CombinerConfig for TransformerCombinerSettings {
 }
 
 /// Expands learned steps to a batch: `[1, n, width]` to `[batch, n, width]`.
-pub(super) fn learnt_steps(step: &Param<Tensor<3>>, batch: usize) -> Steps {
+pub(super) fn learned_steps(step: &Param<Tensor<3>>, batch: usize) -> Steps {
     let [_, n, width] = step.dims();
     let mask: Tensor<2, Bool> = Tensor::<2, Int>::ones([batch, n], &step.val().device()).equal_scalar(1);
     Steps { values: step.val().expand([batch, n, width]), mask }
@@ -77,7 +77,7 @@ impl Combine for TransformerCombiner {
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let [batch, _] = inputs[0].present.dims();
-        let mut parts = vec![learnt_steps(&self.gathering, batch)];
+        let mut parts = vec![learned_steps(&self.gathering, batch)];
         for (steps, origin) in project_steps(&self.projections, &inputs).into_iter().zip(&self.origins) {
             parts.push(Steps { values: steps.values + origin.val(), mask: steps.mask });
         }

@@ -89,12 +89,13 @@ impl Ctc {
 pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTokens) -> Tensor<2> {
     let device = log_p.device();
     let (batch, longest) = (target.lengths.len(), target.steps);
-    let fitting = |row: usize| {
-        let own = &target.ids[row * longest..row * longest + target.lengths[row]];
-        let text = own.strip_suffix(&[END]).unwrap_or(own);
-        Some(text).filter(|text| !text.is_empty() && n_needed(text) <= n_steps[row])
-    };
-    let texts: Vec<Option<&[u32]>> = (0..batch).map(fitting).collect();
+    let texts: Vec<Option<&[u32]>> = (0..batch)
+        .map(|row| {
+            let own = &target.ids[row * longest..row * longest + target.lengths[row]];
+            let text = own.strip_suffix(&[END]).unwrap_or(own);
+            Some(text).filter(|text| !text.is_empty() && n_needed(text) <= n_steps[row])
+        })
+        .collect();
     // Texts that do not fit are replaced by one that does, whose cost is then set to zero.
     let replaced: Vec<&[u32]> = texts.iter().map(|text| text.unwrap_or(&[N_SPECIAL])).collect();
     let padded = |text: &&[u32]| {

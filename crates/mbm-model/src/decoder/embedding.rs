@@ -37,8 +37,11 @@ impl DecoderConfig for EmbeddingSpec {
     fn init(&self, context: DecoderContext) -> Decoder {
         let inputs = context.inputs;
         let EmbeddingDecoder::Projector(it) = &self.decoder;
-        let position = |name: &String| inputs.names.iter().position(|input| input == name).expect("the plan checks the names");
-        let positions: Vec<usize> = self.align.iter().map(position).collect();
+        let positions: Vec<usize> = self
+            .align
+            .iter()
+            .map(|name| inputs.names.iter().position(|input| input == name).expect("the plan checks the names"))
+            .collect();
         let size = context.output / positions.len();
         let projectors = positions.iter().map(|at| it.regressor(inputs.widths[*at], size, inputs.device)).collect();
         Embedding { projectors, calibration: self.calibration(inputs.device), inputs: positions }.into()

@@ -203,14 +203,14 @@ impl DecoderSettings {
 #[cfg(test)]
 mod tests {
     use burn::tensor::TensorData;
-    use mbm_data::{Column, Values};
+    use mbm_data::{BatchColumn, Values};
 
     use super::*;
     use crate::Target;
 
     fn value(loss: &Loss, logits: &[f32], width: usize, target: Values, present: Vec<bool>) -> f32 {
         let device = crate::device();
-        let target = Target::new(&Column { present: present.clone(), values: target }, &device);
+        let target = Target::new(&BatchColumn { present: present.clone(), values: target }, &device);
         let logits = Tensor::<2>::from_data(TensorData::new(logits.to_vec(), [present.len(), width]), &device);
         loss.forward(logits, &target, None).into_scalar::<f32>()
     }

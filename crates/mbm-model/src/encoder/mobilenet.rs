@@ -104,7 +104,7 @@ impl InvertedResidual {
         };
         let inner = self.depthwise.forward(inner, Rectifier::Relu6);
         if self.adds_input {
-            self.project.forward_beside(inner, x, Rectifier::None)
+            self.project.forward_with_residual(inner, x, Rectifier::None)
         } else {
             self.project.forward(inner, Rectifier::None)
         }

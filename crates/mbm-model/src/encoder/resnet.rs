@@ -108,16 +108,19 @@ impl EncoderConfig for ResNetSettings {
         let mut stages = Vec::new();
         for (stage, n_blocks) in n_blocks.into_iter().enumerate() {
             let inner = base << stage;
-            let block = |block: usize| {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                let from = std::mem::replace(&mut width, if is_bottleneck { 4 * inner } else { inner });
-                if is_bottleneck {
-                    Block::bottleneck(from, inner, stride, self.stride_in_1x1, device)
-                } else {
-                    Block::basic(from, inner, stride, is_small, device)
-                }
-            };
-            stages.push((0..n_blocks).map(block).collect());
+            stages.push(
+                (0..n_blocks)
+                    .map(|block| {
+                        let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                        let from = std::mem::replace(&mut width, if is_bottleneck { 4 * inner } else { inner });
+                        if is_bottleneck {
+                            Block::bottleneck(from, inner, stride, self.stride_in_1x1, device)
+                        } else {
+                            Block::basic(from, inner, stride, is_small, device)
+                        }
+                    })
+                    .collect(),
+            );
         }
         let reduce = Reduce::choose(self.reduce_output, Reduce::Mean, encoder_output);
         ResNet { stem: stem.init(device), pool: (!is_small).then(|| MaxPool::new(3, 2, 1)), stages, width, reduce }.into()
@@ -165,7 +168,7 @@ impl Block {
             None => subsample_and_pad(x.clone(), self.stride, last.width()),
         };
         let x = others.iter().fold(x, |x, conv| conv.forward(x, Rectifier::Relu));
-        last.forward_beside(x, shortcut, Rectifier::Relu)
+        last.forward_with_residual(x, shortcut, Rectifier::Relu)
     }
 }
 

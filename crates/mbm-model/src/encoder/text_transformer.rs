@@ -10,7 +10,9 @@ use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, UnsuitedShape, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, check_heads, learnt, linear};
+use crate::layer::{
+    Activation, Dropout, LayerNorm, NormPosition, Transformer, TransformerSpec, check_heads, learned_parameter, linear,
+};
 use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, bert, clip};
 use crate::{Steps, Tensors};
 
@@ -91,15 +93,15 @@ impl EncoderConfig for BertSettings {
         let (width, eps) = (self.hidden_size, self.layer_norm_eps);
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout_prob,
-            norm: NormPlace::Post,
+            norm: NormPosition::Post,
             norm_eps: eps,
             activation: self.hidden_act,
             ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         TextTransformer {
             tokens: embedding(self.vocab_size, width, shape, device),
-            positions: learnt([self.max_position_embeddings, width], device),
-            segments: (self.type_vocab_size > 0).then(|| learnt([self.type_vocab_size, width], device)),
+            positions: learned_parameter([self.max_position_embeddings, width], device),
+            segments: (self.type_vocab_size > 0).then(|| learned_parameter([self.type_vocab_size, width], device)),
             first_norm: Some(LayerNorm::new(width, eps, device)),
             dropout: Dropout::new(self.hidden_dropout_prob),
             transformer: transformer.init(device),
@@ -142,7 +144,7 @@ impl EncoderConfig for ClipTextSettings {
         };
         TextTransformer {
             tokens: embedding(self.vocab_size, width, shape, device),
-            positions: learnt([self.max_position_embeddings, width], device),
+            positions: learned_parameter([self.max_position_embeddings, width], device),
             segments: None,
             first_norm: None,
             dropout: Dropout::new(0.0),

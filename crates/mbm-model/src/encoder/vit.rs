@@ -11,7 +11,7 @@ use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input, grid};
-use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, check_heads, learnt, linear};
+use crate::layer::{Activation, LayerNorm, Transformer, TransformerSpec, check_heads, learned_parameter, linear};
 use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, clip, vit};
 use crate::{Steps, Tensors};
 
@@ -150,8 +150,8 @@ impl VitSpec {
         let project = |to: usize| LinearConfig::new(hidden, to).with_bias(false).init(device);
         Vit {
             patches: patches.init(device),
-            class_token: learnt([1, 1, hidden], device),
-            positions: learnt([1, 1 + grid[0] * grid[1], hidden], device),
+            class_token: learned_parameter([1, 1, hidden], device),
+            positions: learned_parameter([1, 1 + grid[0] * grid[1], hidden], device),
             first_norm: is_clip.then(|| LayerNorm::new(hidden, self.transformer.norm_eps, device)),
             transformer: self.transformer.init(device),
             projection: self.projection.map(project),

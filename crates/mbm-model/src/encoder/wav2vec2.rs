@@ -10,7 +10,7 @@ use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
 use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input};
-use crate::layer::{Activation, Dropout, LayerNorm, NormPlace, Transformer, TransformerSpec, check_heads, linear};
+use crate::layer::{Activation, Dropout, LayerNorm, NormPosition, Transformer, TransformerSpec, check_heads, linear};
 use crate::pretrained::{Family, Implied, Origin, PretrainedEncoder, PretrainedError, wav2vec2};
 use crate::{Steps, Tensors};
 
@@ -98,7 +98,7 @@ impl EncoderConfig for Wav2Vec2Settings {
             .with_groups(self.num_conv_pos_embedding_groups);
         let transformer = TransformerSpec {
             dropout: self.hidden_dropout,
-            norm: NormPlace::Post,
+            norm: NormPosition::Post,
             norm_eps: self.layer_norm_eps,
             ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };

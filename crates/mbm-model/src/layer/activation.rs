@@ -25,7 +25,7 @@ impl Activation {
     pub fn apply<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Relu => activation::relu(x),
-            Self::Gelu if operation::ARE_THERE => operation::gelu(x),
+            Self::Gelu if operation::AVAILABLE => operation::gelu(x),
             Self::Gelu => activation::gelu(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
             Self::Tanh => activation::tanh(x),

@@ -91,7 +91,7 @@ impl Attention {
         let [_, keys, _] = context.keys.dims();
         let factors = self.dropout.factors([batch, self.n_heads, queries, keys], &x.device());
         let all = [self.rotate(linear(&self.query, x), first), context.keys.clone(), context.values.clone()];
-        let joined = if operation::ARE_THERE {
+        let joined = if operation::AVAILABLE {
             operation::attend(all, context.mask.clone().float(), factors, self.n_heads, is_causal)
         } else {
             self.attend(all, &context.mask, factors, is_causal)

@@ -78,7 +78,7 @@ impl ConvNorm {
     }
 
     /// The same with a residual connection, added before the rectifier.
-    pub fn forward_beside(&self, x: Tensor<4>, residual: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
+    pub fn forward_with_residual(&self, x: Tensor<4>, residual: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
         match square(&self.conv).filter(|_| !x.device().is_autodiff()) {
             Some(sides) => self.infer(x, Some(residual), rectifier, sides),
             None => rectifier.apply(normalize(&self.norm, convolve(&self.conv, x), Rectifier::None) + residual),
@@ -95,7 +95,7 @@ impl ConvNorm {
         let scale = self.norm.gamma.val() / (self.norm.running_var.value() + self.norm.epsilon).sqrt();
         let shift = self.norm.beta.val() - self.norm.running_mean.value() * scale.clone();
         let affine = Tensor::stack(vec![scale, shift], 0);
-        operation::convolve_finished(x, self.conv.weight.val(), affine, residual, rectifier.bounds(), sides)
+        operation::convolve_with_epilogue(x, self.conv.weight.val(), affine, residual, rectifier.bounds(), sides)
     }
 }
 
@@ -130,7 +130,7 @@ impl Rectifier {
 fn normalize(norm: &BatchNorm, x: Tensor<4>, rectifier: Rectifier) -> Tensor<4> {
     let is_training = x.device().is_autodiff();
     let is_trained = is_training && norm.training.is_enabled();
-    if !operation::ARE_THERE || (is_training && !is_trained) {
+    if !operation::AVAILABLE || (is_training && !is_trained) {
         let normed = norm.forward(x);
         sync_statistics(norm);
         return rectifier.apply(normed);
@@ -169,7 +169,7 @@ fn convolve(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 fn square(conv: &Conv2d) -> Option<[usize; 2]> {
     let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else { return None };
     let is_square = [left, bottom, right] == [top; 3] && conv.stride[0] == conv.stride[1] && conv.dilation == [1, 1];
-    (operation::ARE_THERE && conv.groups == 1 && is_square).then_some([conv.stride[0], top])
+    (operation::AVAILABLE && conv.groups == 1 && is_square).then_some([conv.stride[0], top])
 }
 
 /// Creates a 1-d convolution that preserves the number of steps, also for even kernels.
@@ -216,7 +216,7 @@ mod tests {
             close(ours.forward(x.clone(), rectifier).into_data(), other.clone().into_data());
             let residual = Tensor::random(other.dims(), Distribution::Normal(0.0, 1.0), &x.device());
             let other = rectifier.apply(theirs.norm.forward(theirs.conv.forward(x.clone())) + residual.clone());
-            close(ours.forward_beside(x, residual, rectifier).into_data(), other.into_data());
+            close(ours.forward_with_residual(x, residual, rectifier).into_data(), other.into_data());
         }
     }
 }

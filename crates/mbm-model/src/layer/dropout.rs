@@ -46,8 +46,8 @@ impl Dropout {
         // Two random bytes per value.
         let mut draws = vec![0u8; 2 * dims.iter().product::<usize>()];
         GENERATOR.with_borrow_mut(|generator| generator.fill_bytes(&mut draws));
-        let factor = |draw: &[u8; 2]| if u16::from_le_bytes(*draw) < threshold { 0.0 } else { kept };
-        let factors: Vec<f32> = draws.as_chunks::<2>().0.iter().map(factor).collect();
+        let factors: Vec<f32> =
+            draws.as_chunks::<2>().0.iter().map(|draw| if u16::from_le_bytes(*draw) < threshold { 0.0 } else { kept }).collect();
         Some(Tensor::from_data(TensorData::new(factors, dims), device))
     }
 }

@@ -27,7 +27,7 @@ impl LayerNorm {
     /// Normalizes `[.., width]`, preserving the shape.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
-        if operation::ARE_THERE {
+        if operation::AVAILABLE {
             return operation::layer_norm(x, gamma, beta, self.epsilon);
         }
         layer_norm(x, gamma, Some(beta), self.epsilon)

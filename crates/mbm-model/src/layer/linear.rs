@@ -8,7 +8,7 @@ use crate::operation;
 /// Maps `[.., input]` to `[.., output]`. Burn's own layer computes one product per row of a batch, each with its own
 /// weight gradient.
 pub(crate) fn linear<const D: usize>(layer: &Linear, x: Tensor<D>) -> Tensor<D> {
-    if operation::ARE_THERE {
+    if operation::AVAILABLE {
         let weight = layer.weight.val();
         let bias = layer.bias.as_ref().map_or_else(|| Tensor::zeros([weight.dims()[1]], &x.device()), |bias| bias.val());
         return operation::linear(x, weight, bias);

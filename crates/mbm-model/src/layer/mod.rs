@@ -24,13 +24,13 @@ pub(crate) use pool::MaxPool;
 pub(crate) use position::{rotated, sinusoids};
 pub use recurrent::CellType;
 pub(crate) use recurrent::{CellState, Recurrent, RecurrentSpec};
-pub use transformer::NormPlace;
+pub use transformer::NormPosition;
 pub(crate) use transformer::{LayerCache, Transformer, TransformerSpec};
 
 use burn::tensor::{Device, Distribution, Tensor};
 
 /// Creates a learned tensor with normally distributed initial values, standard deviation 0.02.
-pub(crate) fn learnt<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
+pub(crate) fn learned_parameter<const D: usize>(dims: [usize; D], device: &Device) -> burn::module::Param<Tensor<D>> {
     burn::module::Param::from_tensor(Tensor::random(dims, Distribution::Normal(0.0, 0.02), device))
 }
 

@@ -26,7 +26,7 @@ impl MaxPool {
     /// Pools `[batch, channels, height, width]` to `[batch, channels, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let Self { kernel, stride, padding } = *self;
-        if operation::ARE_THERE {
+        if operation::AVAILABLE {
             return operation::max_pool(x, kernel, stride, padding);
         }
         let padding = PaddingConfig2d::Explicit(padding, padding, padding, padding);

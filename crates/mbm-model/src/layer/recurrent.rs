@@ -160,7 +160,7 @@ impl Layer {
 impl Cell {
     /// Returns the state after each step: `[batch, steps, hidden]`; padding steps leave the state unchanged.
     fn run(&self, steps: &Steps, is_reversed: bool) -> Tensor<3> {
-        if self.kind == CellType::Lstm && operation::ARE_THERE {
+        if self.kind == CellType::Lstm && operation::AVAILABLE {
             let bias = self.input_bias.val() + self.hidden_bias.val();
             let (values, mask) = (steps.values.clone(), steps.mask.clone().float());
             return operation::lstm(values, self.input.val(), bias, self.hidden.val(), mask, is_reversed);

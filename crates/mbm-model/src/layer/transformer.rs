@@ -10,7 +10,7 @@ use crate::Steps;
 
 choices! {
     /// Where a transformer layer is normalized.
-    pub enum NormPlace {
+    pub enum NormPosition {
         /// Before attention and feed-forward, plus once after the last layer (Xiong et al. 2020).
         Pre = "pre",
         /// After attention and feed-forward, as in the original (Vaswani et al. 2017).
@@ -25,7 +25,7 @@ pub(crate) struct TransformerSpec {
     pub n_heads: usize,
     pub feed_forward: usize,
     pub dropout: f64,
-    pub norm: NormPlace,
+    pub norm: NormPosition,
     /// Added to the variance in layer norms.
     pub norm_eps: f64,
     /// Whether self-attention is causal.
@@ -54,7 +54,7 @@ struct Layer {
     feed_forward_norm: LayerNorm,
     dropout: Dropout,
     #[module(skip)]
-    norm: NormPlace,
+    norm: NormPosition,
     #[module(skip)]
     activation: Activation,
 }
@@ -84,7 +84,7 @@ impl TransformerSpec {
             n_heads,
             feed_forward,
             dropout: 0.0,
-            norm: NormPlace::Pre,
+            norm: NormPosition::Pre,
             norm_eps: LayerNorm::EPSILON,
             is_causal: false,
             activation: Activation::Gelu,
@@ -94,7 +94,7 @@ impl TransformerSpec {
     }
 
     pub fn init(&self, device: &Device) -> Transformer {
-        let last_norm = (self.norm == NormPlace::Pre).then(|| self.norm(device));
+        let last_norm = (self.norm == NormPosition::Pre).then(|| self.norm(device));
         Transformer { layers: (0..self.n_layers).map(|_| self.layer(device)).collect(), last_norm }
     }
 
@@ -209,8 +209,8 @@ impl Layer {
         let x = self.attended(x, mask);
         let part = self.context.as_ref().expect("a decoder's layers have a context");
         let x = match self.norm {
-            NormPlace::Pre => part.norm.forward(x),
-            NormPlace::Post => x,
+            NormPosition::Pre => part.norm.forward(x),
+            NormPosition::Post => x,
         };
         part.attention.weights(x, &part.attention.keys_values(context.clone(), 0))
     }
@@ -218,8 +218,8 @@ impl Layer {
     /// Applies a sublayer with its residual connection, normalized before or after.
     fn part(&self, norm: &LayerNorm, x: Tensor<3>, run: impl FnOnce(Tensor<3>) -> Tensor<3>) -> Tensor<3> {
         match self.norm {
-            NormPlace::Pre => x.clone() + self.dropout.forward(run(norm.forward(x))),
-            NormPlace::Post => norm.forward(x.clone() + self.dropout.forward(run(x))),
+            NormPosition::Pre => x.clone() + self.dropout.forward(run(norm.forward(x))),
+            NormPosition::Post => norm.forward(x.clone() + self.dropout.forward(run(x))),
         }
     }
 

@@ -21,14 +21,14 @@ pub(super) struct Attention {
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     shape: AttentionShape,
     /// Queries, keys, values, mask and factors.
     inputs: [FlexTensor; 5],
     weights: Vec<f32>,
 }
 
-impl Ran {
+impl SavedState {
     fn inputs(&self) -> AttentionInputs<'_> {
         let [queries, keys, values, mask, factors] = self.inputs.each_ref().map(values);
         AttentionInputs { queries, keys, values, mask, factors }
@@ -36,7 +36,7 @@ impl Ran {
 }
 
 /// Runs the forward pass; returns the state for the backward pass, and the output. An empty tensor of factors stands for none.
-pub(super) fn run(inputs: [FlexTensor; 5], attention: Attention) -> (Ran, FlexTensor) {
+pub(super) fn run(inputs: [FlexTensor; 5], attention: Attention) -> (SavedState, FlexTensor) {
     let inputs = inputs.map(|input| input.to_contiguous());
     let (queries, keys) = (inputs[0].shape(), inputs[1].shape());
     let shape = AttentionShape {
@@ -47,10 +47,10 @@ pub(super) fn run(inputs: [FlexTensor; 5], attention: Attention) -> (Ran, FlexTe
         width: queries[2] / attention.heads,
         is_causal: attention.is_causal,
     };
-    let mut ran = Ran { shape, inputs, weights: Vec::new() };
-    let attended = attention_forward(shape, ran.inputs());
-    ran.weights = attended.weights;
-    (ran, FlexTensor::from_data(TensorData::new(attended.out, queries)))
+    let mut saved = SavedState { shape, inputs, weights: Vec::new() };
+    let attended = attention_forward(shape, saved.inputs());
+    saved.weights = attended.weights;
+    (saved, FlexTensor::from_data(TensorData::new(attended.out, queries)))
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
@@ -59,9 +59,9 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let [queries, keys, values, ..] = &inputs;
     let prepared = AttentionBackward.prepare::<C>([queries.node(), keys.node(), values.node()]).compute_bound().stateful();
-    let (ran, out) = run(inputs.map(|input| input.into_primitive()), attention);
+    let (saved, out) = run(inputs.map(|input| input.into_primitive()), attention);
     match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(ran, out),
+        OpsKind::Tracked(prepared) => prepared.finish(saved, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
     }
 }
@@ -70,13 +70,13 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct AttentionBackward;
 
 impl Backward<Flex, 3> for AttentionBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let ran = ops.state;
-        let found = attention_backward(ran.shape, ran.inputs(), &ran.weights, values(&gradient));
-        let all = [found.queries, found.keys, found.values].into_iter().zip(&ran.inputs);
+        let saved = ops.state;
+        let found = attention_backward(saved.shape, saved.inputs(), &saved.weights, values(&gradient));
+        let all = [found.queries, found.keys, found.values].into_iter().zip(&saved.inputs);
         for (node, (values, input)) in ops.parents.into_iter().zip(all) {
             if let Some(node) = node {
                 gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(values, input.shape())));

@@ -14,18 +14,18 @@ use super::values;
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     x: FlexTensor,
     scale: FlexTensor,
     moments: Vec<f32>,
 }
 
 /// Runs the forward pass; returns the state for the backward pass, and the output.
-pub(super) fn run(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> (Ran, FlexTensor) {
+pub(super) fn run(x: FlexTensor, scale: FlexTensor, shift: FlexTensor, epsilon: f32) -> (SavedState, FlexTensor) {
     let (x, scale, shift) = (x.to_contiguous(), scale.to_contiguous(), shift.to_contiguous());
     let normed = mbm_kernels::layer_norm(values(&x), values(&scale), values(&shift), epsilon);
     let out = FlexTensor::from_data(TensorData::new(normed.out, x.shape()));
-    (Ran { x, scale, moments: normed.moments }, out)
+    (SavedState { x, scale, moments: normed.moments }, out)
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
@@ -35,9 +35,9 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     epsilon: f32,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let prepared = LayerNormBackward.prepare::<C>([x.node(), scale.node(), shift.node()]).compute_bound().stateful();
-    let (ran, out) = run(x.into_primitive(), scale.into_primitive(), shift.into_primitive(), epsilon);
+    let (saved, out) = run(x.into_primitive(), scale.into_primitive(), shift.into_primitive(), epsilon);
     match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(ran, out),
+        OpsKind::Tracked(prepared) => prepared.finish(saved, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
     }
 }
@@ -46,11 +46,11 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct LayerNormBackward;
 
 impl Backward<Flex, 3> for LayerNormBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { x, scale, moments } = ops.state;
+        let SavedState { x, scale, moments } = ops.state;
         let found = layer_norm_backward(values(&x), values(&scale), &moments, values(&gradient));
         let all = [(found.values, x.shape()), (found.scale, scale.shape()), (found.shift, scale.shape())];
         for (node, (values, shape)) in ops.parents.into_iter().zip(all) {

@@ -14,19 +14,19 @@ use super::values;
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     x: FlexTensor,
     weight: FlexTensor,
 }
 
 /// Runs the forward pass; returns the state for the backward pass, and the output.
-pub(super) fn run(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> (Ran, FlexTensor) {
+pub(super) fn run(x: FlexTensor, weight: FlexTensor, bias: FlexTensor) -> (SavedState, FlexTensor) {
     let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
     let mut shape = x.shape();
     let last = shape.num_dims() - 1;
     shape[last] = bias.shape()[0];
     let out = linear(values(&x), values(&weight), values(&bias));
-    (Ran { x, weight }, FlexTensor::from_data(TensorData::new(out, shape)))
+    (SavedState { x, weight }, FlexTensor::from_data(TensorData::new(out, shape)))
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
@@ -35,9 +35,9 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     bias: FloatTensor<Autodiff<Flex, C>>,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let prepared = LinearBackward.prepare::<C>([x.node(), weight.node(), bias.node()]).compute_bound().stateful();
-    let (ran, out) = run(x.into_primitive(), weight.into_primitive(), bias.into_primitive());
+    let (saved, out) = run(x.into_primitive(), weight.into_primitive(), bias.into_primitive());
     match prepared {
-        OpsKind::Tracked(prepared) => prepared.finish(ran, out),
+        OpsKind::Tracked(prepared) => prepared.finish(saved, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
     }
 }
@@ -46,12 +46,12 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct LinearBackward;
 
 impl Backward<Flex, 3> for LinearBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [of_x, of_weight, of_bias] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let (Ran { x, weight }, gradient) = (ops.state, values(&gradient));
+        let (SavedState { x, weight }, gradient) = (ops.state, values(&gradient));
         let to = weight.shape()[1];
         let mut register = |node, found, shape| {
             gradients.register::<Flex>(node, FlexTensor::from_data(TensorData::new(found, shape)));

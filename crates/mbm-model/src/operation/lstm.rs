@@ -18,7 +18,7 @@ use super::values;
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     shape: LstmShape,
     inputs: FlexTensor,
     input_weight: FlexTensor,
@@ -30,14 +30,14 @@ pub(super) struct Ran {
 }
 
 /// Runs the forward pass. The tensors are inputs, input weight, bias, hidden weight and mask.
-pub(super) fn run(tensors: [FlexTensor; 5], is_reversed: bool) -> Ran {
+pub(super) fn run(tensors: [FlexTensor; 5], is_reversed: bool) -> SavedState {
     let [inputs, input_weight, bias, weight, mask] = tensors.map(|tensor| tensor.to_contiguous());
     let (sizes, hidden) = (inputs.shape(), weight.shape()[0]);
     let shape = LstmShape { batch: sizes[0], steps: sizes[1], hidden, is_reversed };
     let gates = linear(values(&inputs), values(&input_weight), values(&bias));
     let states = lstm_forward(shape, gates, values(&weight), values(&mask));
     let hidden = FlexTensor::from_data(TensorData::new(states.hidden, [shape.batch, shape.steps, hidden]));
-    Ran { shape, inputs, input_weight, weight, mask, hidden, cells: Arc::new(states.cells), gates: Arc::new(states.gates) }
+    SavedState { shape, inputs, input_weight, weight, mask, hidden, cells: Arc::new(states.cells), gates: Arc::new(states.gates) }
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
@@ -47,13 +47,13 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     let [inputs, input_weight, bias, weight, _] = &tensors;
     let nodes = [inputs.node(), input_weight.node(), bias.node(), weight.node()];
     let prepared = LstmBackward.prepare::<C>(nodes).compute_bound().stateful();
-    let ran = run(tensors.map(|tensor| tensor.into_primitive()), is_reversed);
+    let saved = run(tensors.map(|tensor| tensor.into_primitive()), is_reversed);
     match prepared {
         OpsKind::Tracked(prepared) => {
-            let hidden = ran.hidden.clone();
-            prepared.finish(ran, hidden)
+            let hidden = saved.hidden.clone();
+            prepared.finish(saved, hidden)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(ran.hidden),
+        OpsKind::UnTracked(prepared) => prepared.finish(saved.hidden),
     }
 }
 
@@ -61,12 +61,12 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct LstmBackward;
 
 impl Backward<Flex, 4> for LstmBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 4>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 4>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [of_inputs, of_input_weight, of_bias, of_weight] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, inputs, input_weight, weight, mask, hidden, cells, gates } = ops.state;
+        let SavedState { shape, inputs, input_weight, weight, mask, hidden, cells, gates } = ops.state;
         let states = LstmView { hidden: values(&hidden), cells: &cells, gates: &gates };
         let found = lstm_backward(shape, states, values(&weight), values(&mask), values(&gradient));
         let (of_gates, width) = (&found.inputs, 4 * shape.hidden);

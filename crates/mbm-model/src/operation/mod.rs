@@ -19,7 +19,7 @@ use burn::tensor::Tensor;
 use norm::Norm;
 
 /// Whether these operations are available, which is the case in builds where every tensor is on the CPU.
-pub(crate) const ARE_THERE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
+pub(crate) const AVAILABLE: bool = !cfg!(any(feature = "cuda", feature = "wgpu"));
 
 /// Runs an LSTM layer over all steps. `inputs` are `[batch, steps, width]`; `input_weight` is `[width, 4 hidden]` and `bias` is
 /// `[4 hidden]`, with gates in the order `[i, f, g, o]`; `weight`, for the state, is `[hidden, 4 hidden]`; `mask` is
@@ -44,7 +44,7 @@ pub(crate) fn convolve(images: Tensor<4>, weight: Tensor<4>, stride: usize, padd
 
 /// Like [`convolve`], then applies each channel's scale and shift, `[2, out]`, adds the residual, if any, and clamps to the
 /// bounds. Not differentiable.
-pub(crate) fn convolve_finished(
+pub(crate) fn convolve_with_epilogue(
     images: Tensor<4>,
     weight: Tensor<4>,
     affine: Tensor<2>,
@@ -55,7 +55,7 @@ pub(crate) fn convolve_finished(
     let residual = residual.unwrap_or_else(|| Tensor::zeros([0, 0, 0, 0], &affine.device()));
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
     let (affine, residual) = (affine.into_dispatch(), residual.into_dispatch());
-    let out = <Dispatch as Operations>::convolve_finished(images, weight, affine, residual, low, high, stride, padding);
+    let out = <Dispatch as Operations>::convolve_with_epilogue(images, weight, affine, residual, low, high, stride, padding);
     Tensor::from_dispatch(out)
 }
 
@@ -155,7 +155,7 @@ trait Operations: Backend {
     fn convolve(images: FloatTensor<Self>, weight: FloatTensor<Self>, stride: usize, padding: usize) -> FloatTensor<Self>;
 
     #[allow(clippy::too_many_arguments)] // Operations of a backend extension can only take tensors and numbers.
-    fn convolve_finished(
+    fn convolve_with_epilogue(
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
@@ -217,7 +217,7 @@ impl Operations for Flex {
         conv::run(images, weight, stride, padding).1
     }
 
-    fn convolve_finished(
+    fn convolve_with_epilogue(
         images: FlexTensor,
         weight: FlexTensor,
         affine: FlexTensor,
@@ -227,7 +227,7 @@ impl Operations for Flex {
         stride: usize,
         padding: usize,
     ) -> FlexTensor {
-        conv::finished([images, weight, affine, residual], [low, high], stride, padding)
+        conv::run_with_epilogue([images, weight, affine, residual], [low, high], stride, padding)
     }
 
     fn max_pool(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> FlexTensor {
@@ -301,7 +301,7 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         conv::tracked::<C>(images, weight, stride, padding)
     }
 
-    fn convolve_finished(
+    fn convolve_with_epilogue(
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         affine: FloatTensor<Self>,
@@ -312,7 +312,7 @@ impl<C: CheckpointStrategy> Operations for Autodiff<Flex, C> {
         padding: usize,
     ) -> FloatTensor<Self> {
         let tensors = [images, weight, affine, residual].map(|tensor| tensor.into_primitive());
-        <Self as AutodiffBackend>::from_inner(conv::finished(tensors, [low, high], stride, padding))
+        <Self as AutodiffBackend>::from_inner(conv::run_with_epilogue(tensors, [low, high], stride, padding))
     }
 
     fn max_pool(images: FloatTensor<Self>, kernel: usize, stride: usize, padding: usize) -> FloatTensor<Self> {

@@ -14,7 +14,7 @@ use super::values;
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     shape: NormShape,
     images: FlexTensor,
     scale: FlexTensor,
@@ -32,7 +32,7 @@ pub(super) struct Norm {
 
 fn shape(images: &FlexTensor) -> NormShape {
     let sizes = images.shape();
-    NormShape { batch: sizes[0], channels: sizes[1], places: sizes[2] * sizes[3] }
+    NormShape { batch: sizes[0], channels: sizes[1], positions: sizes[2] * sizes[3] }
 }
 
 /// Computes means, then variances, of each channel: `[2, channels]`.
@@ -45,7 +45,7 @@ pub(super) fn moments(images: FlexTensor) -> FlexTensor {
 }
 
 /// Normalizes by the given moments, `[2, channels]`: batch or running statistics.
-pub(super) fn run(images: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> Ran {
+pub(super) fn run(images: FlexTensor, scale: FlexTensor, shift: FlexTensor, moments: FlexTensor, norm: Norm) -> SavedState {
     let (images, scale, shift, moments) =
         (images.to_contiguous(), scale.to_contiguous(), shift.to_contiguous(), moments.to_contiguous());
     let shape = shape(&images);
@@ -57,10 +57,10 @@ pub(super) fn run(images: FlexTensor, scale: FlexTensor, shift: FlexTensor, mome
     let by = Affine { scale: &scales, shift: &shifts, bounds: norm.bounds };
     let out = FlexTensor::from_data(TensorData::new(affine(shape, values(&images), by), images.shape()));
     let mean = mean.to_vec();
-    Ran { shape, images, scale, mean, inverse, out, bounds: norm.bounds }
+    SavedState { shape, images, scale, mean, inverse, out, bounds: norm.bounds }
 }
 
-impl Ran {
+impl SavedState {
     pub fn out(self) -> FlexTensor {
         self.out
     }
@@ -75,13 +75,13 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     norm: Norm,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let prepared = NormBackward.prepare::<C>([images.node(), scale.node(), shift.node()]).compute_bound().stateful();
-    let ran = run(images.into_primitive(), scale.into_primitive(), shift.into_primitive(), moments.into_primitive(), norm);
+    let saved = run(images.into_primitive(), scale.into_primitive(), shift.into_primitive(), moments.into_primitive(), norm);
     match prepared {
         OpsKind::Tracked(prepared) => {
-            let out = ran.out.clone();
-            prepared.finish(ran, out)
+            let out = saved.out.clone();
+            prepared.finish(saved, out)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(ran.out),
+        OpsKind::UnTracked(prepared) => prepared.finish(saved.out),
     }
 }
 
@@ -89,12 +89,12 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct NormBackward;
 
 impl Backward<Flex, 3> for NormBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 3>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let parents = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, images, scale, mean, inverse, out, bounds } = ops.state;
+        let SavedState { shape, images, scale, mean, inverse, out, bounds } = ops.state;
         let done = Normalized {
             images: values(&images),
             mean: &mean,

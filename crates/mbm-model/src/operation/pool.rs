@@ -14,26 +14,26 @@ use super::values;
 
 /// State saved for the backward pass.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct SavedState {
     shape: PoolShape,
     images: FlexTensor,
     out: FlexTensor,
 }
 
-impl Ran {
+impl SavedState {
     pub fn out(self) -> FlexTensor {
         self.out
     }
 }
 
-pub(super) fn run(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> Ran {
+pub(super) fn run(images: FlexTensor, kernel: usize, stride: usize, padding: usize) -> SavedState {
     let images = images.to_contiguous();
     let sizes = images.shape();
     let (batch, channels) = (sizes[0], sizes[1]);
     let shape = PoolShape { planes: batch * channels, size: [sizes[2], sizes[3]], kernel, stride, padding };
     let [rows, columns] = shape.out_size();
     let out = TensorData::new(max_pool(shape, values(&images)), [batch, channels, rows, columns]);
-    Ran { shape, images, out: FlexTensor::from_data(out) }
+    SavedState { shape, images, out: FlexTensor::from_data(out) }
 }
 
 pub(super) fn tracked<C: CheckpointStrategy>(
@@ -43,13 +43,13 @@ pub(super) fn tracked<C: CheckpointStrategy>(
     padding: usize,
 ) -> FloatTensor<Autodiff<Flex, C>> {
     let prepared = PoolBackward.prepare::<C>([images.node()]).compute_bound().stateful();
-    let ran = run(images.into_primitive(), kernel, stride, padding);
+    let saved = run(images.into_primitive(), kernel, stride, padding);
     match prepared {
         OpsKind::Tracked(prepared) => {
-            let out = ran.out.clone();
-            prepared.finish(ran, out)
+            let out = saved.out.clone();
+            prepared.finish(saved, out)
         }
-        OpsKind::UnTracked(prepared) => prepared.finish(ran.out),
+        OpsKind::UnTracked(prepared) => prepared.finish(saved.out),
     }
 }
 
@@ -57,12 +57,12 @@ pub(super) fn tracked<C: CheckpointStrategy>(
 struct PoolBackward;
 
 impl Backward<Flex, 1> for PoolBackward {
-    type State = Ran;
+    type State = SavedState;
 
-    fn backward(self, ops: Ops<Ran, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
+    fn backward(self, ops: Ops<SavedState, 1>, gradients: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [parent] = ops.parents;
         let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let Ran { shape, images, out } = ops.state;
+        let SavedState { shape, images, out } = ops.state;
         if let Some(node) = parent {
             let found = max_pool_backward(shape, values(&images), values(&out), values(&gradient));
             gradients.register::<Flex>(node.id, FlexTensor::from_data(TensorData::new(found, images.shape())));

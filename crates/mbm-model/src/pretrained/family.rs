@@ -94,7 +94,7 @@ pub(super) fn fill<M: Module>(
     if !diagnostics.is_empty() {
         return Err(PretrainedError::Mismatch { path: path.into(), part: found.family.part, diagnostics });
     }
-    let mut filling = Filling { found, path: Vec::new(), failed: None };
+    let mut filling = WeightLoader { found, path: Vec::new(), failed: None };
     let part = part.map(&mut filling);
     filling.failed.map_or(Ok(part), |error| Err(error.into()))
 }
@@ -258,13 +258,13 @@ fn scale_to(kernel: &mut [f32], lengths: &[f32]) {
 }
 
 /// Mapper that loads each parameter.
-struct Filling<'a> {
+struct WeightLoader<'a> {
     found: Match<'a>,
     path: Vec<String>,
     failed: Option<mbm_weights::Error>,
 }
 
-impl ModuleMapper for Filling<'_> {
+impl ModuleMapper for WeightLoader<'_> {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_owned());
     }

@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use mbm_config::{Diagnostics, Format, Node, Setting};
-use mbm_data::{Column, Shape, Values};
+use mbm_data::{BatchColumn, Shape, Values};
 use serde::Deserialize;
 
 use super::*;
@@ -76,7 +76,7 @@ fn encoders_match_torchvision_given_the_same_weights() {
         write(file.path(), &golden.tensors);
         let encoder = fill_encoder(encoder(settings), file.path(), &[]).unwrap();
         let data = (0..3 * 64 * 64).map(|at| (0.01 * at as f64).sin() as f32).collect();
-        let column = Column { present: vec![true], values: Values::Images { dims: [3, 64, 64], data } };
+        let column = BatchColumn { present: vec![true], values: Values::Images { dims: [3, 64, 64], data } };
         let steps = encoder.get().encode(Tensors::new(&column, &Device::flex()));
         let features = steps.values.into_data().try_into_vec::<f32>().unwrap();
         let norm = features.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -189,7 +189,7 @@ fn encoders_match_transformers_and_torchvision() {
             _ => 1,
         };
         let encoder = network.encoder(&path, &shape);
-        let column = Column { present: vec![true; n_rows], values };
+        let column = BatchColumn { present: vec![true; n_rows], values };
         let features = encoder.get().encode(Tensors::new(&column, &Device::flex())).values.into_data();
         let features = features.try_into_vec::<f32>().unwrap();
         assert_eq!(features.len(), network.features.len(), "{name}");
@@ -226,7 +226,7 @@ fn embeddings_are_initialized_from_word_vectors() {
     let vocabulary = ["<PAD>", "<UNK>", "cat", "cow"].map(str::to_owned);
     let encoder = fill_encoder(embed(), file.path(), &vocabulary).unwrap();
     let values = Values::Tokens { steps: 2, lengths: vec![2], ids: vec![2, 3] };
-    let steps = encoder.get().encode(Tensors::new(&Column { present: vec![true], values }, &Device::flex()));
+    let steps = encoder.get().encode(Tensors::new(&BatchColumn { present: vec![true], values }, &Device::flex()));
     let values = steps.values.into_data().try_into_vec::<f32>().unwrap();
     assert_eq!(values[..2], [3.0, 4.0]);
     assert_ne!(values[2..], [3.0, 4.0]);

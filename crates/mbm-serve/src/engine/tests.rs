@@ -16,8 +16,14 @@ use crate::stages::{Read, Run, Write};
 const LIMIT: Duration = Duration::from_millis(100);
 const NEVER: Duration = Duration::from_secs(3600);
 
-const LIMITS: Batching =
-    Batching { max_size: 2, max_delay: Duration::ZERO, queue_size: 1024, max_streams: 1, read_limit: NEVER, model_limit: NEVER };
+const LIMITS: EngineLimits = EngineLimits {
+    max_size: 2,
+    max_delay: Duration::ZERO,
+    queue_size: 1024,
+    max_streams: 1,
+    read_limit: NEVER,
+    model_limit: NEVER,
+};
 
 /// Blocks threads until it is opened.
 #[derive(Clone, Default)]
@@ -45,7 +51,7 @@ struct Tested {
 }
 
 fn done(job: &Job) -> Answer {
-    Ok(Done::Predicted { values: Vec::new(), status: job.status.clone(), contributions: Vec::new() })
+    Ok(JobResult::Predicted { values: Vec::new(), status: job.status.clone(), contributions: Vec::new() })
 }
 
 /// Stages that do nothing, except for the one that is changed.
@@ -64,17 +70,17 @@ fn with_read(read: impl Fn(&[Cell], &mut dyn FnMut(usize) -> bool) + Send + Sync
     stages(|stages| stages.read = read)
 }
 
-fn with_run(run: impl Fn(&Job, &mbm::GoesOn) + Send + Sync + 'static) -> Stages {
-    let run: Arc<Run> = Arc::new(move |jobs, goes_on| {
-        jobs.iter().for_each(|job| run(job, goes_on));
+fn with_run(run: impl Fn(&Job, &mbm::ShouldContinue) + Send + Sync + 'static) -> Stages {
+    let run: Arc<Run> = Arc::new(move |jobs, should_continue| {
+        jobs.iter().for_each(|job| run(job, should_continue));
         jobs.iter().map(done).collect()
     });
     stages(|stages| stages.run = run)
 }
 
-fn with_write(write: impl Fn(&mut Hear) + Send + Sync + 'static) -> Stages {
-    let write: Arc<Write> = Arc::new(move |job, hear| {
-        write(hear);
+fn with_write(write: impl Fn(&mut TextListener) + Send + Sync + 'static) -> Stages {
+    let write: Arc<Write> = Arc::new(move |job, listener| {
+        write(listener);
         done(job)
     });
     stages(|stages| stages.write = write)
@@ -88,14 +94,14 @@ fn caption(text: &str) -> Vec<Cell> {
     vec![Cell::Empty, Cell::text(text), Cell::Empty]
 }
 
-fn silent() -> Box<Hear<'static>> {
+fn silent() -> Box<TextListener<'static>> {
     Box::new(|_, _| ControlFlow::Continue(()))
 }
 
 const PREDICT: Task = Task::Predict(Unreadable::Missing);
 
 impl Tested {
-    fn new(limits: Batching, stages: Stages) -> Self {
+    fn new(limits: EngineLimits, stages: Stages) -> Self {
         let metrics = Arc::new(Metrics::new());
         let (engine, thread) = Engine::start(limits, metrics.clone(), stages).unwrap();
         let served = Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap());
@@ -114,14 +120,17 @@ impl Tested {
         self.runtime.block_on(self.ask(vec![cells])).unwrap()?.swap_remove(0)
     }
 
-    fn stream(&self, hear: Box<Hear<'static>>) -> tokio::task::JoinHandle<Result<oneshot::Receiver<Answer>, ApiError>> {
+    fn stream(
+        &self,
+        listener: Box<TextListener<'static>>,
+    ) -> tokio::task::JoinHandle<Result<oneshot::Receiver<Answer>, ApiError>> {
         let (engine, served) = (self.engine.clone(), self.served.clone());
-        self.runtime.spawn(async move { engine.stream(&served, PREDICT, size(1.0).into(), hear).await })
+        self.runtime.spawn(async move { engine.stream(&served, PREDICT, size(1.0).into(), listener).await })
     }
 
     /// Returns the answer to a streamed row.
-    fn written(&self, hear: Box<Hear<'static>>) -> Answer {
-        let answer = self.runtime.block_on(self.stream(hear)).unwrap()?;
+    fn written(&self, listener: Box<TextListener<'static>>) -> Answer {
+        let answer = self.runtime.block_on(self.stream(listener)).unwrap()?;
         self.runtime.block_on(answer).unwrap()
     }
 
@@ -170,12 +179,12 @@ fn reader_panic_fails_only_its_row() {
 fn hung_model_is_reported_and_replaced() {
     let (batch, probe) = (Gate::default(), Gate::default());
     let (of_batch, of_probe, is_first) = (batch.clone(), probe.clone(), AtomicBool::new(true));
-    let hang = move |job: &Job, _: &mbm::GoesOn| match is_empty(job) {
+    let hang = move |job: &Job, _: &mbm::ShouldContinue| match is_empty(job) {
         true => of_probe.wait(),
         false if is_first.swap(false, Ordering::Relaxed) => of_batch.wait(),
         false => {}
     };
-    let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(hang));
+    let tested = Tested::new(EngineLimits { model_limit: LIMIT, ..LIMITS }, with_run(hang));
     let api_error = tested.answer(size(13.0)).unwrap_err();
     assert_eq!(api_error, unavailable("the model did not respond within 0.1 s and is being restarted"));
     // The server is not ready until the new thread has shown that it works; waiting rows are answered after that.
@@ -196,12 +205,12 @@ fn hung_model_is_reported_and_replaced() {
 fn repeatedly_hung_model_is_not_restarted_until_one_returns() {
     let gate = Gate::default();
     let of_model = gate.clone();
-    let tested = Tested::new(Batching { model_limit: LIMIT, ..LIMITS }, with_run(move |_, _| of_model.wait()));
+    let tested = Tested::new(EngineLimits { model_limit: LIMIT, ..LIMITS }, with_run(move |_, _| of_model.wait()));
     assert_eq!(tested.answer(size(1.0)).unwrap_err().kind, ApiErrorKind::Unavailable);
     while tested.engine.n_hung()[1].1 < MAX_HUNG_MODELS {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let message = "the model hangs on 3 batches and is not restarted any more; restart the server";
+    let message = "the model hangs on 3 batches and is no longer restarted; restart the server";
     assert_eq!(tested.engine.check_works(), Err(unavailable(message)));
     // Later requests are refused immediately.
     assert_eq!(tested.answer(size(1.0)).unwrap_err(), unavailable(message));
@@ -219,7 +228,7 @@ fn hung_reader_fails_only_its_row_until_too_many_hang() {
             of_reader.wait();
         }
     };
-    let tested = Tested::new(Batching { read_limit: LIMIT, ..LIMITS }, with_read(hang));
+    let tested = Tested::new(EngineLimits { read_limit: LIMIT, ..LIMITS }, with_read(hang));
     assert_eq!(tested.answer(caption("hang")).unwrap_err(), unavailable("caption: reading took longer than 0.1 s"));
     while tested.answer(caption("fine")).is_err() {}
     assert_eq!(tested.engine.check_works(), Ok(()));
@@ -270,8 +279,8 @@ fn rows_of_cancelled_requests_are_not_read() {
 fn model_is_notified_when_a_batch_is_no_longer_wanted() {
     let begun = Arc::new(AtomicBool::new(false));
     let of_model = begun.clone();
-    let work_while_wanted = move |job: &Job, goes_on: &mbm::GoesOn| {
-        while !is_empty(job) && goes_on() {
+    let work_while_wanted = move |job: &Job, should_continue: &mbm::ShouldContinue| {
+        while !is_empty(job) && should_continue() {
             of_model.store(true, Ordering::Relaxed);
             std::thread::yield_now();
         }
@@ -326,8 +335,8 @@ fn streams_over_the_limit_wait_for_their_turn() {
 #[test]
 fn disconnect_stops_text_generation() {
     let (ended, is_ended) = channel();
-    let write = move |hear: &mut Hear| {
-        while hear(0, Some("more")).is_continue() {
+    let write = move |listener: &mut TextListener| {
+        while listener(0, Some("more")).is_continue() {
             std::thread::yield_now();
         }
         ended.send(()).unwrap();
@@ -347,12 +356,12 @@ fn disconnect_stops_text_generation() {
 fn hung_writer_is_answered_and_replaced() {
     let (gate, is_first) = (Gate::default(), AtomicBool::new(true));
     let of_writer = gate.clone();
-    let hang_once = move |_: &mut Hear| {
+    let hang_once = move |_: &mut TextListener| {
         if is_first.swap(false, Ordering::Relaxed) {
             of_writer.wait();
         }
     };
-    let limits = Batching { model_limit: LIMIT, max_streams: 2, ..LIMITS };
+    let limits = EngineLimits { model_limit: LIMIT, max_streams: 2, ..LIMITS };
     let tested = Tested::new(limits, with_write(hang_once));
     assert_eq!(tested.written(silent()).unwrap_err().kind, ApiErrorKind::Unavailable);
     while tested.written(silent()).is_err() {}
@@ -367,7 +376,9 @@ fn skipped_row_has_null_values_and_a_reason() {
         status: RowStatus::Skipped { absent: vec!["size (malformed)".into()], shortened: Vec::new() },
         ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
     };
-    let Ok(Done::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else { panic!() };
+    let Ok(JobResult::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else {
+        panic!()
+    };
     assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: size (malformed)"));
     assert!(values.iter().all(|value| *value == mbm::Value::Null));
 }
@@ -376,7 +387,7 @@ fn skipped_row_has_null_values_and_a_reason() {
 fn memory_stays_reserved_until_a_cancelled_row_leaves_the_model() {
     let (gate, begun) = (Gate::default(), Gate::default());
     let (opened, began) = (gate.clone(), begun.clone());
-    let hold = move |job: &Job, _: &mbm::GoesOn| {
+    let hold = move |job: &Job, _: &mbm::ShouldContinue| {
         if !is_empty(job) {
             began.open();
             opened.wait();
@@ -384,7 +395,7 @@ fn memory_stays_reserved_until_a_cancelled_row_leaves_the_model() {
     };
     let tested = Tested::new(LIMITS, with_run(hold));
     let budget = Arc::new(Budget::new(1 << 30, 1 << 20));
-    let held = Held::of(&budget);
+    let held = MemoryShare::of(&budget);
     held.take(1 << 20).unwrap();
     let n_bytes = budget.taken();
     let (engine, served) = (tested.engine.clone(), tested.served.clone());

@@ -1,9 +1,9 @@
 //! Integration tests: the server as clients see it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 
+mod consistency;
 mod fixture;
 mod limits;
-mod roads;
 mod security;
 mod stream;
 mod vectors;

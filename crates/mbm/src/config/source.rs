@@ -38,8 +38,8 @@ impl ConfigSource {
         if text.len() as u64 > MAX_BYTES {
             return Err(refused(format!("more than {} MB, so not a config; did you mean --dataset?", MAX_BYTES >> 20)));
         }
-        let text =
-            String::from_utf8(text).map_err(|_| refused("not UTF-8 text, so no config; did you mean --dataset?".to_owned()))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| refused("not UTF-8 text, so not a config; did you mean --dataset?".to_owned()))?;
         Self::parse(&text, Format::of(path), overrides, &file)
     }
 

@@ -12,58 +12,58 @@ use crate::predict::sinks::Scores;
 
 /// Inputs that are masked together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct InputGroup {
     /// The input's name, or a description of several inputs.
     pub name: String,
     /// Their indices.
     inputs: Vec<usize>,
 }
 
-/// The metrics with a subset of the parts.
+/// The metrics with a subset of the groups.
 #[derive(Debug, Clone)]
 pub struct Ablated {
-    /// Whether each part is present.
-    pub parts: Vec<bool>,
+    /// Whether each group is present.
+    pub groups: Vec<bool>,
     /// For each output, its name and metrics.
     pub metrics: Vec<(String, BTreeMap<String, f64>)>,
 }
 
-/// With more parts than this, only all parts, all but one, and single parts are evaluated.
-const MAX_PARTS: usize = 4;
+/// With more groups than this, only all groups, all but one, and single groups are evaluated.
+const MAX_GROUPS: usize = 4;
 
-/// With more inputs than this, all inputs of a type are one part: each subset costs a pass over the rows and a line in the
+/// With more inputs than this, all inputs of a type are one group: each subset costs a pass over the rows and a line in the
 /// report, and the effect of a single column among so many is within the noise of the metrics.
 const MAX_INPUTS: usize = 64;
 
-/// Returns a part per input, or a part per input type if there are many inputs.
-pub(crate) fn parts(fields: &[Field]) -> Vec<Part> {
+/// Returns a group per input, or a group per input type if there are many inputs.
+pub(crate) fn input_groups(fields: &[Field]) -> Vec<InputGroup> {
     if fields.len() <= MAX_INPUTS {
-        return fields.iter().enumerate().map(|(at, field)| Part { name: field.name.clone(), inputs: vec![at] }).collect();
+        return fields.iter().enumerate().map(|(at, field)| InputGroup { name: field.name.clone(), inputs: vec![at] }).collect();
     }
     let mut types: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, field) in fields.iter().enumerate() {
         types.entry(field.preprocessor.type_name()).or_default().push(at);
     }
-    types.into_iter().map(|(name, inputs)| Part { name: format!("{} {name} inputs", inputs.len()), inputs }).collect()
+    types.into_iter().map(|(name, inputs)| InputGroup { name: format!("{} {name} inputs", inputs.len()), inputs }).collect()
 }
 
-/// Returns the subsets to evaluate, largest first: every subset of up to [`MAX_PARTS`] parts.
-fn masks(n_parts: usize) -> Vec<Vec<bool>> {
-    let mask = |bits: usize| (0..n_parts).map(|part| bits >> part & 1 == 1).collect::<Vec<bool>>();
-    let mut masks: Vec<Vec<bool>> = if n_parts <= MAX_PARTS {
-        (1..1usize << n_parts).map(mask).collect()
+/// Returns the subsets to evaluate, largest first: every subset of up to [`MAX_GROUPS`] groups.
+fn masks(n_groups: usize) -> Vec<Vec<bool>> {
+    let mask = |bits: usize| (0..n_groups).map(|group| bits >> group & 1 == 1).collect::<Vec<bool>>();
+    let mut masks: Vec<Vec<bool>> = if n_groups <= MAX_GROUPS {
+        (1..1usize << n_groups).map(mask).collect()
     } else {
-        let single = |part: usize| (0..n_parts).map(|it| it == part).collect();
-        let without = |part: usize| (0..n_parts).map(|it| it != part).collect();
-        std::iter::once(vec![true; n_parts]).chain((0..n_parts).map(without)).chain((0..n_parts).map(single)).collect()
+        let single = |group: usize| (0..n_groups).map(|it| it == group).collect();
+        let without = |group: usize| (0..n_groups).map(|it| it != group).collect();
+        std::iter::once(vec![true; n_groups]).chain((0..n_groups).map(without)).chain((0..n_groups).map(single)).collect()
     };
     masks.sort_by_key(|mask| std::cmp::Reverse(mask.iter().filter(|is| **is).count()));
     masks
 }
 
-/// Evaluates the subsets of the parts in a pass, apart from the set of all parts.
+/// Evaluates the subsets of the groups in a pass, apart from the set of all groups.
 pub(crate) struct Ablation<'a> {
-    parts: &'a [Part],
+    groups: &'a [InputGroup],
     subsets: Vec<Subset>,
 }
 
@@ -74,21 +74,21 @@ struct Subset {
 }
 
 impl<'a> Ablation<'a> {
-    pub fn new(predictor: &Predictor, parts: &'a [Part]) -> Self {
+    pub fn new(predictor: &Predictor, groups: &'a [InputGroup]) -> Self {
         let subset =
             |mask| Subset { mask, scores: Scores::new(predictor), generated: GeneratedTexts::new(predictor.outputs.len()) };
-        let subsets = masks(parts.len()).into_iter().filter(|mask| mask.contains(&false)).map(subset).collect();
-        Self { parts, subsets }
+        let subsets = masks(groups.len()).into_iter().filter(|mask| mask.contains(&false)).map(subset).collect();
+        Self { groups, subsets }
     }
 
-    /// Returns the metrics of each subset, those of all parts first.
+    /// Returns the metrics of each subset, those of all groups first.
     pub fn metrics(&self, predictor: &Predictor, all: &Scores) -> Vec<Ablated> {
-        let ablated = |parts: Vec<bool>, scores: &Scores| Ablated {
-            parts,
+        let ablated = |groups: Vec<bool>, scores: &Scores| Ablated {
+            groups,
             metrics: predictor.outputs.iter().zip(&scores.0).map(|(field, it)| (field.name.clone(), it.metrics())).collect(),
         };
         let subsets = self.subsets.iter().map(|subset| ablated(subset.mask.clone(), &subset.scores));
-        std::iter::once(ablated(vec![true; self.parts.len()], all)).chain(subsets).collect()
+        std::iter::once(ablated(vec![true; self.groups.len()], all)).chain(subsets).collect()
     }
 }
 
@@ -99,7 +99,7 @@ impl Sink for Ablation<'_> {
 
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
         for Subset { mask, scores, generated } in &mut self.subsets {
-            let inputs = masked(pass, self.parts.iter().zip(mask.iter()));
+            let inputs = masked(pass, self.groups.iter().zip(mask.iter()));
             let fused = on_worker_pool(|| pass.predictor.model.fuse(inputs));
             scores.add(&pass.masked(&fused, generated))?;
         }
@@ -107,10 +107,10 @@ impl Sink for Ablation<'_> {
     }
 }
 
-/// Returns the encoded inputs of a batch, with the parts that are not selected masked.
-fn masked<'a>(pass: &Pass, parts: impl Iterator<Item = (&'a Part, &'a bool)>) -> Vec<Sequence> {
+/// Returns the encoded inputs of a batch, with the groups that are not selected masked.
+fn masked<'a>(pass: &Pass, groups: impl Iterator<Item = (&'a InputGroup, &'a bool)>) -> Vec<Sequence> {
     let (mut inputs, predictor) = (pass.encoded.to_vec(), pass.predictor);
-    for input in parts.filter(|(_, is_present)| !**is_present).flat_map(|(part, _)| &part.inputs) {
+    for input in groups.filter(|(_, is_present)| !**is_present).flat_map(|(group, _)| &group.inputs) {
         inputs[*input] = predictor.model.absent(*input, pass.batch.len(), &predictor.device);
     }
     inputs
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_subsets_are_evaluated_only_for_few_parts() {
+    fn all_subsets_are_evaluated_only_for_few_groups() {
         assert_eq!(masks(2), [vec![true, true], vec![true, false], vec![false, true]]);
         assert_eq!(masks(4).len(), 15);
         assert_eq!(masks(6).len(), 13);
@@ -141,7 +141,7 @@ mod tests {
             missing_value_strategy: MissingValueStrategy::Absent,
         };
         let fields: Vec<Field> = (0..10_000).map(field).collect();
-        let names = |n: usize| parts(&fields[..n]).into_iter().map(|part| part.name).collect::<Vec<_>>();
+        let names = |n: usize| input_groups(&fields[..n]).into_iter().map(|group| group.name).collect::<Vec<_>>();
         assert_eq!(names(3), ["x0", "x1", "x2"]);
         assert_eq!(names(10_000), ["7500 binary inputs", "2500 vector inputs"]);
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use mbm_data::{Payload, Sample};
 use mbm_model::{Sequence, on_worker_pool};
 
-use crate::predict::forward::GoesOn;
+use crate::predict::forward::ShouldContinue;
 use crate::predict::prediction::{Prediction, argmax};
 use crate::predict::predictor::Predictor;
 
@@ -25,12 +25,12 @@ pub struct Contribution {
 const MAX_EXACT: usize = 6;
 
 impl Predictor {
-    /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `goes_on` returns
+    /// Predicts rows, `[outputs][rows]`, and computes the contribution of each input, `[rows][inputs]`. Once `should_continue` returns
     /// false, texts are returned as far as they have been generated.
     pub fn explain_batch<S: Borrow<Sample>>(
         &self,
         rows: &[S],
-        goes_on: &GoesOn,
+        should_continue: &ShouldContinue,
     ) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
         let encoded = self.encode(&self.collate(rows));
@@ -43,7 +43,7 @@ impl Predictor {
             known.entry(mask.clone()).or_insert_with(|| {
                 let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
                 let inputs: Vec<Sequence> = inputs.cloned().collect();
-                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), goes_on))
+                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), should_continue))
             });
         }
         let share = |row: usize, input: usize, output: usize| {
@@ -56,8 +56,7 @@ impl Predictor {
             let shares = (0..self.outputs.len()).map(|output| if is_present { share(row, input, output) } else { None });
             Contribution { input: self.inputs[input].name.clone(), shares: shares.collect() }
         };
-        let of_row = |row: usize| (0..n_inputs).map(|input| contribution(row, input)).collect();
-        let contributions = (0..rows.len()).map(of_row).collect();
+        let contributions = (0..rows.len()).map(|row| (0..n_inputs).map(|input| contribution(row, input)).collect()).collect();
         (known.remove(&all).unwrap_or_default(), contributions)
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use mbm_data::{Batch, Dataset, Loading, Preprocessor, Sample, load};
+use mbm_data::{Batch, Dataset, LoadOptions, Preprocessor, Sample, load};
 use mbm_model::decoder::Decoding;
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
@@ -15,12 +15,12 @@ use crate::predict::predictor::Predictor;
 /// A callback for text generation, called after each decoding step of a row with the output and its text so far (`None` if
 /// several texts are searched in parallel). Returns whether to continue; after a break, texts are returned as far as they have
 /// been generated.
-pub type Hear<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
+pub type TextListener<'a> = dyn FnMut(usize, Option<&str>) -> ControlFlow<()> + Send + 'a;
 
 /// Returns whether the result is still wanted.
-pub type GoesOn<'a> = dyn Fn() -> bool + Sync + 'a;
+pub type ShouldContinue<'a> = dyn Fn() -> bool + Sync + 'a;
 
-/// As [`Hear`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the
+/// As [`TextListener`], for batches. The text is passed as a closure, called only if there is a listener, since it costs as much as the
 /// step itself.
 type Observe<'a> = dyn FnMut(usize, &dyn Fn() -> Option<String>) -> ControlFlow<()> + 'a;
 
@@ -35,9 +35,9 @@ impl Predictor {
         self.predict_while(batch, &|| true)
     }
 
-    /// As [`Predictor::predict_batch`]. Once `goes_on` returns false, texts are returned as far as they have been generated.
-    pub fn predict_while(&self, batch: &Batch, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
-        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), goes_on))
+    /// As [`Predictor::predict_batch`]. Once `should_continue` returns false, texts are returned as far as they have been generated.
+    pub fn predict_while(&self, batch: &Batch, should_continue: &ShouldContinue) -> Vec<Vec<Prediction>> {
+        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), should_continue))
     }
 
     /// Encodes and fuses the inputs of a batch.
@@ -55,15 +55,15 @@ impl Predictor {
         on_worker_pool(|| self.model.encode(batch, &self.device))
     }
 
-    pub(crate) fn predict_fused(&self, fused: &Fused, goes_on: &GoesOn) -> Vec<Vec<Prediction>> {
-        self.predict_observed(fused, &mut |_, _| continue_while(goes_on))
+    pub(crate) fn predict_fused(&self, fused: &Fused, should_continue: &ShouldContinue) -> Vec<Vec<Prediction>> {
+        self.predict_observed(fused, &mut |_, _| continue_while(should_continue))
     }
 
     /// Predicts one row: one prediction per output.
-    pub fn predict_row(&self, row: &Sample, hear: &mut Hear) -> Vec<Prediction> {
+    pub fn predict_row(&self, row: &Sample, listener: &mut TextListener) -> Vec<Prediction> {
         let predictions = on_worker_pool(|| {
             let fused = self.fused_batch(&self.collate(&[row]));
-            self.predict_observed(&fused, &mut |output, text| hear(output, text().as_deref()))
+            self.predict_observed(&fused, &mut |output, text| listener(output, text().as_deref()))
         });
         predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
     }
@@ -110,7 +110,7 @@ impl Predictor {
     /// Fails on I/O errors of temporary files.
     pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
         let (mut vectors, mut width) = (Vec::new(), 1);
-        load::<Error>(&Loading::plain(dataset, rows, self.batch_size()), |_, batch| {
+        load::<Error>(&LoadOptions::plain(dataset, rows, self.batch_size()), |_, batch| {
             let fused = self.fused_batch(&batch).pooled;
             width = fused.dims()[1];
             vectors.extend(to_vec(fused));
@@ -125,8 +125,8 @@ impl Predictor {
     }
 }
 
-fn continue_while(goes_on: &GoesOn) -> ControlFlow<()> {
-    if goes_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+fn continue_while(should_continue: &ShouldContinue) -> ControlFlow<()> {
+    if should_continue() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// Returns the values of a tensor in row-major order.

@@ -49,8 +49,8 @@ impl Predictor {
             let types: Vec<&str> = self.outputs.iter().map(|field| field.preprocessor.type_name()).collect();
             GenerationError::NoTextOutput { outputs: types.join(", ") }
         })?;
-        let has_type = |input: &usize| self.inputs[*input].preprocessor.type_name() == type_name;
-        let inputs: Vec<usize> = (0..self.inputs.len()).filter(has_type).collect();
+        let inputs: Vec<usize> =
+            (0..self.inputs.len()).filter(|input| self.inputs[*input].preprocessor.type_name() == type_name).collect();
         let [input] = inputs[..] else {
             let available: Vec<String> =
                 self.inputs.iter().map(|field| format!("{} ({})", field.name, field.preprocessor.type_name())).collect();
@@ -85,9 +85,9 @@ impl GenerationSession<'_> {
     /// Returns, for each unreadable cell, why it cannot be read.
     pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<GeneratedText, CellErrors>> {
         let rows: Vec<Result<Sample, CellErrors>> = cells.into_iter().map(|cell| self.row(cell)).collect();
-        let is_present = |at: &usize| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row));
         // Rows of similar length are batched together.
-        let mut order: Vec<usize> = (0..rows.len()).filter(is_present).collect();
+        let mut order: Vec<usize> =
+            (0..rows.len()).filter(|at| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row))).collect();
         order.sort_by_key(|at| rows[*at].as_ref().map_or(0, |row| row.payloads[self.input].n_steps()));
         let mut all: Vec<Result<GeneratedText, CellErrors>> =
             rows.iter().map(|row| row.as_ref().map(GeneratedText::about).map_err(CellErrors::clone)).collect();

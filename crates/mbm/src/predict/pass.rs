@@ -4,7 +4,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
 use burn::tensor::Tensor;
-use mbm_data::{Batch, Dataset, Loading, load};
+use mbm_data::{Batch, Dataset, LoadOptions, load};
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub(crate) fn evaluate(
     sinks: &mut [&mut dyn Sink],
 ) -> Result<(), Error> {
     let generated = GeneratedTexts::new(predictor.outputs.len());
-    load(&Loading::plain(dataset, &predictor.in_order(dataset, rows), predictor.batch_size()), |_, batch| {
+    load(&LoadOptions::plain(dataset, &predictor.in_order(dataset, rows), predictor.batch_size()), |_, batch| {
         evaluate_batch(predictor, dataset, &batch, &generated, sinks)
     })
 }

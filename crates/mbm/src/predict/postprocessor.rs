@@ -78,7 +78,7 @@ pub(crate) enum FittedOn {
     /// Validation rows, or training rows if there are none.
     Validation,
     /// Validation rows; not fitted if there are none.
-    ValidationAlone,
+    ValidationOnly,
 }
 
 fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
@@ -91,7 +91,7 @@ fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
 impl Postprocessor {
     /// Returns the rows that fitting needs; with `calibration`, a softmax is fitted, too.
     pub(crate) fn fitted_on(decoder: &DecoderSettings, calibration: bool) -> FittedOn {
-        let plain = if calibration { FittedOn::ValidationAlone } else { FittedOn::Nothing };
+        let plain = if calibration { FittedOn::ValidationOnly } else { FittedOn::Nothing };
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => FittedOn::Train,
             _ => svm(decoder).map_or(plain, |svm| match svm.training {
@@ -200,10 +200,12 @@ impl Postprocessor {
             Self::Svr(svr) => number(svr.predict(fused)),
             Self::Ridge(ridge) => number(ridge.predict(fused)),
             Self::Texts { .. } => Prediction::Texts(Vec::new()),
-            Self::Embedding { align } => {
-                let present = |vector: &[f32]| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() };
-                Prediction::Embeddings(scores.chunks(scores.len() / align.len()).map(present).collect())
-            }
+            Self::Embedding { align } => Prediction::Embeddings(
+                scores
+                    .chunks(scores.len() / align.len())
+                    .map(|vector| if vector.iter().any(|x| *x != 0.0) { vector.to_vec() } else { Vec::new() })
+                    .collect(),
+            ),
         }
     }
 }

@@ -3,7 +3,7 @@
 use mbm_data::Preprocessor;
 
 use crate::predict::postprocessor::Postprocessor;
-use crate::predict::writer::{Column, Value};
+use crate::predict::writer::{OutputColumn, Value};
 
 /// The prediction of one output for one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,38 +36,40 @@ pub fn class_names(preprocessor: &Preprocessor) -> Vec<String> {
 /// `<output>_probabilities_<class>`; for an embedding, the cosine similarity of each pair of inputs,
 /// `<output>_similarity_<input>_<input>`; for several texts, each text with its score, `<output>_predictions`, `<output>_score`,
 /// `<output>_predictions_2`, ...
-pub fn columns(output: &str, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Column> {
-    if let Postprocessor::Embedding { align } = head {
-        let name = |(a, b): (usize, usize)| Column::number(format!("{output}_similarity_{}_{}", align[a], align[b]));
-        return pairs(align.len()).map(name).collect();
+pub fn columns(output: &str, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<OutputColumn> {
+    if let Postprocessor::Embedding { align } = postprocessor {
+        return pairs(align.len())
+            .map(|(a, b)| OutputColumn::number(format!("{output}_similarity_{}_{}", align[a], align[b])))
+            .collect();
     }
     let predictions = format!("{output}_predictions");
-    if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = head {
+    if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = postprocessor {
         let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
-        let pair = |rank: usize| {
-            let ending = ending(rank);
-            [Column::text(format!("{predictions}{ending}")), Column::number(format!("{output}_score{ending}"))]
-        };
-        return (1..=*n_texts).flat_map(pair).collect();
+        return (1..=*n_texts)
+            .flat_map(|rank| {
+                let ending = ending(rank);
+                [OutputColumn::text(format!("{predictions}{ending}")), OutputColumn::number(format!("{output}_score{ending}"))]
+            })
+            .collect();
     }
     let probabilities =
-        class_names(preprocessor).into_iter().map(|class| Column::number(format!("{output}_probabilities_{class}")));
+        class_names(preprocessor).into_iter().map(|class| OutputColumn::number(format!("{output}_probabilities_{class}")));
     match preprocessor {
         Preprocessor::Category(_) | Preprocessor::Binary(_) => {
-            [Column::text(predictions), Column::number(format!("{output}_probability"))]
+            [OutputColumn::text(predictions), OutputColumn::number(format!("{output}_probability"))]
                 .into_iter()
                 .chain(probabilities)
                 .collect()
         }
-        Preprocessor::Set(_) => std::iter::once(Column::text(predictions)).chain(probabilities).collect(),
-        Preprocessor::Number(_) => vec![Column::number(predictions)],
-        _ => vec![Column::text(predictions)],
+        Preprocessor::Set(_) => std::iter::once(OutputColumn::text(predictions)).chain(probabilities).collect(),
+        Preprocessor::Number(_) => vec![OutputColumn::number(predictions)],
+        _ => vec![OutputColumn::text(predictions)],
     }
 }
 
 impl Prediction {
     /// Returns the values of [`columns`].
-    pub fn values(&self, preprocessor: &Preprocessor, head: &Postprocessor) -> Vec<Value> {
+    pub fn values(&self, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<Value> {
         let names = class_names(preprocessor);
         let number = |p: &f32| Value::Number(f64::from(*p));
         match self {
@@ -89,7 +91,7 @@ impl Prediction {
             }
             Self::Number(value) => vec![Value::Number(*value)],
             Self::Texts(texts) => {
-                let Postprocessor::Texts { n_texts } = head else { return Vec::new() };
+                let Postprocessor::Texts { n_texts } = postprocessor else { return Vec::new() };
                 let text = |at: usize| texts.get(at).map_or(Value::Null, |(text, _)| Value::Text(text.clone()));
                 let score = |at: usize| texts.get(at).map_or(Value::Null, |(_, score)| Value::Number(*score));
                 if *n_texts == 1 { vec![text(0)] } else { (0..*n_texts).flat_map(|at| [text(at), score(at)]).collect() }

@@ -9,7 +9,7 @@ use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::{Prediction, columns};
-use crate::predict::writer::{Column, Value};
+use crate::predict::writer::{OutputColumn, Value};
 
 /// A trained model, with everything that prediction needs.
 pub struct Predictor {
@@ -72,10 +72,10 @@ impl Predictor {
     }
 
     /// Returns the columns that predictions are written to, `status` last.
-    pub fn columns(&self) -> Vec<Column> {
+    pub fn columns(&self) -> Vec<OutputColumn> {
         let outputs = self.outputs.iter().zip(&self.postprocessors);
         let outputs = outputs.flat_map(|(field, postprocessor)| columns(&field.name, &field.preprocessor, postprocessor));
-        outputs.chain([Column::text("status")]).collect()
+        outputs.chain([OutputColumn::text("status")]).collect()
     }
 
     /// Returns the values of [`Predictor::columns`] without `status` for row `at` of predictions `[outputs][rows]`; nulls if it is

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use mbm_algo::metric::{
-    Better, CLASSIFICATION, Classified, MultiLabelled, REGRESSION, RETRIEVAL, Regressed, SETS, TEXTS, evaluate,
+    CLASSIFICATION, ClassificationSamples, Direction, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, SETS, TEXTS,
+    evaluate,
 };
-use mbm_data::{Column, Preprocessor, Values};
+use mbm_data::{BatchColumn, Preprocessor, Values};
 
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
@@ -14,40 +15,40 @@ use crate::retrieve::embedded_rows::EmbeddedRows;
 
 /// Predictions and targets of one output, for the rows that have its target.
 #[derive(Debug, Clone)]
-pub enum Scored {
+pub enum MetricSamples {
     /// For a category or binary output.
-    Classes(Classified),
+    Classes(ClassificationSamples),
     /// For a set output.
-    Labels(MultiLabelled),
+    Labels(MultiLabelSamples),
     /// For a number or vector output.
-    Numbers(Regressed),
+    Numbers(RegressionSamples),
     /// For an embedding output.
     Embeddings(EmbeddedRows),
     /// For a text output.
     Texts(TextRows),
 }
 
-impl Scored {
+impl MetricSamples {
     /// Creates an empty collection; `inputs` are the names of all inputs.
-    pub fn new(preprocessor: &Preprocessor, head: &Postprocessor, inputs: &[&str]) -> Self {
-        if let Postprocessor::Embedding { align } = head {
+    pub fn new(preprocessor: &Preprocessor, postprocessor: &Postprocessor, inputs: &[&str]) -> Self {
+        if let Postprocessor::Embedding { align } = postprocessor {
             return Self::Embeddings(EmbeddedRows::new(align, inputs));
         }
         match preprocessor {
             Preprocessor::Category(fitted) => {
-                Self::Classes(Classified { n_classes: fitted.classes.len(), ..Classified::default() })
+                Self::Classes(ClassificationSamples { n_classes: fitted.classes.len(), ..ClassificationSamples::default() })
             }
-            Preprocessor::Binary(_) => Self::Classes(Classified { n_classes: 2, ..Classified::default() }),
+            Preprocessor::Binary(_) => Self::Classes(ClassificationSamples { n_classes: 2, ..ClassificationSamples::default() }),
             Preprocessor::TargetText(_) => Self::Texts(TextRows::default()),
             Preprocessor::Set(fitted) => {
-                Self::Labels(MultiLabelled { n_labels: fitted.labels.len(), ..MultiLabelled::default() })
+                Self::Labels(MultiLabelSamples { n_labels: fitted.labels.len(), ..MultiLabelSamples::default() })
             }
-            _ => Self::Numbers(Regressed::default()),
+            _ => Self::Numbers(RegressionSamples::default()),
         }
     }
 
     /// Adds the rows of a batch that have the target. Texts are added elsewhere, since rows share them.
-    pub fn add(&mut self, predictions: &[Prediction], target: &Column, preprocessor: &Preprocessor) {
+    pub fn add(&mut self, predictions: &[Prediction], target: &BatchColumn, preprocessor: &Preprocessor) {
         let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
         match (self, &target.values) {
             (Self::Classes(scored), Values::Classes(classes)) => {
@@ -124,6 +125,6 @@ impl Scored {
                 RETRIEVAL.iter().find(|metric| metric.name == name).map(|metric| metric.better)
             }
         };
-        better == Some(Better::Higher)
+        better == Some(Direction::Higher)
     }
 }

@@ -13,9 +13,9 @@ use crate::predict::pass::{Pass, Sink};
 use crate::predict::postprocessor::Examples;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
-use crate::predict::score::Scored;
+use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
-use crate::predict::writer::{Value, Writer};
+use crate::predict::writer::{TableWriter, Value};
 
 /// The mean loss of the rows, without dropout.
 pub(crate) struct Loss<'a> {
@@ -45,16 +45,17 @@ impl Sink for Loss<'_> {
 }
 
 /// Predictions collected with their targets, one collection per output.
-pub(crate) struct Scores(pub Vec<Scored>);
+pub(crate) struct Scores(pub Vec<MetricSamples>);
 
 impl Scores {
     /// Creates an empty collection for each output.
     pub fn new(predictor: &Predictor) -> Self {
         let inputs: Vec<&str> = predictor.inputs.iter().map(|field| field.name.as_str()).collect();
-        let scored = |(at, field): (usize, &Field)| Scored::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
-        let mut scored: Vec<Scored> = predictor.outputs.iter().enumerate().map(scored).collect();
+        let scored =
+            |(at, field): (usize, &Field)| MetricSamples::new(&field.preprocessor, &predictor.postprocessors[at], &inputs);
+        let mut scored: Vec<MetricSamples> = predictor.outputs.iter().enumerate().map(scored).collect();
         for (scored, feature) in scored.iter_mut().zip(&predictor.plan.config.output_features) {
-            if let (Scored::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
+            if let (MetricSamples::Texts(texts), OutputFeature::Text(feature)) = (scored, feature) {
                 texts.written.words = feature.bleu_tokenizer.into();
             }
         }
@@ -64,7 +65,7 @@ impl Scores {
     /// Computes the metrics of each output: `{"label": {"accuracy": ..}, ..}`.
     pub fn metrics(&self, predictor: &Predictor) -> BTreeMap<String, BTreeMap<String, f64>> {
         let names = predictor.outputs.iter().map(|field| field.name.clone());
-        names.zip(self.0.iter().map(Scored::metrics)).collect()
+        names.zip(self.0.iter().map(MetricSamples::metrics)).collect()
     }
 }
 
@@ -72,7 +73,7 @@ impl Sink for Scores {
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
         for (output, scored) in self.0.iter_mut().enumerate() {
             match scored {
-                Scored::Texts(texts) => add_texts(texts, output, pass)?,
+                MetricSamples::Texts(texts) => add_texts(texts, output, pass)?,
                 scored => {
                     let preprocessor = &pass.predictor.outputs[output].preprocessor;
                     scored.add(pass.predictions(output)?, &pass.batch.targets[output], preprocessor);
@@ -118,7 +119,7 @@ fn references(pass: &Pass, output: usize, row_idx: usize) -> Result<Vec<String>,
 
 /// Rows of a table of predictions, written in their order, although they may arrive in another.
 pub(crate) struct Rows<'a> {
-    writer: &'a mut Writer,
+    writer: &'a mut TableWriter,
     /// The position of each row in the output, if not all rows are written; then the first column is the number of the row.
     positions: Option<BTreeMap<usize, usize>>,
     /// The rows that arrived before their predecessors.
@@ -130,12 +131,12 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Writes all rows of a table.
-    pub fn all(writer: &'a mut Writer) -> Self {
+    pub fn all(writer: &'a mut TableWriter) -> Self {
         Self { writer, positions: None, waiting: BTreeMap::new(), n_written: 0, faults: FaultReport::default() }
     }
 
     /// Writes some rows, each with its number in front.
-    pub fn numbered(writer: &'a mut Writer, rows: &[usize]) -> Self {
+    pub fn numbered(writer: &'a mut TableWriter, rows: &[usize]) -> Self {
         let positions = rows.iter().enumerate().map(|(position, row_idx)| (*row_idx, position)).collect();
         Self { positions: Some(positions), ..Self::all(writer) }
     }

@@ -9,7 +9,7 @@ use crate::predict::columns::check_columns;
 use crate::predict::pass::{GeneratedTexts, evaluate, evaluate_batch};
 use crate::predict::predictor::Predictor;
 use crate::predict::sinks::{Rows, Scores};
-use crate::predict::writer::Writer;
+use crate::predict::writer::TableWriter;
 
 /// How the rows of a table are read.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ impl Predictor {
     /// # Errors
     /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any
     /// unreadable cell with [`Unreadable::Error`]; and on I/O errors such as a full disk.
-    pub fn predict_table(&self, table: Table, options: &ReadOptions, writer: &mut Writer) -> Result<Predicted, Error> {
+    pub fn predict_table(&self, table: Table, options: &ReadOptions, writer: &mut TableWriter) -> Result<Predicted, Error> {
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
         dataset.unreadable = options.unreadable;
@@ -120,9 +120,9 @@ pub fn table_from_json(text: &str) -> Result<Table, Error> {
             names.push(key.clone());
         }
     }
-    let row = |mut object: serde_json::Map<String, serde_json::Value>| {
-        names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect()
-    };
-    let rows = objects.into_iter().map(row).collect();
+    let rows = objects
+        .into_iter()
+        .map(|mut object| names.iter().map(|name| object.remove(name).map_or(Cell::Empty, Cell::json)).collect())
+        .collect();
     Ok(Table::from_rows(names.clone(), rows, ".".into())?)
 }

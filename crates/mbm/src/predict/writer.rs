@@ -16,16 +16,16 @@ use crate::error::Error;
 
 /// A column of an output table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct OutputColumn {
     /// The name of the column.
     pub name: String,
     /// The type of its values.
-    pub kind: Kind,
+    pub kind: ColumnType,
 }
 
 /// The type of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnType {
     /// Text.
     Text,
     /// Numbers.
@@ -49,7 +49,7 @@ pub enum Value {
 
 /// The file format of an output table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// Comma-separated values with a header.
     Csv,
     /// One JSON object per line.
@@ -71,26 +71,26 @@ pub enum OutputError {
     NotOneVector(PathBuf),
     /// A format that needs a file, for a pipe.
     #[error("{0:?} cannot be written to a pipe; specify a file")]
-    NeedsFile(Format),
+    NeedsFile(OutputFormat),
 }
 
 /// Rows per Parquet row group.
 const GROUP: usize = 8_192;
 
-impl Column {
+impl OutputColumn {
     /// Creates a text column.
     pub fn text(name: impl Into<String>) -> Self {
-        Self { name: name.into(), kind: Kind::Text }
+        Self { name: name.into(), kind: ColumnType::Text }
     }
 
     /// Creates a number column.
     pub fn number(name: impl Into<String>) -> Self {
-        Self { name: name.into(), kind: Kind::Number }
+        Self { name: name.into(), kind: ColumnType::Number }
     }
 
     /// Creates a vector column.
     pub fn vector(name: impl Into<String>, width: usize) -> Self {
-        Self { name: name.into(), kind: Kind::Vector(width) }
+        Self { name: name.into(), kind: ColumnType::Vector(width) }
     }
 }
 
@@ -117,7 +117,7 @@ impl Value {
     }
 }
 
-impl Format {
+impl OutputFormat {
     /// Determines the format from a file name.
     ///
     /// # Errors
@@ -134,8 +134,8 @@ impl Format {
 }
 
 /// Writes a table.
-pub struct Writer {
-    columns: Vec<Column>,
+pub struct TableWriter {
+    columns: Vec<OutputColumn>,
     path: PathBuf,
     out: Out,
     /// The temporary file that holds the table until it is complete, unless it is written in place.
@@ -163,14 +163,14 @@ enum Out {
     Npy(BufWriter<File>, usize, usize),
 }
 
-impl Writer {
+impl TableWriter {
     /// Creates a file in the format that its name implies. It appears once [`finish`](Self::finish) returns; an existing file
     /// stays until then.
     ///
     /// # Errors
     /// Fails if the file cannot be created.
-    pub fn create(path: &Path, columns: Vec<Column>) -> Result<Self, Error> {
-        let format = Format::of(path)?;
+    pub fn create(path: &Path, columns: Vec<OutputColumn>) -> Result<Self, Error> {
+        let format = OutputFormat::of(path)?;
         if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
             return Self::create_as(path, format, columns);
         }
@@ -184,11 +184,11 @@ impl Writer {
     }
 
     /// Creates a file in the given format, whatever its name.
-    pub(crate) fn create_as(path: &Path, format: Format, columns: Vec<Column>) -> Result<Self, Error> {
+    pub(crate) fn create_as(path: &Path, format: OutputFormat, columns: Vec<OutputColumn>) -> Result<Self, Error> {
         let file = File::create(path).map_err(Error::io(path))?;
         match format {
-            Format::Csv | Format::JsonLines => Self::new(Box::new(BufWriter::new(file)), format, columns, path),
-            Format::Parquet => {
+            OutputFormat::Csv | OutputFormat::JsonLines => Self::new(Box::new(BufWriter::new(file)), format, columns, path),
+            OutputFormat::Parquet => {
                 let properties =
                     WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("mbm".to_owned()).build();
                 let schema = schema(&columns).map_err(|error| Error::damaged(path, error))?;
@@ -196,8 +196,8 @@ impl Writer {
                     .map_err(|error| Error::damaged(path, error))?;
                 Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()), aside: None })
             }
-            Format::Npy => {
-                let [Column { kind: Kind::Vector(width), .. }] = columns[..] else {
+            OutputFormat::Npy => {
+                let [OutputColumn { kind: ColumnType::Vector(width), .. }] = columns[..] else {
                     return Err(OutputError::NotOneVector(path.to_path_buf()).into());
                 };
                 let mut out = BufWriter::new(file);
@@ -211,15 +211,15 @@ impl Writer {
     ///
     /// # Errors
     /// Fails if the header cannot be written, or the format needs a file.
-    pub fn new(sink: Box<dyn Write>, format: Format, columns: Vec<Column>, path: &Path) -> Result<Self, Error> {
+    pub fn new(sink: Box<dyn Write>, format: OutputFormat, columns: Vec<OutputColumn>, path: &Path) -> Result<Self, Error> {
         let out = match format {
-            Format::Csv => {
+            OutputFormat::Csv => {
                 let mut writer = csv::Writer::from_writer(sink);
                 writer.write_record(columns.iter().map(|column| &column.name)).map_err(|error| csv_error(path, error))?;
                 Out::Csv(Box::new(writer))
             }
-            Format::JsonLines => Out::JsonLines(sink),
-            Format::Parquet | Format::Npy => {
+            OutputFormat::JsonLines => Out::JsonLines(sink),
+            OutputFormat::Parquet | OutputFormat::Npy => {
                 return Err(OutputError::NeedsFile(format).into());
             }
         };
@@ -243,10 +243,12 @@ impl Writer {
             }
             Out::JsonLines(sink) => {
                 // Written by hand because a JSON map would sort the columns.
-                let pair = |(column, value): (&Column, &Value)| {
-                    format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json())
-                };
-                let pairs: Vec<String> = self.columns.iter().zip(&row).map(pair).collect();
+                let pairs: Vec<String> = self
+                    .columns
+                    .iter()
+                    .zip(&row)
+                    .map(|(column, value)| format!("{}:{}", serde_json::Value::from(column.name.as_str()), value.to_json()))
+                    .collect();
                 writeln!(sink, "{{{}}}", pairs.join(",")).map_err(Error::io(&self.path))
             }
             Out::Parquet(_, rows) => {
@@ -296,7 +298,7 @@ impl Writer {
                 writer.close().map_err(|error| Error::damaged(&self.path, error))?;
             }
         }
-        self.aside.map_or(Ok(()), |aside| Ok(mbm_data::put_in_place(&aside.path, &aside.target)?))
+        self.aside.map_or(Ok(()), |aside| Ok(mbm_data::sync_and_rename(&aside.path, &aside.target)?))
     }
 }
 
@@ -317,18 +319,18 @@ fn npy_header(n_rows: usize, width: usize) -> Vec<u8> {
     header
 }
 
-fn schema(columns: &[Column]) -> parquet::errors::Result<Type> {
+fn schema(columns: &[OutputColumn]) -> parquet::errors::Result<Type> {
     let fields = columns.iter().map(|column| field(column).map(Arc::new)).collect::<Result<Vec<_>, _>>()?;
     Type::group_type_builder("predictions").with_fields(fields).build()
 }
 
-fn field(column: &Column) -> parquet::errors::Result<Type> {
+fn field(column: &OutputColumn) -> parquet::errors::Result<Type> {
     let optional = |physical| Type::primitive_type_builder(&column.name, physical).with_repetition(Repetition::OPTIONAL);
     match column.kind {
-        Kind::Number => optional(Physical::DOUBLE).build(),
-        Kind::Text => optional(Physical::BYTE_ARRAY).with_logical_type(Some(LogicalType::String)).build(),
+        ColumnType::Number => optional(Physical::DOUBLE).build(),
+        ColumnType::Text => optional(Physical::BYTE_ARRAY).with_logical_type(Some(LogicalType::String)).build(),
         // Lists in the Parquet standard have three levels.
-        Kind::Vector(_) => {
+        ColumnType::Vector(_) => {
             let element =
                 Type::primitive_type_builder("element", Physical::FLOAT).with_repetition(Repetition::REQUIRED).build()?;
             let list = Type::group_type_builder("list")
@@ -344,7 +346,7 @@ fn field(column: &Column) -> parquet::errors::Result<Type> {
 
 fn write_column<'a>(
     group: &mut SerializedRowGroupWriter<'_, File>,
-    column: &Column,
+    column: &OutputColumn,
     values: impl Iterator<Item = &'a Value>,
 ) -> parquet::errors::Result<()> {
     let Some(mut writer) = group.next_column()? else { return Ok(()) };
@@ -367,9 +369,9 @@ fn write_column<'a>(
         repeats.push(0);
     }
     match column.kind {
-        Kind::Number => writer.typed::<DoubleType>().write_batch(&numbers, Some(&levels), None)?,
-        Kind::Text => writer.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), None)?,
-        Kind::Vector(_) => writer.typed::<FloatType>().write_batch(&elements, Some(&levels), Some(&repeats))?,
+        ColumnType::Number => writer.typed::<DoubleType>().write_batch(&numbers, Some(&levels), None)?,
+        ColumnType::Text => writer.typed::<ByteArrayType>().write_batch(&texts, Some(&levels), None)?,
+        ColumnType::Vector(_) => writer.typed::<FloatType>().write_batch(&elements, Some(&levels), Some(&repeats))?,
     };
     writer.close()
 }
@@ -389,10 +391,10 @@ mod tests {
     #[test]
     fn tables_round_trip_in_every_format() {
         let folder = tempfile::tempdir().unwrap();
-        let columns = vec![Column::text("class"), Column::number("p"), Column::vector("v", 2)];
+        let columns = vec![OutputColumn::text("class"), OutputColumn::number("p"), OutputColumn::vector("v", 2)];
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
-            let mut writer = Writer::create(&path, columns.clone()).unwrap();
+            let mut writer = TableWriter::create(&path, columns.clone()).unwrap();
             writer.write(vec![Value::Text("a, \"b\"".into()), Value::Number(0.25), Value::Vector(vec![0.5, -1.0])]).unwrap();
             writer.write(vec![Value::Null, Value::Null, Value::Null]).unwrap();
             writer.finish().unwrap();
@@ -413,7 +415,7 @@ mod tests {
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
             std::fs::write(&path, "before").unwrap();
-            let mut writer = Writer::create(&path, vec![Column::number("p")]).unwrap();
+            let mut writer = TableWriter::create(&path, vec![OutputColumn::number("p")]).unwrap();
             writer.write(vec![Value::Number(1.0)]).unwrap();
             drop(writer);
             assert_eq!(std::fs::read(&path).unwrap(), b"before", "{name}");
@@ -428,7 +430,7 @@ mod tests {
         let [link, file] = ["link.csv", "file.csv"].map(|name| folder.path().join(name));
         std::fs::write(&file, "before").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        Writer::create(&link, vec![Column::number("p")]).unwrap().finish().unwrap();
+        TableWriter::create(&link, vec![OutputColumn::number("p")]).unwrap().finish().unwrap();
         assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(std::fs::read(&file).unwrap(), b"p\n");
     }
@@ -437,7 +439,7 @@ mod tests {
     fn npy_header_holds_the_shape() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
-        let mut writer = Writer::create(&path, vec![Column::vector("v", 2)]).unwrap();
+        let mut writer = TableWriter::create(&path, vec![OutputColumn::vector("v", 2)]).unwrap();
         writer.write(vec![Value::Vector(vec![0.5, -1.0])]).unwrap();
         writer.write(vec![Value::Null]).unwrap();
         writer.finish().unwrap();
@@ -447,6 +449,6 @@ mod tests {
         );
         let values: Vec<f32> = bytes[128..].as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
         assert!(values[..2] == [0.5, -1.0] && values[2..].iter().all(|x| x.is_nan()) && values.len() == 4);
-        assert!(Writer::create(&path, vec![Column::text("t")]).is_err());
+        assert!(TableWriter::create(&path, vec![OutputColumn::text("t")]).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use image::{DynamicImage, Rgb, RgbImage};
 use mbm_data::feature::FittedTargetText;
-use mbm_data::{Cell, Column, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
+use mbm_data::{BatchColumn, Cell, Dataset, Field, Payload, Pixels, Preprocess, Preprocessor, Values};
 use mbm_model::Target;
 
 use super::html::escape;
@@ -18,11 +18,11 @@ struct AttentionMap {
     tokens: Vec<String>,
     weights: Vec<f32>,
     n_steps: usize,
-    parts: Vec<Part>,
+    parts: Vec<TokenSpan>,
 }
 
 /// Consecutive steps that are displayed together.
-struct Part {
+struct TokenSpan {
     name: String,
     steps: Range<usize>,
     view: View,
@@ -57,44 +57,50 @@ impl AttentionMap {
         let each: Vec<usize> = encoded.iter().map(|input| input.mask.dims()[1]).collect();
         let fused = predictor.model.fuse(encoded);
         let values = Values::Tokens { steps: ids.len(), lengths: vec![ids.len()], ids: ids.clone() };
-        let target = Target::new(&Column { present: vec![true], values }, &predictor.device);
+        let target = Target::new(&BatchColumn { present: vec![true], values }, &predictor.device);
         let Some(weights) = predictor.model.attention(output, &fused, &target) else { return Ok(None) };
         let [_, _, n_steps] = weights.dims();
-        let name = |id: &u32| if *id == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*id]) };
-        let tokens = ids.iter().map(name).collect();
+        let tokens = ids
+            .iter()
+            .map(|id| if *id == FittedTargetText::END { "(end)".to_owned() } else { fitted.tokenizer.decode(&[*id]) })
+            .collect();
         let parts = parts(predictor, dataset, row_idx, &each, n_steps)?;
         Ok(Some(Self { tokens, weights: to_vec(weights), n_steps, parts }))
     }
 
-    fn of_token(&self, token: usize, part: &Part) -> &[f32] {
+    fn of_token(&self, token: usize, part: &TokenSpan) -> &[f32] {
         &self.weights[token * self.n_steps..][part.steps.clone()]
     }
 
     /// Renders a row for each token, with an image as one column; empty if the image is the only part.
     fn table(&self) -> String {
-        if let [Part { view: View::Patches { .. }, .. }] = self.parts[..] {
+        if let [TokenSpan { view: View::Patches { .. }, .. }] = self.parts[..] {
             return String::new();
         }
-        let names = |part: &Part| match &part.view {
+        let names = |part: &TokenSpan| match &part.view {
             View::Steps(names) => names.clone(),
             View::Patches { .. } => vec![part.name.clone()],
         };
         let head = self.parts.iter().flat_map(names).map(|name| format!("<th class=turned>{}</th>", escape(&name)));
-        let cells = |token: usize, part: &Part| {
+        let cells = |token: usize, part: &TokenSpan| {
             let weights = self.of_token(token, part);
             let weights = if matches!(part.view, View::Steps(_)) { weights.to_vec() } else { vec![weights.iter().sum()] };
             weights.iter().map(|weight| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>")).collect::<String>()
         };
-        let row = |(token, name): (usize, &String)| {
-            let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
-            format!("<tr><th>{}</th>{cells}</tr>", escape(name))
-        };
-        let rows: String = self.tokens.iter().enumerate().map(row).collect();
+        let rows: String = self
+            .tokens
+            .iter()
+            .enumerate()
+            .map(|(token, name)| {
+                let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
+                format!("<tr><th>{}</th>{cells}</tr>", escape(name))
+            })
+            .collect();
         format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
     }
 
     /// Renders the image for each token, darker where the token attends less; empty for a part that is not an image.
-    fn images(&self, part: &Part) -> String {
+    fn images(&self, part: &TokenSpan) -> String {
         let View::Patches { columns, image } = &part.view else { return String::new() };
         let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", image.width, image.height);
         let seen = |(token, name): (usize, &String)| {
@@ -110,10 +116,16 @@ impl AttentionMap {
 }
 
 /// Returns the steps of each input in order, then those that belong to no input.
-fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize], n_steps: usize) -> Result<Vec<Part>, Error> {
+fn parts(
+    predictor: &Predictor,
+    dataset: &Dataset,
+    row_idx: usize,
+    each: &[usize],
+    n_steps: usize,
+) -> Result<Vec<TokenSpan>, Error> {
     let numbered = |name: &str, steps: Range<usize>| {
         let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
-        Part { name: name.to_owned(), steps, view: View::Steps(names) }
+        TokenSpan { name: name.to_owned(), steps, view: View::Steps(names) }
     };
     if each.iter().sum::<usize>() > n_steps {
         return Ok(vec![numbered("step", 0..n_steps)]);
@@ -127,13 +139,13 @@ fn parts(predictor: &Predictor, dataset: &Dataset, row_idx: usize, each: &[usize
         let payload = field.preprocessor.get().payload(cell, &dataset.table.folder).ok();
         let view = payload.and_then(|payload| view(field, payload, *n));
         parts.push(match view {
-            Some(view) => Part { name: field.name.clone(), steps, view },
+            Some(view) => TokenSpan { name: field.name.clone(), steps, view },
             None => numbered(&field.name, steps),
         });
     }
     if start < n_steps {
         let names = vec!["all inputs".to_owned(); n_steps - start];
-        parts.push(Part { name: names[0].clone(), steps: start..n_steps, view: View::Steps(names) });
+        parts.push(TokenSpan { name: names[0].clone(), steps: start..n_steps, view: View::Steps(names) });
     }
     Ok(parts)
 }
@@ -143,8 +155,11 @@ fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     match (&field.preprocessor, payload) {
         (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
             // A token that is only a part of a character has no text of its own.
-            let name = |id: &u32| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned());
-            Some(View::Steps(ids.iter().map(name).collect()))
+            Some(View::Steps(
+                ids.iter()
+                    .map(|id| Some(text.tokenizer.decode(&[*id])).filter(|token| !token.is_empty()).unwrap_or("·".to_owned()))
+                    .collect(),
+            ))
         }
         (_, Payload::Image(image)) => Some(View::Patches { columns: columns(n_steps, &image)?, image }),
         (_, _) => None,
@@ -187,8 +202,8 @@ mod tests {
     fn words_are_columns_and_images_are_shown_per_token() {
         let image = Pixels { channels: 1, height: 1, width: 2, data: vec![7, 9] };
         assert_eq!(shown(&image).to_rgb8().into_raw(), [7, 7, 7, 9, 9, 9]);
-        let words = Part { name: "de".into(), steps: 0..2, view: View::Steps(vec!["ein".into(), "<Hund>".into()]) };
-        let image = Part { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, image } };
+        let words = TokenSpan { name: "de".into(), steps: 0..2, view: View::Steps(vec!["ein".into(), "<Hund>".into()]) };
+        let image = TokenSpan { name: "image".into(), steps: 2..4, view: View::Patches { columns: 2, image } };
         let weights = vec![0.5, 0.25, 0.125, 0.125, 0.0, 0.0, 0.25, 0.75];
         let mut map = AttentionMap { tokens: vec!["a".into(), "(end)".into()], weights, n_steps: 4, parts: vec![words, image] };
         let table = map.table();

@@ -1,7 +1,7 @@
 //! Search results as a self-contained page.
 
 use mbm_data::Cell;
-use mbm_index::{Hit, Value};
+use mbm_index::{Hit, IndexValue};
 
 use super::html::{Page, escape, number};
 use super::images::thumbnail;
@@ -27,13 +27,13 @@ fn card(retriever: &Retriever, rank: usize, hit: &Hit) -> String {
     for (at, (column, value)) in retriever.index.spec().columns.iter().zip(&hit.values).enumerate() {
         let image = images.iter().find(|(image, _)| *image == at);
         content.push_str(&match (value, image) {
-            (Value::Null, _) => String::new(),
-            (Value::Text(path), Some((_, max_pixels))) => {
+            (IndexValue::Null, _) => String::new(),
+            (IndexValue::Text(path), Some((_, max_pixels))) => {
                 let cell = Cell::text(path);
                 thumbnail(&cell, &retriever.origin.folder, *max_pixels, &column.name)
             }
-            (Value::Text(text), None) => format!("<div>{}: {}</div>", escape(&column.name), escape(text)),
-            (Value::Number(value), _) => format!("<div>{}: {value}</div>", escape(&column.name)),
+            (IndexValue::Text(text), None) => format!("<div>{}: {}</div>", escape(&column.name), escape(text)),
+            (IndexValue::Number(value), _) => format!("<div>{}: {value}</div>", escape(&column.name)),
         });
     }
     format!("<div class=card>{content}<div class=dim>{rank}, cosine {}</div></div>", number(f64::from(hit.similarity)))

@@ -62,8 +62,12 @@ pub(super) fn number(value: f64) -> String {
 /// Renders a table of cells that are already HTML.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: String = head.iter().map(|cell| format!("<th>{cell}</th>")).collect();
-    let row = |row: &Vec<String>| format!("<tr>{}</tr>", row.iter().map(|cell| format!("<td>{cell}</td>")).collect::<String>());
-    format!("<div class=scroll><table><tr>{head}</tr>{}</table></div>", rows.iter().map(row).collect::<String>())
+    format!(
+        "<div class=scroll><table><tr>{head}</tr>{}</table></div>",
+        rows.iter()
+            .map(|row| format!("<tr>{}</tr>", row.iter().map(|cell| format!("<td>{cell}</td>")).collect::<String>()))
+            .collect::<String>()
+    )
 }
 
 #[cfg(test)]

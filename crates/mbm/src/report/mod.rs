@@ -10,7 +10,9 @@ mod texts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mbm_algo::metric::{Classified, MultiLabelled, Regressed, confusion_matrix, pr_curve, reliability, roc_curve};
+use mbm_algo::metric::{
+    ClassificationSamples, MultiLabelSamples, RegressionSamples, confusion_matrix, pr_curve, reliability, roc_curve,
+};
 use mbm_data::{Dataset, FaultReport};
 use mbm_train::EpochRecord;
 
@@ -19,10 +21,10 @@ pub use self::gallery::gallery;
 use self::html::{escape, number, table};
 pub(crate) use self::images::{WorstRows, thumbnail_uri};
 use crate::error::Error;
-use crate::predict::ablation::{Ablated, Part};
+use crate::predict::ablation::{Ablated, InputGroup};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
-use crate::predict::score::Scored;
+use crate::predict::score::MetricSamples;
 use crate::retrieve::embedded_rows::{EmbeddedRows, directions};
 
 /// Everything that a report shows about a run.
@@ -38,13 +40,13 @@ pub(crate) struct Measured<'a> {
     /// Its rows.
     pub rows: &'a [usize],
     /// Predictions and targets, one per output.
-    pub scored: &'a [Scored],
+    pub scored: &'a [MetricSamples],
     /// The rows with the worst predictions of the first output.
     pub worst: &'a WorstRows,
     /// Metrics by output.
     pub statistics: &'a BTreeMap<String, BTreeMap<String, f64>>,
-    /// The parts that subsets of the inputs consist of.
-    pub parts: &'a [Part],
+    /// The groups of inputs that are masked together.
+    pub groups: &'a [InputGroup],
     /// Metrics with subsets of the inputs.
     pub ablation: &'a [Ablated],
     /// The record of each epoch.
@@ -74,15 +76,15 @@ pub(crate) fn write_report(path: &Path, predictor: &Predictor, dataset: &Dataset
     for (output, (field, scored)) in predictor.outputs.iter().zip(measured.scored).enumerate() {
         let classes = class_names(&field.preprocessor);
         let content = match scored {
-            Scored::Classes(scored) => classification(scored, &classes)?,
-            Scored::Labels(scored) => labels(scored, &classes),
-            Scored::Numbers(scored) => regression(scored)?,
-            Scored::Embeddings(scored) => retrieval(scored)?,
-            Scored::Texts(scored) => texts::texts(predictor, dataset, output, scored)?,
+            MetricSamples::Classes(scored) => classification(scored, &classes)?,
+            MetricSamples::Labels(scored) => labels(scored, &classes),
+            MetricSamples::Numbers(scored) => regression(scored)?,
+            MetricSamples::Embeddings(scored) => retrieval(scored)?,
+            MetricSamples::Texts(scored) => texts::texts(predictor, dataset, output, scored)?,
         };
         page.section(&format!("Output {}", field.name), &content);
     }
-    if !matches!(measured.scored[0], Scored::Texts(_)) {
+    if !matches!(measured.scored[0], MetricSamples::Texts(_)) {
         page.section("Worst predictions", &measured.worst.to_html(predictor, dataset)?);
     }
     page.section("Missing and unreadable cells", &faults(measured.faults));
@@ -99,11 +101,11 @@ fn metrics(measured: &Measured) -> String {
 }
 
 fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
-    let mains: Vec<&str> = measured.scored.iter().map(Scored::main_metric).collect();
-    let mut head: Vec<String> = measured.parts.iter().map(|part| escape(&part.name)).collect();
+    let mains: Vec<&str> = measured.scored.iter().map(MetricSamples::main_metric).collect();
+    let mut head: Vec<String> = measured.groups.iter().map(|group| escape(&group.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
     let row = |subset: &Ablated| {
-        let marks = subset.parts.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
+        let marks = subset.groups.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
         let values = subset
             .metrics
             .iter()
@@ -134,7 +136,7 @@ fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String,
     Ok(format!("<div class=grid>{}</div>", charts.concat()))
 }
 
-fn classification(scored: &Classified, classes: &[String]) -> Result<String, Error> {
+fn classification(scored: &ClassificationSamples, classes: &[String]) -> Result<String, Error> {
     if classes.len() > MAX_CLASSES {
         return Ok(format!("<p>{} classes are too many to plot.</p>", classes.len()));
     }
@@ -171,7 +173,7 @@ fn classification(scored: &Classified, classes: &[String]) -> Result<String, Err
     Ok(format!("{}<div class=grid>{drawn}</div>", confusion(scored, classes)))
 }
 
-fn calibration(scored: &Classified) -> Chart {
+fn calibration(scored: &ClassificationSamples) -> Chart {
     let points = reliability(scored).into_iter().map(|(confidence, accuracy, _)| (confidence, accuracy)).collect();
     Chart {
         title: "Calibration".into(),
@@ -184,27 +186,28 @@ fn calibration(scored: &Classified) -> Chart {
 }
 
 /// Renders the confusion matrix: rows are true classes, columns are predicted classes, and shading is the share of the row.
-fn confusion(scored: &Classified, classes: &[String]) -> String {
+fn confusion(scored: &ClassificationSamples, classes: &[String]) -> String {
     let counts = confusion_matrix(scored);
     let n = classes.len();
     let head: String = classes.iter().map(|class| format!("<th>{}</th>", escape(class))).collect();
-    let row = |truth: usize| {
-        let row = &counts[truth * n..(truth + 1) * n];
-        let total = row.iter().sum::<usize>().max(1);
-        let cell = |(predicted, count): (usize, &usize)| {
-            let share = *count as f64 / total as f64;
-            let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
-            format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
-        };
-        format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
-    };
-    let rows: String = (0..n).map(row).collect();
+    let rows: String = (0..n)
+        .map(|truth| {
+            let row = &counts[truth * n..(truth + 1) * n];
+            let total = row.iter().sum::<usize>().max(1);
+            let cell = |(predicted, count): (usize, &usize)| {
+                let share = *count as f64 / total as f64;
+                let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
+                format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
+            };
+            format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
+        })
+        .collect();
     format!(
         "<h3>Confusion matrix</h3><p>Rows are true classes, columns are predicted classes.</p><div class=scroll><table class=matrix><tr><th></th>{head}</tr>{rows}</table></div>"
     )
 }
 
-fn labels(scored: &MultiLabelled, names: &[String]) -> String {
+fn labels(scored: &MultiLabelSamples, names: &[String]) -> String {
     let row = |(label, name): (usize, &String)| {
         let truth = scored.truth.iter().skip(label).step_by(scored.n_labels);
         let predicted = scored.probabilities.iter().skip(label).step_by(scored.n_labels);
@@ -219,7 +222,7 @@ fn labels(scored: &MultiLabelled, names: &[String]) -> String {
     table(&["label", "true", "predicted", "both"], &names.iter().enumerate().map(row).collect::<Vec<_>>())
 }
 
-fn regression(scored: &Regressed) -> Result<String, Error> {
+fn regression(scored: &RegressionSamples) -> Result<String, Error> {
     let pairs: Vec<(f64, f64)> = scored.truth.iter().copied().zip(scored.predicted.iter().copied()).take(5000).collect();
     let low = pairs.iter().map(|pair| pair.0.min(pair.1)).fold(f64::INFINITY, f64::min);
     let high = pairs.iter().map(|pair| pair.0.max(pair.1)).fold(f64::NEG_INFINITY, f64::max);
@@ -246,13 +249,19 @@ fn regression(scored: &Regressed) -> Result<String, Error> {
 
 /// Plots, for each direction, the share of queries with a relevant candidate among the first k.
 fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
-    let curve = |(from, to, way): (usize, usize, String)| {
-        let retrieved = scored.retrieved(from, to);
-        let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
-        let share = |k: usize| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64);
-        Series::line(&way, (1..=retrieved.n_candidates.min(100)).map(share).collect())
-    };
-    let series = directions(&scored.align).into_iter().map(curve).collect();
+    let series = directions(&scored.align)
+        .into_iter()
+        .map(|(from, to, way)| {
+            let retrieved = scored.retrieved(from, to);
+            let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
+            Series::line(
+                &way,
+                (1..=retrieved.n_candidates.min(100))
+                    .map(|k| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64))
+                    .collect(),
+            )
+        })
+        .collect();
     let chart = Chart { title: "Recall at k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };
     Ok(format!("<div class=grid>{}</div>", chart.to_svg()?))
 }

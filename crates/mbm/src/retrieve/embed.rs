@@ -15,7 +15,7 @@ use crate::predict::forward::to_vec;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
-use crate::predict::writer::{Column, Format, Value, Writer};
+use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, Value};
 use crate::retrieve::query::{QueryError, QueryPart};
 
 /// A vector that a model computes for each row.
@@ -28,7 +28,7 @@ pub struct Tower {
 }
 
 /// The vectors of a row, one per tower; `None` if the tower's input is absent.
-pub type Vectors = Vec<Option<Vec<f32>>>;
+pub type RowVectors = Vec<Option<Vec<f32>>>;
 
 /// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
@@ -71,7 +71,7 @@ impl Predictor {
     ///
     /// # Errors
     /// Fails if a part names an input that no vector is computed from, or its cell is empty.
-    pub fn asked_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
+    pub fn query_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
         let mut cells = vec![Cell::Empty; self.inputs.len()];
         let inputs = self.embedded_inputs();
         let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
@@ -100,7 +100,7 @@ impl Predictor {
     }
 
     /// Embeds a batch: `[rows][towers]`.
-    pub fn embed_batch(&self, batch: &Batch) -> Vec<Vectors> {
+    pub fn embed_batch(&self, batch: &Batch) -> Vec<RowVectors> {
         let Some((output, ..)) = self.embedding() else {
             let fused = self.fused_batch(batch).pooled;
             let [_, width] = fused.dims();
@@ -157,7 +157,7 @@ impl Predictor {
         rows: &[usize],
         ahead: &mut [Precomputed],
         prepared: &mut Prepared,
-    ) -> Result<Vec<Vectors>, Error> {
+    ) -> Result<Vec<RowVectors>, Error> {
         let mut vectors = Vec::with_capacity(rows.len());
         for rows in rows.chunks(self.batch_size()) {
             let samples = dataset.read_ahead(rows, ahead, prepared)?;
@@ -212,7 +212,7 @@ impl Embedding<'_> {
         let (parts, _lock) = self.parts(&dataset)?;
         // Fails early if the output cannot be created.
         let aside = aside(self.output, ".tmp");
-        let writer = Writer::create_as(&aside, Format::of(self.output)?, self.columns(&dataset, &towers))?;
+        let writer = TableWriter::create_as(&aside, OutputFormat::of(self.output)?, self.columns(&dataset, &towers))?;
         let frozen = self.predictor.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, self.cache);
         let mut prepared = Prepared::default();
@@ -252,11 +252,11 @@ impl Embedding<'_> {
     }
 
     /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
-    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<Column> {
-        let vectors = towers.iter().map(|(_, tower)| Column::vector(tower.column(), tower.width));
-        match Format::of(self.output) {
-            Ok(Format::Npy) => vectors.collect(),
-            _ => dataset.table.columns.iter().map(Column::text).chain(vectors).collect(),
+    fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<OutputColumn> {
+        let vectors = towers.iter().map(|(_, tower)| OutputColumn::vector(tower.column(), tower.width));
+        match OutputFormat::of(self.output) {
+            Ok(OutputFormat::Npy) => vectors.collect(),
+            _ => dataset.table.columns.iter().map(OutputColumn::text).chain(vectors).collect(),
         }
     }
 
@@ -291,8 +291,8 @@ impl Embedding<'_> {
         Ok((folder, lock))
     }
 
-    fn join(&self, mut writer: Writer, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
-        let has_columns = Format::of(self.output)? != Format::Npy;
+    fn join(&self, mut writer: TableWriter, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
+        let has_columns = OutputFormat::of(self.output)? != OutputFormat::Npy;
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);
@@ -330,7 +330,7 @@ fn aside(path: &Path, ending: &str) -> PathBuf {
 
 /// Writes a part: for each row and tower a 1 followed by its vector, or a 0 followed by zeros; then a hash of the media files
 /// that the vectors were computed from, and a hash of everything before it.
-fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
+fn write_part(path: &Path, vectors: &[RowVectors], towers: &[(usize, Tower)], media: u64) -> std::io::Result<()> {
     let aside = aside(path, ".tmp");
     let mut out = Vec::new();
     for row in vectors {
@@ -352,7 +352,12 @@ fn write_part(path: &Path, vectors: &[Vectors], towers: &[(usize, Tower)], media
 }
 
 /// Reads the vectors of a part; `None` if it is damaged, or was computed from media files other than those of `media`.
-fn read_part(path: &Path, n_rows: usize, towers: &[(usize, Tower)], media: Option<u64>) -> Result<Option<Vec<Vectors>>, Error> {
+fn read_part(
+    path: &Path,
+    n_rows: usize,
+    towers: &[(usize, Tower)],
+    media: Option<u64>,
+) -> Result<Option<Vec<RowVectors>>, Error> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let width: usize = towers.iter().map(|(_, tower)| tower.width + 1).sum();
     let Some((hashed, hash)) = bytes.split_last_chunk::<8>() else { return Ok(None) };

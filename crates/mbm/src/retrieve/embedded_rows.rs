@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use mbm_algo::metric::{CHANCE, RETRIEVAL, Retrieved, Vectors, evaluate};
+use mbm_algo::Matrix;
+use mbm_algo::metric::{CHANCE, RETRIEVAL, RetrievalSamples, evaluate};
 
 /// The rows of an embedding output.
 #[derive(Debug, Clone)]
@@ -33,10 +34,9 @@ pub(crate) fn directions(align: &[String]) -> Vec<(usize, usize, String)> {
 impl EmbeddedRows {
     /// Creates an empty collection; `inputs` are the names of all inputs.
     pub fn new(align: &[String], inputs: &[&str]) -> Self {
-        let position = |name: &String| inputs.iter().position(|input| input == name).unwrap_or_default();
         Self {
             align: align.to_vec(),
-            inputs: align.iter().map(position).collect(),
+            inputs: align.iter().map(|name| inputs.iter().position(|input| input == name).unwrap_or_default()).collect(),
             galleries: vec![Gallery::default(); align.len()],
             rows: Vec::new(),
         }
@@ -45,10 +45,11 @@ impl EmbeddedRows {
     /// Adds a row: a vector for each aligned input, empty if absent, and the content ids of all inputs' cells.
     pub fn add(&mut self, vectors: &[Vec<f32>], items: &[u64]) {
         let towers = self.galleries.iter_mut().zip(&self.inputs).zip(vectors);
-        let position = |((gallery, input), vector): ((&mut Gallery, &usize), &Vec<f32>)| {
-            (!vector.is_empty()).then(|| gallery.insert(items[*input], vector))
-        };
-        self.rows.push(towers.map(position).collect());
+        self.rows.push(
+            towers
+                .map(|((gallery, input), vector)| (!vector.is_empty()).then(|| gallery.insert(items[*input], vector)))
+                .collect(),
+        );
     }
 
     /// Computes the metrics of every direction with their random baselines, and the means over directions under the plain names.
@@ -69,7 +70,7 @@ impl EmbeddedRows {
     }
 
     /// Searches the items of one input with each item of another as the query: `from` are the queries, `to` the candidates.
-    pub fn retrieved(&self, from: usize, to: usize) -> Retrieved {
+    pub fn retrieved(&self, from: usize, to: usize) -> RetrievalSamples {
         let n_queries = self.galleries[from].positions.len();
         let mut relevant: Vec<Vec<usize>> = vec![Vec::new(); n_queries];
         for row in &self.rows {
@@ -80,7 +81,7 @@ impl EmbeddedRows {
             }
         }
         let (queries, candidates) = (self.galleries[from].vectors(), self.galleries[to].vectors());
-        let mut retrieved = Retrieved::new(queries, candidates, &relevant);
+        let mut retrieved = RetrievalSamples::new(queries, candidates, &relevant);
         // An item whose rows all lack the other input has no relevant candidate.
         retrieved.ranks.retain(|ranks| !ranks.is_empty());
         retrieved
@@ -98,8 +99,8 @@ impl Gallery {
         position
     }
 
-    fn vectors(&self) -> Vectors<'_> {
-        Vectors { data: &self.vectors, width: self.vectors.len() / self.positions.len().max(1) }
+    fn vectors(&self) -> Matrix<'_> {
+        Matrix { data: &self.vectors, n_cols: self.vectors.len() / self.positions.len().max(1) }
     }
 }
 

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Field, Precomputed, Prepared, Preprocessor, Table};
-use mbm_index::{Column, GraphSettings, IndexSpec, Precision, Value};
+use mbm_index::{GraphSettings, IndexColumn, IndexSpec, IndexValue, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::model_hash;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::retrieve::embed::Tower;
-use crate::retrieve::store::{Addition, Store};
+use crate::retrieve::store::{IndexWriter, Store};
 
 /// An index and a model, or an index and its source, that do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum IndexSourceError {
 
 /// The origin of an index's vectors; stored in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub struct VectorOrigin {
     /// The model's folder; `None` if the vectors came from a file.
     pub model: Option<PathBuf>,
     /// The model's hash.
@@ -144,11 +144,11 @@ pub fn build_index(
     settings: IndexSettings,
     observe: &(dyn Fn(Indexing) + Sync),
 ) -> Result<Indexed, Error> {
-    let filling = Filling::new(rows)?;
-    let origin = serde_json::to_value(&filling.origin).unwrap_or_default();
+    let source_rows = IndexSource::new(rows)?;
+    let origin = serde_json::to_value(&source_rows.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
-    let spec = IndexSpec { width: filling.width, precision, graph, columns: columns(&filling.dataset.table)?, origin };
-    filling.add_to(Addition::create(store, spec)?, observe)
+    let spec = IndexSpec { width: source_rows.width, precision, graph, columns: columns(&source_rows.dataset.table)?, origin };
+    source_rows.add_to(IndexWriter::create(store, spec)?, observe)
 }
 
 /// Adds rows to an index.
@@ -156,35 +156,34 @@ pub fn build_index(
 /// # Errors
 /// Fails if the rows are of another model or lack the index's columns, or on I/O errors; the index is then unchanged.
 pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
-    let addition = Addition::open(store)?;
-    let origin = Origin::of(&addition.spec().origin)?;
+    let writer = IndexWriter::open(store)?;
+    let origin = VectorOrigin::of(&writer.spec().origin)?;
     let rows = match rows.vectors {
         VectorSource::Model { predictor, path, cache, .. } => {
             IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone(), cache }, ..rows }
         }
         VectorSource::Column(_) => rows,
     };
-    let filling = Filling::new(rows)?;
-    if filling.origin.model_hash.is_some() && filling.origin.model_hash != origin.model_hash {
+    let source_rows = IndexSource::new(rows)?;
+    if source_rows.origin.model_hash.is_some() && source_rows.origin.model_hash != origin.model_hash {
         return Err(IndexSourceError::OtherModel(store.to_string()).into());
     }
-    filling.add_to(addition, observe)
+    source_rows.add_to(writer, observe)
 }
 
-impl Origin {
+impl VectorOrigin {
     /// Parses the origin stored in an index.
     pub(crate) fn of(value: &serde_json::Value) -> Result<Self, IndexSourceError> {
-        let unknown = |error| IndexSourceError::Origin(serde_json::Error::to_string(&error));
-        serde_json::from_value(value.clone()).map_err(unknown)
+        serde_json::from_value(value.clone()).map_err(|error| IndexSourceError::Origin(serde_json::Error::to_string(&error)))
     }
 }
 
 /// Rows whose vectors can be computed.
-struct Filling<'a> {
+struct IndexSource<'a> {
     dataset: Dataset,
-    source: Source<'a>,
+    source: VectorsFrom<'a>,
     width: usize,
-    origin: Origin,
+    origin: VectorOrigin,
     /// The column whose equal cells count as one row.
     distinct: Option<usize>,
     /// Columns that may hold paths of images or audio clips.
@@ -192,12 +191,12 @@ struct Filling<'a> {
     cache: Option<&'a FeatureCache>,
 }
 
-enum Source<'a> {
+enum VectorsFrom<'a> {
     Model(&'a Predictor, usize),
     Column(usize),
 }
 
-impl<'a> Filling<'a> {
+impl<'a> IndexSource<'a> {
     fn new(rows: IndexRows<'a>) -> Result<Self, Error> {
         let IndexRows { table, vectors } = rows;
         match vectors {
@@ -214,9 +213,9 @@ impl<'a> Filling<'a> {
         let width = |row: usize| table.row(row).ok().and_then(|row| vector_of(&row[column])).map(|vector| vector.len());
         let width = (0..table.n_rows()).find_map(width);
         let width = width.ok_or_else(|| IndexSourceError::NoVectors(name.to_string()))?;
-        let origin = Origin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
+        let origin = VectorOrigin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
-        let source = Source::Column(column);
+        let source = VectorsFrom::Column(column);
         Ok(Self { dataset, source, width, origin, distinct: None, media: Vec::new(), cache: None })
     }
 
@@ -227,35 +226,34 @@ impl<'a> Filling<'a> {
         let distinct = field.and_then(|field| table.position(&field.column));
         let is_media = |field: &&Field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_));
         let media = predictor.inputs.iter().filter(is_media).filter_map(|field| table.position(&field.column)).collect();
-        let origin = Origin {
+        let origin = VectorOrigin {
             model: Some(absolute(path)?),
             model_hash: Some(model_hash(path)?),
             input: tower.input.clone(),
             folder: absolute(&table.folder)?,
         };
         let dataset = predictor.encoder_output(table, &tower.input.into_iter().collect::<Vec<_>>())?;
-        let source = Source::Model(predictor, at);
+        let source = VectorsFrom::Model(predictor, at);
         Ok(Self { dataset, source, width: tower.width, origin, distinct, media, cache: None })
     }
 
-    fn add_to(self, mut addition: Addition, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    fn add_to(self, mut writer: IndexWriter, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
         let table = &self.dataset.table;
-        let is_elsewhere = Origin::of(&addition.spec().origin)?.folder != self.origin.folder;
+        let is_elsewhere = VectorOrigin::of(&writer.spec().origin)?.folder != self.origin.folder;
         let value = |at: usize, cell: &Cell| match cell {
             // Paths in the index are relative to the folder of its first table.
             Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {
-                Value::Text(self.origin.folder.join(path.trim()).display().to_string())
+                IndexValue::Text(self.origin.folder.join(path.trim()).display().to_string())
             }
             other => value_of(other),
         };
-        let positions =
-            addition.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
+        let positions = writer.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default(), cache_fault: None };
         let mut prepared = Prepared::default();
         let rows = self.distinct_rows(&mut indexed)?;
         let frozen = match self.source {
-            Source::Model(predictor, _) => predictor.frozen_encoders()?,
-            Source::Column(_) => Vec::new(),
+            VectorsFrom::Model(predictor, _) => predictor.frozen_encoders()?,
+            VectorsFrom::Column(_) => Vec::new(),
         };
         let mut ahead = Precomputed::all(&frozen, self.cache);
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
@@ -265,13 +263,13 @@ impl<'a> Filling<'a> {
                     continue;
                 };
                 let row = table.row(*row_idx)?;
-                addition.push(&vector, &positions.iter().map(|at| value(*at, &row[*at])).collect::<Vec<_>>())?;
+                writer.push(&vector, &positions.iter().map(|at| value(*at, &row[*at])).collect::<Vec<_>>())?;
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }
         prepared.flush(&mut ahead);
         (indexed.faults, indexed.cache_fault) = (prepared.faults, prepared.cache_fault);
-        indexed.n_rows = addition.finish(&|n| observe(Indexing::Linking(n)))?;
+        indexed.n_rows = writer.finish(&|n| observe(Indexing::Linking(n)))?;
         Ok(indexed)
     }
 
@@ -297,11 +295,11 @@ impl<'a> Filling<'a> {
         prepared: &mut Prepared,
     ) -> Result<Vec<Option<Vec<f32>>>, Error> {
         match self.source {
-            Source::Model(predictor, tower) => {
+            VectorsFrom::Model(predictor, tower) => {
                 let vectors = predictor.embed(&self.dataset, rows, ahead, prepared)?;
                 Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
             }
-            Source::Column(column) => {
+            VectorsFrom::Column(column) => {
                 rows.iter().map(|row_idx| Ok(vector_of(&self.dataset.table.row(*row_idx)?[column]))).collect()
             }
         }
@@ -342,16 +340,16 @@ fn vector_of(cell: &Cell) -> Option<Vec<f32>> {
 }
 
 /// Converts a cell to the value that the index stores.
-fn value_of(cell: &Cell) -> Value {
+fn value_of(cell: &Cell) -> IndexValue {
     match cell {
-        Cell::Number(number) => Value::Number(*number),
-        Cell::Text(_) | Cell::Bool(_) | Cell::Words(_) | Cell::Json(_) => Value::Text(cell.to_text()),
-        Cell::Empty | Cell::Bytes(_) | Cell::Numbers(_) | Cell::NotUtf8(_) => Value::Null,
+        Cell::Number(number) => IndexValue::Number(*number),
+        Cell::Text(_) | Cell::Bool(_) | Cell::Words(_) | Cell::Json(_) => IndexValue::Text(cell.to_text()),
+        Cell::Empty | Cell::Bytes(_) | Cell::Numbers(_) | Cell::NotUtf8(_) => IndexValue::Null,
     }
 }
 
 /// Returns the columns that the index stores: all but vectors and media, as numbers if every cell is a number.
-fn columns(table: &Table) -> Result<Vec<Column>, Error> {
+fn columns(table: &Table) -> Result<Vec<IndexColumn>, Error> {
     let n_columns = table.columns.len();
     let [mut is_kept, mut is_number, mut is_empty, mut is_vector] = [(); 4].map(|()| vec![true; n_columns]);
     for row_idx in 0..table.n_rows() {
@@ -367,7 +365,9 @@ fn columns(table: &Table) -> Result<Vec<Column>, Error> {
             is_empty[at] &= *cell == Cell::Empty;
         }
     }
-    let column = |at: usize| Column { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] };
     let stays = |at: &usize| is_kept[*at] && (is_empty[*at] || !is_vector[*at]);
-    Ok((0..n_columns).filter(stays).map(column).collect())
+    Ok((0..n_columns)
+        .filter(stays)
+        .map(|at| IndexColumn { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] })
+        .collect())
 }

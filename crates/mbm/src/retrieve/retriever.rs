@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mbm_data::{Cell, Preprocessor};
-use mbm_index::{Column, Filter, Hit, Search, Value};
+use mbm_index::{Filter, Hit, IndexColumn, IndexValue, Search};
 
 use crate::bundle::model_hash;
 use crate::error::Error;
 use crate::predict::predictor::Predictor;
 use crate::report::thumbnail_uri;
-use crate::retrieve::embed::Vectors;
-use crate::retrieve::indexing::{IndexSourceError, Origin};
+use crate::retrieve::embed::RowVectors;
+use crate::retrieve::indexing::{IndexSourceError, VectorOrigin};
 use crate::retrieve::query::{QueryError, QueryPart};
 use crate::retrieve::store::{Index, Store};
 
@@ -20,7 +20,7 @@ pub struct Retriever {
     /// The index.
     pub index: Index,
     /// The origin of its vectors.
-    pub origin: Origin,
+    pub origin: VectorOrigin,
     /// The model.
     pub predictor: Arc<Predictor>,
 }
@@ -32,7 +32,7 @@ impl Retriever {
     /// Fails if the location has no index, or the model is not the one the index was built with.
     pub fn open(store: &Store, model: Option<&Path>) -> Result<Self, Error> {
         let index = Index::open(store)?;
-        let origin = Origin::of(&index.spec().origin)?;
+        let origin = VectorOrigin::of(&index.spec().origin)?;
         let path = model.or(origin.model.as_deref()).ok_or_else(|| IndexSourceError::NoModel(store.to_string()))?;
         if !path.exists() {
             return Err(IndexSourceError::ModelMoved(path.to_path_buf()).into());
@@ -49,7 +49,7 @@ impl Retriever {
     /// # Errors
     /// Fails if the model does not compute vectors of the index's dimension.
     pub fn new(index: Index, predictor: Arc<Predictor>) -> Result<Self, Error> {
-        let origin = Origin::of(&index.spec().origin)?;
+        let origin = VectorOrigin::of(&index.spec().origin)?;
         let towers = predictor.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
             return Err(IndexSourceError::Dimension { model: towers[0].width, index: index.spec().width }.into());
@@ -62,9 +62,9 @@ impl Retriever {
     ///
     /// # Errors
     /// Fails if a part names an input that cannot be queried, or its cell is empty.
-    pub fn cells(&self, asked: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
-        let n_parts = if self.is_fused() { asked.len().max(1) } else { 1 };
-        asked.chunks(n_parts).map(|parts| Ok(self.predictor.asked_cells(parts)?)).collect()
+    pub fn cells(&self, parts: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
+        let n_parts = if self.is_fused() { parts.len().max(1) } else { 1 };
+        parts.chunks(n_parts).map(|parts| Ok(self.predictor.query_cells(parts)?)).collect()
     }
 
     /// Whether queries are whole rows.
@@ -77,14 +77,14 @@ impl Retriever {
     ///
     /// # Errors
     /// Fails if a part has no vector, or the query vector is zero or not finite.
-    pub fn query(&self, asked: &[QueryPart], vectors: Vec<Vectors>) -> Result<Vec<f32>, Error> {
+    pub fn query(&self, parts: &[QueryPart], vectors: Vec<RowVectors>) -> Result<Vec<f32>, Error> {
         let towers = self.predictor.towers();
         let mut sum = vec![0.0; self.index.spec().width];
         for (at, mut row) in vectors.into_iter().enumerate() {
-            let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == asked[at].input));
-            let weight = if self.is_fused() { 1.0 } else { asked[at].weight };
+            let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == parts[at].input));
+            let weight = if self.is_fused() { 1.0 } else { parts[at].weight };
             let vector = tower.and_then(|tower| row.swap_remove(tower));
-            let vector = vector.ok_or_else(|| QueryError::NoVector(asked[at].input.clone()))?;
+            let vector = vector.ok_or_else(|| QueryError::NoVector(parts[at].input.clone()))?;
             sum.iter_mut().zip(vector).for_each(|(sum, x)| *sum += weight * x);
         }
         if sum.iter().all(|x| *x == 0.0) || sum.iter().any(|x| !x.is_finite()) {
@@ -97,11 +97,14 @@ impl Retriever {
     ///
     /// # Errors
     /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
-    pub fn search(&self, asked: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
-        let read = |cells: Vec<Cell>| self.predictor.read_query(&cells).map_err(Error::from);
-        let rows = self.cells(asked)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    pub fn search(&self, parts: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
+        let rows = self
+            .cells(parts)?
+            .into_iter()
+            .map(|cells| self.predictor.read_query(&cells).map_err(Error::from))
+            .collect::<Result<Vec<_>, _>>()?;
         let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
-        self.nearest(&self.query(asked, vectors)?, search)
+        self.nearest(&self.query(parts, vectors)?, search)
     }
 
     /// Returns the rows nearest to a query vector.
@@ -115,7 +118,7 @@ impl Retriever {
     /// Returns thumbnails of a row's images as data URIs, with the indices of their columns; unreadable images are skipped.
     pub fn thumbnails(&self, hit: &Hit) -> Vec<(usize, String)> {
         let thumbnail = |(column, max_pixels): (usize, usize)| {
-            let Value::Text(path) = &hit.values[column] else { return None };
+            let IndexValue::Text(path) = &hit.values[column] else { return None };
             Some((column, thumbnail_uri(&Cell::text(path), &self.origin.folder, max_pixels)?))
         };
         self.images().into_iter().filter_map(thumbnail).collect()
@@ -123,7 +126,7 @@ impl Retriever {
 
     /// Returns the indices of the columns that hold images, with the maximum number of pixels per image.
     pub fn images(&self) -> Vec<(usize, usize)> {
-        let image = |(at, column): (usize, &Column)| {
+        let image = |(at, column): (usize, &IndexColumn)| {
             let field = self.predictor.inputs.iter().find(|field| field.column == column.name)?;
             if let Preprocessor::Image(fitted) = &field.preprocessor { Some((at, fitted.max_pixels)) } else { None }
         };

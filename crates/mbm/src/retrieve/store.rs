@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use mbm_index::{Filter, Hit, IndexInfo, IndexSpec, Search, Value};
-use mbm_postgres::{PostgresAddition, PostgresIndex};
+use mbm_index::{Filter, Hit, IndexInfo, IndexSpec, IndexValue, Search};
+use mbm_postgres::{PostgresIndex, PostgresWriter};
 
 use crate::error::Error;
 
@@ -31,9 +31,9 @@ pub enum Index {
 }
 
 /// Rows being added to an index.
-pub(crate) enum Addition {
-    Folder(Box<mbm_index::Addition>),
-    Postgres(Box<PostgresAddition>),
+pub(crate) enum IndexWriter {
+    Folder(Box<mbm_index::IndexWriter>),
+    Postgres(Box<PostgresWriter>),
 }
 
 impl From<&Path> for Store {
@@ -95,39 +95,39 @@ impl Index {
     }
 }
 
-impl Addition {
+impl IndexWriter {
     pub fn create(store: &Store, spec: IndexSpec) -> Result<Self, Error> {
         Ok(match store {
-            Store::Folder(folder) => Self::Folder(Box::new(mbm_index::Addition::create(folder, spec)?)),
-            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresAddition::create(url, table, spec)?)),
+            Store::Folder(folder) => Self::Folder(Box::new(mbm_index::IndexWriter::create(folder, spec)?)),
+            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresWriter::create(url, table, spec)?)),
         })
     }
 
     pub fn open(store: &Store) -> Result<Self, Error> {
         Ok(match store {
-            Store::Folder(folder) => Self::Folder(Box::new(mbm_index::Addition::open(folder)?)),
-            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresAddition::open(url, table)?)),
+            Store::Folder(folder) => Self::Folder(Box::new(mbm_index::IndexWriter::open(folder)?)),
+            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresWriter::open(url, table)?)),
         })
     }
 
     pub fn spec(&self) -> &IndexSpec {
         match self {
-            Self::Folder(addition) => addition.spec(),
-            Self::Postgres(addition) => addition.spec(),
+            Self::Folder(writer) => writer.spec(),
+            Self::Postgres(writer) => writer.spec(),
         }
     }
 
-    pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), Error> {
+    pub fn push(&mut self, vector: &[f32], values: &[IndexValue]) -> Result<(), Error> {
         match self {
-            Self::Folder(addition) => Ok(addition.push(vector, values)?),
-            Self::Postgres(addition) => Ok(addition.push(vector, values)?),
+            Self::Folder(writer) => Ok(writer.push(vector, values)?),
+            Self::Postgres(writer) => Ok(writer.push(vector, values)?),
         }
     }
 
     pub fn finish(self, observe: &(dyn Fn(usize) + Sync)) -> Result<usize, Error> {
         match self {
-            Self::Folder(addition) => Ok(addition.finish(observe)?),
-            Self::Postgres(addition) => Ok(addition.finish()?),
+            Self::Folder(writer) => Ok(writer.finish(observe)?),
+            Self::Postgres(writer) => Ok(writer.finish()?),
         }
     }
 }

@@ -9,22 +9,22 @@ use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
     Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Shape, Split, Table,
-    fit, put_in_place, write_file,
+    fit, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
-use mbm_model::{FrozenEncoder, Model, ModelSpec, OutputSpec};
+use mbm_model::{FrozenEncoder, Model, ModelSpec};
 use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::predict::ablation::{Ablation, parts};
+use crate::predict::ablation::{Ablation, input_groups};
 use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
 use crate::predict::predictor::{Predictor, decodings};
 use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
-use crate::predict::writer::{Column, Format, Writer};
+use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
 use crate::run::folder::{
@@ -185,7 +185,7 @@ impl Experiment {
         let (model, progress, ending) = self.fit(&spec, &dataset, &rows, &device, stop, observe)?;
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device);
-        observe(RunEvent::Stage("fitting the heads"));
+        observe(RunEvent::Stage("fitting the postprocessors"));
         predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
@@ -363,13 +363,13 @@ impl Experiment {
             .find(|(_, rows)| !rows.is_empty())
             .unwrap_or(("train", &rows.train));
         observe(RunEvent::Stage("measuring"));
-        let parts = parts(&predictor.inputs);
+        let groups = input_groups(&predictor.inputs);
         let path = self.folder.join(PREDICTIONS);
         let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
-        let columns = [Column::number("row")].into_iter().chain(predictor.columns()).collect();
-        let mut writer = Writer::create_as(&aside, Format::Parquet, columns)?;
+        let columns = [OutputColumn::number("row")].into_iter().chain(predictor.columns()).collect();
+        let mut writer = TableWriter::create_as(&aside, OutputFormat::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
-        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &parts));
+        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &groups));
         let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
         evaluate(predictor, dataset, measured_rows, sinks)?;
         let statistics = scores.metrics(predictor);
@@ -377,7 +377,7 @@ impl Experiment {
         observe(RunEvent::Stage("writing predictions and report"));
         self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
         writer.finish()?;
-        put_in_place(&aside, &path)?;
+        sync_and_rename(&aside, &path)?;
         let measured = Measured {
             name: &self.dataset.file_name().unwrap_or_default().to_string_lossy(),
             n_params: outcome.n_params,
@@ -387,7 +387,7 @@ impl Experiment {
             scored: &scores.0,
             worst: &worst,
             statistics: &statistics,
-            parts: &parts,
+            groups: &groups,
             ablation: &ablation,
             history: &progress.history,
         };
@@ -443,15 +443,15 @@ fn fit_postprocessors(
     dataset: &Dataset,
     rows: &RowsBySplit,
 ) -> Result<Vec<Postprocessor>, Error> {
-    let plain = |output: &OutputSpec| Postprocessor::plain(&output.decoder, output.width);
-    let mut postprocessors: Vec<Postprocessor> = spec.outputs.iter().map(plain).collect();
+    let mut postprocessors: Vec<Postprocessor> =
+        spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect();
     let fitted_on: Vec<Option<Split>> = spec
         .outputs
         .iter()
         .zip(&predictor.plan.config.output_features)
         .map(|(output, feature)| match Postprocessor::fitted_on(&output.decoder, feature.calibration()) {
-            FittedOn::Validation | FittedOn::ValidationAlone if !rows.validation.is_empty() => Some(Split::Validation),
-            FittedOn::Nothing | FittedOn::ValidationAlone => None,
+            FittedOn::Validation | FittedOn::ValidationOnly if !rows.validation.is_empty() => Some(Split::Validation),
+            FittedOn::Nothing | FittedOn::ValidationOnly => None,
             FittedOn::Train | FittedOn::Validation => Some(Split::Train),
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Cell, ConfigFormat, Experiment, Plan, Predictor, ReadOptions, Table, Writer, combiner_names};
+use mbm::{Cell, ConfigFormat, Experiment, Plan, Predictor, ReadOptions, Table, TableWriter, combiner_names};
 use tempfile::TempDir;
 
 use crate::run;
@@ -59,7 +59,7 @@ fn combiners() -> Vec<String> {
 
 /// Predicts the rows of a table into a file, and reads it.
 fn predictions(predictor: &Predictor, dataset: &Path, path: &Path) -> Table {
-    let mut writer = Writer::create(path, predictor.columns()).unwrap();
+    let mut writer = TableWriter::create(path, predictor.columns()).unwrap();
     predictor.predict_table(Table::read(dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     Table::read(path).unwrap()

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, ReadOptions, Table, Writer};
+use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, ReadOptions, Table, TableWriter};
 
 /// Number of rows in a table; all but the last four are for training.
 const N_ROWS: usize = 12;
@@ -103,7 +103,7 @@ fn predicted_numbers(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Re
     experiment.run(&AtomicBool::new(false), &mut |_| {})?;
     let predictor = Predictor::open(run.path())?;
     let path = run.path().join("predictions.jsonl");
-    let mut writer = Writer::create(&path, predictor.columns())?;
+    let mut writer = TableWriter::create(&path, predictor.columns())?;
     predictor.predict_table(Table::read(&dataset)?, &ReadOptions::default(), &mut writer)?;
     writer.finish()?;
     let predictions = std::fs::read_to_string(path).unwrap();

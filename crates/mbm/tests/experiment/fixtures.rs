@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Cell, Predictor, QueryPart, ReadOptions, Retriever, Search, Store, Table, Writer};
+use mbm::{Cell, Predictor, QueryPart, ReadOptions, Retriever, Search, Store, Table, TableWriter};
 use serde_json::Value;
 
 /// The files of bundle form 2 and what the version that wrote them (`make.py`) predicted from them.
@@ -35,7 +35,7 @@ fn bundles_of_form_2_predict_what_their_version_predicted() {
     for name in ["mixed", "space", "writer"] {
         let predictor = Predictor::open(&fixture(name)).unwrap();
         let path = folder.path().join("found.jsonl");
-        let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+        let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
         predictor.predict_table(Table::read(&fixture("rows.csv")).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
         writer.finish().unwrap();
         let (found, expected) = (json_lines(&path), json_lines(&fixture(&format!("{name}.jsonl"))));

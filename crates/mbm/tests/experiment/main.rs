@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Format, Outcome, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable,
-    Writer, table_from_json,
+    ConfigFormat, Error, Event, Experiment, Outcome, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table,
+    TableWriter, Unreadable, table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -138,7 +138,7 @@ fn predictions_keep_row_order_and_report_absent_inputs() {
     run(&experiment(&dataset, &results, &["input_features.size.preprocessing.missing_value_strategy=drop_row"]));
     let predictor = Predictor::open(&results).unwrap();
     let path = folder.path().join("out.csv");
-    let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+    let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
     predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     let predictions = Table::read(&path).unwrap();
@@ -159,7 +159,7 @@ fn strict_mode_rejects_unreadable_but_not_empty_cells() {
     run(&experiment(&dataset, &results, &[]));
     let predictor = Predictor::open(&results).unwrap();
     let predict = |rows: &str| {
-        let mut writer = Writer::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
+        let mut writer = TableWriter::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
         predictor
             .predict_table(table_from_json(rows).unwrap(), &ReadOptions::default().unreadable(Unreadable::Error), &mut writer)
             .map(drop)
@@ -185,7 +185,7 @@ fn any_column_may_be_absent_at_prediction() {
     let predictor = Predictor::open(&results).unwrap();
     let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
     let path = folder.path().join("out.jsonl");
-    let mut writer = Writer::create(&path, predictor.columns()).unwrap();
+    let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
     let faults = predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap().faults;
     writer.finish().unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
@@ -305,7 +305,7 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         std::fs::write(&weights, bytes).unwrap();
         runs::seal(results);
         if let Ok(predictor) = Predictor::open(results) {
-            let mut writer = Writer::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
+            let mut writer = TableWriter::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
             let _ = predictor.predict_table(table_from_json(row).unwrap(), &ReadOptions::default(), &mut writer);
         }
     });
@@ -363,7 +363,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(Format::of(Path::new("x.txt")), Err(mbm::OutputError::Extension(_))));
+    assert!(matches!(OutputFormat::of(Path::new("x.txt")), Err(mbm::OutputError::Extension(_))));
     let clip = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);

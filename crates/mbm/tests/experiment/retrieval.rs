@@ -67,7 +67,7 @@ fn retrieval_beats_the_random_baseline() {
     let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
     assert_eq!(evaluation.metrics["space"]["caption_to_photo.candidates"], 60.0);
     let path = results.join("similar.csv");
-    let mut writer = mbm::Writer::create(&path, predictor.columns()).unwrap();
+    let mut writer = mbm::TableWriter::create(&path, predictor.columns()).unwrap();
     predictor
         .predict_table(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &ReadOptions::default(), &mut writer)
         .unwrap();

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mbm::{
-    Cell, ConfigFormat, Event, Experiment, Format, Plan, Predictor, ReadOptions, RunEvent, Start, Table, Unreadable, Writer,
-    table_from_json,
+    Cell, ConfigFormat, Event, Experiment, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table, TableWriter,
+    Unreadable, table_from_json,
 };
 use rand::RngExt;
 use tempfile::TempDir;
@@ -137,7 +137,7 @@ fn assert_any_source_is_answered(run: &Path) {
 fn predicted(predictor: &Predictor, table: Table) -> Vec<serde_json::Value> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let out = Box::new(file.reopen().unwrap());
-    let mut writer = Writer::new(out, Format::JsonLines, predictor.columns(), file.path()).unwrap();
+    let mut writer = TableWriter::new(out, OutputFormat::JsonLines, predictor.columns(), file.path()).unwrap();
     predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap();
     writer.finish().unwrap();
     let text = std::fs::read_to_string(file.path()).unwrap();

@@ -30,12 +30,15 @@ pub fn cider_d(written: &TextSamples) -> Option<f64> {
     let references: Vec<Vec<Vec<String>>> =
         written.references.par_iter().map(|row| row.iter().map(|reference| words(reference)).collect()).collect();
     let rarity = Rarity::of(&references);
-    let row = |(text, references): (&Vec<String>, &Vec<Vec<String>>)| {
-        let text = rarity.weigh(text);
-        let sum: f64 = references.iter().map(|reference| similarity(&text, &rarity.weigh(reference))).sum();
-        10.0 * sum / references.len().max(1) as f64
-    };
-    let scores: Vec<f64> = texts.par_iter().zip(&references).map(row).collect();
+    let scores: Vec<f64> = texts
+        .par_iter()
+        .zip(&references)
+        .map(|(text, references)| {
+            let text = rarity.weigh(text);
+            let sum: f64 = references.iter().map(|reference| similarity(&text, &rarity.weigh(reference))).sum();
+            10.0 * sum / references.len().max(1) as f64
+        })
+        .collect();
     Some(scores.iter().sum::<f64>() / n_rows as f64)
 }
 
@@ -80,11 +83,13 @@ impl<'a> Rarity<'a> {
 /// Computes the mean over orders of the clipped cosine similarity times the length penalty.
 fn similarity(text: &Weighted, reference: &Weighted) -> f64 {
     let cosine = |n: usize| {
-        let product = |(ngram, weight): (&&[String], &f64)| {
-            let other = reference.weights[n].get(*ngram).copied().unwrap_or(0.0);
-            weight.min(other) * other
-        };
-        let sum: f64 = text.weights[n].iter().map(product).sum();
+        let sum: f64 = text.weights[n]
+            .iter()
+            .map(|(ngram, weight)| {
+                let other = reference.weights[n].get(*ngram).copied().unwrap_or(0.0);
+                weight.min(other) * other
+            })
+            .sum();
         let norms = text.norms[n] * reference.norms[n];
         if norms > 0.0 { sum / norms } else { sum }
     };

@@ -27,8 +27,7 @@ fn score(text: &[String], reference: &[String], stemmer: &Stemmer) -> f64 {
     let n = matches.len() as f64;
     let (precision, recall) = (n / text.len() as f64, n / reference.len() as f64);
     let mean = precision * recall / (0.9 * precision + 0.1 * recall);
-    let follows = |pair: &&[(usize, usize)]| pair[1].0 == pair[0].0 + 1 && pair[1].1 == pair[0].1 + 1;
-    let n_chunks = n - matches.windows(2).filter(follows).count() as f64;
+    let n_chunks = n - matches.windows(2).filter(|pair| pair[1].0 == pair[0].0 + 1 && pair[1].1 == pair[0].1 + 1).count() as f64;
     (1.0 - 0.5 * (n_chunks / n).powi(3)) * mean
 }
 

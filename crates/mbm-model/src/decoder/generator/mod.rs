@@ -26,7 +26,7 @@ use self::network::{Memory, Network};
 use self::scorer::{Cached, Uncached};
 use super::{Decode, Decoder, DecoderConfig, DecoderContext, Observe, TextGenerator};
 use crate::combiner::AttentionContext;
-use crate::layer::{Dropout, learnt, linear};
+use crate::layer::{Dropout, learned_parameter, linear};
 use crate::{Fused, InputSummary, Sequence, Steps, Target, TargetTokens, operation};
 
 settings! {
@@ -103,7 +103,11 @@ impl DecoderConfig for GeneratorSettings {
             } else {
                 parts.iter().map(|from| LinearConfig::new(*from, width).init(device)).collect()
             },
-            origins: if parts.len() < 2 { Vec::new() } else { parts.iter().map(|_| learnt([1, 1, width], device)).collect() },
+            origins: if parts.len() < 2 {
+                Vec::new()
+            } else {
+                parts.iter().map(|_| learned_parameter([1, 1, width], device)).collect()
+            },
             embedding: EmbeddingConfig::new(vocabulary, width).with_initializer(normal.clone()).init(device),
             network,
             output: (!tied).then(|| normal.init([vocabulary, width], device)),
@@ -198,7 +202,7 @@ impl Generator {
     }
 
     fn token_costs(&self, hidden: Tensor<2>, ids: Tensor<1>) -> Tensor<2> {
-        if operation::ARE_THERE {
+        if operation::AVAILABLE {
             return operation::token_costs(hidden, self.weight(), self.bias.val(), ids, self.label_smoothing);
         }
         let log_p = activation::log_softmax(self.scores(hidden), 1); // [tokens, vocabulary]

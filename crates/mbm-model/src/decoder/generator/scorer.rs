@@ -31,8 +31,11 @@ impl<'a> Cached<'a> {
             return state;
         }
         let device = self.memory.pooled.device();
-        let position = |context: &usize| self.contexts.iter().position(|other| other == context).unwrap_or_default();
-        let positions: Vec<usize> = rows.contexts.iter().map(position).collect();
+        let positions: Vec<usize> = rows
+            .contexts
+            .iter()
+            .map(|context| self.contexts.iter().position(|other| other == context).unwrap_or_default())
+            .collect();
         let contexts = (!is_same).then(|| indices(&positions, &device));
         self.contexts = rows.contexts.to_vec();
         state.select(&indices(rows.parents, &device), contexts.as_ref())

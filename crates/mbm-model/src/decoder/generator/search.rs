@@ -65,9 +65,11 @@ pub fn search(scorer: &mut dyn Score, n_contexts: usize, decoding: &Decoding, ob
         active.par_iter_mut().zip(scores.par_chunks(each)).enumerate().for_each(|(at, (context, scores))| {
             context.advance(scores, at * decoding.n_rows(), decoding);
         });
-        let is_reported = |it: &&Context| decoding.n_rows() == 1 && it.found.is_empty();
-        let grown: Vec<(usize, &[u32])> =
-            active.iter().filter(is_reported).map(|it| (it.context, &it.texts[0].tokens[1..])).collect();
+        let grown: Vec<(usize, &[u32])> = active
+            .iter()
+            .filter(|it| decoding.n_rows() == 1 && it.found.is_empty())
+            .map(|it| (it.context, &it.texts[0].tokens[1..]))
+            .collect();
         if observe(&grown).is_break() {
             break;
         }
@@ -109,8 +111,11 @@ impl Context {
 
     /// Returns the texts found, including unfinished ones.
     fn closed(self, decoding: &Decoding) -> Vec<Hypothesis> {
-        let is_open = |text: &&Text| text.log_probability.is_finite() && text.tokens.last() != Some(&END);
-        let open = self.texts.iter().filter(is_open).map(|text| text.hypothesis(decoding));
+        let open = self
+            .texts
+            .iter()
+            .filter(|text| text.log_probability.is_finite() && text.tokens.last() != Some(&END))
+            .map(|text| text.hypothesis(decoding));
         self.found.into_iter().chain(open).collect()
     }
 

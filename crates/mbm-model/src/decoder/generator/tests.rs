@@ -16,7 +16,7 @@ const VOCABULARY: usize = 9;
 
 const NETWORKS: [&str; 6] = [
     "{type: transformer, num_layers: 2, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0}",
-    "{type: transformer, num_layers: 1, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0, norm: post, positions: learnt}",
+    "{type: transformer, num_layers: 1, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0, norm: post, positions: learned}",
     "{type: transformer, num_layers: 1, hidden_size: 16, num_heads: 2, transformer_output_size: 32, dropout: 0.0, positions: rotary, tied_embeddings: false}",
     "{type: rnn, hidden_size: 16, dropout: 0.0}",
     "{type: rnn, hidden_size: 16, dropout: 0.0, num_layers: 2, attention: bahdanau}",

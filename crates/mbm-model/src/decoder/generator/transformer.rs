@@ -6,7 +6,9 @@ use mbm_config::{Mistakes, choices, settings};
 
 use super::network::{Memory, State, Write};
 use crate::Steps;
-use crate::layer::{Activation, LayerCache, NormPlace, Transformer, TransformerSpec, check_heads_at, learnt, sinusoids};
+use crate::layer::{
+    Activation, LayerCache, NormPosition, Transformer, TransformerSpec, check_heads_at, learned_parameter, sinusoids,
+};
 
 choices! {
     /// How a transformer encodes token positions.
@@ -14,7 +16,7 @@ choices! {
         /// Sines and cosines added to the embeddings.
         Sinusoidal = "sinusoidal",
         /// A learned vector per position added to the embeddings.
-        Learnt = "learnt",
+        Learned = "learned" | "learnt",
         /// Queries and keys rotated by their positions (Su et al. 2021); heads must have an even width.
         Rotary = "rotary",
     }
@@ -32,7 +34,7 @@ settings! {
         /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 1024 => 8..=16_384;
         /// Where layers apply layer norm.
-        norm: NormPlace = NormPlace::Pre;
+        norm: NormPosition = NormPosition::Pre;
         /// Activation of the feed-forward blocks.
         activation: Activation = Activation::Relu;
         /// Kind of position encoding.
@@ -57,7 +59,7 @@ pub struct TransformerNetwork {
 #[derive(Debug, Clone)]
 pub struct TransformerState {
     caches: Vec<LayerCache>,
-    place: usize,
+    position: usize,
 }
 
 impl TransformerGeneratorSettings {
@@ -81,46 +83,47 @@ impl TransformerGeneratorSettings {
             has_context: true,
             ..TransformerSpec::usual(self.hidden_size, self.num_layers, self.num_heads, self.transformer_output_size)
         };
-        let places = (self.positions == PositionKind::Learnt).then(|| learnt([1, max_steps, self.hidden_size], device));
+        let places =
+            (self.positions == PositionKind::Learned).then(|| learned_parameter([1, max_steps, self.hidden_size], device));
         TransformerNetwork { layers: spec.init(device), places, positions: self.positions }
     }
 }
 
 impl TransformerNetwork {
     /// Adds position encodings to tokens, the first of which is at position `first`.
-    fn placed(&self, tokens: Tensor<3>, first: usize) -> Tensor<3> {
+    fn with_positions(&self, tokens: Tensor<3>, first: usize) -> Tensor<3> {
         let [_, steps, width] = tokens.dims();
         match (self.positions, &self.places) {
-            (PositionKind::Learnt, Some(places)) => tokens + places.val().narrow(1, first, steps),
+            (PositionKind::Learned, Some(places)) => tokens + places.val().narrow(1, first, steps),
             (PositionKind::Sinusoidal, _) => {
                 let places = sinusoids(first + steps, width, &tokens.device());
                 tokens + places.narrow(1, first, steps)
             }
-            (PositionKind::Rotary | PositionKind::Learnt, _) => tokens,
+            (PositionKind::Rotary | PositionKind::Learned, _) => tokens,
         }
     }
 }
 
 impl Write for TransformerNetwork {
     fn run(&self, tokens: Steps, memory: &Memory) -> Tensor<3> {
-        let tokens = Steps { values: self.placed(tokens.values, 0), mask: tokens.mask };
+        let tokens = Steps { values: self.with_positions(tokens.values, 0), mask: tokens.mask };
         self.layers.forward_with(tokens, &memory.steps).values
     }
 
     fn start(&self, memory: &Memory, _n_rows: usize) -> State {
-        State::Transformer(TransformerState { caches: self.layers.start(&memory.steps), place: 0 })
+        State::Transformer(TransformerState { caches: self.layers.start(&memory.steps), position: 0 })
     }
 
     fn step(&self, token: Tensor<2>, state: &mut State) -> Tensor<2> {
         let State::Transformer(state) = state else { unreachable!("a network's state is its own") };
-        let token = self.placed(token.unsqueeze_dim(1), state.place); // [rows, 1, width]
-        let hidden = self.layers.step(token, state.place, &mut state.caches);
-        state.place += 1;
+        let token = self.with_positions(token.unsqueeze_dim(1), state.position); // [rows, 1, width]
+        let hidden = self.layers.step(token, state.position, &mut state.caches);
+        state.position += 1;
         hidden.squeeze_dim(1)
     }
 
     fn attention(&self, tokens: Steps, memory: &Memory) -> Tensor<3> {
-        let tokens = Steps { values: self.placed(tokens.values, 0), mask: tokens.mask };
+        let tokens = Steps { values: self.with_positions(tokens.values, 0), mask: tokens.mask };
         self.layers.attention(tokens, &memory.steps)
     }
 }
@@ -131,6 +134,6 @@ impl TransformerState {
             own: cache.own.map(|own| own.select(rows)),
             context: contexts.map_or(cache.context.clone(), |contexts| cache.context.select(contexts)),
         };
-        Self { caches: self.caches.into_iter().map(select).collect(), place: self.place }
+        Self { caches: self.caches.into_iter().map(select).collect(), position: self.position }
     }
 }

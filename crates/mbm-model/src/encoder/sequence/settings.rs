@@ -8,7 +8,7 @@ use mbm_data::Shape;
 
 use super::Init;
 use crate::encoder::{Encoder, EncoderConfig, EncoderOutput, Reduce};
-use crate::layer::{Activation, CellType, NormPlace, check_heads};
+use crate::layer::{Activation, CellType, NormPosition, check_heads};
 use crate::pretrained::{Implied, Origin, Pretrained, PretrainedError, word_vectors};
 
 settings! {
@@ -117,7 +117,7 @@ settings! {
         /// Hidden width of the feed-forward blocks.
         transformer_output_size: usize = 256 => 8..=16_384;
         /// Where layers apply layer norm.
-        norm: NormPlace = NormPlace::Pre;
+        norm: NormPosition = NormPosition::Pre;
         /// Activation of the feed-forward blocks; the paper uses `relu`.
         activation: Activation = Activation::Gelu;
         /// Dropout probability.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use mbm_index::{Filter, GraphSettings, IndexError, IndexSpec, Precision, Value, quoted_name, quoted_text, unit};
+use mbm_index::{Filter, GraphSettings, IndexError, IndexSpec, IndexValue, Precision, quoted_name, quoted_text, unit};
 use postgres::Client;
 use postgres::error::SqlState;
 
@@ -13,9 +13,9 @@ use crate::table::{connect, listed, refused, spec_of, vector_text, vector_type};
 /// Bytes sent to the database at a time.
 const CHUNK: usize = 4 << 20;
 
-/// Rows being added to a table; none of them is visible before [`PostgresAddition::finish`], and none remains if it is never
+/// Rows being added to a table; none of them is visible before [`PostgresWriter::finish`], and none remains if it is never
 /// called.
-pub struct PostgresAddition {
+pub struct PostgresWriter {
     client: Client,
     table: String,
     spec: IndexSpec,
@@ -25,7 +25,7 @@ pub struct PostgresAddition {
     is_new: bool,
 }
 
-impl PostgresAddition {
+impl PostgresWriter {
     /// Creates a table and starts adding rows to it.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl PostgresAddition {
     ///
     /// # Errors
     /// If the vector has the wrong width or no direction, or the database cannot store a text.
-    pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), PostgresError> {
+    pub fn push(&mut self, vector: &[f32], values: &[IndexValue]) -> Result<(), PostgresError> {
         if vector.len() != self.spec.width {
             return Err(IndexError::Width { expected: self.spec.width, found: vector.len() }.into());
         }
@@ -90,14 +90,14 @@ impl PostgresAddition {
         for (column, value) in self.spec.columns.iter().zip(values) {
             self.waiting.push('\t');
             match value {
-                Value::Number(number) if number.is_nan() => self.waiting.push_str("\\N"),
-                Value::Number(number) => write!(self.waiting, "{number}").expect("writing to a string cannot fail"),
-                Value::Text(text) if column.is_number => match text.trim().parse::<f64>() {
+                IndexValue::Number(number) if number.is_nan() => self.waiting.push_str("\\N"),
+                IndexValue::Number(number) => write!(self.waiting, "{number}").expect("writing to a string cannot fail"),
+                IndexValue::Text(text) if column.is_number => match text.trim().parse::<f64>() {
                     Ok(number) => write!(self.waiting, "{number}").expect("writing to a string cannot fail"),
                     Err(_) => self.waiting.push_str("\\N"),
                 },
-                Value::Text(text) if !text.is_empty() => escape(text, &mut self.waiting, self.n_rows)?,
-                Value::Null | Value::Text(_) => self.waiting.push_str("\\N"),
+                IndexValue::Text(text) if !text.is_empty() => escape(text, &mut self.waiting, self.n_rows)?,
+                IndexValue::Null | IndexValue::Text(_) => self.waiting.push_str("\\N"),
             }
         }
         self.waiting.push('\n');

@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::columns::{ColumnsWriter, Value};
+use crate::columns::{ColumnFileWriter, IndexValue};
 use crate::graph::Graph;
-use crate::index::{FORM, Index, IndexSpec, Manifest};
+use crate::index::{FORMAT_VERSION, Index, IndexSpec, Manifest};
 use crate::segment::{Segment, SegmentEntry, file, removed_file, write_removed};
-use crate::vectors::{Vectors, VectorsWriter};
+use crate::vectors::{VectorFile, VectorFileWriter};
 use crate::{Cancellation, Filter, IndexError};
 
 /// With more segments than this, all but the largest are merged.
@@ -18,19 +18,19 @@ const MAX_SEGMENTS: usize = 8;
 /// Segments with fewer rows get no graph: scanning all rows is as fast.
 const MIN_GRAPH: usize = 4096;
 
-/// Rows being added to an index; none of them is visible before [`Addition::finish`].
-pub struct Addition {
+/// Rows being added to an index; none of them is visible before [`IndexWriter::finish`].
+pub struct IndexWriter {
     folder: PathBuf,
     manifest: Manifest,
-    rows: Rows,
+    segment: SegmentWriter,
     _lock: File,
 }
 
 /// A segment being written.
-struct Rows {
+struct SegmentWriter {
     number: u64,
-    vectors: VectorsWriter,
-    columns: ColumnsWriter,
+    vectors: VectorFileWriter,
+    columns: ColumnFileWriter,
     n_rows: usize,
 }
 
@@ -69,17 +69,17 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
     Ok(())
 }
 
-impl Rows {
+impl SegmentWriter {
     fn create(folder: &Path, spec: &IndexSpec, number: u64) -> Result<Self, IndexError> {
         Ok(Self {
             number,
-            vectors: VectorsWriter::create(&file(folder, number, "vectors"), spec.precision, spec.width)?,
-            columns: ColumnsWriter::create(&spec.columns)?,
+            vectors: VectorFileWriter::create(&file(folder, number, "vectors"), spec.precision, spec.width)?,
+            columns: ColumnFileWriter::create(&spec.columns)?,
             n_rows: 0,
         })
     }
 
-    fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), IndexError> {
+    fn push(&mut self, vector: &[f32], values: &[IndexValue]) -> Result<(), IndexError> {
         self.vectors.push(vector)?;
         self.columns.push(values)?;
         self.n_rows += 1;
@@ -92,14 +92,14 @@ impl Rows {
         columns.finish(&file(folder, number, "columns"))?;
         let graph = spec.graph.filter(|_| n_rows >= MIN_GRAPH);
         if let Some(settings) = graph {
-            let vectors = Vectors::open(&file(folder, number, "vectors"))?;
+            let vectors = VectorFile::open(&file(folder, number, "vectors"))?;
             Graph::build(&file(folder, number, "graph"), &vectors, settings, observe)?;
         }
         Ok(SegmentEntry { number, n_rows, has_graph: graph.is_some(), removed: None })
     }
 }
 
-impl Addition {
+impl IndexWriter {
     /// Starts a new index in a folder that has none.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl Addition {
         if Manifest::path(folder).exists() {
             return Err(IndexError::Exists { path: folder.to_path_buf() });
         }
-        Self::start(folder, Manifest { form: FORM, spec, next: 1, segments: Vec::new() }, lock)
+        Self::start(folder, Manifest { form: FORMAT_VERSION, spec, next: 1, segments: Vec::new() }, lock)
     }
 
     /// Starts adding rows to an existing index.
@@ -126,9 +126,9 @@ impl Addition {
 
     fn start(folder: &Path, mut manifest: Manifest, lock: File) -> Result<Self, IndexError> {
         sweep(folder, &manifest)?;
-        let rows = Rows::create(folder, &manifest.spec, manifest.next)?;
+        let segment = SegmentWriter::create(folder, &manifest.spec, manifest.next)?;
         manifest.next += 1;
-        Ok(Self { folder: folder.to_path_buf(), manifest, rows, _lock: lock })
+        Ok(Self { folder: folder.to_path_buf(), manifest, segment, _lock: lock })
     }
 
     /// The specification of the index.
@@ -140,8 +140,8 @@ impl Addition {
     ///
     /// # Errors
     /// If the vector has the wrong width or no direction, or the disk is full.
-    pub fn push(&mut self, vector: &[f32], values: &[Value]) -> Result<(), IndexError> {
-        self.rows.push(vector, values)
+    pub fn push(&mut self, vector: &[f32], values: &[IndexValue]) -> Result<(), IndexError> {
+        self.segment.push(vector, values)
     }
 
     /// Makes the rows part of the index and returns their number. `observe` is called from any thread with the number of rows in
@@ -150,10 +150,10 @@ impl Addition {
     /// # Errors
     /// If the disk is full; the index is then unchanged.
     pub fn finish(self, observe: &(dyn Fn(usize) + Sync)) -> Result<usize, IndexError> {
-        let Self { folder, mut manifest, rows, _lock } = self;
-        let n_rows = rows.n_rows;
+        let Self { folder, mut manifest, segment, _lock } = self;
+        let n_rows = segment.n_rows;
         if n_rows > 0 {
-            let entry = rows.finish(&folder, &manifest.spec, observe)?;
+            let entry = segment.finish(&folder, &manifest.spec, observe)?;
             manifest.segments.push(entry);
         }
         if manifest.segments.len() > MAX_SEGMENTS {
@@ -170,15 +170,15 @@ fn merge(folder: &Path, manifest: &mut Manifest, observe: &(dyn Fn(usize) + Sync
     let largest = manifest.segments.iter().map(|entry| entry.n_rows).max().unwrap_or(0);
     let at = manifest.segments.iter().position(|entry| entry.n_rows == largest).unwrap_or(0);
     let largest = manifest.segments.remove(at);
-    let mut rows = Rows::create(folder, &manifest.spec, manifest.next)?;
+    let mut merged = SegmentWriter::create(folder, &manifest.spec, manifest.next)?;
     manifest.next += 1;
     for entry in &manifest.segments {
         let segment = Segment::open(folder, entry)?;
         for row in (0..entry.n_rows).filter(|row| segment.is_alive(*row)) {
-            rows.push(&segment.vector(row), &segment.values(row))?;
+            merged.push(&segment.vector(row), &segment.values(row))?;
         }
     }
-    manifest.segments = vec![largest, rows.finish(folder, &manifest.spec, observe)?];
+    manifest.segments = vec![largest, merged.finish(folder, &manifest.spec, observe)?];
     manifest.segments.retain(|entry| entry.n_rows > 0);
     Ok(())
 }
@@ -216,10 +216,10 @@ pub fn remove(folder: &Path, filter: &Filter) -> Result<usize, IndexError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, GraphSettings, Hit, Precision, Search};
+    use crate::{GraphSettings, Hit, IndexColumn, Precision, Search};
 
     fn spec(graph: Option<GraphSettings>) -> IndexSpec {
-        let column = |name: &str, is_number| Column { name: name.into(), is_number };
+        let column = |name: &str, is_number| IndexColumn { name: name.into(), is_number };
         let columns = vec![column("id", true), column("kind", false)];
         IndexSpec { width: 4, precision: Precision::F32, graph, columns, origin: serde_json::Value::Null }
     }
@@ -228,15 +228,15 @@ mod tests {
         (0..4).map(|at| ((id * 4 + at) as f32 * 0.7).sin()).collect()
     }
 
-    fn push(addition: &mut Addition, ids: std::ops::Range<usize>) {
+    fn push(writer: &mut IndexWriter, ids: std::ops::Range<usize>) {
         for id in ids {
             let kind = if id.is_multiple_of(2) { "even" } else { "odd" };
-            addition.push(&vector(id), &[Value::Number(id as f64), Value::Text(kind.into())]).unwrap();
+            writer.push(&vector(id), &[IndexValue::Number(id as f64), IndexValue::Text(kind.into())]).unwrap();
         }
     }
 
     fn ids(hits: &[Hit]) -> Vec<usize> {
-        hits.iter().map(|hit| if let Value::Number(id) = hit.values[0] { id as usize } else { panic!("{hit:?}") }).collect()
+        hits.iter().map(|hit| if let IndexValue::Number(id) = hit.values[0] { id as usize } else { panic!("{hit:?}") }).collect()
     }
 
     fn nearest(folder: &Path, id: usize, filter: Option<&str>) -> Vec<usize> {
@@ -249,19 +249,19 @@ mod tests {
     fn added_rows_are_found_and_removed_rows_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
-        let mut addition = Addition::create(&path, spec(None)).unwrap();
-        push(&mut addition, 0..50);
+        let mut writer = IndexWriter::create(&path, spec(None)).unwrap();
+        push(&mut writer, 0..50);
         assert!(matches!(Index::open(&path), Err(IndexError::NoIndex { .. })), "rows are invisible before finish");
-        assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Busy { .. })));
-        assert_eq!(addition.finish(&|_| ()).unwrap(), 50);
-        assert!(matches!(Addition::create(&path, spec(None)), Err(IndexError::Exists { .. })));
+        assert!(matches!(IndexWriter::create(&path, spec(None)), Err(IndexError::Busy { .. })));
+        assert_eq!(writer.finish(&|_| ()).unwrap(), 50);
+        assert!(matches!(IndexWriter::create(&path, spec(None)), Err(IndexError::Exists { .. })));
         assert_eq!(nearest(&path, 7, None)[0], 7);
         assert!(nearest(&path, 7, Some("kind = 'even'")).iter().all(|id| id % 2 == 0));
         let reader = Index::open(&path).unwrap();
         for part in 1..=12 {
-            let mut addition = Addition::open(&path).unwrap();
-            push(&mut addition, 50 * part..50 * (part + 1));
-            addition.finish(&|_| ()).unwrap();
+            let mut writer = IndexWriter::open(&path).unwrap();
+            push(&mut writer, 50 * part..50 * (part + 1));
+            writer.finish(&|_| ()).unwrap();
             assert_eq!(nearest(&path, 50 * part + 7, None)[0], 50 * part + 7);
         }
         assert!(
@@ -279,31 +279,31 @@ mod tests {
     #[test]
     fn dropped_addition_leaves_the_index_unchanged_and_is_swept() {
         let folder = tempfile::tempdir().unwrap();
-        let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
-        push(&mut addition, 0..5);
-        addition.finish(&|_| ()).unwrap();
+        let mut writer = IndexWriter::create(folder.path(), spec(None)).unwrap();
+        push(&mut writer, 0..5);
+        writer.finish(&|_| ()).unwrap();
         let files = |ending: &str| {
             std::fs::read_dir(folder.path())
                 .unwrap()
                 .filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == ending))
                 .count()
         };
-        let mut dropped = Addition::open(folder.path()).unwrap();
+        let mut dropped = IndexWriter::open(folder.path()).unwrap();
         push(&mut dropped, 5..9);
         drop(dropped);
         assert_eq!((Index::open(folder.path()).unwrap().info().n_rows, files("vectors")), (5, 2));
-        let mut addition = Addition::open(folder.path()).unwrap();
-        push(&mut addition, 5..6);
-        addition.finish(&|_| ()).unwrap();
+        let mut writer = IndexWriter::open(folder.path()).unwrap();
+        push(&mut writer, 5..6);
+        writer.finish(&|_| ()).unwrap();
         assert_eq!((Index::open(folder.path()).unwrap().info().n_rows, files("vectors")), (6, 2));
     }
 
     #[test]
     fn graph_of_a_large_segment_agrees_with_the_exact_search() {
         let folder = tempfile::tempdir().unwrap();
-        let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
-        push(&mut addition, 0..MIN_GRAPH + 10);
-        addition.finish(&|_| ()).unwrap();
+        let mut writer = IndexWriter::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
+        push(&mut writer, 0..MIN_GRAPH + 10);
+        writer.finish(&|_| ()).unwrap();
         let index = Index::open(folder.path()).unwrap();
         assert_eq!(index.info().n_graphs, 1);
         let find =
@@ -314,9 +314,9 @@ mod tests {
     #[test]
     fn cancelled_search_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let mut addition = Addition::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
-        push(&mut addition, 0..MIN_GRAPH);
-        addition.finish(&|_| ()).unwrap();
+        let mut writer = IndexWriter::create(folder.path(), spec(Some(GraphSettings::default()))).unwrap();
+        push(&mut writer, 0..MIN_GRAPH);
+        writer.finish(&|_| ()).unwrap();
         let index = Index::open(folder.path()).unwrap();
         let (filter, cancellation) = (Filter::parse("id >= 0").unwrap(), Cancellation::default());
         cancellation.cancel();
@@ -329,9 +329,9 @@ mod tests {
     #[test]
     fn damaged_or_missing_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let mut addition = Addition::create(folder.path(), spec(None)).unwrap();
-        push(&mut addition, 0..5);
-        addition.finish(&|_| ()).unwrap();
+        let mut writer = IndexWriter::create(folder.path(), spec(None)).unwrap();
+        push(&mut writer, 0..5);
+        writer.finish(&|_| ()).unwrap();
         for kind in ["vectors", "columns"] {
             let path = file(folder.path(), 1, kind);
             let whole = std::fs::read(&path).unwrap();

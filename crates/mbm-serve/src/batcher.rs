@@ -1,4 +1,4 @@
-//! The queue of rows for the model: gathers waiting rows into batches, and makes sure that every row is answered, even if the
+//! The batcher: gathers the rows that wait for the model into batches, and makes sure that every row is answered, even if the
 //! model panics or hangs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,18 +9,18 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::api_error::{ApiError, ApiErrorKind};
-use crate::engine::Batching;
+use crate::engine::EngineLimits;
 use crate::loaded_model::LoadedModel;
 use crate::metrics::Metrics;
 use crate::stages::{Answer, FAILED, Job, Run};
 use crate::workers::{Task, Worker, lock};
 
-/// The queue of rows for the model, and what is needed to run them.
-pub(crate) struct Line {
+/// Takes rows off the queue and runs the model on them in batches.
+pub(crate) struct Batcher {
     pub queue: Mutex<Queue>,
     /// The model of a batch that hung, until a replacement thread has shown that the model works.
     pub unproven: Mutex<Option<Arc<LoadedModel>>>,
-    pub limits: Batching,
+    pub limits: EngineLimits,
     pub metrics: Arc<Metrics>,
     pub run: Arc<Run>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Queue {
     pub held: Option<Queued>,
 }
 
-impl Line {
+impl Batcher {
     /// Returns the next work for the model thread. After a hang, the replacement thread first probes the model.
     pub fn next(self: &Arc<Self>) -> Option<Task> {
         if let Some(served) = lock(&self.unproven).clone() {
@@ -52,12 +52,12 @@ impl Line {
     }
 
     fn probe(self: &Arc<Self>, served: Arc<LoadedModel>) -> Task {
-        let line = self.clone();
+        let batcher = self.clone();
         let run = move |worker: &Worker| {
             let job = [Job::empty(&served)];
             // A model that panics does not hang, so the probe succeeds.
-            let _ = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (line.run)(&job, &|| true))));
-            *lock(&line.unproven) = None;
+            let _ = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (batcher.run)(&job, &|| true))));
+            *lock(&batcher.unproven) = None;
         };
         Task { run: Box::new(run), give_up: Box::new(|| ()) }
     }
@@ -66,28 +66,29 @@ impl Line {
         let served = batch[0].job.served.clone();
         let (jobs, replies): (Vec<Job>, Vec<Reply>) = batch.into_iter().map(|it| (it.job, it.reply)).unzip();
         let replies = Replies::new(replies);
-        let (line, left, watched) = (self.clone(), replies.clone(), self.clone());
+        let (batcher, left, watched) = (self.clone(), replies.clone(), self.clone());
         let give_up = move || {
             *lock(&watched.unproven) = Some(served);
             let replies = left.take().into_iter().flatten();
             replies.for_each(|reply| reply.send(Err(watched.given_up())));
         };
-        Task { run: Box::new(move |worker| line.answer(&jobs, &replies, worker)), give_up: Box::new(give_up) }
+        Task { run: Box::new(move |worker| batcher.answer(&jobs, &replies, worker)), give_up: Box::new(give_up) }
     }
 
     /// Runs the model on a batch and answers every row, even if the model panics.
     fn answer(&self, jobs: &[Job], replies: &Replies<Vec<Reply>>, worker: &Worker) {
         self.metrics.batch_rows.observe(jobs.len() as f64);
         let started = Instant::now();
-        let seat = worker.seat.clone();
-        let goes_on = || {
-            seat.beat();
+        let slot = worker.slot.clone();
+        let should_continue = || {
+            slot.beat();
             replies.is_wanted(|replies| replies.iter().any(|reply| !reply.answer.is_closed()))
         };
-        let answers = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (self.run)(jobs, &goes_on)))).unwrap_or_else(|_| {
-            self.metrics.panics.inc();
-            jobs.iter().map(|_| Err(ApiError::new(ApiErrorKind::Failed, FAILED))).collect()
-        });
+        let answers =
+            catch_unwind(AssertUnwindSafe(|| worker.compute(|| (self.run)(jobs, &should_continue)))).unwrap_or_else(|_| {
+                self.metrics.panics.inc();
+                jobs.iter().map(|_| Err(ApiError::new(ApiErrorKind::Failed, FAILED))).collect()
+            });
         self.metrics.batch_seconds.observe(started.elapsed().as_secs_f64());
         let replies = replies.take().into_iter().flatten();
         replies.zip(answers).for_each(|(reply, answer)| reply.send(answer));
@@ -103,7 +104,7 @@ impl Line {
 
 impl Queue {
     /// Gathers a batch of the first row and the following rows for the same model. The first row for another model is held back.
-    fn gather(&mut self, first: Queued, limits: Batching) -> Vec<Queued> {
+    fn gather(&mut self, first: Queued, limits: EngineLimits) -> Vec<Queued> {
         let mut batch = vec![first];
         let end = Instant::now() + limits.max_delay;
         while batch.len() < limits.max_size {
@@ -123,13 +124,13 @@ impl Queue {
 /// The channel to the client that waits for an answer, and the row's slot in the queue.
 pub(crate) struct Reply {
     pub answer: oneshot::Sender<Answer>,
-    pub place: OwnedSemaphorePermit,
+    pub slot: OwnedSemaphorePermit,
 }
 
 impl Reply {
     pub fn send(self, answer: Answer) {
         // Free the slot first: a client that has its answer may send the next request immediately.
-        drop(self.place);
+        drop(self.slot);
         // Fails if the client has disconnected, which is fine.
         let _ = self.answer.send(answer);
     }

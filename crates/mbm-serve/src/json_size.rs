@@ -23,12 +23,12 @@ const TEXT: usize = 16;
 ///
 /// # Errors
 /// Returns an error if the text is not JSON or its values take more than `limit` bytes.
-pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, ApiError> {
-    let mut scale = Scale { total: 0, limit };
+pub(crate) fn parsed_size(text: &[u8], limit: usize) -> Result<usize, ApiError> {
+    let mut counter = SizeCounter { total: 0, limit };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    match scale.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
-        Ok(()) => Ok(scale.total),
-        Err(_) if scale.total > limit => Err(ApiError::new(
+    match counter.deserialize(&mut deserializer).and_then(|()| deserializer.end()) {
+        Ok(()) => Ok(counter.total),
+        Err(_) if counter.total > limit => Err(ApiError::new(
             ApiErrorKind::TooLarge,
             format!("the parsed JSON takes more than {limit} bytes; send fewer values per request, or numbers as a file"),
         )),
@@ -36,19 +36,19 @@ pub(crate) fn weight(text: &[u8], limit: usize) -> Result<usize, ApiError> {
     }
 }
 
-struct Scale {
+struct SizeCounter {
     total: usize,
     limit: usize,
 }
 
-impl Scale {
+impl SizeCounter {
     fn add<E: Error>(&mut self, n_bytes: usize) -> Result<(), E> {
         self.total += n_bytes;
         if self.total > self.limit { Err(E::custom("too large")) } else { Ok(()) }
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &mut Scale {
+impl<'de> DeserializeSeed<'de> for &mut SizeCounter {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -56,7 +56,7 @@ impl<'de> DeserializeSeed<'de> for &mut Scale {
     }
 }
 
-impl<'de> Visitor<'de> for &mut Scale {
+impl<'de> Visitor<'de> for &mut SizeCounter {
     type Value = ();
 
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> usize {
-        weight(text.as_bytes(), usize::MAX).unwrap()
+        parsed_size(text.as_bytes(), usize::MAX).unwrap()
     }
 
     #[test]
@@ -126,12 +126,12 @@ mod tests {
 
     #[test]
     fn values_over_the_limit_are_rejected() {
-        let api_error = weight(b"[[],[],[],[],[],[]]", 300).unwrap_err();
+        let api_error = parsed_size(b"[[],[],[],[],[],[]]", 300).unwrap_err();
         assert_eq!(api_error.kind, ApiErrorKind::TooLarge);
         assert!(api_error.message.contains("300 bytes"), "{}", api_error.message);
-        assert_eq!(weight(b"[1, 2", 300).unwrap_err().kind, ApiErrorKind::Validation);
-        assert!(weight(b"[1] 2", 300).unwrap_err().message.contains("line 1 column 5"));
+        assert_eq!(parsed_size(b"[1, 2", 300).unwrap_err().kind, ApiErrorKind::Validation);
+        assert!(parsed_size(b"[1] 2", 300).unwrap_err().message.contains("line 1 column 5"));
         let deep = "[".repeat(100_000);
-        assert!(weight(deep.as_bytes(), usize::MAX).unwrap_err().message.contains("recursion"));
+        assert!(parsed_size(deep.as_bytes(), usize::MAX).unwrap_err().message.contains("recursion"));
     }
 }
