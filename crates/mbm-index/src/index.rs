@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{IndexColumn, IndexValue};
+use crate::neighbors::Neighbor;
 use crate::segment::{Segment, SegmentEntry, SegmentSearch};
 use crate::vectors::unit;
 use crate::{Cancellation, Filter, GraphSettings, IndexError, Precision};
@@ -185,19 +186,19 @@ impl Index {
             .collect::<Result<Vec<_>, _>>()?;
         let never = Cancellation::default();
         let cancellation = search.cancellation.unwrap_or(&never);
-        let looking = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
-        let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
+        let parameters = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
+        let found = self.segments.iter().map(|segment| segment.search(&queries, parameters)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
             let mut all: Vec<_> = found
                 .iter()
                 .enumerate()
-                .flat_map(|(at, nears)| nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>())
+                .flat_map(|(at, neighbors)| neighbors[query].iter().map(move |neighbor| (at, *neighbor)).collect::<Vec<_>>())
                 .collect();
             all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
             all.truncate(search.k);
-            let hit = |(at, near): (usize, crate::neighbors::Neighbor)| Hit {
-                similarity: near.similarity,
-                values: self.segments[at].values(near.row as usize),
+            let hit = |(at, neighbor): (usize, Neighbor)| Hit {
+                similarity: neighbor.similarity,
+                values: self.segments[at].values(neighbor.row as usize),
             };
             all.into_iter().map(hit).collect()
         };

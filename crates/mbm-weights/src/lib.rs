@@ -30,10 +30,10 @@ mod pickle;
 mod pytorch;
 mod safetensors;
 mod tfjs;
-mod vectors;
+mod word_vectors;
 
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};
 pub use hub::locate;
-pub use vectors::{read_word_vectors, word_vector_width};
+pub use word_vectors::{read_word_vectors, word_vector_width};
