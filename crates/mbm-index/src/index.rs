@@ -51,6 +51,7 @@ pub struct Index {
 
 /// The parameters of a search.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Search<'a> {
     /// Number of rows to return.
     pub k: usize,
@@ -60,6 +61,31 @@ pub struct Search<'a> {
     pub filter: Option<&'a Filter>,
     /// Cancels the search; it is never cancelled if `None`.
     pub cancellation: Option<&'a Cancellation>,
+}
+
+impl<'a> Search<'a> {
+    /// Candidates that a graph search keeps by default.
+    const WIDTH: usize = 128;
+
+    /// Searches the `k` rows nearest to a query, through the graph if the index has one.
+    pub fn nearest(k: usize) -> Self {
+        Self { k, width: Some(Self::WIDTH), filter: None, cancellation: None }
+    }
+
+    /// Sets the number of candidates that a graph search keeps; `None` for an exact search.
+    pub fn width(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
+    }
+
+    /// Sets the condition that returned rows must meet.
+    pub fn filter(self, filter: impl Into<Option<&'a Filter>>) -> Self {
+        Self { filter: filter.into(), ..self }
+    }
+
+    /// Sets what cancels the search.
+    pub fn cancellation(self, cancellation: &'a Cancellation) -> Self {
+        Self { cancellation: Some(cancellation), ..self }
+    }
 }
 
 /// A row that was found.
