@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{Experiment, Plan, Predictor, ReadOptions, TableWriter, table_from_json};
+use mbm::{Experiment, Model, Plan, table_from_json};
 use mbm_data::Manifest;
 
 const CONFIG: &str = "
@@ -57,10 +57,7 @@ pub fn run(bytes: &[u8]) {
     if name != "manifest.json" && Manifest::seal(folder.path()).is_err() {
         return;
     }
-    let Ok(predictor) = Predictor::open(folder.path()) else { return };
+    let Ok(model) = Model::open(folder.path()) else { return };
     let Ok(table) = table_from_json("{\"notes\": \"alpha omega\", \"size\": 3}") else { return };
-    let path = folder.path().join("out.jsonl");
-    if let Ok(mut writer) = TableWriter::create(&path, predictor.columns()) {
-        let _ = predictor.predict_table(table, &ReadOptions::default(), &mut writer);
-    }
+    let _ = model.predict_to(table, folder.path().join("out.jsonl"));
 }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burn::tensor::Tensor;
-use mbm::{Event, Experiment, Plan, Predictor, RunEvent};
+use mbm::{Event, Experiment, Model, Plan, RunEvent};
 use mbm_data::Manifest;
 use mbm_train::Checkpoints;
 
@@ -51,8 +51,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 /// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
-    static PREDICTOR: OnceLock<Predictor> = OnceLock::new();
-    let predictor = PREDICTOR.get_or_init(|| Predictor::open(&template().join("run")).expect("a model"));
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let trained = MODEL.get_or_init(|| Model::open(template().join("run")).expect("a model"));
     let Some((kind, content)) = bytes.split_first() else { return };
     let name = FILES[usize::from(*kind) % FILES.len()];
     let Ok(folder) = tempfile::tempdir() else { return };
@@ -65,11 +65,11 @@ pub fn run(bytes: &[u8]) {
     if name != "manifest.json" && Manifest::seal(&last).is_err() {
         return;
     }
-    let Ok(spec) = predictor.plan.model_spec(&predictor.inputs, &predictor.outputs, &[]) else { return };
+    let Ok((spec, optimizer)) = trained.network() else { return };
     let checkpoints = Checkpoints { folder: folder.path().to_path_buf() };
     let device = mbm_model::device();
     let model = spec.init(&device.clone().autodiff(), 0);
-    let optimizer = predictor.plan.config.trainer.optimizer.init(&model);
+    let optimizer = optimizer.init(&model);
     let _ = checkpoints.load(model, optimizer);
     let _ = checkpoints.load_best(|| spec.init(&device, 0));
     let _ = checkpoints.load_recent(|| spec.init(&device, 0));

@@ -33,7 +33,7 @@ pub fn run(bytes: &[u8]) {
     let (_, index) = index();
     for limit in [8 << 10, 1 << 20] {
         let Ok(filter) = Filter::parse_within(text, limit) else { continue };
-        let search = Search { k: 9, width: None, filter: Some(&filter), cancellation: None };
+        let search = Search::nearest(9).width(None).filter(&filter);
         let found = index.search(&[vec![1.0]], search);
         assert_eq!(found.is_ok(), filter.to_sql(&index.spec.columns).is_ok());
     }

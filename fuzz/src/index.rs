@@ -61,7 +61,7 @@ pub fn run(bytes: &[u8]) {
         if let (Ok(text), Ok(index)) = (std::str::from_utf8(content), Index::open(template())) {
             let filter = Filter::parse(text);
             let filter = filter.as_ref().ok();
-            let _ = index.search(&[vec![1.0, 0.0, 0.0, 0.0]], Search { k: 3, width: None, filter, cancellation: None });
+            let _ = index.search(&[vec![1.0, 0.0, 0.0, 0.0]], Search::nearest(3).width(None).filter(filter));
         }
         return;
     };
@@ -86,7 +86,7 @@ pub fn run(bytes: &[u8]) {
     if let Ok(index) = Index::open(folder.path()) {
         for width in [None, Some(8)] {
             let query = vec![vec![1.0; index.spec.width.min(1 << 16)]];
-            let _ = index.search(&query, Search { k: 3, width, filter: None, cancellation: None });
+            let _ = index.search(&query, Search::nearest(3).width(width));
         }
     }
 }

@@ -8,20 +8,20 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Outcome, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table,
-    TableWriter, Unreadable,
+    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start, Table, TableWriter,
+    Unreadable,
 };
 use serde_json::json;
 
 use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
 use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
+use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
 use crate::retrieval;
 use crate::schema;
 use crate::serve::serve;
-use crate::texts;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<()> {
@@ -30,8 +30,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Init(args) => init(&args),
         Command::Evaluate(args) => evaluate(&args),
         Command::Predict(args) => predict(&args),
-        Command::Translate(args) => texts::translate(&args),
-        Command::Caption(args) => texts::caption(&args),
+        Command::Translate(args) => generate::translate(&args),
+        Command::Caption(args) => generate::caption(&args),
         Command::Inspect(args) => inspect(&args),
         Command::Embed(args) => retrieval::embed(&args),
         Command::Index(args) => retrieval::index(args),
@@ -176,10 +176,10 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 }
 
 fn evaluate(args: &Evaluate) -> Result<()> {
-    let predictor = Predictor::open(&args.model_path)?;
+    let model = Model::open(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
-    let evaluation = predictor.evaluate(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
+    let evaluation = model.evaluate_with(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
@@ -190,22 +190,22 @@ fn evaluate(args: &Evaluate) -> Result<()> {
 }
 
 fn predict(args: &Predict) -> Result<()> {
-    let predictor = Predictor::open(&args.model_path)?;
+    let model = Model::open(&args.model_path)?;
     let table = if args.dataset == Path::new("-") { rows_from_stdin()? } else { Table::read(&args.dataset)? };
     if let Some(output) = &args.output {
         check_output(output, &args.dataset)?;
     }
     let mut writer = match &args.output {
-        Some(path) => TableWriter::create(path, predictor.columns())?,
+        Some(path) => TableWriter::create(path, model.columns())?,
         None => TableWriter::new(
             Box::new(std::io::stdout().lock()),
             OutputFormat::JsonLines,
-            predictor.columns(),
+            model.columns(),
             Path::new("standard output"),
         )?,
     };
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
-    let predicted = predictor.predict_table(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
+    let predicted = model.predict_into(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
     writer.finish()?;
     if !args.quiet {
         show_cache_fault(predicted.cache_fault.as_deref());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mbm::{Event, RunEvent};
-use serde_json::{Value, json};
 
 use crate::args::Show;
 use crate::output;
@@ -47,7 +46,7 @@ impl Progress {
         match self {
             Self::Quiet => {}
             // A closed pipe does not end training; the run folder is what counts.
-            Self::Json => output::line(&event_json(event).to_string()).unwrap_or(()),
+            Self::Json => output::line(&event.to_json().to_string()).unwrap_or(()),
             Self::Plain => {
                 if let Some(line) = line(event) {
                     output::note(&line);
@@ -61,7 +60,7 @@ impl Progress {
                     RunEvent::Training(Event::Step { .. }) => bar.set_message(step(event, validation)),
                     RunEvent::Stage(stage) => bar.set_message((*stage).to_owned()),
                     RunEvent::Encoding(n_done, n_rows) => bar.set_message(format!("encoding: {n_done} of {n_rows} rows")),
-                    RunEvent::Rows(_) | RunEvent::Training(_) | RunEvent::Encoded(..) | RunEvent::Note(_) => {}
+                    _ => {}
                 }
                 bar.tick();
                 if let (Some(line), false) = (line(event), matches!(event, RunEvent::Stage(_))) {
@@ -91,7 +90,6 @@ fn line(event: &RunEvent) -> Option<String> {
             Some(format!("{n_encoded} cells encoded before training, {n_cached} of them from the cache"))
         }
         RunEvent::Note(note) => Some(note.clone()),
-        RunEvent::Encoding(..) | RunEvent::Training(Event::Step { .. }) => None,
         RunEvent::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             let best = if *is_best { "  *" } else { "" };
             let validated = validation
@@ -99,6 +97,7 @@ fn line(event: &RunEvent) -> Option<String> {
                 .map_or(String::new(), |loss| format!("  validation loss {loss:.4}  {}", main_value(validation)));
             Some(format!("epoch {:>3}  loss {loss:.4}{validated}{best}", epoch + 1))
         }
+        _ => None,
     }
 }
 
@@ -125,27 +124,5 @@ fn duration(time: Duration) -> String {
         seconds if seconds < 60 => format!("{seconds} s"),
         seconds if seconds < 3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-fn event_json(event: &RunEvent) -> Value {
-    match event {
-        RunEvent::Stage(stage) => json!({"event": "stage", "stage": stage}),
-        RunEvent::Encoding(n_done, n_rows) => json!({"event": "encoding", "done": n_done, "rows": n_rows}),
-        RunEvent::Encoded(n_encoded, n_cached) => json!({"event": "encoded", "cells": n_encoded, "from_cache": n_cached}),
-        RunEvent::Note(note) => json!({"event": "note", "note": note}),
-        RunEvent::Rows([train, validation, test]) => {
-            json!({"event": "rows", "train": train, "validation": validation, "test": test})
-        }
-        RunEvent::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
-            json!({"event": "started", "parameters": n_params, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": epoch + 1})
-        }
-        RunEvent::Training(Event::Step { epoch, step, loss, learning_rate, samples_per_second, time_left }) => json!({
-            "event": "step", "epoch": epoch + 1, "step": step, "loss": loss, "learning_rate": learning_rate,
-            "samples_per_second": samples_per_second, "seconds_left": time_left.as_secs_f64(),
-        }),
-        RunEvent::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
-            json!({"event": "epoch", "epoch": epoch + 1, "loss": loss, "validation": validation, "is_best": is_best})
-        }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mbm::{
-    Cell, Embedding, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Predictor, QueryPart,
-    Retriever, Store, Table, VectorSource,
+    Cell, Embedding, Filter, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Model,
+    QueryPart, Retriever, Store, Table,
 };
 use serde_json::{Map, Value, json};
 
@@ -42,12 +42,9 @@ fn bar(what: &'static str, quiet: bool) -> ProgressBar {
 /// Writes the vectors of every row of a table.
 pub fn embed(args: &Embed) -> Result<()> {
     check_output(&args.output, &args.dataset)?;
-    let predictor = Predictor::open(&args.model_path)?;
-    let model_hash = mbm::model_hash(&args.model_path)?;
+    let model = Model::open(&args.model_path)?;
     let table = Table::read(&args.dataset)?;
-    let cache = feature_cache(args.cache);
-    let (inputs, output, cache) = (&args.input[..], &args.output, cache.as_ref());
-    let embedding = Embedding { predictor: &predictor, model_hash: &model_hash, inputs, cache, output };
+    let embedding = Embedding::new(&model, &args.output).inputs(&args.input).cache(feature_cache(args.cache));
     let stop = stop_flag()?;
     let bar = bar("embedding", args.quiet);
     let started = std::time::Instant::now();
@@ -81,7 +78,7 @@ pub fn index(args: IndexCommand) -> Result<()> {
                 IndexType::Hnsw => Some(GraphSettings { links: links.into(), candidates: candidates.into() }),
                 IndexType::Exact => None,
             };
-            let settings = IndexSettings { precision, graph };
+            let settings = IndexSettings::default().precision(precision).graph(graph);
             let store = location.store();
             with_rows(&store, rows, quiet, |rows, observe| Ok(mbm::build_index(&store, rows, settings, observe)?))
         }
@@ -91,7 +88,7 @@ pub fn index(args: IndexCommand) -> Result<()> {
         }
         IndexCommand::Remove { location, filter } => {
             let store = location.store();
-            let n_removed = mbm::remove_from_index(&store, &mbm::parse_filter(&filter)?)?;
+            let n_removed = mbm::remove_from_index(&store, &Filter::parse(&filter)?)?;
             line(&format!("{store}: {n_removed} rows removed"))
         }
         IndexCommand::Info { location, index, store: url, json } => {
@@ -105,13 +102,13 @@ type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
     let path = rows.dataset.or(rows.embeddings).context("give --dataset or --embeddings")?;
     let table = Table::read(&path)?;
-    let predictor = rows.model_path.as_deref().map(Predictor::open).transpose()?;
-    let cache = feature_cache(rows.cache);
-    let vectors = match (&predictor, &rows.model_path, rows.column) {
-        (Some(predictor), Some(path), _) => VectorSource::Model { predictor, path, input: rows.input, cache: cache.as_ref() },
-        (_, _, Some(column)) => VectorSource::Column(column),
-        _ => bail!("give --model-path, or --column for --embeddings"),
+    let model = rows.model_path.map(Model::open).transpose()?;
+    let of_rows = match (&model, rows.column) {
+        (Some(model), _) => IndexRows::embedded_by(model, table)?,
+        (None, Some(column)) => IndexRows::from_column(table, column)?,
+        (None, None) => bail!("give --model-path, or --column for --embeddings"),
     };
+    let of_rows = rows.input.into_iter().fold(of_rows, IndexRows::input).cache(feature_cache(rows.cache));
     let bar = Mutex::new(bar("embedding", quiet));
     let show = |indexing: Indexing| {
         let Ok(bar) = bar.lock() else { return };
@@ -126,7 +123,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
             }
         }
     };
-    let indexed = fill(IndexRows { table, vectors }, &show)?;
+    let indexed = fill(of_rows, &show)?;
     if let Ok(bar) = bar.lock() {
         bar.finish_and_clear();
     }
@@ -162,17 +159,17 @@ fn info(store: &Store, json: bool) -> Result<()> {
 
 /// Prints the rows nearest to a query.
 pub fn search(args: &Search) -> Result<()> {
-    let retriever = Retriever::open(&args.location.store(), args.model_path.as_deref())?;
+    let retriever = Retriever::open(args.location.store(), args.model_path.as_deref())?;
     let parts = query_parts(args, &retriever)?;
-    let filter = args.filter.as_deref().map(mbm::parse_filter).transpose()?;
+    let filter = args.filter.as_deref().map(Filter::parse).transpose()?;
     let width = (!args.exact).then_some(args.width as usize);
-    let hits =
-        retriever.search(&parts, mbm::Search { k: args.k as usize, width, filter: filter.as_ref(), cancellation: None })?;
+    let search = mbm::Search::nearest(args.k as usize).width(width).filter(filter.as_ref());
+    let hits = retriever.search(parts, search)?;
     if let Some(path) = &args.html {
-        std::fs::write(path, mbm::gallery(&retriever, &title(args), &hits)?).with_context(|| path.display().to_string())?;
+        std::fs::write(path, retriever.gallery(&title(args), &hits)?).with_context(|| path.display().to_string())?;
         return line(&format!("{}: {} rows", path.display(), hits.len()));
     }
-    let names: Vec<&str> = retriever.index.spec().columns.iter().map(|column| column.name.as_str()).collect();
+    let names: Vec<&str> = retriever.index().spec().columns.iter().map(|column| column.name.as_str()).collect();
     if args.json {
         return hits.iter().try_for_each(|hit| line(&object(&names, hit).to_string()));
     }
@@ -196,17 +193,17 @@ fn title(args: &Search) -> String {
 fn query_parts(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
     let mut parts = Vec::new();
     if let Some(text) = &args.text {
-        parts.push(QueryPart { input: retriever.predictor.input_of("text")?, cell: Cell::text(text), weight: args.text_weight });
+        let input = retriever.model().input_of_type("text")?;
+        parts.push(QueryPart::from((input, text.as_str())).weight(args.text_weight));
     }
     let files = [("image", &args.image, args.image_weight), ("audio", &args.audio, args.audio_weight)];
     for (kind, path, weight) in files {
         let Some(path) = path else { continue };
-        let cell = Cell::text(&path.display().to_string());
-        parts.push(QueryPart { input: retriever.predictor.input_of(kind)?, cell, weight });
+        parts.push(QueryPart::from((retriever.model().input_of_type(kind)?, path)).weight(weight));
     }
     if let Some(row) = &args.row {
         let row: Map<String, Value> = serde_json::from_str(row).context("--row is not a JSON object")?;
-        parts.extend(row.into_iter().map(|(input, value)| QueryPart { input, cell: Cell::json(value), weight: 1.0 }));
+        parts.extend(row.into_iter().map(|(input, value)| QueryPart::from((input, Cell::json(value)))));
     }
     if parts.is_empty() {
         bail!("nothing to search for: give --text, --image, --audio or --row");

@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut seconds = f64::INFINITY;
         for _ in 0..if width.is_none() { 1 } else { 3 } {
             let started = Instant::now();
-            let found = index.search(&queries, Search { k: K, width, filter: None, cancellation: None })?;
+            let found = index.search(&queries, Search::nearest(K).width(width))?;
             seconds = started.elapsed().as_secs_f64().min(seconds);
             write(&folder, width.unwrap_or(0), &found)?;
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{IndexColumn, IndexValue};
+use crate::neighbors::Neighbor;
 use crate::segment::{Segment, SegmentEntry, SegmentSearch};
 use crate::vectors::unit;
 use crate::{Cancellation, Damage, Filter, GraphSettings, IndexError, Precision};
@@ -50,6 +51,7 @@ pub struct Index {
 
 /// The parameters of a search.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct Search<'a> {
     /// Number of rows to return.
     pub k: usize,
@@ -59,6 +61,31 @@ pub struct Search<'a> {
     pub filter: Option<&'a Filter>,
     /// Cancels the search; it is never cancelled if `None`.
     pub cancellation: Option<&'a Cancellation>,
+}
+
+impl<'a> Search<'a> {
+    /// Candidates that a graph search keeps by default.
+    const WIDTH: usize = 128;
+
+    /// Searches the `k` rows nearest to a query, through the graph if the index has one.
+    pub fn nearest(k: usize) -> Self {
+        Self { k, width: Some(Self::WIDTH), filter: None, cancellation: None }
+    }
+
+    /// Sets the number of candidates that a graph search keeps; `None` for an exact search.
+    pub fn width(self, width: Option<usize>) -> Self {
+        Self { width, ..self }
+    }
+
+    /// Sets the condition that returned rows must meet.
+    pub fn filter(self, filter: impl Into<Option<&'a Filter>>) -> Self {
+        Self { filter: filter.into(), ..self }
+    }
+
+    /// Sets what cancels the search.
+    pub fn cancellation(self, cancellation: &'a Cancellation) -> Self {
+        Self { cancellation: Some(cancellation), ..self }
+    }
 }
 
 /// A row that was found.
@@ -179,19 +206,19 @@ impl Index {
             .collect::<Result<Vec<_>, _>>()?;
         let never = Cancellation::default();
         let cancellation = search.cancellation.unwrap_or(&never);
-        let looking = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
-        let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
+        let parameters = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
+        let found = self.segments.iter().map(|segment| segment.search(&queries, parameters)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
             let mut all: Vec<_> = found
                 .iter()
                 .enumerate()
-                .flat_map(|(at, nears)| nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>())
+                .flat_map(|(at, neighbors)| neighbors[query].iter().map(move |neighbor| (at, *neighbor)).collect::<Vec<_>>())
                 .collect();
             all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
             all.truncate(search.k);
-            let hit = |(at, near): (usize, crate::neighbors::Neighbor)| Hit {
-                similarity: near.similarity,
-                values: self.segments[at].values(near.row as usize),
+            let hit = |(at, neighbor): (usize, Neighbor)| Hit {
+                similarity: neighbor.similarity,
+                values: self.segments[at].values(neighbor.row as usize),
             };
             all.into_iter().map(hit).collect()
         };

@@ -112,27 +112,27 @@ impl Segment {
     }
 
     /// Returns the nearest rows for each query.
-    pub fn search(&self, queries: &[Vec<f32>], looking: SegmentSearch) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let allowed = match looking.filter {
+    pub fn search(&self, queries: &[Vec<f32>], parameters: SegmentSearch) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let allowed = match parameters.filter {
             None => self.alive.clone(),
             Some(filter) => {
-                let mut rows = filter.rows(&self.columns, looking.cancellation)?;
+                let mut rows = filter.rows(&self.columns, parameters.cancellation)?;
                 rows.iter_mut().enumerate().for_each(|(row, allowed)| *allowed &= self.is_alive(row));
                 Some(rows)
             }
         };
         let n_allowed = allowed.as_ref().map_or(self.vectors.n_rows, |allowed| allowed.iter().filter(|is| **is).count());
         let queries: Vec<Query> = queries.iter().map(|query| self.vectors.stored().query(query)).collect();
-        let (allowed, k) = (allowed.as_deref(), looking.k.min(n_allowed));
-        let limits = SearchLimits { k, allowed, cancellation: looking.cancellation };
-        let found = match (&self.graph, looking.width) {
+        let (allowed, k) = (allowed.as_deref(), parameters.k.min(n_allowed));
+        let limits = SearchLimits { k, allowed, cancellation: parameters.cancellation };
+        let found = match (&self.graph, parameters.width) {
             (Some(graph), Some(width)) if !is_quicker_exactly(n_allowed, self.vectors.n_rows, width) => {
                 queries.par_iter().map(|query| graph.search(&self.vectors, query, width, limits)).collect()
             }
             _ => crate::exact::search(&self.vectors, &queries, limits),
         };
         // A cancelled search has covered only part of the rows.
-        looking.cancellation.check().map(|()| found)
+        parameters.cancellation.check().map(|()| found)
     }
 }
 

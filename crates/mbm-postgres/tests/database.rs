@@ -92,10 +92,10 @@ fn table_returns_the_same_rows_as_a_folder() {
     assert_eq!(table.info().unwrap().n_rows, N_ROWS);
     let filters = FILTERS.map(|text| Some(Filter::parse(text).unwrap()));
     for filter in filters.iter().chain([&None]) {
-        let exact = Search { k: 10, width: None, filter: filter.as_ref(), cancellation: None };
+        let exact = Search::nearest(10).width(None).filter(filter.as_ref());
         let (found, want) = (table.search(&queries(), exact).unwrap(), embedded.search(&queries(), exact).unwrap());
         found.iter().zip(&want).for_each(|(found, want)| assert_same(found, want, 1e-5, &format!("{filter:?}")));
-        let by_graph = Search { width: Some(400), ..exact };
+        let by_graph = exact.width(Some(400));
         let found = table.search(&queries(), by_graph).unwrap();
         let n_right: usize =
             found.iter().zip(&want).map(|(a, b)| a.iter().filter(|hit| b.iter().any(|it| it.values == hit.values)).count()).sum();
@@ -113,7 +113,7 @@ fn table_returns_the_same_rows_as_a_folder() {
 fn f16_search_is_accurate_and_i8_is_refused() {
     let table = write("halves", spec(Precision::F16, Some(GraphSettings { links: 16, candidates: 100 })));
     let own = rows().swap_remove(123);
-    let hits = table.search(&[own.0], Search { k: 1, width: Some(100), filter: None, cancellation: None }).unwrap();
+    let hits = table.search(&[own.0], Search::nearest(1).width(Some(100))).unwrap();
     // Half precision has 11 significant bits.
     assert!((hits[0][0].similarity - 1.0).abs() < 1e-3 && hits[0][0].values[1] == own.1[1]);
     let refused = PostgresWriter::create(&url(), "bytes", spec(Precision::I8, None)).err().unwrap().to_string();
@@ -148,7 +148,7 @@ fn closed_connection_is_reopened() {
     let mut client = postgres::Client::connect(&url(), postgres::NoTls).unwrap();
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ended'";
     assert_eq!(client.execute(end, &[]).unwrap(), 1);
-    let search = Search { k: 1, width: None, filter: None, cancellation: None };
+    let search = Search::nearest(1).width(None);
     // The first search may fail when it finds the connection closed.
     let found = (0..2).filter_map(|_| table.search(&[vec![1.0; WIDTH]], search).ok()).last().unwrap();
     assert_eq!(found[0].len(), 1);
@@ -168,13 +168,16 @@ fn database_aborts_a_search_past_its_time_limit() {
     let patterns: Vec<String> = (0..100).map(|at| format!("text LIKE '{}b{at}'", "%a".repeat(12))).collect();
     let filter = Filter::parse(&patterns.join(" OR ")).unwrap();
     let cancellation = Cancellation::after(Duration::from_millis(300));
-    let search = Search { k: 1, width: None, filter: Some(&filter), cancellation: Some(&cancellation) };
+    let search = Search::nearest(1).width(None).filter(&filter).cancellation(&cancellation);
     let started = Instant::now();
     let error = table.search(&[vec![1.0; WIDTH]], search).unwrap_err();
     assert!(matches!(error, PostgresError::Index(IndexError::Cancelled)), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    let search = Search { filter: None, cancellation: None, ..search };
-    assert_eq!(table.search(&[vec![1.0; WIDTH]], search).unwrap()[0].len(), 1, "the connection is still usable");
+    assert_eq!(
+        table.search(&[vec![1.0; WIDTH]], Search::nearest(1).width(None)).unwrap()[0].len(),
+        1,
+        "the connection is still usable"
+    );
 }
 
 #[test]
@@ -208,6 +211,6 @@ fn errors_are_descriptive() {
     assert!(PostgresWriter::create(&url(), "own", own).err().unwrap().to_string().contains("rename it"));
     let table = PostgresIndex::open(&url(), name).unwrap();
     let unknown = Filter::parse("colour = 1").unwrap();
-    let search = Search { k: 1, width: None, filter: Some(&unknown), cancellation: None };
+    let search = Search::nearest(1).width(None).filter(&unknown);
     assert!(table.search(&queries(), search).unwrap_err().to_string().contains("no column 'colour'"));
 }

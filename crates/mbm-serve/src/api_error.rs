@@ -120,8 +120,8 @@ impl From<mbm::Error> for ApiError {
     }
 }
 
-impl From<mbm::QueryError> for ApiError {
-    fn from(error: mbm::QueryError) -> Self {
+impl From<mbm::error::QueryError> for ApiError {
+    fn from(error: mbm::error::QueryError) -> Self {
         Self::validation(error.to_string())
     }
 }

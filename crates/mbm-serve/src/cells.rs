@@ -222,11 +222,10 @@ impl<'a> CellReader<'a> {
 
     /// Converts a row to one cell per input of the model. Columns of outputs are allowed and ignored.
     pub async fn cells(&mut self, row: RequestRow) -> Result<Cells, ApiError> {
-        let predictor = &self.served.predictor;
         // Let other tasks run between rows.
         tokio::task::yield_now().await;
         let mut unread = Vec::new();
-        let mut cells: Vec<Option<Cell>> = vec![None; predictor.inputs.len()];
+        let mut cells: Vec<Option<Cell>> = vec![None; self.served.model.inputs().len()];
         for (name, given) in row {
             let at = match self.served.named(&name) {
                 Some(FieldRef::Input(at)) => at,
@@ -246,7 +245,7 @@ impl<'a> CellReader<'a> {
 
     /// Converts a value to a cell of one input, or returns why it cannot be read.
     pub async fn cell(&mut self, input: usize, given: InputValue) -> Result<Result<Cell, Fault>, ApiError> {
-        let name = &self.served.predictor.inputs[input].name;
+        let name = self.served.model.input_at(input).name();
         let cell = match (given, self.served.is_media(input)) {
             (InputValue::File(bytes), true) if bytes.is_empty() => Ok(Cell::Empty),
             (InputValue::File(bytes), true) => self.counted(bytes.len()).map(|()| Cell::Bytes(bytes.to_vec())),
@@ -285,7 +284,7 @@ impl<'a> CellReader<'a> {
     }
 
     fn unknown(&self, name: &str) -> ApiError {
-        let names: Vec<&str> = self.served.predictor.inputs.iter().map(|field| field.name.as_str()).collect();
+        let names: Vec<&str> = self.served.model.inputs().map(|input| input.name()).collect();
         ApiError::validation(format!("'{}' is not an input of the model; the inputs are: {}", shortened(name), listed(&names)))
     }
 }

@@ -199,17 +199,17 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
     }
     app.engine.check(items.len())?;
     let mut reading = CellReader::new(&app.media, &served);
-    let towers = served.predictor.towers();
+    let towers = served.model.towers();
     let (mut rows, mut places) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for item in items {
         let parts = query_parts(&mut reading, &served, item, input).await?;
         let place = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|of| *of == parts[0].input));
         if place.is_none() || (parts.len() > 1 && towers[0].input.is_some()) {
-            let names: Vec<&str> = served.predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
+            let names: Vec<&str> = served.model.embedded_inputs().iter().map(|(name, _)| *name).collect();
             return Err(ApiError::validation(format!("an embedding takes exactly one of: {}", listed(&names))));
         }
         places.extend(place);
-        rows.push(served.predictor.query_cells(&parts)?);
+        rows.push(served.model.query_cells(&parts)?);
     }
     let answers = app.engine.run(&served, Task::Embed, rows).await?;
     let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
@@ -237,7 +237,7 @@ pub(crate) async fn query_parts(
     let pairs: Vec<(String, Value)> = match item {
         Value::Object(row) => row.into_iter().collect(),
         text @ Value::String(_) => {
-            let name = input.map_or_else(|| served.predictor.input_of("text"), |input| Ok(input.to_owned()))?;
+            let name = input.map_or_else(|| served.model.input_of_type("text"), |input| Ok(input.to_owned()))?;
             vec![(name, text)]
         }
         other => return Err(ApiError::validation(format!("{} is neither a string nor a row", kind(&other)))),
@@ -254,7 +254,7 @@ pub(crate) async fn query_parts(
         if cell == Cell::Empty {
             return Err(ApiError::validation(format!("{input}: empty")));
         }
-        parts.push(QueryPart { input, cell, weight: 1.0 });
+        parts.push(QueryPart::from((input, cell)));
     }
     if parts.is_empty() { Err(ApiError::validation("the row has no inputs")) } else { Ok(parts) }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Preprocessor, Sample, TextListener};
+use mbm::{Cell, Feature, PreparedRow, TextListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::api_error::{ApiError, ApiErrorKind};
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// Reads rows, on reader threads where that may take long.
-    async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<Sample, ApiError>> {
+    async fn read(&self, served: &Arc<LoadedModel>, rows: Vec<Cells>) -> Vec<Result<PreparedRow, ApiError>> {
         let reading: Vec<_> =
             rows.into_iter().map(|Cells { cells, unread }| (self.begin_reading(served, cells), unread)).collect();
         let mut read = Vec::with_capacity(reading.len());
@@ -224,10 +224,10 @@ impl Engine {
         read
     }
 
-    fn begin_reading(&self, served: &Arc<LoadedModel>, cells: Vec<Cell>) -> oneshot::Receiver<Result<Sample, ApiError>> {
+    fn begin_reading(&self, served: &Arc<LoadedModel>, cells: Vec<Cell>) -> oneshot::Receiver<Result<PreparedRow, ApiError>> {
         let (reply, read) = oneshot::channel();
         if is_light(served, &cells) {
-            let _ = reply.send(Ok((self.stages.read)(&served.predictor, &cells, &mut |_| true)));
+            let _ = reply.send(Ok((self.stages.read)(&served.model, &cells, &mut |_| true)));
         } else if self.readers.is_exhausted() {
             let _ = reply.send(Err(unavailable(self.hanging_readers())));
         } else {
@@ -240,7 +240,7 @@ impl Engine {
         &self,
         served: Arc<LoadedModel>,
         cells: Vec<Cell>,
-        reply: oneshot::Sender<Result<Sample, ApiError>>,
+        reply: oneshot::Sender<Result<PreparedRow, ApiError>>,
     ) -> workers::Task {
         let replies = Replies::new(reply);
         let at = Arc::new(AtomicUsize::new(0));
@@ -257,13 +257,13 @@ impl Engine {
             };
             // Skip the row if its request was cancelled.
             if begin(0) {
-                let row = read(&served.predictor, &cells, &mut begin);
+                let row = read(&served.model, &cells, &mut begin);
                 let _ = replies.take().map(|reply| reply.send(Ok(row)));
                 metrics.read_seconds.observe(started.elapsed().as_secs_f64());
             }
         };
         let give_up = move || {
-            let name = &of.predictor.inputs[position.load(Ordering::Relaxed)].name;
+            let name = of.model.input_at(position.load(Ordering::Relaxed)).name();
             let api_error = unavailable(format!("{name}: reading took longer than {} s", limit.as_secs_f64()));
             let _ = left.take().map(|reply| reply.send(Err(api_error)));
         };
@@ -338,30 +338,13 @@ fn source(queue: Receiver<workers::Task>) -> workers::Source {
 
 /// Whether reading a row is cheaper than handing it to a reader thread: nothing to decode, and no text to tokenize.
 fn is_light(served: &LoadedModel, cells: &[Cell]) -> bool {
-    let is_light = |(field, cell): (&mbm::Field, &Cell)| match cell {
+    let is_light = |(input, cell): (Feature, &Cell)| match cell {
         Cell::Empty => true,
-        Cell::Number(_) | Cell::Bool(_) => !is_read_as_text_or_media(&field.preprocessor),
-        Cell::Text(text) => text.len() <= LIGHT && !is_read_as_text_or_media(&field.preprocessor),
+        Cell::Number(_) | Cell::Bool(_) => !input.is_costly(),
+        Cell::Text(text) => text.len() <= LIGHT && !input.is_costly(),
         Cell::Bytes(_) | Cell::Numbers(_) | Cell::Json(_) | Cell::Words(_) | Cell::NotUtf8(_) => false,
     };
-    served.predictor.inputs.iter().zip(cells).all(is_light)
-}
-
-fn is_read_as_text_or_media(preprocessor: &Preprocessor) -> bool {
-    match preprocessor {
-        Preprocessor::Image(_)
-        | Preprocessor::Audio(_)
-        | Preprocessor::Text(_)
-        | Preprocessor::TargetText(_)
-        | Preprocessor::Timeseries(_)
-        | Preprocessor::Vector(_)
-        | Preprocessor::Embedding(_) => true,
-        Preprocessor::Number(_)
-        | Preprocessor::Category(_)
-        | Preprocessor::Binary(_)
-        | Preprocessor::Set(_)
-        | Preprocessor::Date(_) => false,
-    }
+    served.model.inputs().zip(cells).all(is_light)
 }
 
 #[cfg(test)]

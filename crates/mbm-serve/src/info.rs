@@ -95,24 +95,16 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<SerializedJson, 
 }
 
 fn described(served: &LoadedModel, settings: &Settings) -> Info {
-    let predictor = &served.predictor;
-    let input = |field: &mbm::Field| Input {
-        name: field.name.clone(),
-        r#type: field.preprocessor.type_name(),
-        classes: mbm::class_names(&field.preprocessor),
-    };
-    let output = |field: &mbm::Field| Output {
-        name: field.name.clone(),
-        r#type: field.preprocessor.type_name(),
-        classes: mbm::class_names(&field.preprocessor),
-    };
-    let towers = predictor.towers().into_iter();
+    let model = &served.model;
+    let input = |it: mbm::Feature| Input { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() };
+    let output = |it: mbm::Feature| Output { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() };
+    let towers = model.towers().into_iter();
     Info {
         version: env!("CARGO_PKG_VERSION"),
         model: served.name.clone(),
         model_hash: served.model_hash.clone(),
-        inputs: predictor.inputs.iter().map(input).collect(),
-        outputs: predictor.outputs.iter().map(output).collect(),
+        inputs: model.inputs().map(input).collect(),
+        outputs: model.outputs().map(output).collect(),
         vectors: towers.map(|tower| VectorInfo { input: tower.input, width: tower.width }).collect(),
         index: served.index().map(|_| index(served)).unwrap_or_default(),
         limits: Limits {
@@ -129,9 +121,9 @@ fn index(served: &LoadedModel) -> Option<IndexInfo> {
     let retriever = served.index()?;
     Some(IndexInfo {
         n_rows: served.index_info.as_ref()?.n_rows,
-        width: retriever.index.spec().width,
-        columns: retriever.index.spec().columns.iter().map(|column| column.name.clone()).collect(),
-        inputs: served.predictor.embedded_inputs().into_iter().map(|(name, _)| name.to_owned()).collect(),
+        width: retriever.index().spec().width,
+        columns: retriever.index().spec().columns.iter().map(|column| column.name.clone()).collect(),
+        inputs: served.model.embedded_inputs().into_iter().map(|(name, _)| name.to_owned()).collect(),
     })
 }
 

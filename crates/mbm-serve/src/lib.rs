@@ -1,7 +1,7 @@
 //! HTTP server for a trained model: batched prediction, embeddings and search, plus a web page to try them.
 //!
 //! ```text
-//! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Predictor --> one response per request
+//! connection --router--> body --cells--> readers --rows--> Engine's queue --batch--> Model --> one response per request
 //!            `----------------- MemoryShare: the request's share of the memory budget ------------------------------'
 //! ```
 //!
@@ -9,15 +9,23 @@
 //! off a bounded queue and runs the model on them as one batch. Threads that hang are abandoned and replaced. This is the only
 //! crate that knows about HTTP.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), mbm_serve::Error> {
-//! let settings = mbm_serve::Settings { model_path: Some("results/digits".into()), ..Default::default() };
-//! let server = mbm_serve::Server::open(settings)?;
-//! println!("http://{}", server.address());
-//! server.run(std::future::pending())?;
-//! # Ok(())
-//! # }
+//! [`Server::open`] and [`Server::of_model`] bind an address; [`Server::start`] serves on a thread of its own, [`Server::run`] on this one.
+//!
 //! ```
+//! # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=1")?;
+//! # let folder = tempfile::tempdir()?;
+//! # mbm::train(plan, "../../examples/penguins/penguins.csv")?.save(folder.path().join("model"))?;
+//! # let path = folder.path().join("model");
+//! # let one_request = async {};
+//! let settings = mbm_serve::Settings { address: ([127, 0, 0, 1], 0).into(), ..mbm_serve::Settings::of_model(path) };
+//! let server = mbm_serve::Server::open(settings)?;
+//! println!("{} on http://{}", server.summary(), server.address());
+//! server.run(one_request)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+// Every type in a public signature has a public name.
+#![warn(unnameable_types)]
 
 mod admin;
 mod api_error;
@@ -39,6 +47,7 @@ mod page;
 mod predict;
 mod reply;
 mod router;
+mod running;
 mod search;
 mod server;
 mod settings;
@@ -47,6 +56,8 @@ mod stages;
 mod stream;
 mod workers;
 
+#[doc(hidden)]
 pub use body::rows_of_body;
+pub use running::RunningServer;
 pub use server::{Error, Server};
 pub use settings::Settings;

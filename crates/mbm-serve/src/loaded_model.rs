@@ -1,10 +1,10 @@
 //! The model and the index that are currently served; a reload replaces them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use mbm::{IndexInfo, Predictor, Preprocessor, Retriever, Store};
+use mbm::{IndexInfo, Model, Retriever, Store};
 use serde::Serialize;
 
 use crate::api_error::ApiError;
@@ -14,7 +14,7 @@ use crate::server::Error;
 /// A model, its index if there is one, and data derived from them.
 pub(crate) struct LoadedModel {
     /// The model.
-    pub predictor: Arc<Predictor>,
+    pub model: Model,
     /// The index with its model, if an index is served.
     pub retriever: Option<Retriever>,
     /// Information on the index at the time it was opened.
@@ -51,26 +51,30 @@ impl LoadedModel {
     /// Opens a model, an index, or both.
     pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, Error> {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
-        let of_index = retriever.as_ref().and_then(|retriever| retriever.origin.model.clone());
-        let path: PathBuf = model_path.map(Path::to_path_buf).or(of_index).ok_or(Error::NothingToServe)?;
-        let predictor = match &retriever {
-            Some(retriever) => retriever.predictor.clone(),
-            None => Arc::new(Predictor::open(&path)?),
+        let model = match &retriever {
+            Some(retriever) => retriever.model().clone(),
+            None => Model::open(model_path.ok_or(Error::NothingToServe)?)?,
         };
-        let mut columns: Vec<String> = predictor.columns().into_iter().map(|column| column.name).collect();
+        Self::new(model, retriever)
+    }
+
+    /// Serves an open model, and the index of its vectors if there is one.
+    pub fn new(model: Model, retriever: Option<Retriever>) -> Result<Self, Error> {
+        let mut columns: Vec<String> = model.columns().into_iter().map(|column| column.name).collect();
         columns.pop();
-        let name = std::path::absolute(&path).ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        let index_info = retriever.as_ref().map(|retriever| retriever.index.info()).transpose()?;
+        let folder = model.folder().and_then(|folder| std::path::absolute(folder).ok());
+        let name = folder.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+        let index_info = retriever.as_ref().map(|retriever| retriever.index().info()).transpose()?;
         Ok(Self {
             index_info,
             columns,
-            model_hash: mbm::model_hash(&path)?,
+            model_hash: model.hash()?.to_owned(),
             name: name.unwrap_or_default(),
-            names: names(&predictor),
-            inputs: predictor.inputs.iter().enumerate().map(|(at, field)| (field.name.clone(), at)).collect(),
+            names: names(&model),
+            inputs: model.inputs().enumerate().map(|(at, input)| (input.name().to_owned(), at)).collect(),
             document: OnceLock::new(),
             info: OnceLock::new(),
-            predictor,
+            model,
             retriever,
         })
     }
@@ -106,18 +110,18 @@ impl LoadedModel {
 
     /// Whether an input is decoded from the bytes of a file.
     pub fn is_media(&self, input: usize) -> bool {
-        matches!(self.predictor.inputs[input].preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
+        self.model.input_at(input).is_media()
     }
 }
 
-fn names(predictor: &Predictor) -> HashMap<String, FieldRef> {
-    let inputs = predictor.inputs.iter().enumerate().map(|(at, field)| (field, FieldRef::Input(at)));
-    let outputs = predictor.outputs.iter().map(|field| (field, FieldRef::Output));
+fn names(model: &Model) -> HashMap<String, FieldRef> {
+    let inputs = model.inputs().enumerate().map(|(at, input)| (input, FieldRef::Input(at)));
+    let outputs = model.outputs().map(|output| (output, FieldRef::Output));
     let mut names = HashMap::new();
-    for (field, named) in inputs.chain(outputs) {
+    for (feature, named) in inputs.chain(outputs) {
         // If several have the same name, the first one wins.
-        names.entry(field.name.clone()).or_insert(named);
-        names.entry(field.column.clone()).or_insert(named);
+        names.entry(feature.name().to_owned()).or_insert(named);
+        names.entry(feature.column().to_owned()).or_insert(named);
     }
     names
 }

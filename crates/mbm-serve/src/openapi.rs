@@ -77,11 +77,11 @@ fn schema(value: Value) -> Schema {
 /// Returns the OpenAPI document as JSON, with the row schemas replaced by those of the served model.
 pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
     let mut document = serde_json::to_value(openapi).expect("the description is JSON");
-    let predictor = &served.predictor;
-    let inputs: Map<String, Value> = predictor.inputs.iter().map(|field| (field.name.clone(), input(field))).collect();
-    let columns = predictor.columns();
+    let model = &served.model;
+    let inputs: Map<String, Value> = model.inputs().map(|it| (it.name().to_owned(), input(it))).collect();
+    let columns = model.columns();
     let outputs: Map<String, Value> = columns.iter().map(|column| (column.name.clone(), output(column))).collect();
-    let names: Vec<&str> = predictor.embedded_inputs().iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = model.embedded_inputs().iter().map(|(name, _)| *name).collect();
     let schemas = &mut document["components"]["schemas"];
     schemas["EmbedBody"]["properties"]["input"]["enum"] =
         json!(names.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
@@ -103,19 +103,19 @@ pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
     document
 }
 
-fn input(field: &mbm::Field) -> Value {
+fn input(feature: mbm::Feature) -> Value {
     let described = |schema: Value, description: &str| {
         let mut schema = schema;
         schema["description"] = description.into();
         schema
     };
-    let kind = field.preprocessor.type_name();
+    let kind = feature.type_name();
     match kind {
         "image" | "audio" => {
             described(json!({ "type": "string", "contentEncoding": "base64" }), &format!("{kind}: a file in base64"))
         }
         "number" => described(json!({ "type": "number" }), kind),
-        "category" => described(json!({ "enum": mbm::class_names(&field.preprocessor) }), kind),
+        "category" => described(json!({ "enum": feature.classes() }), kind),
         "vector" | "timeseries" => described(json!({ "type": "array", "items": { "type": "number" } }), kind),
         _ => described(json!({ "type": "string" }), kind),
     }

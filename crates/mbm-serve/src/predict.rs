@@ -180,8 +180,8 @@ fn explained(served: &LoadedModel, contributions: &[Contribution]) -> Value {
     let of_output = |at: usize| -> Map<String, Value> {
         contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into()))).collect()
     };
-    let outputs = served.predictor.outputs.iter().enumerate();
-    Value::Object(outputs.map(|(at, field)| (field.name.clone(), Value::Object(of_output(at)))).collect())
+    let outputs = served.model.outputs().enumerate();
+    Value::Object(outputs.map(|(at, output)| (output.name().to_owned(), Value::Object(of_output(at)))).collect())
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -119,7 +119,7 @@ pub(crate) async fn search(
     let cancellation = Cancellation::after(app.settings.timeout);
     let _guard = cancellation.on_drop();
     let find = move || {
-        let search = Search { k, width, filter: filter.as_ref(), cancellation: Some(&cancellation) };
+        let search = Search::nearest(k).width(width).filter(filter.as_ref()).cancellation(&cancellation);
         find(&served, &query, search, thumbnails)
     };
     tokio::task::spawn_blocking(find).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
@@ -131,7 +131,7 @@ async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<
     let mut names = Vec::new();
     for (kind, value) in [("text", body.text), ("image", body.image), ("audio", body.audio)] {
         let Some(value) = value else { continue };
-        let input = served.predictor.input_of(kind)?;
+        let input = served.model.input_of_type(kind)?;
         names.push((kind.to_owned(), input.clone()));
         parts.extend(query_parts(&mut reading, served, json!({ input: value }), None).await?);
     }
@@ -157,7 +157,7 @@ fn find(served: &LoadedModel, query: &[f32], search: Search, thumbnails: bool) -
         .map(|hit| -> Result<FoundRow, ApiError> {
             search.cancellation.map_or(Ok(()), Cancellation::check).map_err(|error| failed(error.into()))?;
             let thumbnails = if thumbnails { images(retriever, &hit) } else { Map::new() };
-            let names = retriever.index.spec().columns.iter().map(|column| column.name.clone());
+            let names = retriever.index().spec().columns.iter().map(|column| column.name.clone());
             let row = names.zip(hit.values.into_iter().map(value)).collect();
             Ok(FoundRow { similarity: hit.similarity, row, thumbnails })
         })
@@ -172,7 +172,7 @@ fn failed(error: mbm::Error) -> ApiError {
 
 fn images(retriever: &Retriever, hit: &Hit) -> Map<String, Value> {
     let thumbnails = retriever.thumbnails(hit);
-    thumbnails.into_iter().map(|(column, uri)| (retriever.index.spec().columns[column].name.clone(), uri.into())).collect()
+    thumbnails.into_iter().map(|(column, uri)| (retriever.index().spec().columns[column].name.clone(), uri.into())).collect()
 }
 
 fn value(value: IndexValue) -> Value {

@@ -31,6 +31,7 @@ use crate::stages::Stages;
 
 /// Why a server could not be started or failed.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The model or the index cannot be opened.
     #[error(transparent)]
@@ -88,12 +89,27 @@ impl Server {
     /// Returns an error if the model cannot be read, the address is in use, or other machines could reach it without an allowed
     /// host or an API key.
     pub fn open(settings: Settings) -> Result<Self, Error> {
+        Self::bind(settings, |settings| LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref()))
+    }
+
+    /// Serves a model that is open already, instead of that of the settings, and binds the address.
+    ///
+    /// # Errors
+    /// Returns an error as [`Server::open`] does.
+    pub fn of_model(model: mbm::Model, settings: Settings) -> Result<Self, Error> {
+        Self::bind(settings, |settings| {
+            let retriever = |index| mbm::Retriever::new(mbm::Index::open(index)?, model.clone());
+            LoadedModel::new(model.clone(), settings.index.as_ref().map(retriever).transpose()?)
+        })
+    }
+
+    fn bind(settings: Settings, load: impl FnOnce(&Settings) -> Result<LoadedModel, Error>) -> Result<Self, Error> {
         let sites = SitePolicy::new(&settings).map_err(|error| Error::SitePolicy(error.to_string()))?;
         let (found, needed) = (settings.max_memory_for_requests, settings.max_body_size.saturating_mul(PER_BODY));
         if found < needed {
             return Err(Error::Memory { found, needed });
         }
-        let served = LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref())?;
+        let served = load(&settings)?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
         let media = media.map_err(|source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source })?;
@@ -115,9 +131,10 @@ impl Server {
     /// Describes the served model in one line.
     pub fn summary(&self) -> String {
         let served = self.app.served();
-        let names = |fields: &[mbm::Field]| fields.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+        let inputs: Vec<&str> = served.model.inputs().map(|input| input.name()).collect();
+        let outputs: Vec<&str> = served.model.outputs().map(|output| output.name()).collect();
         let index = served.index_info.as_ref().map_or(String::new(), |info| format!(", an index of {} rows", info.n_rows));
-        format!("{}: {} -> {}{index}", served.name, names(&served.predictor.inputs), names(&served.predictor.outputs))
+        format!("{}: {} -> {}{index}", served.name, inputs.join(", "), outputs.join(", "))
     }
 
     /// Serves until `stop` completes, then accepts no more connections, answers the accepted requests, and returns.

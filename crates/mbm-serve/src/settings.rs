@@ -55,6 +55,11 @@ pub struct Settings {
 const MIN_MODEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Settings {
+    /// Serves the model of a folder, otherwise with the default settings.
+    pub fn of_model(path: impl Into<PathBuf>) -> Self {
+        Self { model_path: Some(path.into()), ..Self::default() }
+    }
+
     /// Time limit for reading one row; never longer than that of the request.
     pub(crate) fn read_limit(&self) -> Duration {
         self.read_timeout.min(self.timeout)

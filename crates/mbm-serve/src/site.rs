@@ -29,7 +29,7 @@ enum Hosts {
     /// Names of the loopback interface, and those from the settings.
     Loopback,
     /// Only those from the settings.
-    Named,
+    FieldRef,
 }
 
 /// Unsafe or invalid settings, with which the server does not start.
@@ -61,7 +61,7 @@ impl SitePolicy {
         let hosts = match (is_any, address.to_canonical().is_loopback()) {
             (true, _) => None,
             (false, true) => Some(Hosts::Loopback),
-            (false, false) if !named.is_empty() => Some(Hosts::Named),
+            (false, false) if !named.is_empty() => Some(Hosts::FieldRef),
             (false, false) if settings.api_key.is_some() => None,
             (false, false) => return Err(SiteError::Open(address)),
         };
@@ -93,7 +93,7 @@ impl SitePolicy {
         let is_ours = match hosts {
             Hosts::Loopback => is_named || is_loopback(&name),
             // Health probes use the IP address of a pod, which is not known in advance; requests of other sites have a host name.
-            Hosts::Named => is_named || (matches!(path, "/health" | "/ready") && name.parse::<IpAddr>().is_ok()),
+            Hosts::FieldRef => is_named || (matches!(path, "/health" | "/ready") && name.parse::<IpAddr>().is_ok()),
         };
         if is_ours {
             return Ok(());

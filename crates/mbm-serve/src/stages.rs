@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mbm::{
-    Cell, Contribution, Payload, Prediction, Predictor, RowStatus, RowVectors, Sample, ShouldContinue, TextListener, Unreadable,
-    Value,
+    Cell, CheckedRow, Contribution, Model, PredictedRow, PreparedRow, RowStatus, RowVectors, ShouldContinue, TextListener,
+    Unreadable, Value,
 };
 
 use crate::api_error::{ApiError, ApiErrorKind};
@@ -26,8 +26,7 @@ pub(crate) enum Task {
 pub(crate) struct Job {
     pub served: Arc<LoadedModel>,
     pub task: Task,
-    pub row: Sample,
-    pub status: RowStatus,
+    pub row: CheckedRow,
     /// The memory share of its request, which stays reserved while the row exists, even if the request was cancelled.
     pub _held: MemoryShare,
 }
@@ -46,7 +45,7 @@ pub(crate) type Answer = Result<JobResult, ApiError>;
 
 /// Reads the cells of a row, one per input. The callback is called with the index of the input before each cell and returns
 /// whether the row is still wanted.
-pub(crate) type Read = dyn Fn(&Predictor, &[Cell], &mut dyn FnMut(usize) -> bool) -> Sample + Send + Sync;
+pub(crate) type Read = dyn Fn(&Model, &[Cell], &mut dyn FnMut(usize) -> bool) -> PreparedRow + Send + Sync;
 
 /// Computes the answers of rows of the same model, in order, as long as any of them is still wanted.
 pub(crate) type Run = dyn Fn(&[Job], &ShouldContinue) -> Vec<Answer> + Send + Sync;
@@ -65,7 +64,7 @@ pub(crate) struct Stages {
 impl Default for Stages {
     fn default() -> Self {
         Self {
-            read: Arc::new(|predictor, cells, begin| predictor.read_cells_while(cells, begin)),
+            read: Arc::new(|model, cells, begin| model.prepare_while(cells, begin)),
             run: Arc::new(run),
             write: Arc::new(write),
         }
@@ -80,27 +79,26 @@ impl Job {
     ///
     /// # Errors
     /// Returns an error if the row has cells that are not accepted.
-    pub fn new(served: &Arc<LoadedModel>, task: Task, row: Sample) -> Result<Self, ApiError> {
-        let status = match task {
-            Task::Predict(unreadable) | Task::Explain(unreadable) => served.predictor.row_status(&row, unreadable),
-            Task::Embed => served.predictor.check_query(&row).map(|()| RowStatus::Complete),
+    pub fn new(served: &Arc<LoadedModel>, task: Task, row: PreparedRow) -> Result<Self, ApiError> {
+        let row = match task {
+            Task::Predict(unreadable) | Task::Explain(unreadable) => served.model.check(row, unreadable),
+            Task::Embed => served.model.check_query(row),
         };
-        let status = status.map_err(|error| ApiError::validation(error.to_string()))?;
-        Ok(Self { served: served.clone(), task, row, status, _held: MemoryShare::current() })
+        let row = row.map_err(|error| ApiError::validation(error.to_string()))?;
+        Ok(Self { served: served.clone(), task, row, _held: MemoryShare::current() })
     }
 
     /// Creates a job for a row in which all inputs are absent.
     pub fn empty(served: &Arc<LoadedModel>) -> Self {
-        let cells = vec![Cell::Empty; served.predictor.inputs.len()];
-        let (row, status) = (served.predictor.read_cells(&cells), RowStatus::Complete);
-        Self { served: served.clone(), task: Task::Predict(Unreadable::Missing), row, status, _held: MemoryShare::default() }
+        let (row, task) = (served.model.empty_row(), Task::Predict(Unreadable::Missing));
+        Self { served: served.clone(), task, row, _held: MemoryShare::default() }
     }
+}
 
-    /// Builds the result of row `at` from predictions of shape `[outputs][rows]`.
-    fn predicted(&self, predictions: &[Vec<Prediction>], at: usize, contributions: Vec<Contribution>) -> JobResult {
-        let values = self.served.predictor.values(predictions, at, &self.status);
-        let contributions = if self.status.is_skipped() { Vec::new() } else { contributions };
-        JobResult::Predicted { values, status: self.status.clone(), contributions }
+impl JobResult {
+    fn predicted(row: PredictedRow, contributions: Vec<Contribution>) -> Self {
+        let (values, status) = row.into_values();
+        Self::Predicted { values, status, contributions }
     }
 }
 
@@ -111,7 +109,7 @@ fn run(batch: &[Job], should_continue: &ShouldContinue) -> Vec<Answer> {
     let mut answers: Vec<Option<JobResult>> = batch.iter().map(|_| None).collect();
     for is_it in kinds {
         let places: Vec<usize> = (0..batch.len()).filter(|at| is_it(batch[*at].task)).collect();
-        for places in places.chunks(served.predictor.batch_size()) {
+        for places in places.chunks(served.model.batch_size()) {
             if !should_continue() {
                 break;
             }
@@ -125,33 +123,24 @@ fn run(batch: &[Job], should_continue: &ShouldContinue) -> Vec<Answer> {
 
 /// Runs rows with the same kind of task as one batch.
 fn run_alike(jobs: &[&Job], should_continue: &ShouldContinue) -> Vec<JobResult> {
-    let predictor = &jobs[0].served.predictor;
-    let rows: Vec<&Sample> = jobs.iter().map(|job| &job.row).collect();
-    let (predictions, contributions) = match jobs[0].task {
-        Task::Embed => {
-            let vectors = predictor.embed_batch(&predictor.collate(&rows));
-            return vectors
-                .into_iter()
-                .zip(rows)
-                .map(|(vectors, row)| JobResult::Embedded { vectors, n_tokens: n_tokens(row) })
-                .collect();
-        }
-        Task::Explain(_) => predictor.explain_batch(&rows, should_continue),
+    let model = &jobs[0].served.model;
+    let rows: Vec<&CheckedRow> = jobs.iter().map(|job| &job.row).collect();
+    match jobs[0].task {
         Task::Predict(_) => {
-            let predictions = predictor.predict_while(&predictor.collate(&rows), should_continue);
-            (predictions, jobs.iter().map(|_| Vec::new()).collect())
+            let predicted = model.predict_batch(&rows, should_continue).into_iter();
+            predicted.map(|row| JobResult::predicted(row, Vec::new())).collect()
         }
-    };
-    let answered = jobs.iter().zip(contributions).enumerate();
-    answered.map(|(at, (job, contributions))| job.predicted(&predictions, at, contributions)).collect()
+        Task::Explain(_) => {
+            let explained = model.explain_batch(&rows, should_continue).into_iter();
+            explained.map(|(row, contributions)| JobResult::predicted(row, contributions)).collect()
+        }
+        Task::Embed => {
+            let embedded = model.embed_batch(&rows).into_iter().zip(&rows);
+            embedded.map(|(vectors, row)| JobResult::Embedded { vectors, n_tokens: row.n_tokens() }).collect()
+        }
+    }
 }
 
 fn write(job: &Job, listener: &mut TextListener) -> Answer {
-    let predictions = job.served.predictor.predict_row(&job.row, listener);
-    let predictions: Vec<_> = predictions.into_iter().map(|prediction| vec![prediction]).collect();
-    Ok(job.predicted(&predictions, 0, Vec::new()))
-}
-
-fn n_tokens(row: &Sample) -> usize {
-    row.payloads.iter().map(|payload| if let Payload::Tokens(ids) = payload { ids.len() } else { 0 }).sum()
+    Ok(JobResult::predicted(job.served.model.predict_streaming(&job.row, listener), Vec::new()))
 }

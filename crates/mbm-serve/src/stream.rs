@@ -114,7 +114,7 @@ pub(crate) async fn stream(
     let served = app.served();
     let cells = CellReader::new(&app.media, &served).cells(row).await?;
     let (events, texts) = channel(MAX_EVENTS);
-    let names = served.predictor.outputs.iter().map(|field| format!("{}_predictions", field.name)).collect();
+    let names = served.model.outputs().map(|output| format!("{}_predictions", output.name())).collect();
     let mut sender = TextSender { events, names, patience: app.settings.timeout, full_since: None };
     let on_text = Box::new(move |output: usize, text: Option<&str>| sender.send(output, text));
     let answer = app.engine.stream(&served, task, cells, on_text).await?;

@@ -5,14 +5,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use mbm::{Predictor, Table};
+use mbm::{Model, Table};
 use mbm_algo::Matrix;
 use mbm_algo::svm::{Gamma, Svc, SvcOptions};
-use mbm_data::{Dataset, Payload};
 
 type Failure = Box<dyn std::error::Error>;
 
 /// Vectors and classes of one split.
+#[derive(Default)]
 struct Part {
     vectors: Vec<f32>,
     width: usize,
@@ -20,21 +20,20 @@ struct Part {
 }
 
 impl Part {
-    fn of(predictor: &Predictor, dataset: &Dataset, split: &str) -> Result<Self, Failure> {
-        let at = dataset.table.require("split")?;
-        let mut rows = Vec::new();
-        for row_idx in 0..dataset.table.n_rows() {
-            if dataset.table.row(row_idx)?[at].to_text() == split {
-                rows.push(row_idx);
+    fn of(model: &Model, dataset: &str, split: &str) -> Result<Self, Failure> {
+        let vectors = model.fused(dataset)?;
+        let table = Table::read(dataset.as_ref())?;
+        let (split_column, label_column) = (table.require("split")?, table.require("label")?);
+        let classes = model.outputs().next().map(|output| output.classes()).unwrap_or_default();
+        let mut part = Self { width: vectors.first().map_or(0, Vec::len), ..Self::default() };
+        for (row_idx, vector) in vectors.iter().enumerate() {
+            if table.cell(row_idx, split_column)?.to_text() == split {
+                let label = table.cell(row_idx, label_column)?.to_text();
+                part.classes.push(classes.iter().position(|class| *class == label).ok_or("a row without a label")?);
+                part.vectors.extend(vector);
             }
         }
-        let class = |row_idx: &usize| match dataset.sample(*row_idx)?.payloads[dataset.n_inputs] {
-            Payload::Class(class) => Ok(class as usize),
-            _ => Err(Failure::from("a row without a label")),
-        };
-        let classes = rows.iter().map(class).collect::<Result<_, _>>()?;
-        let (vectors, width) = predictor.fused(dataset, &rows)?;
-        Ok(Self { vectors, width, classes })
+        Ok(part)
     }
 
     fn matrix(&self) -> Matrix<'_> {
@@ -55,9 +54,8 @@ fn main() -> Result<(), Failure> {
     let [_, run, table, output] = args.as_slice() else {
         return Err("usage: svm_on_fused RUN_FOLDER DATASET OUTPUT_FOLDER".into());
     };
-    let predictor = Predictor::open(run.as_ref())?;
-    let dataset = Dataset::new(Table::read(table.as_ref())?, predictor.inputs.clone(), predictor.outputs.clone());
-    let (train, test) = (Part::of(&predictor, &dataset, "train")?, Part::of(&predictor, &dataset, "test")?);
+    let model = Model::open(run)?;
+    let (train, test) = (Part::of(&model, table, "train")?, Part::of(&model, table, "test")?);
     train.write(&Path::new(output).join("train.csv"))?;
     test.write(&Path::new(output).join("test.csv"))?;
     let n_classes = train.classes.iter().max().map_or(0, |top| top + 1);

@@ -33,7 +33,7 @@ const TRIES: usize = 20;
 ///
 /// # Errors
 /// Fails if the folder is not a bundle.
-pub fn model_hash(path: &Path) -> Result<String, Error> {
+pub(crate) fn model_hash(path: &Path) -> Result<String, Error> {
     Bundle::read(path)?.hash()
 }
 
@@ -112,7 +112,7 @@ impl Bundle {
             config: predictor.plan.to_json(),
             inputs: predictor.inputs.clone(),
             outputs: predictor.outputs.clone(),
-            postprocessors: predictor.postprocessors.clone(),
+            postprocessors: predictor.configured_postprocessors(),
         };
         write_folder(folder, |aside| {
             let path = aside.join(BUNDLE);

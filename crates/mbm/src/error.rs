@@ -1,15 +1,29 @@
-//! The error type of the library: user mistakes and system failures, each with its location.
+//! The error type of the library, and the types of its variants: user mistakes and system failures, each with its location.
 
 use std::path::PathBuf;
 
-use crate::config::features::FeatureError;
-use crate::config::infer::TargetError;
-use crate::predict::columns::ColumnsError;
-use crate::predict::generation::GenerationError;
-use crate::predict::writer::OutputError;
-use crate::retrieve::indexing::IndexSourceError;
-use crate::retrieve::query::QueryError;
-use crate::run::manifest::ResumeError;
+pub use mbm_algo::AlgoError;
+pub use mbm_config::{Diagnostic, Diagnostics};
+pub use mbm_data::DataError;
+pub use mbm_data::feature::{FitError, InvalidFit};
+pub use mbm_data::split::SplitError;
+pub use mbm_index::IndexError;
+pub use mbm_model::WeightsError;
+pub use mbm_model::encoder::UnsuitedShape;
+pub use mbm_postgres::PostgresError;
+pub use mbm_train::TrainError;
+pub use mbm_weights::Error as WeightFileError;
+
+pub use crate::bundle::BundleError;
+pub use crate::config::features::FeatureError;
+pub use crate::config::infer::TargetError;
+pub use crate::predict::cells::{CellError, CellErrors};
+pub use crate::predict::columns::ColumnsError;
+pub use crate::predict::generation::GenerationError;
+pub use crate::predict::query::QueryError;
+pub use crate::predict::writer::OutputError;
+pub use crate::retrieve::indexing::IndexSourceError;
+pub use crate::run::manifest::{ConfigDifference, ResumeError};
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -21,20 +35,20 @@ pub enum Error {
         /// The config file, or a description of where the config came from.
         file: String,
         /// The mistakes.
-        diagnostics: mbm_config::Diagnostics,
+        diagnostics: Diagnostics,
     },
     /// Reading or preprocessing data failed.
     #[error(transparent)]
-    Data(#[from] mbm_data::DataError),
+    Data(#[from] DataError),
     /// Training failed.
     #[error(transparent)]
-    Train(#[from] mbm_train::TrainError),
+    Train(#[from] TrainError),
     /// The weights of a model could not be saved or loaded.
     #[error(transparent)]
-    Weights(#[from] mbm_model::WeightsError),
+    Weights(#[from] WeightsError),
     /// A file of pretrained weights could not be read or converted.
     #[error(transparent)]
-    WeightFile(#[from] mbm_weights::Error),
+    WeightFile(#[from] WeightFileError),
     /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -48,7 +62,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong, such as [`BundleError`](crate::BundleError).
+        /// What is wrong, such as [`BundleError`].
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A fitted value that has no JSON form, such as NaN; the model was not saved.
@@ -79,17 +93,17 @@ pub enum Error {
         /// The output.
         output: String,
         /// The error of the algorithm.
-        source: mbm_algo::AlgoError,
+        source: AlgoError,
     },
     /// An index operation failed.
     #[error(transparent)]
-    Index(#[from] mbm_index::IndexError),
+    Index(#[from] IndexError),
     /// An operation on an index in PostgreSQL failed.
     #[error(transparent)]
-    Postgres(#[from] mbm_postgres::PostgresError),
+    Postgres(#[from] PostgresError),
     /// Cells of a query or a row that are not accepted.
     #[error(transparent)]
-    Cells(#[from] crate::predict::cells::CellErrors),
+    Cells(#[from] CellErrors),
     /// A column that cannot be the target of a run without a config.
     #[error(transparent)]
     Target(#[from] TargetError),

@@ -1,11 +1,5 @@
 //! Declarative multimodal learning: from one config and one table to a trained, evaluated and explained model.
 //!
-//! ```text
-//! config text --Config--> Plan (validated)    table file --Table--> rows by split --fit--> Dataset
-//!                 Plan + Dataset --Experiment--> run folder: model/ (the bundle), statistics, predictions, report.html
-//!                                   model/ --Predictor--> predictions for any table with the same columns
-//! ```
-//!
 //! ```
 //! let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=5")?;
 //! let model = mbm::train(plan, "../../examples/penguins/penguins.csv")?;
@@ -14,56 +8,85 @@
 //! # Ok::<(), mbm::Error>(())
 //! ```
 //!
-//! [`train`] and [`Model`] are enough for most programs. [`Experiment`] trains in a run folder that can be resumed, with progress
-//! and a report; [`Embedding`], [`build_index`] and [`Retriever`] are retrieval; [`GenerationSession`] is translation and
-//! captioning with its settings.
+//! | To | use |
+//! |---|---|
+//! | write or infer a config | [`Plan`]; [`ConfigSource`] and [`infer_config`] do it in steps |
+//! | train | [`train`]; [`Experiment`] keeps a run folder with a report, shows progress, can be stopped and resumed |
+//! | predict and evaluate | [`Model::predict`], [`Model::predict_table`], [`Model::predict_to`], [`Model::evaluate`], [`Model::explain`] |
+//! | translate, caption, transcribe | [`Model::translate`], [`Model::caption`]; [`GenerationSession`] for many texts, or one as it grows |
+//! | compute vectors | [`Model::embed`], [`Model::embed_each`], [`Model::embed_to`]; [`Embedding`] shows progress and can be stopped |
+//! | search | [`build_index`], [`add_to_index`], [`remove_from_index`]; [`Retriever::search`] |
+//! | serve | the crate `mbm-serve`, or [`Model::prepare`], [`Model::check`] and [`Model::predict_batch`] for a server of your own |
+//!
+//! Rows come from anything that is [`IntoTable`]: the path of a file or folder, or a [`Table`], which can be made of rows or of Arrow
+//! record batches. A [`Model`] is cheap to clone and can be used from several threads.
+//!
+//! ```text
+//! config text --ConfigSource--> Plan      table file --Table--> rows by split
+//!        Plan + rows --Experiment--> run folder: model/ (the bundle), statistics, predictions, report.html
+//!                       model/ --Model--> predictions, metrics, vectors and texts for any table with the same columns
+//! ```
+
+// Every type in a public signature has a public name.
+#![warn(unnameable_types)]
 
 mod bundle;
 mod config;
-mod error;
+pub mod error;
 mod inspect;
+mod into_table;
 mod model;
 mod predict;
 mod report;
 mod retrieve;
 mod run;
 
-pub use bundle::{BundleError, model_hash};
-pub use config::features::{Config, FeatureError, InputFeature, OutputFeature, PreprocessingSettings};
-pub use config::infer::{TargetError, infer_config};
+/// Everything that can go wrong; the types of its variants are in [`mod@error`].
+#[doc(inline)]
+pub use error::Error;
+
+// Data: tables, cells, and what is wrong with them.
+pub use into_table::IntoTable;
+pub use mbm_data::{CacheInfo, Cause, Cell, Fault, FaultReport, FeatureCache, RowStatus, Table, Unreadable};
+pub use predict::table::table_from_json;
+
+// The config: written, inferred, checked, and its reference.
+pub use config::infer::infer_config;
 pub use config::plan::Plan;
 pub use config::reference::{ReferencePage, config_schema, reference_pages};
 pub use config::source::ConfigSource;
-pub use error::Error;
-pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};
-pub use mbm_data::{CacheInfo, FeatureCache};
-pub use mbm_model::decoder::{Decoding, DecodingSettings};
-pub use mbm_train::{Ending, Event};
-pub use model::{IntoTable, Model, PredictedRow, train};
-pub use predict::cells::{CellError, CellErrors};
-pub use predict::columns::ColumnsError;
-pub use predict::explain::Contribution;
-pub use predict::forward::{ShouldContinue, TextListener};
-pub use predict::generation::{GeneratedText, GenerationError, GenerationSession};
-pub use predict::prediction::{Prediction, class_names, columns};
-pub use predict::predictor::Predictor;
-pub use predict::table::{Evaluation, Predicted, ReadOptions, table_from_json};
-pub use predict::writer::{ColumnType, OutputColumn, OutputError, OutputFormat, TableWriter, Value};
-pub use report::gallery;
-pub use retrieve::embed::{Embedded, Embedding, RowVectors, Tower};
-pub use retrieve::indexing::{
-    IndexRows, IndexSettings, IndexSourceError, Indexed, Indexing, VectorOrigin, VectorSource, add_to_index, build_index,
-};
-pub use retrieve::query::{QueryError, QueryPart};
-pub use retrieve::retriever::{Retriever, parse_filter};
-pub use retrieve::store::{Index, Store, remove_from_index};
-pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
-pub use run::experiment::{Experiment, Outcome, RunEvent};
-pub use run::folder::Start;
-pub use run::manifest::{ConfigDifference, ResumeError};
-
 pub use mbm_config::Format as ConfigFormat;
-pub use mbm_data::{
-    Cause, Cell, Fault, FaultReport, Field, FieldFault, Payload, Preprocessor, RowStatus, Sample, Table, Unreadable,
-};
-pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexInfo, IndexValue, Precision, Search};
+
+// Training: in one call, in a run folder, and with each of several combiners.
+pub use mbm_train::{Ending, Event};
+pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
+pub use run::event::RunEvent;
+pub use run::experiment::{Experiment, Outcome};
+pub use run::folder::Start;
+pub use run::train::train;
+
+// The model: predictions, metrics, explanations, and how they are written.
+pub use model::{Feature, Model, PredictedRow};
+pub use predict::explain::Contribution;
+pub use predict::table::{Evaluation, Predicted, ReadOptions};
+pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, TableWriter, Value};
+
+// Generated texts.
+pub use mbm_model::decoder::{Decoding, DecodingSettings};
+pub use predict::generation::{GeneratedText, GenerationSession};
+
+// Vectors, indexes and search.
+pub use mbm_index::{Cancellation, Filter, GraphSettings, Hit, IndexColumn, IndexInfo, IndexSpec, IndexValue, Precision, Search};
+pub use predict::query::QueryPart;
+pub use predict::vectors::{RowVectors, Tower};
+pub use retrieve::embed::{Embedded, Embedding};
+pub use retrieve::indexing::{IndexRows, IndexSettings, Indexed, Indexing, add_to_index, build_index};
+pub use retrieve::retriever::Retriever;
+pub use retrieve::store::{Index, Store, remove_from_index};
+
+// The steps of a prediction, for servers: prepare rows, check them, run them in batches, stop them, stream their texts.
+pub use model::{CheckedRow, PreparedRow};
+pub use predict::forward::{ShouldContinue, TextListener};
+
+// Descriptions of files, and conversion of weights.
+pub use inspect::{convert_weights, inspect_bundle, inspect_dataset, inspect_weights};

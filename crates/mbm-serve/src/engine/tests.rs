@@ -3,10 +3,10 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mbm::{RowStatus, Unreadable};
+use mbm::Unreadable;
 use tokio::runtime::{Builder, Runtime};
 
-use super::fixture::fixture;
+use super::fixture::{self, fixture};
 use super::*;
 use crate::budget::Budget;
 use crate::stages::{Read, Run, Write};
@@ -51,7 +51,7 @@ struct Tested {
 }
 
 fn done(job: &Job) -> Answer {
-    Ok(JobResult::Predicted { values: Vec::new(), status: job.status.clone(), contributions: Vec::new() })
+    Ok(JobResult::Predicted { values: Vec::new(), status: job.row.status().clone(), contributions: Vec::new() })
 }
 
 /// Stages that do nothing, except for the one that is changed.
@@ -63,9 +63,9 @@ fn stages(change: impl FnOnce(&mut Stages)) -> Stages {
 }
 
 fn with_read(read: impl Fn(&[Cell], &mut dyn FnMut(usize) -> bool) + Send + Sync + 'static) -> Stages {
-    let read: Arc<Read> = Arc::new(move |predictor, cells, begin| {
+    let read: Arc<Read> = Arc::new(move |model, cells, begin| {
         read(cells, begin);
-        predictor.read_cells(cells)
+        model.prepare(cells)
     });
     stages(|stages| stages.read = read)
 }
@@ -151,13 +151,9 @@ impl Tested {
     }
 }
 
-fn is_empty(job: &Job) -> bool {
-    job.row.payloads.iter().all(|payload| *payload == mbm::Payload::Missing)
-}
-
 #[test]
 fn model_panic_fails_only_its_batch() {
-    let tested = Tested::new(LIMITS, with_run(|job, _| assert!(is_empty(job), "a row that the model cannot take")));
+    let tested = Tested::new(LIMITS, with_run(|job, _| assert!(job.row.is_empty(), "a row that the model cannot take")));
     assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
     assert_eq!(tested.answer(size(13.0)).unwrap_err().message, FAILED);
     assert!(tested.answer(vec![Cell::Empty; 3]).is_ok());
@@ -179,7 +175,7 @@ fn reader_panic_fails_only_its_row() {
 fn hung_model_is_reported_and_replaced() {
     let (batch, probe) = (Gate::default(), Gate::default());
     let (of_batch, of_probe, is_first) = (batch.clone(), probe.clone(), AtomicBool::new(true));
-    let hang = move |job: &Job, _: &mbm::ShouldContinue| match is_empty(job) {
+    let hang = move |job: &Job, _: &mbm::ShouldContinue| match job.row.is_empty() {
         true => of_probe.wait(),
         false if is_first.swap(false, Ordering::Relaxed) => of_batch.wait(),
         false => {}
@@ -280,7 +276,7 @@ fn model_is_notified_when_a_batch_is_no_longer_wanted() {
     let begun = Arc::new(AtomicBool::new(false));
     let of_model = begun.clone();
     let work_while_wanted = move |job: &Job, should_continue: &mbm::ShouldContinue| {
-        while !is_empty(job) && should_continue() {
+        while !job.row.is_empty() && should_continue() {
             of_model.store(true, Ordering::Relaxed);
             std::thread::yield_now();
         }
@@ -372,10 +368,13 @@ fn hung_writer_is_answered_and_replaced() {
 
 #[test]
 fn skipped_row_has_null_values_and_a_reason() {
-    let job = Job {
-        status: RowStatus::Skipped { absent: vec!["size (malformed)".into()], shortened: Vec::new() },
-        ..Job::empty(&Arc::new(LoadedModel::open(Some(&fixture().model()), None).unwrap()))
-    };
+    let folder = tempfile::tempdir().unwrap();
+    fixture::write_rows(folder.path());
+    let drop_row = "input_features.size.preprocessing.missing_value_strategy=drop_row".to_owned();
+    let run = fixture::train_with(folder.path(), &[drop_row, "trainer.epochs=1".to_owned()]);
+    let served = Arc::new(LoadedModel::open(Some(&run), None).unwrap());
+    let row = served.model.prepare(&[Cell::Empty, Cell::Empty, Cell::text("many")]);
+    let job = Job::new(&served, PREDICT, row).unwrap();
     let Ok(JobResult::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else {
         panic!()
     };
@@ -388,7 +387,7 @@ fn memory_stays_reserved_until_a_cancelled_row_leaves_the_model() {
     let (gate, begun) = (Gate::default(), Gate::default());
     let (opened, began) = (gate.clone(), begun.clone());
     let hold = move |job: &Job, _: &mbm::ShouldContinue| {
-        if !is_empty(job) {
+        if !job.row.is_empty() {
             began.open();
             opened.wait();
         }

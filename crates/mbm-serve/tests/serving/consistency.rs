@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mbm::{Predictor, ReadOptions, Table, TableWriter};
+use mbm::Model;
 use serde_json::{Map, Value, json};
 
 use crate::fixture::{fixture, image};
@@ -50,10 +50,7 @@ fn by_table(folder: &Path) -> Vec<Value> {
     files().iter().for_each(|(name, content)| std::fs::write(folder.join(name), content).unwrap());
     let (dataset, output) = (folder.join("rows.csv"), folder.join("out.jsonl"));
     std::fs::write(&dataset, ROWS).unwrap();
-    let predictor = Predictor::open(&fixture().model()).unwrap();
-    let mut writer = TableWriter::create(&output, predictor.columns()).unwrap();
-    predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
+    Model::open(fixture().model()).unwrap().predict_to(&dataset, &output).unwrap();
     std::fs::read_to_string(&output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Plan, Precision, Predictor, Store, Table, VectorSource};
+use mbm::{ConfigFormat, Experiment, IndexRows, IndexSettings, Model, Plan, Store};
 use tempfile::TempDir;
 
 const CONFIG: &str = "
@@ -43,8 +43,11 @@ impl Fixture {
 }
 
 pub fn train(folder: &Path, seed: u64) -> PathBuf {
-    let overrides = [format!("random_seed={seed}")];
-    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap();
+    train_with(folder, &[format!("random_seed={seed}")])
+}
+
+pub fn train_with(folder: &Path, overrides: &[String]) -> PathBuf {
+    let plan = Plan::read(CONFIG, ConfigFormat::Yaml, overrides, "config.yaml").unwrap();
     let run = folder.join("run");
     let experiment = Experiment::new(plan, folder.join("rows.csv"), run.clone());
     experiment.run(&AtomicBool::new(false), &mut |_| {}).unwrap();
@@ -70,11 +73,9 @@ pub fn fixture() -> &'static Fixture {
         write_rows(folder.path());
         let path = train(folder.path(), 1);
         let fixture = Fixture { folder };
-        let predictor = Predictor::open(&path).unwrap();
-        let vectors = VectorSource::Model { predictor: &predictor, path: &path, input: Some("photo".into()), cache: None };
-        let rows = IndexRows { table: Table::read(&fixture.images().join("rows.csv")).unwrap(), vectors };
-        let settings = IndexSettings { precision: Precision::F32, graph: None };
-        mbm::build_index(&fixture.index(), rows, settings, &|_| ()).unwrap();
+        let model = Model::open(&path).unwrap();
+        let rows = IndexRows::embedded_by(&model, fixture.images().join("rows.csv")).unwrap().input("photo");
+        mbm::build_index(fixture.index(), rows, IndexSettings::default().graph(None), &|_| ()).unwrap();
         fixture
     })
 }

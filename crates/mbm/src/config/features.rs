@@ -221,6 +221,7 @@ features! {
 
 /// Settings of a feature that do not fit its data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FeatureError {
     /// An encoder that cannot read the input.
     #[error("input '{input}': {source}")]
@@ -373,3 +374,6 @@ fn balanced(class_counts: &[usize], is_enabled: bool) -> Vec<f32> {
     let (n_rows, n_classes) = (class_counts.iter().sum::<usize>() as f32, class_counts.len() as f32);
     class_counts.iter().map(|count| if is_enabled { n_rows / (n_classes * (*count).max(1) as f32) } else { 1.0 }).collect()
 }
+
+#[cfg(test)]
+mod tests;

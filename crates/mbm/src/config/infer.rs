@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// A column that cannot be a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TargetError {
     /// It holds nothing to predict, such as a single value.
     #[error("the column '{column}' cannot be a target: {reason}")]
@@ -28,6 +29,14 @@ pub enum TargetError {
 }
 
 /// Returns a config that predicts `targets` from all other usable columns, and a note on each choice that may surprise the user.
+///
+/// ```
+/// let table = mbm::Table::read("../../examples/penguins/penguins.csv".as_ref())?;
+/// let (config, notes) = mbm::infer_config(&table, &["species".to_owned()])?;
+/// notes.iter().for_each(|note| println!("{note}"));
+/// let plan = config.resolve()?;
+/// # Ok::<(), mbm::Error>(())
+/// ```
 ///
 /// # Errors
 /// Fails if a target is not a column, or its type cannot be predicted.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::str::FromStr;
 
 use mbm_algo::metric::{CLASSIFICATION, Metric, REGRESSION, RETRIEVAL, SETS, TEXTS};
 use mbm_config::{Diagnostics, Format, Mistakes, Node, Setting, Value, closest, some_of};
@@ -13,15 +14,37 @@ use crate::config::features::{Config, FeatureError, InputFeature, OutputFeature,
 use crate::config::infer::infer_config;
 use crate::config::source::ConfigSource;
 use crate::error::Error;
-use crate::model::IntoTable;
+use crate::into_table::IntoTable;
+use crate::predict::embedded_rows::directions;
 use crate::predict::prediction::class_names;
-use crate::retrieve::embedded_rows::directions;
 
 /// A validated config.
+///
+/// ```
+/// let plan: mbm::Plan = "
+/// input_features: [{name: photo, type: image}, {name: notes, type: text}]
+/// output_features: [{name: label, type: category}]
+/// ".parse()?;
+/// let shorter = plan.with("trainer.epochs=3")?;
+/// assert_eq!(shorter.to_json()["trainer"]["epochs"], 3);
+///
+/// let error = plan.with("trainer.epoch=3").unwrap_err();
+/// assert!(error.to_string().contains("did you mean 'epochs'?"), "{error}");
+/// # Ok::<(), mbm::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// The config, with every default filled in.
-    pub config: Config,
+    pub(crate) config: Config,
+}
+
+impl FromStr for Plan {
+    type Err = Error;
+
+    /// Reads a config from YAML or JSON, as [`Plan::read`] does.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::read(text, Format::Yaml, &[], "the config")
+    }
 }
 
 impl Plan {
@@ -30,8 +53,8 @@ impl Plan {
     ///
     /// # Errors
     /// Fails if the file cannot be read, or with every mistake in it and its line.
-    pub fn read_file(path: &Path, overrides: &[String]) -> Result<Self, Error> {
-        ConfigSource::read(path, overrides)?.resolve()
+    pub fn read_file(path: impl AsRef<Path>, overrides: &[String]) -> Result<Self, Error> {
+        ConfigSource::read(path.as_ref(), overrides)?.resolve()
     }
 
     /// Reads a config from text; `file` is the name that errors use. As [`Plan::read_file`] otherwise.
@@ -65,7 +88,7 @@ impl Plan {
     ///
     /// # Errors
     /// Returns every mistake with its line.
-    pub fn from_node(node: &Node) -> Result<Self, Diagnostics> {
+    pub(crate) fn from_node(node: &Node) -> Result<Self, Diagnostics> {
         Self::checked(node, Diagnostics::default())
     }
 
@@ -99,7 +122,7 @@ impl Plan {
     ///
     /// # Errors
     /// Fails if the settings do not fit the features.
-    pub fn model_spec(
+    pub(crate) fn model_spec(
         &self,
         inputs: &[Field],
         outputs: &[Field],

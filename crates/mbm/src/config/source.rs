@@ -12,6 +12,16 @@ use crate::config::pretrained_defaults::pretrained_defaults;
 use crate::error::Error;
 
 /// A config that has been parsed.
+///
+/// ```
+/// use mbm::{ConfigFormat, ConfigSource};
+///
+/// let text = "input_features: [{name: size, type: number}]\noutput_features: [{name: kind, type: category}]";
+/// let mut source = ConfigSource::parse(text, ConfigFormat::Yaml, &[], "config.yaml")?;
+/// source.set(&["trainer.epochs=3".to_owned()])?;
+/// println!("{}", source.check()?.to_yaml());
+/// # Ok::<(), mbm::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigSource {
     /// The name that errors use.
@@ -62,7 +72,7 @@ impl ConfigSource {
     }
 
     /// Creates a config from a tree; `file` is the name that errors use.
-    pub fn new(node: Node, file: &str) -> Self {
+    pub(crate) fn new(node: Node, file: &str) -> Self {
         Self { file: file.to_owned(), node }
     }
 

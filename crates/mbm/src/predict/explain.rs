@@ -13,6 +13,7 @@ use crate::predict::predictor::Predictor;
 /// The contribution of an input to a prediction: its Shapley value (Shapley 1953; for modalities: Parcalabescu and Frank 2023).
 /// The contributions of all inputs add up to the difference from the prediction without any input.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Contribution {
     /// The input.
     pub input: String,

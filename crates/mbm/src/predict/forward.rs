@@ -104,19 +104,19 @@ impl Predictor {
         found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
     }
 
-    /// Returns the fused vectors of some rows, `[rows, width]`, and their width.
+    /// Returns the fused vector of each row of a dataset.
     ///
     /// # Errors
     /// Fails on I/O errors of temporary files.
-    pub fn fused(&self, dataset: &Dataset, rows: &[usize]) -> Result<(Vec<f32>, usize), Error> {
-        let (mut vectors, mut width) = (Vec::new(), 1);
-        load::<Error>(&LoadOptions::plain(dataset, rows, self.batch_size()), |_, batch| {
+    pub(crate) fn fused(&self, dataset: &Dataset) -> Result<Vec<Vec<f32>>, Error> {
+        let (mut vectors, rows) = (Vec::new(), (0..dataset.table.n_rows()).collect::<Vec<_>>());
+        load::<Error>(&LoadOptions::plain(dataset, &rows, self.batch_size()), |_, batch| {
             let fused = self.fused_batch(&batch).pooled;
-            width = fused.dims()[1];
-            vectors.extend(to_vec(fused));
+            let [_, width] = fused.dims();
+            vectors.extend(to_vec(fused).chunks(width).map(<[f32]>::to_vec));
             Ok(())
         })?;
-        Ok((vectors, width))
+        Ok(vectors)
     }
 
     /// Returns the targets of a batch.

@@ -1,22 +1,24 @@
 //! Text generation from single cells: translations of sentences, captions of images, transcripts of audio.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use mbm_data::{Cause, Cell, Payload, Preprocessor, Sample};
+use mbm_data::{Cause, Cell, Field, Payload, Preprocessor, Sample};
 
 use crate::predict::cells::CellErrors;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 
 /// Generates texts from one input of a model; the other inputs are absent.
-pub struct GenerationSession<'a> {
-    predictor: &'a Predictor,
+pub struct GenerationSession {
+    predictor: Arc<Predictor>,
     input: usize,
     output: usize,
 }
 
 /// A model that cannot generate the requested texts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum GenerationError {
     /// It has no text output.
     #[error("the model has no text output; its outputs are: {outputs}")]
@@ -38,31 +40,9 @@ pub enum GenerationError {
     },
 }
 
-impl Predictor {
-    /// Starts a session for the first text output and the only input of a type such as `text`.
-    ///
-    /// # Errors
-    /// Fails if the model has no text output, or not exactly one such input.
-    pub fn writing(&self, type_name: &str) -> Result<GenerationSession<'_>, GenerationError> {
-        let output = (0..self.outputs.len()).find(|output| self.decoding(*output).is_some());
-        let output = output.ok_or_else(|| {
-            let types: Vec<&str> = self.outputs.iter().map(|field| field.preprocessor.type_name()).collect();
-            GenerationError::NoTextOutput { outputs: types.join(", ") }
-        })?;
-        let inputs: Vec<usize> =
-            (0..self.inputs.len()).filter(|input| self.inputs[*input].preprocessor.type_name() == type_name).collect();
-        let [input] = inputs[..] else {
-            let available: Vec<String> =
-                self.inputs.iter().map(|field| format!("{} ({})", field.name, field.preprocessor.type_name())).collect();
-            let (type_name, available) = (type_name.to_owned(), available.join(", "));
-            return Err(GenerationError::Input { type_name, n_found: inputs.len(), available });
-        };
-        Ok(GenerationSession { predictor: self, input, output })
-    }
-}
-
 /// The text generated from a cell.
 #[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
 pub struct GeneratedText {
     /// The texts with their scores, best first; none for an empty cell.
     pub texts: Vec<(String, f64)>,
@@ -71,6 +51,11 @@ pub struct GeneratedText {
 }
 
 impl GeneratedText {
+    /// Returns the best text.
+    pub fn best(&self) -> Option<&str> {
+        self.texts.first().map(|(text, _)| text.as_str())
+    }
+
     /// Creates a result without texts.
     fn about(row: &Sample) -> Self {
         let shortened = row.faults.iter().map(|it| &it.fault).find(|fault| fault.cause == Cause::Shortened);
@@ -78,13 +63,52 @@ impl GeneratedText {
     }
 }
 
-impl GenerationSession<'_> {
+impl GenerationSession {
+    /// Starts a session for the first text output and the only input of a type such as `text`.
+    ///
+    /// # Errors
+    /// Fails if the model has no text output, or not exactly one such input.
+    pub(crate) fn new(predictor: Arc<Predictor>, type_name: &str) -> Result<Self, GenerationError> {
+        let (inputs, outputs) = (&predictor.inputs, &predictor.outputs);
+        let output = (0..outputs.len()).find(|output| predictor.decoding(*output).is_some());
+        let output = output.ok_or_else(|| {
+            let types: Vec<&str> = outputs.iter().map(|field| field.preprocessor.type_name()).collect();
+            GenerationError::NoTextOutput { outputs: types.join(", ") }
+        })?;
+        let has_type = |input: &usize| inputs[*input].preprocessor.type_name() == type_name;
+        let found: Vec<usize> = (0..inputs.len()).filter(has_type).collect();
+        let [input] = found[..] else {
+            let described = |field: &Field| format!("{} ({})", field.name, field.preprocessor.type_name());
+            let available = inputs.iter().map(described).collect::<Vec<_>>().join(", ");
+            return Err(GenerationError::Input { type_name: type_name.to_owned(), n_found: found.len(), available });
+        };
+        Ok(Self { predictor, input, output })
+    }
+
+    /// Sets the beginning of every generated text.
+    ///
+    /// ```
+    /// let model = mbm::Model::open("tests/fixtures/form-2/writer")?;
+    /// let session = model.generation_session("text")?.prefix("red");
+    /// let mut n_steps = 0;
+    /// let generated = session.stream("red green blue", &mut |_so_far| n_steps += 1)?;
+    /// assert!(n_steps > 0 && generated.best().is_some_and(|text| text.starts_with("red")));
+    /// # Ok::<(), mbm::Error>(())
+    /// ```
+    pub fn prefix(mut self, text: &str) -> Self {
+        if let Preprocessor::TargetText(fitted) = &self.predictor.outputs[self.output].preprocessor {
+            let tokens = fitted.encode(text);
+            Arc::make_mut(&mut self.predictor).set_decoding(&|decoding| decoding.prefix.clone_from(&tokens));
+        }
+        self
+    }
+
     /// Generates the texts of each cell.
     ///
     /// # Errors
     /// Returns, for each unreadable cell, why it cannot be read.
-    pub fn texts(&self, cells: Vec<Cell>) -> Vec<Result<GeneratedText, CellErrors>> {
-        let rows: Vec<Result<Sample, CellErrors>> = cells.into_iter().map(|cell| self.row(cell)).collect();
+    pub fn generate<C: Into<Cell>>(&self, cells: impl IntoIterator<Item = C>) -> Vec<Result<GeneratedText, CellErrors>> {
+        let rows: Vec<Result<Sample, CellErrors>> = cells.into_iter().map(|cell| self.row(cell.into())).collect();
         // Rows of similar length are batched together.
         let mut order: Vec<usize> =
             (0..rows.len()).filter(|at| rows[*at].as_ref().is_ok_and(|row| !self.is_empty(row))).collect();
@@ -107,8 +131,8 @@ impl GenerationSession<'_> {
     ///
     /// # Errors
     /// Returns why the cell cannot be read.
-    pub fn stream(&self, cell: Cell, observe: &mut (dyn FnMut(&str) + Send)) -> Result<GeneratedText, CellErrors> {
-        let row = self.row(cell)?;
+    pub fn stream(&self, cell: impl Into<Cell>, observe: &mut (dyn FnMut(&str) + Send)) -> Result<GeneratedText, CellErrors> {
+        let row = self.row(cell.into())?;
         let unwritten = GeneratedText::about(&row);
         if self.is_empty(&row) {
             return Ok(unwritten);
@@ -120,14 +144,6 @@ impl GenerationSession<'_> {
         match self.predictor.predict_row(&row, &mut on_step).swap_remove(self.output) {
             Prediction::Texts(texts) => Ok(GeneratedText { texts, ..unwritten }),
             _ => Ok(unwritten),
-        }
-    }
-
-    /// Tokenizes the prefix that a generated text has to begin with.
-    pub fn prefix(&self, text: &str) -> Vec<u32> {
-        match &self.predictor.outputs[self.output].preprocessor {
-            Preprocessor::TargetText(fitted) => fitted.encode(text),
-            _ => Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod ablation;
 pub mod cells;
 pub mod columns;
+pub mod embedded_rows;
 pub mod explain;
 pub mod forward;
 pub mod generation;
@@ -10,8 +11,10 @@ pub mod pass;
 pub mod postprocessor;
 pub mod prediction;
 pub mod predictor;
+pub mod query;
 pub mod score;
 pub mod sinks;
 pub mod table;
 pub mod text_rows;
+pub mod vectors;
 pub mod writer;

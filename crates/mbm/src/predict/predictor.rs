@@ -12,7 +12,8 @@ use crate::predict::prediction::{Prediction, columns};
 use crate::predict::writer::{OutputColumn, Value};
 
 /// A trained model, with everything that prediction needs.
-pub struct Predictor {
+#[derive(Clone)]
+pub(crate) struct Predictor {
     /// The config it was trained with.
     pub plan: Plan,
     /// Fitted inputs.
@@ -60,6 +61,16 @@ impl Predictor {
                 *postprocessor = Postprocessor::Texts { n_texts: decoding.settings.num_return_sequences };
             }
         }
+    }
+
+    /// Returns the postprocessors as the config has them, however many texts are generated now.
+    pub(crate) fn configured_postprocessors(&self) -> Vec<Postprocessor> {
+        let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features);
+        let configured = |(postprocessor, feature): (&Postprocessor, &OutputFeature)| match postprocessor {
+            Postprocessor::Texts { .. } => Postprocessor::plain(&feature.decoder(), 0),
+            other => other.clone(),
+        };
+        outputs.map(configured).collect()
     }
 
     /// Returns the order in which rows are scored: for text outputs, rows of similar length are batched together.

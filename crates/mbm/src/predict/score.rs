@@ -8,10 +8,10 @@ use mbm_algo::metric::{
 };
 use mbm_data::{BatchColumn, Preprocessor, Values};
 
+use crate::predict::embedded_rows::EmbeddedRows;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::Prediction;
 use crate::predict::text_rows::TextRows;
-use crate::retrieve::embedded_rows::EmbeddedRows;
 
 /// Predictions and targets of one output, for the rows that have its target.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
-use crate::predict::writer::{TableWriter, Value};
+use crate::predict::writer::Value;
 
 /// The mean loss of the rows, without dropout.
 pub(crate) struct Loss<'a> {
@@ -117,13 +117,16 @@ fn references(pass: &Pass, output: usize, row_idx: usize) -> Result<Vec<String>,
     Ok(cells.filter_map(|cell| fitted.reference(cell)).collect())
 }
 
+/// Takes the predicted values of a row, and its status.
+pub(crate) type WriteRow<'a> = dyn FnMut(Vec<Value>, RowStatus) -> Result<(), Error> + 'a;
+
 /// Rows of a table of predictions, written in their order, although they may arrive in another.
 pub(crate) struct Rows<'a> {
-    writer: &'a mut TableWriter,
+    write: &'a mut WriteRow<'a>,
     /// The position of each row in the output, if not all rows are written; then the first column is the number of the row.
     positions: Option<BTreeMap<usize, usize>>,
     /// The rows that arrived before their predecessors.
-    waiting: BTreeMap<usize, Vec<Value>>,
+    waiting: BTreeMap<usize, (Vec<Value>, RowStatus)>,
     n_written: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
@@ -131,14 +134,14 @@ pub(crate) struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// Writes all rows of a table.
-    pub fn all(writer: &'a mut TableWriter) -> Self {
-        Self { writer, positions: None, waiting: BTreeMap::new(), n_written: 0, faults: FaultReport::default() }
+    pub fn all(write: &'a mut WriteRow<'a>) -> Self {
+        Self { write, positions: None, waiting: BTreeMap::new(), n_written: 0, faults: FaultReport::default() }
     }
 
     /// Writes some rows, each with its number in front.
-    pub fn numbered(writer: &'a mut TableWriter, rows: &[usize]) -> Self {
+    pub fn numbered(write: &'a mut WriteRow<'a>, rows: &[usize]) -> Self {
         let positions = rows.iter().enumerate().map(|(position, row_idx)| (*row_idx, position)).collect();
-        Self { positions: Some(positions), ..Self::all(writer) }
+        Self { positions: Some(positions), ..Self::all(write) }
     }
 }
 
@@ -152,13 +155,12 @@ impl Sink for Rows<'_> {
             let decision = pass.dataset.decide(*row_idx, faults, &mut self.faults)?;
             let status = RowStatus::new(inputs, faults, decision);
             let number = self.positions.as_ref().map(|_| Value::Number((row_idx + 1) as f64));
-            let mut values: Vec<Value> = number.into_iter().chain(predictor.values(&predictions, at, &status)).collect();
-            values.push(Value::Text(status.to_string()));
+            let values: Vec<Value> = number.into_iter().chain(predictor.values(&predictions, at, &status)).collect();
             let position = self.positions.as_ref().map_or(*row_idx, |positions| positions[row_idx]);
-            self.waiting.insert(position, values);
+            self.waiting.insert(position, (values, status));
         }
-        while let Some(values) = self.waiting.remove(&self.n_written) {
-            self.writer.write(values)?;
+        while let Some((values, status)) = self.waiting.remove(&self.n_written) {
+            (self.write)(values, status)?;
             self.n_written += 1;
         }
         Ok(())

@@ -8,8 +8,7 @@ use crate::error::Error;
 use crate::predict::columns::check_columns;
 use crate::predict::pass::{GeneratedTexts, evaluate, evaluate_batch};
 use crate::predict::predictor::Predictor;
-use crate::predict::sinks::{Rows, Scores};
-use crate::predict::writer::TableWriter;
+use crate::predict::sinks::{Rows, Scores, WriteRow};
 
 /// How the rows of a table are read.
 #[derive(Debug, Clone, Default)]
@@ -58,19 +57,19 @@ pub struct Evaluation {
 }
 
 impl Predictor {
-    /// Writes a prediction for every row of a table, in order; the status of a skipped row explains why.
+    /// Passes the predicted values of every row of a table and its status to `write`, in order.
     ///
     /// # Errors
     /// Fails if the table has no input's column; on a bad cell of a feature with `missing_value_strategy: error`, or on any
     /// unreadable cell with [`Unreadable::Error`]; and on I/O errors such as a full disk.
-    pub fn predict_table(&self, table: Table, options: &ReadOptions, writer: &mut TableWriter) -> Result<Predicted, Error> {
+    pub fn predict_table(&self, table: Table, options: &ReadOptions, write: &mut WriteRow) -> Result<Predicted, Error> {
         check_columns(&self.inputs, &table)?;
         let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
         dataset.unreadable = options.unreadable;
         let frozen = self.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
         let (mut prepared, generated) = (Prepared::default(), GeneratedTexts::new(self.outputs.len()));
-        let mut rows = Rows::all(writer);
+        let mut rows = Rows::all(write);
         let all: Vec<usize> = (0..dataset.table.n_rows()).collect();
         for chunk in all.chunks(self.batch_size()) {
             let batch = dataset.collate(&dataset.read_ahead(chunk, &mut ahead, &mut prepared)?);

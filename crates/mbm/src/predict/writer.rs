@@ -6,6 +6,7 @@ use std::io::{BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mbm_data::{Cell, RowStatus};
 use parquet::basic::{Compression, LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, FloatType};
 use parquet::file::properties::WriterProperties;
@@ -62,6 +63,7 @@ pub enum OutputFormat {
 
 /// A table that cannot be written in the requested way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OutputError {
     /// A file name that implies no supported format.
     #[error("{}: the name must end in .csv, .jsonl, .parquet or .npy", .0.display())]
@@ -115,6 +117,23 @@ impl Value {
             Self::Null => serde_json::Value::Null,
         }
     }
+}
+
+impl From<Value> for Cell {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Text(text) => Cell::Text(text),
+            Value::Number(value) => Cell::Number(value),
+            Value::Vector(values) => Cell::Numbers(values.into_iter().map(f64::from).collect()),
+            Value::Null => Cell::Empty,
+        }
+    }
+}
+
+/// Returns the values of a row with its status as the last one.
+pub(crate) fn with_status(mut values: Vec<Value>, status: &RowStatus) -> Vec<Value> {
+    values.push(Value::Text(status.to_string()));
+    values
 }
 
 impl OutputFormat {

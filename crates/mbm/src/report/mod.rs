@@ -17,15 +17,14 @@ use mbm_data::{Dataset, FaultReport};
 use mbm_train::EpochRecord;
 
 use self::chart::{Chart, Series};
-pub use self::gallery::gallery;
 use self::html::{escape, number, table};
 pub(crate) use self::images::{WorstRows, thumbnail_uri};
 use crate::error::Error;
 use crate::predict::ablation::{Ablated, InputGroup};
+use crate::predict::embedded_rows::{EmbeddedRows, directions};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
-use crate::retrieve::embedded_rows::{EmbeddedRows, directions};
 
 /// Everything that a report shows about a run.
 pub(crate) struct Measured<'a> {

@@ -1,191 +1,46 @@
-//! Embeds rows: one vector per input of an embedding output, or the fused vector of a model without an embedding output.
+//! Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm_data::{Batch, Cell, Dataset, FaultReport, FeatureCache, Field, Lock, Precomputed, Prepared, Table, write_file};
-use mbm_model::FrozenEncoder;
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Lock, Precomputed, Prepared, write_file};
 
 use crate::error::Error;
-use crate::predict::columns::check_columns;
-use crate::predict::forward::to_vec;
-use crate::predict::postprocessor::Postprocessor;
-use crate::predict::prediction::Prediction;
-use crate::predict::predictor::Predictor;
+use crate::into_table::IntoTable;
+use crate::model::Model;
+use crate::predict::vectors::{RowVectors, Tower};
 use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, Value};
-use crate::retrieve::query::{QueryError, QueryPart};
-
-/// A vector that a model computes for each row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tower {
-    /// The input it is computed from; `None` for all inputs together.
-    pub input: Option<String>,
-    /// Dimension of the vector.
-    pub width: usize,
-}
-
-/// The vectors of a row, one per tower; `None` if the tower's input is absent.
-pub type RowVectors = Vec<Option<Vec<f32>>>;
 
 /// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
 
-impl Predictor {
-    /// Returns the vectors this model computes for a row: those of the first embedding output, or the fused vector.
-    pub fn towers(&self) -> Vec<Tower> {
-        match self.embedding() {
-            Some((_, align, width)) => align.iter().map(|input| Tower { input: Some(input.clone()), width }).collect(),
-            None => vec![Tower { input: None, width: self.model.width() }],
-        }
-    }
-
-    /// Returns the inputs that vectors are computed from, each with its type name in the config.
-    pub fn embedded_inputs(&self) -> Vec<(&str, &'static str)> {
-        let towers = self.towers();
-        let is_embedded = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
-        let fields = self.inputs.iter().filter(|field| is_embedded(&field.name));
-        fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
-    }
-
-    /// Returns the only embedded input of a type such as `text`.
-    ///
-    /// # Errors
-    /// Fails if the model has none or several inputs of that type.
-    pub fn input_of(&self, type_name: &str) -> Result<String, QueryError> {
-        let inputs = self.embedded_inputs();
-        let found: Vec<&str> = inputs.iter().filter(|(_, kind)| *kind == type_name).map(|(name, _)| *name).collect();
-        match found[..] {
-            [one] => Ok(one.to_owned()),
-            [] => {
-                let available: Vec<String> = inputs.iter().map(|(name, kind)| format!("{name} ({kind})")).collect();
-                Err(QueryError::NoInputOfType { type_name: type_name.to_owned(), available: available.join(", ") })
-            }
-            _ => Err(QueryError::SeveralInputsOfType { type_name: type_name.to_owned(), found: found.join(", ") }),
-        }
-    }
-
-    /// Returns one cell per input: the query's cell if it has one for the input, an empty cell otherwise.
-    ///
-    /// # Errors
-    /// Fails if a part names an input that no vector is computed from, or its cell is empty.
-    pub fn query_cells(&self, parts: &[QueryPart]) -> Result<Vec<Cell>, QueryError> {
-        let mut cells = vec![Cell::Empty; self.inputs.len()];
-        let inputs = self.embedded_inputs();
-        let embedded: HashSet<&str> = inputs.iter().map(|(name, _)| *name).collect();
-        let positions = self.inputs.iter().enumerate().map(|(at, field)| (field.name.as_str(), at));
-        let positions: HashMap<&str, usize> = positions.filter(|(name, _)| embedded.contains(name)).collect();
-        for part in parts {
-            let Some(&at) = positions.get(part.input.as_str()) else {
-                let names: Vec<&str> = inputs.iter().map(|(name, _)| *name).collect();
-                return Err(QueryError::NotEmbedded { input: part.input.clone(), available: names.join(", ") });
-            };
-            if part.cell == Cell::Empty {
-                return Err(QueryError::EmptyCell(part.input.clone()));
-            }
-            cells[at] = part.cell.clone();
-        }
-        Ok(cells)
-    }
-
-    /// Returns the first embedding output: its index, the inputs it aligns, and the dimension of its vectors.
-    fn embedding(&self) -> Option<(usize, &[String], usize)> {
-        let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features).enumerate();
-        outputs.into_iter().find_map(|(at, (postprocessor, feature))| match postprocessor {
-            Postprocessor::Embedding { align } => Some((at, align.as_slice(), feature.n_embedded() / align.len())),
-            _ => None,
-        })
-    }
-
-    /// Embeds a batch: `[rows][towers]`.
-    pub fn embed_batch(&self, batch: &Batch) -> Vec<RowVectors> {
-        let Some((output, ..)) = self.embedding() else {
-            let fused = self.fused_batch(batch).pooled;
-            let [_, width] = fused.dims();
-            return to_vec(fused).chunks(width).map(|row| vec![Some(row.to_vec())]).collect();
-        };
-        let row = |prediction: Prediction| match prediction {
-            Prediction::Embeddings(vectors) => vectors.into_iter().map(|it| Some(it).filter(|it| !it.is_empty())).collect(),
-            other => unreachable!("an embedding predicts {other:?}"),
-        };
-        self.predict_batch(batch).swap_remove(output).into_iter().map(row).collect()
-    }
-
-    /// Wraps a table in a dataset with the named inputs, or with all inputs if none is named; the others are masked.
-    ///
-    /// # Errors
-    /// Fails if a name is not an input of the model, or the table lacks its column.
-    pub fn encoder_output(&self, table: Table, inputs: &[String]) -> Result<Dataset, Error> {
-        let names: Vec<&str> = self.inputs.iter().map(|field| field.name.as_str()).collect();
-        if let Some(unknown) = inputs.iter().find(|input| !names.contains(&input.as_str())) {
-            return Err(QueryError::UnknownInput { input: unknown.clone(), available: names.join(", ") }.into());
-        }
-        check_columns(&self.inputs, &table)?;
-        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
-        for (at, field) in self.inputs.iter().enumerate().filter(|_| !inputs.is_empty()) {
-            if inputs.contains(&field.name) {
-                dataset.table.require(&field.column)?;
-            } else {
-                dataset.mask_input(at);
-            }
-        }
-        Ok(dataset)
-    }
-
-    /// Returns the encoders that training left unchanged, by input index; their outputs may be cached from an earlier run.
-    ///
-    /// # Errors
-    /// Fails if the settings do not fit the features.
-    pub fn frozen_encoders(&self) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
-        let spec = self.plan.model_spec(&self.inputs, &self.outputs, &[])?;
-        let frozen = |(at, field): (usize, &Field)| {
-            Some((at, FrozenEncoder::of_model(&self.model, &spec, at, &field.preprocessor, &self.device)?))
-        };
-        Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
-    }
-
-    /// Embeds some rows. Inputs in `ahead` are encoded once for equal cells; unreadable cells and cache failures are recorded in
-    /// `prepared`.
-    ///
-    /// # Errors
-    /// Fails on I/O errors of temporary files.
-    pub fn embed(
-        &self,
-        dataset: &Dataset,
-        rows: &[usize],
-        ahead: &mut [Precomputed],
-        prepared: &mut Prepared,
-    ) -> Result<Vec<RowVectors>, Error> {
-        let mut vectors = Vec::with_capacity(rows.len());
-        for rows in rows.chunks(self.batch_size()) {
-            let samples = dataset.read_ahead(rows, ahead, prepared)?;
-            for sample in &samples {
-                prepared.faults.add_row(&dataset.fields, sample.row_idx, &sample.faults);
-            }
-            vectors.extend(self.embed_batch(&dataset.collate(&samples)));
-        }
-        Ok(vectors)
-    }
-}
-
 /// Embeds a table into a file. Embedded rows are stored in parts next to the file, so that a stopped run can be resumed.
-pub struct Embedding<'a> {
-    /// The model.
-    pub predictor: &'a Predictor,
-    /// The hash of the model, from [`crate::model_hash`].
-    pub model_hash: &'a str,
-    /// The inputs to embed; all if empty.
-    pub inputs: &'a [String],
-    /// The cache for features of encoders that training left unchanged.
-    pub cache: Option<&'a FeatureCache>,
-    /// The output file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with vectors only.
-    pub output: &'a Path,
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let output = folder.path().join("texts.npy");
+/// let model = mbm::Model::open("tests/fixtures/form-2/space")?;
+/// let embedding = mbm::Embedding::new(&model, &output).inputs(["text"]);
+/// let stop = AtomicBool::new(false);
+/// let embedded = embedding.run("tests/fixtures/form-2/rows.csv", &stop, &mut |n_done, n_rows| println!("{n_done}/{n_rows}"))?;
+/// assert_eq!(embedded.map(|it| it.n_rows), Some(40));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Embedding {
+    model: Model,
+    inputs: Vec<String>,
+    cache: Option<FeatureCache>,
+    output: PathBuf,
 }
 
 /// The result of embedding a table.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Embedded {
     /// Rows in the file.
     pub n_rows: usize,
@@ -199,22 +54,44 @@ pub struct Embedded {
     pub cache_fault: Option<String>,
 }
 
-impl Embedding<'_> {
+impl Embedding {
+    /// Embeds all inputs into a file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the vectors, or `.npy` with
+    /// vectors only.
+    pub fn new(model: &Model, output: impl Into<PathBuf>) -> Self {
+        Self { model: model.clone(), inputs: Vec::new(), cache: None, output: output.into() }
+    }
+
+    /// Sets the inputs to embed; all if there are none.
+    pub fn inputs<S: Into<String>>(self, inputs: impl IntoIterator<Item = S>) -> Self {
+        Self { inputs: inputs.into_iter().map(Into::into).collect(), ..self }
+    }
+
+    /// Sets the cache for features of encoders that training left unchanged.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
+
     /// Embeds the table and writes the file. `observe` is called with the number of rows done and the total. If `stop` is set,
     /// returns `None` without writing the file.
     ///
     /// # Errors
     /// Fails if the table lacks the inputs, or on I/O errors such as a full disk.
-    pub fn run(&self, table: Table, stop: &AtomicBool, observe: &mut dyn FnMut(usize, usize)) -> Result<Option<Embedded>, Error> {
-        let dataset = self.predictor.encoder_output(table, self.inputs)?;
+    pub fn run(
+        &self,
+        data: impl IntoTable,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(usize, usize),
+    ) -> Result<Option<Embedded>, Error> {
+        let predictor = &self.model.predictor;
+        let dataset = predictor.encoder_output(data.into_table()?, &self.inputs)?;
         let towers = self.shown();
         let n_rows = dataset.table.n_rows();
         let (parts, _lock) = self.parts(&dataset)?;
         // Fails early if the output cannot be created.
-        let aside = aside(self.output, ".tmp");
-        let writer = TableWriter::create_as(&aside, OutputFormat::of(self.output)?, self.columns(&dataset, &towers))?;
-        let frozen = self.predictor.frozen_encoders()?;
-        let mut ahead = Precomputed::all(&frozen, self.cache);
+        let aside = aside(&self.output, ".tmp");
+        let writer = TableWriter::create_as(&aside, OutputFormat::of(&self.output)?, self.columns(&dataset, &towers))?;
+        let frozen = predictor.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, self.cache.as_ref());
         let mut prepared = Prepared::default();
         let mut n_found = 0;
         for start in (0..n_rows).step_by(PART) {
@@ -224,12 +101,12 @@ impl Embedding<'_> {
                 n_found += rows.len();
             } else {
                 let mut vectors = Vec::with_capacity(rows.len());
-                for rows in rows.chunks(self.predictor.batch_size()) {
+                for rows in rows.chunks(predictor.batch_size()) {
                     if stop.load(Ordering::Relaxed) {
                         std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
                         return Ok(None);
                     }
-                    vectors.extend(self.predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
+                    vectors.extend(predictor.embed(&dataset, rows, &mut ahead, &mut prepared)?);
                     observe(start + vectors.len(), n_rows);
                 }
                 write_part(&path, &vectors, &towers, prepared.media.hash_of(&rows)).map_err(Error::io(&path))?;
@@ -238,7 +115,7 @@ impl Embedding<'_> {
         }
         prepared.flush(&mut ahead);
         self.join(writer, &dataset, &towers, &parts)?;
-        std::fs::rename(&aside, self.output).map_err(Error::io(self.output))?;
+        std::fs::rename(&aside, &self.output).map_err(Error::io(&self.output))?;
         std::fs::remove_dir_all(&parts).map_err(Error::io(&parts))?;
         let Prepared { faults, n_cached, cache_fault, .. } = prepared;
         Ok(Some(Embedded { n_rows, n_found, faults, n_cached, cache_fault }))
@@ -248,13 +125,13 @@ impl Embedding<'_> {
     fn shown(&self) -> Vec<(usize, Tower)> {
         let reads =
             |tower: &Tower| tower.input.as_ref().is_none_or(|input| self.inputs.is_empty() || self.inputs.contains(input));
-        self.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
+        self.model.predictor.towers().into_iter().enumerate().filter(|(_, tower)| reads(tower)).collect()
     }
 
     /// Returns the columns of the file: those of the table, unless the format holds vectors only, and one per tower.
     fn columns(&self, dataset: &Dataset, towers: &[(usize, Tower)]) -> Vec<OutputColumn> {
         let vectors = towers.iter().map(|(_, tower)| OutputColumn::vector(tower.column(), tower.width));
-        match OutputFormat::of(self.output) {
+        match OutputFormat::of(&self.output) {
             Ok(OutputFormat::Npy) => vectors.collect(),
             _ => dataset.table.columns.iter().map(OutputColumn::text).chain(vectors).collect(),
         }
@@ -272,12 +149,12 @@ impl Embedding<'_> {
     /// Opens and locks the folder of parts. Parts of an earlier run are kept if it had the same model, table and inputs, and
     /// deleted otherwise.
     fn parts(&self, dataset: &Dataset) -> Result<(PathBuf, Lock), Error> {
-        let folder = aside(self.output, ".parts");
+        let folder = aside(&self.output, ".parts");
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let lock = Lock::of(&folder)?;
         let path = folder.join("parts.json");
         let key =
-            serde_json::json!({ "model": self.model_hash, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
+            serde_json::json!({ "model": self.model.hash()?, "dataset": dataset.table.hash, "inputs": self.inputs }).to_string();
         if std::fs::read_to_string(&path).is_ok_and(|found| found == key) {
             return Ok((folder, lock));
         }
@@ -292,7 +169,7 @@ impl Embedding<'_> {
     }
 
     fn join(&self, mut writer: TableWriter, dataset: &Dataset, towers: &[(usize, Tower)], parts: &Path) -> Result<(), Error> {
-        let has_columns = OutputFormat::of(self.output)? != OutputFormat::Npy;
+        let has_columns = OutputFormat::of(&self.output)? != OutputFormat::Npy;
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);
@@ -305,13 +182,6 @@ impl Embedding<'_> {
             }
         }
         writer.finish()
-    }
-}
-
-impl Tower {
-    /// Returns the name of the column its vectors are written to.
-    pub fn column(&self) -> String {
-        self.input.as_ref().map_or("embedding".to_owned(), |input| format!("{input}_embedding"))
     }
 }
 

@@ -7,14 +7,16 @@ use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Field, Precomputed, Pre
 use mbm_index::{GraphSettings, IndexColumn, IndexSpec, IndexValue, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::bundle::model_hash;
 use crate::error::Error;
+use crate::into_table::IntoTable;
+use crate::model::Model;
 use crate::predict::predictor::Predictor;
-use crate::retrieve::embed::Tower;
+use crate::predict::vectors::Tower;
 use crate::retrieve::store::{IndexWriter, Store};
 
 /// An index and a model, or an index and its source, that do not belong together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum IndexSourceError {
     /// An index of another model's vectors.
     #[error("{0}: built with another model; vectors of two models are not comparable")]
@@ -62,7 +64,7 @@ pub enum IndexSourceError {
 
 /// The origin of an index's vectors; stored in the index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VectorOrigin {
+pub(crate) struct VectorOrigin {
     /// The model's folder; `None` if the vectors came from a file.
     pub model: Option<PathBuf>,
     /// The model's hash.
@@ -74,7 +76,14 @@ pub struct VectorOrigin {
 }
 
 /// The settings of a new index.
+///
+/// ```
+/// use mbm::{IndexSettings, Precision};
+///
+/// let settings = IndexSettings::default().precision(Precision::I8).graph(None);
+/// ```
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct IndexSettings {
     /// The number format of stored vectors.
     pub precision: Precision,
@@ -82,33 +91,76 @@ pub struct IndexSettings {
     pub graph: Option<GraphSettings>,
 }
 
-/// Rows to add to an index, and the source of their vectors.
-pub struct IndexRows<'a> {
-    /// The table.
-    pub table: Table,
-    /// The source of the vectors.
-    pub vectors: VectorSource<'a>,
+impl Default for IndexSettings {
+    fn default() -> Self {
+        Self { precision: Precision::F32, graph: Some(GraphSettings::default()) }
+    }
 }
 
-/// The source of rows' vectors.
-pub enum VectorSource<'a> {
-    /// A model, through one of its inputs or all of them together.
-    Model {
-        /// The model.
-        predictor: &'a Predictor,
-        /// Its folder.
-        path: &'a Path,
-        /// The input; by default the first aligned input that the table has.
-        input: Option<String>,
-        /// The cache for features of encoders that training left unchanged.
-        cache: Option<&'a FeatureCache>,
-    },
-    /// A column of the table, such as those that `mbm embed` writes.
+impl IndexSettings {
+    /// Sets the number format of stored vectors.
+    pub fn precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Sets how graphs are built; without graphs, every search is exact.
+    pub fn graph(self, graph: Option<GraphSettings>) -> Self {
+        Self { graph, ..self }
+    }
+}
+
+/// Rows to add to an index, and the source of their vectors: a model, or a column.
+#[derive(Debug)]
+pub struct IndexRows {
+    table: Table,
+    vectors: VectorSource,
+    cache: Option<FeatureCache>,
+}
+
+#[derive(Debug)]
+enum VectorSource {
+    /// A model, through one of its inputs or all of them together; by default the first aligned input that the table has.
+    Model(Model, Option<String>),
+    /// A column of the table.
     Column(String),
+}
+
+impl IndexRows {
+    /// Takes rows whose vectors a model computes, from the first aligned input that the data have, or from all inputs of a model
+    /// without an embedding output.
+    ///
+    /// # Errors
+    /// Fails if the data cannot be read.
+    pub fn embedded_by(model: &Model, data: impl IntoTable) -> Result<Self, Error> {
+        Ok(Self { table: data.into_table()?, vectors: VectorSource::Model(model.clone(), None), cache: None })
+    }
+
+    /// Takes rows whose vectors are in a column, such as those that `mbm embed` writes.
+    ///
+    /// # Errors
+    /// Fails if the data cannot be read.
+    pub fn from_column(data: impl IntoTable, column: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self { table: data.into_table()?, vectors: VectorSource::Column(column.into()), cache: None })
+    }
+
+    /// Sets the input that a model computes vectors from.
+    pub fn input(self, input: impl Into<String>) -> Self {
+        let vectors = match self.vectors {
+            VectorSource::Model(model, _) => VectorSource::Model(model, Some(input.into())),
+            column @ VectorSource::Column(_) => column,
+        };
+        Self { vectors, ..self }
+    }
+
+    /// Sets the cache for features of encoders that training left unchanged.
+    pub fn cache(self, cache: Option<FeatureCache>) -> Self {
+        Self { cache, ..self }
+    }
 }
 
 /// The result of indexing.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Indexed {
     /// Rows that are now in the index.
     pub n_rows: usize,
@@ -136,10 +188,23 @@ const CHUNK: usize = 1024;
 
 /// Builds an index of rows in a location that has none.
 ///
+/// ```
+/// use mbm::{Index, IndexRows, IndexSettings};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let index = folder.path().join("index");
+/// let model = mbm::Model::open("tests/fixtures/form-2/space")?;
+/// let rows = || IndexRows::embedded_by(&model, "tests/fixtures/form-2/rows.csv");
+/// let built = mbm::build_index(&index, rows()?.input("text"), IndexSettings::default(), &|_| ())?;
+/// let added = mbm::add_to_index(&index, rows()?, &|progress| println!("{progress:?}"))?;
+/// assert_eq!(Index::open(&index)?.info()?.n_rows, built.n_rows + added.n_rows);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Fails if there already is an index, the table lacks the column, or on I/O errors such as a full disk.
 pub fn build_index(
-    store: &Store,
+    store: impl Into<Store>,
     rows: IndexRows,
     settings: IndexSettings,
     observe: &(dyn Fn(Indexing) + Sync),
@@ -148,22 +213,20 @@ pub fn build_index(
     let origin = serde_json::to_value(&source_rows.origin).unwrap_or_default();
     let IndexSettings { precision, graph } = settings;
     let spec = IndexSpec { width: source_rows.width, precision, graph, columns: columns(&source_rows.dataset.table)?, origin };
-    source_rows.add_to(IndexWriter::create(store, spec)?, observe)
+    source_rows.add_to(IndexWriter::create(&store.into(), spec)?, observe)
 }
 
 /// Adds rows to an index.
 ///
 /// # Errors
 /// Fails if the rows are of another model or lack the index's columns, or on I/O errors; the index is then unchanged.
-pub fn add_to_index(store: &Store, rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
-    let writer = IndexWriter::open(store)?;
+pub fn add_to_index(store: impl Into<Store>, mut rows: IndexRows, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
+    let store = store.into();
+    let writer = IndexWriter::open(&store)?;
     let origin = VectorOrigin::of(&writer.spec().origin)?;
-    let rows = match rows.vectors {
-        VectorSource::Model { predictor, path, cache, .. } => {
-            IndexRows { vectors: VectorSource::Model { predictor, path, input: origin.input.clone(), cache }, ..rows }
-        }
-        VectorSource::Column(_) => rows,
-    };
+    if let VectorSource::Model(_, input) = &mut rows.vectors {
+        input.clone_from(&origin.input);
+    }
     let source_rows = IndexSource::new(rows)?;
     if source_rows.origin.model_hash.is_some() && source_rows.origin.model_hash != origin.model_hash {
         return Err(IndexSourceError::OtherModel(store.to_string()).into());
@@ -179,33 +242,31 @@ impl VectorOrigin {
 }
 
 /// Rows whose vectors can be computed.
-struct IndexSource<'a> {
+struct IndexSource {
     dataset: Dataset,
-    source: VectorsFrom<'a>,
+    source: VectorsFrom,
     width: usize,
     origin: VectorOrigin,
     /// The column whose equal cells count as one row.
     distinct: Option<usize>,
     /// Columns that may hold paths of images or audio clips.
     media: Vec<usize>,
-    cache: Option<&'a FeatureCache>,
+    cache: Option<FeatureCache>,
 }
 
-enum VectorsFrom<'a> {
-    Model(&'a Predictor, usize),
+enum VectorsFrom {
+    Model(Model, usize),
     Column(usize),
 }
 
-impl<'a> IndexSource<'a> {
-    fn new(rows: IndexRows<'a>) -> Result<Self, Error> {
-        let IndexRows { table, vectors } = rows;
-        match vectors {
-            VectorSource::Column(name) => Self::of_column(table, &name),
-            VectorSource::Model { predictor, path, input, cache } => {
-                let prepared = Self::of_model(table, predictor, path, input.as_deref())?;
-                Ok(Self { cache, ..prepared })
-            }
-        }
+impl IndexSource {
+    fn new(rows: IndexRows) -> Result<Self, Error> {
+        let IndexRows { table, vectors, cache } = rows;
+        let source_rows = match vectors {
+            VectorSource::Column(name) => Self::of_column(table, &name)?,
+            VectorSource::Model(model, input) => Self::of_model(table, model, input.as_deref())?,
+        };
+        Ok(Self { cache, ..source_rows })
     }
 
     fn of_column(table: Table, name: &str) -> Result<Self, Error> {
@@ -219,7 +280,8 @@ impl<'a> IndexSource<'a> {
         Ok(Self { dataset, source, width, origin, distinct: None, media: Vec::new(), cache: None })
     }
 
-    fn of_model(table: Table, predictor: &'a Predictor, path: &Path, input: Option<&str>) -> Result<Self, Error> {
+    fn of_model(table: Table, model: Model, input: Option<&str>) -> Result<Self, Error> {
+        let predictor = &model.predictor;
         let at = tower_of(&table, predictor, input)?;
         let tower = predictor.towers().swap_remove(at);
         let field = predictor.inputs.iter().find(|field| Some(&field.name) == tower.input.as_ref());
@@ -227,13 +289,13 @@ impl<'a> IndexSource<'a> {
         let is_media = |field: &&Field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_));
         let media = predictor.inputs.iter().filter(is_media).filter_map(|field| table.position(&field.column)).collect();
         let origin = VectorOrigin {
-            model: Some(absolute(path)?),
-            model_hash: Some(model_hash(path)?),
+            model: model.folder().map(absolute).transpose()?,
+            model_hash: Some(model.hash()?.to_owned()),
             input: tower.input.clone(),
             folder: absolute(&table.folder)?,
         };
         let dataset = predictor.encoder_output(table, &tower.input.into_iter().collect::<Vec<_>>())?;
-        let source = VectorsFrom::Model(predictor, at);
+        let source = VectorsFrom::Model(model, at);
         Ok(Self { dataset, source, width: tower.width, origin, distinct, media, cache: None })
     }
 
@@ -251,11 +313,11 @@ impl<'a> IndexSource<'a> {
         let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default(), cache_fault: None };
         let mut prepared = Prepared::default();
         let rows = self.distinct_rows(&mut indexed)?;
-        let frozen = match self.source {
-            VectorsFrom::Model(predictor, _) => predictor.frozen_encoders()?,
+        let frozen = match &self.source {
+            VectorsFrom::Model(model, _) => model.predictor.frozen_encoders()?,
             VectorsFrom::Column(_) => Vec::new(),
         };
-        let mut ahead = Precomputed::all(&frozen, self.cache);
+        let mut ahead = Precomputed::all(&frozen, self.cache.as_ref());
         for (at, chunk) in rows.chunks(CHUNK).enumerate() {
             for (row_idx, vector) in chunk.iter().zip(self.vectors(chunk, &mut ahead, &mut prepared)?) {
                 let Some(vector) = vector else {
@@ -294,13 +356,13 @@ impl<'a> IndexSource<'a> {
         ahead: &mut [Precomputed],
         prepared: &mut Prepared,
     ) -> Result<Vec<Option<Vec<f32>>>, Error> {
-        match self.source {
-            VectorsFrom::Model(predictor, tower) => {
-                let vectors = predictor.embed(&self.dataset, rows, ahead, prepared)?;
-                Ok(vectors.into_iter().map(|mut row| row.swap_remove(tower)).collect())
+        match &self.source {
+            VectorsFrom::Model(model, tower) => {
+                let vectors = model.predictor.embed(&self.dataset, rows, ahead, prepared)?;
+                Ok(vectors.into_iter().map(|mut row| row.swap_remove(*tower)).collect())
             }
             VectorsFrom::Column(column) => {
-                rows.iter().map(|row_idx| Ok(vector_of(&self.dataset.table.row(*row_idx)?[column]))).collect()
+                rows.iter().map(|row_idx| Ok(vector_of(&self.dataset.table.row(*row_idx)?[*column]))).collect()
             }
         }
     }

@@ -1,28 +1,44 @@
 //! Retrieval by image, text, audio or several of them: an index of a model's vectors, and the model that encodes the queries.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use mbm_data::{Cell, Preprocessor};
-use mbm_index::{Filter, Hit, IndexColumn, IndexValue, Search};
+use mbm_index::{Hit, IndexColumn, IndexValue, Search};
 
-use crate::bundle::model_hash;
 use crate::error::Error;
-use crate::predict::predictor::Predictor;
+use crate::model::Model;
+use crate::predict::query::{QueryError, QueryPart};
+use crate::predict::vectors::RowVectors;
 use crate::report::thumbnail_uri;
-use crate::retrieve::embed::RowVectors;
 use crate::retrieve::indexing::{IndexSourceError, VectorOrigin};
-use crate::retrieve::query::{QueryError, QueryPart};
 use crate::retrieve::store::{Index, Store};
 
 /// An open index and the model that encodes its queries.
+///
+/// ```
+/// use mbm::{Filter, IndexRows, IndexSettings, QueryPart, Retriever, Search};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let index = folder.path().join("index");
+/// let model = mbm::Model::open("tests/fixtures/form-2/space")?;
+/// let rows = IndexRows::embedded_by(&model, "tests/fixtures/form-2/rows.csv")?;
+/// mbm::build_index(&index, rows, IndexSettings::default(), &|_| ())?;
+///
+/// let retriever = Retriever::open(&index, None)?;
+/// let hits = retriever.search([("text", "red dog")], Search::nearest(2))?;
+/// let filter = Filter::parse("label = 'dark'")?;
+/// let dark = retriever.search([("text", "red dog")], Search::nearest(2).filter(&filter))?;
+/// println!("{} {:?}", hits[0].similarity, dark[0].values);
+///
+/// let image = QueryPart::from(("image", "tests/fixtures/form-2/m/1.png")).weight(0.5);
+/// let both = retriever.search([("text", "red dog").into(), image], Search::nearest(2))?;
+/// assert_eq!((hits.len(), both.len()), (2, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Retriever {
-    /// The index.
-    pub index: Index,
-    /// The origin of its vectors.
-    pub origin: VectorOrigin,
-    /// The model.
-    pub predictor: Arc<Predictor>,
+    index: Index,
+    origin: VectorOrigin,
+    model: Model,
 }
 
 impl Retriever {
@@ -30,31 +46,48 @@ impl Retriever {
     ///
     /// # Errors
     /// Fails if the location has no index, or the model is not the one the index was built with.
-    pub fn open(store: &Store, model: Option<&Path>) -> Result<Self, Error> {
-        let index = Index::open(store)?;
+    pub fn open(store: impl Into<Store>, model: Option<&Path>) -> Result<Self, Error> {
+        let store = store.into();
+        let index = Index::open(&store)?;
         let origin = VectorOrigin::of(&index.spec().origin)?;
         let path = model.or(origin.model.as_deref()).ok_or_else(|| IndexSourceError::NoModel(store.to_string()))?;
         if !path.exists() {
             return Err(IndexSourceError::ModelMoved(path.to_path_buf()).into());
         }
-        if origin.model_hash.as_ref().is_some_and(|hash| model_hash(path).is_ok_and(|found| found != *hash)) {
+        let model = Model::open(path)?;
+        if origin.model_hash.as_deref().is_some_and(|hash| model.hash().is_ok_and(|found| found != hash)) {
             let (model, store) = (path.to_path_buf(), store.to_string());
             return Err(IndexSourceError::NotItsModel { model, store }.into());
         }
-        Self::new(index, Arc::new(Predictor::open(path)?))
+        Self::new(index, model)
     }
 
-    /// Combines an open index with a model.
+    /// Combines an open index with a model, which must be the one that the index was built with.
     ///
     /// # Errors
     /// Fails if the model does not compute vectors of the index's dimension.
-    pub fn new(index: Index, predictor: Arc<Predictor>) -> Result<Self, Error> {
+    pub fn new(index: Index, model: Model) -> Result<Self, Error> {
         let origin = VectorOrigin::of(&index.spec().origin)?;
-        let towers = predictor.towers();
+        let towers = model.towers();
         if towers.iter().all(|tower| tower.width != index.spec().width) {
             return Err(IndexSourceError::Dimension { model: towers[0].width, index: index.spec().width }.into());
         }
-        Ok(Self { index, origin, predictor })
+        Ok(Self { index, origin, model })
+    }
+
+    /// Returns the index.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Returns the folder that paths in the rows of the index are relative to.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.origin.folder
     }
 
     /// Returns the input cells of the rows that a query is encoded from: a row per part, or one row with all parts if the model
@@ -64,12 +97,12 @@ impl Retriever {
     /// Fails if a part names an input that cannot be queried, or its cell is empty.
     pub fn cells(&self, parts: &[QueryPart]) -> Result<Vec<Vec<Cell>>, Error> {
         let n_parts = if self.is_fused() { parts.len().max(1) } else { 1 };
-        parts.chunks(n_parts).map(|parts| Ok(self.predictor.query_cells(parts)?)).collect()
+        parts.chunks(n_parts).map(|parts| Ok(self.model.query_cells(parts)?)).collect()
     }
 
     /// Whether queries are whole rows.
     fn is_fused(&self) -> bool {
-        self.predictor.towers()[0].input.is_none()
+        self.model.towers()[0].input.is_none()
     }
 
     /// Returns the query vector: the weighted sum of the parts' vectors, or the fused vector of all parts. `vectors` are those of
@@ -78,7 +111,7 @@ impl Retriever {
     /// # Errors
     /// Fails if a part has no vector, or the query vector is zero or not finite.
     pub fn query(&self, parts: &[QueryPart], vectors: Vec<RowVectors>) -> Result<Vec<f32>, Error> {
-        let towers = self.predictor.towers();
+        let towers = self.model.towers();
         let mut sum = vec![0.0; self.index.spec().width];
         for (at, mut row) in vectors.into_iter().enumerate() {
             let tower = towers.iter().position(|tower| tower.input.as_ref().is_none_or(|input| *input == parts[at].input));
@@ -93,18 +126,16 @@ impl Retriever {
         Ok(sum)
     }
 
-    /// Returns the rows nearest to a query.
+    /// Returns the rows nearest to a query: pairs of an input and a cell, or parts with weights.
     ///
     /// # Errors
     /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
-    pub fn search(&self, parts: &[QueryPart], search: Search) -> Result<Vec<Hit>, Error> {
-        let rows = self
-            .cells(parts)?
-            .into_iter()
-            .map(|cells| self.predictor.read_query(&cells).map_err(Error::from))
-            .collect::<Result<Vec<_>, _>>()?;
-        let vectors = self.predictor.embed_batch(&self.predictor.collate(&rows.iter().collect::<Vec<_>>()));
-        self.nearest(&self.query(parts, vectors)?, search)
+    pub fn search<P: Into<QueryPart>>(&self, parts: impl IntoIterator<Item = P>, search: Search) -> Result<Vec<Hit>, Error> {
+        let parts: Vec<QueryPart> = parts.into_iter().map(Into::into).collect();
+        let read = |cells: Vec<Cell>| Ok::<_, Error>(self.model.check_query(self.model.prepare(&cells))?);
+        let rows = self.cells(&parts)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let vectors = self.model.embed_batch(&rows.iter().collect::<Vec<_>>());
+        self.nearest(&self.query(&parts, vectors)?, search)
     }
 
     /// Returns the rows nearest to a query vector.
@@ -127,17 +158,9 @@ impl Retriever {
     /// Returns the indices of the columns that hold images, with the maximum number of pixels per image.
     pub fn images(&self) -> Vec<(usize, usize)> {
         let image = |(at, column): (usize, &IndexColumn)| {
-            let field = self.predictor.inputs.iter().find(|field| field.column == column.name)?;
+            let field = self.model.predictor.inputs.iter().find(|field| field.column == column.name)?;
             if let Preprocessor::Image(fitted) = &field.preprocessor { Some((at, fitted.max_pixels)) } else { None }
         };
         self.index.spec().columns.iter().enumerate().filter_map(image).collect()
     }
-}
-
-/// Parses a condition such as `split = 'train'`.
-///
-/// # Errors
-/// Returns what is wrong, with its position.
-pub fn parse_filter(text: &str) -> Result<Filter, Error> {
-    Ok(Filter::parse(text)?)
 }

@@ -23,10 +23,10 @@ pub enum Store {
 }
 
 /// An open index.
-pub enum Index {
-    /// An index in a folder.
+pub struct Index(Opened);
+
+enum Opened {
     Folder(mbm_index::Index),
-    /// An index in a database.
     Postgres(Box<PostgresIndex>),
 }
 
@@ -36,11 +36,23 @@ pub(crate) enum IndexWriter {
     Postgres(Box<PostgresWriter>),
 }
 
-impl From<&Path> for Store {
-    fn from(folder: &Path) -> Self {
-        Self::Folder(folder.to_path_buf())
+impl From<&Store> for Store {
+    fn from(store: &Store) -> Self {
+        store.clone()
     }
 }
+
+macro_rules! folders {
+    ($($path:ty),+) => { $(
+        impl From<$path> for Store {
+            fn from(folder: $path) -> Self {
+                Self::Folder(PathBuf::from(folder))
+            }
+        }
+    )+ };
+}
+
+folders!(&str, String, &Path, PathBuf, &PathBuf);
 
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -57,18 +69,18 @@ impl Index {
     ///
     /// # Errors
     /// Fails if the location holds no index or a damaged one.
-    pub fn open(store: &Store) -> Result<Self, Error> {
-        Ok(match store {
-            Store::Folder(folder) => Self::Folder(mbm_index::Index::open(folder)?),
-            Store::Postgres { url, table } => Self::Postgres(Box::new(PostgresIndex::open(url, table)?)),
-        })
+    pub fn open(store: impl Into<Store>) -> Result<Self, Error> {
+        Ok(Self(match store.into() {
+            Store::Folder(folder) => Opened::Folder(mbm_index::Index::open(&folder)?),
+            Store::Postgres { url, table } => Opened::Postgres(Box::new(PostgresIndex::open(&url, &table)?)),
+        }))
     }
 
     /// Returns the specification of the index.
     pub fn spec(&self) -> &IndexSpec {
-        match self {
-            Self::Folder(index) => &index.spec,
-            Self::Postgres(index) => &index.spec,
+        match &self.0 {
+            Opened::Folder(index) => &index.spec,
+            Opened::Postgres(index) => &index.spec,
         }
     }
 
@@ -77,9 +89,9 @@ impl Index {
     /// # Errors
     /// Fails if a query has another dimension or no direction, or if the filter does not fit the columns.
     pub fn search(&self, queries: &[Vec<f32>], search: Search) -> Result<Vec<Vec<Hit>>, Error> {
-        Ok(match self {
-            Self::Folder(index) => index.search(queries, search)?,
-            Self::Postgres(index) => index.search(queries, search)?,
+        Ok(match &self.0 {
+            Opened::Folder(index) => index.search(queries, search)?,
+            Opened::Postgres(index) => index.search(queries, search)?,
         })
     }
 
@@ -88,9 +100,9 @@ impl Index {
     /// # Errors
     /// Fails if the database fails.
     pub fn info(&self) -> Result<IndexInfo, Error> {
-        Ok(match self {
-            Self::Folder(index) => index.info(),
-            Self::Postgres(index) => index.info()?,
+        Ok(match &self.0 {
+            Opened::Folder(index) => index.info(),
+            Opened::Postgres(index) => index.info()?,
         })
     }
 }
@@ -134,11 +146,23 @@ impl IndexWriter {
 
 /// Removes the rows that match a filter, and returns their number.
 ///
+/// ```
+/// use mbm::{Filter, Index, IndexRows, IndexSettings};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let index = folder.path().join("index");
+/// let rows = IndexRows::from_column("tests/fixtures/form-2/rows.csv", "vector")?;
+/// mbm::build_index(&index, rows, IndexSettings::default(), &|_| ())?;
+/// let n_removed = mbm::remove_from_index(&index, &Filter::parse("label = 'dark'")?)?;
+/// assert_eq!(Index::open(&index)?.info()?.n_rows, 40 - n_removed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Fails if the location has no index, or the filter does not fit its columns.
-pub fn remove_from_index(store: &Store, filter: &Filter) -> Result<usize, Error> {
-    Ok(match store {
-        Store::Folder(folder) => mbm_index::remove(folder, filter)?,
-        Store::Postgres { url, table } => mbm_postgres::remove(url, table, filter)?,
+pub fn remove_from_index(store: impl Into<Store>, filter: &Filter) -> Result<usize, Error> {
+    Ok(match store.into() {
+        Store::Folder(folder) => mbm_index::remove(&folder, filter)?,
+        Store::Postgres { url, table } => mbm_postgres::remove(&url, &table, filter)?,
     })
 }

@@ -9,12 +9,14 @@ use mbm_model::combiner::CombinerSettings;
 
 use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::run::experiment::{Experiment, RunEvent};
+use crate::run::event::RunEvent;
+use crate::run::experiment::Experiment;
 use crate::run::folder::{RunFolder, Start, choose, holds_run};
 use crate::run::manifest::reset_peak_memory;
 
 /// The result of one combiner's run.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The combiner.
     pub combiner: String,

@@ -8,12 +8,12 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Shape, Split, Table,
-    fit, sync_and_rename, write_file,
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, RowStatus, Shape,
+    Split, Table, fit, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec};
-use mbm_train::{Ending, Event, Progress, TrainError, Training, Validation, train};
+use mbm_train::{Ending, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
@@ -24,9 +24,10 @@ use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
 use crate::predict::predictor::{Predictor, decodings};
 use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
-use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter};
+use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, with_status};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
+use crate::run::event::RunEvent;
 use crate::run::folder::{
     CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
@@ -56,23 +57,6 @@ pub struct Experiment {
     pub start: Start,
     /// The cache for features of encoders that are not trained, shared between runs.
     pub cache: Option<FeatureCache>,
-}
-
-/// A progress event of a run.
-#[derive(Debug, Clone)]
-pub enum RunEvent {
-    /// A stage starts.
-    Stage(&'static str),
-    /// Rows encoded so far, and the total.
-    Encoding(usize, usize),
-    /// Cells encoded before training, and how many of them were cached.
-    Encoded(usize, usize),
-    /// A message for the user.
-    Note(String),
-    /// The dataset was read and split: number of train, validation and test rows.
-    Rows([usize; 3]),
-    /// An event of training.
-    Training(Event),
 }
 
 /// The result of a run.
@@ -369,7 +353,8 @@ impl Experiment {
         let columns = [OutputColumn::number("row")].into_iter().chain(predictor.columns()).collect();
         let mut writer = TableWriter::create_as(&aside, OutputFormat::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
-        let (mut predictions, mut ablation) = (Rows::numbered(&mut writer, measured_rows), Ablation::new(predictor, &groups));
+        let mut write = |values, status: RowStatus| writer.write(with_status(values, &status));
+        let (mut predictions, mut ablation) = (Rows::numbered(&mut write, measured_rows), Ablation::new(predictor, &groups));
         let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
         evaluate(predictor, dataset, measured_rows, sinks)?;
         let statistics = scores.metrics(predictor);

@@ -2,6 +2,8 @@
 
 pub mod compare;
 pub mod divergence;
+pub mod event;
 pub mod experiment;
 pub mod folder;
 pub mod manifest;
+pub mod train;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Cell, ConfigFormat, Experiment, Plan, Predictor, ReadOptions, Table, TableWriter, combiner_names};
+use mbm::{Cell, ConfigFormat, Experiment, Model, Plan, Table, combiner_names};
 use tempfile::TempDir;
 
 use crate::run;
@@ -58,10 +58,8 @@ fn combiners() -> Vec<String> {
 }
 
 /// Predicts the rows of a table into a file, and reads it.
-fn predictions(predictor: &Predictor, dataset: &Path, path: &Path) -> Table {
-    let mut writer = TableWriter::create(path, predictor.columns()).unwrap();
-    predictor.predict_table(Table::read(dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
+fn predictions(model: &Model, dataset: &Path, path: &Path) -> Table {
+    model.predict_to(dataset, path).unwrap();
     Table::read(path).unwrap()
 }
 
@@ -79,15 +77,15 @@ fn text_outputs_train_and_survive_saving_with_every_combiner() {
         let outcome = run(&Experiment::new(plan, dataset.clone(), results.clone()));
         // There are no rows for validation or test, so the run predicted the training rows with the model in memory.
         let before = Table::read(&results.join("predictions.parquet")).unwrap();
-        let predictor = Predictor::open(&results).unwrap();
-        let after = predictions(&predictor, &dataset, &folder.path().join("after.parquet"));
+        let model = Model::open(&results).unwrap();
+        let after = predictions(&model, &dataset, &folder.path().join("after.parquet"));
         assert_eq!((before.n_rows(), after.n_rows()), (12, 12), "{combiner}");
-        for column in predictor.columns() {
+        for column in model.columns() {
             assert_eq!(cells(&before, &column.name), cells(&after, &column.name), "{combiner}: {}", column.name);
         }
         let is_finite = |cell: &Cell| matches!(cell, Cell::Number(score) if score.is_finite());
         assert!(cells(&after, "target_score").iter().all(is_finite), "{combiner}");
-        let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
+        let evaluation = model.evaluate(&dataset).unwrap();
         assert_eq!((evaluation.n_rows, evaluation.metrics), (12, outcome.test_statistics), "{combiner}");
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Error, Experiment, Plan, Predictor, ReadOptions, Table, TableWriter};
+use mbm::{ConfigFormat, Error, Experiment, Model, Plan};
 
 /// Number of rows in a table; all but the last four are for training.
 const N_ROWS: usize = 12;
@@ -101,11 +101,8 @@ fn predicted_numbers(folder: &Path, inputs: &[(&str, &str)], output: &str) -> Re
     let (dataset, run) = (folder.join("rows.csv"), tempfile::tempdir_in(folder).unwrap());
     let experiment = Experiment::new(plan, dataset.clone(), run.path().to_path_buf());
     experiment.run(&AtomicBool::new(false), &mut |_| {})?;
-    let predictor = Predictor::open(run.path())?;
     let path = run.path().join("predictions.jsonl");
-    let mut writer = TableWriter::create(&path, predictor.columns())?;
-    predictor.predict_table(Table::read(&dataset)?, &ReadOptions::default(), &mut writer)?;
-    writer.finish()?;
+    Model::open(run.path())?.predict_to(&dataset, &path)?;
     let predictions = std::fs::read_to_string(path).unwrap();
     let mut numbers = Vec::new();
     for line in predictions.lines() {

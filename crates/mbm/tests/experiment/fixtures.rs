@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Cell, Predictor, QueryPart, ReadOptions, Retriever, Search, Store, Table, TableWriter};
+use mbm::{Model, Retriever, Search};
 use serde_json::Value;
 
 /// The files of bundle form 2 and what the version that wrote them (`make.py`) predicted from them.
@@ -33,11 +33,8 @@ fn assert_close(found: &Value, expected: &Value) {
 fn bundles_of_form_2_predict_what_their_version_predicted() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["mixed", "space", "writer"] {
-        let predictor = Predictor::open(&fixture(name)).unwrap();
         let path = folder.path().join("found.jsonl");
-        let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
-        predictor.predict_table(Table::read(&fixture("rows.csv")).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
-        writer.finish().unwrap();
+        Model::open(fixture(name)).unwrap().predict_to(fixture("rows.csv"), &path).unwrap();
         let (found, expected) = (json_lines(&path), json_lines(&fixture(&format!("{name}.jsonl"))));
         assert_eq!((found.len(), expected.len()), (40, 40), "{name}");
         found.iter().zip(&expected).for_each(|(found, expected)| assert_close(found, expected));
@@ -46,9 +43,8 @@ fn bundles_of_form_2_predict_what_their_version_predicted() {
 
 #[test]
 fn index_of_form_2_finds_what_its_version_found() {
-    let retriever = Retriever::open(&Store::Folder(fixture("index")), Some(&fixture("space"))).unwrap();
-    let query = [QueryPart { input: "text".into(), cell: Cell::Text("red dog".into()), weight: 1.0 }];
-    let hits = retriever.search(&query, Search { k: 5, width: None, filter: None, cancellation: None }).unwrap();
+    let retriever = Retriever::open(fixture("index"), Some(&fixture("space"))).unwrap();
+    let hits = retriever.search([("text", "red dog")], Search::nearest(5).width(None)).unwrap();
     let expected = json_lines(&fixture("found.jsonl"));
     // The index holds a row for each of the four images.
     assert_eq!((hits.len(), expected.len()), (4, 4));

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    ConfigFormat, Error, Event, Experiment, Outcome, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table,
-    TableWriter, Unreadable, table_from_json,
+    ConfigFormat, Error, Event, Experiment, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start, Table, Unreadable,
+    table_from_json,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -136,12 +136,13 @@ fn predictions_keep_row_order_and_report_absent_inputs() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["input_features.size.preprocessing.missing_value_strategy=drop_row"]));
-    let predictor = Predictor::open(&results).unwrap();
+    let model = Model::open(&results).unwrap();
     let path = folder.path().join("out.csv");
-    let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
-    predictor.predict_table(Table::read(&dataset).unwrap(), &ReadOptions::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
+    model.predict_to(&dataset, &path).unwrap();
     let predictions = Table::read(&path).unwrap();
+    let in_memory = model.predict_table(&dataset).unwrap();
+    assert_eq!((in_memory.n_rows(), &in_memory.columns), (80, &predictions.columns));
+    assert_eq!(in_memory.row(13).unwrap().last(), predictions.row(13).unwrap().last());
     assert_eq!(predictions.n_rows(), 80);
     let status = predictions.position("status").unwrap();
     let cell = |row: usize, at: usize| predictions.row(row).unwrap()[at].to_text();
@@ -157,23 +158,16 @@ fn strict_mode_rejects_unreadable_but_not_empty_cells() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
-    let predictor = Predictor::open(&results).unwrap();
+    let model = Model::open(&results).unwrap();
+    let strict = ReadOptions::default().unreadable(Unreadable::Error);
     let predict = |rows: &str| {
-        let mut writer = TableWriter::create(&folder.path().join("out.jsonl"), predictor.columns()).unwrap();
-        predictor
-            .predict_table(table_from_json(rows).unwrap(), &ReadOptions::default().unreadable(Unreadable::Error), &mut writer)
-            .map(drop)
-            .map_err(|it| it.to_string())
+        let predicted = model.predict_rows(table_from_json(rows).unwrap(), &strict, &mut |_| Ok(()));
+        predicted.map(drop).map_err(|it| it.to_string())
     };
     assert_eq!(predict("{\"size\": 3, \"notes\": null}\n{\"size\": \"\"}"), Ok(()));
     let message = "row 2, column 'size': malformed: 'large' is not a number (strict)";
     assert_eq!(predict("{\"size\": 3}\n{\"size\": \"large\"}"), Err(message.to_owned()));
-    let read = Table::read(&dataset).unwrap();
-    let message = predictor
-        .evaluate(read, &ReadOptions::default().unreadable(Unreadable::Error))
-        .map(|it| it.n_rows)
-        .unwrap_err()
-        .to_string();
+    let message = model.evaluate_with(&dataset, &strict).map(|it| it.n_rows).unwrap_err().to_string();
     assert!(message.starts_with("row 11, column 'photo': file_not_found: ") && message.ends_with(" (strict)"), "{message}");
 }
 
@@ -182,12 +176,10 @@ fn any_column_may_be_absent_at_prediction() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
-    let predictor = Predictor::open(&results).unwrap();
+    let model = Model::open(&results).unwrap();
     let table = table_from_json("{\"notes\": \"the alpha row\"}\n{\"size\": 3, \"notes\": \"omega\"}\n{}").unwrap();
     let path = folder.path().join("out.jsonl");
-    let mut writer = TableWriter::create(&path, predictor.columns()).unwrap();
-    let faults = predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap().faults;
-    writer.finish().unwrap();
+    let faults = model.predict_to(table, &path).unwrap().faults;
     assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     assert!(faults.lines().contains(&"photo: 3 no_column (row 1; row 2; row 3)".to_owned()), "{:?}", faults.lines());
 }
@@ -208,8 +200,7 @@ fn every_decoder_trains_and_predicts() {
         let outcome = run(&experiment(&dataset, &results, overrides));
         let accuracy = outcome.test_statistics["kind"]["accuracy"];
         assert!(accuracy >= 0.9, "{overrides:?}: {accuracy}");
-        let evaluation =
-            Predictor::open(&results).unwrap().evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
+        let evaluation = Model::open(&results).unwrap().evaluate(&dataset).unwrap();
         assert!(evaluation.metrics["kind"]["accuracy"] >= 0.9, "{overrides:?}");
     }
 }
@@ -219,10 +210,10 @@ fn config_is_inferred_from_the_table() {
     let (folder, dataset) = dataset();
     let (config, notes) = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kind".to_owned()]).unwrap();
     assert!(notes.is_empty(), "{notes:?}");
-    let plan = config.check().unwrap();
-    let types: Vec<&str> = plan.config.input_features.iter().map(|input| input.type_name()).collect();
+    let plan = config.check().unwrap().to_json();
+    let types: Vec<&str> = plan["input_features"].as_array().unwrap().iter().map(|it| it["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["image", "text", "number", "number"]);
-    assert_eq!(plan.config.output_features[0].type_name(), "category");
+    assert_eq!(plan["output_features"][0]["type"], "category");
     let error = mbm::infer_config(&Table::read(&dataset).unwrap(), &["kinds".to_owned()]).unwrap_err().to_string();
     assert!(error.contains("did you mean 'kind'?"), "{error}");
     drop(folder);
@@ -237,14 +228,14 @@ fn damaged_bundle_error_names_the_file() {
     let whole = std::fs::read(&weights).unwrap();
     for n_bytes in [0, 7, 100, whole.len() - 1] {
         std::fs::write(&weights, &whole[..n_bytes]).unwrap();
-        let error = Predictor::open(&results).err().unwrap().to_string();
+        let error = Model::open(&results).err().unwrap().to_string();
         assert!(error.contains("weights.safetensors"), "{n_bytes} bytes: {error}");
     }
     std::fs::write(&weights, &whole).unwrap();
     std::fs::write(results.join("model/bundle.json"), "{").unwrap();
     runs::seal(&results);
-    assert!(Predictor::open(&results).err().unwrap().to_string().contains("bundle.json: not a bundle"));
-    assert!(Predictor::open(folder.path()).err().unwrap().to_string().contains("specify a run folder"));
+    assert!(Model::open(&results).err().unwrap().to_string().contains("bundle.json: not a bundle"));
+    assert!(Model::open(folder.path()).err().unwrap().to_string().contains("specify a run folder"));
 }
 
 /// Collects JSON pointers to the values inside a tree, with the tree itself last.
@@ -304,9 +295,8 @@ fn assert_no_damage_panics(results: &Path, row: &str) {
         std::fs::write(&bundle, tree.to_string()).unwrap();
         std::fs::write(&weights, bytes).unwrap();
         runs::seal(results);
-        if let Ok(predictor) = Predictor::open(results) {
-            let mut writer = TableWriter::create(&results.join("out.jsonl"), predictor.columns()).unwrap();
-            let _ = predictor.predict_table(table_from_json(row).unwrap(), &ReadOptions::default(), &mut writer);
+        if let Ok(model) = Model::open(results) {
+            let _ = model.predict_to(table_from_json(row).unwrap(), results.join("out.jsonl"));
         }
     });
 }
@@ -363,7 +353,7 @@ trainer: {epochs: 40, batch_size: 8, learning_rate: 0.01, early_stop: 0, validat
     let outcome = run(&experiment);
     assert!(outcome.test_statistics["labels"]["f1_micro"] > 0.9, "{:?}", outcome.test_statistics);
     assert!(outcome.test_statistics["goal"].contains_key("mean_squared_error"));
-    assert!(matches!(OutputFormat::of(Path::new("x.txt")), Err(mbm::OutputError::Extension(_))));
+    assert!(matches!(OutputFormat::of(Path::new("x.txt")), Err(mbm::error::OutputError::Extension(_))));
     let clip = folder.path().join("3.wav");
     let row = format!("{{\"tags\": [\"red\"], \"curve\": [1, 2], \"day\": \"2024-01-02\", \"on\": true, \"tone\": {clip:?}}}");
     assert_no_damage_panics(&outcome.folder, &row);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Plan, Predictor, RunEvent, Start, Table};
+use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Model, Plan, RunEvent, Start};
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
 
@@ -123,17 +123,16 @@ fn frozen_encoder_is_unchanged_and_its_features_are_cached() {
     assert!(runs.iter().all(|run| *run == runs[0]), "a cache changes nothing");
     assert_eq!(cache.info().unwrap().n_rows, 80);
     // Features that training cached are not encoded again, and give the same vectors.
-    let predictor = Predictor::open(&results.path().join("none")).unwrap();
+    let model = Model::open(results.path().join("none")).unwrap();
     let embed = |name: &str, cache: Option<&FeatureCache>| {
         let output = results.path().join(name);
-        let embedding = Embedding { predictor: &predictor, model_hash: "", inputs: &[], cache, output: &output };
-        let table = Table::read(&table).unwrap();
-        let embedded = embedding.run(table, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+        let embedding = Embedding::new(&model, &output).cache(cache.cloned());
+        let embedded = embedding.run(&table, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
         (embedded.n_cached, std::fs::read(output).unwrap())
     };
     let (n_cached, vectors) = embed("cached.npy", Some(&cache));
     assert_eq!((n_cached, cache.info().unwrap().n_rows), (80, 80));
-    assert_eq!(vectors.len(), 128 + 4 * 80 * predictor.towers()[0].width);
+    assert_eq!(vectors.len(), 128 + 4 * 80 * model.towers()[0].width);
     let numbers = |bytes: &[u8]| bytes[128..].as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)).collect::<Vec<f32>>();
     let (n_cached, fresh) = embed("fresh.npy", None);
     assert_eq!(n_cached, 0);

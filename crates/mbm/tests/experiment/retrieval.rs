@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use mbm::{
-    Cell, ConfigFormat, Event, Experiment, IndexRows, IndexSettings, IndexValue, Plan, Precision, Predictor, QueryPart,
-    ReadOptions, Retriever, RunEvent, Start, Store, Table, VectorSource,
+    Cell, ConfigFormat, Embedding, Event, Experiment, Filter, Index, IndexRows, IndexSettings, IndexValue, Model, Plan,
+    QueryPart, Retriever, RunEvent, Search, Start, Table,
 };
 use tempfile::TempDir;
 
@@ -22,10 +22,6 @@ trainer: {epochs: 12, batch_size: 16, learning_rate: 0.02, early_stop: 0, valida
 ";
 
 const WORDS: [&str; 4] = ["black", "dark", "bright", "white"];
-
-fn store(folder: &Path) -> Store {
-    folder.into()
-}
 
 /// 60 images, two captions each.
 pub fn dataset() -> (TempDir, PathBuf) {
@@ -62,16 +58,12 @@ fn retrieval_beats_the_random_baseline() {
     let report = std::fs::read_to_string(results.join("report.html")).unwrap();
     assert!(report.contains("Recall at k"));
     assert_eq!(report.matches("true matching pair").count(), 12, "the report shows the worst pairs");
-    let predictor = Predictor::open(&results).unwrap();
-    assert_eq!(predictor.columns()[0].name, "space_similarity_photo_caption");
-    let evaluation = predictor.evaluate(Table::read(&dataset).unwrap(), &ReadOptions::default()).unwrap();
+    let model = Model::open(&results).unwrap();
+    assert_eq!(model.columns()[0].name, "space_similarity_photo_caption");
+    let evaluation = model.evaluate(&dataset).unwrap();
     assert_eq!(evaluation.metrics["space"]["caption_to_photo.candidates"], 60.0);
     let path = results.join("similar.csv");
-    let mut writer = mbm::TableWriter::create(&path, predictor.columns()).unwrap();
-    predictor
-        .predict_table(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &ReadOptions::default(), &mut writer)
-        .unwrap();
-    writer.finish().unwrap();
+    model.predict_to(mbm::table_from_json("{\"caption\": \"white\"}").unwrap(), &path).unwrap();
     let row = Table::read(&path).unwrap().row(0).unwrap();
     assert_eq!(row[0], Cell::Empty, "a caption alone has no similarity");
 }
@@ -118,14 +110,12 @@ fn stopped_embedding_of_a_table_can_be_restarted() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &["trainer.epochs=1"]));
-    let predictor = Predictor::open(&results).unwrap();
-    let model_hash = mbm::model_hash(&results).unwrap();
+    let model = Model::open(&results).unwrap();
     let output = folder.path().join("vectors.parquet");
-    let embedding = mbm::Embedding { predictor: &predictor, model_hash: &model_hash, inputs: &[], cache: None, output: &output };
-    let table = || Table::read(&dataset).unwrap();
-    let stopped = embedding.run(table(), &AtomicBool::new(true), &mut |_, _| ()).unwrap();
+    let embedding = Embedding::new(&model, &output);
+    let stopped = embedding.run(&dataset, &AtomicBool::new(true), &mut |_, _| ()).unwrap();
     assert!(stopped.is_none() && !output.exists());
-    let embedded = embedding.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+    let embedded = embedding.run(&dataset, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
     assert_eq!((embedded.n_rows, embedded.n_found, embedded.faults.lines().len()), (120, 0, 0));
     let written = Table::read(&output).unwrap();
     assert_eq!(written.columns, ["photo", "caption", "photo_embedding", "caption_embedding"]);
@@ -137,10 +127,9 @@ fn stopped_embedding_of_a_table_can_be_restarted() {
     assert_eq!(vector(0, 2), vector(1, 2), "the same image");
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains(".parts") || name.to_string_lossy().contains(".tmp")));
-    let inputs = ["caption".to_owned()];
     let output = folder.path().join("captions.npy");
-    let captions = mbm::Embedding { inputs: &inputs, cache: None, output: &output, ..embedding };
-    let embedded = captions.run(table(), &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
+    let captions = Embedding::new(&model, &output).inputs(["caption"]);
+    let embedded = captions.run(&dataset, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap();
     assert!(embedded.faults.lines().is_empty(), "inputs that are not requested do not count as missing");
     assert_eq!(std::fs::metadata(&output).unwrap().len(), 128 + 120 * 8 * 4);
 }
@@ -150,28 +139,25 @@ fn image_index_is_searched_by_text_by_image_and_by_both() {
     let (folder, dataset) = dataset();
     let results = folder.path().join("run");
     run(&experiment(&dataset, &results, &[]));
-    let predictor = Predictor::open(&results).unwrap();
+    let model = Model::open(&results).unwrap();
     let index = folder.path().join("photos.index");
-    let rows = |input: Option<&str>| IndexRows {
-        table: Table::read(&dataset).unwrap(),
-        vectors: VectorSource::Model { predictor: &predictor, path: &results, input: input.map(str::to_owned), cache: None },
-    };
-    let settings = IndexSettings { precision: Precision::F32, graph: Some(Default::default()) };
-    let indexed = mbm::build_index(&store(&index), rows(Some("photo")), settings, &|_| ()).unwrap();
+    let rows = || IndexRows::embedded_by(&model, &dataset).unwrap();
+    let settings = IndexSettings::default();
+    let indexed = mbm::build_index(&index, rows().input("photo"), settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (60, 60, 0));
     let image = |name: &str| Cell::Bytes(std::fs::read(dataset.with_file_name(name)).unwrap());
     let cells = [image("0.png"), image("4.png"), image("0.png"), Cell::Empty];
     assert_eq!(cells[0].to_text(), cells[1].to_text(), "two images of equal size in bytes");
     let table = Table::from_rows(vec!["photo".into()], cells.map(|cell| vec![cell]).to_vec(), ".".into()).unwrap();
-    let bytes = IndexRows { table, ..rows(Some("photo")) };
-    let indexed = mbm::build_index(&store(&folder.path().join("bytes.index")), bytes, settings, &|_| ()).unwrap();
+    let bytes = IndexRows::embedded_by(&model, table).unwrap().input("photo");
+    let indexed = mbm::build_index(folder.path().join("bytes.index"), bytes, settings, &|_| ()).unwrap();
     assert_eq!((indexed.n_rows, indexed.n_repeated, indexed.n_absent), (2, 1, 1));
-    let retriever = Retriever::open(&store(&index), None).unwrap();
-    assert_eq!(retriever.predictor.embedded_inputs(), [("photo", "image"), ("caption", "text")]);
-    let asked = |input: &str, text: &str, weight| QueryPart { input: input.into(), cell: Cell::text(text), weight };
+    let retriever = Retriever::open(&index, None).unwrap();
+    assert_eq!(retriever.model().embedded_inputs(), [("photo", "image"), ("caption", "text")]);
+    let asked = |input: &str, text: &str, weight| QueryPart::from((input, text)).weight(weight);
     let find = |asked: &[QueryPart], filter: Option<&str>| {
-        let filter = filter.map(|text| mbm::parse_filter(text).unwrap());
-        retriever.search(asked, mbm::Search { k: 5, width: Some(64), filter: filter.as_ref(), cancellation: None }).unwrap()
+        let filter = filter.map(|text| Filter::parse(text).unwrap());
+        retriever.search(asked.to_vec(), Search::nearest(5).width(Some(64)).filter(filter.as_ref())).unwrap()
     };
     let level = |hit: &mbm::Hit| match &hit.values[0] {
         IndexValue::Text(name) => name.trim_end_matches(".png").parse::<usize>().unwrap() % 4,
@@ -184,31 +170,25 @@ fn image_index_is_searched_by_text_by_image_and_by_both() {
     assert!((same[0].similarity - 1.0).abs() < 1e-5 && level(&same[0]) == 0);
     let both = find(&[asked("photo", &path, 1.0), asked("caption", "black", 0.5)], Some("photo != '8.png'"));
     assert!(both.len() == 5 && both.iter().all(|hit| hit.values[0] != IndexValue::Text("8.png".into())));
-    let page = mbm::gallery(&retriever, "a <search>", &bright).unwrap();
+    let page = retriever.gallery("a <search>", &bright).unwrap();
     assert!(page.contains("a &lt;search&gt;") && page.contains("data:image/png;base64,"));
-    let missing = retriever
-        .search(&[asked("photo", "nowhere.png", 1.0)], mbm::Search { k: 1, width: None, filter: None, cancellation: None })
-        .unwrap_err()
-        .to_string();
+    let missing = retriever.search([("photo", "nowhere.png")], Search::nearest(1)).unwrap_err().to_string();
     assert!(missing.contains("photo: file_not_found"), "{missing}");
-    assert!(retriever.predictor.input_of("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
+    assert!(retriever.model().input_of_type("audio").unwrap_err().to_string().contains("photo (image), caption (text)"));
     let other = folder.path().join("other");
     run(&experiment(&dataset, &other, &["trainer.epochs=1"]));
-    let error = Retriever::open(&store(&index), Some(&other)).err().unwrap().to_string();
+    let error = Retriever::open(&index, Some(&other)).err().unwrap().to_string();
     assert!(error.contains("is not the model that"), "{error}");
-    let other_model = Predictor::open(&other).unwrap();
-    let vectors = VectorSource::Model { predictor: &other_model, path: &other, input: None, cache: None };
-    let error =
-        mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&dataset).unwrap(), vectors }, &|_| ()).unwrap_err();
+    let others = IndexRows::embedded_by(&Model::open(&other).unwrap(), &dataset).unwrap();
+    let error = mbm::add_to_index(&index, others, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("built with another model"), "{error}");
-    mbm::add_to_index(&store(&index), rows(None), &|_| ()).unwrap();
-    assert_eq!(Retriever::open(&store(&index), None).unwrap().index.info().unwrap().n_rows, 120);
+    mbm::add_to_index(&index, rows(), &|_| ()).unwrap();
+    assert_eq!(Index::open(&index).unwrap().info().unwrap().n_rows, 120);
     // Images of a table in another folder are still found from the index.
     let (elsewhere, moved) = self::dataset();
-    let vectors = VectorSource::Model { predictor: &predictor, path: &results, input: None, cache: None };
-    mbm::add_to_index(&store(&index), IndexRows { table: Table::read(&moved).unwrap(), vectors }, &|_| ()).unwrap();
-    let filter = mbm::parse_filter(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
-    assert_eq!(mbm::remove_from_index(&store(&index), &filter).unwrap(), 1);
+    mbm::add_to_index(&index, IndexRows::embedded_by(&model, &moved).unwrap(), &|_| ()).unwrap();
+    let filter = Filter::parse(&format!("photo = '{}'", elsewhere.path().join("3.png").display())).unwrap();
+    assert_eq!(mbm::remove_from_index(&index, &filter).unwrap(), 1);
 }
 
 #[test]

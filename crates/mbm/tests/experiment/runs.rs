@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm::{ConfigFormat, Error, Event, Experiment, Plan, Predictor, RunEvent, Start};
+use mbm::{ConfigFormat, Error, Event, Experiment, Model, Plan, RunEvent, Start};
 use mbm_data::Manifest;
 
 use crate::{bytes, dataset, experiment, run};
@@ -125,7 +125,7 @@ fn flipped_bit_in_a_bundle_names_the_file() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, bytes).unwrap();
-            let error = Predictor::open(&results).err().map_or("it opened".to_owned(), |error| error.to_string());
+            let error = Model::open(&results).err().map_or("it opened".to_owned(), |error| error.to_string());
             assert!(error.contains(name), "{name}, byte {at}: {error}");
         }
         std::fs::write(&path, whole).unwrap();
@@ -133,12 +133,12 @@ fn flipped_bit_in_a_bundle_names_the_file() {
     let mode = |name: &str| std::fs::metadata(results.join(name)).unwrap().permissions().mode();
     assert_eq!(mode("model/weights.safetensors"), mode("description.json"), "as readable as any other file");
     std::fs::remove_file(model.join("manifest.json")).unwrap();
-    let error = Predictor::open(&results).err().unwrap().to_string();
+    let error = Model::open(&results).err().unwrap().to_string();
     assert!(error.contains("manifest.json: it is missing"), "{error}");
     // As earlier versions wrote it.
     let text = std::fs::read_to_string(model.join("bundle.json")).unwrap();
     std::fs::write(model.join("bundle.json"), text.replacen("\"form\": 2", "\"form\": 1", 1)).unwrap();
-    Predictor::open(&results).unwrap();
+    Model::open(&results).unwrap();
 }
 
 #[test]

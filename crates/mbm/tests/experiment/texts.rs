@@ -3,10 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mbm::{
-    Cell, ConfigFormat, Event, Experiment, OutputFormat, Plan, Predictor, ReadOptions, RunEvent, Start, Table, TableWriter,
-    Unreadable, table_from_json,
-};
+use mbm::{Cell, ConfigFormat, Event, Experiment, Model, Plan, RunEvent, Start, Table, Unreadable, table_from_json};
 use rand::RngExt;
 use tempfile::TempDir;
 
@@ -94,10 +91,10 @@ fn recurrent_generator_learns_to_reverse_texts() {
 }
 
 fn assert_any_source_is_answered(run: &Path) {
-    let predictor = Predictor::open(run).unwrap();
-    let writing = predictor.writing("text").unwrap();
+    let model = Model::open(run).unwrap();
+    let session = model.generation_session("text").unwrap();
     let cells = ["ab狗Z", "", "\u{200b}\u{feff}", "a\u{200b}b狗\u{2060}Z", "кошка ελληνικά", &"word ".repeat(10_000)];
-    let texts = writing.texts(cells.iter().map(|text| Cell::text(text)).collect());
+    let texts = session.generate(cells);
     let text = |at: usize| texts[at].as_ref().unwrap().texts.first().map(|it| it.0.clone());
     assert_eq!(text(0).as_deref(), Some("ab狗Z"));
     assert_eq!((text(1), text(2)), (None, None), "an empty source gives no text");
@@ -106,41 +103,44 @@ fn assert_any_source_is_answered(run: &Path) {
     let shortened: Vec<_> = texts.iter().map(|written| written.as_ref().unwrap().shortened.as_deref()).collect();
     assert_eq!(shortened, [None, None, None, None, None, Some("49999 tokens, 24 of them read")]);
     let mut partial = Vec::new();
-    let streamed = writing.stream(Cell::text("ab狗Z"), &mut |text| partial.push(text.to_owned())).unwrap();
+    let streamed = session.stream("ab狗Z", &mut |text| partial.push(text.to_owned())).unwrap();
     assert_eq!((streamed.texts[0].0.as_str(), partial.last().map(String::as_str)), ("ab狗Z", Some("ab狗Z")));
 
     let long = "word ".repeat(10_000);
-    assert_eq!(writing.stream(Cell::text(&long), &mut |_| ()).unwrap().shortened.as_deref(), shortened[5]);
+    assert_eq!(session.stream(long.as_str(), &mut |_| ()).unwrap().shortened.as_deref(), shortened[5]);
 
     // A row whose only input is missing still gets a text, and its status names the input.
     let table = table_from_json(&format!("{{\"source\": \"bab\"}}\n{{\"source\": null}}\n{{\"source\": {long:?}}}")).unwrap();
-    let lines = predicted(&predictor, table);
+    let lines = predicted(&model, table);
     assert_eq!(lines[2]["status"], "shortened: source");
-    let long = predictor.read_cells(&[Cell::text(&long)]);
-    assert_eq!(predictor.row_status(&long, Unreadable::Error).unwrap().to_string(), "shortened: source");
+    let long = model.prepare(&[Cell::text(&long)]);
+    assert_eq!(model.check(long, Unreadable::Error).unwrap().status().to_string(), "shortened: source");
     assert_eq!(lines[0]["target_predictions"], "bab");
     assert_eq!((lines[0]["status"].as_str(), lines[1]["status"].as_str()), (Some("ok"), Some("absent: source (empty)")));
     assert!(lines[1]["target_predictions"].is_string());
 
-    let mut long = Predictor::open(run).unwrap();
-    long.set_decoding(&|decoding| (decoding.max_length, decoding.settings.min_length) = (1000, 1000));
-    let text = long.writing("text").unwrap().texts(vec![Cell::text("bab")]).swap_remove(0).unwrap().texts.swap_remove(0).0;
+    let long = model.clone().with_decoding(|it| (it.max_length, it.settings.min_length) = (1000, 1000));
+    let text = long.translate("bab").unwrap();
     assert_eq!(text.chars().count(), 24, "the maximum length of the model");
 
-    let mut several = Predictor::open(run).unwrap();
-    several.set_decoding(&|decoding| decoding.settings.num_return_sequences = 2);
+    let several = model.clone().with_decoding(|decoding| decoding.settings.num_return_sequences = 2);
     let line = &predicted(&several, table_from_json("{\"source\": \"bab\"}").unwrap())[0];
     assert_eq!(line["target_predictions"], "bab");
     assert!(line["target_score"].as_f64() >= line["target_score_2"].as_f64() && line["target_predictions_2"] != "bab");
+    assert_eq!(several.predict([("source", "bab")]).unwrap()["target"].to_string(), "bab");
+
+    // How texts are generated is not part of the saved model.
+    let folder = tempfile::tempdir().unwrap();
+    several.save(folder.path().join("model")).unwrap();
+    let saved = Model::open(folder.path().join("model")).unwrap();
+    assert_eq!((saved.hash().unwrap(), saved.columns()), (model.hash().unwrap(), model.columns()));
 }
 
-fn predicted(predictor: &Predictor, table: Table) -> Vec<serde_json::Value> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let out = Box::new(file.reopen().unwrap());
-    let mut writer = TableWriter::new(out, OutputFormat::JsonLines, predictor.columns(), file.path()).unwrap();
-    predictor.predict_table(table, &ReadOptions::default(), &mut writer).unwrap();
-    writer.finish().unwrap();
-    let text = std::fs::read_to_string(file.path()).unwrap();
+fn predicted(model: &Model, table: Table) -> Vec<serde_json::Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    model.predict_to(table, &path).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

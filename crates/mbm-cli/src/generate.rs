@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write, stdin, stdout};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mbm::{Cell, GeneratedText, GenerationSession, Predictor};
+use mbm::{Cell, GeneratedText, GenerationSession, Model};
 
 use crate::args::{Caption, Decoding, Translate};
 use crate::output::{line, note};
@@ -14,14 +14,13 @@ const LINES: usize = 256;
 
 /// Translates a text, or standard input line by line.
 pub fn translate(args: &Translate) -> Result<()> {
-    let predictor = open(&args.model_path, "text", &args.decoding)?;
-    let writing = predictor.writing("text")?;
+    let session = open(&args.model_path, "text", &args.decoding)?;
     if !args.text.is_empty() {
-        let text = Cell::text(&args.text.join(" "));
+        let text = args.text.join(" ");
         if args.decoding.stream {
-            return stream(&writing, text);
+            return stream(&session, text.as_str());
         }
-        let written = writing.texts(vec![text]).swap_remove(0).map_err(anyhow::Error::msg)?;
+        let written = session.generate([text.as_str()]).swap_remove(0).map_err(anyhow::Error::msg)?;
         written.shortened.iter().for_each(|how| note(&format!("long text: {how}")));
         return print(&written.texts, &args.decoding);
     }
@@ -34,7 +33,7 @@ pub fn translate(args: &Translate) -> Result<()> {
         if chunk.is_empty() {
             return Ok(());
         }
-        for (at, written) in writing.texts(chunk.iter().map(|text| Cell::text(text)).collect()).into_iter().enumerate() {
+        for (at, written) in session.generate(chunk.iter().map(String::as_str)).into_iter().enumerate() {
             let number = n_done + at + 1;
             let written = written.map_err(|message| anyhow::anyhow!("line {number}: {message}"))?;
             written.shortened.iter().for_each(|how| note(&format!("line {number}: long text: {how}")));
@@ -46,16 +45,13 @@ pub fn translate(args: &Translate) -> Result<()> {
 
 /// Writes a caption for each image.
 pub fn caption(args: &Caption) -> Result<()> {
-    let predictor = open(&args.model_path, "image", &args.decoding)?;
-    let writing = predictor.writing("image")?;
-    let cells =
-        |paths: &[std::path::PathBuf]| paths.iter().map(|path| Cell::text(&path.display().to_string())).collect::<Vec<_>>();
-    if let ([image], true) = (&cells(&args.images)[..], args.decoding.stream) {
-        return stream(&writing, image.clone());
+    let session = open(&args.model_path, "image", &args.decoding)?;
+    if let ([image], true) = (&args.images[..], args.decoding.stream) {
+        return stream(&session, image);
     }
     let mut n_unreadable = 0;
     for chunk in args.images.chunks(LINES) {
-        for (path, written) in chunk.iter().zip(writing.texts(cells(chunk))) {
+        for (path, written) in chunk.iter().zip(session.generate(chunk)) {
             match written {
                 Ok(GeneratedText { texts, .. }) if args.images.len() == 1 => print(&texts, &args.decoding)?,
                 Ok(GeneratedText { texts, .. }) => {
@@ -74,10 +70,8 @@ pub fn caption(args: &Caption) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path, input: &str, flags: &Decoding) -> Result<Predictor> {
-    let mut predictor = Predictor::open(path)?;
-    let prefix = flags.prefix.as_deref().map(|text| predictor.writing(input).map(|writing| writing.prefix(text))).transpose()?;
-    predictor.set_decoding(&|decoding| {
+fn open(path: &Path, input: &str, flags: &Decoding) -> Result<GenerationSession> {
+    let model = Model::open(path)?.with_decoding(|decoding| {
         let settings = &mut decoding.settings;
         flags.beam_width.iter().for_each(|it| settings.beam_width = (*it).into());
         flags.length_penalty.iter().for_each(|it| settings.length_penalty = *it);
@@ -90,9 +84,12 @@ fn open(path: &Path, input: &str, flags: &Decoding) -> Result<Predictor> {
         flags.min_length.iter().for_each(|it| settings.min_length = *it);
         flags.max_length.iter().for_each(|it| decoding.max_length = *it);
         flags.seed.iter().for_each(|it| decoding.seed = *it);
-        prefix.iter().for_each(|prefix| decoding.prefix.clone_from(prefix));
     });
-    Ok(predictor)
+    let session = model.generation_session(input)?;
+    Ok(match &flags.prefix {
+        Some(prefix) => session.prefix(prefix),
+        None => session,
+    })
 }
 
 /// Prints each text on a line; several texts, or those requested with `--n-best`, each follow their score.
@@ -106,7 +103,7 @@ fn print(texts: &[(String, f64)], flags: &Decoding) -> Result<()> {
 
 /// Prints a text while it is generated. Printed text is never taken back: a token may change how the previous one is written, so
 /// the last token is held back until the next one arrives.
-fn stream(writing: &GenerationSession, cell: Cell) -> Result<()> {
+fn stream(session: &GenerationSession, cell: impl Into<Cell>) -> Result<()> {
     let mut shown = String::new();
     let mut show = |text: &str| {
         if let Some(more) = text.strip_prefix(shown.as_str()) {
@@ -114,7 +111,7 @@ fn stream(writing: &GenerationSession, cell: Cell) -> Result<()> {
             shown = text.to_owned();
         }
     };
-    let written = writing.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
+    let written = session.stream(cell, &mut show).map_err(anyhow::Error::msg)?;
     written.texts.iter().take(1).for_each(|(text, _)| show(text));
     line("")?;
     written.shortened.iter().for_each(|how| note(&format!("long text: {how}")));

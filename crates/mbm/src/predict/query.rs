@@ -2,8 +2,14 @@
 
 use mbm_data::Cell;
 
-/// A part of a query.
+/// A part of a query: a cell for one input.
+///
+/// ```
+/// let part = mbm::QueryPart::from(("caption", "a dog")).weight(0.5);
+/// assert_eq!((part.input.as_str(), part.weight), ("caption", 0.5));
+/// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct QueryPart {
     /// The input that it is for.
     pub input: String,
@@ -13,8 +19,22 @@ pub struct QueryPart {
     pub weight: f32,
 }
 
+impl<N: Into<String>, C: Into<Cell>> From<(N, C)> for QueryPart {
+    fn from((input, cell): (N, C)) -> Self {
+        Self { input: input.into(), cell: cell.into(), weight: 1.0 }
+    }
+}
+
+impl QueryPart {
+    /// Sets the weight of the part in the query; it is 1 by default.
+    pub fn weight(self, weight: f32) -> Self {
+        Self { weight, ..self }
+    }
+}
+
 /// An input or a query that a model computes no vector for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum QueryError {
     /// The model has no embedded input of a type.
     #[error("the model has no embedded input of type {type_name}; its inputs are: {available}")]
