@@ -15,13 +15,13 @@ use serde_json::json;
 
 use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
 use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
+use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
 use crate::progress::Progress;
 use crate::retrieval;
 use crate::schema;
 use crate::serve::serve;
-use crate::texts;
 
 /// Runs a command.
 pub fn run(command: Command) -> Result<()> {
@@ -30,8 +30,8 @@ pub fn run(command: Command) -> Result<()> {
         Command::Init(args) => init(&args),
         Command::Evaluate(args) => evaluate(&args),
         Command::Predict(args) => predict(&args),
-        Command::Translate(args) => texts::translate(&args),
-        Command::Caption(args) => texts::caption(&args),
+        Command::Translate(args) => generate::translate(&args),
+        Command::Caption(args) => generate::caption(&args),
         Command::Inspect(args) => inspect(&args),
         Command::Embed(args) => retrieval::embed(&args),
         Command::Index(args) => retrieval::index(args),

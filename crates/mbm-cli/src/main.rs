@@ -4,13 +4,13 @@ mod args;
 mod command;
 mod dataset;
 mod duration;
+mod generate;
 mod interrupt;
 mod output;
 mod progress;
 mod retrieval;
 mod schema;
 mod serve;
-mod texts;
 
 use std::process::ExitCode;
 

@@ -39,9 +39,9 @@ mod setting;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, closest, excerpt, some_of};
-pub use limits::{MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
+pub use limits::{LongKey, MAX_CONFIG_BYTES, MAX_DEPTH, check_json_depth};
 pub use mistakes::Mistakes;
-pub use node::{Entry, Node, Value};
+pub use node::{Entry, Node, SetError, Value};
 pub use parse::Format;
 #[doc(hidden)]
 pub use setting::read_word;

@@ -45,13 +45,20 @@ pub fn check_json_depth(json: &[u8]) -> Result<(), usize> {
     Ok(())
 }
 
+/// A key that is longer than YAML allows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a key of {n_chars} characters, '{start}'; the limit is {MAX_KEY}")]
+pub struct LongKey {
+    /// Number of characters of the key.
+    pub n_chars: usize,
+    /// Its beginning.
+    pub start: String,
+}
+
 /// Checks that a key can be written to any config.
-///
-/// # Errors
-/// Returns a message with the length of the key.
-pub(crate) fn check_key(key: &str) -> Result<(), String> {
+pub(crate) fn check_key(key: &str) -> Result<(), LongKey> {
     match key.chars().nth(MAX_KEY) {
         None => Ok(()),
-        Some(_) => Err(format!("a key of {} characters, '{}'; the limit is {MAX_KEY}", key.chars().count(), excerpt(key))),
+        Some(_) => Err(LongKey { n_chars: key.chars().count(), start: excerpt(key) }),
     }
 }

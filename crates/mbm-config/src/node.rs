@@ -1,7 +1,7 @@
 //! Values of a config file together with their lines.
 
 use crate::excerpt;
-use crate::limits::{MAX_DEPTH, check_key};
+use crate::limits::{LongKey, MAX_DEPTH, check_key};
 
 /// One value and its line (starting at 1; 0 for a value that is not from a file).
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,37 @@ pub struct Entry {
     pub node: Node,
 }
 
+/// A value that cannot be set; texts of the path are abridged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetError {
+    /// The path leads too deep.
+    #[error("'{path}' would be nested deeper than {MAX_DEPTH} levels")]
+    TooDeep {
+        /// The path.
+        path: String,
+    },
+    /// A part of the path is too long.
+    #[error(transparent)]
+    LongKey(#[from] LongKey),
+    /// A list has no such item.
+    #[error("'{key}' is neither a position below {n_items} nor the name of a feature")]
+    NoItem {
+        /// The part of the path.
+        key: String,
+        /// Number of items of the list.
+        n_items: usize,
+    },
+    /// A value without keys stands where the path goes on.
+    #[error("cannot set '{key}' below {found}, which has no keys")]
+    NoKeys {
+        /// The part of the path.
+        key: String,
+        /// The value, as [`Value::name`] describes it.
+        found: String,
+    },
+}
+
 impl Node {
     /// Creates a node for a value that is not from a file.
     pub fn bare(value: Value) -> Self {
@@ -59,9 +90,9 @@ impl Node {
     /// # Errors
     /// Fails if a part of the path is neither a map key nor a list position or is longer than a key may be, or if the path leads
     /// deeper than [`MAX_DEPTH`].
-    pub fn set(&mut self, path: &str, node: Node) -> Result<(), String> {
+    pub fn set(&mut self, path: &str, node: Node) -> Result<(), SetError> {
         if path.split('.').count() + node.depth() > MAX_DEPTH {
-            return Err(format!("'{}' would be nested deeper than {MAX_DEPTH} levels", excerpt(path)));
+            return Err(SetError::TooDeep { path: excerpt(path) });
         }
         path.split('.').try_for_each(check_key)?;
         let mut slot = self;
@@ -81,7 +112,7 @@ impl Node {
         }
     }
 
-    fn slot(&mut self, key: &str) -> Result<&mut Node, String> {
+    fn slot(&mut self, key: &str) -> Result<&mut Node, SetError> {
         if self.value == Value::Null {
             self.value = Value::Map(Vec::new());
         }
@@ -98,11 +129,10 @@ impl Node {
                 let n_items = items.len();
                 let named = |item: &Node| matches!(item.at("name"), Some(Node { value: Value::Text(name), .. }) if name == key);
                 let at = key.parse().ok().or_else(|| items.iter().position(named));
-                at.and_then(|at: usize| items.get_mut(at))
-                    .ok_or_else(|| format!("'{}' is neither a position below {n_items} nor the name of a feature", excerpt(key)))
+                at.and_then(|at: usize| items.get_mut(at)).ok_or_else(|| SetError::NoItem { key: excerpt(key), n_items })
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
-                Err(format!("cannot set '{}' below {found}, which has no keys", excerpt(key)))
+                Err(SetError::NoKeys { key: excerpt(key), found })
             }
         }
     }
@@ -138,7 +168,7 @@ mod tests {
             crate::to_yaml(&node),
             "input_features:\n  - {name: image}\n  - {name: notes, type: text}\ntrainer: {epochs: 3}\n"
         );
-        assert!(node.set("input_features.9.type", Node::bare(Value::Null)).unwrap_err().contains("position below 2"));
+        assert!(node.set("input_features.9.type", Node::bare(Value::Null)).unwrap_err().to_string().contains("position below 2"));
     }
 
     #[test]
@@ -147,7 +177,7 @@ mod tests {
             let mut node = Node::bare(Value::Null);
             node.set(path, Node::parse(value, Format::Yaml).unwrap()).map(|()| node)
         };
-        assert!(set(&"a.".repeat(100_000), "1").unwrap_err().ends_with("…' would be nested deeper than 64 levels"));
+        assert!(set(&"a.".repeat(100_000), "1").unwrap_err().to_string().ends_with("…' would be nested deeper than 64 levels"));
         let (path, value) = (vec!["a"; 32].join("."), format!("{}{}", "[".repeat(32), "]".repeat(32)));
         let deepest = set(&path, &value).unwrap();
         assert!(Node::parse(&crate::to_yaml(&deepest), Format::Yaml).is_ok());
@@ -159,7 +189,7 @@ mod tests {
         let mut node = Node::bare(Value::Null);
         assert!(node.set(&format!("a.{}", "\0".repeat(128)), Node::bare(Value::Null)).is_ok());
         assert!(Node::parse(&crate::to_yaml(&node), Format::Yaml).is_ok());
-        let message = node.set(&"ä".repeat(129), Node::bare(Value::Null)).unwrap_err();
+        let message = node.set(&"ä".repeat(129), Node::bare(Value::Null)).unwrap_err().to_string();
         assert!(message.starts_with("a key of 129 characters, 'ä") && message.ends_with("; the limit is 128"), "{message}");
         for (text, format) in
             [(format!("? {}\n: 1", "k".repeat(129)), Format::Yaml), (format!("{} = 1", "k".repeat(129)), Format::Toml)]

@@ -164,7 +164,7 @@ fn yaml_entry(key: &MarkedYaml, node: &MarkedYaml) -> Result<Entry, Diagnostic> 
         Value::Bool(value) => value.to_string(),
         other => return Err(Diagnostic::at(line, "", format!("a key must be text, found {}", other.name()))),
     };
-    check_key(&key).map_err(|message| Diagnostic::at(line, "", message))?;
+    check_key(&key).map_err(|error| Diagnostic::at(line, "", error.to_string()))?;
     Ok(Entry { key, line, node: yaml_node(node)? })
 }
 
@@ -191,7 +191,7 @@ fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Diag
     let entry = |(key, value): (&Spanned<_>, _)| {
         let start = key.span().start;
         let name: &Cow<str> = key.get_ref();
-        check_key(name).map_err(|message| Diagnostic::at(lines.at(start), "", message))?;
+        check_key(name).map_err(|error| Diagnostic::at(lines.at(start), "", error.to_string()))?;
         Ok((start, Entry { key: name.to_string(), line: lines.at(start), node: toml_node(value, lines, levels)? }))
     };
     let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Diagnostic>>()?;

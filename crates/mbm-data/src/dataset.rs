@@ -13,7 +13,7 @@ use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
     Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
-    Preprocessor, Rejection, Row, Table, Unreadable,
+    Preprocessor, Rejection, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.
@@ -132,7 +132,7 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
     }
     let fitted = |feature: Unfitted| {
         let Unfitted { name, column, fitter, missing_value_strategy, .. } = feature;
-        let preprocessor = fitter.finish().map_err(|message| DataError::Fit { feature: name.clone(), message })?;
+        let preprocessor = fitter.finish().map_err(|source| DataError::Fit { feature: name.clone(), source })?;
         Ok(Field { name, column, preprocessor, missing_value_strategy })
     };
     let mut fields = features.into_iter().map(fitted).collect::<Result<Vec<_>, DataError>>()?;
@@ -270,7 +270,7 @@ impl Dataset {
     /// Fails if the temporary file cannot be read.
     pub fn payload_at(&self, row_idx: usize, field: usize) -> Result<Payload, DataError> {
         let payload = match &self.fields[field].preprocessor {
-            Preprocessor::Embedding(_) => self.content_ids(&self.table.row(row_idx)?),
+            Preprocessor::Embedding(_) => self.content_ids(&self.cells(row_idx)?),
             _ => {
                 let cell = self.columns[field].map(|at| self.table.cell(row_idx, at)).transpose()?;
                 self.payload(&self.fields[field], cell.as_ref())
@@ -280,8 +280,14 @@ impl Dataset {
     }
 
     /// Returns the target of an embedding: the content ids of the inputs' cells.
-    fn content_ids(&self, row: &Row) -> Result<Payload, Fault> {
-        items(self.columns[..self.n_inputs].iter().map(|at| at.map(|at| &row[at])))
+    fn content_ids(&self, cells: &[Option<Cell>]) -> Result<Payload, Fault> {
+        items(cells[..self.n_inputs].iter().map(Option::as_ref))
+    }
+
+    /// Returns the cells of a row, one per feature; other columns of the table are not read.
+    fn cells(&self, row_idx: usize) -> Result<Vec<Option<Cell>>, DataError> {
+        let row = self.table.row_ref(row_idx)?;
+        Ok(self.columns.iter().map(|at| at.map(|at| row.cell(at).into_owned())).collect())
     }
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
@@ -299,14 +305,14 @@ impl Dataset {
 
     /// Reads a row; an input whose features are cached is not decoded.
     fn read_known(&self, row_idx: usize, ahead: &[Precomputed]) -> Result<ReadRow, DataError> {
-        let row = self.table.row(row_idx)?;
+        let cells = self.cells(row_idx)?;
         let mut read = ReadRow {
             sample: Sample { row_idx, payloads: Vec::with_capacity(self.fields.len()), faults: Vec::new() },
             keys: vec![None; ahead.len()],
             files: Vec::new(),
         };
-        for (at, (field, column)) in self.fields.iter().zip(&self.columns).enumerate() {
-            let cell = column.map(|at| &row[at]);
+        for (at, (field, cell)) in self.fields.iter().zip(&cells).enumerate() {
+            let cell = cell.as_ref();
             // Each file is read once, so that the hash is that of the decoded content.
             let file = cell.filter(|_| is_media(field)).and_then(|cell| self.file(field, cell));
             if is_media(field) {
@@ -322,7 +328,7 @@ impl Dataset {
                 ahead[which].known(&key)
             });
             let payload = || match (&field.preprocessor, &file, cell) {
-                (Preprocessor::Embedding(_), ..) => self.content_ids(&row),
+                (Preprocessor::Embedding(_), ..) => self.content_ids(&cells),
                 (_, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
                 (_, Some(Err(fault)), _) => Err(fault.clone()),
                 _ => self.payload(field, cell),

@@ -1,6 +1,10 @@
 //! Errors that prevent a dataset from being read at all. A single bad cell does not: see [`crate::Fault`].
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
+
+use crate::feature::FitError;
+use crate::split::SplitError;
 
 /// An error of reading, splitting or fitting a dataset, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +18,12 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A file whose content differs from what was written.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
-        message: String,
+        /// What is wrong and what to do, such as [`crate::ManifestError`].
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A folder that another process is writing to.
     #[error("{}: another process is writing here; wait until it has finished, or choose another folder", path.display())]
@@ -28,14 +32,14 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A file that does not have the format that its name declares.
-    #[error("{}{}: {message}", path.display(), row.map(|row| format!(", row {row}")).unwrap_or_default())]
+    #[error("{}{}: {source}", path.display(), row.map(|row| format!(", row {row}")).unwrap_or_default())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The row or line, starting at 1.
         row: Option<usize>,
-        /// What was found and what was expected.
-        message: String,
+        /// The error of the source, such as [`crate::source::DelimitedError`], or of [`crate::TableBuilder`].
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A file in an unsupported format.
     #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, .arrow, a folder with one subfolder per class, MNIST idx files and COCO annotation .json", .0.display())]
@@ -64,16 +68,16 @@ pub enum DataError {
         rule: crate::Rule,
     },
     /// A feature that cannot be fitted on the training rows.
-    #[error("feature '{feature}': {message}")]
+    #[error("feature '{feature}': {source}")]
     Fit {
         /// The feature's name.
         feature: String,
         /// The reason.
-        message: String,
+        source: FitError,
     },
     /// A split that cannot be made or leaves no rows for training.
     #[error("preprocessing.split: {0}")]
-    Split(String),
+    Split(#[from] SplitError),
 }
 
 impl DataError {
@@ -88,12 +92,17 @@ impl DataError {
         Self::Io { path: folder.to_owned(), source: std::io::Error::new(error.kind(), message) }
     }
 
-    pub(crate) fn damaged(path: impl Into<PathBuf>, message: impl ToString) -> Self {
-        Self::Damaged { path: path.into(), message: message.to_string() }
+    /// Returns an error of a damaged file.
+    pub fn damaged(path: impl Into<PathBuf>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Damaged { path: path.into(), source: source.into() }
     }
 
-    pub(crate) fn malformed(path: impl Into<PathBuf>, row: impl Into<Option<usize>>, message: impl ToString) -> Self {
-        Self::Malformed { path: path.into(), row: row.into(), message: message.to_string() }
+    pub(crate) fn malformed(
+        path: impl Into<PathBuf>,
+        row: impl Into<Option<usize>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Malformed { path: path.into(), row: row.into(), source: source.into() }
     }
 }
 

@@ -138,7 +138,7 @@ mod tests {
         write(&folder, "one").unwrap();
         write(&folder, "two").unwrap();
         assert_eq!(content(&folder), "two");
-        let failed = write_folder(&folder, |_| Err(DataError::Split("no".into())));
+        let failed = write_folder(&folder, |_| Err(DataError::UnknownKind("no".into())));
         assert!(failed.is_err() && content(&folder) == "two");
         let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "the file and its manifest: {names:?}");

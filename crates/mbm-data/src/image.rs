@@ -3,7 +3,8 @@
 use std::io::Cursor;
 
 use fast_image_resize::images::Image as Buffer;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
 use mbm_config::{choices, settings, tagged};
 use rand::RngExt;
@@ -115,31 +116,32 @@ impl Framing {
                 format!("{} x {} pixels when resized from {} x {}, the limit is {MAX_SCALED}", size.1, size.0, from.1, from.0);
             return Err(Fault::new(Cause::TooLarge, message));
         }
-        let (bytes, pixel_type) = match channels {
-            1 => (image.to_luma8().into_raw(), PixelType::U8),
-            _ => (image.to_rgb8().into_raw(), PixelType::U8x3),
+        let bytes = match channels {
+            1 => self.resized::<U8>(image.to_luma8().into_raw(), from, size)?,
+            _ => self.resized::<U8x3>(image.to_rgb8().into_raw(), from, size)?,
         };
-        let bytes = if from == size { bytes } else { self.resized(bytes, from, size, pixel_type)? };
         let planes = (0..channels).flat_map(|channel| bytes.iter().skip(channel).step_by(channels).copied()).collect();
         let whole = Pixels { channels, height: size.0, width: size.1, data: planes };
         Ok(if size == (self.height, self.width) { whole } else { self.center_crop(&whole) })
     }
 
     /// Resizes horizontally, then vertically, rounding to bytes after each pass: Pillow's order, which matters where cubic
-    /// interpolation overshoots.
-    fn resized(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize), kind: PixelType) -> Result<Vec<u8>, Fault> {
+    /// interpolation overshoots. The pixel type is known at compile time: `Resizer::resize` would compile all thirteen.
+    fn resized<P: PixelTrait>(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> Result<Vec<u8>, Fault> {
         let unreadable = || Fault::new(Cause::Unreadable, "cannot be resized to the model's input size");
         let filter = match self.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-        let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, kind);
+        let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, P::pixel_type());
         let mut image = source.map_err(|_| unreadable())?;
         for (height, width) in [(from.0, to.1), to] {
             if (image.height() as usize, image.width() as usize) != (height, width) {
-                let mut target = Buffer::new(width as u32, height as u32, kind);
-                Resizer::new().resize(&image, &mut target, &options).map_err(|_| unreadable())?;
+                let mut target = Buffer::new(width as u32, height as u32, P::pixel_type());
+                let views = image.typed_image::<P>().zip(target.typed_image_mut::<P>());
+                let (source, mut resized) = views.ok_or_else(unreadable)?;
+                Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|_| unreadable())?;
                 image = target;
             }
         }

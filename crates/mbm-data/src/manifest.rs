@@ -38,6 +38,43 @@ pub struct Manifest {
     hash: String,
 }
 
+/// What is wrong with a folder that has a manifest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// A manifest that is too large.
+    #[error("{n_bytes} bytes are too many for a manifest, at most {MAX_BYTES} are allowed")]
+    TooLarge {
+        /// Its size.
+        n_bytes: u64,
+    },
+    /// A manifest that is not JSON of the expected form.
+    #[error("{0}; {ADVICE}")]
+    Json(#[source] serde_json::Error),
+    /// A manifest with another hash or version.
+    #[error("its content does not match its hash, or its version is unknown; {ADVICE}")]
+    Hash,
+    /// A manifest without a file that is needed.
+    #[error("it does not list {0}; {ADVICE}")]
+    NotListed(String),
+    /// A manifest that lists something else than a file of its folder.
+    #[error("'{0}' is not a file in this folder; {ADVICE}")]
+    NotInFolder(String),
+    /// A file of another size.
+    #[error("{found} bytes, expected {expected}; {ADVICE}")]
+    Size {
+        /// Its size.
+        found: u64,
+        /// The size in the manifest.
+        expected: u64,
+    },
+    /// A file with another hash.
+    #[error("its content differs from what was written; {ADVICE}")]
+    Content,
+}
+
+const ADVICE: &str = "restore a copy or retrain the model";
+
 /// The size and hash of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,15 +122,13 @@ impl Manifest {
             metadata => metadata.map_err(DataError::io(&path))?.len(),
         };
         if n_bytes > MAX_BYTES {
-            return Err(DataError::damaged(
-                path,
-                format!("{n_bytes} bytes are too many for a manifest, at most {MAX_BYTES} are allowed"),
-            ));
+            return Err(DataError::damaged(path, ManifestError::TooLarge { n_bytes }));
         }
         let text = std::fs::read(&path).map_err(DataError::io(&path))?;
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| changed(&path, &error.to_string()))?;
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| DataError::damaged(&path, ManifestError::Json(error)))?;
         if manifest.form != FORM || manifest.hash != hash_list(manifest.form, &manifest.files) {
-            return Err(changed(&path, "its content does not match its hash, or its version is unknown"));
+            return Err(DataError::damaged(path, ManifestError::Hash));
         }
         Ok(Some(manifest))
     }
@@ -109,7 +144,7 @@ impl Manifest {
     /// Fails on the first file that is missing or not as it was written.
     pub fn verify(&self, folder: &Path, needed: &[&str]) -> Result<(), DataError> {
         if let Some(name) = needed.iter().find(|name| !self.names(name)) {
-            return Err(changed(&folder.join(MANIFEST), &format!("it does not list {name}")));
+            return Err(not_listed(folder, name));
         }
         self.files.keys().try_for_each(|name| self.verify_file(folder, name))
     }
@@ -119,23 +154,22 @@ impl Manifest {
     /// # Errors
     /// Fails if the file is not listed in the manifest, is missing, or is not as it was written.
     pub fn verify_file(&self, folder: &Path, name: &str) -> Result<(), DataError> {
-        let expected =
-            self.files.get(name).ok_or_else(|| changed(&folder.join(MANIFEST), &format!("it does not list {name}")))?;
+        let expected = self.files.get(name).ok_or_else(|| not_listed(folder, name))?;
         let path = inside(folder, name)?;
         let n_bytes = std::fs::metadata(&path).map_err(DataError::io(&path))?.len();
         if n_bytes != expected.n_bytes {
-            return Err(changed(&path, &format!("{n_bytes} bytes, expected {}", expected.n_bytes)));
+            return Err(DataError::damaged(path, ManifestError::Size { found: n_bytes, expected: expected.n_bytes }));
         }
         match entry(&path) {
             Ok(found) if found == *expected => Ok(()),
-            Ok(_) => Err(changed(&path, "its content differs from what was written")),
+            Ok(_) => Err(DataError::damaged(path, ManifestError::Content)),
             Err(source) => Err(DataError::Io { path, source }),
         }
     }
 }
 
-fn changed(path: &Path, what: &str) -> DataError {
-    DataError::damaged(path, format!("{what}; restore a copy or retrain the model"))
+fn not_listed(folder: &Path, name: &str) -> DataError {
+    DataError::damaged(folder.join(MANIFEST), ManifestError::NotListed(name.to_owned()))
 }
 
 /// Returns the path of a file directly in the folder: an untrusted manifest may name anything, such as a device that never ends.
@@ -144,7 +178,7 @@ fn inside(folder: &Path, name: &str) -> Result<PathBuf, DataError> {
     let is_plain = matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     match is_plain && (path.is_file() || !path.exists()) {
         true => Ok(path),
-        false => Err(changed(&folder.join(MANIFEST), &format!("'{name}' is not a file in this folder"))),
+        false => Err(DataError::damaged(folder.join(MANIFEST), ManifestError::NotInFolder(name.to_owned()))),
     }
 }
 
@@ -198,7 +232,7 @@ mod tests {
     }
 
     fn checked(folder: &Path) -> Result<(), DataError> {
-        Manifest::read(folder)?.ok_or_else(|| changed(folder, "no manifest"))?.verify(folder, &["a.bin", "b.json"])
+        Manifest::read(folder)?.unwrap().verify(folder, &["a.bin", "b.json"])
     }
 
     #[test]

@@ -33,6 +33,11 @@ pub(crate) struct FileHash {
     hash: u64,
 }
 
+/// A file of hashes that is not as it was written.
+#[derive(Debug, thiserror::Error)]
+#[error("its content differs from what was written; restart the run with --overwrite")]
+struct ChangedHashes;
+
 impl FileHash {
     pub fn of(content: &[u8]) -> Self {
         Self { n_bytes: content.len() as u64, hash: xxh3_64(content) }
@@ -90,9 +95,7 @@ impl MediaFiles {
     /// Fails if the file does not exist or is not as it was written.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = std::fs::read(path).map_err(DataError::io(path))?;
-        parse(&bytes).ok_or_else(|| {
-            DataError::damaged(path, "its content differs from what was written; restart the run with --overwrite")
-        })
+        parse(&bytes).ok_or_else(|| DataError::damaged(path, ChangedHashes))
     }
 
     /// Returns the first file that differs from the one of a previous run, such as `row 17: photos/3.png`.

@@ -21,6 +21,41 @@ pub enum Split {
     Test,
 }
 
+/// A split that cannot be made or leaves no rows for training.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SplitError {
+    /// No rows are left for training.
+    #[error("no rows are left for training")]
+    NoTrainingRows,
+    /// A number of fractions other than three.
+    #[error("probabilities has {0} values, expected three: train, validation, test")]
+    Count(usize),
+    /// Fractions that do not sum to 1.
+    #[error("probabilities sum to {0}, they must sum to 1")]
+    Sum(f64),
+    /// A cell that does not name a split.
+    #[error("row {row}, column '{column}': '{word}' is not one of train, validation, test (or 0, 1, 2)")]
+    UnknownSplit {
+        /// The row, starting at 1.
+        row: usize,
+        /// The column.
+        column: String,
+        /// The text of the cell.
+        word: String,
+    },
+    /// A cell that is not a date.
+    #[error("row {row}, column '{column}': '{text}' is not a date")]
+    NoDate {
+        /// The row, starting at 1.
+        row: usize,
+        /// The column.
+        column: String,
+        /// The text of the cell.
+        text: String,
+    },
+}
+
 settings! {
     /// Fractions of rows, sampled at random.
     pub struct Random {
@@ -78,19 +113,13 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
         SplitSettings::Datetime(by) => by_date(table, by)?,
         SplitSettings::Hash(by) => by_hash(table, by)?,
     };
-    if roles.contains(&Split::Train) { Ok(roles) } else { Err(DataError::Split("no rows are left for training".to_owned())) }
+    if roles.contains(&Split::Train) { Ok(roles) } else { Err(SplitError::NoTrainingRows.into()) }
 }
 
-fn shares(probabilities: &[f64]) -> Result<[f64; 3], DataError> {
-    let shares = <[f64; 3]>::try_from(probabilities).map_err(|_| {
-        DataError::Split(format!("probabilities has {} values, expected three: train, validation, test", probabilities.len()))
-    })?;
+fn shares(probabilities: &[f64]) -> Result<[f64; 3], SplitError> {
+    let shares = <[f64; 3]>::try_from(probabilities).map_err(|_| SplitError::Count(probabilities.len()))?;
     let sum: f64 = shares.iter().sum();
-    if (sum - 1.0).abs() < 1e-6 {
-        Ok(shares)
-    } else {
-        Err(DataError::Split(format!("probabilities sum to {sum}, they must sum to 1")))
-    }
+    if (sum - 1.0).abs() < 1e-6 { Ok(shares) } else { Err(SplitError::Sum(sum)) }
 }
 
 fn role(share: f64, [train, validation, _]: [f64; 3]) -> Split {
@@ -130,12 +159,9 @@ fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {
         "train" | "training" | "0" => Ok(Split::Train),
         "validation" | "val" | "valid" | "dev" | "1" => Ok(Split::Validation),
         "test" | "2" => Ok(Split::Test),
-        _ => Err(DataError::Split(format!(
-            "row {}, column '{name}': '{word}' is not one of train, validation, test (or 0, 1, 2)",
-            row_idx + 1
-        ))),
+        _ => Err(SplitError::UnknownSplit { row: row_idx + 1, column: name.to_owned(), word: word.clone() }),
     };
-    column(table, name)?.iter().enumerate().map(of).collect()
+    Ok(column(table, name)?.iter().enumerate().map(of).collect::<Result<_, _>>()?)
 }
 
 /// Returns the rows of each value, sorted by value.
@@ -182,8 +208,8 @@ fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, Da
 fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
     let read = |(row_idx, text): (usize, &String)| {
-        let date = parse_date(text, None);
-        date.ok_or_else(|| DataError::Split(format!("row {}, column '{}': '{text}' is not a date", row_idx + 1, by.column)))
+        let no_date = || SplitError::NoDate { row: row_idx + 1, column: by.column.clone(), text: text.clone() };
+        parse_date(text, None).ok_or_else(no_date)
     };
     let dates = column(table, &by.column)?.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
     let mut sorted = dates.clone();

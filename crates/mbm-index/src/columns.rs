@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::IndexError;
 use crate::sealed::{Sealed, SealedWriter};
+use crate::{Damage, IndexError};
 
 /// The value of a cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ impl ColumnFile {
         let ends: &[u64] = self.file.numbers(entry.start, n_rows)?;
         self.file.numbers::<u8>(entry.start.saturating_add(n_rows * 8), entry.n_bytes)?;
         let is_valid = ends.is_sorted() && ends.last().is_none_or(|end| *end <= entry.n_bytes as u64);
-        if is_valid { Ok(()) } else { Err(IndexError::damaged(&self.file.path, "the ends of texts are invalid")) }
+        if is_valid { Ok(()) } else { Err(IndexError::damaged(&self.file.path, Damage::TextEnds)) }
     }
 
     /// Returns the value of a cell.

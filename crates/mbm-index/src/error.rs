@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Damage;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
@@ -14,12 +16,12 @@ pub enum IndexError {
         source: std::io::Error,
     },
     /// A file is not what the index wrote.
-    #[error("{}: damaged: {message}", path.display())]
+    #[error("{}: damaged: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        message: String,
+        source: Damage,
     },
     /// The folder does not hold an index.
     #[error("{}: no index found; create one with 'mbm index build'", path.display())]
@@ -80,7 +82,7 @@ impl IndexError {
         move |source| Self::Io { path: path.clone(), source }
     }
 
-    pub(crate) fn damaged(path: &Path, message: impl Into<String>) -> Self {
-        Self::Damaged { path: path.to_path_buf(), message: message.into() }
+    pub(crate) fn damaged(path: &Path, damage: impl Into<Damage>) -> Self {
+        Self::Damaged { path: path.to_path_buf(), source: damage.into() }
     }
 }

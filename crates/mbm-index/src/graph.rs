@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::neighbors::{NearestNeighbors, Neighbor, SearchLimits};
 use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::VectorFile;
-use crate::{Cancellation, IndexError};
+use crate::{Cancellation, Damage, IndexError};
 
 /// How a graph is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,7 +309,7 @@ impl Graph {
         let graph = Self { footer: file.footer()?, file, seen: Mutex::default() };
         let Footer { entry, graph: settings, n_rows: own, .. } = graph.footer;
         if own != n_rows || entry.row as usize >= n_rows || entry.layer > MAX_LAYER || !(2..=1024).contains(&settings.links) {
-            return Err(IndexError::damaged(path, format!("invalid graph of {own} vectors, expected {n_rows}")));
+            return Err(IndexError::damaged(path, Damage::Graph { found: own, expected: n_rows }));
         }
         graph.starts()?;
         graph.upper()?;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::{IndexColumn, IndexValue};
+use crate::neighbors::Neighbor;
 use crate::segment::{Segment, SegmentEntry, SegmentSearch};
 use crate::vectors::unit;
-use crate::{Cancellation, Filter, GraphSettings, IndexError, Precision};
+use crate::{Cancellation, Damage, Filter, GraphSettings, IndexError, Precision};
 
 /// The specification of an index.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -131,15 +132,12 @@ impl Manifest {
             }
             other => other.map_err(IndexError::io(&path))?,
         };
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| IndexError::damaged(&path, error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| IndexError::damaged(&path, error))?;
         if manifest.form != FORMAT_VERSION {
-            return Err(IndexError::damaged(
-                &path,
-                format!("the index has format {}; this version reads format {FORMAT_VERSION}", manifest.form),
-            ));
+            return Err(IndexError::damaged(&path, Damage::Format { found: manifest.form, expected: FORMAT_VERSION }));
         }
         if manifest.spec.width == 0 {
-            return Err(IndexError::damaged(&path, "the vectors have width 0"));
+            return Err(IndexError::damaged(&path, Damage::ZeroWidth));
         }
         Ok(manifest)
     }
@@ -183,10 +181,7 @@ impl Index {
             let segment = Segment::open(folder, entry)?;
             let spec = &manifest.spec;
             if segment.vectors.width != spec.width || !segment.columns.schema().eq(&spec.columns) {
-                return Err(IndexError::damaged(
-                    &Manifest::path(folder),
-                    format!("segment {} belongs to another index", entry.number),
-                ));
+                return Err(IndexError::damaged(&Manifest::path(folder), Damage::OtherIndex { segment: entry.number }));
             }
             Ok(segment)
         };
@@ -211,19 +206,19 @@ impl Index {
             .collect::<Result<Vec<_>, _>>()?;
         let never = Cancellation::default();
         let cancellation = search.cancellation.unwrap_or(&never);
-        let looking = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
-        let found = self.segments.iter().map(|segment| segment.search(&queries, looking)).collect::<Result<Vec<_>, _>>()?;
+        let parameters = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
+        let found = self.segments.iter().map(|segment| segment.search(&queries, parameters)).collect::<Result<Vec<_>, _>>()?;
         let of_query = |query: usize| {
             let mut all: Vec<_> = found
                 .iter()
                 .enumerate()
-                .flat_map(|(at, nears)| nears[query].iter().map(move |near| (at, *near)).collect::<Vec<_>>())
+                .flat_map(|(at, neighbors)| neighbors[query].iter().map(move |neighbor| (at, *neighbor)).collect::<Vec<_>>())
                 .collect();
             all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
             all.truncate(search.k);
-            let hit = |(at, near): (usize, crate::neighbors::Neighbor)| Hit {
-                similarity: near.similarity,
-                values: self.segments[at].values(near.row as usize),
+            let hit = |(at, neighbor): (usize, Neighbor)| Hit {
+                similarity: neighbor.similarity,
+                values: self.segments[at].values(neighbor.row as usize),
             };
             all.into_iter().map(hit).collect()
         };

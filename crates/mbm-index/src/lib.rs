@@ -9,6 +9,7 @@
 
 mod cancellation;
 mod columns;
+mod damage;
 mod error;
 mod exact;
 mod filter;
@@ -22,6 +23,7 @@ mod vectors;
 
 pub use cancellation::{CancelOnDrop, Cancellation};
 pub use columns::{IndexColumn, IndexValue};
+pub use damage::Damage;
 pub use error::IndexError;
 pub use filter::{Filter, quoted_name, quoted_text};
 pub use graph::GraphSettings;

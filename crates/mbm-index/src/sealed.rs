@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::IndexError;
+use crate::{Damage, IndexError};
 
 const MAGIC: &[u8; 8] = b"MBMIDX01";
 
@@ -98,24 +98,24 @@ impl Sealed {
         // SAFETY: files of an index are never modified once they are listed; as with any memory map, the process dies if another
         // program truncates a file while it is mapped.
         let map = unsafe { Mmap::map(&file) }.map_err(IndexError::io(path))?;
-        let damaged = |message: &str| IndexError::damaged(path, message);
-        let tail = map.len().checked_sub(TAIL).ok_or_else(|| damaged("the file is too short"))?;
+        let damaged = |damage: Damage| IndexError::damaged(path, damage);
+        let tail = map.len().checked_sub(TAIL).ok_or_else(|| damaged(Damage::TooShort))?;
         let word = |at: usize| map[at..at + 8].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         if &map[tail + 16..] != MAGIC {
-            return Err(damaged("not an index file, or truncated"));
+            return Err(damaged(Damage::NotAnIndexFile));
         }
         let hashed = &map[..tail + 8];
         let hashes: Vec<[u8; 8]> = hashed.par_chunks(CHUNK).map(|chunk| xxh3_64(chunk).to_le_bytes()).collect();
         if xxh3_64(hashes.as_flattened()) != word(tail + 8) {
-            return Err(damaged("hash mismatch: the file has changed since it was written"));
+            return Err(damaged(Damage::Hash));
         }
         let start = usize::try_from(word(tail)).ok().and_then(|length| tail.checked_sub(length));
-        let start = start.ok_or_else(|| damaged("the footer is longer than the file"))?;
+        let start = start.ok_or_else(|| damaged(Damage::LongFooter))?;
         Ok(Self { path: path.to_path_buf(), map, footer: start..tail })
     }
 
     pub fn footer<T: DeserializeOwned>(&self) -> Result<T, IndexError> {
-        serde_json::from_slice(&self.map[self.footer.clone()]).map_err(|error| IndexError::damaged(&self.path, error.to_string()))
+        serde_json::from_slice(&self.map[self.footer.clone()]).map_err(|error| IndexError::damaged(&self.path, error))
     }
 
     /// Returns `n` numbers of the body, starting at a byte offset.
@@ -123,7 +123,7 @@ impl Sealed {
         let bytes =
             n.checked_mul(size_of::<T>()).and_then(|length| self.map[..self.footer.start].get(start..start.checked_add(length)?));
         let numbers = bytes.and_then(|bytes| bytemuck::try_cast_slice(bytes).ok());
-        numbers.ok_or_else(|| IndexError::damaged(&self.path, format!("expected {n} numbers at byte {start}")))
+        numbers.ok_or_else(|| IndexError::damaged(&self.path, Damage::Numbers { n, start }))
     }
 
     /// Size of the whole file in bytes.

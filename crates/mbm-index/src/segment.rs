@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::neighbors::{Neighbor, SearchLimits};
 use crate::sealed::{Sealed, SealedWriter};
 use crate::vectors::VectorFile;
-use crate::{Cancellation, Filter, IndexError};
+use crate::{Cancellation, Damage, Filter, IndexError};
 
 /// The entry of a segment in `index.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ fn read_removed(path: &Path, n_rows: usize) -> Result<Vec<bool>, IndexError> {
     let mut alive = vec![true; n_rows];
     for row in file.numbers::<u32>(0, removed)? {
         let slot = alive.get_mut(*row as usize);
-        *slot.ok_or_else(|| IndexError::damaged(path, format!("removed row {row} is out of range for {n_rows} rows")))? = false;
+        *slot.ok_or_else(|| IndexError::damaged(path, Damage::RemovedRow { row: *row, n_rows }))? = false;
     }
     Ok(alive)
 }
@@ -82,9 +82,8 @@ impl Segment {
         let vectors = VectorFile::open(&path("vectors"))?;
         let columns = ColumnFile::open(&path("columns"))?;
         if [vectors.n_rows, columns.n_rows()] != [entry.n_rows; 2] {
-            let message =
-                format!("found {} vectors and {} rows of columns, expected {}", vectors.n_rows, columns.n_rows(), entry.n_rows);
-            return Err(IndexError::damaged(&path("vectors"), message));
+            let (n_vectors, n_rows, expected) = (vectors.n_rows, columns.n_rows(), entry.n_rows);
+            return Err(IndexError::damaged(&path("vectors"), Damage::RowCount { n_vectors, n_rows, expected }));
         }
         let graph = entry.has_graph.then(|| Graph::open(&path("graph"), entry.n_rows)).transpose()?;
         let removed = entry.removed.map(|generation| removed_file(folder, entry.number, generation));
@@ -113,27 +112,27 @@ impl Segment {
     }
 
     /// Returns the nearest rows for each query.
-    pub fn search(&self, queries: &[Vec<f32>], looking: SegmentSearch) -> Result<Vec<Vec<Neighbor>>, IndexError> {
-        let allowed = match looking.filter {
+    pub fn search(&self, queries: &[Vec<f32>], parameters: SegmentSearch) -> Result<Vec<Vec<Neighbor>>, IndexError> {
+        let allowed = match parameters.filter {
             None => self.alive.clone(),
             Some(filter) => {
-                let mut rows = filter.rows(&self.columns, looking.cancellation)?;
+                let mut rows = filter.rows(&self.columns, parameters.cancellation)?;
                 rows.iter_mut().enumerate().for_each(|(row, allowed)| *allowed &= self.is_alive(row));
                 Some(rows)
             }
         };
         let n_allowed = allowed.as_ref().map_or(self.vectors.n_rows, |allowed| allowed.iter().filter(|is| **is).count());
         let queries: Vec<Query> = queries.iter().map(|query| self.vectors.stored().query(query)).collect();
-        let (allowed, k) = (allowed.as_deref(), looking.k.min(n_allowed));
-        let limits = SearchLimits { k, allowed, cancellation: looking.cancellation };
-        let found = match (&self.graph, looking.width) {
+        let (allowed, k) = (allowed.as_deref(), parameters.k.min(n_allowed));
+        let limits = SearchLimits { k, allowed, cancellation: parameters.cancellation };
+        let found = match (&self.graph, parameters.width) {
             (Some(graph), Some(width)) if !is_quicker_exactly(n_allowed, self.vectors.n_rows, width) => {
                 queries.par_iter().map(|query| graph.search(&self.vectors, query, width, limits)).collect()
             }
             _ => crate::exact::search(&self.vectors, &queries, limits),
         };
         // A cancelled search has covered only part of the rows.
-        looking.cancellation.check().map(|()| found)
+        parameters.cancellation.check().map(|()| found)
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use mbm_kernels::{Stored, to_bytes, to_half};
 use serde::{Deserialize, Serialize};
 
-use crate::IndexError;
 use crate::sealed::{Sealed, SealedWriter};
+use crate::{Damage, IndexError};
 
 /// The number format in which vectors are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,14 +106,14 @@ impl VectorFile {
         let Footer { vectors: precision, width, n_rows } = file.footer()?;
         let vectors = Self { file, precision, width, n_rows };
         if width == 0 || n_rows >= u32::MAX as usize {
-            return Err(IndexError::damaged(path, format!("invalid size: {n_rows} vectors of width {width}")));
+            return Err(IndexError::damaged(path, Damage::Size { n_rows, width }));
         }
         vectors.read()?;
         Ok(vectors)
     }
 
     fn read(&self) -> Result<Stored<'_>, IndexError> {
-        let too_many = || IndexError::damaged(&self.file.path, "more vectors than a file can hold");
+        let too_many = || IndexError::damaged(&self.file.path, Damage::TooManyVectors);
         let n = self.n_rows.checked_mul(self.width).ok_or_else(too_many)?;
         let n_bytes = n.checked_mul(self.precision.size()).and_then(|n| n.checked_next_multiple_of(4)).ok_or_else(too_many)?;
         Ok(match self.precision {

@@ -6,7 +6,7 @@ use mbm_config::settings;
 use regex::Regex;
 
 use crate::encoder::Encoder;
-use crate::pretrained::PretrainedError;
+use crate::pretrained::{OriginError, PretrainedError};
 
 settings! {
     /// Which parameters of an encoder are trained, and how.
@@ -42,10 +42,10 @@ impl FineTuningSettings {
     ///
     /// # Errors
     /// If one of them is not.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), OriginError> {
         let lora = self.lora.as_ref().map(|lora| &lora.target_modules);
         for pattern in self.parameters.iter().chain(lora) {
-            Regex::new(pattern).map_err(|error| format!("'{pattern}' is not a valid regular expression: {error}"))?;
+            Regex::new(pattern).map_err(|source| OriginError::Pattern { pattern: pattern.clone(), source })?;
         }
         Ok(())
     }
@@ -232,7 +232,13 @@ mod tests {
     fn pattern_without_a_match_is_an_error_listing_paths() {
         let error = read::<FineTuningSettings>("{parameters: 'layer4'}").apply(resnet()).unwrap_err().to_string();
         assert!(error.contains("parameters: no parameter path matches 'layer4'; examples of paths: stem.conv.weight"), "{error}");
-        assert!(read::<FineTuningSettings>("{parameters: '('}").check().unwrap_err().contains("not a valid regular expression"));
+        assert!(
+            read::<FineTuningSettings>("{parameters: '('}")
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("not a valid regular expression")
+        );
     }
 
     #[test]

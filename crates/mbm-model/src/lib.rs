@@ -37,7 +37,9 @@ pub use layer::{Activation, seed_dropout};
 pub use model::{
     Forward, InputSpec, InputSummary, Model, ModelSpec, OutputSpec, ProjectionSettings, autodiff_lock, on_worker_pool,
 };
-pub use pretrained::{Implied, Origin, Pretrained, PretrainedEncoder, PretrainedError, fitting_encoders, implied};
+pub use pretrained::{
+    Implied, Incompatibility, Origin, OriginError, Pretrained, PretrainedEncoder, PretrainedError, fitting_encoders, implied,
+};
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};
 

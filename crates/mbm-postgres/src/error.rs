@@ -21,16 +21,37 @@ pub enum PostgresError {
     #[error("table '{0}': no index found; create one with 'mbm index build'")]
     NoIndex(String),
     /// The table exists but does not hold an index.
-    #[error("table '{table}' is not an index: {message}")]
+    #[error("table '{0}' is not an index: it has no comment that describes an index")]
+    NotAnIndex(String),
+    /// The comment of the table does not describe an index.
+    #[error("table '{table}' is not an index: {source}")]
     Foreign {
         /// The table.
         table: String,
-        /// What is wrong.
-        message: String,
+        /// What is wrong with its comment.
+        source: serde_json::Error,
     },
-    /// The table cannot store the data.
-    #[error("{0}")]
-    Incompatible(String),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(rustls::Error),
+    /// A column has the name of one that every index has.
+    #[error("the column name '{0}' is reserved; rename it")]
+    ReservedColumn(String),
+    /// PostgreSQL has no such vectors.
+    #[error("PostgreSQL stores vectors as f32 or f16")]
+    Precision,
+    /// The specification of an index cannot be represented.
+    #[error(transparent)]
+    Spec(serde_json::Error),
+    /// A text with a NUL character.
+    #[error("row {row}: PostgreSQL cannot store a text that contains a NUL character")]
+    NulCharacter {
+        /// The row, starting at 1.
+        row: usize,
+    },
+    /// Rows could not be sent.
+    #[error("PostgreSQL: {0}")]
+    Send(#[source] std::io::Error),
     /// A filter or a vector does not fit the index.
     #[error(transparent)]
     Index(#[from] mbm_index::IndexError),

@@ -36,7 +36,7 @@ pub(crate) fn connect(url: &str) -> Result<Client, PostgresError> {
     let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| PostgresError::Incompatible(error.to_string()))?.with_root_certificates(roots);
+    let config = config.map_err(PostgresError::Tls)?.with_root_certificates(roots);
     address.connect(MakeRustlsConnect::new(config.with_no_client_auth())).map_err(PostgresError::Connect)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn vector_type(spec: &IndexSpec) -> Result<String, PostgresError> {
     match spec.precision {
         Precision::F32 => Ok(format!("vector({})", spec.width)),
         Precision::F16 => Ok(format!("halfvec({})", spec.width)),
-        Precision::I8 => Err(PostgresError::Incompatible("PostgreSQL stores vectors as f32 or f16".to_owned())),
+        Precision::I8 => Err(PostgresError::Precision),
     }
 }
 
@@ -66,11 +66,11 @@ pub(crate) fn vector_text(vector: &[f32]) -> String {
 pub(crate) fn spec_of(client: &mut Client, table: &str) -> Result<IndexSpec, PostgresError> {
     let sql = "SELECT obj_description(to_regclass($1), 'pg_class'), to_regclass($1) IS NULL";
     let row = client.query_one(sql, &[&quoted_name(table)]).map_err(refused(table))?;
-    let foreign = |message: String| PostgresError::Foreign { table: table.to_owned(), message };
+    let foreign = |source| PostgresError::Foreign { table: table.to_owned(), source };
     match (row.get::<_, Option<String>>(0), row.get(1)) {
         (_, true) => Err(PostgresError::NoIndex(table.to_owned())),
-        (None, false) => Err(foreign("it has no comment that describes an index".to_owned())),
-        (Some(comment), false) => serde_json::from_str(&comment).map_err(|error| foreign(error.to_string())),
+        (None, false) => Err(PostgresError::NotAnIndex(table.to_owned())),
+        (Some(comment), false) => serde_json::from_str(&comment).map_err(foreign),
     }
 }
 

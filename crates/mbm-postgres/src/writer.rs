@@ -33,7 +33,7 @@ impl PostgresWriter {
     pub fn create(url: &str, table: &str, spec: IndexSpec) -> Result<Self, PostgresError> {
         let reserved = spec.columns.iter().find(|column| ["mbm_id", "mbm_embedding"].contains(&column.name.as_str()));
         if let Some(column) = reserved {
-            return Err(PostgresError::Incompatible(format!("the column name '{}' is reserved; rename it", column.name)));
+            return Err(PostgresError::ReservedColumn(column.name.clone()));
         }
         let columns: String = spec
             .columns
@@ -43,7 +43,7 @@ impl PostgresWriter {
             })
             .collect();
         let name = quoted_name(table);
-        let comment = serde_json::to_string(&spec).map_err(|error| PostgresError::Incompatible(error.to_string()))?;
+        let comment = serde_json::to_string(&spec).map_err(PostgresError::Spec)?;
         // The lock keeps concurrent sessions from creating the extension at the same time.
         let sql = format!(
             "BEGIN; SELECT pg_advisory_xact_lock(hashtext('mbm')); CREATE EXTENSION IF NOT EXISTS vector; COMMIT; BEGIN;
@@ -108,7 +108,7 @@ impl PostgresWriter {
         let sql = format!("COPY {} (mbm_embedding{}) FROM STDIN", quoted_name(&self.table), listed(&self.spec.columns));
         let refused = refused(&self.table);
         let mut writer = self.client.copy_in(&sql).map_err(&refused)?;
-        writer.write_all(self.waiting.as_bytes()).map_err(|error| PostgresError::Incompatible(format!("PostgreSQL: {error}")))?;
+        writer.write_all(self.waiting.as_bytes()).map_err(PostgresError::Send)?;
         writer.finish().map_err(refused)?;
         self.waiting.clear();
         Ok(())
@@ -142,9 +142,7 @@ fn escape(text: &str, out: &mut String, row: usize) -> Result<(), PostgresError>
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\0' => {
-                return Err(PostgresError::Incompatible(format!(
-                    "row {row}: PostgreSQL cannot store a text that contains a NUL character"
-                )));
+                return Err(PostgresError::NulCharacter { row });
             }
             c => out.push(c),
         }

@@ -1,6 +1,7 @@
 //! Checkpoints: folders that are written atomically and verified by hashes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use mbm_model::{Model, load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 
 use crate::average::Recent;
-use crate::{TrainError, exact};
+use crate::{ProgressError, TrainError, exact};
 
 /// Training progress; together with model and optimizer, everything needed to resume.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,17 +63,17 @@ pub(crate) struct RunExtent {
 
 impl Progress {
     /// Checks that the progress is possible in a training run of the given extent.
-    fn check(&self, extent: &RunExtent) -> Result<(), String> {
+    fn check(&self, extent: &RunExtent) -> Result<(), ProgressError> {
         let RunExtent { epochs, n_batches, batches_per_step, n_rows } = *extent;
         let step = |epoch: usize, batch: usize| epoch * n_batches.div_ceil(batches_per_step) + batch.div_ceil(batches_per_step);
         match () {
             () if self.epoch > epochs || self.history.len() != self.epoch => {
-                Err(format!("{} epochs completed and {} in the history, of {epochs}", self.epoch, self.history.len()))
+                Err(ProgressError::Epochs { found: self.epoch, in_history: self.history.len(), epochs })
             }
-            () if self.batch > n_batches => Err(format!("batch {} of {n_batches}", self.batch)),
-            () if self.n_rows > n_rows => Err(format!("{} rows of {n_rows}", self.n_rows)),
+            () if self.batch > n_batches => Err(ProgressError::Batch { found: self.batch, n_batches }),
+            () if self.n_rows > n_rows => Err(ProgressError::Rows { found: self.n_rows, n_rows }),
             () if self.step != step(self.epoch, self.batch) => {
-                Err(format!("step {}, expected {} for its epoch and batch", self.step, step(self.epoch, self.batch)))
+                Err(ProgressError::Step { found: self.step, expected: step(self.epoch, self.batch) })
             }
             () => Ok(()),
         }
@@ -101,6 +102,11 @@ const MODEL: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.bpk";
 const PROGRESS: &str = "progress.json";
 const BEST: &str = "best.safetensors";
+
+/// A checkpoint without the hashes of its files.
+#[derive(Debug, thiserror::Error)]
+#[error("there are no hashes of its files: damaged, or from an earlier version; restart the run with --overwrite")]
+struct NoHashes;
 
 /// The contents of a checkpoint.
 pub(crate) struct State<'a> {
@@ -166,9 +172,7 @@ impl Checkpoints {
     fn verified(&self) -> Result<PathBuf, TrainError> {
         let folder = latest_complete(&self.last());
         let Some(manifest) = Manifest::read(&folder)? else {
-            let message =
-                "there are no hashes of its files: damaged, or from an earlier version; restart the run with --overwrite";
-            return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
+            return Err(DataError::damaged(folder.join(MANIFEST), NoHashes).into());
         };
         manifest.verify(&folder, &[MODEL, OPTIMIZER, PROGRESS])?;
         Ok(folder)
@@ -218,9 +222,9 @@ impl Checkpoints {
     }
 }
 
-fn failed<E: std::fmt::Display>(folder: &Path, what: &str) -> impl FnOnce(E) -> TrainError {
+fn failed<E: Into<Box<dyn Error + Send + Sync>>>(folder: &Path, what: &str) -> impl FnOnce(E) -> TrainError {
     let path = folder.join(what);
-    move |error| TrainError::Checkpoint { path, message: error.to_string() }
+    move |error| TrainError::Checkpoint { path, source: error.into() }
 }
 
 fn recent_name(at: usize) -> String {

@@ -20,13 +20,18 @@ impl From<f64> for Stored {
     }
 }
 
-impl TryFrom<Stored> for f64 {
-    type Error = String;
+/// A text that is not a number.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is not a number")]
+struct NotANumber(String);
 
-    fn try_from(stored: Stored) -> Result<Self, String> {
+impl TryFrom<Stored> for f64 {
+    type Error = NotANumber;
+
+    fn try_from(stored: Stored) -> Result<Self, NotANumber> {
         match stored {
             Stored::Number(value) => Ok(value),
-            Stored::Word(word) => word.parse().map_err(|_| format!("'{word}' is not a number")),
+            Stored::Word(word) => word.parse().map_err(|_| NotANumber(word)),
         }
     }
 }
@@ -55,7 +60,7 @@ pub(crate) mod option {
 
 /// Serialization of epoch records.
 pub(crate) mod history {
-    use super::{BTreeMap, Deserialize, Deserializer, EpochRecord, Serialize, Serializer, Stored};
+    use super::{BTreeMap, Deserialize, Deserializer, EpochRecord, NotANumber, Serialize, Serializer, Stored};
 
     #[derive(Serialize, Deserialize)]
     struct StoredEpoch {
@@ -78,9 +83,9 @@ pub(crate) mod history {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EpochRecord>, D::Error> {
         let record = |StoredEpoch { loss, learning_rate, validation }: StoredEpoch| {
             let values = validation.into_iter().map(|(name, value)| Ok((name, f64::try_from(value)?)));
-            Ok(EpochRecord { loss, learning_rate, validation: values.collect::<Result<_, String>>()? })
+            Ok(EpochRecord { loss, learning_rate, validation: values.collect::<Result<_, NotANumber>>()? })
         };
         let stored = Vec::<StoredEpoch>::deserialize(deserializer)?;
-        stored.into_iter().map(record).collect::<Result<_, String>>().map_err(serde::de::Error::custom)
+        stored.into_iter().map(record).collect::<Result<_, NotANumber>>().map_err(serde::de::Error::custom)
     }
 }

@@ -26,7 +26,7 @@ mod settings;
 mod testing;
 
 pub use checkpoint::{Checkpoints, EpochRecord, Progress};
-pub use error::TrainError;
+pub use error::{ProgressError, TrainError};
 pub use event::Event;
 pub use optimizer::{AdamSettings, AdamWSettings, LionSettings, MuonSettings, OptimizerSettings, SgdSettings};
 pub use run::{Ending, Training, Validation, train};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::{Element, Error, WeightFile};
+use crate::{Damage, Element, Error, WeightFile};
 
 impl WeightFile {
     /// Writes every tensor with its name and type to a safetensors file, atomically.
@@ -17,11 +17,12 @@ impl WeightFile {
         let mut views = Vec::with_capacity(bytes.len());
         for ((name, info), bytes) in self.tensors().iter().zip(&bytes) {
             let view = TensorView::new(dtype(info.element), info.shape.clone(), bytes);
-            views.push((name, view.map_err(|error| Error::damaged(self.path(), format!("tensor '{name}': {error}")))?));
+            let damaged = |source| Error::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source });
+            views.push((name, view.map_err(damaged)?));
         }
-        let failed = |message: String| Error::Io { path: target.to_path_buf(), source: std::io::Error::other(message) };
+        let failed = |error| Error::Io { path: target.to_path_buf(), source: std::io::Error::other(error) };
         let aside = temporary_sibling(target);
-        safetensors::serialize_to_file(views, None, &aside).map_err(|error| failed(error.to_string()))?;
+        safetensors::serialize_to_file(views, None, &aside).map_err(failed)?;
         make_readable(&aside).map_err(Error::io(target))?;
         std::fs::rename(&aside, target).map_err(Error::io(target))
     }

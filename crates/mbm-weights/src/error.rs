@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::{Damage, HubError};
+
 /// An error, with the file that it concerns.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,23 +23,23 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What was found instead.
-        found: String,
+        found: &'static str,
     },
     /// A file that is inconsistent, ends early, or requires something that is never done, such as running code.
-    #[error("{path}: damaged or refused: {message}")]
+    #[error("{path}: damaged or refused: {source}")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        message: String,
+        source: Box<Damage>,
     },
     /// Weights on the Hugging Face Hub that are neither cached nor can be downloaded.
-    #[error("hf://{name}: {message}")]
+    #[error("hf://{name}: {source}")]
     Hub {
         /// The name after `hf://`.
         name: String,
         /// What is wrong, and what to do.
-        message: String,
+        source: Box<HubError>,
     },
     /// The file has no tensor of that name.
     #[error("{path}: no tensor '{name}'")]
@@ -54,7 +56,7 @@ impl Error {
         move |source| Self::Io { path: path.to_path_buf(), source }
     }
 
-    pub(crate) fn damaged(path: &Path, message: impl ToString) -> Self {
-        Self::Damaged { path: path.to_path_buf(), message: message.to_string() }
+    pub(crate) fn damaged(path: &Path, damage: Damage) -> Self {
+        Self::Damaged { path: path.to_path_buf(), source: Box::new(damage) }
     }
 }

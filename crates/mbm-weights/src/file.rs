@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::{Element, Error, folder, hub, pytorch, safetensors, tfjs};
+use crate::{Damage, Element, Error, folder, hub, pytorch, safetensors, tfjs};
 
 /// The type and shape of a tensor whose values have not been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl WeightFile {
         if values.len() == info.n_values() {
             return Ok(values);
         }
-        let message = format!("tensor '{name}' of shape {:?} holds {} values", info.shape, values.len());
-        Err(Error::damaged(&self.path, message))
+        let damage = Damage::ValueCount { tensor: name.to_owned(), shape: info.shape.clone(), n_values: values.len() };
+        Err(Error::damaged(&self.path, damage))
     }
 
     pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
@@ -138,19 +138,13 @@ fn check_unfolding(path: &Path, files: &[PathBuf], tensors: &BTreeMap<String, Te
     let mut n_unfolded = 0u64;
     for (name, TensorInfo { element, shape }) in tensors {
         if shape.len() > MAX_RANK {
-            return Err(Error::damaged(
-                path,
-                format!("tensor '{name}' has {} dimensions, at most {MAX_RANK} are allowed", shape.len()),
-            ));
+            return Err(Error::damaged(path, Damage::Rank { tensor: name.clone(), rank: shape.len(), limit: MAX_RANK }));
         }
         let size = shape.iter().fold(element.size() as u64, |size, extent| size.saturating_mul(*extent as u64));
         n_unfolded = n_unfolded.saturating_add(size);
         if n_unfolded > max_expanded_size(n_bytes) {
-            let message = format!(
-                "with tensor '{name}' of shape {shape:?} its tensors take {n_unfolded} bytes; a file of {n_bytes} bytes may expand to at most {}",
-                max_expanded_size(n_bytes)
-            );
-            return Err(Error::damaged(path, message));
+            let (tensor, shape, limit) = (name.clone(), shape.clone(), max_expanded_size(n_bytes));
+            return Err(Error::damaged(path, Damage::TensorsTooLarge { tensor, shape, n_unfolded, n_bytes, limit }));
         }
     }
     Ok(())
@@ -166,7 +160,7 @@ fn open(path: &Path) -> Result<Opened, Error> {
     let n_read = file.read(&mut start).map_err(Error::io(path))?;
     let ends = |ending: &str| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(ending));
     match &start[..n_read] {
-        [] => Err(Error::Unknown { path: path.to_path_buf(), found: "an empty file".to_owned() }),
+        [] => Err(Error::Unknown { path: path.to_path_buf(), found: "an empty file" }),
         // Eight bytes for the length of the header, then its JSON.
         [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::open(path),
         _ if ends("safetensors") => safetensors::open(path),
@@ -174,6 +168,6 @@ fn open(path: &Path) -> Result<Opened, Error> {
         // A zip, a pickle of protocol 2 or later, or a format that the reader detects itself.
         [b'P', b'K', ..] | [0x80, ..] => pytorch::open(path),
         _ if ["pt", "pth", "bin", "tar"].into_iter().any(ends) => pytorch::open(path),
-        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a weight file".to_owned() }),
+        _ => Err(Error::Unknown { path: path.to_path_buf(), found: "not a weight file" }),
     }
 }

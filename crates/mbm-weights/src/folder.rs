@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::file::{Opened, Values};
-use crate::{Error, pytorch, safetensors};
+use crate::{Damage, Error, pytorch, safetensors};
 
 /// `model.safetensors.index.json`.
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
     if let Some(path) = file("model.json") {
         return crate::tfjs::open(&path);
     }
-    let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json".to_owned();
+    let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json";
     Err(Error::Unknown { path: folder.to_path_buf(), found })
 }
 
@@ -53,25 +53,25 @@ pub(crate) fn read_json(path: &Path) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(Error::io(path))?;
     if text.len() as u64 > MAX_JSON {
-        return Err(Error::damaged(path, format!("longer than {MAX_JSON} bytes")));
+        return Err(Error::damaged(path, Damage::LongJson { limit: MAX_JSON }));
     }
     Ok(text)
 }
 
 fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
     let text = read_json(index)?;
-    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| Error::damaged(index, error))?;
+    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| Error::damaged(index, Damage::Index(error)))?;
     let mut names: Vec<&String> = weight_map.values().collect();
     names.sort();
     names.dedup();
     if names.len() > MAX_SHARDS {
-        return Err(Error::damaged(index, format!("{} shards, at most {MAX_SHARDS} are allowed", names.len())));
+        return Err(Error::damaged(index, Damage::TooManyShards { found: names.len(), limit: MAX_SHARDS }));
     }
     let shards = names.iter().map(|name| safetensors::open(&sibling(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (tensor, shard) in &weight_map {
         let at = names.binary_search(&shard).unwrap_or_default();
-        let missing = || Error::damaged(index, format!("tensor '{tensor}' is not in '{shard}'"));
+        let missing = || Error::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() });
         tensors.insert(tensor.clone(), shards[at].tensors.get(tensor).ok_or_else(missing)?.clone());
         places.insert(tensor.clone(), at);
     }
@@ -83,7 +83,7 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
 /// Returns the path of a file in the folder itself; a name that leads elsewhere is rejected.
 pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
     let is_plain = !name.is_empty() && name != ".." && !name.contains(['/', '\\']);
-    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, format!("'{name}' is not a file in this folder"))) }
+    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, Damage::OutsideFolder(name.to_owned()))) }
 }
 
 impl Values for Shards {

@@ -27,6 +27,40 @@ pub fn locate(path: &Path) -> Result<Cow<'_, Path>, Error> {
     Hub { cache: Cache::from_env(), api: ApiBuilder::from_env(), is_offline }.folder(name).map(Cow::Owned)
 }
 
+/// Why weights on the hub cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// A malformed name.
+    #[error("not a valid Hugging Face name; write hf://owner/name or hf://owner/name@revision")]
+    Name,
+    /// Weights that are not cached, with downloads disabled.
+    #[error("{0}. HF_HUB_OFFLINE is set, so no download was attempted")]
+    Offline(NotCached),
+    /// Weights that are not cached and cannot be downloaded.
+    #[error("{not_cached}. The hub could not be reached: {source}")]
+    Unreachable {
+        /// Where they were looked up.
+        not_cached: NotCached,
+        /// The error of the download.
+        source: ApiError,
+    },
+}
+
+/// Weights that the hub's cache lacks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no model.safetensors for revision '{revision}' in {}; on a machine with network access, download config.json, model.safetensors and, \
+     if it has them, tokenizer.json and preprocessor_config.json, and specify their folder as weights",
+    snapshots.display()
+)]
+pub struct NotCached {
+    /// The revision.
+    pub revision: String,
+    /// The folder of the model's revisions in the cache.
+    pub snapshots: PathBuf,
+}
+
 struct Hub {
     cache: Cache,
     api: ApiBuilder,
@@ -35,10 +69,10 @@ struct Hub {
 
 impl Hub {
     fn folder(self, name: &str) -> Result<PathBuf, Error> {
-        let error = |message: String| Error::Hub { name: name.to_owned(), message };
+        let error = |source| Error::Hub { name: name.to_owned(), source: Box::new(source) };
         let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
         if id.split('/').filter(|part| !part.is_empty() && !part.starts_with('.')).count() != 2 || id.matches('/').count() != 1 {
-            return Err(error("not a valid Hugging Face name; write hf://owner/name or hf://owner/name@revision".to_owned()));
+            return Err(error(HubError::Name));
         }
         let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
         let known = self.cache.repo(repo.clone());
@@ -50,15 +84,11 @@ impl Hub {
             return Ok(pinned);
         }
         let snapshots = self.cache.path().join(repo.folder_name()).join("snapshots");
-        let help = format!(
-            "no model.safetensors for revision '{revision}' in {}; on a machine with network access, download config.json, model.safetensors and, \
-             if it has them, tokenizer.json and preprocessor_config.json, and specify their folder as weights",
-            snapshots.display()
-        );
+        let not_cached = NotCached { revision: revision.to_owned(), snapshots };
         if self.is_offline {
-            return Err(error(format!("{help}. HF_HUB_OFFLINE is set, so no download was attempted")));
+            return Err(error(HubError::Offline(not_cached)));
         }
-        download(self.api, repo).map_err(|cause| error(format!("{help}. The hub could not be reached: {cause}")))
+        download(self.api, repo).map_err(|source| error(HubError::Unreachable { not_cached, source }))
     }
 }
 

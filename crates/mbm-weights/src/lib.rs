@@ -21,6 +21,7 @@
 //! ```
 
 mod convert;
+mod damage;
 mod element;
 mod error;
 mod file;
@@ -30,10 +31,11 @@ mod pickle;
 mod pytorch;
 mod safetensors;
 mod tfjs;
-mod vectors;
+mod word_vectors;
 
+pub use damage::Damage;
 pub use element::Element;
 pub use error::Error;
 pub use file::{TensorInfo, WeightFile};
-pub use hub::locate;
-pub use vectors::{read_word_vectors, word_vector_width};
+pub use hub::{HubError, NotCached, locate};
+pub use word_vectors::{read_word_vectors, word_vector_width};

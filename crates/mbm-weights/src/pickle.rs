@@ -8,6 +8,8 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
+use crate::Damage;
+
 /// Maximum number of bytes that a pickle may copy, and that the names of its tensors may have. A model with 100,000 tensors needs
 /// a tenth of that.
 const MAX_UNFOLDED: u64 = 128 << 20;
@@ -35,11 +37,11 @@ pub(crate) enum PickleSize {
 
 impl PickleSize {
     /// Returns why the pickle is rejected, if it is.
-    pub fn refusal(&self) -> Option<String> {
+    pub fn refusal(&self) -> Option<Damage> {
         match self {
             Self::Bounded { .. } => None,
-            Self::TooLarge => Some("its pickle copies memoized values until they are far larger than the file".to_owned()),
-            Self::TooDeep => Some(format!("its pickle is nested deeper than {MAX_DEPTH} levels")),
+            Self::TooLarge => Some(Damage::PickleTooLarge),
+            Self::TooDeep => Some(Damage::PickleTooDeep { limit: MAX_DEPTH }),
         }
     }
 }

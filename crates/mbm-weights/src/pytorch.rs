@@ -13,7 +13,7 @@ use zip::ZipArchive;
 
 use crate::file::{Opened, TensorInfo, Values, max_expanded_size};
 use crate::pickle::{PickleSize, pickle_size};
-use crate::{Element, Error};
+use crate::{Damage, Element, Error};
 
 struct Tensors {
     path: PathBuf,
@@ -29,14 +29,14 @@ const LEGACY_PICKLES: usize = 5;
 
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     check(path)?;
-    let reader = PytorchReader::new(path).map_err(|error| Error::damaged(path, error))?;
+    let reader = PytorchReader::new(path).map_err(|error| Error::damaged(path, Damage::PyTorch(error.into())))?;
     let all = reader.into_tensors();
     let is_below = |key: &&str| all.keys().any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.')));
     let prefix = KEYS.into_iter().find(is_below).map(|key| format!("{key}.")).unwrap_or_default();
     let own = |(name, tensor): (String, Tensor)| name.strip_prefix(&prefix).map(|name| (name.to_owned(), tensor));
     let by_name: BTreeMap<String, Tensor> = all.into_iter().filter_map(own).collect();
     if by_name.is_empty() {
-        return Err(Error::damaged(path, "it contains no tensors"));
+        return Err(Error::damaged(path, Damage::NoTensors));
     }
     let info = |tensor: &Tensor| TensorInfo { element: element(tensor.dtype()), shape: tensor.shape().to_vec() };
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
@@ -58,7 +58,7 @@ fn check(path: &Path) -> Result<(), Error> {
         _ => Ok((0..LEGACY_PICKLES).find_map(|_| pickle_refusal(&mut file).transpose()).transpose().unwrap_or_default()),
     };
     match refusal {
-        Ok(Some(message)) => Err(Error::damaged(path, message)),
+        Ok(Some(damage)) => Err(Error::damaged(path, damage)),
         Ok(None) | Err(_) => Ok(()),
     }
 }
@@ -73,11 +73,11 @@ fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-fn pickle_refusal(input: &mut impl BufRead) -> io::Result<Option<String>> {
+fn pickle_refusal(input: &mut impl BufRead) -> io::Result<Option<Damage>> {
     pickle_size(input).map(|pickle_size| pickle_size.refusal())
 }
 
-fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>> {
+fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<Damage>> {
     let mut archive = ZipArchive::new(file)?;
     let (mut n_unpacked, mut pickles) = (0u64, Vec::new());
     for at in 0..archive.len() {
@@ -89,7 +89,7 @@ fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>
         }
     }
     if n_unpacked > max_expanded_size(n_bytes) {
-        return Ok(Some(format!("{n_bytes} bytes that decompress to {n_unpacked}; the limit is {}", max_expanded_size(n_bytes))));
+        return Ok(Some(Damage::ArchiveTooLarge { n_bytes, n_unfolded: n_unpacked, limit: max_expanded_size(n_bytes) }));
     }
     for at in pickles {
         let size = archive.by_index(at)?.size();
@@ -102,7 +102,7 @@ fn zip_refusal(file: BufReader<File>, n_bytes: u64) -> io::Result<Option<String>
 }
 
 /// Checks the pickles of a tar: each of its parts consists of several, with numbers and values between them.
-fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
+fn tar_refusal(file: BufReader<File>) -> io::Result<Option<Damage>> {
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries()? {
         let entry = entry?;
@@ -115,15 +115,15 @@ fn tar_refusal(file: BufReader<File>) -> io::Result<Option<String>> {
             _ => Ok(None),
         };
         // A broken part is left to its reader, too, and the next ones are checked.
-        if let Ok(Some(message)) = refusal {
-            return Ok(Some(message));
+        if let Ok(Some(damage)) = refusal {
+            return Ok(Some(damage));
         }
     }
     Ok(None)
 }
 
 /// Iterates over pickles, each but the first of which is followed by bytes; `size` reads how many.
-fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) -> io::Result<Option<String>> {
+fn walk<R: BufRead>(input: &mut R, size: fn(&mut R, &str) -> io::Result<u64>) -> io::Result<Option<Damage>> {
     let mut is_first = true;
     loop {
         let pickle_size = pickle_size(input)?;
@@ -176,6 +176,6 @@ impl Values for Tensors {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
         let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
         let bytes = self.by_name.get(name).ok_or_else(no_tensor)?.read();
-        bytes.map_err(|error| Error::damaged(&self.path, error))
+        bytes.map_err(|error| Error::damaged(&self.path, Damage::PyTorch(error.into())))
     }
 }

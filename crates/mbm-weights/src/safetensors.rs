@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::file::{Opened, TensorInfo, Values};
-use crate::{Element, Error};
+use crate::{Damage, Element, Error};
 
 /// Maximum size of a header in bytes, as in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -21,27 +21,27 @@ struct Places {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
-    let damaged = |message: String| Error::damaged(path, message);
+    let damaged = |damage: Damage| Error::damaged(path, damage);
     let mut file = File::open(path).map_err(Error::io(path))?;
     let n_bytes = file.metadata().map_err(Error::io(path))?.len();
     let mut length = [0; 8];
-    file.read_exact(&mut length).map_err(|_| damaged(format!("{n_bytes} bytes, too short for the length of a header")))?;
+    file.read_exact(&mut length).map_err(|_| damaged(Damage::NoHeader { n_bytes }))?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER.min(n_bytes.saturating_sub(8)) {
-        return Err(damaged(format!("a header of {length} bytes in a file of {n_bytes}")));
+        return Err(damaged(Damage::LongHeader { length, n_bytes }));
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(Error::io(path))?;
     // Rejects shapes that do not match their byte ranges, gaps and overlaps.
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(format!("its header: {error}")))?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(Damage::Header(error)))?;
     let start = 8 + length;
     if start.checked_add(metadata.data_len() as u64) != Some(n_bytes) {
-        return Err(damaged(format!("{n_bytes} bytes, its header declares {} + {}", start, metadata.data_len())));
+        return Err(damaged(Damage::Size { n_bytes, start, n_data: metadata.data_len() }));
     }
     let mut tensors = std::collections::BTreeMap::new();
     for (name, info) in metadata.tensors() {
-        let element =
-            element(info.dtype).ok_or_else(|| damaged(format!("tensor '{name}': unsupported type {:?}", info.dtype)))?;
+        let unsupported = || Damage::UnsupportedType { tensor: name.clone(), found: format!("{:?}", info.dtype) };
+        let element = element(info.dtype).ok_or_else(|| damaged(unsupported()))?;
         tensors.insert(name, TensorInfo { element, shape: info.shape.clone() });
     }
     let values = Box::new(Places { path: path.to_path_buf(), start, metadata });

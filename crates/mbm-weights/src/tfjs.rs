@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::file::{Opened, TensorInfo, Values};
 use crate::folder::{read_json, sibling};
-use crate::{Element, Error};
+use crate::{Damage, Element, Error};
 
 #[derive(Deserialize)]
 struct Model {
@@ -39,9 +39,9 @@ struct Places {
 }
 
 pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
-    let damaged = |message: String| Error::damaged(path, message);
+    let damaged = |damage: Damage| Error::damaged(path, damage);
     let text = read_json(path)?;
-    let model: Model = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a TensorFlow.js model: {error}")))?;
+    let model: Model = serde_json::from_slice(&text).map_err(|error| damaged(Damage::NotTensorFlowJs(error)))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut places = Places { path: path.to_path_buf(), groups: Vec::new(), by_name: BTreeMap::new() };
     let (mut tensors, mut named) = (BTreeMap::new(), HashSet::new());
@@ -50,27 +50,27 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
         for name in &group.paths {
             let shard = sibling(folder, path, name)?;
             if !named.insert(shard.clone()) {
-                return Err(damaged(format!("shard '{name}' is listed twice")));
+                return Err(damaged(Damage::DuplicateShard(name.clone())));
             }
             let n_bytes = std::fs::metadata(&shard).map_err(Error::io(&shard))?.len();
             shards.push((shard, n_bytes));
         }
         let mut end = 0u64;
         for weight in group.weights {
-            let info = info(&weight).map_err(|message| damaged(format!("tensor '{}': {message}", weight.name)))?;
+            let info = info(&weight).map_err(damaged)?;
             let size = info.shape.iter().try_fold(info.element.size() as u64, |size, extent| size.checked_mul(*extent as u64));
             let start = end;
             end = size
                 .and_then(|size| start.checked_add(size))
-                .ok_or_else(|| damaged(format!("tensor '{}' is too large", weight.name)))?;
+                .ok_or_else(|| damaged(Damage::TensorTooLarge(weight.name.clone())))?;
             places.by_name.insert(weight.name.clone(), (places.groups.len(), start, end));
             if tensors.insert(weight.name.clone(), info).is_some() {
-                return Err(damaged(format!("duplicate tensor '{}'", weight.name)));
+                return Err(damaged(Damage::DuplicateTensor(weight.name)));
             }
         }
-        let held: u64 = shards.iter().map(|(_, n_bytes)| n_bytes).sum();
-        if held != end {
-            return Err(damaged(format!("its tensors take {end} bytes, its shards hold {held}")));
+        let n_held: u64 = shards.iter().map(|(_, n_bytes)| n_bytes).sum();
+        if n_held != end {
+            return Err(damaged(Damage::ShardSize { n_bytes: end, n_held }));
         }
         places.groups.push(shards);
     }
@@ -78,9 +78,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
     Ok(Opened { format: "tensorflow.js", files, tensors, values: Box::new(places) })
 }
 
-fn info(weight: &Weight) -> Result<TensorInfo, String> {
+fn info(weight: &Weight) -> Result<TensorInfo, Damage> {
     if weight.quantization.is_some() {
-        return Err("quantized weights are not supported".to_owned());
+        return Err(Damage::Quantized(weight.name.clone()));
     }
     let element = match weight.dtype.as_str() {
         "float32" => Element::F32,
@@ -88,7 +88,7 @@ fn info(weight: &Weight) -> Result<TensorInfo, String> {
         "int32" => Element::I32,
         "uint8" => Element::U8,
         "bool" => Element::Bool,
-        other => return Err(format!("unsupported type {other}")),
+        other => return Err(Damage::UnsupportedType { tensor: weight.name.clone(), found: other.to_owned() }),
     };
     Ok(TensorInfo { element, shape: weight.shape.clone() })
 }

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use mbm_data::{DataError, Field, MANIFEST, Manifest, Preprocessor, latest_complete, write_folder};
+use mbm_data::feature::InvalidFit;
+use mbm_data::{Field, MANIFEST, Manifest, Preprocessor, latest_complete, write_folder};
 use mbm_model::{load_weights, save_weights};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -34,6 +35,44 @@ const TRIES: usize = 20;
 /// Fails if the folder is not a bundle.
 pub(crate) fn model_hash(path: &Path) -> Result<String, Error> {
     Bundle::read(path)?.hash()
+}
+
+/// What is wrong with a bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// A folder without a bundle.
+    #[error("no bundle.json here or in model/; specify a run folder of 'mbm train' or its model folder")]
+    NotFound,
+    /// A file that is not JSON of the expected form.
+    #[error("not a bundle: {0}")]
+    Json(#[source] serde_json::Error),
+    /// A bundle without hashes.
+    #[error("it is missing, so the model's files cannot be verified; restore it from a copy, or train again")]
+    NoManifest,
+    /// An unknown version.
+    #[error("bundle format {0} is not supported; mbm {version} reads formats {WITHOUT_MANIFEST} and {FORM}", version = env!("CARGO_PKG_VERSION"))]
+    Format(u32),
+    /// A config with mistakes.
+    #[error(transparent)]
+    Config(mbm_config::Diagnostics),
+    /// Features other than those of the config.
+    #[error("its features do not match its config")]
+    Features,
+    /// A text that is read as one that is generated, or the reverse.
+    #[error("a text input is stored as a text output, or the reverse")]
+    TextRole,
+    /// A fitted value that fitting cannot have produced.
+    #[error("feature '{feature}': {source}")]
+    Feature {
+        /// The feature.
+        feature: String,
+        /// What is wrong.
+        source: InvalidFit,
+    },
+    /// A fitted algorithm of another decoder.
+    #[error("the postprocessor of output '{0}' does not fit its decoder")]
+    Postprocessor(String),
 }
 
 /// A bundle that has been read, except for its weights.
@@ -102,47 +141,39 @@ impl Bundle {
 
     /// Reads `bundle.json` of a bundle, or of the bundle in a run folder, after verifying the hash of every file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let folder = folder_of(path).ok_or_else(|| Error::Damaged {
-            path: path.to_path_buf(),
-            message: "no bundle.json here or in model/; specify a run folder of 'mbm train' or its model folder".to_owned(),
-        })?;
+        let folder = folder_of(path).ok_or_else(|| Error::damaged(path, BundleError::NotFound))?;
         let manifest = Manifest::read(&folder)?;
         manifest.as_ref().map_or(Ok(()), |manifest| manifest.verify(&folder, &[BUNDLE, WEIGHTS]))?;
         let path = folder.join(BUNDLE);
-        let damaged = |message: String| Error::Damaged { path: path.clone(), message };
+        let damaged = |error: BundleError| Error::damaged(&path, error);
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(format!("not a bundle: {error}")))?;
+        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(BundleError::Json(error)))?;
         if saved.form == FORM && manifest.is_none() {
-            let message = "it is missing, so the model's files cannot be verified; restore it from a copy, or train again";
-            return Err(DataError::Damaged { path: folder.join(MANIFEST), message: message.to_owned() }.into());
+            return Err(Error::damaged(folder.join(MANIFEST), BundleError::NoManifest));
         }
         if ![FORM, WITHOUT_MANIFEST].contains(&saved.form) {
-            return Err(damaged(format!(
-                "bundle format {} is not supported; mbm {} reads formats {WITHOUT_MANIFEST} and {FORM}",
-                saved.form,
-                env!("CARGO_PKG_VERSION")
-            )));
+            return Err(damaged(BundleError::Format(saved.form)));
         }
-        let plan =
-            Plan::from_node(&mbm_config::Node::from(&saved.config)).map_err(|diagnostics| damaged(diagnostics.to_string()))?;
+        let plan = Plan::from_node(&mbm_config::Node::from(&saved.config))
+            .map_err(|diagnostics| damaged(BundleError::Config(diagnostics)))?;
         let config = &plan.config;
         let inputs = config.input_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
         let outputs = config.output_features.iter().map(|feature| (feature.name(), feature.column(), feature.type_name()));
         let fields = saved.inputs.iter().chain(&saved.outputs);
         let own = fields.clone().map(|field| (field.name.as_str(), field.column.as_str(), field.preprocessor.type_name()));
         if !own.eq(inputs.chain(outputs)) || saved.outputs.len() != saved.postprocessors.len() {
-            return Err(damaged("its features do not match its config".to_owned()));
+            return Err(damaged(BundleError::Features));
         }
         // Text inputs and text outputs have the same type name in the config.
         let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
         if saved.inputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::TargetText(_)))
             || saved.outputs.iter().any(reads)
         {
-            return Err(damaged("a text input is stored as a text output, or the reverse".to_owned()));
+            return Err(damaged(BundleError::TextRole));
         }
         for field in fields {
             let checked = field.preprocessor.get().check();
-            checked.map_err(|message| damaged(format!("feature '{}': {message}", field.name)))?;
+            checked.map_err(|source| damaged(BundleError::Feature { feature: field.name.clone(), source }))?;
         }
         Ok(Self { folder, plan, saved })
     }
@@ -170,8 +201,8 @@ impl Bundle {
         let Saved { inputs, outputs, postprocessors, .. } = self.saved;
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
-                let message = format!("the postprocessor of output '{}' does not fit its decoder", output.name);
-                return Err(Error::Damaged { path: self.folder.join(BUNDLE), message });
+                let error = BundleError::Postprocessor(output.name.clone());
+                return Err(Error::damaged(self.folder.join(BUNDLE), error));
             }
         }
         let decodings = decodings(&self.plan, &outputs);

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 pub use mbm_algo::AlgoError;
 pub use mbm_config::{Diagnostic, Diagnostics};
 pub use mbm_data::DataError;
+pub use mbm_data::feature::{FitError, InvalidFit};
+pub use mbm_data::split::SplitError;
 pub use mbm_index::IndexError;
 pub use mbm_model::WeightsError;
+pub use mbm_model::encoder::UnsuitedShape;
 pub use mbm_postgres::PostgresError;
 pub use mbm_train::TrainError;
 pub use mbm_weights::Error as WeightFileError;
 
+pub use crate::bundle::BundleError;
 pub use crate::config::features::FeatureError;
 pub use crate::config::infer::TargetError;
 pub use crate::predict::cells::{CellError, CellErrors};
@@ -19,6 +23,7 @@ pub use crate::predict::generation::GenerationError;
 pub use crate::predict::query::QueryError;
 pub use crate::predict::writer::OutputError;
 pub use crate::retrieve::indexing::IndexSourceError;
+pub use crate::run::manifest::{ConfigDifference, ResumeError};
 
 /// An error of the library.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +58,12 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of a run or bundle is damaged or inconsistent.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        message: String,
+        /// What is wrong, such as [`BundleError`].
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A fitted value that has no JSON form, such as NaN; the model was not saved.
     #[error("{}: a fitted value cannot be represented: {source}", path.display())]
@@ -75,12 +80,12 @@ pub enum Error {
     #[error("{}: no run to resume; specify its folder with --output-directory", .0.display())]
     NothingToResume(PathBuf),
     /// A run cannot be resumed, for example with another config or dataset.
-    #[error("cannot resume {}: {reason}", folder.display())]
+    #[error("cannot resume {}: {source}", folder.display())]
     CannotResume {
         /// The run folder.
         folder: PathBuf,
         /// Why not.
-        reason: String,
+        source: ResumeError,
     },
     /// Fitting an algorithm to the fused vectors failed.
     #[error("output '{output}': {source}")]
@@ -144,12 +149,12 @@ pub enum Error {
         suspect: String,
     },
     /// A chart of the report could not be drawn.
-    #[error("chart '{title}': {message}")]
+    #[error("chart '{title}': {source}")]
     Chart {
         /// The title of the chart.
         title: String,
-        /// What is wrong.
-        message: String,
+        /// The error of the drawing library.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -158,6 +163,10 @@ impl Error {
     pub fn is_cancelled(&self) -> bool {
         use mbm_index::IndexError::Cancelled;
         matches!(self, Self::Index(Cancelled) | Self::Postgres(mbm_postgres::PostgresError::Index(Cancelled)))
+    }
+
+    pub(crate) fn damaged(path: impl Into<PathBuf>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Damaged { path: path.into(), source: source.into() }
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {

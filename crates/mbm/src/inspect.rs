@@ -35,7 +35,7 @@ pub fn inspect_weights(path: &Path) -> Result<Vec<String>, Error> {
 /// Fails if the source cannot be read or is rejected, or if the target exists or cannot be written.
 pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
     if target.exists() {
-        return Err(Error::Damaged { path: target.to_path_buf(), message: "it already exists; choose another name".to_owned() });
+        return Err(Error::damaged(target, "it already exists; choose another name"));
     }
     Ok(WeightFile::open(source)?.write_safetensors(target)?)
 }

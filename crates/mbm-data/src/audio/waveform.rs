@@ -262,12 +262,21 @@ fn greatest_common_divisor(a: usize, b: usize) -> usize {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-fn resample(samples: Vec<f32>, from: usize, to: usize) -> Result<Vec<f32>, String> {
+/// An error of the resampler.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum ResampleError {
+    Construction(#[from] rubato::ResamplerConstructionError),
+    Size(#[from] rubato::audioadapter_buffers::SizeError),
+    Processing(#[from] rubato::ResampleError),
+}
+
+fn resample(samples: Vec<f32>, from: usize, to: usize) -> Result<Vec<f32>, ResampleError> {
     let n_samples = samples.len();
     let chunk = CHUNK.min(MAX_CHUNK_OUT * from / to).max(1);
-    let mut resampler = Fft::<f32>::new(from, to, chunk, 1, FixedSync::Both).map_err(|error| error.to_string())?;
-    let input = InterleavedOwned::new_from(samples, 1, n_samples).map_err(|error| error.to_string())?;
-    let output = resampler.process_all(&input, n_samples, None).map_err(|error| error.to_string())?;
+    let mut resampler = Fft::<f32>::new(from, to, chunk, 1, FixedSync::Both)?;
+    let input = InterleavedOwned::new_from(samples, 1, n_samples)?;
+    let output = resampler.process_all(&input, n_samples, None)?;
     Ok(output.take_data())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
+use super::{FitError, Fitter, FramesTooLarge, InvalidFit, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::audio::{FrontEnd, FrontEndKind, RATES};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload, Waveform};
@@ -101,7 +101,7 @@ impl AudioFitter {
             None => {
                 let fitted = settings.at_rate(settings.sampling_rate.unwrap_or(wave.rate));
                 let front_end = fitted.front_end();
-                fitted.check_size(front_end.width()).map_err(|message| Fault::new(Cause::TooLarge, message))?;
+                fitted.check_size(front_end.width()).map_err(|error| Fault::new(Cause::TooLarge, error.to_string()))?;
                 self.fitted.insert((fitted, front_end))
             }
         };
@@ -125,9 +125,9 @@ impl Fitter for AudioFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let reason = self.first_fault.as_ref().map(|fault| format!("; first error: {fault}")).unwrap_or_default();
-        let (mut fitted, _) = self.fitted.ok_or_else(|| format!("no training audio can be read{reason}"))?;
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
+        let unreadable = FitError::Unreadable { kind: "audio", first: self.first_fault };
+        let (mut fitted, _) = self.fitted.ok_or(unreadable)?;
         if fitted.front_end == FrontEndKind::Raw {
             // Raw clips are standardized one by one.
             (fitted.mean, fitted.std) = (vec![0.0], vec![1.0]);
@@ -150,15 +150,12 @@ impl FittedAudio {
         1 + self.max_samples().saturating_sub(self.window).div_ceil(self.shift)
     }
 
-    fn check_size(&self, width: usize) -> Result<(), String> {
+    fn check_size(&self, width: usize) -> Result<(), FramesTooLarge> {
         let n_steps = self.max_steps();
         if n_steps.saturating_mul(width) <= MAX_VALUES {
             return Ok(());
         }
-        let seconds = self.max_seconds;
-        Err(format!(
-            "{seconds} s would be {n_steps} frames of {width} values, the limit is {MAX_VALUES} values in all; increase window_shift_in_s or decrease audio_file_length_limit_in_s"
-        ))
+        Err(FramesTooLarge { seconds: self.max_seconds, n_steps, width, limit: MAX_VALUES })
     }
 
     fn front_end(&self) -> Arc<FrontEnd> {
@@ -195,7 +192,7 @@ impl Preprocess for FittedAudio {
         Shape::Frames { width: self.mean.len(), max_steps: self.max_steps() }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(RATES.contains(&self.rate), "the sampling rate")?;
         ensure((1..=*RATES.end()).contains(&self.window) && (1..=*RATES.end()).contains(&self.shift), "the window")?;
         ensure((0.0..=3600.0).contains(&self.max_seconds), "the length limit")?;
@@ -221,7 +218,7 @@ mod tests {
         };
         let mut fitter = settings.fitter();
         fitter.observe(&Cell::Bytes(wav(&tone(440.0, 8000, 0.1), 8000)), Path::new("."));
-        let error = fitter.finish().unwrap_err();
+        let error = fitter.finish().unwrap_err().to_string();
         assert!(error.contains("3600 s would be 3599001 frames of 4097 values"), "{error}");
     }
 

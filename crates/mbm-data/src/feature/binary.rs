@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Preprocess, Preprocessor, Shape, shown, text_of};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -53,13 +53,12 @@ impl Fitter for BinaryFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let labels: Vec<String> = self.labels.into_iter().collect();
         if labels.iter().all(|label| as_bool(label).is_some()) && self.true_label.is_none() {
             return Ok(Preprocessor::Binary(FittedBinary { labels: None }));
         }
-        let [first, second] = <[String; 2]>::try_from(labels)
-            .map_err(|labels| format!("a binary feature needs two values, the training rows have {}", labels.join(", ")))?;
+        let [first, second] = <[String; 2]>::try_from(labels).map_err(FitError::NotBinary)?;
         let labels = if self.true_label.as_ref() == Some(&first) { [second, first] } else { [first, second] };
         Ok(Preprocessor::Binary(FittedBinary { labels: Some(labels) }))
     }
@@ -88,7 +87,7 @@ impl Preprocess for FittedBinary {
         Shape::Class { n_classes: 2 }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -75,10 +75,10 @@ impl Fitter for CategoryFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let classes = most_common(self.counts, self.settings.most_common);
         if classes.is_empty() {
-            return Err("no training cell holds a class".to_owned());
+            return Err(FitError::NoValue("class"));
         }
         Ok(Preprocessor::Category(Saved { classes, null_values: self.settings.null_values }.into()))
     }
@@ -113,7 +113,7 @@ impl Preprocess for FittedCategory {
         Shape::Class { n_classes: self.classes.len() }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(!self.classes.is_empty() && self.positions.len() == self.classes.len(), "the number of distinct classes")
     }
 }

@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike};
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
+use super::{FitError, Fitter, InvalidFit, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -70,9 +70,9 @@ impl Fitter for DateFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         if !self.any {
-            return Err("no training cell holds a date".to_owned());
+            return Err(FitError::NoValue("date"));
         }
         Ok(Preprocessor::Date(FittedDate { format: self.format, mean_year: self.years.mean(), year_std: self.years.std() }))
     }
@@ -99,7 +99,7 @@ impl Preprocess for FittedDate {
         Shape::Vector { width: 11 }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(are_moments(&[self.mean_year], &[self.year_std], 1), "the mean or standard deviation")
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Preprocess, Preprocessor, Shape};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -33,7 +33,7 @@ impl Fitter for EmbeddingFitter {
 
     fn observe(&mut self, _cell: &Cell, _folder: &Path) {}
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         Ok(Preprocessor::Embedding(FittedEmbedding {}))
     }
 }
@@ -58,7 +58,7 @@ impl Preprocess for FittedEmbedding {
         Shape::ContentIds
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use tokenizers::{
     Tokenizer as HfTokenizer, TruncationParams,
 };
 
+use super::{Quantity, TokenizerFileError};
 use crate::catch_panic::catch_panic;
 
 /// Maximum size of a `tokenizer.json` in bytes; Gemma's, among the largest, has 33 MiB.
@@ -94,15 +95,14 @@ impl SubwordTokenizer {
     ///
     /// # Errors
     /// Describes what is wrong with the file, or which limit it exceeds.
-    pub fn read(json: &str) -> Result<Self, String> {
+    pub fn read(json: &str) -> Result<Self, TokenizerFileError> {
         if json.len() > MAX_BYTES {
-            return Err(format!("{} bytes, the limit for a tokenizer.json is {MAX_BYTES}", json.len()));
+            return Err(TokenizerFileError::TooLarge { found: json.len(), limit: MAX_BYTES });
         }
-        let deepest = mbm_config::MAX_DEPTH;
-        mbm_config::check_json_depth(json.as_bytes()).map_err(|at| format!("byte {at}: nested deeper than {deepest} levels"))?;
-        let growth = check(&serde_json::from_str(json).map_err(|error| error.to_string())?)?;
-        let tokenizer = catch_panic(|| HfTokenizer::from_str(json)).ok_or("its components contradict each other")?;
-        let mut pieces = Self { tokenizer: tokenizer.map_err(|error| error.to_string())?, growth };
+        mbm_config::check_json_depth(json.as_bytes()).map_err(|at| TokenizerFileError::TooDeep { at })?;
+        let growth = check(&serde_json::from_str(json)?)?;
+        let tokenizer = catch_panic(|| HfTokenizer::from_str(json)).ok_or(TokenizerFileError::Contradictory)??;
+        let mut pieces = Self { tokenizer, growth };
         pieces.tokenizer.with_padding(None);
         pieces.check_truncation()?;
         pieces.check_vocabulary()?;
@@ -122,18 +122,19 @@ impl SubwordTokenizer {
     }
 
     /// Truncates texts to `max_steps` tokens, keeping a closing token, whatever the file specifies; texts are never padded.
-    pub fn truncated_at(mut self, max_steps: usize) -> Result<Self, String> {
+    pub fn truncated_at(mut self, max_steps: usize) -> Result<Self, TokenizerFileError> {
         self.cut(max_steps)?;
         Ok(self)
     }
 
-    fn cut(&mut self, max_length: usize) -> Result<(), String> {
+    fn cut(&mut self, max_length: usize) -> Result<(), TokenizerFileError> {
         // No stride: the parts that truncation yields do not overlap.
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-        self.tokenizer.with_truncation(Some(truncation)).map(|_| ()).map_err(|error| error.to_string())
+        self.tokenizer.with_truncation(Some(truncation))?;
+        Ok(())
     }
 
-    fn check_truncation(&mut self) -> Result<(), String> {
+    fn check_truncation(&mut self) -> Result<(), TokenizerFileError> {
         let max_length = self.tokenizer.get_truncation().map(|it| it.max_length);
         max_length.map_or(Ok(()), |max_length| self.cut(max_length))
     }
@@ -214,20 +215,20 @@ impl SubwordTokenizer {
         Some(split)
     }
 
-    fn check_vocabulary(&self) -> Result<(), String> {
+    fn check_vocabulary(&self) -> Result<(), TokenizerFileError> {
         let vocabulary = self.tokenizer.get_vocab(true);
         let longest = vocabulary.keys().map(String::len).max().unwrap_or(0);
-        at_most(longest, MAX_TOKEN, "bytes in a token")?;
+        Quantity::TokenBytes.at_most(longest, MAX_TOKEN)?;
         let highest = vocabulary.values().max().map_or(0, |id| *id as usize);
-        at_most(highest, vocabulary.len() * 2 + FREE_IDS, &format!("highest id among {} tokens", vocabulary.len()))?;
+        Quantity::HighestId { n_tokens: vocabulary.len() }.at_most(highest, vocabulary.len() * 2 + FREE_IDS)?;
         match self.tokenizer.get_model() {
-            ModelWrapper::WordPiece(model) => at_most(model.max_input_chars_per_word, MAX_WORD, "max_input_chars_per_word"),
+            ModelWrapper::WordPiece(model) => Quantity::WordLength.at_most(model.max_input_chars_per_word, MAX_WORD),
             ModelWrapper::BPE(_) | ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => Ok(()),
         }
     }
 
     /// Encodes and decodes texts of increasing length until one takes too long or makes the tokenizer fail.
-    fn try_out(&self) -> Result<(), String> {
+    fn try_out(&self) -> Result<(), TokenizerFileError> {
         const MIXED: &str = "A dog's größe, 12.5 km\n\t  ﬁn™ 漢字 한국 🐕\u{301} <s> [MASK] ﷺ x";
         let started = Instant::now();
         for n_bytes in [1, 64, 256, 1024, 4096] {
@@ -238,10 +239,10 @@ impl SubwordTokenizer {
                     it.map_or(Some(()), |it| catch_panic(|| self.tokenizer.decode(it.get_ids(), false)).map(|_| ()))
                 });
                 if decoded.is_none() {
-                    return Err("its components contradict each other: it fails on a text".to_owned());
+                    return Err(TokenizerFileError::FailsOnText);
                 }
                 if started.elapsed() > MAX_TRIAL {
-                    return Err(format!("texts of up to {} bytes take it more than {MAX_TRIAL:?}", text.len()));
+                    return Err(TokenizerFileError::TooSlow { n_bytes: text.len(), limit: MAX_TRIAL });
                 }
             }
         }
@@ -249,23 +250,19 @@ impl SubwordTokenizer {
     }
 }
 
-fn at_most(found: usize, allowed: usize, what: &str) -> Result<(), String> {
-    if found <= allowed { Ok(()) } else { Err(format!("{what}: {found}, the limit is {allowed}")) }
-}
-
 /// Checks the components and returns the maximum factor by which they lengthen a text.
-fn check(parts: &Parts) -> Result<usize, String> {
+fn check(parts: &Parts) -> Result<usize, TokenizerFileError> {
     let Parts { normalizer, pre_tokenizer, post_processor, decoder } = parts;
-    for (part, name) in
+    for (part, component) in
         [(normalizer, "normalizer"), (pre_tokenizer, "pre_tokenizer"), (post_processor, "post_processor"), (decoder, "decoder")]
     {
-        at_most(n_values(part), MAX_PARTS, &format!("values in {name}"))?;
+        Quantity::Values { component }.at_most(n_values(part), MAX_PARTS)?;
         check_regexes(part)?;
     }
-    at_most(n_repetitions(post_processor), MAX_REPETITIONS, "insertions of the text in post_processor")?;
-    at_most(growth(decoder)?, MAX_DECODED_GROWTH, "growth factor of a text in decoder")?;
+    Quantity::Insertions.at_most(n_repetitions(post_processor), MAX_REPETITIONS)?;
+    Quantity::DecoderGrowth.at_most(growth(decoder)?, MAX_DECODED_GROWTH)?;
     let growth = growth(normalizer)?.saturating_mul(growth(pre_tokenizer)?);
-    at_most(growth, MAX_GROWTH, "growth factor of a text in normalizer and pre_tokenizer").map(|()| growth)
+    Quantity::Growth.at_most(growth, MAX_GROWTH).map(|()| growth)
 }
 
 fn children(value: &Value) -> Vec<&Value> {
@@ -291,13 +288,13 @@ fn n_repetitions(value: &Value) -> usize {
 }
 
 /// Returns the product of the maximum factors by which the steps in a value lengthen a text.
-fn growth(value: &Value) -> Result<usize, String> {
+fn growth(value: &Value) -> Result<usize, TokenizerFileError> {
     let own = value.as_object().map_or(Ok(1), own_growth)?;
     children(value).into_iter().try_fold(own, |product, child| Ok(product.saturating_mul(growth(child)?)))
 }
 
 /// Returns the maximum factor by which one step lengthens a text, by its type, or by the settings that identify an unnamed type.
-fn own_growth(step: &Map<String, Value>) -> Result<usize, String> {
+fn own_growth(step: &Map<String, Value>) -> Result<usize, TokenizerFileError> {
     let text = |key: &str| step.get(key).and_then(Value::as_str);
     let by_type = match text("type").unwrap_or_default() {
         "NFKC" | "NFKD" => 11,
@@ -328,23 +325,19 @@ fn replacement(pattern: &Value, content: &str) -> usize {
 
 /// Returns the maximum factor by which SentencePiece's character map lengthens a text. The map is a trie of integers, followed by
 /// NUL-terminated replacements; the longest of them replace up to three bytes.
-fn longest_replacement(map: &str) -> Result<usize, String> {
-    let damaged = || "its precompiled_charsmap is damaged".to_owned();
-    let map = STANDARD.decode(map).map_err(|_| damaged())?;
-    let (length, rest) = map.split_first_chunk::<4>().ok_or_else(damaged)?;
-    let replacements = rest.get(u32::from_le_bytes(*length) as usize / 4 * 4..).ok_or_else(damaged)?;
+fn longest_replacement(map: &str) -> Result<usize, TokenizerFileError> {
+    let map = STANDARD.decode(map).map_err(|_| TokenizerFileError::DamagedCharsmap)?;
+    let (length, rest) = map.split_first_chunk::<4>().ok_or(TokenizerFileError::DamagedCharsmap)?;
+    let replacements = rest.get(u32::from_le_bytes(*length) as usize / 4 * 4..).ok_or(TokenizerFileError::DamagedCharsmap)?;
     let longest = replacements.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0);
     Ok(longest.div_ceil(3).max(1))
 }
 
-fn check_regexes(value: &Value) -> Result<(), String> {
+fn check_regexes(value: &Value) -> Result<(), TokenizerFileError> {
     if let Some(regex) = value.get("Regex").and_then(Value::as_str) {
-        at_most(regex.len(), MAX_REGEX, "bytes in a regular expression")?;
+        Quantity::RegexBytes.at_most(regex.len(), MAX_REGEX)?;
         if Regex::new(regex).is_err() && may_backtrack_exponentially(regex) {
-            let start: String = regex.chars().take(60).collect();
-            return Err(format!(
-                "the regular expression '{start}' repeats a group of repetitions or alternatives, which may take exponential time"
-            ));
+            return Err(TokenizerFileError::ExponentialRegex { start: regex.chars().take(60).collect() });
         }
     }
     children(value).into_iter().try_for_each(check_regexes)
@@ -423,7 +416,7 @@ mod tests {
     }
 
     fn refused(parts: &str) -> String {
-        SubwordTokenizer::read(&tokenizer(parts)).expect_err(parts)
+        SubwordTokenizer::read(&tokenizer(parts)).expect_err(parts).to_string()
     }
 
     const DOUBLING: &str = r#"{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}"#;
@@ -532,7 +525,7 @@ mod tests {
         let nested = format!(r#""normalizer": {}{}"#, r#"{"type": "Sequence", "normalizers": ["#.repeat(2000), "]}".repeat(2000));
         let json = tokenizer(&nested);
         let small = std::thread::Builder::new().stack_size(256 << 10);
-        let message = small.spawn(move || SubwordTokenizer::read(&json).unwrap_err()).unwrap().join().unwrap();
+        let message = small.spawn(move || SubwordTokenizer::read(&json).unwrap_err().to_string()).unwrap().join().unwrap();
         assert!(message.ends_with("nested deeper than 64 levels"), "{message}");
         let deepest = format!(r#""normalizer": {}{}"#, r#"{"type": "Sequence", "normalizers": ["#.repeat(31), "]}".repeat(31));
         let json = tokenizer(&deepest);
@@ -547,11 +540,21 @@ mod tests {
                 .contains("values in normalizer")
         );
         let word = tokenizer("").replace("_per_word\": 100", "_per_word\": 1000000");
-        assert!(SubwordTokenizer::read(&word).unwrap_err().contains("max_input_chars_per_word: 1000000, the limit is 1000"));
+        assert!(
+            SubwordTokenizer::read(&word)
+                .unwrap_err()
+                .to_string()
+                .contains("max_input_chars_per_word: 1000000, the limit is 1000")
+        );
         let token = tokenizer("").replace("\"z\"", &format!("\"{}\"", "z".repeat(5000)));
-        assert!(SubwordTokenizer::read(&token).unwrap_err().contains("bytes in a token: 5000, the limit is 4096"));
+        assert!(SubwordTokenizer::read(&token).unwrap_err().to_string().contains("bytes in a token: 5000, the limit is 4096"));
         let id = tokenizer("").replace("\"z\": 26", "\"z\": 4294967295");
-        assert!(SubwordTokenizer::read(&id).unwrap_err().contains("highest id among 27 tokens: 4294967295, the limit is 1078"));
+        assert!(
+            SubwordTokenizer::read(&id)
+                .unwrap_err()
+                .to_string()
+                .contains("highest id among 27 tokens: 4294967295, the limit is 1078")
+        );
         for broken in ["", "{", "[]", "{}", r#"{"model": {"type": "BPE", "vocab": {}, "merges": ["a"]}}"#] {
             assert!(SubwordTokenizer::read(broken).is_err(), "{broken}");
         }

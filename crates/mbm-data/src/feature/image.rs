@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
+use super::{FitError, Fitter, InvalidFit, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, media};
 use crate::image::{Framing, Interpolation, decode_image};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -134,9 +134,9 @@ impl Fitter for ImageFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let reason = self.first_fault.as_ref().map(|fault| format!("; first error: {fault}")).unwrap_or_default();
-        let (channels, height, width) = self.size.ok_or_else(|| format!("no training image can be read{reason}"))?;
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
+        let unreadable = FitError::Unreadable { kind: "image", first: self.first_fault };
+        let (channels, height, width) = self.size.ok_or(unreadable)?;
         let fitted = self.n_seen > 0;
         let (mean, std) = match (self.settings.standardize_image, channels) {
             (Standardization::Imagenet1k, 3) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
@@ -193,7 +193,7 @@ impl Preprocess for FittedImage {
         Shape::Image { channels: self.channels, height: self.height, width: self.width }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         let n_pixels = self.height.checked_mul(self.width).unwrap_or(0);
         ensure((1..=MAX_PIXELS).contains(&n_pixels), "the size")?;
         ensure(matches!(self.channels, 1 | 3), "the number of channels")?;

@@ -7,6 +7,7 @@ mod binary;
 mod category;
 mod date;
 mod embedding;
+mod error;
 mod foreign;
 mod image;
 mod media;
@@ -16,6 +17,7 @@ mod target_text;
 mod text;
 mod timeseries;
 mod tokenizer;
+mod tokenizer_error;
 mod vector;
 
 use std::borrow::Cow;
@@ -31,6 +33,7 @@ pub use category::{CategoryPreprocessing, FittedCategory};
 pub use date::{DatePreprocessing, FittedDate, parse_date};
 pub(crate) use embedding::items;
 pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
+pub use error::{FitError, FramesTooLarge, InvalidFit};
 pub use image::{FittedImage, ImagePreprocessing, Standardization};
 pub(crate) use media::named;
 pub use number::{FittedNumber, Normalization, NumberPreprocessing};
@@ -38,8 +41,10 @@ pub use set::{FittedSet, SetPreprocessing};
 pub use target_text::{FittedTargetText, TargetTextPreprocessing};
 pub use text::{FittedText, TextPreprocessing, TokenizerKind};
 pub use timeseries::{FittedTimeseries, TimeseriesPreprocessing};
+pub use tokenizer_error::{Quantity, TokenizerFileError};
 pub use vector::{FittedVector, VectorPreprocessing};
 
+use self::error::ensure;
 use crate::{Cell, Fault, Payload};
 
 choices! {
@@ -148,7 +153,7 @@ pub trait Fitter: Send {
     ///
     /// # Errors
     /// Names what the training cells lack.
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String>;
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError>;
 }
 
 /// Converts cells of one type to payloads after fitting.
@@ -179,12 +184,7 @@ pub trait Preprocess {
     ///
     /// # Errors
     /// Names the value that is out of bounds.
-    fn check(&self) -> Result<(), String>;
-}
-
-/// Returns an error that names `what` unless the condition holds.
-fn ensure(holds: bool, what: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(format!("{what} is out of bounds")) }
+    fn check(&self) -> Result<(), InvalidFit>;
 }
 
 /// Whether mean and standard deviation of each of `width` columns are finite, and the standard deviations positive.

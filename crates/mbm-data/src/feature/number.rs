@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
+use super::{FitError, Fitter, InvalidFit, LARGEST, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
 use crate::random::{Rng, rng};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -101,9 +101,9 @@ impl Fitter for NumberFitter {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(mut self: Box<Self>) -> Result<Preprocessor, FitError> {
         if self.sample.is_empty() {
-            return Err("no training cell holds a number".to_owned());
+            return Err(FitError::NoValue("number"));
         }
         self.sample.sort_by(f64::total_cmp);
         let (offset, scale) = match self.normalization {
@@ -189,7 +189,7 @@ impl Preprocess for FittedNumber {
         Shape::Number { quantiles: self.quantiles.clone() }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(self.offset.is_finite() && self.scale.is_finite() && self.scale > 0.0, "the offset or scale")?;
         let rise = self.quantiles.iter().all(|edge| edge.is_finite()) && self.quantiles.is_sorted_by(|a, b| a < b);
         ensure((1..=N_BINS + 1).contains(&self.quantiles.len()) && rise, "a quantile")

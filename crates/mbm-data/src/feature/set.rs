@@ -7,7 +7,7 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::category::most_common;
-use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -75,13 +75,9 @@ impl Fitter for SetFitter {
         labels_of(cell).unwrap_or_default().into_iter().for_each(|label| *self.counts.entry(label).or_default() += 1);
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let labels = most_common(self.counts, self.most_common);
-        if labels.is_empty() {
-            Err("no training cell holds a label".to_owned())
-        } else {
-            Ok(Preprocessor::Set(Saved { labels }.into()))
-        }
+        if labels.is_empty() { Err(FitError::NoValue("label")) } else { Ok(Preprocessor::Set(Saved { labels }.into())) }
     }
 }
 
@@ -101,7 +97,7 @@ impl Preprocess for FittedSet {
         Shape::Vector { width: self.labels.len() }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(!self.labels.is_empty(), "the number of labels")
     }
 }

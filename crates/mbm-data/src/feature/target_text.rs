@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::{beginning, cased, cut_off, shortened};
 use super::tokenizer::{Tokenizer, TokenizerFitter, tidy};
-use super::{Fitter, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape, TokenizerKind, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -88,7 +88,7 @@ impl Fitter for TargetTextFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let TargetTextPreprocessing { max_sequence_length, lowercase, .. } = self.settings;
         let mut fitted =
             FittedTargetText { tokenizer: self.tokenizer.finish()?, max_steps: max_sequence_length, longest: 0, lowercase };
@@ -118,7 +118,7 @@ impl Preprocess for FittedTargetText {
         Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(self.tokenizer.vocab_size() > Self::N_SPECIAL as usize, "the size of the vocabulary")?;
         ensure((2..=16_384).contains(&self.max_steps), "the length limit")?;
         ensure((2..=self.max_steps).contains(&self.longest), "the longest text")

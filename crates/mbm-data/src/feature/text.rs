@@ -6,7 +6,7 @@ use mbm_config::{choices, settings};
 use serde::{Deserialize, Serialize};
 
 use super::tokenizer::{Tokenizer, TokenizerFitter};
-use super::{Fitter, Preprocess, Preprocessor, Shape, ensure, text_of};
+use super::{FitError, Fitter, InvalidFit, Preprocess, Preprocessor, Shape, ensure, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 choices! {
@@ -103,7 +103,7 @@ impl Fitter for TextFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let tokenizer = self.tokenizer.finish()?;
         Ok(Preprocessor::Text(FittedText {
             tokenizer,
@@ -130,7 +130,7 @@ impl Preprocess for FittedText {
         Shape::Tokens { vocab_size: self.tokenizer.vocab_size(), max_steps: self.max_steps }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure(self.tokenizer.vocab_size() >= 2, "the size of the vocabulary")?;
         ensure((1..=16_384).contains(&self.max_steps), "the length limit")
     }

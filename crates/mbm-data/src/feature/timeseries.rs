@@ -7,7 +7,9 @@ use mbm_config::settings;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
+use super::{
+    FitError, Fitter, InvalidFit, LARGEST, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of,
+};
 use crate::payload::Frames;
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -59,9 +61,9 @@ impl Fitter for TimeseriesFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         if self.moments.is_empty() {
-            return Err("no training series can be read".to_owned());
+            return Err(FitError::Unreadable { kind: "series", first: None });
         }
         Ok(Preprocessor::Timeseries(FittedTimeseries {
             max_steps: self.longest.min(self.max_steps),
@@ -93,7 +95,7 @@ impl Preprocess for FittedTimeseries {
         Shape::Frames { width: self.mean.len(), max_steps: self.max_steps }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure((1..=65_536).contains(&self.max_steps), "the length limit")?;
         ensure(!self.mean.is_empty() && are_moments(&self.mean, &self.std, self.mean.len()), "the mean or standard deviation")
     }

@@ -14,8 +14,8 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::{AddedToken, ModelWrapper, NormalizedString, Normalizer, Tokenizer as HfTokenizer};
 
-use super::TokenizerKind;
 use super::foreign::SubwordTokenizer;
+use super::{FitError, TokenizerKind};
 
 /// Padding token, id 0.
 pub const PAD: &str = "<PAD>";
@@ -236,14 +236,14 @@ impl TokenizerFitter {
         }
     }
 
-    pub fn finish(self) -> Result<Tokenizer, String> {
+    pub fn finish(self) -> Result<Tokenizer, FitError> {
+        let unreadable = FitError::Unreadable { kind: "text", first: None };
         match self.kind {
-            TokenizerKind::SpacePunct | TokenizerKind::Characters if self.counts.is_empty() => {
-                Err("no training text can be read".to_owned())
-            }
+            TokenizerKind::SpacePunct | TokenizerKind::Characters if self.counts.is_empty() => Err(unreadable),
+            TokenizerKind::Bpe | TokenizerKind::Wordpiece if self.texts.is_empty() => Err(unreadable),
             TokenizerKind::SpacePunct | TokenizerKind::Characters => Ok(self.by_frequency()),
-            TokenizerKind::Bpe => self.bpe().map_err(|error| error.to_string()),
-            TokenizerKind::Wordpiece => self.wordpiece().map_err(|error| error.to_string()),
+            TokenizerKind::Bpe => Ok(self.bpe()?),
+            TokenizerKind::Wordpiece => Ok(self.wordpiece()?),
             TokenizerKind::HfTokenizer => load(self.file, self.max_steps),
         }
     }
@@ -282,9 +282,6 @@ impl TokenizerFitter {
 }
 
 fn train(model: ModelWrapper, mut trainer: TrainerWrapper, texts: Vec<String>) -> tokenizers::Result<Tokenizer> {
-    if texts.is_empty() {
-        return Err("no training text can be read".into());
-    }
     let mut pieces = pieces(model)?;
     pieces.train(&mut trainer, texts.into_iter())?;
     // Move the trained model to a new tokenizer: its first tokens are no longer special, and "##a" in a text is plain text.
@@ -314,12 +311,16 @@ fn tidying() -> tokenizers::Result<NormalizerSequence> {
     Ok(NormalizerSequence::new(vec![NFC.into(), without.into(), single.into(), Strip::new(true, true).into()]))
 }
 
-fn load(file: Option<PathBuf>, max_steps: usize) -> Result<Tokenizer, String> {
-    let file = file.ok_or("preprocessing.vocab_file must name a tokenizer.json for tokenizer: hf_tokenizer")?;
-    let failed = |message: String| format!("{}: {message}", file.display());
-    let json = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
-    let pieces = SubwordTokenizer::read(&json).and_then(|pieces| pieces.truncated_at(max_steps)).map_err(failed)?;
-    Ok(Tokenizer::Subword(Box::new(pieces)))
+fn load(file: Option<PathBuf>, max_steps: usize) -> Result<Tokenizer, FitError> {
+    let path = file.ok_or(FitError::NoVocabFile)?;
+    let json = match std::fs::read_to_string(&path) {
+        Ok(json) => json,
+        Err(source) => return Err(FitError::Io { path, source }),
+    };
+    match SubwordTokenizer::read(&json).and_then(|pieces| pieces.truncated_at(max_steps)) {
+        Ok(pieces) => Ok(Tokenizer::Subword(Box::new(pieces))),
+        Err(source) => Err(FitError::TokenizerFile { path, source }),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitter, LARGEST, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
+use super::{FitError, Fitter, InvalidFit, LARGEST, Preprocess, Preprocessor, Shape, ensure, shown, text_of};
 use crate::{Cause, Cell, Fault, Payload};
 
 settings! {
@@ -52,8 +52,8 @@ impl Fitter for VectorFitter {
         }
     }
 
-    fn finish(self: Box<Self>) -> Result<Preprocessor, String> {
-        let width = self.0.ok_or("no training cell holds a vector")?;
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
+        let width = self.0.ok_or(FitError::NoValue("vector"))?;
         Ok(Preprocessor::Vector(FittedVector { width }))
     }
 }
@@ -71,7 +71,7 @@ impl Preprocess for FittedVector {
         Shape::Vector { width: self.width }
     }
 
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidFit> {
         ensure((1..=1_000_000).contains(&self.width), "the width")
     }
 }

@@ -11,9 +11,10 @@ use arrow_ipc::reader::FileDecoder;
 use arrow_ipc::{Block, Footer, MetadataVersion};
 use arrow_schema::{ArrowError, SchemaRef};
 
+use super::arrow_error::ArrowFileError;
 use super::arrow_message::Budget;
 use super::{MAX_COLUMNS, Source, parent};
-use crate::catch_panic::{DECODER_FAILED, catch_panic};
+use crate::catch_panic::catch_panic;
 use crate::table::Lifetime;
 use crate::{DataError, TableBuilder};
 
@@ -52,22 +53,23 @@ impl ArrowIpc {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::io(path))?;
         let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
-        let malformed = |message: String| DataError::malformed(path, None, message);
+        let malformed = |error: ArrowFileError| DataError::malformed(path, None, error);
         let footer = footer(&file, n_bytes).map_err(malformed)?;
-        let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| malformed("the footer is malformed".to_owned()))?;
+        let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| malformed(ArrowFileError::MalformedFooter))?;
         let schema = schema(&footer).map_err(malformed)?;
         let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         if !(1..=MAX_COLUMNS).contains(&columns.len()) {
-            return Err(malformed(format!("{} columns, a table must have 1 to {MAX_COLUMNS}", columns.len())));
+            return Err(malformed(ArrowFileError::ColumnCount(columns.len())));
         }
         let mut n_left = n_bytes;
-        let mut locations = |blocks: Vec<Block>| -> Result<Vec<MessageLocation>, String> {
+        let mut locations = |blocks: Vec<Block>| -> Result<Vec<MessageLocation>, ArrowFileError> {
             blocks.iter().map(|block| MessageLocation::new(block, n_bytes, &mut n_left)).collect()
         };
         let dictionaries = locations(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
         let batches = locations(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
         if dictionaries.len().saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
-            return Err(malformed(format!("{} dictionaries for {} columns", dictionaries.len(), columns.len())));
+            let (n_dictionaries, n_columns) = (dictionaries.len(), columns.len());
+            return Err(malformed(ArrowFileError::TooManyDictionaries { n_dictionaries, n_columns }));
         }
         let version = footer.version();
         Ok(Self { path: path.to_owned(), folder: parent(path), columns, file, n_bytes, schema, version, dictionaries, batches })
@@ -77,14 +79,18 @@ impl ArrowIpc {
     fn message(&self, location: MessageLocation, budget: &mut Budget) -> Result<Buffer, DataError> {
         let mut bytes = vec![0; location.n_metadata_bytes + location.n_body_bytes];
         self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.path))?;
-        budget.check(&bytes, location.n_metadata_bytes).map_err(|message| DataError::malformed(&self.path, None, message))?;
+        budget.check(&bytes, location.n_metadata_bytes).map_err(|error| self.malformed(error))?;
         Ok(Buffer::from_vec(bytes))
     }
 
     /// Returns the result of the decoder, whose panics are errors of the file.
     fn decoded<T>(&self, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, DataError> {
-        let decoded = catch_panic(decode).ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))?;
-        decoded.map_err(|error| DataError::malformed(&self.path, None, error))
+        let decoded = catch_panic(decode).ok_or_else(|| self.malformed(ArrowFileError::Panicked))?;
+        decoded.map_err(|error| self.malformed(error))
+    }
+
+    fn malformed(&self, error: impl Into<ArrowFileError>) -> DataError {
+        DataError::malformed(&self.path, None, error.into())
     }
 }
 
@@ -110,7 +116,7 @@ impl Source for ArrowIpc {
             let message = self.message(*location, &mut budget)?;
             let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&location.block(), &message))?;
             let pushed = catch_panic(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
-            pushed.ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))??;
+            pushed.ok_or_else(|| self.malformed(ArrowFileError::Panicked))??;
         }
         Ok(())
     }
@@ -118,16 +124,16 @@ impl Source for ArrowIpc {
 
 impl MessageLocation {
     /// Checks that a message lies in a file of `n_bytes`, and that it and those before it take no more than the file has.
-    fn new(block: &Block, n_bytes: u64, n_left: &mut u64) -> Result<Self, String> {
-        let beyond = "a message extends beyond the file";
-        let start = u64::try_from(block.offset()).map_err(|_| beyond)?;
-        let n_metadata_bytes = usize::try_from(block.metaDataLength()).map_err(|_| beyond)?;
-        let n_body_bytes = usize::try_from(block.bodyLength()).map_err(|_| beyond)?;
-        let n_own = (n_metadata_bytes as u64).checked_add(n_body_bytes as u64).ok_or(beyond)?;
+    fn new(block: &Block, n_bytes: u64, n_left: &mut u64) -> Result<Self, ArrowFileError> {
+        use ArrowFileError::{BeyondFile, Overlap};
+        let start = u64::try_from(block.offset()).map_err(|_| BeyondFile)?;
+        let n_metadata_bytes = usize::try_from(block.metaDataLength()).map_err(|_| BeyondFile)?;
+        let n_body_bytes = usize::try_from(block.bodyLength()).map_err(|_| BeyondFile)?;
+        let n_own = (n_metadata_bytes as u64).checked_add(n_body_bytes as u64).ok_or(BeyondFile)?;
         if start.checked_add(n_own).is_none_or(|end| end > n_bytes) {
-            return Err(beyond.to_owned());
+            return Err(BeyondFile);
         }
-        *n_left = n_left.checked_sub(n_own).ok_or("the messages of the file overlap")?;
+        *n_left = n_left.checked_sub(n_own).ok_or(Overlap)?;
         Ok(Self { start, n_metadata_bytes, n_body_bytes })
     }
 
@@ -137,33 +143,33 @@ impl MessageLocation {
 }
 
 /// Reads the footer, whose length stands before the last magic number.
-fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, String> {
-    let read = |start: u64, n: usize| -> Result<Vec<u8>, String> {
+fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, ArrowFileError> {
+    let read = |start: u64, n: usize| -> std::io::Result<Vec<u8>> {
         let mut bytes = vec![0; n];
-        file.read_exact_at(&mut bytes, start).map_err(|error| error.to_string())?;
+        file.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
     };
     let start = read(0, n_bytes.min(6) as usize)?;
     if start.starts_with(b"FEA1") {
-        return Err("version 1 of Feather is not supported; write it again, for example with pyarrow.feather".to_owned());
+        return Err(ArrowFileError::FeatherV1);
     }
     if start != MAGIC || n_bytes < 18 {
-        return Err("not an Arrow IPC file; Arrow streams are not supported".to_owned());
+        return Err(ArrowFileError::NotArrow);
     }
     let end = read(n_bytes - 10, 10)?;
     let n_footer = i32::from_le_bytes([end[0], end[1], end[2], end[3]]);
     let n_footer = u64::try_from(n_footer).ok().filter(|n_footer| end[4..] == *MAGIC && *n_footer <= n_bytes - 18);
-    let n_footer = n_footer.ok_or("the file is truncated: it has no footer")?;
-    read(n_bytes - 10 - n_footer, n_footer as usize)
+    let n_footer = n_footer.ok_or(ArrowFileError::NoFooter)?;
+    Ok(read(n_bytes - 10 - n_footer, n_footer as usize)?)
 }
 
-fn schema(footer: &Footer) -> Result<SchemaRef, String> {
-    let schema = footer.schema().ok_or("the footer has no schema")?;
+fn schema(footer: &Footer) -> Result<SchemaRef, ArrowFileError> {
+    let schema = footer.schema().ok_or(ArrowFileError::NoSchema)?;
     if !schema.endianness().equals_to_target_endianness() {
-        return Err("its numbers have the bytes of another processor's order".to_owned());
+        return Err(ArrowFileError::ByteOrder);
     }
-    let schema = catch_panic(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(DECODER_FAILED)?;
-    schema.map(Arc::new).map_err(|error| error.to_string())
+    let schema = catch_panic(|| arrow_ipc::convert::try_fb_to_schema(schema)).ok_or(ArrowFileError::Panicked)??;
+    Ok(Arc::new(schema))
 }
 
 #[cfg(test)]
@@ -229,7 +235,7 @@ mod tests {
         stream.write(&batch(1)).unwrap();
         assert!(error(&stream.into_inner().unwrap()).contains("Arrow streams are not supported"));
         let bytes = written(&[batch(5)], None);
-        assert!(error(&bytes[..bytes.len() - 1]).contains("cut off"));
+        assert!(error(&bytes[..bytes.len() - 1]).contains("truncated"));
         assert!(error(b"").contains("not an Arrow IPC file"));
     }
 
@@ -239,10 +245,10 @@ mod tests {
         let location = |offset, n_metadata, n_body, n_left: &mut u64| {
             MessageLocation::new(&Block::new(offset, n_metadata, n_body), 100, n_left)
         };
-        assert!(location(0, 8, i64::MAX, &mut n_left).unwrap_err().contains("beyond the file"));
-        assert!(location(-1, 8, 8, &mut n_left).is_err());
+        assert!(matches!(location(0, 8, i64::MAX, &mut n_left), Err(ArrowFileError::BeyondFile)));
+        assert!(matches!(location(-1, 8, 8, &mut n_left), Err(ArrowFileError::BeyondFile)));
         assert!(location(60, 40, 0, &mut n_left).is_ok());
-        assert!(location(10, 40, 40, &mut n_left).unwrap_err().contains("overlap"));
+        assert!(matches!(location(10, 40, 40, &mut n_left), Err(ArrowFileError::Overlap)));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use arrow_ipc::{Message, MessageHeader, RecordBatch};
 
+use super::arrow_error::MessageError;
+
 /// Maximum number of bytes per compressed byte of a message, and the number that any message may expand to.
 const MAX_RATIO: u64 = 200;
 const FREE_BYTES: u64 = 1 << 26;
@@ -32,50 +34,48 @@ impl Budget {
     ///
     /// # Errors
     /// Says what is out of proportion or malformed.
-    pub fn check(&mut self, bytes: &[u8], n_metadata_bytes: usize) -> Result<(), String> {
-        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or("a message is truncated")?;
-        let header = metadata.split_first_chunk::<8>().ok_or("a message has no header")?;
+    pub fn check(&mut self, bytes: &[u8], n_metadata_bytes: usize) -> Result<(), MessageError> {
+        let (metadata, body) = bytes.split_at_checked(n_metadata_bytes).ok_or(MessageError::Truncated)?;
+        let header = metadata.split_first_chunk::<8>().ok_or(MessageError::NoHeader)?;
         // Before version 1.0 of Arrow, only a length of four bytes stood before the message.
         let message = if header.0.starts_with(&[255; 4]) { header.1 } else { &metadata[4..] };
-        let message = arrow_ipc::root_as_message(message).map_err(|_| "the header of a message is malformed")?;
-        let batch = batch_of(&message).ok_or("a message holds neither rows nor a dictionary")?;
+        let message = arrow_ipc::root_as_message(message).map_err(|_| MessageError::MalformedHeader)?;
+        let batch = batch_of(&message).ok_or(MessageError::NoRows)?;
         self.check_buffers(&batch, body)?;
         self.check_lengths(&batch)
     }
 
-    fn check_lengths(&mut self, batch: &RecordBatch) -> Result<(), String> {
+    fn check_lengths(&mut self, batch: &RecordBatch) -> Result<(), MessageError> {
         let nodes = batch.nodes().into_iter().flatten();
         let lengths = nodes.map(|node| (node.length(), node.null_count())).chain([(batch.length(), 0)]);
         for (length, n_null) in lengths {
-            let length = u64::try_from(length).map_err(|_| "a negative number of rows")?;
+            let length = u64::try_from(length).map_err(|_| MessageError::NegativeRows)?;
             if u64::try_from(n_null).is_ok_and(|n_null| n_null > length) || n_null < 0 {
-                return Err(format!("{n_null} missing values of {length}"));
+                return Err(MessageError::NullCount { n_null, length });
             }
             let n_left = self.n_values.checked_sub(length);
-            self.n_values = n_left.ok_or("more values than a file of this size can hold")?;
+            self.n_values = n_left.ok_or(MessageError::TooManyValues)?;
         }
         Ok(())
     }
 
-    fn check_buffers(&mut self, batch: &RecordBatch, body: &[u8]) -> Result<(), String> {
+    fn check_buffers(&mut self, batch: &RecordBatch, body: &[u8]) -> Result<(), MessageError> {
         let (mut n_used, mut n_unfolded) = (0u64, 0u64);
         for buffer in batch.buffers().into_iter().flatten() {
             let place = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok());
             let content = place.and_then(|(start, n_bytes)| body.get(start..start.checked_add(n_bytes)?));
-            let content = content.ok_or("a buffer extends beyond its message")?;
+            let content = content.ok_or(MessageError::BufferBeyondMessage)?;
             n_used = n_used.saturating_add(content.len() as u64);
             if batch.compression().is_some() && !content.is_empty() {
                 n_unfolded = n_unfolded.saturating_add(unfolded(content)?);
             }
         }
         if n_used > body.len() as u64 {
-            return Err("the buffers of a message overlap".to_owned());
+            return Err(MessageError::OverlappingBuffers);
         }
         let most = FREE_BYTES.max((body.len() as u64).saturating_mul(MAX_RATIO)).min(self.n_bytes);
         if n_unfolded > most {
-            return Err(format!(
-                "{n_unfolded} bytes of a message, the limit for a message of this size is {most}; rewrite it without compression if that is intended"
-            ));
+            return Err(MessageError::TooLarge { n_bytes: n_unfolded, limit: most });
         }
         self.n_bytes -= n_unfolded;
         self.n_values = self.n_values.saturating_add(n_unfolded.saturating_mul(VALUES_OF_BYTE));
@@ -95,10 +95,10 @@ fn batch_of<'a>(message: &Message<'a>) -> Option<RecordBatch<'a>> {
 }
 
 /// Returns the size that a compressed buffer declares.
-fn unfolded(content: &[u8]) -> Result<u64, String> {
-    let (length, rest) = content.split_first_chunk::<8>().ok_or("a compressed buffer without its size")?;
+fn unfolded(content: &[u8]) -> Result<u64, MessageError> {
+    let (length, rest) = content.split_first_chunk::<8>().ok_or(MessageError::NoBufferSize)?;
     match i64::from_le_bytes(*length) {
         UNCOMPRESSED => Ok(rest.len() as u64),
-        length => u64::try_from(length).map_err(|_| "a compressed buffer of negative size".to_owned()),
+        length => u64::try_from(length).map_err(|_| MessageError::NegativeBufferSize),
     }
 }

@@ -41,11 +41,16 @@ pub(super) struct Coco {
     annotations: Annotations,
 }
 
+/// A file that does not hold COCO annotations.
+#[derive(Debug, thiserror::Error)]
+#[error("not COCO annotations: {0}")]
+pub struct CocoError(#[source] pub serde_json::Error);
+
 impl Coco {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let reader = std::io::BufReader::new(open_file(path)?);
-        let annotations: Annotations = serde_json::from_reader(reader)
-            .map_err(|error| DataError::malformed(path, None, format!("not COCO annotations: {error}")))?;
+        let annotations: Annotations =
+            serde_json::from_reader(reader).map_err(|error| DataError::malformed(path, None, CocoError(error)))?;
         let has_captions = annotations.annotations.iter().any(|annotation| annotation.caption.is_some());
         let target = if has_captions { "caption" } else { "categories" };
         let columns = vec!["image".to_owned(), target.to_owned()];

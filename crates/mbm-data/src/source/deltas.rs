@@ -7,6 +7,8 @@
 use parquet::basic::Encoding;
 use parquet::column::page::Page;
 
+use super::page_error::PageError;
+
 /// Maximum levels of a column; the levels precede the values.
 #[derive(Clone, Copy)]
 pub(super) struct Levels {
@@ -15,16 +17,16 @@ pub(super) struct Levels {
 }
 
 /// Rejects a page that declares more lengths than it has values.
-pub(super) fn check(page: &Page, levels: Levels) -> Result<(), String> {
+pub(super) fn check(page: &Page, levels: Levels) -> Result<(), PageError> {
     let n_streams = match page.encoding() {
         Encoding::DELTA_LENGTH_BYTE_ARRAY => 1,
         Encoding::DELTA_BYTE_ARRAY => 2,
         _ => return Ok(()),
     };
-    let bytes = values(page, levels).ok_or("the levels of a page extend beyond it")?;
+    let bytes = values(page, levels).ok_or(PageError::LevelsBeyondPage)?;
     let n_values = u64::from(page.num_values());
     let rest = (0..n_streams).try_fold(bytes, |bytes, _| after_lengths(bytes, n_values));
-    rest.map(drop).ok_or_else(|| format!("invalid lengths in a page of {n_values} values"))
+    rest.map(drop).ok_or(PageError::DeltaLengths { n_values })
 }
 
 /// Returns the bytes after the levels of a page.

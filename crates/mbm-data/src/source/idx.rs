@@ -16,6 +16,47 @@ pub(super) struct Idx {
 /// Maximum number of pixels of an image, as many as the largest size in a config has (4096 x 4096).
 const MAX_PIXELS: usize = 1 << 24;
 
+/// What is wrong with an IDX file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdxError {
+    /// Another type of values or another number of dimensions.
+    #[error("not an IDX file of unsigned bytes in {rank} dimensions: it starts with {magic:?}")]
+    Magic {
+        /// The expected number of dimensions.
+        rank: usize,
+        /// The first bytes of the file.
+        magic: [u8; 4],
+    },
+    /// Images without pixels, or with too many.
+    #[error("images of {height} x {width} pixels")]
+    ImageSize {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+    /// Files of labels and images that do not belong together.
+    #[error("{n_labels} labels for {n_images} images")]
+    LabelCount {
+        /// Number of labels.
+        n_labels: usize,
+        /// Number of images.
+        n_images: usize,
+    },
+    /// A file that is shorter than it declares.
+    #[error("the file ends early: {n_values} values declared in {n_bytes} bytes")]
+    TooShort {
+        /// Number of declared values, of one byte each.
+        n_values: u64,
+        /// Size of the file.
+        n_bytes: u64,
+    },
+    /// A file that ends early or cannot be read.
+    #[error("the file ends early: {0}")]
+    EndsEarly(#[source] std::io::Error),
+}
+
 impl Idx {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let labels = labels_of(path);
@@ -37,8 +78,7 @@ impl Source for Idx {
         let (mut file, [n_images, height, width]) = open_dimensions::<3>(&self.path)?;
         let mut labels = self.labels.as_deref().map(|path| Labels::open(path, n_images)).transpose()?;
         let n_pixels = height.checked_mul(width).filter(|n| (1..=MAX_PIXELS).contains(n));
-        let n_pixels =
-            n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, format!("images of {height} x {width} pixels")))?;
+        let n_pixels = n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, IdxError::ImageSize { height, width }))?;
         let mut pixels = vec![0; n_pixels];
         for _ in 0..n_images {
             read_exact(&self.path, &mut file, &mut pixels)?;
@@ -73,7 +113,7 @@ impl<'a> Labels<'a> {
     fn open(path: &'a Path, n_images: usize) -> Result<Self, DataError> {
         let (file, [n_labels]) = open_dimensions::<1>(path)?;
         if n_labels != n_images {
-            return Err(DataError::malformed(path, None, format!("{n_labels} labels for {n_images} images")));
+            return Err(DataError::malformed(path, None, IdxError::LabelCount { n_labels, n_images }));
         }
         Ok(Self { path, file })
     }
@@ -93,11 +133,7 @@ fn open_dimensions<const RANK: usize>(path: &Path) -> Result<(Box<dyn Read>, [us
     let n_bytes = std::fs::metadata(path).map_err(DataError::io(path))?.len();
     let is_plain = path.extension().is_none_or(|extension| extension != "gz");
     if is_plain && n_values > n_bytes {
-        return Err(DataError::malformed(
-            path,
-            None,
-            format!("the file ends early: {n_values} values declared in {n_bytes} bytes"),
-        ));
+        return Err(DataError::malformed(path, None, IdxError::TooShort { n_values, n_bytes }));
     }
     Ok((Box::new(BufReader::new(file)), dims))
 }
@@ -107,11 +143,7 @@ fn read_header<const RANK: usize>(path: &Path, file: &mut dyn Read) -> Result<[u
     let mut magic = [0; 4];
     read_exact(path, file, &mut magic)?;
     if magic != [0, 0, 8, RANK as u8] {
-        return Err(DataError::malformed(
-            path,
-            None,
-            format!("not an IDX file of unsigned bytes in {RANK} dimensions: it starts with {magic:?}"),
-        ));
+        return Err(DataError::malformed(path, None, IdxError::Magic { rank: RANK, magic }));
     }
     let mut dims = [0; RANK];
     for dim in &mut dims {
@@ -123,5 +155,5 @@ fn read_header<const RANK: usize>(path: &Path, file: &mut dyn Read) -> Result<[u
 }
 
 fn read_exact(path: &Path, file: &mut dyn Read, buffer: &mut [u8]) -> Result<(), DataError> {
-    file.read_exact(buffer).map_err(|error| DataError::malformed(path, None, format!("the file ends early: {error}")))
+    file.read_exact(buffer).map_err(|error| DataError::malformed(path, None, IdxError::EndsEarly(error)))
 }

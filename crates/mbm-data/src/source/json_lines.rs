@@ -24,6 +24,31 @@ pub(super) struct JsonLines {
 const MAX_CELLS_OF_BYTE: usize = 64;
 const FREE_CELLS: usize = 1 << 24;
 
+/// What is wrong with a file of JSON Lines.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JsonLinesError {
+    /// A line that exceeds the size limit.
+    #[error("the line has more than {MAX_RECORD} bytes")]
+    LongLine,
+    /// A line that is not a JSON object.
+    #[error("not a JSON object: {0}")]
+    NotAnObject(#[source] serde_json::Error),
+    /// Too many keys.
+    #[error("more than {MAX_COLUMNS} different keys")]
+    TooManyKeys,
+    /// Too many keys for the size of the file.
+    #[error(
+        "{n_keys} different keys in {n_lines} lines, nearly all in few lines: they look like values; put them into a list under one key"
+    )]
+    SparseKeys {
+        /// Number of different keys.
+        n_keys: usize,
+        /// Number of lines.
+        n_lines: usize,
+    },
+}
+
 impl JsonLines {
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let mut source = Self { path: path.to_path_buf(), folder: parent(path), columns: Vec::new(), positions: HashMap::new() };
@@ -31,23 +56,20 @@ impl JsonLines {
         for_each_line(path, |line_idx, line| {
             (n_lines, n_bytes) = (n_lines + 1, n_bytes + line.len());
             let new = deserialize(path, line_idx, line, NewKeys(&source.positions))?;
-            source.add(new).map_err(|message| DataError::malformed(path, line_idx + 1, message))
+            source.add(new).map_err(|error| DataError::malformed(path, line_idx + 1, error))
         })?;
         let most = FREE_CELLS.max(n_bytes.saturating_mul(MAX_CELLS_OF_BYTE));
         if source.columns.len().saturating_mul(n_lines) > most {
-            let message = format!(
-                "{} different keys in {n_lines} lines, nearly all in few lines: they look like values; put them into a list under one key",
-                source.columns.len()
-            );
-            return Err(DataError::malformed(path, None, message));
+            let error = JsonLinesError::SparseKeys { n_keys: source.columns.len(), n_lines };
+            return Err(DataError::malformed(path, None, error));
         }
         Ok(source)
     }
 
-    fn add(&mut self, new: Vec<String>) -> Result<(), String> {
+    fn add(&mut self, new: Vec<String>) -> Result<(), JsonLinesError> {
         for key in new {
             if self.columns.len() == MAX_COLUMNS {
-                return Err(format!("more than {MAX_COLUMNS} different keys"));
+                return Err(JsonLinesError::TooManyKeys);
             }
             if self.positions.insert(key.clone(), self.columns.len()).is_none() {
                 self.columns.push(key);
@@ -80,7 +102,7 @@ fn for_each_line(path: &Path, mut sink: impl FnMut(usize, &[u8]) -> Result<(), D
         line.clear();
         let n_bytes = reader.by_ref().take(MAX_RECORD + 1).read_until(b'\n', &mut line).map_err(DataError::io(path))?;
         if n_bytes as u64 > MAX_RECORD {
-            return Err(DataError::malformed(path, line_idx + 1, format!("the line has more than {MAX_RECORD} bytes")));
+            return Err(DataError::malformed(path, line_idx + 1, JsonLinesError::LongLine));
         }
         if n_bytes == 0 {
             break;
@@ -100,7 +122,7 @@ fn deserialize<'de, S: DeserializeSeed<'de>>(
 ) -> Result<S::Value, DataError> {
     let mut deserializer = serde_json::Deserializer::from_slice(line);
     let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    value.map_err(|error| DataError::malformed(path, line_idx + 1, format!("not a JSON object: {error}")))
+    value.map_err(|error| DataError::malformed(path, line_idx + 1, JsonLinesError::NotAnObject(error)))
 }
 
 /// Deserializes the keys of an object that are not known yet, sorted.
@@ -110,8 +132,16 @@ struct NewKeys<'a>(&'a HashMap<String, usize>);
 #[derive(Clone, Copy)]
 struct Cells<'a>(&'a HashMap<String, usize>);
 
-/// Deserializes a key as its column index, or as itself if it is new.
-struct Key<'a>(&'a HashMap<String, usize>);
+/// Deserializes a key.
+struct KeySeed<'a>(&'a HashMap<String, usize>);
+
+/// A key of an object.
+enum Key {
+    /// The index of its column.
+    Column(usize),
+    /// A key that is not known yet.
+    New(String),
+}
 
 impl<'de> DeserializeSeed<'de> for NewKeys<'_> {
     type Value = Vec<String>;
@@ -130,8 +160,10 @@ impl<'de> Visitor<'de> for NewKeys<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vec<String>, A::Error> {
         let mut new = Vec::new();
-        while let Some(key) = entries.next_key_seed(Key(self.0))? {
-            new.extend(key.err());
+        while let Some(key) = entries.next_key_seed(KeySeed(self.0))? {
+            if let Key::New(name) = key {
+                new.push(name);
+            }
             entries.next_value::<IgnoredAny>()?;
         }
         new.sort();
@@ -157,9 +189,9 @@ impl<'de> Visitor<'de> for Cells<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Row, A::Error> {
         let mut row = vec![Cell::Empty; self.0.len()];
-        while let Some(key) = entries.next_key_seed(Key(self.0))? {
+        while let Some(key) = entries.next_key_seed(KeySeed(self.0))? {
             let text: &RawValue = entries.next_value()?;
-            if let Ok(at) = key {
+            if let Key::Column(at) = key {
                 row[at] = json::cell(text).map_err(A::Error::custom)?;
             }
         }
@@ -167,22 +199,22 @@ impl<'de> Visitor<'de> for Cells<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = Result<usize, String>;
+impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
+    type Value = Key;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Key<'_> {
-    type Value = Result<usize, String>;
+impl Visitor<'_> for KeySeed<'_> {
+    type Value = Key;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("a key")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self.0.get(key).copied().ok_or_else(|| key.to_owned()))
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+        Ok(self.0.get(key).map_or_else(|| Key::New(key.to_owned()), |at| Key::Column(*at)))
     }
 }

@@ -1,8 +1,10 @@
 //! Sources of rows. A new source takes one file here and one line in the list below: CONTRIBUTING.md shows how.
 
+mod arrow_error;
 mod arrow_message;
 mod class_folder;
 mod deltas;
+mod page_error;
 mod pages;
 mod parquet_schema;
 mod quotes;
@@ -10,6 +12,14 @@ mod unfolding;
 
 use std::path::{Path, PathBuf};
 
+pub use self::arrow_error::{ArrowFileError, MessageError};
+pub use self::coco::CocoError;
+pub use self::delimited::DelimitedError;
+pub use self::idx::IdxError;
+pub use self::json_lines::JsonLinesError;
+pub use self::page_error::PageError;
+pub use self::parquet::ParquetFileError;
+pub use self::quotes::{Position, QuoteError};
 use crate::{DataError, Row, TableBuilder};
 
 /// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
@@ -113,6 +123,7 @@ fn open_file(path: &Path) -> Result<Box<dyn std::io::Read>, DataError> {
 mod tests {
     use std::io::Write;
 
+    use super::DelimitedError;
     use crate::{Cell, DataError, Table};
 
     fn table(name: &str, content: &[u8]) -> Result<Table, DataError> {
@@ -153,6 +164,13 @@ mod tests {
         let error = table("t.csv", b"a,b\n1,2\n3\n").unwrap_err().to_string();
         assert!(error.ends_with("t.csv, row 2: 1 fields, but the header has 2"), "{error}");
         assert!(table("t.csv", b"a,a\n1,2\n").unwrap_err().to_string().contains("column 'a' occurs twice"));
+    }
+
+    #[test]
+    fn errors_carry_the_row_and_the_error_of_the_source() {
+        let DataError::Malformed { row, source, .. } = table("t.csv", b"a,b\n1,2\n3\n").unwrap_err() else { panic!() };
+        let error = source.downcast_ref::<DelimitedError>();
+        assert!(matches!((row, error), (Some(2), Some(DelimitedError::FieldCount { found: 1, expected: 2 }))), "{error:?}");
     }
 
     #[test]

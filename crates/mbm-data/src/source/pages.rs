@@ -11,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::page_error::PageError;
+
 /// Maximum number of bytes per compressed byte of a page, and the number that any page may expand to. Writers end a page after
 /// about a megabyte.
 const MAX_RATIO: u64 = 200;
@@ -37,16 +39,17 @@ pub(super) struct Chunk {
 ///
 /// # Errors
 /// Names what is out of proportion, or a page that is missing.
-pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, String> {
-    let n_bytes = file.metadata().map_err(|error| error.to_string())?.len();
+pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, PageError> {
+    let n_bytes = file.metadata()?.len();
     let groups = metadata.row_groups();
     let n_rows = groups.iter().try_fold(0, |n_rows: u64, group| n_rows.checked_add(u64::try_from(group.num_rows()).ok()?));
-    let n_rows = n_rows.ok_or("the number of rows is negative or too large")?;
+    let n_rows = n_rows.ok_or(PageError::RowCount)?;
     within("rows", n_rows, FREE_ROWS.max(n_bytes.saturating_mul(ROWS_OF_BYTE)))?;
     let (mut n_listed, mut deltas) = (0, Vec::new());
     for (group_idx, group) in groups.iter().enumerate() {
         for (column_idx, column) in group.columns().iter().enumerate() {
-            let found = check_pages(file, column).map_err(|message| format!("column {}: {message}", column.column_path()))?;
+            let found = check_pages(file, column)
+                .map_err(|source| PageError::Column { column: column.column_path().to_string(), source: Box::new(source) })?;
             if column.column_descr().max_rep_level() > 0 {
                 n_listed += found.n_values;
             }
@@ -57,13 +60,8 @@ pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk
     Ok(deltas)
 }
 
-fn within(what: &str, n_found: u64, most: u64) -> Result<(), String> {
-    if n_found <= most {
-        return Ok(());
-    }
-    Err(format!(
-        "{n_found} {what}, the limit for a file of this size is {most}; rewrite it without compression if that is intended"
-    ))
+fn within(quantity: &'static str, found: u64, limit: u64) -> Result<(), PageError> {
+    if found <= limit { Ok(()) } else { Err(PageError::Limit { quantity, found, limit }) }
 }
 
 /// Summary of the pages of a column.
@@ -74,24 +72,24 @@ struct Found {
     has_deltas: bool,
 }
 
-fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, String> {
+fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, PageError> {
     let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
     let place = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
-    let (mut start, n_bytes) = place.ok_or("its offset or size is negative")?;
+    let (mut start, n_bytes) = place.ok_or(PageError::NegativeOffset)?;
     let end = start.saturating_add(n_bytes);
     let mut found = Found::default();
     while start < end {
-        let (mut page, n_header) = page_at(file, start, end).ok_or("a page has no header")?;
+        let (mut page, n_header) = page_at(file, start, end).ok_or(PageError::NoHeader)?;
         start += n_header;
         if column.compression() == Compression::UNCOMPRESSED {
             page.uncompressed = page.compressed;
         }
         if page.compressed > end - start {
-            return Err(format!("a page of {} bytes extends beyond its column", page.compressed));
+            return Err(PageError::BeyondColumn { n_bytes: page.compressed });
         }
         page.check()?;
         if matches!(column.compression(), Compression::GZIP(_)) && page.is_compressed {
-            check_gzip(file, start, &page).map_err(|error| error.to_string())?;
+            check_gzip(file, start, &page)?;
         }
         start += page.compressed;
         found.n_values = found.n_values.saturating_add(page.n_values);
@@ -101,12 +99,12 @@ fn check_pages(file: &File, column: &ColumnChunkMetaData) -> Result<Found, Strin
 }
 
 /// Checks the size of a gzip page, which the reader decompresses whatever size the header declares.
-fn check_gzip(file: &File, start: u64, page: &Page) -> io::Result<()> {
+fn check_gzip(file: &File, start: u64, page: &Page) -> Result<(), PageError> {
     let mut bytes = vec![0; (page.compressed - page.n_level_bytes) as usize];
     file.read_exact_at(&mut bytes, start + page.n_level_bytes)?;
     let limit = page.uncompressed - page.n_level_bytes + 1;
     let n_bytes = io::copy(&mut flate2::read::MultiGzDecoder::new(bytes.as_slice()).take(limit), &mut io::sink())?;
-    if n_bytes < limit { Ok(()) } else { Err(io::Error::other("a page expands to more than its header declares")) }
+    if n_bytes < limit { Ok(()) } else { Err(PageError::Expands) }
 }
 
 /// The sizes declared in a page header.
@@ -129,11 +127,11 @@ const DELTA_LENGTHS: u64 = 6;
 const DELTA_WORDS: u64 = 7;
 
 impl Page {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), PageError> {
         within("bytes of a page", self.uncompressed, FREE_BYTES.max(self.compressed.saturating_mul(MAX_RATIO)))?;
         within("words of a dictionary", self.n_words, self.uncompressed)?;
         let levels_fit = self.n_level_bytes <= self.compressed.min(self.uncompressed);
-        if levels_fit { Ok(()) } else { Err("the levels of a page are longer than the page".to_owned()) }
+        if levels_fit { Ok(()) } else { Err(PageError::LongLevels) }
     }
 
     fn read(thrift: &mut Thrift) -> Option<Self> {
@@ -286,9 +284,9 @@ mod tests {
     #[test]
     fn oversized_dictionaries_and_pages_are_rejected() {
         let page = Page { uncompressed: 1000, compressed: 900, n_words: 2_000_000_000, ..Page::default() };
-        assert!(page.check().unwrap_err().contains("2000000000 words of a dictionary"));
+        assert!(page.check().unwrap_err().to_string().contains("2000000000 words of a dictionary"));
         let page = Page { uncompressed: 2_000_000_000, compressed: 900, ..Page::default() };
-        assert!(page.check().unwrap_err().contains("2000000000 bytes of a page"));
+        assert!(page.check().unwrap_err().to_string().contains("2000000000 bytes of a page"));
     }
 
     proptest::proptest! {

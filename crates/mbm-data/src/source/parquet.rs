@@ -4,10 +4,12 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use mbm_config::MAX_DEPTH;
+use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 
 use super::deltas::{self, Levels};
+use super::page_error::PageError;
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
 use super::{MAX_COLUMNS, Source, parent};
@@ -26,22 +28,46 @@ pub(super) struct Parquet {
     reader: SerializedFileReader<File>,
 }
 
+/// What is wrong with a Parquet file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParquetFileError {
+    /// Groups that are nested too deeply.
+    #[error("groups nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// A page that declares too much, or is malformed.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// No columns, or too many.
+    #[error("{0} columns, a table must have 1 to {MAX_COLUMNS}")]
+    ColumnCount(usize),
+    /// Cells that are too large in total.
+    #[error("the cells up to this row take more than {MAX_RATIO} times the size of the file")]
+    OutOfProportion,
+    /// Another error of the reader.
+    #[error(transparent)]
+    Parquet(#[from] ParquetError),
+    /// The reader panicked.
+    #[error("{DECODER_FAILED}")]
+    Panicked,
+}
+
 impl Parquet {
     pub fn open(path: &Path) -> Result<Self, DataError> {
+        let malformed = |error: ParquetFileError| DataError::malformed(path, None, error);
         let mut file = File::open(path).map_err(DataError::io(path))?;
         if !is_shallow(&mut file).map_err(DataError::io(path))? {
-            return Err(DataError::malformed(path, None, format!("groups nested deeper than {MAX_DEPTH} levels")));
+            return Err(malformed(ParquetFileError::TooDeep));
         }
         let pages = file.try_clone().map_err(DataError::io(path))?;
-        let reader = SerializedFileReader::new(file).map_err(|error| DataError::malformed(path, None, error))?;
-        let chunks = pages::check(&pages, reader.metadata()).map_err(|message| DataError::malformed(path, None, message))?;
+        let reader = SerializedFileReader::new(file).map_err(|error| malformed(error.into()))?;
+        let chunks = pages::check(&pages, reader.metadata()).map_err(|error| malformed(error.into()))?;
         for chunk in chunks {
-            check_deltas(&reader, chunk).map_err(|message| DataError::malformed(path, None, message))?;
+            check_deltas(&reader, chunk).map_err(malformed)?;
         }
         let schema = reader.metadata().file_metadata().schema();
         if !(1..=MAX_COLUMNS).contains(&schema.get_fields().len()) {
-            let message = format!("{} columns, a table must have 1 to {MAX_COLUMNS}", schema.get_fields().len());
-            return Err(DataError::malformed(path, None, message));
+            return Err(malformed(ParquetFileError::ColumnCount(schema.get_fields().len())));
         }
         let columns = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
         Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, reader })
@@ -60,40 +86,34 @@ impl Source for Parquet {
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
         let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
+        let malformed = |row: Option<usize>, error: ParquetFileError| DataError::malformed(&self.path, row, error);
         let mut rows = catch_panic(|| self.reader.get_row_iter(None))
-            .ok_or_else(|| DataError::malformed(&self.path, None, DECODER_FAILED))?
-            .map_err(|error| DataError::malformed(&self.path, None, error))?;
-        for row_idx in 0.. {
-            let record =
-                catch_panic(|| rows.next()).ok_or_else(|| DataError::malformed(&self.path, row_idx + 1, DECODER_FAILED))?;
+            .ok_or_else(|| malformed(None, ParquetFileError::Panicked))?
+            .map_err(|error| malformed(None, error.into()))?;
+        for row in 1.. {
+            let record = catch_panic(|| rows.next()).ok_or_else(|| malformed(Some(row), ParquetFileError::Panicked))?;
             let Some(record) = record else { break };
-            let record: Record = record.map_err(|error| DataError::malformed(&self.path, row_idx + 1, error))?;
+            let record: Record = record.map_err(|error| malformed(Some(row), error.into()))?;
             let fields = || record.get_column_iter().map(|(_, field)| field).enumerate();
             let converted: Vec<(usize, Cell)> = fields().filter_map(|(at, field)| Some((at, converted(field)?))).collect();
-            let mut row: Vec<CellRef> = fields().map(|(_, field)| borrowed(field)).collect();
-            converted.iter().for_each(|(at, cell)| row[*at] = cell.borrowed());
-            let n_cells = row.iter().map(|cell| cell.n_bytes() as u64).sum();
-            n_left = n_left.checked_sub(n_cells).ok_or_else(|| {
-                DataError::malformed(
-                    &self.path,
-                    row_idx + 1,
-                    format!("the cells up to this row take more than {MAX_RATIO} times the size of the file"),
-                )
-            })?;
-            table.push(&row)?;
+            let mut cells: Vec<CellRef> = fields().map(|(_, field)| borrowed(field)).collect();
+            converted.iter().for_each(|(at, cell)| cells[*at] = cell.borrowed());
+            let n_cell_bytes = cells.iter().map(|cell| cell.n_bytes() as u64).sum();
+            n_left = n_left.checked_sub(n_cell_bytes).ok_or_else(|| malformed(Some(row), ParquetFileError::OutOfProportion))?;
+            table.push(&cells)?;
         }
         Ok(())
     }
 }
 
 /// Checks the lengths in delta-encoded pages against the number of values.
-fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(), String> {
+fn check_deltas(reader: &SerializedFileReader<File>, chunk: Chunk) -> Result<(), ParquetFileError> {
     let Chunk { group_idx, column_idx } = chunk;
     let description = reader.metadata().row_group(group_idx).column(column_idx).column_descr();
     let levels = Levels { max_definition: description.max_def_level(), max_repetition: description.max_rep_level() };
     let pages = reader.get_row_group(group_idx).and_then(|group| group.get_column_page_reader(column_idx));
-    for page in pages.map_err(|error| error.to_string())? {
-        deltas::check(&page.map_err(|error| error.to_string())?, levels)?;
+    for page in pages? {
+        deltas::check(&page?, levels)?;
     }
     Ok(())
 }

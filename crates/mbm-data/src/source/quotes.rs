@@ -3,7 +3,6 @@
 //! The CSV reader accepts an open quote at the end of the file as a cell, and text after a closing quote as a part of it, so that
 //! one missing quote silently swallows hundreds of rows. Here, both are errors that say where the quote was opened.
 
-use std::fmt;
 use std::io::{self, Read};
 
 use super::MAX_RECORD;
@@ -25,15 +24,15 @@ pub(super) struct Quotes<R> {
     n_mark: usize,
 }
 
-/// A position in the file.
+/// A position in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
+pub struct Position {
     /// The row, from 1; the header is 0.
-    row: usize,
+    pub row: usize,
     /// The line, from 1.
-    line: usize,
+    pub line: usize,
     /// The field of the row, from 1.
-    field: usize,
+    pub field: usize,
 }
 
 /// The parser's state, named by the role of the next byte.
@@ -54,20 +53,57 @@ enum At {
 }
 
 /// An error in the quoting of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct QuoteError {
-    /// The row in which the quote was opened, from 1; the header is 0.
-    pub row: usize,
-    message: String,
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuoteError {
+    /// Text after the quote that closes a field.
+    #[error(
+        "{} closed before '{character}' in line {line}, where a delimiter or a line end is expected; {DOUBLED}",
+        quote(opened)
+    )]
+    TextAfterQuote {
+        /// Where the quote was opened.
+        opened: Position,
+        /// The first character after the closing quote.
+        character: char,
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// A quote that is still open at the size limit of a row.
+    #[error("{} not closed within {MAX_RECORD} bytes; {DOUBLED}", quote(opened))]
+    TooLong {
+        /// Where the quote was opened.
+        opened: Position,
+    },
+    /// A quote that is still open at the end of the file.
+    #[error("{} never closed; {DOUBLED}", quote(opened))]
+    NeverClosed {
+        /// Where the quote was opened.
+        opened: Position,
+    },
+    /// A row without an open quote that exceeds the size limit.
+    #[error("the row has more than {MAX_RECORD} bytes")]
+    LongRow {
+        /// The row, from 1; the header is 0.
+        row: usize,
+    },
 }
 
-impl fmt::Display for QuoteError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.message)
+const DOUBLED: &str = "inside a quoted field, a quote must be doubled";
+
+fn quote(opened: &Position) -> String {
+    format!("the quote that opens field {} in line {} is", opened.field, opened.line)
+}
+
+impl QuoteError {
+    /// Returns the row in which the quote was opened, from 1; the header is 0.
+    pub fn row(&self) -> usize {
+        match self {
+            Self::TextAfterQuote { opened, .. } | Self::TooLong { opened } | Self::NeverClosed { opened } => opened.row,
+            Self::LongRow { row } => *row,
+        }
     }
 }
-
-impl std::error::Error for QuoteError {}
 
 impl<R: Read> Quotes<R> {
     pub fn new(inner: R, delimiter: u8) -> Self {
@@ -145,7 +181,10 @@ impl<R: Read> Quotes<R> {
             At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed if is_delimiter => Ok(At::FieldStart),
             At::RecordStart | At::FieldStart | At::Plain => Ok(At::Plain),
             At::Quote | At::Closed if byte == b' ' => Ok(At::Closed),
-            At::Quote | At::Closed => Err(self.text_after_quote(byte)),
+            At::Quote | At::Closed => {
+                let (character, line) = (char::from(byte), self.here.line);
+                Err(QuoteError::TextAfterQuote { opened: self.opened, character, line })
+            }
         }
     }
 
@@ -158,30 +197,15 @@ impl<R: Read> Quotes<R> {
         self.record_start = self.n_bytes;
     }
 
-    fn text_after_quote(&self, byte: u8) -> QuoteError {
-        let (character, line) = (char::from(byte), self.here.line);
-        self.misquoted(format!("closed before '{character}' in line {line}, where a delimiter or a line end is expected"))
-    }
-
-    fn misquoted(&self, what: String) -> QuoteError {
-        let Position { row, line, field } = self.opened;
-        let message = format!(
-            "the quote that opens field {field} in line {line} is {what}; inside a quoted field, a quote must be doubled"
-        );
-        QuoteError { row, message }
-    }
-
     fn check_size(&self) -> io::Result<()> {
         if self.n_bytes - self.record_start <= MAX_RECORD {
             return Ok(());
         }
-        let misquoted = match self.at {
-            At::Quoted => self.misquoted(format!("not closed within {MAX_RECORD} bytes")),
-            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => {
-                QuoteError { row: self.here.row, message: format!("the row has more than {MAX_RECORD} bytes") }
-            }
+        let error = match self.at {
+            At::Quoted => QuoteError::TooLong { opened: self.opened },
+            At::RecordStart | At::FieldStart | At::Plain | At::Quote | At::Closed => QuoteError::LongRow { row: self.here.row },
         };
-        Err(io::Error::other(misquoted))
+        Err(io::Error::other(error))
     }
 }
 
@@ -189,7 +213,7 @@ impl<R: Read> Read for Quotes<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n_bytes = self.inner.read(buffer)?;
         if n_bytes == 0 && !buffer.is_empty() && self.at == At::Quoted {
-            return Err(io::Error::other(self.misquoted("never closed".to_owned())));
+            return Err(io::Error::other(QuoteError::NeverClosed { opened: self.opened }));
         }
         let mut rest = &buffer[..n_bytes];
         while let Some((byte, after)) = rest.split_first() {

@@ -14,6 +14,11 @@ pub(super) struct Unfolding<R> {
     n_left: u64,
 }
 
+/// A file that expands to more than is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("it expands to more than {MAX_RATIO} times its size; decompress it first if that is intended")]
+struct OutOfProportion;
+
 impl<R: Read> Unfolding<R> {
     /// Wraps a decompressor of a file of `n_bytes`.
     pub fn new(inner: R, n_bytes: u64) -> Self {
@@ -24,12 +29,8 @@ impl<R: Read> Unfolding<R> {
 impl<R: Read> Read for Unfolding<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n_bytes = self.inner.read(buffer)?;
-        self.n_left = self.n_left.checked_sub(n_bytes as u64).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("it expands to more than {MAX_RATIO} times its size; decompress it first if that is intended"),
-            )
-        })?;
+        let n_left = self.n_left.checked_sub(n_bytes as u64);
+        self.n_left = n_left.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, OutOfProportion))?;
         Ok(n_bytes)
     }
 }

@@ -16,16 +16,14 @@ use mbm_config::MAX_DEPTH;
 use super::arrow_value;
 use super::column::{Meaning, TableColumn, cell, field};
 use super::column_builder::ColumnBuilder;
+use super::error::ColumnError;
 use crate::CellRef;
-
-/// The error of cells that take more bytes than allowed.
-pub(super) const TOO_LARGE: &str = "the cells up to this row take far more bytes than the file";
 
 /// Makes a column of an array; cells that are copied take at most `n_bytes`.
 ///
 /// # Errors
 /// Says what is not supported, or that the cells take more.
-pub(super) fn column(field: &Field, array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, String> {
+pub(super) fn column(field: &Field, array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     check_type(array.data_type(), MAX_DEPTH)?;
     let plain = |array: ArrayRef| TableColumn::new(array, Meaning::Plain);
     match (array.data_type(), Meaning::of(field)) {
@@ -57,15 +55,15 @@ pub(super) fn column(field: &Field, array: &ArrayRef, n_bytes: u64) -> Result<Ta
 }
 
 /// Checks that all values of a type are cells, down to a depth.
-fn check_type(data_type: &DataType, depth: usize) -> Result<(), String> {
+fn check_type(data_type: &DataType, depth: usize) -> Result<(), ColumnError> {
     use DataType::*;
-    let below = depth.checked_sub(1).ok_or_else(|| format!("types nested deeper than {MAX_DEPTH} levels"))?;
+    let below = depth.checked_sub(1).ok_or(ColumnError::TooDeep)?;
     match data_type {
         List(item) | LargeList(item) | FixedSizeList(item, _) | Map(item, _) => check_type(item.data_type(), below),
         Struct(fields) => fields.iter().try_for_each(|field| check_type(field.data_type(), below)),
         Dictionary(_, values) => check_type(values, below),
         Interval(_) | Union(..) | RunEndEncoded(..) | ListView(_) | LargeListView(_) => {
-            Err(format!("the Arrow type {data_type} is not supported"))
+            Err(ColumnError::Unsupported(data_type.clone()))
         }
         _ => Ok(()),
     }
@@ -76,17 +74,17 @@ fn is_blank(text: &str) -> bool {
 }
 
 /// Returns the array with null for the valid rows that `is_empty` names.
-fn without(array: &ArrayRef, is_empty: impl Fn(usize) -> bool) -> Result<ArrayRef, String> {
+fn without(array: &ArrayRef, is_empty: impl Fn(usize) -> bool) -> Result<ArrayRef, ColumnError> {
     let is_empty = |at: usize| array.is_valid(at) && is_empty(at);
     if !(0..array.len()).any(is_empty) {
         return Ok(Arc::clone(array));
     }
     let is_valid = BooleanBuffer::collect_bool(array.len(), |at| array.is_valid(at) && !is_empty(at));
-    let data = array.to_data().into_builder().nulls(Some(is_valid.into())).build();
-    data.map(make_array).map_err(|error| error.to_string())
+    let data = array.to_data().into_builder().nulls(Some(is_valid.into())).build()?;
+    Ok(make_array(data))
 }
 
-fn finite(array: &ArrayRef) -> Result<ArrayRef, String> {
+fn finite(array: &ArrayRef) -> Result<ArrayRef, ColumnError> {
     let values = array.as_primitive::<Float64Type>().values();
     if values.iter().all(|value| value.is_finite()) {
         return Ok(Arc::clone(array));
@@ -138,14 +136,14 @@ fn lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>, array: &ArrayRef) -> O
 }
 
 /// Copies an array cell by cell.
-fn by_cell(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, String> {
+fn by_cell(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     let mut builder = Limited { builder: ColumnBuilder::default(), n_left: n_bytes };
     (0..array.len()).try_for_each(|at| builder.push(&arrow_value::cell(array, at).borrowed()))?;
     Ok(builder.builder.finish())
 }
 
 /// Reads cells of several kinds, which this crate wrote, or someone who pretends to be it.
-fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, String> {
+fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     let bytes = |at: usize| match array.data_type() {
         DataType::Binary => array.as_binary::<i32>().value(at),
         DataType::LargeBinary => array.as_binary::<i64>().value(at),
@@ -157,8 +155,7 @@ fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, String> {
         None => None,
     };
     let mut builder = Limited { builder: ColumnBuilder::default(), n_left: n_bytes };
-    (0..array.len())
-        .try_for_each(|at| builder.push(&read(at).ok_or_else(|| format!("row {}: not a cell of any kind", at + 1))?))?;
+    (0..array.len()).try_for_each(|at| builder.push(&read(at).ok_or(ColumnError::NotACell { row: at + 1 })?))?;
     Ok(builder.builder.finish())
 }
 
@@ -168,8 +165,8 @@ struct Limited {
 }
 
 impl Limited {
-    fn push(&mut self, cell: &CellRef) -> Result<(), String> {
-        self.n_left = self.n_left.checked_sub(cell.n_bytes() as u64).ok_or(TOO_LARGE)?;
+    fn push(&mut self, cell: &CellRef) -> Result<(), ColumnError> {
+        self.n_left = self.n_left.checked_sub(cell.n_bytes() as u64).ok_or(ColumnError::TooLarge)?;
         self.builder.push(cell);
         Ok(())
     }

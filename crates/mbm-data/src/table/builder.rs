@@ -9,6 +9,7 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 use super::batches::{BatchWriter, IN_MEMORY};
 use super::column::{Meaning, TableColumn, cell};
 use super::column_builder::{CELL_OVERHEAD, ColumnBuilder};
+use super::error::TableError;
 use super::row_hash::RowHash;
 use super::{Row, Table, arrow};
 use crate::{CellRef, DataError};
@@ -115,12 +116,12 @@ impl TableBuilder {
     pub(crate) fn push_batch(&mut self, batch: &RecordBatch, lifetime: Lifetime) -> Result<(), DataError> {
         self.finish_batch()?;
         let schema = batch.schema_ref();
-        let malformed =
-            |name: &str, message: String| DataError::malformed(&self.folder, None, format!("column '{name}': {message}"));
         let column = |(field, array): (&FieldRef, &ArrayRef)| {
-            arrow::column(field, array, self.n_left).map_err(|message| malformed(field.name(), message))
+            let column = arrow::column(field, array, self.n_left);
+            column.map_err(|source| TableError::Column { column: field.name().clone(), source })
         };
-        let columns = schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<Vec<_>, _>>()?;
+        let columns = schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<Vec<_>, _>>();
+        let columns = columns.map_err(|error| DataError::malformed(&self.folder, None, error))?;
         let meanings: Vec<Meaning> = columns.iter().map(|column| Meaning::of(&column.field)).collect();
         for row_idx in 0..batch.num_rows() {
             let cells = columns.iter().zip(&meanings).map(|(column, meaning)| cell(&column.array, *meaning, row_idx));
@@ -138,11 +139,11 @@ impl TableBuilder {
 
     fn count_row(&mut self, n_bytes: u64) -> Result<(), DataError> {
         self.n_rows += 1;
-        let malformed = |message: &str| DataError::malformed(&self.folder, self.n_rows, message);
+        let malformed = |error: TableError| DataError::malformed(&self.folder, self.n_rows, error);
         if n_bytes > u64::from(u32::MAX) {
-            return Err(malformed("its cells take more than 4 GiB"));
+            return Err(malformed(TableError::RowTooLarge));
         }
-        self.n_left = self.n_left.checked_sub(n_bytes).ok_or_else(|| malformed(arrow::TOO_LARGE))?;
+        self.n_left = self.n_left.checked_sub(n_bytes).ok_or_else(|| malformed(TableError::TooLarge))?;
         Ok(())
     }
 

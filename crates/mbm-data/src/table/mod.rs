@@ -6,6 +6,7 @@ mod batches;
 mod builder;
 mod column;
 mod column_builder;
+mod error;
 mod mapped;
 mod row_hash;
 
@@ -21,6 +22,7 @@ use self::batches::Batches;
 pub(crate) use self::builder::Lifetime;
 pub use self::builder::TableBuilder;
 use self::column::{Meaning, cell};
+pub use self::error::{ColumnError, TableError};
 use crate::source::{self, Source};
 use crate::{Cell, CellRef, DataError};
 
@@ -82,7 +84,7 @@ impl Table {
         for batch in batches {
             let names = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
             if names(batch.schema_ref()) != names(schema) {
-                return Err(DataError::malformed(folder, None, "a record batch does not have the fields of the schema"));
+                return Err(DataError::malformed(folder, None, TableError::OtherFields));
             }
             table.push_batch(&batch, Lifetime::Shared)?;
         }

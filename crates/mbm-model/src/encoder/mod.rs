@@ -92,6 +92,20 @@ pub trait Encode {
     }
 }
 
+/// Inputs whose shape an encoder cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsuitedShape {
+    /// Token ids beyond the encoder's vocabulary.
+    #[error("the tokenizer has {n_ids} ids, but the encoder's vocab_size is {vocab_size}")]
+    VocabularySize {
+        /// Number of ids of the tokenizer.
+        n_ids: usize,
+        /// Number of embeddings of the encoder.
+        vocab_size: usize,
+    },
+}
+
 /// The settings of an encoder. Only [`EncoderConfig::init`] is required.
 pub trait EncoderConfig {
     /// Initializes the encoder for inputs of the given shape.
@@ -108,7 +122,7 @@ pub trait EncoderConfig {
     ///
     /// # Errors
     /// Returns why they cannot.
-    fn suits(&self, _shape: &Shape) -> Result<(), String> {
+    fn suits(&self, _shape: &Shape) -> Result<(), UnsuitedShape> {
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor};
 use mbm_config::{Mistakes, settings};
 use mbm_data::Shape;
 
-use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, expect_input};
+use super::{Encode, Encoder, EncoderConfig, EncoderOutput, Reduce, UnsuitedShape, expect_input};
 use crate::layer::{
     Activation, Dropout, LayerNorm, NormPosition, Transformer, TransformerSpec, check_heads, learned_parameter, linear,
 };
@@ -120,7 +120,7 @@ impl EncoderConfig for BertSettings {
         self.pretrained.origin()
     }
 
-    fn suits(&self, shape: &Shape) -> Result<(), String> {
+    fn suits(&self, shape: &Shape) -> Result<(), UnsuitedShape> {
         check_vocabulary(self.vocab_size, shape)
     }
 
@@ -164,7 +164,7 @@ impl EncoderConfig for ClipTextSettings {
         self.pretrained.origin()
     }
 
-    fn suits(&self, shape: &Shape) -> Result<(), String> {
+    fn suits(&self, shape: &Shape) -> Result<(), UnsuitedShape> {
         check_vocabulary(self.vocab_size, shape)
     }
 
@@ -178,10 +178,10 @@ impl EncoderConfig for ClipTextSettings {
 }
 
 /// Checks that an encoder with `vocab_size` embeddings, if it has a number of its own, has one for each id of the tokenizer.
-fn check_vocabulary(vocab_size: Option<usize>, shape: &Shape) -> Result<(), String> {
+fn check_vocabulary(vocab_size: Option<usize>, shape: &Shape) -> Result<(), UnsuitedShape> {
     match (shape, vocab_size) {
         (Shape::Tokens { vocab_size: n_ids, .. }, Some(vocab_size)) if *n_ids > vocab_size => {
-            Err(format!("the tokenizer has {n_ids} ids, but the encoder's vocab_size is {vocab_size}"))
+            Err(UnsuitedShape::VocabularySize { n_ids: *n_ids, vocab_size })
         }
         _ => Ok(()),
     }

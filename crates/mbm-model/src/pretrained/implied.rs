@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mbm_config::{Diagnostics, Node};
 use serde_json::{Map, Value, json};
 
-use super::PretrainedError;
+use super::{Incompatibility, PretrainedError};
 use crate::encoder::EncoderSettings;
 
 /// Config keys and values implied by pretrained weights.
@@ -24,8 +24,7 @@ pub struct Implied {
 pub fn implied(input: &str, encoder: &str, path: &Path) -> Result<Implied, PretrainedError> {
     let path = &*mbm_weights::locate(path)?;
     if !path.exists() {
-        let message = "no such file or folder; relative paths start from the working directory".to_owned();
-        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), source: Incompatibility::NotFound });
     }
     let named = Node::bare(mbm_config::Value::Text(encoder.to_owned()));
     let settings = EncoderSettings::read(input, &named, &mut Diagnostics::default());
@@ -50,7 +49,7 @@ pub(super) fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>,
         }
         size => size.as_u64().map(|side| (side, side)),
     };
-    let size = sides("size").ok_or_else(|| file.incompatible("size is missing"))?;
+    let size = sides("size").ok_or_else(|| file.incompatible(Incompatibility::MissingKey("size")))?;
     let crops = file.values.get("do_center_crop").and_then(Value::as_bool).unwrap_or(false);
     let (height, width) = if crops { sides("crop_size").unwrap_or(size) } else { size };
     let numbers = |key: &str| file.values.get(key).cloned().unwrap_or_else(|| json!([0.5, 0.5, 0.5]));
@@ -62,7 +61,7 @@ pub(super) fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>,
     } else if mean == json!([0.48145466, 0.4578275, 0.40821073]) {
         "clip"
     } else {
-        return Err(file.incompatible(&format!("unsupported image_mean {mean}; allowed: those of imagenet1k, inception, clip")));
+        return Err(file.incompatible(Incompatibility::ImageMean(mean)));
     };
     let interpolation = if file.values.get("resample") == Some(&json!(3)) { "bicubic" } else { "bilinear" };
     let mut prepared = map(json!({"height": height, "width": width, "num_channels": 3, "standardize_image": standardize,
@@ -77,8 +76,7 @@ pub(super) fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>,
 pub(super) fn tokenized(path: &Path, encoder: &Map<String, Value>) -> Result<Map<String, Value>, PretrainedError> {
     let tokenizer = sibling(path, "tokenizer.json");
     if !tokenizer.is_file() {
-        let message = "this file is required next to the weights, to tokenize texts as in training";
-        return Err(PretrainedError::Incompatible { path: tokenizer, message: message.to_owned() });
+        return Err(PretrainedError::Incompatible { path: tokenizer, source: Incompatibility::NoTokenizer });
     }
     let n_positions = encoder.get("max_position_embeddings").and_then(Value::as_u64).unwrap_or(512);
     let sentences = Described::read_sibling(path, "sentence_bert_config.json")?;
@@ -99,16 +97,16 @@ impl Described {
         if !path.is_file() {
             return Ok(None);
         }
-        let incompatible = |message: String| PretrainedError::Incompatible { path: path.clone(), message };
-        let text = std::fs::read(&path).map_err(|error| incompatible(error.to_string()))?;
-        let values = serde_json::from_slice(&text).map_err(|error| incompatible(format!("not a JSON object: {error}")))?;
+        let incompatible = |source: Incompatibility| PretrainedError::Incompatible { path: path.clone(), source };
+        let text = std::fs::read(&path).map_err(|error| incompatible(error.into()))?;
+        let values = serde_json::from_slice(&text).map_err(|error| incompatible(Incompatibility::NotAnObject(error)))?;
         Ok(Some(Self { path, values }))
     }
 
     pub fn required(weights: &Path) -> Result<Self, PretrainedError> {
-        let message = "this file is required next to the weights, to determine the sizes of the network";
         let path = sibling(weights, "config.json");
-        Self::read_sibling(weights, "config.json")?.ok_or(PretrainedError::Incompatible { path, message: message.to_owned() })
+        let missing = PretrainedError::Incompatible { path, source: Incompatibility::NoConfig };
+        Self::read_sibling(weights, "config.json")?.ok_or(missing)
     }
 
     pub fn within(&self, key: &str) -> Self {
@@ -120,8 +118,8 @@ impl Described {
         self.path.with_file_name(name).is_file()
     }
 
-    fn incompatible(&self, message: &str) -> PretrainedError {
-        PretrainedError::Incompatible { path: self.path.clone(), message: message.to_owned() }
+    fn incompatible(&self, source: Incompatibility) -> PretrainedError {
+        PretrainedError::Incompatible { path: self.path.clone(), source }
     }
 
     /// Returns the values of these keys, or the defaults of the reference implementation where a key is missing.
@@ -136,7 +134,8 @@ impl Described {
     pub fn expect(&self, key: &str, allowed: &[&str]) -> Result<(), PretrainedError> {
         match self.values.get(key).and_then(Value::as_str) {
             Some(found) if !allowed.contains(&found) => {
-                Err(self.incompatible(&format!("{key} is '{found}'; this encoder supports {}", allowed.join(" or "))))
+                let supported = allowed.iter().map(|it| (*it).to_owned()).collect();
+                Err(self.incompatible(Incompatibility::Value { key: key.to_owned(), found: found.to_owned(), supported }))
             }
             _ => Ok(()),
         }
@@ -144,7 +143,7 @@ impl Described {
 
     pub fn expect_false(&self, key: &str) -> Result<(), PretrainedError> {
         let is_true = self.values.get(key) == Some(&Value::Bool(true));
-        if is_true { Err(self.incompatible(&format!("{key}: true is not supported yet"))) } else { Ok(()) }
+        if is_true { Err(self.incompatible(Incompatibility::UnsupportedFlag(key.to_owned()))) } else { Ok(()) }
     }
 }
 

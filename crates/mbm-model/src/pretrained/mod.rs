@@ -51,18 +51,16 @@ impl<'a> Origin<'a> {
     ///
     /// # Errors
     /// If they contradict each other.
-    pub fn check(self) -> Result<(), String> {
+    pub fn check(self) -> Result<(), OriginError> {
         if let Some(fine_tuning) = self.fine_tuning {
             fine_tuning.check()?;
             if !self.trainable {
-                return Err("fine_tuning has no effect while trainable is false; remove one of them".to_owned());
+                return Err(OriginError::UnusedFineTuning);
             }
         }
         match (self.use_pretrained, self.weights) {
-            (true, None) => Err("use_pretrained: true needs weights, the path to a file or folder".to_owned()),
-            (false, Some(_)) => {
-                Err("weights is set but use_pretrained is false; set use_pretrained: true to load them".to_owned())
-            }
+            (true, None) => Err(OriginError::NoWeights),
+            (false, Some(_)) => Err(OriginError::UnusedWeights),
             (true, Some(_)) | (false, None) => Ok(()),
         }
     }
@@ -73,6 +71,29 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// Keys of an encoder or decoder that contradict each other or are not valid.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OriginError {
+    /// Fine-tuning of parameters that are not trained.
+    #[error("fine_tuning has no effect while trainable is false; remove one of them")]
+    UnusedFineTuning,
+    /// Pretrained parameters without a file.
+    #[error("use_pretrained: true needs weights, the path to a file or folder")]
+    NoWeights,
+    /// A file that would not be loaded.
+    #[error("weights is set but use_pretrained is false; set use_pretrained: true to load them")]
+    UnusedWeights,
+    /// A text that is not a regular expression.
+    #[error("'{pattern}' is not a valid regular expression: {source}")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// What is wrong with it.
+        source: regex::Error,
+    },
+}
+
 /// An error of loading pretrained weights.
 #[derive(Debug, thiserror::Error)]
 pub enum PretrainedError {
@@ -80,12 +101,12 @@ pub enum PretrainedError {
     #[error(transparent)]
     File(#[from] mbm_weights::Error),
     /// A file next to the weights is missing or incompatible.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Incompatible {
         /// The file.
         path: PathBuf,
         /// What is wrong, and what is expected.
-        message: String,
+        source: Incompatibility,
     },
     /// A regular expression in `fine_tuning` matches no parameter.
     #[error("fine_tuning.{key}: no parameter path matches '{pattern}'; examples of paths: {}", paths.join(", "))]
@@ -106,6 +127,55 @@ pub enum PretrainedError {
         part: &'static str,
         /// Which tensors are missing, unexpected, or of the wrong shape.
         diagnostics: Vec<String>,
+    },
+}
+
+/// What is wrong with a file of pretrained weights, or with one next to it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Incompatibility {
+    /// There is no such file.
+    #[error("no such file or folder; relative paths start from the working directory")]
+    NotFound,
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A description that is not a JSON object.
+    #[error("not a JSON object: {0}")]
+    NotAnObject(#[source] serde_json::Error),
+    /// No `config.json`.
+    #[error("this file is required next to the weights, to determine the sizes of the network")]
+    NoConfig,
+    /// No `tokenizer.json`.
+    #[error("this file is required next to the weights, to tokenize texts as in training")]
+    NoTokenizer,
+    /// A key that a description lacks.
+    #[error("{0} is missing")]
+    MissingKey(&'static str),
+    /// A value that the encoder does not support.
+    #[error("{key} is '{found}'; this encoder supports {}", supported.join(" or "))]
+    Value {
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// The values that are supported.
+        supported: Vec<String>,
+    },
+    /// A feature of the network that the encoder does not support.
+    #[error("{0}: true is not supported yet")]
+    UnsupportedFlag(String),
+    /// A standardization of images that is not one of those known.
+    #[error("unsupported image_mean {0}; allowed: those of imagenet1k, inception, clip")]
+    ImageMean(serde_json::Value),
+    /// Tensors of another network, which nothing describes.
+    #[error("not torchvision's vit weights, and no config.json next to them; give a folder with both files")]
+    NotTorchvision,
+    /// Word vectors of other words.
+    #[error("no word in this file is a token of the training texts; examples of tokens: {}", tokens.join(", "))]
+    NoKnownWord {
+        /// Examples of tokens.
+        tokens: Vec<String>,
     },
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use mbm_weights::WeightFile;
 use serde_json::json;
 
-use super::PretrainedError;
 use super::family::{Family, Layout, Source};
 use super::implied::{Described, Implied, imagenet, map};
 use super::transformer::{LayerNames, leaf_source};
+use super::{Incompatibility, PretrainedError};
 
 pub(crate) const TORCHVISION: Family =
     Family { part: "vit", prefixes: &[""], source: torchvision, is_elsewhere: |name| name.starts_with("heads.") };
@@ -44,8 +44,7 @@ fn implied_by_tensors(path: &Path) -> Result<Implied, PretrainedError> {
     let shape = |name: &str| file.tensors().get(name).map(|info| info.shape.clone()).unwrap_or_default();
     let (patches, widen) = (shape("conv_proj.weight"), shape("encoder.layers.encoder_layer_0.mlp.0.weight"));
     let ([hidden, _, patch, _], [inner, _]) = (patches.as_slice(), widen.as_slice()) else {
-        let message = "not torchvision's vit weights, and no config.json next to them; give a folder with both files";
-        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message: message.to_owned() });
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), source: Incompatibility::NotTorchvision });
     };
     let n_layers = file.tensors().keys().filter(|name| name.ends_with("self_attention.in_proj_weight")).count();
     let n_heads = if *hidden == 1280 { 16 } else { hidden / 64 };

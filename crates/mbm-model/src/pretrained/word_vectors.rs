@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 
-use super::PretrainedError;
 use super::implied::{Implied, map};
+use super::{Incompatibility, PretrainedError};
 
 /// Returns the config keys that weights imply.
 ///
@@ -23,9 +23,8 @@ pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
 pub(super) fn read(path: &Path, vocabulary: &[String]) -> Result<Vec<Option<Vec<f32>>>, PretrainedError> {
     let vectors = mbm_weights::read_word_vectors(path, vocabulary)?;
     if vectors.iter().all(Option::is_none) {
-        let some = vocabulary.iter().skip(2).take(5).cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("no word in this file is a token of the training texts; examples of tokens: {some}");
-        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), message });
+        let source = Incompatibility::NoKnownWord { tokens: vocabulary.iter().skip(2).take(5).cloned().collect() };
+        return Err(PretrainedError::Incompatible { path: path.to_path_buf(), source });
     }
     Ok(vectors)
 }

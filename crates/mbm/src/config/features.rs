@@ -17,7 +17,7 @@ use mbm_model::decoder::{
 };
 use mbm_model::encoder::{
     AudioEncoder, BinaryEncoder, CategoryEncoder, DateEncoder, EncoderSettings, ImageEncoder, NumberEncoder, TextEncoder,
-    TimeseriesEncoder, VectorEncoder,
+    TimeseriesEncoder, UnsuitedShape, VectorEncoder,
 };
 use mbm_model::{InputSummary, ProjectionSettings};
 use mbm_train::TrainerSettings;
@@ -224,12 +224,12 @@ features! {
 #[non_exhaustive]
 pub enum FeatureError {
     /// An encoder that cannot read the input.
-    #[error("input '{input}': {message}")]
+    #[error("input '{input}': {source}")]
     Encoder {
         /// The input.
         input: String,
         /// What does not fit.
-        message: String,
+        source: UnsuitedShape,
     },
     /// An output with a single class in the training rows.
     #[error("output '{output}': the training rows have only one class ({found}); two are needed")]

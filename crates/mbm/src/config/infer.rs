@@ -16,7 +16,7 @@ pub enum TargetError {
         /// The column.
         column: String,
         /// Why not.
-        reason: String,
+        reason: &'static str,
     },
     /// No decoder predicts values of its type.
     #[error("the column '{column}' seems to hold {found}; a target must be a number, category, binary, set, vector or text")]
@@ -56,7 +56,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
             Inferred::Codes => inputs.push(feature(column, "number")),
             Inferred::Feature(kind) => inputs.push(feature(column, kind)),
             Inferred::Ignored(reason) if is_target => {
-                return Err(TargetError::Unusable { column: column.clone(), reason: reason.to_string() }.into());
+                return Err(TargetError::Unusable { column: column.clone(), reason }.into());
             }
             Inferred::Split => split = Some(column.clone()),
             Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is ignored: {reason}")),

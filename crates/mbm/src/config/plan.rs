@@ -137,7 +137,7 @@ impl Plan {
         };
         for (feature, field) in self.config.input_features.iter().zip(inputs) {
             let suits = feature.encoder().get().suits(&field.preprocessor.get().shape());
-            suits.map_err(|message| FeatureError::Encoder { input: feature.name().to_owned(), message })?;
+            suits.map_err(|source| FeatureError::Encoder { input: feature.name().to_owned(), source })?;
         }
         let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
             let width = match field.preprocessor.get().shape() {
@@ -336,8 +336,8 @@ impl Check<'_> {
         let inputs = inputs.enumerate().map(|(at, diagnostic)| (format!("input_features.{at}.encoder"), diagnostic));
         let outputs = outputs.enumerate().map(|(at, diagnostic)| (format!("output_features.{at}.decoder"), diagnostic));
         for (path, diagnostic) in inputs.chain(outputs).collect::<Vec<_>>() {
-            if let Err(message) = diagnostic {
-                self.add(&path, message);
+            if let Err(error) = diagnostic {
+                self.add(&path, error.to_string());
             }
         }
     }

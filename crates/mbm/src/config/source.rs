@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use mbm_config::{Diagnostic, Diagnostics, Format, Node, Value, excerpt};
+use mbm_config::{Diagnostic, Diagnostics, Format, Node, SetError, Value, excerpt};
 
 use crate::config::plan::Plan;
 use crate::config::pretrained_defaults::pretrained_defaults;
@@ -82,7 +82,7 @@ impl ConfigSource {
     /// Fails if a pair has no valid path or value.
     pub fn set(&mut self, overrides: &[String]) -> Result<(), Error> {
         overrides.iter().try_for_each(|pair| {
-            set(&mut self.node, pair).map_err(|message| self.located(Diagnostic::at(0, &excerpt(pair), message).into()))
+            set(&mut self.node, pair).map_err(|error| self.located(Diagnostic::at(0, &excerpt(pair), error.to_string()).into()))
         })
     }
 
@@ -118,8 +118,19 @@ fn is_table(path: &Path) -> bool {
     [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npy", ".idx", "-ubyte"].iter().any(|ending| name.ends_with(ending))
 }
 
-fn set(node: &mut Node, pair: &str) -> Result<(), String> {
-    let (path, value) = pair.split_once('=').ok_or("expected path=value, such as trainer.epochs=3")?;
-    let value = Node::parse(value, Format::Yaml).map_err(|diagnostic| diagnostic.message)?;
-    node.set(path, value)
+/// A `path=value` pair that cannot be applied.
+#[derive(Debug, thiserror::Error)]
+enum OverrideError {
+    #[error("expected path=value, such as trainer.epochs=3")]
+    NoValue,
+    #[error("{}", .0.message)]
+    Value(Diagnostic),
+    #[error(transparent)]
+    Path(#[from] SetError),
+}
+
+fn set(node: &mut Node, pair: &str) -> Result<(), OverrideError> {
+    let (path, value) = pair.split_once('=').ok_or(OverrideError::NoValue)?;
+    let value = Node::parse(value, Format::Yaml).map_err(OverrideError::Value)?;
+    Ok(node.set(path, value)?)
 }

@@ -210,9 +210,9 @@ impl TableWriter {
             OutputFormat::Parquet => {
                 let properties =
                     WriterProperties::builder().set_compression(Compression::SNAPPY).set_created_by("mbm".to_owned()).build();
-                let schema = schema(&columns).map_err(|error| damaged(path, &error))?;
+                let schema = schema(&columns).map_err(|error| Error::damaged(path, error))?;
                 let writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties))
-                    .map_err(|error| damaged(path, &error))?;
+                    .map_err(|error| Error::damaged(path, error))?;
                 Ok(Self { columns, path: path.to_path_buf(), out: Out::Parquet(Box::new(writer), Vec::new()), aside: None })
             }
             OutputFormat::Npy => {
@@ -286,11 +286,12 @@ impl TableWriter {
     fn write_group(&mut self) -> Result<(), Error> {
         let Out::Parquet(writer, rows) = &mut self.out else { return Ok(()) };
         let rows = std::mem::take(rows);
-        let mut group = writer.next_row_group().map_err(|error| damaged(&self.path, &error))?;
+        let mut group = writer.next_row_group().map_err(|error| Error::damaged(&self.path, error))?;
         for (at, column) in self.columns.iter().enumerate() {
-            write_column(&mut group, column, rows.iter().map(|row| &row[at])).map_err(|error| damaged(&self.path, &error))?;
+            write_column(&mut group, column, rows.iter().map(|row| &row[at]))
+                .map_err(|error| Error::damaged(&self.path, error))?;
         }
-        group.close().map(|_| ()).map_err(|error| damaged(&self.path, &error))
+        group.close().map(|_| ()).map_err(|error| Error::damaged(&self.path, error))
     }
 
     /// Completes the table.
@@ -313,7 +314,7 @@ impl TableWriter {
                 end().map_err(Error::io(&self.path))?;
             }
             Out::Parquet(writer, _) => {
-                writer.close().map_err(|error| damaged(&self.path, &error))?;
+                writer.close().map_err(|error| Error::damaged(&self.path, error))?;
             }
         }
         self.aside.map_or(Ok(()), |aside| Ok(mbm_data::sync_and_rename(&aside.path, &aside.target)?))
@@ -394,14 +395,10 @@ fn write_column<'a>(
     writer.close()
 }
 
-fn damaged(path: &Path, error: &parquet::errors::ParquetError) -> Error {
-    Error::Damaged { path: path.to_path_buf(), message: error.to_string() }
-}
-
 fn csv_error(path: &Path, error: csv::Error) -> Error {
     match error.into_kind() {
         csv::ErrorKind::Io(source) => Error::Io { path: path.to_path_buf(), source },
-        other => Error::Damaged { path: path.to_path_buf(), message: format!("{other:?}") },
+        other => Error::damaged(path, format!("{other:?}")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Line charts and scatter plots as SVG.
 
+use plotters::drawing::DrawingAreaErrorKind;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, IntoDrawingArea, IntoFont, LineSeries, Palette, Palette99, PathElement, RGBColor, SVGBackend,
     SeriesLabelPosition, ShapeStyle, WHITE,
@@ -46,14 +47,13 @@ impl Chart {
     pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         let drawn = self.draw(&mut svg);
-        drawn.map_err(|message| Error::Chart { title: self.title.clone(), message })?;
+        drawn.map_err(|error| Error::Chart { title: self.title.clone(), source: error.into() })?;
         Ok(svg)
     }
 
-    fn draw(&self, svg: &mut String) -> Result<(), String> {
-        let failed = |error: &dyn std::fmt::Display| error.to_string();
+    fn draw(&self, svg: &mut String) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
         let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-        area.fill(&WHITE).map_err(|error| failed(&error))?;
+        area.fill(&WHITE)?;
         let (x_low, x_high) = self.x_range.unwrap_or_else(|| range(self.values().map(|point| point.0)));
         let (y_low, y_high) = self.y_range.unwrap_or_else(|| range(self.values().map(|point| point.1)));
         let mut chart = ChartBuilder::on(&area)
@@ -61,8 +61,7 @@ impl Chart {
             .margin(10)
             .x_label_area_size(38)
             .y_label_area_size(62)
-            .build_cartesian_2d(x_low..x_high, y_low..y_high)
-            .map_err(|error| failed(&error))?;
+            .build_cartesian_2d(x_low..x_high, y_low..y_high)?;
         chart
             .configure_mesh()
             .light_line_style(GREY.mix(0.08))
@@ -71,8 +70,7 @@ impl Chart {
             .y_desc(self.y)
             .x_labels(8)
             .y_labels(8)
-            .draw()
-            .map_err(|error| failed(&error))?;
+            .draw()?;
         for (at, series) in self.series.iter().enumerate().filter(|(_, series)| !series.points.is_empty()) {
             let (red, green, blue) = Palette99::COLORS[at % Palette99::COLORS.len()];
             let style =
@@ -83,18 +81,14 @@ impl Chart {
                 chart.draw_series(series.points.iter().map(|point| Circle::new(*point, 3, style)))
             };
             let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], style);
-            drawn.map_err(|error| failed(&error))?.label(&series.name).legend(legend);
+            drawn?.label(&series.name).legend(legend);
         }
         if self.series.len() > 1 {
-            let labels = chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::LowerRight)
-                .background_style(WHITE.mix(0.7))
-                .draw()
-                .map_err(|error| failed(&error));
+            let labels =
+                chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).background_style(WHITE.mix(0.7)).draw();
             labels?;
         }
-        area.present().map_err(|error| failed(&error))
+        area.present()
     }
 
     fn values(&self) -> impl Iterator<Item = (f64, f64)> {

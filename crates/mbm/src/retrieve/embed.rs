@@ -173,10 +173,8 @@ impl Embedding {
         for start in (0..dataset.table.n_rows()).step_by(PART) {
             let path = parts.join(format!("{start:09}.f32"));
             let n_rows = PART.min(dataset.table.n_rows() - start);
-            let part = read_part(&path, n_rows, towers, None)?.ok_or_else(|| Error::Damaged {
-                path: path.clone(),
-                message: "its contents do not match its checksum; run the same command again".to_owned(),
-            })?;
+            let part = read_part(&path, n_rows, towers, None)?
+                .ok_or_else(|| Error::damaged(&path, "its contents do not match its checksum; run the same command again"))?;
             for (at, vectors) in part.into_iter().enumerate() {
                 let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
                 let vectors = vectors.into_iter().map(|it| it.map_or(Value::Null, Value::Vector));

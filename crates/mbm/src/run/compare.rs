@@ -83,9 +83,9 @@ pub fn compare(
     let mut node = Node::from(&plan.to_json());
     if combiner != plan.config.combiner.type_name() {
         let kind = Entry { key: "type".to_owned(), line: 0, node: Node::bare(Value::Text(combiner.to_owned())) };
-        node.set("combiner", Node::bare(Value::Map(vec![kind]))).map_err(|message| Error::Config {
+        node.set("combiner", Node::bare(Value::Map(vec![kind]))).map_err(|error| Error::Config {
             file: format!("combiner {combiner}"),
-            diagnostics: mbm_config::Diagnostic::at(0, "combiner", message).into(),
+            diagnostics: mbm_config::Diagnostic::at(0, "combiner", error.to_string()).into(),
         })?;
     }
     let plan =

@@ -293,7 +293,7 @@ impl Experiment {
             predictor.model = model.clone();
             self.validate(predictor, spec, dataset, &rows.validation)
                 .map(Some)
-                .map_err(|error| TrainError::Validation(error.to_string()))
+                .map_err(|error| TrainError::Validation(error.into()))
         };
         train(&training, &mut validate, &mut |event| observe(RunEvent::Training(event)))
             .map_err(|error| explained(error, dataset, &rows.train))

@@ -6,6 +6,7 @@ use mbm_data::{DataError, Lock, recover, remove};
 use mbm_train::Checkpoints;
 
 use crate::error::Error;
+use crate::run::manifest::ResumeError;
 
 /// How a run folder is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +68,7 @@ impl RunFolder {
         let checkpoints = checkpoints(folder);
         let resumes = matches!(start, Start::Resume | Start::ResumeLatest) && holds_run;
         if resumes && !checkpoints.exist() {
-            let reason = "it holds no checkpoint; restart with --overwrite".to_owned();
-            return Err(Error::CannotResume { folder: folder.to_path_buf(), reason });
+            return Err(Error::CannotResume { folder: folder.to_path_buf(), source: ResumeError::NoCheckpoint });
         }
         if resumes {
             checkpoints.recover()?;

@@ -1,6 +1,7 @@
 //! `description.json`: the inputs of a run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use mbm_data::{Dataset, MediaFiles, Table};
@@ -11,6 +12,53 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::run::experiment::{hexadecimal, write_json};
 use crate::run::folder::{DESCRIPTION, MEDIA};
+
+/// Why a run cannot be resumed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The folder holds no checkpoint.
+    #[error("it holds no checkpoint; restart with --overwrite")]
+    NoCheckpoint,
+    /// Another config.
+    #[error("the config differs from the run's: {}", .0.as_ref().map(|it| it.to_string()).unwrap_or_default())]
+    Config(Option<Box<ConfigDifference>>),
+    /// Another dataset.
+    #[error("the dataset's content differs from the run's")]
+    Dataset,
+    /// Another version of this program.
+    #[error("the run was started with another version of mbm")]
+    Version,
+    /// Other weights of an input's encoder.
+    #[error("the weights of input '{input}' differ from the run's")]
+    Weights {
+        /// The input.
+        input: String,
+    },
+    /// Other fitted features.
+    #[error("a vocabulary, a tokenizer or another auxiliary file differs from the run's")]
+    Features,
+    /// Another image or audio file.
+    #[error("{0} has changed since the run was started; restore it, or restart with --overwrite")]
+    MediaFile(String),
+}
+
+/// A key in which two configs differ; a missing value is null.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigDifference {
+    /// The path of the key.
+    pub key: String,
+    /// Its value in the run's config.
+    pub before: serde_json::Value,
+    /// Its value in the other config.
+    pub now: serde_json::Value,
+}
+
+impl fmt::Display for ConfigDifference {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} was {}, is now {}", self.key, shortened(&self.before), shortened(&self.now))
+    }
+}
 
 /// The inputs of a run; a resumed run must have the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,19 +122,17 @@ impl RunManifest {
     pub fn read(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(DESCRIPTION);
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        serde_json::from_slice(&text).map_err(|error| Error::Damaged { path, message: error.to_string() })
+        serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error))
     }
 
     /// Checks that a run can be resumed with this config and table.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         match () {
             () if before.config != self.config => {
-                Err(differs(folder, &format!("the config differs from the run's: {}", difference(&before.config, &self.config))))
+                Err(differs(folder, ResumeError::Config(difference(&before.config, &self.config).map(Box::new))))
             }
-            () if before.dataset_hash != self.dataset_hash => {
-                Err(differs(folder, "the dataset's content differs from the run's"))
-            }
-            () if before.version != self.version => Err(differs(folder, "the run was started with another version of mbm")),
+            () if before.dataset_hash != self.dataset_hash => Err(differs(folder, ResumeError::Dataset)),
+            () if before.version != self.version => Err(differs(folder, ResumeError::Version)),
             () => Ok(()),
         }
     }
@@ -109,11 +155,11 @@ impl Sources {
     /// Checks that a run can be resumed with these inputs.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         if let Some(name) = self.encoders.keys().find(|name| before.encoders.get(*name) != self.encoders.get(*name)) {
-            return Err(differs(folder, &format!("the weights of input '{name}' differ from the run's")));
+            return Err(differs(folder, ResumeError::Weights { input: name.clone() }));
         }
         match self == before {
             true => Ok(()),
-            false => Err(differs(folder, "a vocabulary, a tokenizer or another auxiliary file differs from the run's")),
+            false => Err(differs(folder, ResumeError::Features)),
         }
     }
 }
@@ -126,12 +172,12 @@ pub(crate) fn media_of(folder: &Path) -> Result<MediaFiles, Error> {
 
 /// Returns the error for a media file that has changed since the run was started.
 pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
-    differs(folder, &format!("{file} has changed since the run was started; restore it, or restart with --overwrite"))
+    differs(folder, ResumeError::MediaFile(file.to_owned()))
 }
 
-/// Describes the first key in which two configs differ, with both values.
-fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
-    fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<String> {
+/// Returns the first key in which two configs differ.
+fn difference(before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
+    fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
         use serde_json::Value::{Array, Null, Object};
         let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         match (before, now) {
@@ -143,10 +189,10 @@ fn difference(before: &serde_json::Value, now: &serde_json::Value) -> String {
                 a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
             }
             _ if before == now => None,
-            _ => Some(format!("{path} was {}, is now {}", shortened(before), shortened(now))),
+            _ => Some(ConfigDifference { key: path.to_owned(), before: before.clone(), now: now.clone() }),
         }
     }
-    find("", before, now).unwrap_or_default()
+    find("", before, now)
 }
 
 /// Formats a value as JSON, truncated if it is long.
@@ -156,8 +202,8 @@ fn shortened(value: &serde_json::Value) -> String {
     if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
 }
 
-fn differs(folder: &Path, reason: &str) -> Error {
-    Error::CannotResume { folder: folder.to_path_buf(), reason: reason.to_owned() }
+fn differs(folder: &Path, source: ResumeError) -> Error {
+    Error::CannotResume { folder: folder.to_path_buf(), source }
 }
 
 impl Machine {
@@ -196,10 +242,10 @@ mod tests {
         let before = json!({"trainer": {"epochs": 3, "learning_rate": 0.001}, "inputs": [{"name": "a"}, {"name": "b"}]});
         let mut now = before.clone();
         now["trainer"]["learning_rate"] = json!(0.01);
-        assert_eq!(difference(&before, &now), "trainer.learning_rate was 0.001, is now 0.01");
+        assert_eq!(difference(&before, &now).unwrap().to_string(), "trainer.learning_rate was 0.001, is now 0.01");
         now["inputs"][1]["name"] = json!("c");
-        assert_eq!(difference(&before, &now), "inputs[1].name was \"b\", is now \"c\"");
+        assert_eq!(difference(&before, &now).unwrap().to_string(), "inputs[1].name was \"b\", is now \"c\"");
         now["inputs"] = json!([]);
-        assert_eq!(difference(&before, &now), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []");
+        assert_eq!(difference(&before, &now).unwrap().to_string(), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []");
     }
 }

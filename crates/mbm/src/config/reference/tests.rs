@@ -1,3 +1,5 @@
+//! The JSON Schema and the reference pages agree with what configs accept, and both are current.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::Error;
+use crate::{Damage, Error};
 
 /// Maximum length of a line in bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -21,7 +21,7 @@ pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
         width = line.split(line.width).map(|_| line.width);
         false
     })?;
-    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, "not word vectors: expected a word and numbers per line"))
+    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, Damage::NotWordVectors))
 }
 
 /// Returns the vectors of some words, in their order; `None` for words that the file lacks. If a word occurs twice, the first
@@ -34,22 +34,22 @@ pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec
     let width = word_vector_width(path)?;
     let wanted: HashMap<&str, usize> = words.iter().enumerate().map(|(at, word)| (word.as_str(), at)).collect();
     let mut found = vec![None; words.len()];
-    let mut problem = None;
+    let mut damage = None;
     each_line(path, |line| {
         let Some((word, numbers)) = line.split(width) else {
-            problem = Some(format!("line {}: expected a word and {width} numbers", line.number));
+            damage = Some(Damage::VectorWidth { line: line.number, width });
             return false;
         };
         let Some(at) = wanted.get(word).filter(|at| found[**at].is_none()) else { return true };
         let values: Option<Vec<f32>> =
             numbers.map(|number| number.parse().ok().filter(|value: &f32| value.is_finite())).collect();
         if values.is_none() {
-            problem = Some(format!("line {}: '{word}' has a value that is not a finite number", line.number));
+            damage = Some(Damage::NotANumber { line: line.number, word: word.to_owned() });
         }
         found[*at] = values;
-        problem.is_none()
+        damage.is_none()
     })?;
-    problem.map_or(Ok(found), |message| Err(Error::damaged(path, message)))
+    damage.map_or(Ok(found), |damage| Err(Error::damaged(path, damage)))
 }
 
 struct Line<'a> {
@@ -78,9 +78,9 @@ fn each_line(path: &Path, mut take: impl FnMut(&Line) -> bool) -> Result<(), Err
             break;
         }
         if n_read as u64 == MAX_LINE {
-            return Err(Error::damaged(path, format!("line {number} is longer than {MAX_LINE} bytes")));
+            return Err(Error::damaged(path, Damage::LongLine { line: number, limit: MAX_LINE }));
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::damaged(path, format!("line {number} is not UTF-8")))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| Error::damaged(path, Damage::NotUtf8 { line: number }))?;
         let text = text.trim_end();
         let header = text.split_once(' ').and_then(|(rows, width)| Some((rows.parse::<u64>().ok()?, width.parse().ok()?)));
         if let (1, Some((_, declared))) = (number, header) {
