@@ -378,7 +378,7 @@ fn skipped_row_has_null_values_and_a_reason() {
     let Ok(JobResult::Predicted { values, status, .. }) = (Stages::default().run)(&[job], &|| true).swap_remove(0) else {
         panic!()
     };
-    assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: size (malformed)"));
+    assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: photo (empty), caption (empty), size (malformed)"));
     assert!(values.iter().all(|value| *value == mbm::Value::Null));
 }
 
