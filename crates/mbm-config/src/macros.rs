@@ -55,11 +55,11 @@ macro_rules! settings {
                 Some(Self { $( $( $flat: $flat?, )? $( $key: $key?, )? )* })
             }
 
-            fn describe() -> $crate::schema::Section {
+            fn section_schema() -> $crate::schema::Section {
                 #[allow(unused_mut)]
                 let mut section = $crate::schema::Section::new(stringify!($name), &[$($doc),*]);
                 $(
-                    $( section.include(<$flat_ty as $crate::Section>::describe()); )?
+                    $( section.include(<$flat_ty as $crate::Section>::section_schema()); )?
                     $( section.add(
                         $crate::schema::Key::of::<$ty>($crate::settings!(@name $key), &[$($key_doc),*])
                             $( .with_default({ let default: $ty = $default; default }) )?
@@ -78,7 +78,7 @@ macro_rules! settings {
             }
 
             fn schema() -> $crate::schema::Schema {
-                $crate::schema::Schema::Section(<Self as $crate::Section>::describe())
+                $crate::schema::Schema::Section(<Self as $crate::Section>::section_schema())
             }
         }
     )* };
@@ -172,7 +172,7 @@ macro_rules! tagged {
                     name: stringify!($name),
                     doc: $crate::schema::text(&[$($doc),*]),
                     default: Self::default_type(),
-                    variants: vec![$( ($word, <$section as $crate::Section>::describe()) ),+],
+                    variants: vec![$( ($word, <$section as $crate::Section>::section_schema()) ),+],
                 })
             }
         }

@@ -20,7 +20,7 @@ pub trait Section: Sized {
     fn read_fields(fields: &mut Fields) -> Option<Self>;
 
     /// Describes the keys.
-    fn describe() -> schema::Section;
+    fn section_schema() -> schema::Section;
 }
 
 /// Returns the section in which every key has its default, or of a choice that of its default `type`.
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(serde_json::to_value(&named).unwrap(), written);
         let diagnostics = read("weihgts: a.bin").unwrap_err().to_string();
         assert!(diagnostics.contains("did you mean 'weights'?; allowed: width, weights, cell_type, name"), "{diagnostics}");
-        let described = <Named<Pretrained> as crate::Section>::describe();
+        let described = <Named<Pretrained> as crate::Section>::section_schema();
         let keys: Vec<&str> = described.keys.iter().map(|key| key.name).collect();
         assert_eq!((described.name, keys), ("Pretrained", vec!["width", "weights", "cell_type", "name"]));
     }

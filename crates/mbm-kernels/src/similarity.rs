@@ -26,7 +26,7 @@ pub enum Query {
 const TOP: f32 = 127.0;
 
 /// Number of rows to prefetch ahead.
-const AHEAD: usize = 3;
+const PREFETCH_DISTANCE: usize = 3;
 
 /// Quantizes a vector to integers from -127 to 127; returns them with the scale by which they must be multiplied.
 pub fn to_bytes(values: &[f32]) -> (Vec<i8>, f32) {
@@ -149,7 +149,7 @@ impl Kernel for Products<'_> {
             (Query::Float(query), Stored::F16(values)) => of_all::<I, u16>(query, values, self.rows, self.out),
             (Query::Byte(query, scale), Stored::I8(values, scales)) => {
                 for at in 0..self.out.len() {
-                    ahead::<I, i8>(self.rows, at, values, width);
+                    prefetch::<I, i8>(self.rows, at, values, width);
                     let sum = I::product_of_bytes(query, row(values, self.rows, at, width));
                     self.out[at] = sum as f32 * scale * scales[place(self.rows, at)];
                 }
@@ -164,7 +164,7 @@ impl Kernel for Products<'_> {
 #[inline(always)]
 fn of_all<I: Instructions, T: Number>(query: &[f32], values: &[T], rows: Rows, out: &mut [f32]) {
     for (at, out) in out.iter_mut().enumerate() {
-        ahead::<I, T>(rows, at, values, query.len());
+        prefetch::<I, T>(rows, at, values, query.len());
         *out = of_numbers::<I, T>(query, row(values, rows, at, query.len()));
     }
 }
@@ -185,9 +185,13 @@ fn row<'a, T>(values: &'a [T], rows: Rows, at: usize, width: usize) -> &'a [T] {
 
 /// Prefetches a row that will be needed soon; contiguous rows are left to the hardware prefetcher.
 #[inline(always)]
-fn ahead<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) {
+fn prefetch<I: Instructions, T>(rows: Rows, at: usize, values: &[T], width: usize) {
     let Rows::Some(rows) = rows else { return };
-    let range = if at == 0 { 1..AHEAD.min(rows.len()) } else { at + AHEAD - 1..(at + AHEAD).min(rows.len()) };
+    let range = if at == 0 {
+        1..PREFETCH_DISTANCE.min(rows.len())
+    } else {
+        at + PREFETCH_DISTANCE - 1..(at + PREFETCH_DISTANCE).min(rows.len())
+    };
     for row in range {
         let start = rows[row] as usize * width;
         if let Some(values) = values.get(start..start + width) {

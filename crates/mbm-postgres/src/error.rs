@@ -4,10 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// The database cannot be reached.
-    #[error("PostgreSQL: {}", describe(.0))]
+    #[error("PostgreSQL: {}", server_message(.0))]
     Connect(#[source] postgres::Error),
     /// The database rejected a statement.
-    #[error("table '{table}': {}", describe(source))]
+    #[error("table '{table}': {}", server_message(source))]
     Refused {
         /// The table.
         table: String,
@@ -58,7 +58,7 @@ pub enum PostgresError {
 }
 
 /// Returns the database's own message, which the error itself exposes only as its source.
-fn describe(error: &postgres::Error) -> String {
+fn server_message(error: &postgres::Error) -> String {
     match error.as_db_error() {
         Some(db) => format!("{}{}", db.message(), db.hint().map_or(String::new(), |hint| format!(" ({hint})"))),
         None => std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}")),

@@ -91,7 +91,7 @@ pub(crate) struct Health {
     responses((status = 200, description = "Model, index and limits", body = Info), Refused))]
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<SerializedJson, ApiError> {
     let settings = app.settings.clone();
-    app.served().kept(|served| &served.info, move |served| described(served, &settings)).await
+    app.served().cached_json(|served| &served.info, move |served| described(served, &settings)).await
 }
 
 fn described(served: &LoadedModel, settings: &Settings) -> Info {

@@ -95,7 +95,7 @@ impl LoadedModel {
     }
 
     /// Returns JSON that is the same for all requests: built once, on a blocking thread, and cached in `slot`.
-    pub async fn kept<T: Serialize>(
+    pub async fn cached_json<T: Serialize>(
         self: Arc<Self>,
         slot: fn(&Self) -> &OnceLock<SerializedJson>,
         make: impl FnOnce(&Self) -> T + Send + 'static,

@@ -52,7 +52,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let document = move |State(app): State<Arc<App>>| async move {
         let served = app.served();
         let make = move |served: &LoadedModel| openapi::document(&described, served);
-        served.clone().kept(|served| &served.document, make).await
+        served.clone().cached_json(|served| &served.document, make).await
     };
     router
         .route("/openapi.json", get(document))

@@ -15,7 +15,7 @@ use super::{Choice, Key, Schema, Section, Words};
 ///         batch_size: usize = 64 => 1..=65536;
 ///     }
 /// }
-/// let schema = json_schema("trainer", Trainer::describe());
+/// let schema = json_schema("trainer", Trainer::section_schema());
 /// assert_eq!(schema["properties"]["batch_size"]["maximum"], 65536);
 /// ```
 pub fn json_schema(title: &str, config: Section) -> Value {
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn schema_has_types_ranges_defaults_and_descriptions() {
-        let schema = json_schema("all", All::describe());
+        let schema = json_schema("all", All::section_schema());
         let properties = json!({
             "sizes": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 9}, "default": [3], "description": "Sizes."},
             "share": {"type": ["number", "null"], "minimum": 0.0, "maximum": 0.5, "default": null, "description": "A share."},
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn choice_is_a_word_or_the_keys_of_a_type() {
-        let schema = json_schema("all", All::describe());
+        let schema = json_schema("all", All::section_schema());
         let ways = json!([{"enum": ["rnn"]}, {"$ref": "#/$defs/Rnn.rnn"}, {"$ref": "#/$defs/By.by", "required": ["type"]}]);
         assert_eq!(schema["$defs"]["Of"]["oneOf"], ways);
         assert_eq!(schema["$defs"]["By.by"]["properties"]["type"]["const"], "by");

@@ -12,7 +12,7 @@ use crate::config::features::Config;
 /// assert_eq!(schema["required"], serde_json::json!(["input_features", "output_features"]));
 /// ```
 pub fn config_schema() -> serde_json::Value {
-    json_schema("Config of mbm", Config::describe())
+    json_schema("Config of mbm", Config::section_schema())
 }
 
 /// A page of the config reference.
@@ -25,7 +25,7 @@ pub struct ReferencePage {
 
 /// Returns the pages of the config reference: an index, and a page for each type of feature and each of the other sections.
 pub fn reference_pages() -> Vec<ReferencePage> {
-    let config = Config::describe();
+    let config = Config::section_schema();
     let inputs = variants(&config, "input_features").into_iter().map(|(word, section)| input_page(word, section));
     let outputs = variants(&config, "output_features").into_iter().map(|(word, section)| output_page(word, section));
     let mut pages: Vec<ReferencePage> = inputs.chain(outputs).collect();
