@@ -73,7 +73,7 @@ impl Layer {
 
 #[divan::bench_group(sample_count = 20)]
 mod conv {
-    use super::*;
+    use super::{Bencher, ItemsCount, LAYERS, Layer, black_box, numbers};
 
     #[divan::bench(args = LAYERS)]
     fn forward(bencher: Bencher, layer: &Layer) {
@@ -95,7 +95,7 @@ mod conv {
 /// A layer of 256 states over 64 steps of 32 rows, without the projection of its inputs.
 #[divan::bench_group(sample_count = 20)]
 mod lstm {
-    use super::*;
+    use super::{Bencher, ItemsCount, LstmShape, black_box, numbers};
 
     const SHAPE: LstmShape = LstmShape { batch: 32, steps: 64, hidden: 256, is_reversed: false };
     const N_STATES: usize = 32 * 64 * 256;
@@ -117,7 +117,7 @@ mod lstm {
 /// Eight images of 64 channels at 56 pixels.
 #[divan::bench_group(sample_count = 20, counters = [ItemsCount::new(N_ELEMENTS)])]
 mod elementwise {
-    use super::*;
+    use super::{Affine, Bencher, N_ELEMENTS, NormShape, Normalized, black_box, numbers};
 
     const SHAPE: NormShape = NormShape { batch: 8, channels: 64, positions: 56 * 56 };
     const BOUNDS: [f32; 2] = [0.0, f32::MAX];
