@@ -9,7 +9,8 @@
 //! off a bounded queue and runs the model on them as one batch. Threads that hang are abandoned and replaced. This is the only
 //! crate that knows about HTTP.
 //!
-//! [`Server::open`] and [`Server::of_model`] bind an address; [`Server::start`] serves on a thread of its own, [`Server::run`] on this one.
+//! [`Server::open`] and [`Server::of_model`] bind an address; [`Server::start`] serves on a thread of its own, [`Server::run`]
+//! on this one.
 //!
 //! ```
 //! # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=1")?;

@@ -40,11 +40,8 @@ impl GradientCache {
         let n_outputs = spec.outputs.len();
         let whole = |at: usize| Tensor::cat(scores.iter().map(|chunk| chunk[at].clone()).collect(), 0);
         let scores: Vec<Tensor<2>> = (0..n_outputs).map(|at| Tensor::from_inner(whole(at)).require_grad()).collect();
-        let loss = spec.loss(
-            model,
-            &scores,
-            &(0..n_outputs).map(|at| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect())).collect::<Vec<_>>(),
-        );
+        let target = |at: usize| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect());
+        let loss = spec.loss(model, &scores, &(0..n_outputs).map(target).collect::<Vec<_>>());
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();
         let whole: Vec<Tensor<2>> =

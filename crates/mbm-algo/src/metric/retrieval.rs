@@ -39,8 +39,8 @@ metrics! {
 }
 
 impl RetrievalSamples {
-    /// Ranks the relevant candidates of each query among all candidates; both have a vector of unit length per row. In a tie an irrelevant candidate comes before a relevant
-    /// one, so that a model that maps everything to the same vector gains nothing.
+    /// Ranks the relevant candidates of each query among all candidates; both have a vector of unit length per row. In a tie an
+    /// irrelevant candidate comes before a relevant one, so that a model that maps everything to the same vector gains nothing.
     pub fn new(queries: Matrix, candidates: Matrix, relevant: &[Vec<usize>]) -> Self {
         let n_candidates = candidates.data.len() / candidates.n_cols.max(1);
         let ranks = queries
