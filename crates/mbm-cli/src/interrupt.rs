@@ -1,9 +1,10 @@
-//! Signals: the first Ctrl-C asks training to stop after the current step, the second ends the process. A file that reaches its
+//! Signals: the first Ctrl-C asks training to stop after the current step, a later one ends the process. A file that reaches its
 //! size limit makes the write fail instead of ending the process.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -12,6 +13,9 @@ use crate::output::note;
 
 /// The signal that requested a stop; 0 if none has.
 static STOPPED_BY: AtomicI32 = AtomicI32::new(0);
+
+/// Signals that follow the first one sooner are the same request: `timeout` and process managers signal both the process and its group.
+const SAME_REQUEST: Duration = Duration::from_millis(500);
 
 /// The error of a command that a signal stopped, with a message for the user.
 #[derive(Debug)]
@@ -43,12 +47,18 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
+        let mut first = None;
         for signal in signals.forever() {
-            STOPPED_BY.store(signal, Ordering::Relaxed);
-            if flag.swap(true, Ordering::Relaxed) {
-                std::process::exit(exit_status().into());
+            match first {
+                None => {
+                    first = Some(Instant::now());
+                    STOPPED_BY.store(signal, Ordering::Relaxed);
+                    flag.store(true, Ordering::Relaxed);
+                    note("\nstopping after this step and writing a checkpoint; press Ctrl-C again to quit immediately");
+                }
+                Some(first) if first.elapsed() < SAME_REQUEST => {}
+                Some(_) => std::process::exit(exit_status().into()),
             }
-            note("\nstopping after this step and writing a checkpoint; press Ctrl-C again to quit immediately");
         }
     });
     Ok(stop)

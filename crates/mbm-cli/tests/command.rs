@@ -239,7 +239,9 @@ fn resume_after_ctrl_c_ends_in_the_same_bytes() {
     let mut child = train(&stopped).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut events = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(events.any(|line| line.unwrap().contains("\"event\":\"step\"")), "a step was taken");
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    // As from `timeout`, which signals its child and then the process group.
+    let twice = format!("kill -INT {0} && sleep 0.02 && kill -INT {0} || true", child.id());
+    assert!(Command::new("sh").args(["-c", &twice]).status().unwrap().success());
     let rest: Vec<String> = events.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{rest:?}");
