@@ -121,6 +121,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
                 bar.set_message("linking");
                 bar.set_position(n_done as u64);
             }
+            _ => {}
         }
     };
     let indexed = fill(of_rows, &show)?;

@@ -62,3 +62,8 @@ pub use body::rows_of_body;
 pub use running::RunningServer;
 pub use server::{Error, Server};
 pub use settings::Settings;
+
+/// The guide to the library, whose examples use both crates.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/guides/library.md")]
+mod guide {}

@@ -93,6 +93,7 @@ pub struct Indexed {
 
 /// The progress of indexing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Indexing {
     /// Rows embedded so far, and the total.
     Embedding(usize, usize),
