@@ -605,12 +605,13 @@ pub struct Compare {
 
 /// Accepts Ludwig's spelling of flags with underscores, such as `--output_directory` for `--output-directory`.
 pub fn with_dashes(args: impl IntoIterator<Item = String>) -> Vec<String> {
-    let spelled = |arg: String| match arg.split_once('=') {
-        Some((flag, value)) if flag.starts_with("--") => format!("{}={value}", flag.replace('_', "-")),
-        None if arg.starts_with("--") => arg.replace('_', "-"),
-        _ => arg,
-    };
-    args.into_iter().map(spelled).collect()
+    args.into_iter()
+        .map(|arg| match arg.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => format!("{}={value}", flag.replace('_', "-")),
+            None if arg.starts_with("--") => arg.replace('_', "-"),
+            _ => arg,
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -29,11 +29,14 @@ pub fn note(text: &str) {
 
 /// Whether an error only means that the reader of a pipe has gone.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| {
-        let of_run = matches!(cause.downcast_ref::<mbm::Error>(), Some(mbm::Error::Io { source, .. }) if closed(source));
-        of_run || cause.downcast_ref::<std::io::Error>().is_some_and(closed)
+        let of_run = matches!(cause.downcast_ref::<mbm::Error>(), Some(mbm::Error::Io { source, .. }) if is_broken_pipe(source));
+        of_run || cause.downcast_ref::<std::io::Error>().is_some_and(is_broken_pipe)
     })
+}
+
+fn is_broken_pipe(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
 }
 
 /// Formats an error and its causes, leaving out causes that the text already contains.
@@ -50,12 +53,18 @@ pub fn columns(rows: &[Vec<String>]) -> Vec<String> {
     let widths: Vec<usize> = (0..n_columns)
         .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
         .collect();
-    // The first row may be a header.
-    let is_number =
-        |at: usize| rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok());
-    let goes_right: Vec<bool> = (0..n_columns).map(|at| at > 0 && is_number(at)).collect();
-    let cell = |(at, cell): (usize, &String)| {
-        if goes_right[at] { format!("{cell:>w$}", w = widths[at]) } else { format!("{cell:<w$}", w = widths[at]) }
-    };
-    rows.iter().map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()).collect()
+    let goes_right: Vec<bool> = (0..n_columns).map(|at| at > 0 && is_numeric(rows, at)).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().enumerate().map(|(at, cell)| {
+                if goes_right[at] { format!("{cell:>w$}", w = widths[at]) } else { format!("{cell:<w$}", w = widths[at]) }
+            });
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+/// Whether every cell of a column is a number or absent; the first row may be a header.
+fn is_numeric(rows: &[Vec<String>], at: usize) -> bool {
+    rows.iter().skip(1).filter_map(|row| row.get(at)).all(|cell| cell == "-" || cell.parse::<f64>().is_ok())
 }

@@ -110,21 +110,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
     };
     let of_rows = rows.input.into_iter().fold(of_rows, IndexRows::input).cache(feature_cache(rows.cache));
     let bar = Mutex::new(bar("embedding", quiet));
-    let show = |indexing: Indexing| {
-        let Ok(bar) = bar.lock() else { return };
-        match indexing {
-            Indexing::Embedding(n_done, n_rows) => {
-                bar.set_length(n_rows as u64);
-                bar.set_position(n_done as u64);
-            }
-            Indexing::Linking(n_done) => {
-                bar.set_message("linking");
-                bar.set_position(n_done as u64);
-            }
-            _ => {}
-        }
-    };
-    let indexed = fill(of_rows, &show)?;
+    let indexed = fill(of_rows, &|indexing| show_progress(&bar, indexing))?;
     if let Ok(bar) = bar.lock() {
         bar.finish_and_clear();
     }
@@ -138,6 +124,21 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
     line(&format!("{store}: {} rows added{more}", indexed.n_rows))
 }
 
+fn show_progress(bar: &Mutex<ProgressBar>, indexing: Indexing) {
+    let Ok(bar) = bar.lock() else { return };
+    match indexing {
+        Indexing::Embedding(n_done, n_rows) => {
+            bar.set_length(n_rows as u64);
+            bar.set_position(n_done as u64);
+        }
+        Indexing::Linking(n_done) => {
+            bar.set_message("linking");
+            bar.set_position(n_done as u64);
+        }
+        _ => {}
+    }
+}
+
 fn info(store: &Store, json: bool) -> Result<()> {
     let index = Index::open(store)?;
     let info = index.info()?;
@@ -146,7 +147,6 @@ fn info(store: &Store, json: bool) -> Result<()> {
     }
     let names: Vec<&str> = index.spec().columns.iter().map(|column| column.name.as_str()).collect();
     let precision = format!("{:?}", index.spec().precision).to_lowercase();
-    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / f64::from(1 << 20));
     line(&format!("{} rows of {} dimensions in {precision}, {} removed", info.n_rows, index.spec().width, info.n_removed))?;
     line(&format!("{} segments, {} with a graph", info.n_segments, info.n_graphs))?;
     line(&format!(
@@ -156,6 +156,10 @@ fn info(store: &Store, json: bool) -> Result<()> {
         megabytes(info.column_bytes)
     ))?;
     line(&format!("columns: {}", names.join(", ")))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// Prints the rows nearest to a query.
@@ -213,13 +217,17 @@ fn query_parts(args: &Search, retriever: &Retriever) -> Result<Vec<QueryPart>> {
 }
 
 fn object(names: &[&str], hit: &Hit) -> Value {
-    let value = |value: &IndexValue| match value {
+    let values: Map<String, Value> =
+        names.iter().zip(&hit.values).map(|(name, value)| ((*name).to_owned(), to_json(value))).collect();
+    json!({ "similarity": hit.similarity, "row": values })
+}
+
+fn to_json(value: &IndexValue) -> Value {
+    match value {
         IndexValue::Null => Value::Null,
         IndexValue::Number(number) => json!(number),
         IndexValue::Text(text) => json!(text),
-    };
-    let values: Map<String, Value> = names.iter().zip(&hit.values).map(|(name, it)| ((*name).to_owned(), value(it))).collect();
-    json!({ "similarity": hit.similarity, "row": values })
+    }
 }
 
 /// Formats a cell for the terminal.

@@ -126,8 +126,9 @@ pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -
     }
     let limit = (n_chars / 3).max(1);
     // A name whose length differs by more has a larger distance.
-    let is_alike = |candidate: &&str| candidate.chars().take(2 * LONGEST_NAME).count().abs_diff(n_chars) <= limit;
-    let scored = candidates.into_iter().filter(is_alike).map(|candidate| (edit_distance(found, candidate), candidate));
+    let alike =
+        candidates.into_iter().filter(|candidate| candidate.chars().take(2 * LONGEST_NAME).count().abs_diff(n_chars) <= limit);
+    let scored = alike.map(|candidate| (edit_distance(found, candidate), candidate));
     scored.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
 }
 

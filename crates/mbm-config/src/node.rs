@@ -127,14 +127,17 @@ impl Node {
             }
             Value::List(items) => {
                 let n_items = items.len();
-                let named = |item: &Node| matches!(item.at("name"), Some(Node { value: Value::Text(name), .. }) if name == key);
-                let at = key.parse().ok().or_else(|| items.iter().position(named));
+                let at = key.parse().ok().or_else(|| items.iter().position(|item| item.is_named(key)));
                 at.and_then(|at: usize| items.get_mut(at)).ok_or_else(|| SetError::NoItem { key: excerpt(key), n_items })
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
                 Err(SetError::NoKeys { key: excerpt(key), found })
             }
         }
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        matches!(self.at("name"), Some(Node { value: Value::Text(own), .. }) if own == name)
     }
 }
 

@@ -87,7 +87,6 @@ impl Extent {
 fn check_yaml(text: &str) -> Result<(), Diagnostic> {
     let mut open: Vec<(usize, Extent)> = Vec::new();
     let (mut anchors, mut n_aliased) = (HashMap::new(), 0usize);
-    let too_deep = || format!("nested deeper than {MAX_DEPTH} levels");
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
@@ -97,7 +96,6 @@ fn check_yaml(text: &str) -> Result<(), Diagnostic> {
             // Syntax errors are reported by the loader.
             Err(_) => break,
         };
-        let refused = |message: String| Err(Diagnostic::at(span.start.line(), "", message));
         let closed = match event {
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
                 open.push((anchor, Extent::of("")));
@@ -119,13 +117,18 @@ fn check_yaml(text: &str) -> Result<(), Diagnostic> {
             }
         }
         if open.len() + closed.map_or(0, |(_, extent)| extent.depth) > MAX_DEPTH {
-            return refused(too_deep());
+            return Err(Diagnostic::at(span.start.line(), "", too_deep()));
         }
         if n_aliased > MAX_ALIASED_BYTES {
-            return refused(format!("aliases repeat more than {MAX_ALIASED_BYTES} bytes"));
+            let message = format!("aliases repeat more than {MAX_ALIASED_BYTES} bytes");
+            return Err(Diagnostic::at(span.start.line(), "", message));
         }
     }
     Ok(())
+}
+
+fn too_deep() -> String {
+    format!("nested deeper than {MAX_DEPTH} levels")
 }
 
 fn yaml_node(yaml: &MarkedYaml) -> Result<Node, Diagnostic> {
@@ -188,21 +191,24 @@ fn parse_toml(text: &str) -> Result<Node, Diagnostic> {
 
 /// `levels` is the number of levels that may be nested in the table.
 fn toml_map(table: &DeTable, lines: &Lines, levels: usize) -> Result<Value, Diagnostic> {
-    let entry = |(key, value): (&Spanned<_>, _)| {
-        let start = key.span().start;
-        let name: &Cow<str> = key.get_ref();
-        check_key(name).map_err(|error| Diagnostic::at(lines.at(start), "", error.to_string()))?;
-        Ok((start, Entry { key: name.to_string(), line: lines.at(start), node: toml_node(value, lines, levels)? }))
-    };
-    let mut entries = table.iter().map(entry).collect::<Result<Vec<(usize, Entry)>, Diagnostic>>()?;
+    let entries = table.iter().map(|(key, value)| {
+        let entry = toml_entry(key, value, lines, levels)?;
+        Ok((key.span().start, entry))
+    });
+    let mut entries = entries.collect::<Result<Vec<(usize, Entry)>, Diagnostic>>()?;
     entries.sort_by_key(|(start, _)| *start);
     Ok(Value::Map(entries.into_iter().map(|(_, entry)| entry).collect()))
 }
 
+fn toml_entry(key: &Spanned<Cow<str>>, value: &Spanned<DeValue>, lines: &Lines, levels: usize) -> Result<Entry, Diagnostic> {
+    let (name, line) = (key.get_ref(), lines.at(key.span().start));
+    check_key(name).map_err(|error| Diagnostic::at(line, "", error.to_string()))?;
+    Ok(Entry { key: name.to_string(), line, node: toml_node(value, lines, levels)? })
+}
+
 fn toml_node(spanned: &Spanned<DeValue>, lines: &Lines, levels: usize) -> Result<Node, Diagnostic> {
     let line = lines.at(spanned.span().start);
-    let too_deep = || Diagnostic::at(line, "", format!("nested deeper than {MAX_DEPTH} levels"));
-    let below = || levels.checked_sub(1).ok_or_else(too_deep);
+    let below = || levels.checked_sub(1).ok_or_else(|| Diagnostic::at(line, "", too_deep()));
     let value = match spanned.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Integer(number) => {

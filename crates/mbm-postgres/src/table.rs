@@ -66,11 +66,12 @@ pub(crate) fn vector_text(vector: &[f32]) -> String {
 pub(crate) fn spec_of(client: &mut Client, table: &str) -> Result<IndexSpec, PostgresError> {
     let sql = "SELECT obj_description(to_regclass($1), 'pg_class'), to_regclass($1) IS NULL";
     let row = client.query_one(sql, &[&quoted_name(table)]).map_err(refused(table))?;
-    let foreign = |source| PostgresError::Foreign { table: table.to_owned(), source };
     match (row.get::<_, Option<String>>(0), row.get(1)) {
         (_, true) => Err(PostgresError::NoIndex(table.to_owned())),
         (None, false) => Err(PostgresError::NotAnIndex(table.to_owned())),
-        (Some(comment), false) => serde_json::from_str(&comment).map_err(foreign),
+        (Some(comment), false) => {
+            serde_json::from_str(&comment).map_err(|source| PostgresError::Foreign { table: table.to_owned(), source })
+        }
     }
 }
 
@@ -169,11 +170,11 @@ impl PostgresIndex {
     }
 
     fn hit(&self, row: &Row) -> Hit {
-        let value = |(at, column): (usize, &IndexColumn)| match column.is_number {
+        let values = self.spec.columns.iter().enumerate().map(|(at, column)| match column.is_number {
             true => row.get::<_, Option<f64>>(at + 1).map_or(IndexValue::Null, IndexValue::Number),
             false => row.get::<_, Option<String>>(at + 1).map_or(IndexValue::Null, IndexValue::Text),
-        };
-        Hit { similarity: -row.get::<_, f64>(0) as f32, values: self.spec.columns.iter().enumerate().map(value).collect() }
+        });
+        Hit { similarity: -row.get::<_, f64>(0) as f32, values: values.collect() }
     }
 
     /// Returns size statistics; the size of the columns is included in that of the vectors.

@@ -72,20 +72,19 @@ pub(crate) mod history {
     }
 
     pub(crate) fn serialize<S: Serializer>(history: &[EpochRecord], serializer: S) -> Result<S::Ok, S::Error> {
-        let stored = |EpochRecord { loss, learning_rate, validation }: &EpochRecord| StoredEpoch {
+        serializer.collect_seq(history.iter().map(|EpochRecord { loss, learning_rate, validation }| StoredEpoch {
             loss: *loss,
             learning_rate: *learning_rate,
             validation: validation.iter().map(|(name, value)| (name.clone(), Stored::from(*value))).collect(),
-        };
-        serializer.collect_seq(history.iter().map(stored))
+        }))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EpochRecord>, D::Error> {
-        let record = |StoredEpoch { loss, learning_rate, validation }: StoredEpoch| {
+        let stored = Vec::<StoredEpoch>::deserialize(deserializer)?;
+        let history = stored.into_iter().map(|StoredEpoch { loss, learning_rate, validation }| {
             let values = validation.into_iter().map(|(name, value)| Ok((name, f64::try_from(value)?)));
             Ok(EpochRecord { loss, learning_rate, validation: values.collect::<Result<_, NotANumber>>()? })
-        };
-        let stored = Vec::<StoredEpoch>::deserialize(deserializer)?;
-        stored.into_iter().map(record).collect::<Result<_, NotANumber>>().map_err(serde::de::Error::custom)
+        });
+        history.collect::<Result<_, NotANumber>>().map_err(serde::de::Error::custom)
     }
 }

@@ -38,10 +38,13 @@ impl GradientCache {
         let (scores, targets) = (std::mem::take(&mut self.scores), std::mem::take(&mut self.targets));
         let lengths: Vec<usize> = scores.iter().map(|chunk| chunk[0].dims()[0]).collect();
         let n_outputs = spec.outputs.len();
-        let whole = |at: usize| Tensor::cat(scores.iter().map(|chunk| chunk[at].clone()).collect(), 0);
-        let scores: Vec<Tensor<2>> = (0..n_outputs).map(|at| Tensor::from_inner(whole(at)).require_grad()).collect();
-        let target = |at: usize| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect());
-        let loss = spec.loss(model, &scores, &(0..n_outputs).map(target).collect::<Vec<_>>());
+        let scores: Vec<Tensor<2>> = (0..n_outputs)
+            .map(|at| Tensor::cat(scores.iter().map(|chunk| chunk[at].clone()).collect(), 0))
+            .map(|whole| Tensor::from_inner(whole).require_grad())
+            .collect();
+        let targets: Vec<Target> =
+            (0..n_outputs).map(|at| Target::cat(targets.iter().map(|chunk| chunk[at].clone()).collect())).collect();
+        let loss = spec.loss(model, &scores, &targets);
         let value = f64::from(loss.clone().into_scalar::<f32>());
         let gradients = loss.backward();
         let whole: Vec<Tensor<2>> =

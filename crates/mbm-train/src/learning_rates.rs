@@ -15,8 +15,11 @@ impl LearningRates {
         let mut each: Vec<f64> = factors.iter().map(|(_, factor)| *factor).collect();
         each.sort_by(f64::total_cmp);
         each.dedup();
-        let ids = |factor: f64| factors.iter().filter(|(_, other)| *other == factor).map(|(id, _)| *id).collect();
-        Self { groups: each.into_iter().map(|factor| (ParamGroup::from_ids(ids(factor)), factor)).collect() }
+        let groups = each.into_iter().map(|factor| {
+            let ids = factors.iter().filter(|(_, other)| *other == factor).map(|(id, _)| *id).collect();
+            (ParamGroup::from_ids(ids), factor)
+        });
+        Self { groups: groups.collect() }
     }
 
     /// Returns the learning rates of a step, given the trainer's.
@@ -24,17 +27,18 @@ impl LearningRates {
         if self.groups.is_empty() {
             return rate.into();
         }
-        // Burn supports group rates only through schedules. A linear schedule with equal ends is constant; its rates must be
-        // above 0 and at most 1.
-        let constant = |rate: f64| {
-            let rate = rate.clamp(f64::MIN_POSITIVE, 1.0);
-            LinearLrSchedulerConfig::new(rate, rate, 1)
-        };
+        // Burn supports group rates only through schedules.
         let base = ModuleLrSchedulerConfig::new(constant(rate).into());
         let config =
             self.groups.iter().fold(base, |config, (group, factor)| config.with_group(group.clone(), constant(rate * factor)));
         config.init().map_or(rate.into(), |mut schedule| schedule.step())
     }
+}
+
+/// A linear schedule with equal ends is constant; its rates must be above 0 and at most 1.
+fn constant(rate: f64) -> LinearLrSchedulerConfig {
+    let rate = rate.clamp(f64::MIN_POSITIVE, 1.0);
+    LinearLrSchedulerConfig::new(rate, rate, 1)
 }
 
 #[cfg(test)]

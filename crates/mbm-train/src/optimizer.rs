@@ -70,7 +70,6 @@ tagged! {
 impl OptimizerSettings {
     /// Creates the optimizer for a model.
     pub fn init(&self, model: &Model) -> ModuleOptimizer {
-        let decay = |penalty: f64| (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32));
         match self {
             Self::Adam(it) => AdamConfig::new()
                 .with_beta_1(beta(&it.betas, 0, 0.9))
@@ -105,6 +104,10 @@ impl OptimizerSettings {
 
 fn beta(betas: &[f64], at: usize, default: f32) -> f32 {
     betas.get(at).map_or(default, |beta| *beta as f32)
+}
+
+fn decay(penalty: f64) -> Option<WeightDecayConfig> {
+    (penalty > 0.0).then(|| WeightDecayConfig::new(penalty as f32))
 }
 
 fn adamw(betas: &[f64], eps: f64, weight_decay: f64) -> AdamWConfig {

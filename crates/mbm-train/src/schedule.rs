@@ -55,8 +55,12 @@ impl ScheduleSettings {
 
 /// Rises from 1/25 to 1, then falls to 1/250,000, both along half a cosine.
 fn one_cycle(done: f64) -> f64 {
-    let between = |from: f64, to: f64, share: f64| to + (from - to) * (1.0 + (PI * share).cos()) / 2.0;
     if done < 0.3 { between(0.04, 1.0, done / 0.3) } else { between(1.0, 4e-6, (done - 0.3) / 0.7) }
+}
+
+/// Returns the value after a share of half a cosine from one value to another.
+fn between(from: f64, to: f64, share: f64) -> f64 {
+    to + (from - to) * (1.0 + (PI * share).cos()) / 2.0
 }
 
 #[cfg(test)]
