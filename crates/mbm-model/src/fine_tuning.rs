@@ -63,11 +63,11 @@ impl FineTuningSettings {
             return Ok(encoder.freeze().apply_lora(Lora::new(lora.r, lora.alpha).set_param_group(group)));
         }
         let pattern = self.parameters.as_ref().map(|pattern| found_in(pattern, "parameters", &paths)).transpose()?;
-        let has_batch_norm = encoder.get().has_batch_norm();
-        let kept_norm = |path: &str| self.freeze_batch_norm && has_batch_norm && path.contains("norm.");
+        let freezes_norms = self.freeze_batch_norm && encoder.get().has_batch_norm();
         let first = self.last_layers.map_or(0, |last| (n_layers + 1).saturating_sub(last));
         let is_trained = |path: &str, layer: usize| {
-            layer >= first && !kept_norm(path) && pattern.as_ref().is_none_or(|pattern| pattern.is_match(path))
+            let is_frozen_norm = freezes_norms && path.contains("norm.");
+            layer >= first && !is_frozen_norm && pattern.as_ref().is_none_or(|pattern| pattern.is_match(path))
         };
         Ok(encoder.map(&mut Freezing { layers: Layers::default(), is_trained: &is_trained }))
     }
@@ -75,8 +75,10 @@ impl FineTuningSettings {
     /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
     pub(crate) fn learning_rate_factors(&self, encoder: &Encoder) -> Vec<(ParamId, f64)> {
         let layers = Layers::of(encoder);
-        let factor = |layer: usize| self.learning_rate_factor * self.layer_decay.powi((layers.n_layers - layer) as i32);
-        let each = layers.found.iter().map(|(_, id, layer)| (*id, factor(*layer)));
+        let each = layers.found.iter().map(|(_, id, layer)| {
+            let factor = self.learning_rate_factor * self.layer_decay.powi((layers.n_layers - layer) as i32);
+            (*id, factor)
+        });
         each.filter(|(_, factor)| *factor != 1.0).collect()
     }
 }

@@ -121,13 +121,14 @@ impl Target {
 
     /// Concatenates the rows of several targets of one output. Reference texts are dropped: their costs are already computed.
     pub fn cat(targets: Vec<Self>) -> Self {
-        let parts = |part: &dyn Fn(&Self) -> Option<Tensor<2>>| targets.iter().map(part).collect::<Option<Vec<_>>>();
-        let vectors = parts(&|target| target.vectors.clone()).map(|parts| {
+        let vectors = targets.iter().map(|target| target.vectors.clone()).collect::<Option<Vec<_>>>();
+        let vectors = vectors.map(|parts| {
             // A part in which no row has a target does not know its width.
             let width = parts.iter().map(|part| part.dims()[1]).max().unwrap_or(1);
-            let wide =
-                |part: Tensor<2>| if part.dims()[1] == width { part } else { part.clone().expand([part.dims()[0], width]) };
-            Tensor::cat(parts.into_iter().map(wide).collect(), 0)
+            let wide = parts
+                .into_iter()
+                .map(|part| if part.dims()[1] == width { part } else { part.clone().expand([part.dims()[0], width]) });
+            Tensor::cat(wide.collect(), 0)
         });
         let classes = targets.iter().map(|target| target.classes.clone()).collect::<Option<Vec<_>>>();
         Self {

@@ -162,8 +162,10 @@ impl ModelSpec {
             Inputs { names: &names, widths: &widths, attention_context: self.combiner.get().attention_context(), device };
         let combiner = self.combiner.get().init(&joined);
         let (fused, steps) = (combiner.get().width(), combiner.get().steps_width());
-        let context = |output: usize| DecoderContext { fused, steps, output, text: TextContext::default(), inputs: &joined };
-        let decoders = self.outputs.iter().map(|output| output.decoder.init(context(output.width))).collect();
+        let decoders = self.outputs.iter().map(|OutputSpec { decoder, width, .. }| {
+            decoder.init(DecoderContext { fused, steps, output: *width, text: TextContext::default(), inputs: &joined })
+        });
+        let decoders = decoders.collect();
         let pieces = pieces(&locations).into();
         // Parameters are initialized lazily; initializing them now fixes their order to that of the model.
         let model = Model { inputs, block, combiner, decoders, locations: locations.into(), pieces };
@@ -195,16 +197,16 @@ impl ModelSpec {
     /// If a file cannot be read or does not match its encoder or decoder.
     pub fn pretrained(&self, model: Model) -> Result<Model, PretrainedError> {
         let Model { inputs, block, combiner, decoders, locations, pieces } = model;
-        let input = |(spec, input): (&InputSpec, Input)| match spec.encoder.get().origin().file() {
+        let inputs = self.encoded().zip(inputs).map(|(spec, input)| match spec.encoder.get().origin().file() {
             Some(path) => fill_encoder(input.encoder, path, &spec.vocabulary).map(|encoder| Input { encoder, ..input }),
             None => Ok(input),
-        };
-        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| match spec.decoder.get().origin().file() {
+        });
+        let inputs = inputs.collect::<Result<_, _>>()?;
+        let decoders = self.outputs.iter().zip(decoders).map(|(spec, decoder)| match spec.decoder.get().origin().file() {
             Some(path) => fill_decoder(decoder, path),
             None => Ok(decoder),
-        };
-        let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, _>>()?;
-        let decoders = self.outputs.iter().zip(decoders).map(decoder).collect::<Result<_, _>>()?;
+        });
+        let decoders = decoders.collect::<Result<_, _>>()?;
         Ok(Model { inputs, block, combiner, decoders, locations, pieces })
     }
 
@@ -216,28 +218,29 @@ impl ModelSpec {
         let _alone = autodiff_lock();
         device.seed(seed);
         let Model { inputs, block, combiner, decoders, locations, pieces } = model;
-        let input = |(spec, input): (&InputSpec, Input)| {
+        let inputs = self.encoded().zip(inputs).map(|(spec, input)| {
             let encoder = match spec.encoder.get().origin() {
                 Origin { trainable: false, .. } => input.encoder.freeze(),
                 Origin { fine_tuning: Some(fine_tuning), .. } => fine_tuning.apply(input.encoder)?,
                 _ => input.encoder,
             };
             Ok(Input { encoder, ..input })
-        };
-        let decoder = |(spec, decoder): (&OutputSpec, Decoder)| {
-            if spec.decoder.get().origin().trainable { decoder } else { decoder.freeze() }
-        };
-        let inputs = self.encoded().zip(inputs).map(input).collect::<Result<_, PretrainedError>>()?;
-        let decoders = self.outputs.iter().zip(decoders).map(decoder).collect();
+        });
+        let inputs = inputs.collect::<Result<_, PretrainedError>>()?;
+        let decoders = self.outputs.iter().zip(decoders);
+        let decoders = decoders
+            .map(|(spec, decoder)| if spec.decoder.get().origin().trainable { decoder } else { decoder.freeze() })
+            .collect();
         Ok(Model { inputs, block, combiner, decoders, locations, pieces })
     }
 
     /// Returns the parameters whose learning rate is not the trainer's, with the factor to multiply it by.
     pub fn learning_rate_factors(&self, model: &Model) -> Vec<(ParamId, f64)> {
-        let factors = |(spec, input): (&InputSpec, &Input)| {
-            spec.encoder.get().origin().fine_tuning.map(|it| it.learning_rate_factors(&input.encoder)).unwrap_or_default()
-        };
-        self.encoded().zip(&model.inputs).flat_map(factors).collect()
+        let factors = self.encoded().zip(&model.inputs).filter_map(|(spec, input)| {
+            let fine_tuning = spec.encoder.get().origin().fine_tuning?;
+            Some(fine_tuning.learning_rate_factors(&input.encoder))
+        });
+        factors.flatten().collect()
     }
 
     /// Returns the weighted sum of the outputs' losses: `[1]`.
@@ -291,12 +294,12 @@ impl Model {
         encoded: impl Fn(usize) -> Sequence,
     ) -> Fused {
         let values = block.values(&self.locations, &batch.inputs, device);
-        let piece = |piece: &Piece| match piece {
+        let pieces = self.pieces.iter().map(|piece| match piece {
             Piece::Columns(columns) if columns.len() == values.dims()[1] => values.clone(),
             Piece::Columns(columns) => values.clone().narrow(1, columns.start, columns.len()),
             Piece::Input(input) => encoded(*input).pooled(),
-        };
-        concat.join(self.pieces.iter().map(piece).collect())
+        });
+        concat.join(pieces.collect())
     }
 
     /// Encodes each input into a sequence.

@@ -43,13 +43,13 @@ struct CrossLayer {
 impl CombinerConfig for CrossAttentionSettings {
     fn init(&self, inputs: &Inputs) -> Combiner {
         let n = inputs.widths.len();
-        let layer = || CrossLayer {
+        let layers = (0..self.num_layers).map(|_| CrossLayer {
             attentions: (0..n).map(|_| Attention::new(self.hidden_size, self.num_heads, self.dropout, inputs.device)).collect(),
             norms: (0..n).map(|_| LayerNorm::new(self.hidden_size, LayerNorm::EPSILON, inputs.device)).collect(),
-        };
+        });
         CrossAttention {
             projections: inputs.projections(self.hidden_size),
-            layers: (0..self.num_layers).map(|_| layer()).collect(),
+            layers: layers.collect(),
             width: n * self.hidden_size,
         }
         .into()
@@ -66,15 +66,15 @@ impl CombinerConfig for CrossAttentionSettings {
 
 impl CrossLayer {
     fn forward(&self, inputs: &[Steps]) -> Vec<Steps> {
-        let attend = |at: usize| {
+        let attended = (0..inputs.len()).map(|at| {
             let others: Vec<&Steps> =
                 inputs.iter().enumerate().filter(|(other, _)| *other != at || inputs.len() == 1).map(|(_, it)| it).collect();
             let context = join(&others);
             let x = inputs[at].values.clone();
             let values = self.norms[at].forward(x.clone() + self.attentions[at].forward(x, &context));
             Steps { values, mask: inputs[at].mask.clone() }
-        };
-        (0..inputs.len()).map(attend).collect()
+        });
+        attended.collect()
     }
 }
 
@@ -88,13 +88,13 @@ pub(super) fn join(parts: &[&Steps]) -> Steps {
 
 /// Projects the steps of each input to one width and adds positional encodings, since attention on its own ignores order.
 pub(super) fn project_steps(layers: &[Linear], inputs: &[Sequence]) -> Vec<Steps> {
-    let project = |(layer, input): (&Linear, &Sequence)| {
+    let projected = layers.iter().zip(inputs).map(|(layer, input)| {
         let values = linear(layer, input.values.clone());
         let [_, n_steps, width] = values.dims();
         let positions = sinusoids(n_steps, width, &values.device());
         Steps { values: values + positions, mask: input.mask.clone() }
-    };
-    layers.iter().zip(inputs).map(project).collect()
+    });
+    projected.collect()
 }
 
 impl Combine for CrossAttention {

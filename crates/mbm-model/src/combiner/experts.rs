@@ -28,8 +28,8 @@ pub struct ProductOfExperts {
 
 impl CombinerConfig for ProductOfExpertsSettings {
     fn init(&self, inputs: &Inputs) -> Combiner {
-        let layers = || inputs.projections(self.output_size);
-        ProductOfExperts { means: layers(), precisions: layers(), width: self.output_size }.into()
+        let (means, precisions) = (inputs.projections(self.output_size), inputs.projections(self.output_size));
+        ProductOfExperts { means, precisions, width: self.output_size }.into()
     }
 }
 

@@ -66,8 +66,8 @@ impl Combine for Film {
 
     fn combine(&self, inputs: Vec<Sequence>) -> Fused {
         let condition = inputs[self.condition].pooled();
-        let is_other = |at: usize| at != self.condition || inputs.len() == 1;
-        let others = inputs.iter().enumerate().filter(|(at, _)| is_other(*at)).map(|(_, input)| input.pooled()).collect();
+        let others = inputs.iter().enumerate().filter(|(at, _)| *at != self.condition || inputs.len() == 1);
+        let others = others.map(|(_, input)| input.pooled()).collect();
         let features = self.features.forward(Tensor::cat(others, 1)); // [batch, width]
         let scale = self.scale.forward(condition.clone()) + 1.0;
         let modulated = features * scale + self.shift.forward(condition.clone());

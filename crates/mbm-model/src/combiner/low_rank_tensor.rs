@@ -33,12 +33,12 @@ pub struct LowRankTensor {
 impl CombinerConfig for LowRankTensorSettings {
     fn init(&self, inputs: &Inputs) -> Combiner {
         let xavier = Initializer::XavierNormal { gain: 1.0 };
-        let factor = |width: &usize| {
+        let factors = inputs.widths.iter().map(|width| {
             let dims = [width + 1, self.rank * self.output_size];
             xavier.init_with(dims, Some(width + 1), Some(self.output_size), inputs.device)
-        };
+        });
         LowRankTensor {
-            factors: inputs.widths.iter().map(factor).collect(),
+            factors: factors.collect(),
             mix: Initializer::Constant { value: 1.0 / self.rank as f64 }.init([1, self.rank, 1], inputs.device),
             bias: zeros([1, self.output_size], inputs.device),
             width: self.output_size,

@@ -127,8 +127,7 @@ impl Rows<'_> {
         let size = width / inputs.len();
         let tower = |at: usize| self.embeddings.clone().narrow(1, at * size, size); // [batch, size]
         let (x, y) = (tower(a), tower(b));
-        let has = |x: &Tensor<2>| (x.clone() * x.clone()).sum_dim(1).greater_elem(0.5).float().detach(); // [batch, 1]
-        let (has_x, has_y) = (has(&x), has(&y));
+        let (has_x, has_y) = (has_vector(&x), has_vector(&y)); // [batch, 1]
         let device = x.device();
         let apart = apart(self.items, [inputs[a], inputs[b]], batch, &device).float() * has_x.clone() * has_y.clone().transpose();
         Pair {
@@ -140,10 +139,15 @@ impl Rows<'_> {
     }
 }
 
+/// Returns `[batch, 1]`: 1 for rows with a unit vector, 0 for rows without one.
+fn has_vector(x: &Tensor<2>) -> Tensor<2> {
+    (x.clone() * x.clone()).sum_dim(1).greater_elem(0.5).float().detach()
+}
+
 /// Returns `[batch, batch]`: whether two rows share neither input's item.
 fn apart(items: &[Vec<u64>], [a, b]: [usize; 2], batch: usize, device: &Device) -> Tensor<2, Bool> {
-    let differ = |x: &Vec<u64>, y: &Vec<u64>| x.get(a) != y.get(a) && x.get(b) != y.get(b);
-    let flags: Vec<bool> = items.iter().flat_map(|x| items.iter().map(move |y| differ(x, y))).collect();
+    let flags: Vec<bool> =
+        items.iter().flat_map(|x| items.iter().map(move |y| x.get(a) != y.get(a) && x.get(b) != y.get(b))).collect();
     Tensor::from_data(TensorData::new(flags, [batch, batch]), device)
 }
 
@@ -184,12 +188,14 @@ impl Pair {
     }
 
     pub fn info_nce(&self) -> Tensor<1> {
-        let one_way = |pair: &Self, logits: Tensor<2>| {
-            let logits = logits.mask_fill(pair.candidates().bool_not(), NEVER);
-            pair.mean(Self::diagonal(activation::log_softmax(logits, 1)).neg())
-        };
         let logits = self.logits();
-        (one_way(self, logits.clone()) + one_way(&self.transpose(), logits.transpose())) * 0.5
+        (self.cross_entropy(logits.clone()) + self.transpose().cross_entropy(logits.transpose())) * 0.5
+    }
+
+    /// Returns the loss of picking each row's own column among its candidates.
+    fn cross_entropy(&self, logits: Tensor<2>) -> Tensor<1> {
+        let logits = logits.mask_fill(self.candidates().bool_not(), NEVER);
+        self.mean(Self::diagonal(activation::log_softmax(logits, 1)).neg())
     }
 
     pub fn siglip(&self) -> Tensor<1> {

@@ -98,15 +98,12 @@ pub(crate) fn path_costs(log_p: Tensor<3>, n_steps: &[usize], target: &TargetTok
         .collect();
     // Texts that do not fit are replaced by one that does, whose cost is then set to zero.
     let replaced: Vec<&[u32]> = texts.iter().map(|text| text.unwrap_or(&[N_SPECIAL])).collect();
-    let padded = |text: &&[u32]| {
-        let filler = std::iter::repeat_n(&N_SPECIAL, longest - text.len());
-        text.iter().chain(filler).map(|id| i64::from(*id)).collect::<Vec<i64>>()
-    };
     let counts = |values: Vec<usize>| {
         let values: Vec<i64> = values.into_iter().map(|count| count as i64).collect();
         Tensor::<1, Int>::from_data(TensorData::new(values, [batch]), &device)
     };
-    let ids: Vec<i64> = replaced.iter().flat_map(padded).collect();
+    let padded = replaced.iter().flat_map(|text| text.iter().chain(std::iter::repeat_n(&N_SPECIAL, longest - text.len())));
+    let ids: Vec<i64> = padded.map(|id| i64::from(*id)).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, longest]), &device);
     let lengths = counts(replaced.iter().map(|text| text.len()).collect());
     let cost = CTCLossConfig::new().init().forward(log_p.swap_dims(0, 1), ids, counts(n_steps.to_vec()), lengths); // [batch]

@@ -63,11 +63,11 @@ impl EmbeddingSpec {
 
 impl Decode for Embedding {
     fn decode(&self, fused: &Fused, _target: Option<&Target>) -> Tensor<2> {
-        let tower = |(projector, input): (&Regressor, &usize)| {
+        let towers = self.projectors.iter().zip(&self.inputs).map(|(projector, input)| {
             let input = &fused.inputs[*input];
             unit(projector.forward(input.pooled())) * input.present.clone() // [batch, size]
-        };
-        Tensor::cat(self.projectors.iter().zip(&self.inputs).map(tower).collect(), 1)
+        });
+        Tensor::cat(towers.collect(), 1)
     }
 
     fn alignment(&self) -> Option<Alignment> {

@@ -147,14 +147,13 @@ impl VitSpec {
         let is_clip = self.projection.is_some();
         let patches = Conv2dConfig::new([channels, hidden], [size, size]).with_stride([size, size]).with_bias(!is_clip);
         let grid = [height / size, width / size];
-        let project = |to: usize| LinearConfig::new(hidden, to).with_bias(false).init(device);
         Vit {
             patches: patches.init(device),
             class_token: learned_parameter([1, 1, hidden], device),
             positions: learned_parameter([1, 1 + grid[0] * grid[1], hidden], device),
             first_norm: is_clip.then(|| LayerNorm::new(hidden, self.transformer.norm_eps, device)),
             transformer: self.transformer.init(device),
-            projection: self.projection.map(project),
+            projection: self.projection.map(|to| LinearConfig::new(hidden, to).with_bias(false).init(device)),
             width: self.projection.unwrap_or(hidden),
             reduce: Reduce::choose(self.reduce_output, Reduce::First, encoder_output),
             grid,

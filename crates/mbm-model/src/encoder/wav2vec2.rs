@@ -85,13 +85,12 @@ impl EncoderConfig for Wav2Vec2Settings {
 
     fn init(&self, shape: &Shape, encoder_output: EncoderOutput, device: &Device) -> Encoder {
         let Shape::Frames { width: from, .. } = *shape else { panic!("wav2vec2 takes frames, got {shape:?}") };
-        let conv = |at: usize| {
+        let convs = (0..self.conv_dim.len()).map(|at| {
             let from = if at == 0 { from } else { self.conv_dim[at - 1] };
             let config = Conv1dConfig::new(from, self.conv_dim[at], self.conv_kernel[at]);
             config.with_stride(self.conv_stride[at]).with_bias(false).init(device)
-        };
+        });
         let (width, features) = (self.hidden_size, *self.conv_dim.last().unwrap_or(&from));
-        let norm = |width: usize| LayerNorm::new(width, self.layer_norm_eps, device);
         let half = self.num_conv_pos_embeddings / 2;
         let places = Conv1dConfig::new(width, width, self.num_conv_pos_embeddings)
             .with_padding(PaddingConfig1d::Explicit(half, half))
@@ -103,12 +102,12 @@ impl EncoderConfig for Wav2Vec2Settings {
             ..TransformerSpec::usual(width, self.num_hidden_layers, self.num_attention_heads, self.intermediate_size)
         };
         Wav2Vec2 {
-            convs: (0..self.conv_dim.len()).map(conv).collect(),
+            convs: convs.collect(),
             first_norm: GroupNormConfig::new(self.conv_dim[0], self.conv_dim[0]).init(device),
-            feature_norm: norm(features),
+            feature_norm: LayerNorm::new(features, self.layer_norm_eps, device),
             projection: LinearConfig::new(features, width).init(device),
             places: places.init(device),
-            norm: norm(width),
+            norm: LayerNorm::new(width, self.layer_norm_eps, device),
             dropout: Dropout::new(self.hidden_dropout),
             transformer: transformer.init(device),
             width,

@@ -4,12 +4,13 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 /// Returns sinusoidal position embeddings (Vaswani et al. 2017, section 3.5): `[1, steps, width]`.
 pub(crate) fn sinusoids(steps: usize, width: usize, device: &Device) -> Tensor<3> {
-    let value = |step: usize, column: usize| {
-        let angle = step as f32 / 10_000f32.powf((column / 2 * 2) as f32 / width as f32);
-        if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
-    };
-    let data: Vec<f32> = (0..steps).flat_map(|step| (0..width).map(move |column| value(step, column))).collect();
+    let data: Vec<f32> = (0..steps).flat_map(|step| (0..width).map(move |column| sinusoid(step, column, width))).collect();
     Tensor::from_data(TensorData::new(data, [1, steps, width]), device)
+}
+
+fn sinusoid(step: usize, column: usize, width: usize) -> f32 {
+    let angle = step as f32 / 10_000f32.powf((column / 2 * 2) as f32 / width as f32);
+    if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
 }
 
 /// Applies rotary position embeddings (Su et al. 2021), which rotate the halves of each head by angles proportional to the
@@ -17,9 +18,11 @@ pub(crate) fn sinusoids(steps: usize, width: usize, device: &Device) -> Tensor<3
 pub(crate) fn rotated(x: Tensor<3>, n_heads: usize, first: usize) -> Tensor<3> {
     let [batch, steps, width] = x.dims();
     let half = width / n_heads / 2;
-    let angle = |step: usize, pair: usize| (first + step) as f32 / 10_000f32.powf(pair as f32 / half as f32);
+    let angles: Vec<f32> = (first..first + steps)
+        .flat_map(|position| (0..half).map(move |pair| position as f32 / 10_000f32.powf(pair as f32 / half as f32)))
+        .collect();
     let table = |of: fn(f32) -> f32| {
-        let data: Vec<f32> = (0..steps).flat_map(|step| (0..half).map(move |pair| of(angle(step, pair)))).collect();
+        let data: Vec<f32> = angles.iter().map(|angle| of(*angle)).collect();
         Tensor::<4>::from_data(TensorData::new(data, [1, steps, 1, half]), &x.device())
     };
     let (cos, sin) = (table(f32::cos), table(f32::sin));

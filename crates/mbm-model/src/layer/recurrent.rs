@@ -85,11 +85,11 @@ impl RecurrentSpec {
     }
 
     pub fn init(&self, device: &Device) -> Recurrent {
-        let layer = |layer: usize| {
+        let layers = (0..self.n_layers).map(|layer| {
             let input_size = if layer == 0 { self.input_size } else { self.width() };
             Layer { forward: self.cell(input_size, device), backward: self.bidirectional.then(|| self.cell(input_size, device)) }
-        };
-        Recurrent { layers: (0..self.n_layers).map(layer).collect(), dropout: Dropout::new(self.dropout) }
+        });
+        Recurrent { layers: layers.collect(), dropout: Dropout::new(self.dropout) }
     }
 
     fn cell(&self, input_size: usize, device: &Device) -> Cell {

@@ -103,11 +103,10 @@ impl TransformerSpec {
     }
 
     fn layer(&self, device: &Device) -> Layer {
-        let attention = || Attention::new(self.width, self.n_heads, self.dropout, device);
         Layer {
-            attention: attention().causal(self.is_causal).rotary(self.is_rotary),
+            attention: self.attention(device).causal(self.is_causal).rotary(self.is_rotary),
             attention_norm: self.norm(device),
-            context: self.has_context.then(|| Context { attention: attention(), norm: self.norm(device) }),
+            context: self.has_context.then(|| Context { attention: self.attention(device), norm: self.norm(device) }),
             widen: LinearConfig::new(self.width, self.feed_forward).init(device),
             narrow: LinearConfig::new(self.feed_forward, self.width).init(device),
             feed_forward_norm: self.norm(device),
@@ -115,6 +114,10 @@ impl TransformerSpec {
             norm: self.norm,
             activation: self.activation,
         }
+    }
+
+    fn attention(&self, device: &Device) -> Attention {
+        Attention::new(self.width, self.n_heads, self.dropout, device)
     }
 }
 
@@ -144,11 +147,11 @@ impl Transformer {
 
     /// Returns the initial caches for [`Transformer::step`], for layers with cross-attention.
     pub fn start(&self, context: &Steps) -> Vec<LayerCache> {
-        let cache = |layer: &Layer| {
+        let caches = self.layers.iter().map(|layer| {
             let attention = &layer.context.as_ref().expect("a decoder's layers have a context").attention;
             LayerCache { own: None, context: attention.keys_values(context.clone(), 0) }
-        };
-        self.layers.iter().map(cache).collect()
+        });
+        caches.collect()
     }
 
     /// Runs one step, at the given position, of every row: `[rows, 1, width]`. Rows of one context must be adjacent, and every

@@ -112,12 +112,12 @@ impl<'a> Match<'a> {
     fn best(file: &'a WeightFile, families: &[&'a Family], wanted: &Parameters, grid: Option<[usize; 2]>) -> Self {
         let names: BTreeMap<&str, &str> = file.tensors().keys().map(|name| (plain(name), name.as_str())).collect();
         let all = families.iter().flat_map(|family| family.prefixes.iter().map(move |prefix| (*family, *prefix)));
-        let n_found = |(family, prefix): &(&Family, &str)| {
-            let exists = |source: &Source| names.contains_key(format!("{prefix}{}", source.name).as_str());
-            wanted.iter().filter_map(|(path, _)| (family.source)(path)).filter(exists).count()
-        };
         // On ties the first one wins: its names are those reported as missing.
-        let best = all.rev().max_by_key(n_found).expect("a component has a family, and a family a prefix");
+        let best = all.rev().max_by_key(|(family, prefix)| {
+            let sources = wanted.iter().filter_map(|(path, _)| (family.source)(path));
+            sources.filter(|source| names.contains_key(format!("{prefix}{}", source.name).as_str())).count()
+        });
+        let best = best.expect("a component has a family, and a family a prefix");
         Self { file, family: best.0, prefix: best.1, names, grid }
     }
 

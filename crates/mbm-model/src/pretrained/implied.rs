@@ -42,16 +42,9 @@ pub(super) fn imagenet(path: &Path) -> Result<Map<String, Value>, PretrainedErro
 /// Reads `preprocessor_config.json`, if it exists next to the weights.
 pub(super) fn prepared_images(path: &Path) -> Result<Option<Map<String, Value>>, PretrainedError> {
     let Some(file) = Described::read_sibling(path, "preprocessor_config.json")? else { return Ok(None) };
-    let sides = |key: &str| match file.values.get(key)? {
-        Value::Object(size) => {
-            let of = |key: &str| size.get(key).and_then(Value::as_u64);
-            of("shortest_edge").map(|side| (side, side)).or(of("height").zip(of("width")))
-        }
-        size => size.as_u64().map(|side| (side, side)),
-    };
-    let size = sides("size").ok_or_else(|| file.incompatible(Incompatibility::MissingKey("size")))?;
+    let size = file.sides("size").ok_or_else(|| file.incompatible(Incompatibility::MissingKey("size")))?;
     let crops = file.values.get("do_center_crop").and_then(Value::as_bool).unwrap_or(false);
-    let (height, width) = if crops { sides("crop_size").unwrap_or(size) } else { size };
+    let (height, width) = if crops { file.sides("crop_size").unwrap_or(size) } else { size };
     let numbers = |key: &str| file.values.get(key).cloned().unwrap_or_else(|| json!([0.5, 0.5, 0.5]));
     let (mean, std) = (numbers("image_mean"), numbers("image_std"));
     let standardize = if mean == json!([0.485, 0.456, 0.406]) {
@@ -124,11 +117,22 @@ impl Described {
 
     /// Returns the values of these keys, or the defaults of the reference implementation where a key is missing.
     pub fn sizes(&self, defaults: Value) -> Map<String, Value> {
-        let value = |(key, default): (String, Value)| {
+        let sizes = map(defaults).into_iter().map(|(key, default)| {
             let value = self.values.get(&key).filter(|value| !value.is_null()).cloned().unwrap_or(default);
             (key, value)
-        };
-        map(defaults).into_iter().map(value).collect()
+        });
+        sizes.collect()
+    }
+
+    /// Returns a height and a width: those of an object, or the same for both.
+    fn sides(&self, key: &str) -> Option<(u64, u64)> {
+        match self.values.get(key)? {
+            Value::Object(size) => {
+                let of = |key: &str| size.get(key).and_then(Value::as_u64);
+                of("shortest_edge").map(|side| (side, side)).or(of("height").zip(of("width")))
+            }
+            size => size.as_u64().map(|side| (side, side)),
+        }
     }
 
     pub fn expect(&self, key: &str, allowed: &[&str]) -> Result<(), PretrainedError> {

@@ -23,9 +23,6 @@ pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
 /// block has no expansion.
 fn source(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
-    let numbered = |group: String, conv: &str, norm: &str, rest: &[&str]| {
-        conv_norm(rest, format!("{group}.{conv}"), format!("{group}.{norm}"))
-    };
     match parts.as_slice() {
         ["stem", rest @ ..] => numbered("features.0".to_owned(), "0", "1", rest),
         ["head", rest @ ..] => numbered("features.18".to_owned(), "0", "1", rest),
@@ -43,4 +40,9 @@ fn source(path: &str) -> Option<Source> {
         }
         _ => None,
     }
+}
+
+/// Returns the source of a parameter of a numbered convolution or of its norm.
+fn numbered(group: String, conv: &str, norm: &str, rest: &[&str]) -> Option<Source> {
+    conv_norm(rest, format!("{group}.{conv}"), format!("{group}.{norm}"))
 }

@@ -48,13 +48,16 @@ pub(crate) fn implied(weights: &Path) -> Result<Implied, PretrainedError> {
         return Ok(Implied { encoder: map(json!({"stride_in_1x1": true})), preprocessing });
     }
     let is_small = file.tensors().iter().any(|(name, info)| name.ends_with("conv1.weight") && info.shape == [16, 3, 3, 3]);
-    let small = || map(json!({"height": 32, "width": 32, "num_channels": 3, "standardize_image": "imagenet1k"}));
-    Ok(Implied { encoder: Map::new(), preprocessing: if is_small { small() } else { imagenet(weights)? } })
+    let preprocessing = if is_small {
+        map(json!({"height": 32, "width": 32, "num_channels": 3, "standardize_image": "imagenet1k"}))
+    } else {
+        imagenet(weights)?
+    };
+    Ok(Implied { encoder: Map::new(), preprocessing })
 }
 
 fn torchvision(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
-    let number = |text: &str| text.parse::<usize>().ok().map(|it| it + 1);
     match parts.as_slice() {
         ["stem", rest @ ..] => conv_norm(rest, "conv1".to_owned(), "bn1".to_owned()),
         ["stages", stage, block, "convs", at, rest @ ..] => {
@@ -69,22 +72,34 @@ fn torchvision(path: &str) -> Option<Source> {
     }
 }
 
+/// torchvision counts stages and convolutions from 1.
+fn number(at: &str) -> Option<usize> {
+    at.parse::<usize>().ok().map(|at| at + 1)
+}
+
 fn keras(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
-    let letter = |at: &str| at.parse::<u8>().ok().filter(|at| *at < 26).map(|at| char::from(b'a' + at));
-    let stage = |at: &str| at.parse::<usize>().ok().map(|at| at + 2);
     match parts.as_slice() {
         ["stem", rest @ ..] => keras_conv_norm(rest, "conv1", "bn_conv1"),
         ["stages", at, block, "convs", conv, rest @ ..] => {
-            let name = format!("{}{}_branch2{}", stage(at)?, letter(block)?, letter(conv)?);
+            let name = format!("{}{}_branch2{}", keras_stage(at)?, letter(block)?, letter(conv)?);
             keras_conv_norm(rest, &format!("res{name}"), &format!("bn{name}"))
         }
         ["stages", at, block, "shortcut", rest @ ..] => {
-            let name = format!("{}{}_branch1", stage(at)?, letter(block)?);
+            let name = format!("{}{}_branch1", keras_stage(at)?, letter(block)?);
             keras_conv_norm(rest, &format!("res{name}"), &format!("bn{name}"))
         }
         _ => None,
     }
+}
+
+/// Keras counts the stem as stage 1.
+fn keras_stage(at: &str) -> Option<usize> {
+    at.parse::<usize>().ok().map(|at| at + 2)
+}
+
+fn letter(at: &str) -> Option<char> {
+    at.parse::<u8>().ok().filter(|at| *at < 26).map(|at| char::from(b'a' + at))
 }
 
 /// Our convolutions have no bias and our norms an epsilon of 1e-5: the bias is folded into the running mean, the difference in

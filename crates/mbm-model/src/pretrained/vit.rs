@@ -80,7 +80,6 @@ const HUGGING_FACE_LAYER: LayerNames = LayerNames {
 
 fn torchvision(path: &str) -> Option<Source> {
     let parts: Vec<&str> = path.split('.').collect();
-    let third = |which: &str| ["query", "key", "value"].iter().position(|it| *it == which);
     match parts.as_slice() {
         ["patches", leaf] => Some(Source::same(format!("conv_proj.{leaf}"))),
         ["class_token"] => Some(Source::same("class_token")),
@@ -96,6 +95,11 @@ fn torchvision(path: &str) -> Option<Source> {
         ["transformer", "last_norm", leaf] => leaf_source("encoder.ln", leaf),
         _ => None,
     }
+}
+
+/// Returns which third of the tensor of queries, keys and values a projection is.
+fn third(which: &str) -> Option<usize> {
+    ["query", "key", "value"].iter().position(|it| *it == which)
 }
 
 fn hugging_face(path: &str) -> Option<Source> {

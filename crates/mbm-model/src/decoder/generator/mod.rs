@@ -161,8 +161,8 @@ impl Generator {
     /// Embeds the reference texts shifted right, so that each step holds the previous token (teacher forcing).
     fn embed_all(&self, target: &TargetTokens, device: &Device) -> Steps {
         let batch = target.lengths.len();
-        let before = |row: usize, step: usize| if step == 0 { BEGIN } else { target.ids[row * target.steps + step - 1] };
-        let ids: Vec<i64> = (0..batch).flat_map(|row| (0..target.steps).map(move |step| i64::from(before(row, step)))).collect();
+        let ids: Vec<i64> =
+            (0..batch).flat_map(|row| (0..target.steps).map(move |step| i64::from(previous(target, row, step)))).collect();
         let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, target.steps]), device);
         // Rows without a text keep one step for attention to read.
         let flags: Vec<bool> =
@@ -212,6 +212,11 @@ impl Generator {
         let smoothed = cost.clone() * (1.0 - self.label_smoothing) - log_p.mean_dim(1) * self.label_smoothing;
         Tensor::cat(vec![smoothed, cost, is_right], 1)
     }
+}
+
+/// Returns the token before a step of a reference text; the first step follows the beginning.
+fn previous(target: &TargetTokens, row: usize, step: usize) -> u32 {
+    if step == 0 { BEGIN } else { target.ids[row * target.steps + step - 1] }
 }
 
 /// Returns the costs of the target's texts, or zeros that still propagate a gradient if the target has none.

@@ -176,8 +176,11 @@ impl Write for RnnNetwork {
         }
         let [batch, steps, width] = tokens.values.dims();
         let mut cells = self.first_cells(memory, &context, 1);
-        let token = |step: usize| tokens.values.clone().narrow(1, step, 1).reshape([batch, width]);
-        Tensor::stack((0..steps).map(|step| self.advance(token(step), &mut cells, &context)).collect(), 1)
+        let outputs = (0..steps).map(|step| {
+            let token = tokens.values.clone().narrow(1, step, 1).reshape([batch, width]);
+            self.advance(token, &mut cells, &context)
+        });
+        Tensor::stack(outputs.collect(), 1)
     }
 
     fn start(&self, memory: &Memory, n_rows: usize) -> State {
@@ -198,27 +201,27 @@ impl Write for RnnNetwork {
         }
         let [batch, steps, width] = tokens.values.dims();
         let mut cells = self.first_cells(memory, &context, 1);
-        let weights = |step: usize| {
+        let weights = (0..steps).map(|step| {
             let before = cells.last().expect("a stack has at least one layer").hidden.clone();
             self.advance(tokens.values.clone().narrow(1, step, 1).reshape([batch, width]), &mut cells, &context);
             self.weights(before.unsqueeze_dim(1), &context)
-        };
-        Tensor::cat((0..steps).map(weights).collect(), 1)
+        });
+        Tensor::cat(weights.collect(), 1)
     }
 }
 
 impl RnnState {
     pub(super) fn select(self, rows: &Tensor<1, Int>, contexts: Option<&Tensor<1, Int>>) -> Self {
-        let cell = |cell: CellState| CellState {
-            hidden: cell.hidden.select(0, rows.clone()),
-            memory: cell.memory.select(0, rows.clone()),
-        };
+        let cells = self
+            .cells
+            .into_iter()
+            .map(|cell| CellState { hidden: cell.hidden.select(0, rows.clone()), memory: cell.memory.select(0, rows.clone()) });
         let context = match contexts {
             Some(contexts) => {
                 Context { keys: self.context.keys.select(0, contexts.clone()), steps: self.context.steps.select(contexts) }
             }
             None => self.context,
         };
-        Self { cells: self.cells.into_iter().map(cell).collect(), context }
+        Self { cells: cells.collect(), context }
     }
 }

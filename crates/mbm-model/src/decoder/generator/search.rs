@@ -86,18 +86,13 @@ pub fn search(scorer: &mut dyn Score, n_contexts: usize, decoding: &Decoding, ob
 
 impl Context {
     fn new(context: usize, decoding: &Decoding) -> Self {
-        let text = |at: usize| {
+        let texts = (0..decoding.n_rows()).map(|at| {
             // All texts start out the same, so only the first is followed at the first step, unless texts are sampled.
             let log_probability = if at == 0 || decoding.settings.do_sample { 0.0 } else { f64::NEG_INFINITY };
             Text { tokens: vec![BEGIN], log_probability, parent: 0 }
-        };
-        let generator = |at: usize| rng(seed(decoding.seed, "decoding", at as u64, 0));
-        Self {
-            context,
-            texts: (0..decoding.n_rows()).map(text).collect(),
-            found: Vec::new(),
-            generators: (0..decoding.n_rows()).map(generator).collect(),
-        }
+        });
+        let generators = (0..decoding.n_rows()).map(|at| rng(seed(decoding.seed, "decoding", at as u64, 0)));
+        Self { context, texts: texts.collect(), found: Vec::new(), generators: generators.collect() }
     }
 
     /// Extends every text by one token; the texts of this context start at row `first`.
@@ -128,8 +123,10 @@ impl Context {
         for (at, text) in self.texts.iter().enumerate().filter(|(_, text)| text.log_probability.is_finite()) {
             let scores = &scores[at * vocabulary..(at + 1) * vocabulary];
             let tokens = most_probable(scores, 2 * width, &Allowed::new(&text.tokens, decoding));
-            let log_p = |token: u32| text.log_probability + f64::from(scores[token as usize] - sums[at]);
-            candidates.extend(tokens.into_iter().map(|token| (log_p(token), at, token)));
+            candidates.extend(tokens.into_iter().map(|token| {
+                let log_p = f64::from(scores[token as usize] - sums[at]);
+                (text.log_probability + log_p, at, token)
+            }));
         }
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
         let mut next: Vec<Text> = Vec::with_capacity(width);
@@ -273,8 +270,8 @@ fn sample(scores: &[f32], text: &Text, decoding: &Decoding, generator: &mut Rng)
     let allowed = Allowed::new(&text.tokens, decoding);
     let tokens = if n < scores.len() { most_probable(scores, n, &allowed) } else { sorted(scores, &allowed) };
     let top = tokens.first().map_or(0.0, |token| f64::from(scores[*token as usize]));
-    let weight = |token: &u32| ((f64::from(scores[*token as usize]) - top) / settings.temperature).exp();
-    let weights: Vec<f64> = tokens.iter().map(weight).collect();
+    let weights: Vec<f64> =
+        tokens.iter().map(|token| ((f64::from(scores[*token as usize]) - top) / settings.temperature).exp()).collect();
     let wanted = settings.top_p * weights.iter().sum::<f64>();
     let before = weights.iter().scan(0.0, |sum, weight| Some(std::mem::replace(sum, *sum + weight)));
     let kept = before.take_while(|sum| *sum < wanted).count();

@@ -130,10 +130,10 @@ impl Write for TransformerNetwork {
 
 impl TransformerState {
     pub(super) fn select(self, rows: &Tensor<1, Int>, contexts: Option<&Tensor<1, Int>>) -> Self {
-        let select = |cache: LayerCache| LayerCache {
+        let caches = self.caches.into_iter().map(|cache| LayerCache {
             own: cache.own.map(|own| own.select(rows)),
             context: contexts.map_or(cache.context.clone(), |contexts| cache.context.select(contexts)),
-        };
-        Self { caches: self.caches.into_iter().map(select).collect(), position: self.position }
+        });
+        Self { caches: caches.collect(), position: self.position }
     }
 }
