@@ -32,9 +32,8 @@ pub(crate) async fn reload(State(app): State<Arc<App>>) -> Result<Json<Reloaded>
         return Err(ApiError::new(ApiErrorKind::Forbidden, "reloading requires a server that was started with an API key"));
     }
     let (model_path, index) = (app.settings.model_path.clone(), app.settings.index.clone());
-    let open = move || LoadedModel::open(model_path.as_deref(), index.as_ref());
-    let served =
-        tokio::task::spawn_blocking(open).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?;
+    let opening = tokio::task::spawn_blocking(move || LoadedModel::open(model_path.as_deref(), index.as_ref()));
+    let served = opening.await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?;
     let served = served.map_err(|error| ApiError::new(ApiErrorKind::Failed, format!("the previous model stays: {error}")))?;
     let model_hash = served.model_hash.clone();
     let changed = app.served().model_hash != model_hash;

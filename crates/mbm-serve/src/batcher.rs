@@ -53,13 +53,15 @@ impl Batcher {
 
     fn probe(self: &Arc<Self>, served: Arc<LoadedModel>) -> Task {
         let batcher = self.clone();
-        let run = move |worker: &Worker| {
-            let job = [Job::empty(&served)];
-            // A model that panics does not hang, so the probe succeeds.
-            let _ = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (batcher.run)(&job, &|| true))));
-            *lock(&batcher.unproven) = None;
-        };
-        Task { run: Box::new(run), give_up: Box::new(|| ()) }
+        Task {
+            run: Box::new(move |worker| {
+                let job = [Job::empty(&served)];
+                // A model that panics does not hang, so the probe succeeds.
+                let _ = catch_unwind(AssertUnwindSafe(|| worker.compute(|| (batcher.run)(&job, &|| true))));
+                *lock(&batcher.unproven) = None;
+            }),
+            give_up: Box::new(|| ()),
+        }
     }
 
     fn batch(self: &Arc<Self>, batch: Vec<Queued>) -> Task {
@@ -67,12 +69,14 @@ impl Batcher {
         let (jobs, replies): (Vec<Job>, Vec<Reply>) = batch.into_iter().map(|it| (it.job, it.reply)).unzip();
         let replies = Replies::new(replies);
         let (batcher, left, watched) = (self.clone(), replies.clone(), self.clone());
-        let give_up = move || {
-            *lock(&watched.unproven) = Some(served);
-            let replies = left.take().into_iter().flatten();
-            replies.for_each(|reply| reply.send(Err(watched.given_up())));
-        };
-        Task { run: Box::new(move |worker| batcher.answer(&jobs, &replies, worker)), give_up: Box::new(give_up) }
+        Task {
+            run: Box::new(move |worker| batcher.answer(&jobs, &replies, worker)),
+            give_up: Box::new(move || {
+                *lock(&watched.unproven) = Some(served);
+                let replies = left.take().into_iter().flatten();
+                replies.for_each(|reply| reply.send(Err(watched.given_up())));
+            }),
+        }
     }
 
     /// Runs the model on a batch and answers every row, even if the model panics.

@@ -68,8 +68,8 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let read = |content: Content| content.json("the body", content.bytes.clone()).map(Self);
-        Content::of(request, &[JSON]).await?.parse(read).await
+        let content = Content::of(request, &[JSON]).await?;
+        content.parse(|content| content.json("the body", content.bytes.clone()).map(Self)).await
     }
 }
 
@@ -77,11 +77,12 @@ impl<S: Send + Sync> FromRequest<S> for Row {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let read = |content: Content| match content.kind().as_str() {
+        let content = Content::of(request, &[JSON, FORM, URL_ENCODED]).await?;
+        let row = content.parse(|content| match content.kind().as_str() {
             JSON => row(content.json("the body", content.bytes.clone())?),
             _ => Ok(content.fields()?.into_iter().map(FormField::given).collect()),
-        };
-        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.parse(read).await.map(Self)
+        });
+        row.await.map(Self)
     }
 }
 
@@ -89,11 +90,12 @@ impl<S: Send + Sync> FromRequest<S> for Rows {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let read = |content: Content| match content.kind().as_str() {
+        let content = Content::of(request, &[JSON, FORM, URL_ENCODED]).await?;
+        let rows = content.parse(|content| match content.kind().as_str() {
             JSON => rows(content.json("the body", content.bytes.clone())?),
             _ => rows_of_form(&content),
-        };
-        Content::of(request, &[JSON, FORM, URL_ENCODED]).await?.parse(read).await
+        });
+        rows.await
     }
 }
 
@@ -241,8 +243,7 @@ async fn form_field(mut field: Field<'_>) -> Result<FormField, ApiError> {
         let message = format!("the headers of a field have {n_bytes} bytes; the limit is {MAX_PART_HEADERS}");
         return Err(ApiError::new(ApiErrorKind::TooLarge, message));
     }
-    let owned = |text: Option<&str>| text.map(str::to_owned);
-    let (name, file_name) = (owned(field.name()), owned(field.file_name()));
+    let (name, file_name) = (field.name().map(str::to_owned), field.file_name().map(str::to_owned));
     let name = name.ok_or_else(|| ApiError::validation("the form has a field without a name"))?;
     // The whole form is in memory, so a field usually is a single chunk.
     let mut content = field.chunk().await.map_err(invalid_form)?.unwrap_or_default();
@@ -317,16 +318,19 @@ pub(crate) fn row(value: Value) -> Result<RequestRow, ApiError> {
 }
 
 fn rows(value: Value) -> Result<Rows, ApiError> {
-    let expected = || ApiError::validation("expected a list of rows, {\"rows\": [..]} or {\"columns\": [..], \"data\": [[..]]}");
     match value {
         Value::Array(rows) => Ok(Rows { rows: rows.into_iter().map(row).collect::<Result<_, _>>()?, index: None }),
         Value::Object(mut object) => match (object.remove("rows"), object.remove("columns"), object.remove("data")) {
             (Some(list @ Value::Array(_)), None, None) => rows(list),
             (None, Some(Value::Array(columns)), Some(Value::Array(data))) => split(&columns, data, &mut object),
-            _ => Err(expected()),
+            _ => Err(no_rows()),
         },
-        _ => Err(expected()),
+        _ => Err(no_rows()),
     }
+}
+
+fn no_rows() -> ApiError {
+    ApiError::validation("expected a list of rows, {\"rows\": [..]} or {\"columns\": [..], \"data\": [[..]]}")
 }
 
 fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> Result<Rows, ApiError> {
@@ -338,13 +342,13 @@ fn split(columns: &[Value], data: Vec<Value>, rest: &mut Map<String, Value>) -> 
         Some(Value::Array(index)) if index.len() == data.len() => index,
         Some(_) => return Err(ApiError::validation("'index' must have one entry for each row of 'data'")),
     };
-    let row = |(at, row): (usize, Value)| match row {
+    let rows = data.into_iter().enumerate().map(|(at, row)| match row {
         Value::Array(values) if values.len() == names.len() => {
             Ok(names.iter().cloned().zip(values.into_iter().map(InputValue::Json)).collect())
         }
         _ => Err(ApiError::validation(format!("row {at} of 'data' is not a list of {} values", names.len()))),
-    };
-    Ok(Rows { rows: data.into_iter().enumerate().map(row).collect::<Result<_, _>>()?, index: Some(index) })
+    });
+    Ok(Rows { rows: rows.collect::<Result<_, _>>()?, index: Some(index) })
 }
 
 #[cfg(test)]

@@ -207,16 +207,19 @@ impl MemoryShare {
         work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let Some(share) = self.0.as_ref().filter(|_| n_bytes > MAX_INLINE) else { return work() };
-        let failed = |error: &dyn std::fmt::Display| ApiError::new(ApiErrorKind::Failed, format!("{error}"));
-        let place = share.budget.workers.clone().acquire_owned().await.map_err(|error| failed(&error))?;
+        let place = share.budget.workers.clone().acquire_owned().await.map_err(failed)?;
         let held = self.clone();
-        // Work whose request was cancelled still holds its memory and its slot.
-        let work = move || {
+        let done = tokio::task::spawn_blocking(move || {
+            // Work whose request was cancelled still holds its memory and its slot.
             let _until_done = (place, held);
             work()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))?
+        });
+        done.await.map_err(failed)?
     }
+}
+
+fn failed(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ApiErrorKind::Failed, error.to_string())
 }
 
 impl Share {
@@ -252,8 +255,8 @@ impl HttpBody for SharedBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let held = self.held.clone();
-        let keep = |bytes| Bytes::from_owner(Part { bytes, _held: held });
-        Pin::new(&mut self.body).poll_frame(context).map_ok(|frame| frame.map_data(keep))
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        frame.map_ok(|frame| frame.map_data(|bytes| Bytes::from_owner(Part { bytes, _held: held })))
     }
 
     fn is_end_stream(&self) -> bool {

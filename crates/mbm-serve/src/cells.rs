@@ -120,7 +120,7 @@ impl Media {
             MediaError::Refused(ApiError::new(ApiErrorKind::Forbidden, "the path is outside the media root of this server"))
         })?;
         let max_bytes = self.max_bytes as u64;
-        let read = move || {
+        self.on_a_thread(move || {
             // Do not reveal where a link points to, or whether a file exists outside the folder.
             let missing = || unreadable(Cause::FileNotFound, "no such file in the media root of this server");
             let found = path.canonicalize().map_err(|_| missing())?;
@@ -132,8 +132,8 @@ impl Media {
                 return Err(unreadable(Cause::TooLarge, format!("{size} bytes; the limit is {max_bytes}")));
             }
             std::fs::read(&found).map_err(|_| unreadable(Cause::Unreadable, "the file cannot be read"))
-        };
-        self.on_a_thread(read).await
+        })
+        .await
     }
 
     async fn fetch(&self, url: &str) -> Result<Vec<u8>, MediaError> {
@@ -143,7 +143,7 @@ impl Media {
             return Err(MediaError::Refused(ApiError::new(ApiErrorKind::Forbidden, message)));
         }
         let (url, max_bytes, timeout) = (url.to_owned(), self.max_bytes as u64, self.timeout);
-        let fetch = move || {
+        self.on_a_thread(move || {
             // Redirects could bypass the list of allowed hosts.
             let config = ureq::Agent::config_builder().max_redirects(0).timeout_global(Some(timeout)).build();
             let failed = |error: ureq::Error| match error {
@@ -155,21 +155,20 @@ impl Media {
                 return Err(unreadable(Cause::Unreadable, format!("the host responded with {}", response.status().as_u16())));
             }
             response.body_mut().with_config().limit(max_bytes).read_to_vec().map_err(failed)
-        };
-        self.on_a_thread(fetch).await
+        })
+        .await
     }
 
     async fn on_a_thread<T: Send + 'static>(
         &self,
         run: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
     ) -> Result<T, MediaError> {
-        let failed = |error: String| MediaError::Refused(ApiError::new(ApiErrorKind::Failed, error));
-        let turn = self.turns.clone().acquire_owned().await.map_err(|error| failed(error.to_string()))?;
-        let run = move || {
+        let turn = self.turns.clone().acquire_owned().await.map_err(thread_failed)?;
+        let done = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             run()
-        };
-        tokio::task::spawn_blocking(run).await.map_err(|error| failed(error.to_string()))?
+        });
+        done.await.map_err(thread_failed)?
     }
 }
 
@@ -179,15 +178,21 @@ const MAX_PATH: usize = 4096;
 /// Decodes base64 or a data URI with base64; `None` if the string is neither.
 async fn decode(text: String) -> Result<Option<Vec<u8>>, MediaError> {
     let n_bytes = text.len();
-    let decode = move || {
-        let text = text.trim();
-        let content = match text.strip_prefix("data:") {
-            Some(uri) => uri.split_once(";base64,").map(|(_, content)| content),
-            None => Some(text),
-        };
-        Ok(content.and_then(|content| BASE64.decode(content).ok()))
-    };
-    MemoryShare::current().work(n_bytes, decode).await.map_err(MediaError::Refused)
+    MemoryShare::current()
+        .work(n_bytes, move || {
+            let text = text.trim();
+            let content = match text.strip_prefix("data:") {
+                Some(uri) => uri.split_once(";base64,").map(|(_, content)| content),
+                None => Some(text),
+            };
+            Ok(content.and_then(|content| BASE64.decode(content).ok()))
+        })
+        .await
+        .map_err(MediaError::Refused)
+}
+
+fn thread_failed(error: impl std::fmt::Display) -> MediaError {
+    MediaError::Refused(ApiError::new(ApiErrorKind::Failed, error.to_string()))
 }
 
 fn unreadable(cause: Cause, detail: impl Into<String>) -> MediaError {

@@ -48,11 +48,10 @@ impl<S> Connection<S> {
         if written.is_ready() {
             return written;
         }
-        let begin = || {
+        let stalled = self.stalled.get_or_insert_with(|| {
             let since = Instant::now();
             Stalled { since, n_written: 0, alarm: Box::pin(sleep_until(since)) }
-        };
-        let stalled = self.stalled.get_or_insert_with(begin);
+        });
         let allowance = Duration::from_secs(stalled.n_written / MIN_BYTES_PER_SECOND);
         stalled.alarm.as_mut().reset(stalled.since + self.patience + allowance);
         ready!(stalled.alarm.as_mut().poll(context));

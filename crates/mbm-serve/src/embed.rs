@@ -167,7 +167,7 @@ pub(crate) async fn v1_embeddings(
     let n_bytes = n_numbers(&vectors) * OPENAI_NUMBER;
     let model = body.model.unwrap_or_else(|| app.served().name.clone());
     let format = body.encoding_format;
-    let make = move || {
+    let response = reply::json(n_bytes, move || {
         let data = vectors.into_iter().enumerate().map(|(index, (vector, _))| OpenAiEmbedding {
             object: "embedding",
             index,
@@ -180,8 +180,8 @@ pub(crate) async fn v1_embeddings(
         });
         let usage = Usage { prompt_tokens: n_tokens, total_tokens: n_tokens };
         Ok(OpenAiEmbeddings { object: "list", data: data.collect(), model, usage })
-    };
-    Ok(reply::json(n_bytes, make).await?)
+    });
+    Ok(response.await?)
 }
 
 /// Estimated bytes of a number in OpenAI's format, which is a JSON value before it is serialized.
@@ -212,14 +212,14 @@ async fn vectors(app: &App, inputs: Value, input: Option<&str>, normalize: bool)
         rows.push(served.model.query_cells(&parts)?);
     }
     let answers = app.engine.run(&served, Task::Embed, rows).await?;
-    let vector = |(answer, place): (crate::engine::Answer, usize)| match answer? {
+    let vectors = answers.into_iter().zip(places).map(|(answer, place)| match answer? {
         JobResult::Embedded { mut vectors, n_tokens } => {
             let vector = vectors.swap_remove(place).ok_or_else(|| ApiError::validation("the item is empty and has no vector"))?;
             Ok((if normalize { unit(vector) } else { vector }, n_tokens))
         }
         JobResult::Predicted { .. } => Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result")),
-    };
-    answers.into_iter().zip(places).map(vector).collect()
+    });
+    vectors.collect()
 }
 
 fn unit(vector: Vec<f32>) -> Vec<f32> {

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mbm::{Cell, Feature, PreparedRow, TextListener};
+use mbm::{Cell, PreparedRow, TextListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::api_error::{ApiError, ApiErrorKind};
@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 pub(crate) use crate::stages::{Answer, JobResult, Task};
 use crate::stages::{FAILED, Job, Stages};
-use crate::workers::{self, Spec, Worker, WorkerPool, lock, watch};
+use crate::workers::{self, Spec, WorkerPool, lock, watch};
 
 /// Batching, queue and time limits.
 #[derive(Debug, Clone, Copy)]
@@ -186,24 +186,25 @@ impl Engine {
     fn writing(&self, job: Job, mut listener: Box<TextListener<'static>>, reply: (Reply, OwnedSemaphorePermit)) -> workers::Task {
         let replies = Replies::new(reply);
         let (left, write, metrics) = (replies.clone(), self.stages.write.clone(), self.metrics.clone());
-        let run = move |worker: &Worker| {
-            let slot = worker.slot.clone();
-            let recipients = replies.clone();
-            let mut step = |output: usize, text: Option<&str>| {
-                slot.beat();
-                let is_wanted = recipients.is_wanted(|(reply, _)| !reply.answer.is_closed());
-                if is_wanted { listener(output, text) } else { ControlFlow::Break(()) }
-            };
-            let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
-            let answer = written.unwrap_or_else(|_| {
-                metrics.panics.inc();
-                Err(ApiError::new(ApiErrorKind::Failed, FAILED))
-            });
-            answer_text(replies.take(), answer);
-        };
         let api_error = self.batcher.given_up();
-        let give_up = move || answer_text(left.take(), Err(api_error));
-        workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
+        workers::Task {
+            run: Box::new(move |worker| {
+                let slot = worker.slot.clone();
+                let recipients = replies.clone();
+                let mut step = |output: usize, text: Option<&str>| {
+                    slot.beat();
+                    let is_wanted = recipients.is_wanted(|(reply, _)| !reply.answer.is_closed());
+                    if is_wanted { listener(output, text) } else { ControlFlow::Break(()) }
+                };
+                let written = catch_unwind(AssertUnwindSafe(|| worker.compute(|| write(&job, &mut step))));
+                let answer = written.unwrap_or_else(|_| {
+                    metrics.panics.inc();
+                    Err(ApiError::new(ApiErrorKind::Failed, FAILED))
+                });
+                answer_text(replies.take(), answer);
+            }),
+            give_up: Box::new(move || answer_text(left.take(), Err(api_error))),
+        }
     }
 
     /// Reads rows, on reader threads where that may take long.
@@ -247,27 +248,28 @@ impl Engine {
         let (left, position, limit) = (replies.clone(), at.clone(), self.limits.read_limit);
         let (read, metrics, of) = (self.stages.read.clone(), self.metrics.clone(), served.clone());
         let held = MemoryShare::current();
-        let run = move |_: &Worker| {
-            // Keep the memory reserved as long as the cells exist.
-            let _held = held;
-            let started = Instant::now();
-            let mut begin = |input: usize| {
-                at.store(input, Ordering::Relaxed);
-                replies.is_wanted(|reply| !reply.is_closed())
-            };
-            // Skip the row if its request was cancelled.
-            if begin(0) {
-                let row = read(&served.model, &cells, &mut begin);
-                let _ = replies.take().map(|reply| reply.send(Ok(row)));
-                metrics.read_seconds.observe(started.elapsed().as_secs_f64());
-            }
-        };
-        let give_up = move || {
-            let name = of.model.input_at(position.load(Ordering::Relaxed)).name();
-            let api_error = unavailable(format!("{name}: reading took longer than {} s", limit.as_secs_f64()));
-            let _ = left.take().map(|reply| reply.send(Err(api_error)));
-        };
-        workers::Task { run: Box::new(run), give_up: Box::new(give_up) }
+        workers::Task {
+            run: Box::new(move |_| {
+                // Keep the memory reserved as long as the cells exist.
+                let _held = held;
+                let started = Instant::now();
+                let mut begin = |input: usize| {
+                    at.store(input, Ordering::Relaxed);
+                    replies.is_wanted(|reply| !reply.is_closed())
+                };
+                // Skip the row if its request was cancelled.
+                if begin(0) {
+                    let row = read(&served.model, &cells, &mut begin);
+                    let _ = replies.take().map(|reply| reply.send(Ok(row)));
+                    metrics.read_seconds.observe(started.elapsed().as_secs_f64());
+                }
+            }),
+            give_up: Box::new(move || {
+                let name = of.model.input_at(position.load(Ordering::Relaxed)).name();
+                let api_error = unavailable(format!("{name}: reading took longer than {} s", limit.as_secs_f64()));
+                let _ = left.take().map(|reply| reply.send(Err(api_error)));
+            }),
+        }
     }
 
     /// Checks whether the queue can ever hold this many rows, before any of them is read.
@@ -338,13 +340,12 @@ fn source(queue: Receiver<workers::Task>) -> workers::Source {
 
 /// Whether reading a row is cheaper than handing it to a reader thread: nothing to decode, and no text to tokenize.
 fn is_light(served: &LoadedModel, cells: &[Cell]) -> bool {
-    let is_light = |(input, cell): (Feature, &Cell)| match cell {
+    served.model.inputs().zip(cells).all(|(input, cell)| match cell {
         Cell::Empty => true,
         Cell::Number(_) | Cell::Bool(_) => !input.is_costly(),
         Cell::Text(text) => text.len() <= LIGHT && !input.is_costly(),
         Cell::Bytes(_) | Cell::Numbers(_) | Cell::Json(_) | Cell::Words(_) | Cell::NotUtf8(_) => false,
-    };
-    served.model.inputs().zip(cells).all(is_light)
+    })
 }
 
 #[cfg(test)]

@@ -96,15 +96,15 @@ pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<SerializedJson, 
 
 fn described(served: &LoadedModel, settings: &Settings) -> Info {
     let model = &served.model;
-    let input = |it: mbm::Feature| Input { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() };
-    let output = |it: mbm::Feature| Output { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() };
+    let inputs = model.inputs().map(|it| Input { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() });
+    let outputs = model.outputs().map(|it| Output { name: it.name().to_owned(), r#type: it.type_name(), classes: it.classes() });
     let towers = model.towers().into_iter();
     Info {
         version: env!("CARGO_PKG_VERSION"),
         model: served.name.clone(),
         model_hash: served.model_hash.clone(),
-        inputs: model.inputs().map(input).collect(),
-        outputs: model.outputs().map(output).collect(),
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
         vectors: towers.map(|tower| VectorInfo { input: tower.input, width: tower.width }).collect(),
         index: served.index().map(|_| index(served)).unwrap_or_default(),
         limits: Limits {

@@ -104,11 +104,6 @@ pub(crate) fn document(openapi: &OpenApi, served: &LoadedModel) -> Value {
 }
 
 fn input(feature: mbm::Feature) -> Value {
-    let described = |schema: Value, description: &str| {
-        let mut schema = schema;
-        schema["description"] = description.into();
-        schema
-    };
     let kind = feature.type_name();
     match kind {
         "image" | "audio" => {
@@ -119,6 +114,11 @@ fn input(feature: mbm::Feature) -> Value {
         "vector" | "timeseries" => described(json!({ "type": "array", "items": { "type": "number" } }), kind),
         _ => described(json!({ "type": "string" }), kind),
     }
+}
+
+fn described(mut schema: Value, description: &str) -> Value {
+    schema["description"] = description.into();
+    schema
 }
 
 fn output(column: &mbm::OutputColumn) -> Value {

@@ -119,14 +119,14 @@ pub(crate) async fn batch_predict(
     app.engine.check(rows.len())?;
     let n_bytes = rows.len() * (served.columns.len() + 1) * NAMED_VALUE;
     let (read, answers) = answers(&app, &served, task, rows).await?;
-    let make = move || {
+    let response = reply::json(n_bytes, move || {
         let predictions = predictions(&served, read, answers);
         Ok(match index {
             None => json!({ "rows": predictions }),
             Some(index) => split(&served, index, predictions),
         })
-    };
-    reply::json(n_bytes, make).await
+    });
+    response.await
 }
 
 /// For each row, whether it was valid, and why not; and the answers to the valid rows.
@@ -145,12 +145,15 @@ async fn answers(app: &App, served: &Arc<LoadedModel>, task: Task, rows: Vec<Req
 
 fn predictions(served: &LoadedModel, read: Vec<Result<(), ApiError>>, answers: Vec<Answer>) -> Vec<Map<String, Value>> {
     let mut answers = answers.into_iter();
-    let answer = |row: Result<(), ApiError>| {
-        let lost = || Err(ApiError::new(ApiErrorKind::Failed, "the row has no result"));
-        let answer = row.and_then(|()| answers.next().unwrap_or_else(lost));
+    let predictions = read.into_iter().map(|row| {
+        let answer = row.and_then(|()| answers.next().unwrap_or_else(no_result));
         prediction(served, answer).unwrap_or_else(|api_error| object(json!(api_error.body())))
-    };
-    read.into_iter().map(answer).collect()
+    });
+    predictions.collect()
+}
+
+fn no_result() -> Answer {
+    Err(ApiError::new(ApiErrorKind::Failed, "the row has no result"))
 }
 
 /// Converts predictions to pandas' `split` format: columns, index and data.
@@ -177,11 +180,11 @@ pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<Str
 
 /// Converts contributions to `{"<output>": {"<input>": share}}`.
 fn explained(served: &LoadedModel, contributions: &[Contribution]) -> Value {
-    let of_output = |at: usize| -> Map<String, Value> {
-        contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into()))).collect()
-    };
-    let outputs = served.model.outputs().enumerate();
-    Value::Object(outputs.map(|(at, output)| (output.name().to_owned(), Value::Object(of_output(at)))).collect())
+    let outputs = served.model.outputs().enumerate().map(|(at, output)| {
+        let shares = contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into())));
+        (output.name().to_owned(), Value::Object(shares.collect()))
+    });
+    Value::Object(outputs.collect())
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -32,11 +32,12 @@ pub(crate) async fn written<T: Serialize>(
     n_bytes: usize,
     make: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<SerializedJson, ApiError> {
-    let write = move || {
-        let text = serde_json::to_vec(&make()?);
-        text.map(|text| SerializedJson(text.into())).map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))
-    };
-    MemoryShare::current().work(n_bytes, write).await
+    MemoryShare::current()
+        .work(n_bytes, move || {
+            let text = serde_json::to_vec(&make()?);
+            text.map(|text| SerializedJson(text.into())).map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))
+        })
+        .await
 }
 
 /// Serialized JSON; clones share the buffer.

@@ -18,7 +18,6 @@ use utoipa_axum::routes;
 use crate::api_error::{ApiError, ApiErrorKind, ProblemBody};
 use crate::app::App;
 use crate::embed::OpenAiProblemBody;
-use crate::loaded_model::LoadedModel;
 use crate::{admin, auth, embed, info, openapi, page, predict, search, stream};
 
 #[derive(OpenApi)]
@@ -51,8 +50,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let described = Arc::new(described);
     let document = move |State(app): State<Arc<App>>| async move {
         let served = app.served();
-        let make = move |served: &LoadedModel| openapi::document(&described, served);
-        served.clone().cached_json(|served| &served.document, make).await
+        served.clone().cached_json(|served| &served.document, move |served| openapi::document(&described, served)).await
     };
     router
         .route("/openapi.json", get(document))

@@ -38,13 +38,12 @@ impl Server {
     pub fn start(self) -> Result<RunningServer, Error> {
         let address = self.address();
         let (open, closed) = oneshot::channel::<()>();
-        let run = move || {
+        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
             self.run(async {
                 // Fails when the sender is dropped, which is how the server is stopped.
                 let _ = closed.await;
             })
-        };
-        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(run)?;
+        })?;
         Ok(RunningServer { address, open: Some(open), thread: Some(thread) })
     }
 }
@@ -65,8 +64,8 @@ impl RunningServer {
 
     fn end(&mut self) -> Result<(), Error> {
         drop(self.open.take());
-        let panicked = || Error::System(std::io::Error::other("the server's thread panicked"));
-        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(Error::System(std::io::Error::other("the server's thread panicked"))))
     }
 }
 

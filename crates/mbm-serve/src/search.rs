@@ -118,11 +118,11 @@ pub(crate) async fn search(
     // This future is dropped when the client disconnects or the request times out; that cancels the search on its thread.
     let cancellation = Cancellation::after(app.settings.timeout);
     let _guard = cancellation.on_drop();
-    let find = move || {
+    let found = tokio::task::spawn_blocking(move || {
         let search = Search::nearest(k).width(width).filter(filter.as_ref()).cancellation(&cancellation);
         find(&served, &query, search, thumbnails)
-    };
-    tokio::task::spawn_blocking(find).await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
+    });
+    found.await.map_err(|error| ApiError::new(ApiErrorKind::Failed, error.to_string()))?.map(Json)
 }
 
 async fn parts(app: &App, served: &LoadedModel, body: SearchBody) -> Result<Vec<QueryPart>, ApiError> {

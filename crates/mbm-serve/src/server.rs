@@ -98,8 +98,9 @@ impl Server {
     /// Returns an error as [`Server::open`] does.
     pub fn of_model(model: mbm::Model, settings: Settings) -> Result<Self, Error> {
         Self::bind(settings, |settings| {
-            let retriever = |index| mbm::Retriever::new(mbm::Index::open(index)?, model.clone());
-            LoadedModel::new(model.clone(), settings.index.as_ref().map(retriever).transpose()?)
+            let index = settings.index.as_ref().map(mbm::Index::open).transpose()?;
+            let retriever = index.map(|index| mbm::Retriever::new(index, model.clone())).transpose()?;
+            LoadedModel::new(model.clone(), retriever)
         })
     }
 

@@ -182,8 +182,8 @@ fn host_name(text: &str) -> Option<String> {
 /// Normalizes an origin to the form that browsers send; `null` is the one of pages without an origin. `None` if it is invalid.
 fn origin(text: &str) -> Option<String> {
     let text = text.trim_end_matches('/').to_ascii_lowercase();
-    let is_origin = |uri: Uri| uri.scheme().is_some() && uri.path() == "/" && uri.query().is_none();
-    (text == "null" || text.parse::<Uri>().is_ok_and(is_origin)).then_some(text)
+    let is_origin = text.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_some() && uri.path() == "/" && uri.query().is_none());
+    (text == "null" || is_origin).then_some(text)
 }
 
 #[cfg(test)]

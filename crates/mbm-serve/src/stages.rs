@@ -117,8 +117,10 @@ fn run(batch: &[Job], should_continue: &ShouldContinue) -> Vec<Answer> {
             places.iter().zip(run_alike(&jobs, should_continue)).for_each(|(at, done)| answers[*at] = Some(done));
         }
     }
-    let unwanted = || ApiError::new(ApiErrorKind::Unavailable, "cancelled: no client is waiting for this row");
-    answers.into_iter().map(|done| done.ok_or_else(unwanted)).collect()
+    answers
+        .into_iter()
+        .map(|done| done.ok_or_else(|| ApiError::new(ApiErrorKind::Unavailable, "cancelled: no client is waiting for this row")))
+        .collect()
 }
 
 /// Runs rows with the same kind of task as one batch.
