@@ -165,9 +165,8 @@ impl Bundle {
             return Err(damaged(BundleError::Features));
         }
         // Text inputs and text outputs have the same type name in the config.
-        let reads = |field: &Field| matches!(field.preprocessor, Preprocessor::Text(_));
         if saved.inputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::TargetText(_)))
-            || saved.outputs.iter().any(reads)
+            || saved.outputs.iter().any(|field| matches!(field.preprocessor, Preprocessor::Text(_)))
         {
             return Err(damaged(BundleError::TextRole));
         }

@@ -128,44 +128,43 @@ impl Plan {
         outputs: &[Field],
         class_counts: &[Vec<usize>],
     ) -> Result<ModelSpec, FeatureError> {
-        let input = |(feature, field): (&InputFeature, &Field)| InputSpec {
+        let config = &self.config;
+        for (feature, field) in config.input_features.iter().zip(inputs) {
+            let suits = feature.encoder().get().suits(&field.preprocessor.get().shape());
+            suits.map_err(|source| FeatureError::Encoder { input: feature.name().to_owned(), source })?;
+        }
+        let inputs = config.input_features.iter().zip(inputs).map(|(feature, field)| InputSpec {
             name: feature.name().to_owned(),
             encoder: feature.encoder(),
             shape: field.preprocessor.get().shape(),
             projection: feature.projection().cloned(),
             vocabulary: vocabulary(feature, field),
-        };
-        for (feature, field) in self.config.input_features.iter().zip(inputs) {
-            let suits = feature.encoder().get().suits(&field.preprocessor.get().shape());
-            suits.map_err(|source| FeatureError::Encoder { input: feature.name().to_owned(), source })?;
-        }
-        let output = |(at, (feature, field)): (usize, (&OutputFeature, &Field))| {
-            let width = match field.preprocessor.get().shape() {
-                Shape::ContentIds => feature.n_embedded(),
-                Shape::Class { n_classes: 0 | 1 } => {
-                    let found = some_of(&class_names(&field.preprocessor));
-                    return Err(FeatureError::OneClass { output: feature.name().to_owned(), found });
-                }
-                Shape::Class { n_classes } => n_classes,
-                Shape::Vector { width } => width,
-                Shape::Number { .. } => 1,
-                Shape::Tokens { vocab_size, .. } => vocab_size,
-                other => {
-                    let shape = format!("{other:?}");
-                    return Err(FeatureError::NoDecoder { output: feature.name().to_owned(), shape });
-                }
-            };
-            let counts = class_counts.get(at).cloned().unwrap_or_else(|| vec![1; width]);
-            let (loss, loss_weight) = feature.loss(&counts)?;
-            Ok(OutputSpec { name: feature.name().to_owned(), decoder: feature.decoder(), width, loss, loss_weight })
-        };
-        let config = &self.config;
-        Ok(ModelSpec {
-            inputs: config.input_features.iter().zip(inputs).map(input).collect(),
-            combiner: config.combiner.clone(),
-            outputs: config.output_features.iter().zip(outputs).enumerate().map(output).collect::<Result<_, _>>()?,
-        })
+        });
+        let outputs = config.output_features.iter().zip(outputs).enumerate();
+        let outputs = outputs.map(|(at, (feature, field))| output_spec(feature, field, class_counts.get(at)));
+        Ok(ModelSpec { inputs: inputs.collect(), combiner: config.combiner.clone(), outputs: outputs.collect::<Result<_, _>>()? })
     }
+}
+
+fn output_spec(feature: &OutputFeature, field: &Field, class_counts: Option<&Vec<usize>>) -> Result<OutputSpec, FeatureError> {
+    let width = match field.preprocessor.get().shape() {
+        Shape::ContentIds => feature.n_embedded(),
+        Shape::Class { n_classes: 0 | 1 } => {
+            let found = some_of(&class_names(&field.preprocessor));
+            return Err(FeatureError::OneClass { output: feature.name().to_owned(), found });
+        }
+        Shape::Class { n_classes } => n_classes,
+        Shape::Vector { width } => width,
+        Shape::Number { .. } => 1,
+        Shape::Tokens { vocab_size, .. } => vocab_size,
+        other => {
+            let shape = format!("{other:?}");
+            return Err(FeatureError::NoDecoder { output: feature.name().to_owned(), shape });
+        }
+    };
+    let counts = class_counts.cloned().unwrap_or_else(|| vec![1; width]);
+    let (loss, loss_weight) = feature.loss(&counts)?;
+    Ok(OutputSpec { name: feature.name().to_owned(), decoder: feature.decoder(), width, loss, loss_weight })
 }
 
 /// Returns the tokens of a text by id, if their vectors are pretrained; else nothing.

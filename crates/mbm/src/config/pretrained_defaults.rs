@@ -83,16 +83,19 @@ fn add(input: &mut Node, section: &str, entry: Entry) {
 }
 
 fn is_same(a: &Node, b: &Node) -> bool {
-    let number = |node: &Node| match node.value {
-        Value::Int(value) => Some(value as f64),
-        Value::Float(value) => Some(value),
-        _ => None,
-    };
     match (&a.value, &b.value) {
         (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_same(a, b)),
         (Value::Text(a), Value::Text(b)) => a == b,
         (Value::Bool(a), Value::Bool(b)) => a == b,
         _ => number(a).is_some() && number(a) == number(b),
+    }
+}
+
+fn number(node: &Node) -> Option<f64> {
+    match node.value {
+        Value::Int(value) => Some(value as f64),
+        Value::Float(value) => Some(value),
+        _ => None,
     }
 }
 

@@ -114,11 +114,10 @@ impl Model {
         should_continue: &ShouldContinue,
     ) -> Vec<(PredictedRow, Vec<Contribution>)> {
         let (predictions, contributions) = self.predictor.explain_batch(&samples(rows), should_continue);
-        let of_row = |(row, contributions): (PredictedRow, Vec<Contribution>)| {
-            let is_skipped = row.status.is_skipped();
-            (row, if is_skipped { Vec::new() } else { contributions })
-        };
-        self.predicted(rows, &predictions).into_iter().zip(contributions).map(of_row).collect()
+        let explained = self.predicted(rows, &predictions).into_iter().zip(contributions);
+        explained
+            .map(|(row, contributions)| if row.status.is_skipped() { (row, Vec::new()) } else { (row, contributions) })
+            .collect()
     }
 
     /// Predicts one row, and passes generated texts to `listener` as they grow.

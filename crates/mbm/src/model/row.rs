@@ -19,8 +19,8 @@ pub struct PredictedRow {
 impl PredictedRow {
     /// Returns the prediction of an output, or the value of a column.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let is_named = |column: &String| column == name || column.strip_suffix("_predictions") == Some(name);
-        Some(&self.values[self.columns.iter().position(is_named)?])
+        let at = self.columns.iter().position(|column| column == name || column.strip_suffix("_predictions") == Some(name))?;
+        Some(&self.values[at])
     }
 
     /// Iterates over the columns with their values.
@@ -47,7 +47,6 @@ impl Index<&str> for PredictedRow {
     /// # Panics
     /// Panics if there is no such output and no such column.
     fn index(&self, name: &str) -> &Value {
-        let columns = || self.columns.join(", ");
-        self.get(name).unwrap_or_else(|| panic!("no prediction '{name}'; available columns: {}", columns()))
+        self.get(name).unwrap_or_else(|| panic!("no prediction '{name}'; available columns: {}", self.columns.join(", ")))
     }
 }

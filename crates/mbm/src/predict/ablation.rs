@@ -49,13 +49,12 @@ pub(crate) fn input_groups(fields: &[Field]) -> Vec<InputGroup> {
 
 /// Returns the subsets to evaluate, largest first: every subset of up to [`MAX_GROUPS`] groups.
 fn masks(n_groups: usize) -> Vec<Vec<bool>> {
-    let mask = |bits: usize| (0..n_groups).map(|group| bits >> group & 1 == 1).collect::<Vec<bool>>();
     let mut masks: Vec<Vec<bool>> = if n_groups <= MAX_GROUPS {
-        (1..1usize << n_groups).map(mask).collect()
+        (1..1usize << n_groups).map(|bits| (0..n_groups).map(|group| bits >> group & 1 == 1).collect()).collect()
     } else {
-        let single = |group: usize| (0..n_groups).map(|it| it == group).collect();
-        let without = |group: usize| (0..n_groups).map(|it| it != group).collect();
-        std::iter::once(vec![true; n_groups]).chain((0..n_groups).map(without)).chain((0..n_groups).map(single)).collect()
+        let all_but_one = (0..n_groups).map(|absent| (0..n_groups).map(|group| group != absent).collect());
+        let single = (0..n_groups).map(|present| (0..n_groups).map(|group| group == present).collect());
+        std::iter::once(vec![true; n_groups]).chain(all_but_one).chain(single).collect()
     };
     masks.sort_by_key(|mask| std::cmp::Reverse(mask.iter().filter(|is| **is).count()));
     masks

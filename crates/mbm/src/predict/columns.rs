@@ -29,14 +29,16 @@ pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Colum
     if inputs.iter().any(|field| available.contains(field.column.as_str())) {
         return Ok(());
     }
-    let meant = |field: &Field| {
-        let wanted = field.column.to_lowercase();
-        let same = available.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
-        let near = same.or_else(|| closest(&field.column, available.iter().copied()))?;
-        Some(format!(" Did you mean '{}' by '{}'?", excerpt(&field.column), excerpt(near)))
-    };
     let needed: Vec<&str> = inputs.iter().map(|field| field.column.as_str()).collect();
-    let meant: String = inputs.iter().take(N_COMPARED).filter_map(meant).collect();
+    let meant: String = inputs.iter().take(N_COMPARED).filter_map(|field| suggestion(field, &available)).collect();
     let found = if table.columns.is_empty() { "none".to_owned() } else { some_of(&table.columns) };
     Err(ColumnsError { needed: some_of(&needed), found, meant })
+}
+
+/// Returns a hint at the available column whose name is most similar to that of an input, if any is.
+fn suggestion(field: &Field, available: &HashSet<&str>) -> Option<String> {
+    let wanted = field.column.to_lowercase();
+    let same = available.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
+    let near = same.or_else(|| closest(&field.column, available.iter().copied()))?;
+    Some(format!(" Did you mean '{}' by '{}'?", excerpt(&field.column), excerpt(near)))
 }

@@ -81,13 +81,13 @@ fn coalitions(n_inputs: usize, input: usize) -> Vec<Coalition> {
         return vec![coalition(vec![false; n_inputs], 0.5), coalition(others, 0.5)];
     }
     let masks = (0..1usize << n_inputs).filter(|bits| bits >> input & 1 == 0);
-    let weighted = |bits: usize| {
+    let weighted = masks.map(|bits| {
         // size! (n - size - 1)! / n!
         let size = bits.count_ones() as usize;
         let weight = (1..=size).map(|k| k as f64 / (n_inputs - k) as f64).product::<f64>() / n_inputs as f64;
         coalition((0..n_inputs).map(|at| bits >> at & 1 == 1).collect(), weight)
-    };
-    masks.map(weighted).collect()
+    });
+    weighted.collect()
 }
 
 /// Returns the number that shares refer to; for classes, the probability of the most probable class of `best`.

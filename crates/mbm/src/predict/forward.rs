@@ -99,8 +99,9 @@ impl Predictor {
     fn write_texts(&self, output: usize, fused: &Fused, decoding: &Decoding, observe: &mut Observe) -> Vec<Vec<(String, f64)>> {
         let Preprocessor::TargetText(fitted) = &self.outputs[output].preprocessor else { return Vec::new() };
         let text = |tokens: &[u32]| fitted.tokenizer.decode(tokens);
-        let mut step = |grown: &[(usize, &[u32])]| observe(output, &|| grown.first().map(|(_, tokens)| text(tokens)));
-        let found = self.model.generate(output, fused, decoding, &mut step);
+        let found = self
+            .model
+            .generate(output, fused, decoding, &mut |grown| observe(output, &|| grown.first().map(|(_, tokens)| text(tokens))));
         found.into_iter().map(|texts| texts.into_iter().map(|it| (text(&it.tokens), it.score)).collect()).collect()
     }
 

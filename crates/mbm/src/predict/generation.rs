@@ -75,11 +75,10 @@ impl GenerationSession {
             let types: Vec<&str> = outputs.iter().map(|field| field.preprocessor.type_name()).collect();
             GenerationError::NoTextOutput { outputs: types.join(", ") }
         })?;
-        let has_type = |input: &usize| inputs[*input].preprocessor.type_name() == type_name;
-        let found: Vec<usize> = (0..inputs.len()).filter(has_type).collect();
+        let found: Vec<usize> = (0..inputs.len()).filter(|input| inputs[*input].preprocessor.type_name() == type_name).collect();
         let [input] = found[..] else {
-            let described = |field: &Field| format!("{} ({})", field.name, field.preprocessor.type_name());
-            let available = inputs.iter().map(described).collect::<Vec<_>>().join(", ");
+            let available = inputs.iter().map(|field| format!("{} ({})", field.name, field.preprocessor.type_name()));
+            let available = available.collect::<Vec<_>>().join(", ");
             return Err(GenerationError::Input { type_name: type_name.to_owned(), n_found: found.len(), available });
         };
         Ok(Self { predictor, input, output })

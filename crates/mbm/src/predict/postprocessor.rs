@@ -68,6 +68,22 @@ pub(crate) struct Examples {
     pub targets: Vec<Payload>,
 }
 
+impl Examples {
+    fn classes(&self) -> Vec<usize> {
+        self.targets
+            .iter()
+            .filter_map(|target| if let Payload::Class(class) = target { Some(*class as usize) } else { None })
+            .collect()
+    }
+
+    fn numbers(&self) -> Vec<f32> {
+        self.targets
+            .iter()
+            .filter_map(|target| if let Payload::Vector(values) = target { values.first().copied() } else { None })
+            .collect()
+    }
+}
+
 /// The rows that a decoder's postprocessor is fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FittedOn {
@@ -125,37 +141,30 @@ impl Postprocessor {
     pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
         let failed = |source| Error::Postprocessor { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
-        let classes =
-            || examples.targets.iter().filter_map(|it| if let Payload::Class(class) = it { Some(*class as usize) } else { None });
-        let numbers = || {
-            examples.targets.iter().filter_map(|it| if let Payload::Vector(values) = it { values.first().copied() } else { None })
-        };
-        let gamma = |kernel: SvmKernel| (kernel == SvmKernel::Rbf).then_some(Gamma::Scale);
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(it)) => {
                 let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3 };
-                Svr::fit(x, &numbers().collect::<Vec<_>>(), options).map(Self::Svr).map_err(failed)
+                Svr::fit(x, &examples.numbers(), options).map(Self::Svr).map_err(failed)
             }
             DecoderSettings::Number(NumberDecoder::Ridge(it)) => {
-                Ridge::fit(x, &numbers().collect::<Vec<_>>(), it.alpha).map(Self::Ridge).map_err(failed)
+                Ridge::fit(x, &examples.numbers(), it.alpha).map(Self::Ridge).map_err(failed)
             }
             _ => match svm(decoder) {
                 Some(svm) if svm.training == SvmTraining::Exact => {
                     let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3 };
-                    Svc::fit(x, &classes().collect::<Vec<_>>(), n_scores, options).map(Self::Svc).map_err(failed)
+                    Svc::fit(x, &examples.classes(), n_scores, options).map(Self::Svc).map_err(failed)
                 }
                 Some(_) => {
-                    let classes: Vec<usize> = classes().collect();
-                    let sigmoid = |class: usize| {
+                    let classes = examples.classes();
+                    let sigmoids = (0..n_scores).map(|class| {
                         let decisions: Vec<f32> = examples.scores.iter().skip(class).step_by(n_scores).copied().collect();
                         Sigmoid::fit(&decisions, &classes.iter().map(|it| *it == class).collect::<Vec<_>>())
-                    };
-                    Ok(Self::Margins { sigmoids: (0..n_scores).map(sigmoid).collect() })
+                    });
+                    Ok(Self::Margins { sigmoids: sigmoids.collect() })
                 }
                 None => match Self::plain(decoder, n_scores) {
                     Self::Softmax { .. } => {
-                        let classes: Vec<usize> = classes().collect();
-                        Ok(Self::Softmax { temperature: temperature(&examples.scores, n_scores, &classes) })
+                        Ok(Self::Softmax { temperature: temperature(&examples.scores, n_scores, &examples.classes()) })
                     }
                     plain => Ok(plain),
                 },
@@ -208,6 +217,10 @@ impl Postprocessor {
             ),
         }
     }
+}
+
+fn gamma(kernel: SvmKernel) -> Option<Gamma> {
+    (kernel == SvmKernel::Rbf).then_some(Gamma::Scale)
 }
 
 fn softmax(scores: &[f32], temperature: f32) -> Vec<f32> {

@@ -44,10 +44,9 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, postprocessor: &Postpr
     }
     let predictions = format!("{output}_predictions");
     if let Postprocessor::Texts { n_texts: n_texts @ 2.. } = postprocessor {
-        let ending = |rank: usize| if rank == 1 { String::new() } else { format!("_{rank}") };
         return (1..=*n_texts)
             .flat_map(|rank| {
-                let ending = ending(rank);
+                let ending = if rank == 1 { String::new() } else { format!("_{rank}") };
                 [OutputColumn::text(format!("{predictions}{ending}")), OutputColumn::number(format!("{output}_score{ending}"))]
             })
             .collect();

@@ -66,11 +66,11 @@ impl Predictor {
     /// Returns the postprocessors as the config has them, however many texts are generated now.
     pub(crate) fn configured_postprocessors(&self) -> Vec<Postprocessor> {
         let outputs = self.postprocessors.iter().zip(&self.plan.config.output_features);
-        let configured = |(postprocessor, feature): (&Postprocessor, &OutputFeature)| match postprocessor {
+        let configured = outputs.map(|(postprocessor, feature)| match postprocessor {
             Postprocessor::Texts { .. } => Postprocessor::plain(&feature.decoder(), 0),
             other => other.clone(),
-        };
-        outputs.map(configured).collect()
+        });
+        configured.collect()
     }
 
     /// Returns the order in which rows are scored: for text outputs, rows of similar length are batched together.
@@ -101,11 +101,13 @@ impl Predictor {
 
 /// Returns how the texts of each output are decoded; `None` for other outputs.
 pub(crate) fn decodings(plan: &Plan, outputs: &[Field]) -> Vec<Option<Decoding>> {
-    let decoding = |(feature, field): (&OutputFeature, &Field)| {
-        let Preprocessor::TargetText(fitted) = &field.preprocessor else { return None };
-        let settings = feature.decoder().get().decoding()?.clone();
-        let max_length = settings.max_length.unwrap_or(fitted.longest).min(fitted.max_steps);
-        Some(Decoding { settings, max_length, prefix: Vec::new(), seed: plan.config.random_seed, is_cached: true })
-    };
-    plan.config.output_features.iter().zip(outputs).map(decoding).collect()
+    let outputs = plan.config.output_features.iter().zip(outputs);
+    outputs.map(|(feature, field)| decoding(feature, field, plan.config.random_seed)).collect()
+}
+
+fn decoding(feature: &OutputFeature, field: &Field, seed: u64) -> Option<Decoding> {
+    let Preprocessor::TargetText(fitted) = &field.preprocessor else { return None };
+    let settings = feature.decoder().get().decoding()?.clone();
+    let max_length = settings.max_length.unwrap_or(fitted.longest).min(fitted.max_steps);
+    Some(Decoding { settings, max_length, prefix: Vec::new(), seed, is_cached: true })
 }

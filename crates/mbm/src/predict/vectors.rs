@@ -45,8 +45,10 @@ impl Predictor {
     /// Returns the inputs that vectors are computed from, each with its type name in the config.
     pub fn embedded_inputs(&self) -> Vec<(&str, &'static str)> {
         let towers = self.towers();
-        let is_embedded = |name: &str| towers.iter().any(|tower| tower.input.as_deref().is_none_or(|input| input == name));
-        let fields = self.inputs.iter().filter(|field| is_embedded(&field.name));
+        let fields = self
+            .inputs
+            .iter()
+            .filter(|field| towers.iter().any(|tower| tower.input.as_ref().is_none_or(|input| *input == field.name)));
         fields.map(|field| (field.name.as_str(), field.preprocessor.type_name())).collect()
     }
 
@@ -106,11 +108,12 @@ impl Predictor {
             let [_, width] = fused.dims();
             return to_vec(fused).chunks(width).map(|row| vec![Some(row.to_vec())]).collect();
         };
-        let row = |prediction: Prediction| match prediction {
+        let predictions = self.predict_batch(batch).swap_remove(output).into_iter();
+        let rows = predictions.map(|prediction| match prediction {
             Prediction::Embeddings(vectors) => vectors.into_iter().map(|it| Some(it).filter(|it| !it.is_empty())).collect(),
             other => unreachable!("an embedding predicts {other:?}"),
-        };
-        self.predict_batch(batch).swap_remove(output).into_iter().map(row).collect()
+        });
+        rows.collect()
     }
 
     /// Wraps a table in a dataset with the named inputs, or with all inputs if none is named; the others are masked.
@@ -140,10 +143,10 @@ impl Predictor {
     /// Fails if the settings do not fit the features.
     pub fn frozen_encoders(&self) -> Result<Vec<(usize, FrozenEncoder)>, Error> {
         let spec = self.plan.model_spec(&self.inputs, &self.outputs, &[])?;
-        let frozen = |(at, field): (usize, &Field)| {
+        let frozen = self.inputs.iter().enumerate().filter_map(|(at, field)| {
             Some((at, FrozenEncoder::of_model(&self.model, &spec, at, &field.preprocessor, &self.device)?))
-        };
-        Ok(self.inputs.iter().enumerate().filter_map(frozen).collect())
+        });
+        Ok(frozen.collect())
     }
 
     /// Embeds some rows. Inputs in `ahead` are encoded once for equal cells; unreadable cells and cache failures are recorded in

@@ -306,12 +306,9 @@ impl TableWriter {
             Out::Csv(mut writer) => writer.flush().map_err(Error::io(&self.path))?,
             Out::JsonLines(mut sink) => sink.flush().map_err(Error::io(&self.path))?,
             Out::Npy(mut out, width, n_rows) => {
-                let mut end = || {
-                    out.rewind()?;
-                    out.write_all(&npy_header(n_rows, width))?;
-                    out.flush()
-                };
-                end().map_err(Error::io(&self.path))?;
+                out.rewind().map_err(Error::io(&self.path))?;
+                out.write_all(&npy_header(n_rows, width)).map_err(Error::io(&self.path))?;
+                out.flush().map_err(Error::io(&self.path))?;
             }
             Out::Parquet(writer, _) => {
                 writer.close().map_err(|error| Error::damaged(&self.path, error))?;

@@ -77,41 +77,55 @@ impl AttentionMap {
         if let [TokenSpan { view: View::Patches { .. }, .. }] = self.parts[..] {
             return String::new();
         }
-        let names = |part: &TokenSpan| match &part.view {
-            View::Steps(names) => names.clone(),
-            View::Patches { .. } => vec![part.name.clone()],
-        };
-        let head = self.parts.iter().flat_map(names).map(|name| format!("<th class=turned>{}</th>", escape(&name)));
-        let cells = |token: usize, part: &TokenSpan| {
-            let weights = self.of_token(token, part);
-            let weights = if matches!(part.view, View::Steps(_)) { weights.to_vec() } else { vec![weights.iter().sum()] };
-            weights.iter().map(|weight| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>")).collect::<String>()
-        };
+        let names = self.parts.iter().flat_map(TokenSpan::column_names);
+        let head = names.map(|name| format!("<th class=turned>{}</th>", escape(&name)));
         let rows: String = self
             .tokens
             .iter()
             .enumerate()
             .map(|(token, name)| {
-                let cells: String = self.parts.iter().map(|part| cells(token, part)).collect();
+                let cells: String = self.parts.iter().map(|part| self.cells(token, part)).collect();
                 format!("<tr><th>{}</th>{cells}</tr>", escape(name))
             })
             .collect();
         format!("<div class=scroll><table class=map><tr><th></th>{}</tr>{rows}</table></div>", head.collect::<String>())
     }
 
+    fn cells(&self, token: usize, part: &TokenSpan) -> String {
+        let weights = self.of_token(token, part);
+        let weights = if matches!(part.view, View::Steps(_)) { weights.to_vec() } else { vec![weights.iter().sum()] };
+        weights.iter().map(|weight| format!("<td style='background:rgba(37,99,235,{weight:.3})'></td>")).collect()
+    }
+
     /// Renders the image for each token, darker where the token attends less; empty for a part that is not an image.
     fn images(&self, part: &TokenSpan) -> String {
         let View::Patches { columns, image } = &part.view else { return String::new() };
         let size = format!("grid-template-columns:repeat({columns},1fr);aspect-ratio:{}/{}", image.width, image.height);
-        let seen = |(token, name): (usize, &String)| {
+        let figures = self.tokens.iter().enumerate().map(|(token, name)| {
             let weights = self.of_token(token, part);
             let most = weights.iter().fold(f32::MIN_POSITIVE, |most, weight| most.max(*weight));
             let patches: String =
                 weights.iter().map(|weight| format!("<i style='opacity:{:.2}'></i>", 0.85 * (1.0 - weight / most))).collect();
             format!("<figure><div style='{size}'>{patches}</div><figcaption>{}</figcaption></figure>", escape(name))
-        };
-        let all: String = self.tokens.iter().enumerate().map(seen).collect();
-        format!("<div class=seen style='--seen:url({})'>{all}</div>", png_uri(&shown(image)).unwrap_or_default())
+        });
+        let figures = figures.collect::<String>();
+        format!("<div class=seen style='--seen:url({})'>{figures}</div>", png_uri(&shown(image)).unwrap_or_default())
+    }
+}
+
+impl TokenSpan {
+    /// A span whose steps have no names of their own.
+    fn numbered(name: &str, steps: Range<usize>) -> Self {
+        let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
+        Self { name: name.to_owned(), steps, view: View::Steps(names) }
+    }
+
+    /// Returns the names of its columns in a table.
+    fn column_names(&self) -> Vec<String> {
+        match &self.view {
+            View::Steps(names) => names.clone(),
+            View::Patches { .. } => vec![self.name.clone()],
+        }
     }
 }
 
@@ -123,12 +137,8 @@ fn parts(
     each: &[usize],
     n_steps: usize,
 ) -> Result<Vec<TokenSpan>, Error> {
-    let numbered = |name: &str, steps: Range<usize>| {
-        let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
-        TokenSpan { name: name.to_owned(), steps, view: View::Steps(names) }
-    };
     if each.iter().sum::<usize>() > n_steps {
-        return Ok(vec![numbered("step", 0..n_steps)]);
+        return Ok(vec![TokenSpan::numbered("step", 0..n_steps)]);
     }
     let row = dataset.table.row(row_idx)?;
     let (mut parts, mut start) = (Vec::new(), 0);
@@ -140,7 +150,7 @@ fn parts(
         let view = payload.and_then(|payload| view(field, payload, *n));
         parts.push(match view {
             Some(view) => TokenSpan { name: field.name.clone(), steps, view },
-            None => numbered(&field.name, steps),
+            None => TokenSpan::numbered(&field.name, steps),
         });
     }
     if start < n_steps {
@@ -168,8 +178,10 @@ fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
 
 /// Returns the number of columns of a grid of nearly square patches; `None` if the patches do not fill one.
 fn columns(n_patches: usize, image: &Pixels) -> Option<usize> {
-    let side = |columns: &usize| (image.width as f64 / *columns as f64, image.height as f64 / (n_patches / columns) as f64);
-    let unevenness = |columns: &usize| (side(columns).0 / side(columns).1).ln().abs();
+    let unevenness = |columns: &usize| {
+        let (width, height) = (image.width as f64 / *columns as f64, image.height as f64 / (n_patches / columns) as f64);
+        (width / height).ln().abs()
+    };
     let grids = (1..=n_patches).filter(|columns| n_patches.is_multiple_of(*columns));
     grids.min_by(|a, b| unevenness(a).total_cmp(&unevenness(b))).filter(|columns| unevenness(columns) < 0.5)
 }
@@ -178,11 +190,11 @@ fn columns(n_patches: usize, image: &Pixels) -> Option<usize> {
 fn shown(image: &Pixels) -> DynamicImage {
     let (width, height) = (image.width as u32, image.height as u32);
     let plane = image.height * image.width;
-    let pixel = |x: u32, y: u32| {
+    RgbImage::from_fn(width, height, |x, y| {
         let at = (y * width + x) as usize;
         Rgb([0, 1, 2].map(|channel: usize| image.data[channel.min(image.channels - 1) * plane + at]))
-    };
-    RgbImage::from_fn(width, height, pixel).into()
+    })
+    .into()
 }
 
 #[cfg(test)]

@@ -80,8 +80,7 @@ impl Chart {
             } else {
                 chart.draw_series(series.points.iter().map(|point| Circle::new(*point, 3, style)))
             };
-            let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], style);
-            drawn?.label(&series.name).legend(legend);
+            drawn?.label(&series.name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], style));
         }
         if self.series.len() > 1 {
             let labels =

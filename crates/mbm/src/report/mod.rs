@@ -103,7 +103,7 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mains: Vec<&str> = measured.scored.iter().map(MetricSamples::main_metric).collect();
     let mut head: Vec<String> = measured.groups.iter().map(|group| escape(&group.name)).collect();
     head.extend(predictor.outputs.iter().zip(&mains).map(|(field, metric)| format!("{} {metric}", escape(&field.name))));
-    let row = |subset: &Ablated| {
+    let rows = measured.ablation.iter().map(|subset| {
         let marks = subset.groups.iter().map(|is| if *is { "●".to_owned() } else { "<span class=dim>masked</span>".to_owned() });
         let values = subset
             .metrics
@@ -111,8 +111,8 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
             .zip(&mains)
             .map(|((_, metrics), main)| metrics.get(*main).map_or("-".to_owned(), |value| number(*value)));
         marks.chain(values).collect::<Vec<String>>()
-    };
-    let rows: Vec<Vec<String>> = measured.ablation.iter().map(row).collect();
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     format!("<p>The same model with some inputs masked in every row.</p>{}", table(&head, &rows))
 }
@@ -193,12 +193,12 @@ fn confusion(scored: &ClassificationSamples, classes: &[String]) -> String {
         .map(|truth| {
             let row = &counts[truth * n..(truth + 1) * n];
             let total = row.iter().sum::<usize>().max(1);
-            let cell = |(predicted, count): (usize, &usize)| {
+            let cells = row.iter().enumerate().map(|(predicted, count)| {
                 let share = *count as f64 / total as f64;
                 let colour = if predicted == truth { "46,125,80" } else { "178,60,50" };
                 format!("<td style='background:rgba({colour},{share:.2})'>{count}</td>")
-            };
-            format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), row.iter().enumerate().map(cell).collect::<String>())
+            });
+            format!("<tr><th>{}</th>{}</tr>", escape(&classes[truth]), cells.collect::<String>())
         })
         .collect();
     format!(
@@ -207,7 +207,7 @@ fn confusion(scored: &ClassificationSamples, classes: &[String]) -> String {
 }
 
 fn labels(scored: &MultiLabelSamples, names: &[String]) -> String {
-    let row = |(label, name): (usize, &String)| {
+    let rows = names.iter().enumerate().map(|(label, name)| {
         let truth = scored.truth.iter().skip(label).step_by(scored.n_labels);
         let predicted = scored.probabilities.iter().skip(label).step_by(scored.n_labels);
         let (mut n_hits, mut n_true, mut n_predicted) = (0, 0, 0);
@@ -217,8 +217,8 @@ fn labels(scored: &MultiLabelSamples, names: &[String]) -> String {
             n_hits += usize::from(*truth && *p >= 0.5);
         }
         vec![escape(name), n_true.to_string(), n_predicted.to_string(), n_hits.to_string()]
-    };
-    table(&["label", "true", "predicted", "both"], &names.iter().enumerate().map(row).collect::<Vec<_>>())
+    });
+    table(&["label", "true", "predicted", "both"], &rows.collect::<Vec<_>>())
 }
 
 fn regression(scored: &RegressionSamples) -> Result<String, Error> {
@@ -252,13 +252,11 @@ fn retrieval(scored: &EmbeddedRows) -> Result<String, Error> {
         .into_iter()
         .map(|(from, to, way)| {
             let retrieved = scored.retrieved(from, to);
-            let found = |k: usize| retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count() as f64;
-            Series::line(
-                &way,
-                (1..=retrieved.n_candidates.min(100))
-                    .map(|k| (k as f64, found(k) / retrieved.ranks.len().max(1) as f64))
-                    .collect(),
-            )
+            let points = (1..=retrieved.n_candidates.min(100)).map(|k| {
+                let n_found = retrieved.ranks.iter().filter(|ranks| ranks[0] <= k).count();
+                (k as f64, n_found as f64 / retrieved.ranks.len().max(1) as f64)
+            });
+            Series::line(&way, points.collect())
         })
         .collect();
     let chart = Chart { title: "Recall at k".into(), x: "k", y: "recall", series, y_range: Some((0.0, 1.0)), x_range: None };

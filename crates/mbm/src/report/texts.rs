@@ -17,11 +17,7 @@ const N_SHOWN: usize = 6;
 pub(super) fn texts(predictor: &Predictor, dataset: &Dataset, output: usize, rows: &TextRows) -> Result<String, Error> {
     let written = &rows.written;
     let signature = bleu(written).map_or(String::new(), |bleu| bleu.signature);
-    let score = |at: usize| {
-        let (hypotheses, references) = (vec![written.hypotheses[at].clone()], vec![written.references[at].clone()]);
-        chrf(&TextSamples { hypotheses, references, ..TextSamples::default() }, 0).unwrap_or_default()
-    };
-    let mut order: Vec<(f64, usize)> = (0..written.hypotheses.len()).map(|at| (score(at), at)).collect();
+    let mut order: Vec<(f64, usize)> = (0..written.hypotheses.len()).map(|at| (score(written, at), at)).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     let n = N_SHOWN.min(order.len());
     let shown = Shown { predictor, dataset, output, rows };
@@ -34,6 +30,12 @@ pub(super) fn texts(predictor: &Predictor, dataset: &Dataset, output: usize, row
         best.concat(),
         worst.concat()
     ))
+}
+
+/// Returns the chrF of a single text.
+fn score(written: &TextSamples, at: usize) -> f64 {
+    let (hypotheses, references) = (vec![written.hypotheses[at].clone()], vec![written.references[at].clone()]);
+    chrf(&TextSamples { hypotheses, references, ..TextSamples::default() }, 0).unwrap_or_default()
 }
 
 /// The data that cards are rendered from.

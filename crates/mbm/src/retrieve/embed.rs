@@ -237,16 +237,16 @@ fn read_part(
         return Ok(None);
     }
     let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let row = |values: &[f32]| {
-        let mut rest = values;
-        let tower = |(_, tower): &(usize, Tower)| {
+    let rows = values.chunks(width).map(|row| {
+        let mut rest = row;
+        let vectors = towers.iter().map(|(_, tower)| {
             let (own, tail) = rest.split_at(tower.width + 1);
             rest = tail;
             (own[0] == 1.0).then(|| own[1..].to_vec())
-        };
-        towers.iter().map(tower).collect()
-    };
-    Ok(Some(values.chunks(width).map(row).collect()))
+        });
+        vectors.collect()
+    });
+    Ok(Some(rows.collect()))
 }
 
 #[cfg(test)]

@@ -189,9 +189,8 @@ impl IndexSource {
 
     fn of_column(table: Table, name: &str) -> Result<Self, Error> {
         let column = table.require(name)?;
-        let width = |row: usize| table.row(row).ok().and_then(|row| vector_of(&row[column])).map(|vector| vector.len());
-        let width = (0..table.n_rows()).find_map(width);
-        let width = width.ok_or_else(|| IndexSourceError::NoVectors(name.to_string()))?;
+        let vector = (0..table.n_rows()).find_map(|row_idx| vector_of(&table.row(row_idx).ok()?[column]));
+        let width = vector.map(|vector| vector.len()).ok_or_else(|| IndexSourceError::NoVectors(name.to_string()))?;
         let origin = VectorOrigin { model: None, model_hash: None, input: None, folder: absolute(&table.folder)? };
         let dataset = Dataset::new(table, Vec::new(), Vec::new());
         let source = VectorsFrom::Column(column);
@@ -204,8 +203,9 @@ impl IndexSource {
         let tower = predictor.towers().swap_remove(at);
         let field = predictor.inputs.iter().find(|field| Some(&field.name) == tower.input.as_ref());
         let distinct = field.and_then(|field| table.position(&field.column));
-        let is_media = |field: &&Field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_));
-        let media = predictor.inputs.iter().filter(is_media).filter_map(|field| table.position(&field.column)).collect();
+        let inputs = predictor.inputs.iter();
+        let media = inputs.filter(|field| matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_)));
+        let media = media.filter_map(|field| table.position(&field.column)).collect();
         let origin = VectorOrigin {
             model: model.folder().map(absolute).transpose()?,
             model_hash: Some(model.hash()?.to_owned()),
@@ -220,13 +220,6 @@ impl IndexSource {
     fn add_to(self, mut writer: IndexWriter, observe: &(dyn Fn(Indexing) + Sync)) -> Result<Indexed, Error> {
         let table = &self.dataset.table;
         let is_elsewhere = VectorOrigin::of(&writer.spec().origin)?.folder != self.origin.folder;
-        let value = |at: usize, cell: &Cell| match cell {
-            // Paths in the index are relative to the folder of its first table.
-            Cell::Text(path) if is_elsewhere && self.media.contains(&at) => {
-                IndexValue::Text(self.origin.folder.join(path.trim()).display().to_string())
-            }
-            other => value_of(other),
-        };
         let positions = writer.spec().columns.iter().map(|column| table.require(&column.name)).collect::<Result<Vec<_>, _>>()?;
         let mut indexed = Indexed { n_rows: 0, n_repeated: 0, n_absent: 0, faults: FaultReport::default(), cache_fault: None };
         let mut prepared = Prepared::default();
@@ -243,7 +236,14 @@ impl IndexSource {
                     continue;
                 };
                 let row = table.row(*row_idx)?;
-                writer.push(&vector, &positions.iter().map(|at| value(*at, &row[*at])).collect::<Vec<_>>())?;
+                let values = positions.iter().map(|at| match &row[*at] {
+                    // Paths in the index are relative to the folder of its first table.
+                    Cell::Text(path) if is_elsewhere && self.media.contains(at) => {
+                        IndexValue::Text(self.origin.folder.join(path.trim()).display().to_string())
+                    }
+                    other => value_of(other),
+                });
+                writer.push(&vector, &values.collect::<Vec<_>>())?;
             }
             observe(Indexing::Embedding(at * CHUNK + chunk.len(), rows.len()));
         }
@@ -289,13 +289,12 @@ impl IndexSource {
 /// Returns the index of an input's tower, or of the first tower whose input the table has.
 fn tower_of(table: &Table, predictor: &Predictor, input: Option<&str>) -> Result<usize, IndexSourceError> {
     let towers = predictor.towers();
-    let has = |name: &str| predictor.inputs.iter().any(|field| field.name == name && table.position(&field.column).is_some());
-    let is_requested = |tower: &Tower| match (tower.input.as_deref(), input) {
+    let requested = towers.iter().position(|tower| match (tower.input.as_deref(), input) {
         (Some(own), Some(input)) => own == input,
-        (Some(own), None) => has(own),
+        (Some(own), None) => predictor.inputs.iter().any(|field| field.name == own && table.position(&field.column).is_some()),
         (None, _) => true,
-    };
-    towers.iter().position(is_requested).ok_or_else(|| {
+    });
+    requested.ok_or_else(|| {
         let names = towers.iter().filter_map(|tower| tower.input.as_deref()).collect::<Vec<_>>().join(", ");
         match input {
             Some(input) => IndexSourceError::NotAligned { input: input.to_owned(), available: names },
@@ -334,20 +333,18 @@ fn columns(table: &Table) -> Result<Vec<IndexColumn>, Error> {
     let [mut is_kept, mut is_number, mut is_empty, mut is_vector] = [(); 4].map(|()| vec![true; n_columns]);
     for row_idx in 0..table.n_rows() {
         for (at, cell) in table.row(row_idx)?.iter().enumerate() {
-            let is_digits = |text: &str| text.trim().parse::<f64>().is_ok_and(f64::is_finite);
             is_kept[at] &= !matches!(cell, Cell::Bytes(_) | Cell::Numbers(_));
             is_vector[at] &= *cell == Cell::Empty || vector_of(cell).is_some();
             is_number[at] &= match cell {
                 Cell::Empty | Cell::Number(_) => true,
-                Cell::Text(text) => is_digits(text),
+                Cell::Text(text) => text.trim().parse::<f64>().is_ok_and(f64::is_finite),
                 _ => false,
             };
             is_empty[at] &= *cell == Cell::Empty;
         }
     }
-    let stays = |at: &usize| is_kept[*at] && (is_empty[*at] || !is_vector[*at]);
     Ok((0..n_columns)
-        .filter(stays)
+        .filter(|at| is_kept[*at] && (is_empty[*at] || !is_vector[*at]))
         .map(|at| IndexColumn { name: table.columns[at].clone(), is_number: is_number[at] && !is_empty[at] })
         .collect())
 }

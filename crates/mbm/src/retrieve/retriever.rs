@@ -132,8 +132,8 @@ impl Retriever {
     /// Fails as [`Retriever::cells`] and [`Index::search`] do, or if a part cannot be read.
     pub fn search<P: Into<QueryPart>>(&self, parts: impl IntoIterator<Item = P>, search: Search) -> Result<Vec<Hit>, Error> {
         let parts: Vec<QueryPart> = parts.into_iter().map(Into::into).collect();
-        let read = |cells: Vec<Cell>| Ok::<_, Error>(self.model.check_query(self.model.prepare(&cells))?);
-        let rows = self.cells(&parts)?.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let rows = self.cells(&parts)?.into_iter().map(|cells| self.model.check_query(self.model.prepare(&cells)));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
         let vectors = self.model.embed_batch(&rows.iter().collect::<Vec<_>>());
         self.nearest(&self.query(&parts, vectors)?, search)
     }
@@ -148,19 +148,19 @@ impl Retriever {
 
     /// Returns thumbnails of a row's images as data URIs, with the indices of their columns; unreadable images are skipped.
     pub fn thumbnails(&self, hit: &Hit) -> Vec<(usize, String)> {
-        let thumbnail = |(column, max_pixels): (usize, usize)| {
+        let thumbnails = self.images().into_iter().filter_map(|(column, max_pixels)| {
             let IndexValue::Text(path) = &hit.values[column] else { return None };
             Some((column, thumbnail_uri(&Cell::text(path), &self.origin.folder, max_pixels)?))
-        };
-        self.images().into_iter().filter_map(thumbnail).collect()
+        });
+        thumbnails.collect()
     }
 
     /// Returns the indices of the columns that hold images, with the maximum number of pixels per image.
     pub fn images(&self) -> Vec<(usize, usize)> {
-        let image = |(at, column): (usize, &IndexColumn)| {
+        let images = self.index.spec().columns.iter().enumerate().filter_map(|(at, column)| {
             let field = self.model.predictor.inputs.iter().find(|field| field.column == column.name)?;
             if let Preprocessor::Image(fitted) = &field.preprocessor { Some((at, fitted.max_pixels)) } else { None }
-        };
-        self.index.spec().columns.iter().enumerate().filter_map(image).collect()
+        });
+        images.collect()
     }
 }

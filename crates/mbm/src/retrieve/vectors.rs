@@ -51,17 +51,17 @@ impl Model {
     /// Fails if the name is not an input that vectors are computed from, or a cell is empty or cannot be read.
     pub fn embed_each<C: Into<Cell>>(&self, input: &str, cells: impl IntoIterator<Item = C>) -> Result<Vec<Vec<f32>>, Error> {
         let tower = self.towers().iter().position(|tower| tower.input.as_ref().is_none_or(|it| it == input));
-        let row = |cell: C| {
+        let rows = cells.into_iter().map(|cell| {
             let cells = self.query_cells(&[QueryPart::from((input, cell))])?;
-            Ok::<_, Error>(self.check_query(self.prepare(&cells))?)
-        };
-        let rows = cells.into_iter().map(row).collect::<Result<Vec<_>, Error>>()?;
+            Ok(self.check_query(self.prepare(&cells))?)
+        });
+        let rows = rows.collect::<Result<Vec<_>, Error>>()?;
         let batches = rows.chunks(self.batch_size()).flat_map(|rows| self.embed_batch(&rows.iter().collect::<Vec<_>>()));
-        let vector = |mut row: Vec<Option<Vec<f32>>>| {
+        let vectors = batches.map(|mut row| {
             let vector = tower.and_then(|tower| row.swap_remove(tower));
             vector.ok_or_else(|| QueryError::NoVector(input.to_owned()).into())
-        };
-        batches.map(vector).collect()
+        });
+        vectors.collect()
     }
 
     /// Writes the vectors of each row of a table to a file: `.parquet`, `.jsonl` or `.csv` with the table's columns next to the

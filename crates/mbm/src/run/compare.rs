@@ -46,7 +46,6 @@ impl ComparisonFolder {
     /// # Errors
     /// Fails if the folder already holds a comparison, another process writes to it, or there is nothing to resume.
     pub fn enter(folder: &Path, start: Start) -> Result<Self, Error> {
-        let holds_runs = |path: &Path| combiner_names().iter().any(|name| holds_run(&path.join(name)));
         choose(folder, start, holds_runs, |path, start| {
             std::fs::create_dir_all(path).map_err(Error::io(path))?;
             let lock = Lock::of(path)?;
@@ -61,6 +60,10 @@ impl ComparisonFolder {
             Ok(Self { path: path.to_path_buf(), _lock: lock })
         })
     }
+}
+
+fn holds_runs(path: &Path) -> bool {
+    combiner_names().iter().any(|name| holds_run(&path.join(name)))
 }
 
 /// Returns the names of all combiners.

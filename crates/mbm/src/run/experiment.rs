@@ -236,9 +236,11 @@ impl Experiment {
         if rows.train.is_empty() {
             return Err(Error::NoTrainingRows);
         }
-        let name = |input: usize| self.plan.config.input_features[input].name().to_owned();
-        let encoders = frozen.iter().map(|(input, encoder)| (name(*input), hexadecimal(&encoder.key()))).collect();
-        Ok(Ready { dataset, rows, faults: prepared.faults, media: prepared.media, encoders })
+        let encoders = frozen.iter().map(|(input, encoder)| {
+            let name = self.plan.config.input_features[*input].name();
+            (name.to_owned(), hexadecimal(&encoder.key()))
+        });
+        Ok(Ready { dataset, rows, faults: prepared.faults, media: prepared.media, encoders: encoders.collect() })
     }
 
     /// Returns the encoders that training does not change, by input index.
@@ -407,17 +409,18 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
 
 /// Counts the training rows of each class, for each output; empty for outputs without classes.
 fn class_counts(dataset: &Dataset, rows: &[usize]) -> Result<Vec<Vec<usize>>, Error> {
-    let count = |field: usize| {
-        let Shape::Class { n_classes } = dataset.fields[field].preprocessor.get().shape() else { return Ok(Vec::new()) };
-        let mut counts = vec![0; n_classes];
-        for row_idx in rows {
-            if let Payload::Class(class) = dataset.payload_at(*row_idx, field)? {
-                counts[class as usize] += 1;
-            }
+    (dataset.n_inputs..dataset.fields.len()).map(|field| counts_of_field(dataset, rows, field)).collect()
+}
+
+fn counts_of_field(dataset: &Dataset, rows: &[usize], field: usize) -> Result<Vec<usize>, Error> {
+    let Shape::Class { n_classes } = dataset.fields[field].preprocessor.get().shape() else { return Ok(Vec::new()) };
+    let mut counts = vec![0; n_classes];
+    for row_idx in rows {
+        if let Payload::Class(class) = dataset.payload_at(*row_idx, field)? {
+            counts[class as usize] += 1;
         }
-        Ok(counts)
-    };
-    (dataset.n_inputs..dataset.fields.len()).map(count).collect()
+    }
+    Ok(counts)
 }
 
 /// Fits the postprocessors after training, on the fused vectors of rows that have the target. Outputs that are fitted on the same

@@ -80,10 +80,6 @@ impl RunFolder {
     /// Deletes the files of an earlier run before a new one starts. Called only once the inputs of the new run have been read, so
     /// that a mistake in them does not cost the earlier run.
     pub fn make_room(&self) -> Result<(), Error> {
-        let leftovers = |folder: &Path, names: &[&str]| {
-            let paths = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}{ending}"))));
-            paths.map(|path| remove(&path).map_err(Error::io(path))).collect::<Result<Vec<()>, Error>>()
-        };
         if self.resumes {
             return Ok(());
         }
@@ -92,12 +88,16 @@ impl RunFolder {
             // The link belongs to the run; its target may not.
             remove(&checkpoints).map_err(Error::io(&checkpoints))?;
         } else {
-            leftovers(&checkpoints, &IN_CHECKPOINTS)?;
+            remove_all(&checkpoints, &IN_CHECKPOINTS)?;
         }
-        leftovers(&self.path, &RESULTS)?;
-        leftovers(&self.path, &[DESCRIPTION, CONFIG, MEDIA])?;
-        Ok(())
+        remove_all(&self.path, &RESULTS)?;
+        remove_all(&self.path, &[DESCRIPTION, CONFIG, MEDIA])
     }
+}
+
+fn remove_all(folder: &Path, names: &[&str]) -> Result<(), Error> {
+    let mut paths = names.iter().flat_map(|name| ENDINGS.map(|ending| folder.join(format!("{name}{ending}"))));
+    paths.try_for_each(|path| remove(&path).map_err(Error::io(path)))
 }
 
 /// Opens the folder that `start` selects, through `take`, which decides under the folder's lock whether it is free.
@@ -132,7 +132,6 @@ pub(crate) fn checkpoints(folder: &Path) -> Checkpoints {
 
 /// Whether a folder holds checkpoints or results of a run; the inputs of a run alone do not count.
 pub(crate) fn holds_run(folder: &Path) -> bool {
-    let exists = |path: PathBuf| std::fs::symlink_metadata(path).is_ok();
     let in_checkpoints = IN_CHECKPOINTS.map(|name| folder.join(CHECKPOINTS).join(name));
     let results = RESULTS.map(|name| folder.join(name));
     let mut paths = in_checkpoints.into_iter().chain(results).flat_map(|path| {
@@ -140,7 +139,7 @@ pub(crate) fn holds_run(folder: &Path) -> bool {
         old.push(".old");
         [path, PathBuf::from(old)]
     });
-    paths.any(exists)
+    paths.any(|path| std::fs::symlink_metadata(path).is_ok())
 }
 
 fn numbered(folder: &Path, number: u64) -> PathBuf {
@@ -156,12 +155,13 @@ fn numbered(folder: &Path, number: u64) -> PathBuf {
 fn numbers(folder: &Path) -> Vec<u64> {
     let Some(name) = folder.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let number = |entry: std::fs::DirEntry| {
+    // A parent that is missing or unreadable has no folders to choose from.
+    let entries = std::fs::read_dir(parent).into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| {
         let rest = entry.file_name().to_str()?.strip_prefix(name)?.to_owned();
         if rest.is_empty() { Some(1) } else { rest.strip_prefix('-')?.parse::<u64>().ok().filter(|it| *it > 1) }
-    };
-    // A parent that is missing or unreadable has no folders to choose from.
-    let mut found: Vec<u64> = std::fs::read_dir(parent).into_iter().flatten().flatten().filter_map(number).collect();
+    });
+    let mut found: Vec<u64> = numbers.collect();
     found.sort_unstable();
     found
 }

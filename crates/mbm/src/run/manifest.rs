@@ -179,11 +179,13 @@ pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
 fn difference(before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
     fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
         use serde_json::Value::{Array, Null, Object};
-        let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         match (before, now) {
             (Object(a), Object(b)) => {
                 let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-                keys.into_iter().find_map(|key| find(&join(key), a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null)))
+                keys.into_iter().find_map(|key| {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    find(&path, a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null))
+                })
             }
             (Array(a), Array(b)) if a.len() == b.len() => {
                 a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
