@@ -114,7 +114,7 @@ impl AttentionMap {
 }
 
 impl TokenSpan {
-    /// A span whose steps have no names of their own.
+    /// Returns a span whose steps are numbered.
     fn numbered(name: &str, steps: Range<usize>) -> Self {
         let names = (1..=steps.len()).map(|step| format!("{name} {step}")).collect();
         Self { name: name.to_owned(), steps, view: View::Steps(names) }
