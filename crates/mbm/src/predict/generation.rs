@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use mbm_data::{Cause, Cell, Field, Payload, Preprocessor, Sample};
+use mbm_data::{Cause, Cell, Payload, Preprocessor, Sample};
 
 use crate::predict::cells::CellErrors;
 use crate::predict::prediction::Prediction;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mbm_data::{Batch, Cell, Dataset, Field, Precomputed, Prepared, Table};
+use mbm_data::{Batch, Cell, Dataset, Precomputed, Prepared, Table};
 use mbm_model::FrozenEncoder;
 
 use crate::error::Error;

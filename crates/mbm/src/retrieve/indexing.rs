@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Field, Precomputed, Prepared, Preprocessor, Table};
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, Preprocessor, Table};
 use mbm_index::{IndexColumn, IndexSpec, IndexValue};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::model::Model;
 use crate::predict::predictor::Predictor;
-use crate::predict::vectors::Tower;
 use crate::retrieve::index_rows::{IndexRows, IndexSettings, VectorSource};
 use crate::retrieve::store::{IndexWriter, Store};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mbm_data::{Cell, Preprocessor};
-use mbm_index::{Hit, IndexColumn, IndexValue, Search};
+use mbm_index::{Hit, IndexValue, Search};
 
 use crate::error::Error;
 use crate::model::Model;
