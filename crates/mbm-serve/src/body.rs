@@ -24,7 +24,7 @@ pub(crate) struct Json<T>(pub T);
 
 /// A body with one row, as JSON or a form.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Row(pub RequestRow);
+pub(crate) struct BodyRow(pub RequestRow);
 
 /// A body with several rows: a list, `{"rows": [..]}`, pandas' `split` format, or a form whose field `dataset` holds one of these
 /// and refers to the form's files by name.
@@ -73,7 +73,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Js
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Row {
+impl<S: Send + Sync> FromRequest<S> for BodyRow {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
@@ -432,7 +432,7 @@ mod tests {
     #[test]
     fn truncated_form_is_an_error() {
         for content in ["", "--edge", "--edge\r\n", "--edge\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nabc"] {
-            let api_error = block_on(Row::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
+            let api_error = block_on(BodyRow::from_request(request(MULTIPART, content.to_owned()), &())).unwrap_err();
             assert!(api_error.message.starts_with("the form: "), "{}", api_error.message);
         }
     }

@@ -60,7 +60,7 @@ mod workers;
 #[doc(hidden)]
 pub use body::rows_of_body;
 pub use running::RunningServer;
-pub use server::{Error, Server};
+pub use server::{ServeError, Server};
 pub use settings::Settings;
 
 /// The guide to the library, whose examples use both crates.

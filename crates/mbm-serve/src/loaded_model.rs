@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::api_error::ApiError;
 use crate::reply::{self, SerializedJson};
-use crate::server::Error;
+use crate::server::ServeError;
 
 /// A model, its index if there is one, and data derived from them.
 pub(crate) struct LoadedModel {
@@ -49,17 +49,17 @@ const UNBOUNDED: usize = usize::MAX;
 
 impl LoadedModel {
     /// Opens a model, an index, or both.
-    pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, Error> {
+    pub fn open(model_path: Option<&Path>, index: Option<&Store>) -> Result<Self, ServeError> {
         let retriever = index.map(|index| Retriever::open(index, model_path)).transpose()?;
         let model = match &retriever {
             Some(retriever) => retriever.model().clone(),
-            None => Model::open(model_path.ok_or(Error::NothingToServe)?)?,
+            None => Model::open(model_path.ok_or(ServeError::NothingToServe)?)?,
         };
         Self::new(model, retriever)
     }
 
     /// Serves an open model, and the index of its vectors if there is one.
-    pub fn new(model: Model, retriever: Option<Retriever>) -> Result<Self, Error> {
+    pub fn new(model: Model, retriever: Option<Retriever>) -> Result<Self, ServeError> {
         let mut columns: Vec<String> = model.columns().into_iter().map(|column| column.name).collect();
         columns.pop();
         let folder = model.folder().and_then(|folder| std::path::absolute(folder).ok());

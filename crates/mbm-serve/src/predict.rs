@@ -91,7 +91,7 @@ pub(crate) struct PredictionBody(#[expect(dead_code, reason = "it describes what
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     query: QueryParams<PredictQuery>,
-    body::Row(row): body::Row,
+    body::BodyRow(row): body::BodyRow,
 ) -> Result<Response, ApiError> {
     let PredictQuery { explain, strict } = query_params(query)?;
     let served = app.served();
@@ -170,7 +170,7 @@ pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<Str
     let JobResult::Predicted { values, status, contributions } = answer? else {
         return Err(ApiError::new(ApiErrorKind::Failed, "internal error: unexpected type of result"));
     };
-    let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::Value::to_json)).collect();
+    let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::OutputValue::to_json)).collect();
     row.insert("status".to_owned(), status.to_string().into());
     if !contributions.is_empty() {
         row.insert("contributions".to_owned(), explained(served, &contributions));

@@ -5,14 +5,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::server::{Error, Server};
+use crate::server::{ServeError, Server};
 
 /// A server that runs on a thread of its own. It stops when [`RunningServer::stop`] is called, or when this is dropped.
 pub struct RunningServer {
     address: SocketAddr,
     /// Closed to stop the server.
     open: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<Result<(), Error>>>,
+    thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
 impl Server {
@@ -35,7 +35,7 @@ impl Server {
     ///
     /// # Errors
     /// Returns an error if the thread cannot be started.
-    pub fn start(self) -> Result<RunningServer, Error> {
+    pub fn start(self) -> Result<RunningServer, ServeError> {
         let address = self.address();
         let (open, closed) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || {
@@ -58,14 +58,14 @@ impl RunningServer {
     ///
     /// # Errors
     /// Returns an error if a thread of the server panicked.
-    pub fn stop(mut self) -> Result<(), Error> {
+    pub fn stop(mut self) -> Result<(), ServeError> {
         self.end()
     }
 
-    fn end(&mut self) -> Result<(), Error> {
+    fn end(&mut self) -> Result<(), ServeError> {
         drop(self.open.take());
         let Some(thread) = self.thread.take() else { return Ok(()) };
-        thread.join().unwrap_or_else(|_| Err(Error::System(std::io::Error::other("the server's thread panicked"))))
+        thread.join().unwrap_or_else(|_| Err(ServeError::System(std::io::Error::other("the server's thread panicked"))))
     }
 }
 

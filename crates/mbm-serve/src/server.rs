@@ -32,7 +32,7 @@ use crate::stages::Stages;
 /// Why a server could not be started or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum ServeError {
     /// The model or the index cannot be opened.
     #[error(transparent)]
     Model(#[from] mbm::Error),
@@ -88,7 +88,7 @@ impl Server {
     /// # Errors
     /// Returns an error if the model cannot be read, the address is in use, or other machines could reach it without an allowed
     /// host or an API key.
-    pub fn open(settings: Settings) -> Result<Self, Error> {
+    pub fn open(settings: Settings) -> Result<Self, ServeError> {
         Self::bind(settings, |settings| LoadedModel::open(settings.model_path.as_deref(), settings.index.as_ref()))
     }
 
@@ -96,7 +96,7 @@ impl Server {
     ///
     /// # Errors
     /// Returns an error as [`Server::open`] does.
-    pub fn of_model(model: mbm::Model, settings: Settings) -> Result<Self, Error> {
+    pub fn of_model(model: mbm::Model, settings: Settings) -> Result<Self, ServeError> {
         Self::bind(settings, |settings| {
             let index = settings.index.as_ref().map(mbm::Index::open).transpose()?;
             let retriever = index.map(|index| mbm::Retriever::new(index, model.clone())).transpose()?;
@@ -104,21 +104,22 @@ impl Server {
         })
     }
 
-    fn bind(settings: Settings, load: impl FnOnce(&Settings) -> Result<LoadedModel, Error>) -> Result<Self, Error> {
-        let sites = SitePolicy::new(&settings).map_err(|error| Error::SitePolicy(error.to_string()))?;
+    fn bind(settings: Settings, load: impl FnOnce(&Settings) -> Result<LoadedModel, ServeError>) -> Result<Self, ServeError> {
+        let sites = SitePolicy::new(&settings).map_err(|error| ServeError::SitePolicy(error.to_string()))?;
         let (found, needed) = (settings.max_memory_for_requests, settings.max_body_size.saturating_mul(PER_BODY));
         if found < needed {
-            return Err(Error::Memory { found, needed });
+            return Err(ServeError::Memory { found, needed });
         }
         let served = load(&settings)?;
         let root = settings.media_root.as_deref();
         let media = Media::new(root, &settings.url_hosts, settings.max_body_size, settings.timeout);
-        let media = media.map_err(|source| Error::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source })?;
+        let media =
+            media.map_err(|source| ServeError::MediaRoot { path: settings.media_root.clone().unwrap_or_default(), source })?;
         let metrics = Arc::new(Metrics::new());
         let address = settings.address;
         let (engine, model) = Engine::start(EngineLimits::of(&settings), metrics.clone(), Stages::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| Error::Listen { address, source })?;
+        let listener = runtime.block_on(TcpListener::bind(address)).map_err(|source| ServeError::Listen { address, source })?;
         let address = listener.local_addr()?;
         let app = Arc::new(App::new(settings, sites, engine, metrics, media, served));
         Ok(Self { address, listener, runtime, app, model })
@@ -142,7 +143,7 @@ impl Server {
     ///
     /// # Errors
     /// Returns an error if the engine's thread panicked.
-    pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
         let Self { listener, runtime, app, model, .. } = self;
         runtime.block_on(async {
             let stop = async {
@@ -154,7 +155,7 @@ impl Server {
         // Requests that did not finish in time keep the queue alive.
         runtime.shutdown_timeout(Duration::from_secs(1));
         drop(app);
-        model.join().map_err(|_| Error::System(std::io::Error::other("the engine thread panicked")))
+        model.join().map_err(|_| ServeError::System(std::io::Error::other("the engine thread panicked")))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mbm::{
-    Cell, CheckedRow, Contribution, Model, PredictedRow, PreparedRow, RowStatus, RowVectors, ShouldContinue, TextListener,
-    Unreadable, Value,
+    Cell, CheckedRow, Contribution, Model, OutputValue, PredictedRow, PreparedRow, RowStatus, RowVectors, ShouldContinue,
+    TextListener, Unreadable,
 };
 
 use crate::api_error::{ApiError, ApiErrorKind};
@@ -35,7 +35,7 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) enum JobResult {
     /// Values of the prediction columns, the status of the row, and contributions of the inputs.
-    Predicted { values: Vec<Value>, status: RowStatus, contributions: Vec<Contribution> },
+    Predicted { values: Vec<OutputValue>, status: RowStatus, contributions: Vec<Contribution> },
     /// Vectors, and the number of tokens that were read for them.
     Embedded { vectors: RowVectors, n_tokens: usize },
 }

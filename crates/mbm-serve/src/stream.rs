@@ -108,7 +108,7 @@ impl TextSender {
 pub(crate) async fn stream(
     State(app): State<Arc<App>>,
     query: QueryParams<StrictQuery>,
-    body::Row(row): body::Row,
+    body::BodyRow(row): body::BodyRow,
 ) -> Result<Sse<Events>, ApiError> {
     let task = Task::Predict(StrictQuery::of(query)?);
     let served = app.served();

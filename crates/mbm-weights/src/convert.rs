@@ -5,26 +5,26 @@ use std::path::{Path, PathBuf};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::{Damage, Element, Error, WeightFile};
+use crate::{Damage, Element, WeightFile, WeightFileError};
 
 impl WeightFile {
     /// Writes every tensor with its name and type to a safetensors file, atomically.
     ///
     /// # Errors
     /// Fails if a tensor cannot be read or the file cannot be written.
-    pub fn write_safetensors(&self, target: &Path) -> Result<(), Error> {
+    pub fn write_safetensors(&self, target: &Path) -> Result<(), WeightFileError> {
         let bytes = self.tensors().keys().map(|name| self.bytes(name)).collect::<Result<Vec<_>, _>>()?;
         let mut views = Vec::with_capacity(bytes.len());
         for ((name, info), bytes) in self.tensors().iter().zip(&bytes) {
             let view = TensorView::new(dtype(info.element), info.shape.clone(), bytes);
-            let damaged = |source| Error::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source });
+            let damaged = |source| WeightFileError::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source });
             views.push((name, view.map_err(damaged)?));
         }
-        let failed = |error| Error::Io { path: target.to_path_buf(), source: std::io::Error::other(error) };
+        let failed = |error| WeightFileError::Io { path: target.to_path_buf(), source: std::io::Error::other(error) };
         let aside = temporary_sibling(target);
         safetensors::serialize_to_file(views, None, &aside).map_err(failed)?;
-        make_readable(&aside).map_err(Error::io(target))?;
-        std::fs::rename(&aside, target).map_err(Error::io(target))
+        make_readable(&aside).map_err(WeightFileError::io(target))?;
+        std::fs::rename(&aside, target).map_err(WeightFileError::io(target))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Damage, HubError};
 
 /// An error, with the file that it concerns.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum WeightFileError {
     /// An I/O error.
     #[error("{path}: {source}")]
     Io {
@@ -51,7 +51,7 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl WeightFileError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.to_path_buf(), source }
     }

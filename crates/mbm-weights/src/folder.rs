@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::file::{Opened, Values};
-use crate::{Damage, Error, pytorch, safetensors};
+use crate::{Damage, WeightFileError, pytorch, safetensors};
 
 /// `model.safetensors.index.json`.
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ const MAX_SHARDS: usize = 1000;
 /// Maximum size of a JSON file in bytes.
 const MAX_JSON: u64 = 100_000_000;
 
-pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
+pub(crate) fn open(folder: &Path) -> Result<Opened, WeightFileError> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
     if let Some(path) = file("model.safetensors") {
         return safetensors::open(&path);
@@ -44,34 +44,35 @@ pub(crate) fn open(folder: &Path) -> Result<Opened, Error> {
         return crate::tfjs::open(&path);
     }
     let found = "a folder without model.safetensors, model.safetensors.index.json, pytorch_model.bin or model.json";
-    Err(Error::Unknown { path: folder.to_path_buf(), found })
+    Err(WeightFileError::Unknown { path: folder.to_path_buf(), found })
 }
 
 /// Reads a JSON file, limited to the size of a safetensors header.
-pub(crate) fn read_json(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_json(path: &Path) -> Result<Vec<u8>, WeightFileError> {
     let mut text = Vec::new();
-    let file = File::open(path).map_err(Error::io(path))?;
-    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(Error::io(path))?;
+    let file = File::open(path).map_err(WeightFileError::io(path))?;
+    file.take(MAX_JSON + 1).read_to_end(&mut text).map_err(WeightFileError::io(path))?;
     if text.len() as u64 > MAX_JSON {
-        return Err(Error::damaged(path, Damage::LongJson { limit: MAX_JSON }));
+        return Err(WeightFileError::damaged(path, Damage::LongJson { limit: MAX_JSON }));
     }
     Ok(text)
 }
 
-fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
+fn open_shards(folder: &Path, index: &Path) -> Result<Opened, WeightFileError> {
     let text = read_json(index)?;
-    let Index { weight_map } = serde_json::from_slice(&text).map_err(|error| Error::damaged(index, Damage::Index(error)))?;
+    let Index { weight_map } =
+        serde_json::from_slice(&text).map_err(|error| WeightFileError::damaged(index, Damage::Index(error)))?;
     let mut names: Vec<&String> = weight_map.values().collect();
     names.sort();
     names.dedup();
     if names.len() > MAX_SHARDS {
-        return Err(Error::damaged(index, Damage::TooManyShards { found: names.len(), limit: MAX_SHARDS }));
+        return Err(WeightFileError::damaged(index, Damage::TooManyShards { found: names.len(), limit: MAX_SHARDS }));
     }
     let shards = names.iter().map(|name| safetensors::open(&sibling(folder, index, name)?)).collect::<Result<Vec<_>, _>>()?;
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (tensor, shard) in &weight_map {
         let at = names.binary_search(&shard).unwrap_or_default();
-        let missing = || Error::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() });
+        let missing = || WeightFileError::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() });
         tensors.insert(tensor.clone(), shards[at].tensors.get(tensor).ok_or_else(missing)?.clone());
         places.insert(tensor.clone(), at);
     }
@@ -81,14 +82,14 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
 }
 
 /// Returns the path of a file in the folder itself; a name that leads elsewhere is rejected.
-pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, Error> {
+pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf, WeightFileError> {
     let is_plain = !name.is_empty() && name != ".." && !name.contains(['/', '\\']);
-    if is_plain { Ok(folder.join(name)) } else { Err(Error::damaged(index, Damage::OutsideFolder(name.to_owned()))) }
+    if is_plain { Ok(folder.join(name)) } else { Err(WeightFileError::damaged(index, Damage::OutsideFolder(name.to_owned()))) }
 }
 
 impl Values for Shards {
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
+        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
         let shard = self.places.get(name).ok_or_else(no_tensor)?;
         self.shards[*shard].values.bytes(name)
     }

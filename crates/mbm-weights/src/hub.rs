@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use crate::Error;
+use crate::WeightFileError;
 
 /// Files that accompany weights and describe how to use them.
 const DESCRIPTIONS: [&str; 4] = ["config.json", "tokenizer.json", "preprocessor_config.json", "sentence_bert_config.json"];
@@ -21,7 +21,7 @@ const WEIGHTS: [&str; 3] = ["model.safetensors", "model.safetensors.index.json",
 ///
 /// # Errors
 /// Fails if the name is not valid, or the weights are neither cached nor can be downloaded.
-pub fn locate(path: &Path) -> Result<Cow<'_, Path>, Error> {
+pub fn locate(path: &Path) -> Result<Cow<'_, Path>, WeightFileError> {
     let Some(name) = path.to_str().and_then(|text| text.strip_prefix("hf://")) else { return Ok(Cow::Borrowed(path)) };
     let is_offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     Hub { cache: Cache::from_env(), api: ApiBuilder::from_env(), is_offline }.folder(name).map(Cow::Owned)
@@ -68,8 +68,8 @@ struct Hub {
 }
 
 impl Hub {
-    fn folder(self, name: &str) -> Result<PathBuf, Error> {
-        let error = |source| Error::Hub { name: name.to_owned(), source: Box::new(source) };
+    fn folder(self, name: &str) -> Result<PathBuf, WeightFileError> {
+        let error = |source| WeightFileError::Hub { name: name.to_owned(), source: Box::new(source) };
         let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
         if id.split('/').filter(|part| !part.is_empty() && !part.starts_with('.')).count() != 2 || id.matches('/').count() != 1 {
             return Err(error(HubError::Name));

@@ -10,7 +10,7 @@
 //! layers is left to the caller.
 //!
 //! ```no_run
-//! # fn main() -> Result<(), mbm_weights::Error> {
+//! # fn main() -> Result<(), mbm_weights::WeightFileError> {
 //! let file = mbm_weights::WeightFile::open("resnet50.pth".as_ref())?;
 //! for (name, tensor) in file.tensors() {
 //!     println!("{name} {} {:?}", tensor.element.name(), tensor.shape);
@@ -35,7 +35,7 @@ mod word_vectors;
 
 pub use damage::Damage;
 pub use element::Element;
-pub use error::Error;
+pub use error::WeightFileError;
 pub use file::{TensorInfo, WeightFile};
 pub use hub::{HubError, NotCached, locate};
 pub use word_vectors::{read_word_vectors, word_vector_width};

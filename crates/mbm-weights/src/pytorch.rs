@@ -13,7 +13,7 @@ use zip::ZipArchive;
 
 use crate::file::{Opened, TensorInfo, Values, max_expanded_size};
 use crate::pickle::{PickleSize, pickle_size};
-use crate::{Damage, Element, Error};
+use crate::{Damage, Element, WeightFileError};
 
 struct Tensors {
     path: PathBuf,
@@ -27,16 +27,16 @@ const KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// of storages.
 const LEGACY_PICKLES: usize = 5;
 
-pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
+pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
     check(path)?;
-    let reader = PytorchReader::new(path).map_err(|error| Error::damaged(path, Damage::PyTorch(error.into())))?;
+    let reader = PytorchReader::new(path).map_err(|error| WeightFileError::damaged(path, Damage::PyTorch(error.into())))?;
     let all = reader.into_tensors();
     let is_below = |key: &&str| all.keys().any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.')));
     let prefix = KEYS.into_iter().find(is_below).map(|key| format!("{key}.")).unwrap_or_default();
     let own = |(name, tensor): (String, Tensor)| name.strip_prefix(&prefix).map(|name| (name.to_owned(), tensor));
     let by_name: BTreeMap<String, Tensor> = all.into_iter().filter_map(own).collect();
     if by_name.is_empty() {
-        return Err(Error::damaged(path, Damage::NoTensors));
+        return Err(WeightFileError::damaged(path, Damage::NoTensors));
     }
     let info = |tensor: &Tensor| TensorInfo { element: element(tensor.dtype()), shape: tensor.shape().to_vec() };
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
@@ -45,20 +45,20 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
 }
 
 /// Rejects a file that would expand to far more than it holds. A broken file is left to its reader, which reports what is wrong.
-fn check(path: &Path) -> Result<(), Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let n_bytes = file.metadata().map_err(Error::io(path))?.len();
+fn check(path: &Path) -> Result<(), WeightFileError> {
+    let file = File::open(path).map_err(WeightFileError::io(path))?;
+    let n_bytes = file.metadata().map_err(WeightFileError::io(path))?.len();
     let mut file = BufReader::new(file);
     let mut start = [0; 262];
-    let n_read = read_up_to(&mut file, &mut start).map_err(Error::io(path))?;
-    file.seek(SeekFrom::Start(0)).map_err(Error::io(path))?;
+    let n_read = read_up_to(&mut file, &mut start).map_err(WeightFileError::io(path))?;
+    file.seek(SeekFrom::Start(0)).map_err(WeightFileError::io(path))?;
     let refusal = match &start[..n_read] {
         [b'P', b'K', ..] => zip_refusal(file, n_bytes),
         [.., b'u', b's', b't', b'a', b'r'] => tar_refusal(file),
         _ => Ok((0..LEGACY_PICKLES).find_map(|_| pickle_refusal(&mut file).transpose()).transpose().unwrap_or_default()),
     };
     match refusal {
-        Ok(Some(damage)) => Err(Error::damaged(path, damage)),
+        Ok(Some(damage)) => Err(WeightFileError::damaged(path, damage)),
         Ok(None) | Err(_) => Ok(()),
     }
 }
@@ -173,9 +173,9 @@ fn element(dtype: DType) -> Element {
 }
 
 impl Values for Tensors {
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
+        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
         let bytes = self.by_name.get(name).ok_or_else(no_tensor)?.read();
-        bytes.map_err(|error| Error::damaged(&self.path, Damage::PyTorch(error.into())))
+        bytes.map_err(|error| WeightFileError::damaged(&self.path, Damage::PyTorch(error.into())))
     }
 }

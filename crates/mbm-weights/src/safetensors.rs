@@ -8,7 +8,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::file::{Opened, TensorInfo, Values};
-use crate::{Damage, Element, Error};
+use crate::{Damage, Element, WeightFileError};
 
 /// Maximum size of a header in bytes, as in the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
@@ -20,10 +20,10 @@ struct Places {
     metadata: Metadata,
 }
 
-pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
-    let damaged = |damage: Damage| Error::damaged(path, damage);
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let n_bytes = file.metadata().map_err(Error::io(path))?.len();
+pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
+    let damaged = |damage: Damage| WeightFileError::damaged(path, damage);
+    let mut file = File::open(path).map_err(WeightFileError::io(path))?;
+    let n_bytes = file.metadata().map_err(WeightFileError::io(path))?.len();
     let mut length = [0; 8];
     file.read_exact(&mut length).map_err(|_| damaged(Damage::NoHeader { n_bytes }))?;
     let length = u64::from_le_bytes(length);
@@ -31,7 +31,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
         return Err(damaged(Damage::LongHeader { length, n_bytes }));
     }
     let mut header = vec![0; length as usize];
-    file.read_exact(&mut header).map_err(Error::io(path))?;
+    file.read_exact(&mut header).map_err(WeightFileError::io(path))?;
     // Rejects shapes that do not match their byte ranges, gaps and overlaps.
     let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(Damage::Header(error)))?;
     let start = 8 + length;
@@ -68,13 +68,13 @@ fn element(dtype: Dtype) -> Option<Element> {
 }
 
 impl Values for Places {
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
+        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
         let (from, to) = self.metadata.info(name).ok_or_else(no_tensor)?.data_offsets;
-        let mut file = File::open(&self.path).map_err(Error::io(&self.path))?;
-        file.seek(SeekFrom::Start(self.start + from as u64)).map_err(Error::io(&self.path))?;
+        let mut file = File::open(&self.path).map_err(WeightFileError::io(&self.path))?;
+        file.seek(SeekFrom::Start(self.start + from as u64)).map_err(WeightFileError::io(&self.path))?;
         let mut bytes = vec![0; to - from];
-        file.read_exact(&mut bytes).map_err(Error::io(&self.path))?;
+        file.read_exact(&mut bytes).map_err(WeightFileError::io(&self.path))?;
         Ok(bytes)
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::file::{Opened, TensorInfo, Values};
 use crate::folder::{read_json, sibling};
-use crate::{Damage, Element, Error};
+use crate::{Damage, Element, WeightFileError};
 
 #[derive(Deserialize)]
 struct Model {
@@ -38,8 +38,8 @@ struct Places {
     by_name: BTreeMap<String, (usize, u64, u64)>,
 }
 
-pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
-    let damaged = |damage: Damage| Error::damaged(path, damage);
+pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
+    let damaged = |damage: Damage| WeightFileError::damaged(path, damage);
     let text = read_json(path)?;
     let model: Model = serde_json::from_slice(&text).map_err(|error| damaged(Damage::NotTensorFlowJs(error)))?;
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -52,7 +52,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, Error> {
             if !named.insert(shard.clone()) {
                 return Err(damaged(Damage::DuplicateShard(name.clone())));
             }
-            let n_bytes = std::fs::metadata(&shard).map_err(Error::io(&shard))?.len();
+            let n_bytes = std::fs::metadata(&shard).map_err(WeightFileError::io(&shard))?.len();
             shards.push((shard, n_bytes));
         }
         let mut end = 0u64;
@@ -94,17 +94,17 @@ fn info(weight: &Weight) -> Result<TensorInfo, Damage> {
 }
 
 impl Values for Places {
-    fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
+    fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
+        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
         let (group, mut from, to) = *self.by_name.get(name).ok_or_else(no_tensor)?;
         let mut bytes = Vec::with_capacity((to - from) as usize);
         let mut start = 0;
         for (shard, n_bytes) in &self.groups[group] {
             let end = start + n_bytes;
             if from < end.min(to) {
-                let mut file = File::open(shard).map_err(Error::io(shard))?;
-                file.seek(SeekFrom::Start(from - start)).map_err(Error::io(shard))?;
-                file.take(end.min(to) - from).read_to_end(&mut bytes).map_err(Error::io(shard))?;
+                let mut file = File::open(shard).map_err(WeightFileError::io(shard))?;
+                file.seek(SeekFrom::Start(from - start)).map_err(WeightFileError::io(shard))?;
+                file.take(end.min(to) - from).read_to_end(&mut bytes).map_err(WeightFileError::io(shard))?;
                 from = end.min(to);
             }
             start = end;

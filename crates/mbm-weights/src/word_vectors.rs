@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use crate::{Damage, Error};
+use crate::{Damage, WeightFileError};
 
 /// Maximum length of a line in bytes.
 const MAX_LINE: u64 = 1 << 20;
@@ -14,14 +14,14 @@ const MAX_LINE: u64 = 1 << 20;
 ///
 /// # Errors
 /// Fails if the file cannot be read or does not begin with a word and numbers.
-pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
+pub fn word_vector_width(path: &Path) -> Result<usize, WeightFileError> {
     let mut width = None;
     each_line(path, |line| {
         // The width of a header is used only if a line has as many numbers.
         width = line.split(line.width).map(|_| line.width);
         false
     })?;
-    width.filter(|width| *width > 0).ok_or_else(|| Error::damaged(path, Damage::NotWordVectors))
+    width.filter(|width| *width > 0).ok_or_else(|| WeightFileError::damaged(path, Damage::NotWordVectors))
 }
 
 /// Returns the vectors of some words, in their order; `None` for words that the file lacks. If a word occurs twice, the first
@@ -30,7 +30,7 @@ pub fn word_vector_width(path: &Path) -> Result<usize, Error> {
 /// # Errors
 /// Fails if the file cannot be read, or if a line has a value that is not a number, or a different number of values than the
 /// first line.
-pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec<f32>>>, Error> {
+pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec<f32>>>, WeightFileError> {
     let width = word_vector_width(path)?;
     let wanted: HashMap<&str, usize> = words.iter().enumerate().map(|(at, word)| (word.as_str(), at)).collect();
     let mut found = vec![None; words.len()];
@@ -49,7 +49,7 @@ pub fn read_word_vectors(path: &Path, words: &[String]) -> Result<Vec<Option<Vec
         found[*at] = values;
         damage.is_none()
     })?;
-    damage.map_or(Ok(found), |damage| Err(Error::damaged(path, damage)))
+    damage.map_or(Ok(found), |damage| Err(WeightFileError::damaged(path, damage)))
 }
 
 struct Line<'a> {
@@ -68,19 +68,19 @@ impl<'a> Line<'a> {
 }
 
 /// Calls `take` with each line until it returns false or the lines end; a header is skipped.
-fn each_line(path: &Path, mut take: impl FnMut(&Line) -> bool) -> Result<(), Error> {
-    let mut reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
+fn each_line(path: &Path, mut take: impl FnMut(&Line) -> bool) -> Result<(), WeightFileError> {
+    let mut reader = BufReader::new(File::open(path).map_err(WeightFileError::io(path))?);
     let (mut bytes, mut width) = (Vec::new(), None);
     for number in 1.. {
         bytes.clear();
-        let n_read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(Error::io(path))?;
+        let n_read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes).map_err(WeightFileError::io(path))?;
         if n_read == 0 {
             break;
         }
         if n_read as u64 == MAX_LINE {
-            return Err(Error::damaged(path, Damage::LongLine { line: number, limit: MAX_LINE }));
+            return Err(WeightFileError::damaged(path, Damage::LongLine { line: number, limit: MAX_LINE }));
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| Error::damaged(path, Damage::NotUtf8 { line: number }))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| WeightFileError::damaged(path, Damage::NotUtf8 { line: number }))?;
         let text = text.trim_end();
         let header = text.split_once(' ').and_then(|(rows, width)| Some((rows.parse::<u64>().ok()?, width.parse().ok()?)));
         if let (1, Some((_, declared))) = (number, header) {

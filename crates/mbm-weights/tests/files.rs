@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use mbm_weights::{Element, Error, WeightFile};
+use mbm_weights::{Element, WeightFile, WeightFileError};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -44,7 +44,7 @@ fn pytorch_zip_and_legacy_files_are_read() {
         assert_eq!(file.read("turned").unwrap(), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
         assert_eq!(file.read("half").unwrap(), [0.5, -2.0]);
         assert_eq!(file.read("count").unwrap(), [7.0]);
-        assert!(matches!(file.read("bias"), Err(Error::NoTensor { .. })));
+        assert!(matches!(file.read("bias"), Err(WeightFileError::NoTensor { .. })));
     }
 }
 

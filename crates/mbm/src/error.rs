@@ -12,7 +12,7 @@ pub use mbm_model::WeightsError;
 pub use mbm_model::encoder::UnsuitedShape;
 pub use mbm_postgres::PostgresError;
 pub use mbm_train::TrainError;
-pub use mbm_weights::Error as WeightFileError;
+pub use mbm_weights::WeightFileError;
 
 pub use crate::bundle::BundleError;
 pub use crate::config::features::FeatureError;

@@ -69,7 +69,7 @@ pub use run::train::train;
 pub use model::{Feature, Model, PredictedRow};
 pub use predict::explain::Contribution;
 pub use predict::table::{Evaluation, Predicted, ReadOptions};
-pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, TableWriter, Value};
+pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, OutputValue, TableWriter};
 
 // Generated texts.
 pub use mbm_model::decoder::{Decoding, DecodingSettings};

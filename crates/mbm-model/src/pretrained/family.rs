@@ -159,17 +159,17 @@ impl<'a> Match<'a> {
         diagnostics
     }
 
-    fn read(&self, name: &str) -> Result<Vec<f32>, mbm_weights::Error> {
+    fn read(&self, name: &str) -> Result<Vec<f32>, mbm_weights::WeightFileError> {
         self.file.read(self.names.get(name).copied().unwrap_or(name))
     }
 
     /// Reads the values of a parameter; `None` if it has no counterpart.
-    fn values(&self, path: &str, dims: &[usize]) -> Option<Result<Vec<f32>, mbm_weights::Error>> {
+    fn values(&self, path: &str, dims: &[usize]) -> Option<Result<Vec<f32>, mbm_weights::WeightFileError>> {
         let source = self.source(path)?;
         Some(self.read(&source.name).and_then(|values| self.arranged(values, &source.layout, dims)))
     }
 
-    fn arranged(&self, mut values: Vec<f32>, layout: &Layout, dims: &[usize]) -> Result<Vec<f32>, mbm_weights::Error> {
+    fn arranged(&self, mut values: Vec<f32>, layout: &Layout, dims: &[usize]) -> Result<Vec<f32>, mbm_weights::WeightFileError> {
         Ok(match layout {
             Layout::Same | Layout::Flat => values,
             Layout::Transposed => transposed(&values, dims),
@@ -261,7 +261,7 @@ fn scale_to(kernel: &mut [f32], lengths: &[f32]) {
 struct WeightLoader<'a> {
     found: Match<'a>,
     path: Vec<String>,
-    failed: Option<mbm_weights::Error>,
+    failed: Option<mbm_weights::WeightFileError>,
 }
 
 impl ModuleMapper for WeightLoader<'_> {

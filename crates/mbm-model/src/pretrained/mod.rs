@@ -99,7 +99,7 @@ pub enum OriginError {
 pub enum PretrainedError {
     /// The file cannot be read.
     #[error(transparent)]
-    File(#[from] mbm_weights::Error),
+    File(#[from] mbm_weights::WeightFileError),
     /// A file next to the weights is missing or incompatible.
     #[error("{}: {source}", path.display())]
     Incompatible {

@@ -379,7 +379,7 @@ fn skipped_row_has_null_values_and_a_reason() {
         panic!()
     };
     assert_eq!((values.len(), status.to_string().as_str()), (5, "skipped: photo (empty), caption (empty), size (malformed)"));
-    assert!(values.iter().all(|value| *value == mbm::Value::Null));
+    assert!(values.iter().all(|value| *value == mbm::OutputValue::Null));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::into_table::IntoTable;
 use crate::predict::explain::Contribution;
 use crate::predict::table::{Predicted, ReadOptions};
-use crate::predict::writer::{TableWriter, Value, with_status};
+use crate::predict::writer::{OutputValue, TableWriter, with_status};
 
 impl Model {
     /// Predicts one row from some inputs by name; the others are absent. A path is read as a file, other cells are values.
@@ -154,12 +154,12 @@ impl Model {
         &self,
         data: impl IntoTable,
         options: &ReadOptions,
-        write: &mut dyn FnMut(Vec<Value>) -> Result<(), Error>,
+        write: &mut dyn FnMut(Vec<OutputValue>) -> Result<(), Error>,
     ) -> Result<Predicted, Error> {
         self.predictor.predict_table(data.into_table()?, options, &mut |values, status| write(with_status(values, &status)))
     }
 
-    pub(super) fn row(&self, values: Vec<Value>, status: RowStatus) -> PredictedRow {
+    pub(super) fn row(&self, values: Vec<OutputValue>, status: RowStatus) -> PredictedRow {
         PredictedRow { columns: self.columns.clone(), values, status }
     }
 }

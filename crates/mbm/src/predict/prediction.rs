@@ -3,7 +3,7 @@
 use mbm_data::Preprocessor;
 
 use crate::predict::postprocessor::Postprocessor;
-use crate::predict::writer::{OutputColumn, Value};
+use crate::predict::writer::{OutputColumn, OutputValue};
 
 /// The prediction of one output for one row.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,13 +68,13 @@ pub fn columns(output: &str, preprocessor: &Preprocessor, postprocessor: &Postpr
 
 impl Prediction {
     /// Returns the values of [`columns`].
-    pub fn values(&self, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<Value> {
+    pub fn values(&self, preprocessor: &Preprocessor, postprocessor: &Postprocessor) -> Vec<OutputValue> {
         let names = class_names(preprocessor);
-        let number = |p: &f32| Value::Number(f64::from(*p));
+        let number = |p: &f32| OutputValue::Number(f64::from(*p));
         match self {
             Self::Classes(probabilities) => {
                 let best = argmax(probabilities);
-                [Value::Text(names[best].clone()), number(&probabilities[best])]
+                [OutputValue::Text(names[best].clone()), number(&probabilities[best])]
                     .into_iter()
                     .chain(probabilities.iter().map(number))
                     .collect()
@@ -86,17 +86,17 @@ impl Prediction {
                     .filter(|(_, p)| **p >= 0.5)
                     .map(|(name, _)| name.as_str())
                     .collect::<Vec<_>>();
-                std::iter::once(Value::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
+                std::iter::once(OutputValue::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
             }
-            Self::Number(value) => vec![Value::Number(*value)],
+            Self::Number(value) => vec![OutputValue::Number(*value)],
             Self::Texts(texts) => {
                 let Postprocessor::Texts { n_texts } = postprocessor else { return Vec::new() };
-                let text = |at: usize| texts.get(at).map_or(Value::Null, |(text, _)| Value::Text(text.clone()));
-                let score = |at: usize| texts.get(at).map_or(Value::Null, |(_, score)| Value::Number(*score));
+                let text = |at: usize| texts.get(at).map_or(OutputValue::Null, |(text, _)| OutputValue::Text(text.clone()));
+                let score = |at: usize| texts.get(at).map_or(OutputValue::Null, |(_, score)| OutputValue::Number(*score));
                 if *n_texts == 1 { vec![text(0)] } else { (0..*n_texts).flat_map(|at| [text(at), score(at)]).collect() }
             }
             Self::Embeddings(vectors) => pairs(vectors.len()).map(|(a, b)| similarity(&vectors[a], &vectors[b])).collect(),
-            Self::Vector(values) => vec![Value::Text(values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))],
+            Self::Vector(values) => vec![OutputValue::Text(values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "))],
         }
     }
 }
@@ -107,9 +107,9 @@ fn pairs(n: usize) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// The cosine similarity of two unit vectors; null if one is absent.
-fn similarity(a: &[f32], b: &[f32]) -> Value {
+fn similarity(a: &[f32], b: &[f32]) -> OutputValue {
     let cosine = a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum();
-    if a.is_empty() || b.is_empty() { Value::Null } else { Value::Number(cosine) }
+    if a.is_empty() || b.is_empty() { OutputValue::Null } else { OutputValue::Number(cosine) }
 }
 
 /// The index of the largest value; the first one on ties.

@@ -9,7 +9,7 @@ use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::{Prediction, columns};
-use crate::predict::writer::{OutputColumn, Value};
+use crate::predict::writer::{OutputColumn, OutputValue};
 
 /// A trained model, with everything that prediction needs.
 #[derive(Clone)]
@@ -91,11 +91,11 @@ impl Predictor {
 
     /// Returns the values of [`Predictor::columns`] without `status` for row `at` of predictions `[outputs][rows]`; nulls if it is
     /// skipped.
-    pub fn values<P: AsRef<[Prediction]>>(&self, predictions: &[P], at: usize, status: &RowStatus) -> Vec<Value> {
+    pub fn values<P: AsRef<[Prediction]>>(&self, predictions: &[P], at: usize, status: &RowStatus) -> Vec<OutputValue> {
         let outputs = self.outputs.iter().zip(&self.postprocessors).zip(predictions);
         let values =
             outputs.flat_map(|((field, postprocessor), rows)| rows.as_ref()[at].values(&field.preprocessor, postprocessor));
-        values.map(|value| if status.is_skipped() { Value::Null } else { value }).collect()
+        values.map(|value| if status.is_skipped() { OutputValue::Null } else { value }).collect()
     }
 }
 

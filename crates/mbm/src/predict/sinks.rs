@@ -15,7 +15,7 @@ use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
-use crate::predict::writer::Value;
+use crate::predict::writer::OutputValue;
 
 /// The mean loss of the rows, without dropout.
 pub(crate) struct Loss<'a> {
@@ -118,7 +118,7 @@ fn references(pass: &Pass, output: usize, row_idx: usize) -> Result<Vec<String>,
 }
 
 /// Takes the predicted values of a row, and its status.
-pub(crate) type WriteRow<'a> = dyn FnMut(Vec<Value>, RowStatus) -> Result<(), Error> + 'a;
+pub(crate) type WriteRow<'a> = dyn FnMut(Vec<OutputValue>, RowStatus) -> Result<(), Error> + 'a;
 
 /// Rows of a table of predictions, written in their order, although they may arrive in another.
 pub(crate) struct Rows<'a> {
@@ -126,7 +126,7 @@ pub(crate) struct Rows<'a> {
     /// The position of each row in the output, if not all rows are written; then the first column is the number of the row.
     positions: Option<BTreeMap<usize, usize>>,
     /// The rows that arrived before their predecessors.
-    waiting: BTreeMap<usize, (Vec<Value>, RowStatus)>,
+    waiting: BTreeMap<usize, (Vec<OutputValue>, RowStatus)>,
     n_written: usize,
     /// Cells that could not be read.
     pub faults: FaultReport,
@@ -154,8 +154,8 @@ impl Sink for Rows<'_> {
             let faults = &pass.batch.faults[at];
             let decision = pass.dataset.decide(*row_idx, faults, &mut self.faults)?;
             let status = RowStatus::new(inputs, faults, decision);
-            let number = self.positions.as_ref().map(|_| Value::Number((row_idx + 1) as f64));
-            let values: Vec<Value> = number.into_iter().chain(predictor.values(&predictions, at, &status)).collect();
+            let number = self.positions.as_ref().map(|_| OutputValue::Number((row_idx + 1) as f64));
+            let values: Vec<OutputValue> = number.into_iter().chain(predictor.values(&predictions, at, &status)).collect();
             let position = self.positions.as_ref().map_or(*row_idx, |positions| positions[row_idx]);
             self.waiting.insert(position, (values, status));
         }

@@ -37,7 +37,7 @@ pub enum ColumnType {
 
 /// A cell of an output table.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum OutputValue {
     /// Text.
     Text(String),
     /// A number.
@@ -96,7 +96,7 @@ impl OutputColumn {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for OutputValue {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => out.write_str(text),
@@ -107,7 +107,7 @@ impl fmt::Display for Value {
     }
 }
 
-impl Value {
+impl OutputValue {
     /// Converts the value to JSON.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
@@ -119,20 +119,20 @@ impl Value {
     }
 }
 
-impl From<Value> for Cell {
-    fn from(value: Value) -> Self {
+impl From<OutputValue> for Cell {
+    fn from(value: OutputValue) -> Self {
         match value {
-            Value::Text(text) => Cell::Text(text),
-            Value::Number(value) => Cell::Number(value),
-            Value::Vector(values) => Cell::Numbers(values.into_iter().map(f64::from).collect()),
-            Value::Null => Cell::Empty,
+            OutputValue::Text(text) => Cell::Text(text),
+            OutputValue::Number(value) => Cell::Number(value),
+            OutputValue::Vector(values) => Cell::Numbers(values.into_iter().map(f64::from).collect()),
+            OutputValue::Null => Cell::Empty,
         }
     }
 }
 
 /// Returns the values of a row with its status as the last one.
-pub(crate) fn with_status(mut values: Vec<Value>, status: &RowStatus) -> Vec<Value> {
-    values.push(Value::Text(status.to_string()));
+pub(crate) fn with_status(mut values: Vec<OutputValue>, status: &RowStatus) -> Vec<OutputValue> {
+    values.push(OutputValue::Text(status.to_string()));
     values
 }
 
@@ -177,7 +177,7 @@ impl Drop for Aside {
 enum Out {
     Csv(Box<csv::Writer<Box<dyn Write>>>),
     JsonLines(Box<dyn Write>),
-    Parquet(Box<SerializedFileWriter<File>>, Vec<Vec<Value>>),
+    Parquet(Box<SerializedFileWriter<File>>, Vec<Vec<OutputValue>>),
     /// The file, the dimension of the vectors, and the number of rows so far.
     Npy(BufWriter<File>, usize, usize),
 }
@@ -249,14 +249,14 @@ impl TableWriter {
     ///
     /// # Errors
     /// Fails on I/O errors such as a full disk or a closed pipe.
-    pub fn write(&mut self, row: Vec<Value>) -> Result<(), Error> {
+    pub fn write(&mut self, row: Vec<OutputValue>) -> Result<(), Error> {
         match &mut self.out {
             Out::Csv(writer) => {
                 let fields = row.iter().map(|value| match value {
-                    Value::Text(text) => text.clone(),
-                    Value::Number(value) => value.to_string(),
-                    Value::Vector(values) => joined(values),
-                    Value::Null => String::new(),
+                    OutputValue::Text(text) => text.clone(),
+                    OutputValue::Number(value) => value.to_string(),
+                    OutputValue::Vector(values) => joined(values),
+                    OutputValue::Null => String::new(),
                 });
                 writer.write_record(fields).map_err(|error| csv_error(&self.path, error))
             }
@@ -277,7 +277,7 @@ impl TableWriter {
             Out::Npy(out, width, n_rows) => {
                 *n_rows += 1;
                 let absent = vec![f32::NAN; *width];
-                let values = if let [Value::Vector(values)] = &row[..] { values } else { &absent };
+                let values = if let [OutputValue::Vector(values)] = &row[..] { values } else { &absent };
                 values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes())).map_err(Error::io(&self.path))
             }
         }
@@ -363,7 +363,7 @@ fn field(column: &OutputColumn) -> parquet::errors::Result<Type> {
 fn write_column<'a>(
     group: &mut SerializedRowGroupWriter<'_, File>,
     column: &OutputColumn,
-    values: impl Iterator<Item = &'a Value>,
+    values: impl Iterator<Item = &'a OutputValue>,
 ) -> parquet::errors::Result<()> {
     let Some(mut writer) = group.next_column()? else { return Ok(()) };
     // Definition levels (of vectors: 0 is null, 1 is empty) and repetition levels (1 continues the row's vector).
@@ -371,17 +371,17 @@ fn write_column<'a>(
     let (mut numbers, mut texts, mut elements) = (Vec::new(), Vec::new(), Vec::new());
     for value in values {
         match value {
-            Value::Number(value) => numbers.push(*value),
-            Value::Text(text) => texts.push(ByteArray::from(text.as_str())),
-            Value::Vector(values) => {
+            OutputValue::Number(value) => numbers.push(*value),
+            OutputValue::Text(text) => texts.push(ByteArray::from(text.as_str())),
+            OutputValue::Vector(values) => {
                 levels.extend(vec![2; values.len()]);
                 repeats.extend((0..values.len()).map(|at| i16::from(at > 0)));
                 elements.extend(values);
                 continue;
             }
-            Value::Null => {}
+            OutputValue::Null => {}
         }
-        levels.push(i16::from(*value != Value::Null));
+        levels.push(i16::from(*value != OutputValue::Null));
         repeats.push(0);
     }
     match column.kind {
@@ -411,8 +411,14 @@ mod tests {
         for name in ["t.csv", "t.jsonl", "t.parquet"] {
             let path = folder.path().join(name);
             let mut writer = TableWriter::create(&path, columns.clone()).unwrap();
-            writer.write(vec![Value::Text("a, \"b\"".into()), Value::Number(0.25), Value::Vector(vec![0.5, -1.0])]).unwrap();
-            writer.write(vec![Value::Null, Value::Null, Value::Null]).unwrap();
+            writer
+                .write(vec![
+                    OutputValue::Text("a, \"b\"".into()),
+                    OutputValue::Number(0.25),
+                    OutputValue::Vector(vec![0.5, -1.0]),
+                ])
+                .unwrap();
+            writer.write(vec![OutputValue::Null, OutputValue::Null, OutputValue::Null]).unwrap();
             writer.finish().unwrap();
             let table = Table::read(&path).unwrap();
             assert_eq!(table.columns, ["class", "p", "v"], "{name}");
@@ -432,7 +438,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, "before").unwrap();
             let mut writer = TableWriter::create(&path, vec![OutputColumn::number("p")]).unwrap();
-            writer.write(vec![Value::Number(1.0)]).unwrap();
+            writer.write(vec![OutputValue::Number(1.0)]).unwrap();
             drop(writer);
             assert_eq!(std::fs::read(&path).unwrap(), b"before", "{name}");
         }
@@ -456,8 +462,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
         let mut writer = TableWriter::create(&path, vec![OutputColumn::vector("v", 2)]).unwrap();
-        writer.write(vec![Value::Vector(vec![0.5, -1.0])]).unwrap();
-        writer.write(vec![Value::Null]).unwrap();
+        writer.write(vec![OutputValue::Vector(vec![0.5, -1.0])]).unwrap();
+        writer.write(vec![OutputValue::Null]).unwrap();
         writer.finish().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert!(

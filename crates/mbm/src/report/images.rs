@@ -14,7 +14,7 @@ use crate::predict::pass::{Pass, Sink};
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::{Prediction, argmax, class_names};
 use crate::predict::predictor::Predictor;
-use crate::predict::writer::Value;
+use crate::predict::writer::OutputValue;
 
 /// Number of rows shown.
 const N_SHOWN: usize = 12;
@@ -83,7 +83,8 @@ fn error_of(prediction: &Prediction, target: &Payload, preprocessor: &Preprocess
             Some((cost, format!("{} values", pred.len()), format!("{} values", values.len())))
         }
         (Prediction::Embeddings(_), Payload::ContentIds(_), _) => {
-            let Some(Value::Number(cosine)) = prediction.values(preprocessor, &Postprocessor::Linear).into_iter().next() else {
+            let Some(OutputValue::Number(cosine)) = prediction.values(preprocessor, &Postprocessor::Linear).into_iter().next()
+            else {
                 return None;
             };
             Some((1.0 - cosine, format!("cosine {}", number(cosine)), "matching pair".to_owned()))

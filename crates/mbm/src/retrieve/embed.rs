@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::into_table::IntoTable;
 use crate::model::Model;
 use crate::predict::vectors::{RowVectors, Tower};
-use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, Value};
+use crate::predict::writer::{OutputColumn, OutputFormat, OutputValue, TableWriter};
 
 /// Rows per part, the unit that is written to disk.
 const PART: usize = 4096;
@@ -177,7 +177,7 @@ impl Embedding {
                 .ok_or_else(|| Error::damaged(&path, "its contents do not match its checksum; run the same command again"))?;
             for (at, vectors) in part.into_iter().enumerate() {
                 let row = if has_columns { dataset.table.row(start + at)? } else { Vec::new() };
-                let vectors = vectors.into_iter().map(|it| it.map_or(Value::Null, Value::Vector));
+                let vectors = vectors.into_iter().map(|it| it.map_or(OutputValue::Null, OutputValue::Vector));
                 writer.write(row.iter().map(text_value).chain(vectors).collect())?;
             }
         }
@@ -185,10 +185,10 @@ impl Embedding {
     }
 }
 
-fn text_value(cell: &Cell) -> Value {
+fn text_value(cell: &Cell) -> OutputValue {
     match cell {
-        Cell::Empty => Value::Null,
-        other => Value::Text(other.to_text()),
+        Cell::Empty => OutputValue::Null,
+        other => OutputValue::Text(other.to_text()),
     }
 }
 
