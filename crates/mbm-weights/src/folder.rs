@@ -71,8 +71,11 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, Error> {
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (tensor, shard) in &weight_map {
         let at = names.binary_search(&shard).unwrap_or_default();
-        let missing = || Error::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() });
-        tensors.insert(tensor.clone(), shards[at].tensors.get(tensor).ok_or_else(missing)?.clone());
+        let info = shards[at]
+            .tensors
+            .get(tensor)
+            .ok_or_else(|| Error::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() }))?;
+        tensors.insert(tensor.clone(), info.clone());
         places.insert(tensor.clone(), at);
     }
     let files = shards.iter().flat_map(|shard| shard.files.clone()).collect();
@@ -88,8 +91,7 @@ pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf
 
 impl Values for Shards {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
-        let no_tensor = || Error::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        let shard = self.places.get(name).ok_or_else(no_tensor)?;
+        let shard = self.places.get(name).ok_or_else(Error::no_tensor(&self.path, name))?;
         self.shards[*shard].values.bytes(name)
     }
 }

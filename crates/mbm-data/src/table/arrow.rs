@@ -147,7 +147,7 @@ fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
     Ok(builder.builder.finish())
 }
 
-/// Reads a cell from a tag and its content; `None` if they are no such cell.
+/// Reads a cell from its tag and content; `None` if the content is not that of such a cell.
 fn mixed_cell(array: &ArrayRef, at: usize) -> Option<CellRef<'_>> {
     if array.is_null(at) {
         return Some(CellRef::Empty);
