@@ -106,7 +106,8 @@ impl Manifest {
     fn write(&self, folder: &Path, path: &Path) -> io::Result<()> {
         std::fs::write(path, serde_json::to_vec_pretty(self)?)?;
         File::open(path)?.sync_all()?;
-        // Files written by other libraries may start as private temporary files; this one has the permissions of the user's umask.
+        // Files written by other libraries may start as private temporary files; this one has the permissions of the user's
+        // umask.
         let permissions = std::fs::metadata(path)?.permissions();
         self.files.keys().try_for_each(|name| std::fs::set_permissions(folder.join(name), permissions.clone()))
     }
