@@ -384,7 +384,7 @@ impl Growing<'_> {
     }
 }
 
-/// Returns a list of links as it is stored: its length, the links, and zeros in place of the links up to `most` that it lacks.
+/// Returns a list of links as it is stored: its length, the links, and zeros as padding up to `most` links.
 fn padded(links: &[u32], most: usize) -> Vec<u32> {
     let mut list = vec![links.len() as u32];
     list.extend(links);
