@@ -21,28 +21,29 @@ trainer: {epochs: 1, batch_size: 8}
 /// Returns the run folder of a small model, which is trained once.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let make = || {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let row = |at: usize| format!("{},{at},{},{}\n", ["alpha", "omega"][at % 2], ["a", "b"][at % 2], at * 2);
-        let rows: String = (0..40).map(row).collect();
-        let dataset = folder.path().join("rows.csv");
-        std::fs::write(&dataset, format!("notes,size,kind,price\n{rows}")).expect("a table");
-        let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
-        let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
-        experiment.run(&AtomicBool::new(false), &mut |_| ()).expect("a run");
-        folder
-    };
-    FOLDER.get_or_init(make).path()
+    FOLDER.get_or_init(train).path()
+}
+
+fn train() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows = (0..40).map(|at| format!("{},{at},{},{}\n", ["alpha", "omega"][at % 2], ["a", "b"][at % 2], at * 2));
+    let rows: String = rows.collect();
+    let dataset = folder.path().join("rows.csv");
+    std::fs::write(&dataset, format!("notes,size,kind,price\n{rows}")).expect("a table");
+    let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
+    let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
+    experiment.run(&AtomicBool::new(false), &mut |_| ()).expect("a run");
+    folder
 }
 
 const FILES: [&str; 3] = ["bundle.json", "weights.safetensors", "manifest.json"];
 
 /// Returns the files of the template as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
-    let seed = |(kind, name): (usize, &&str)| {
+    let seeds = FILES.iter().enumerate().filter_map(|(kind, name)| {
         Some([&[kind as u8], &*std::fs::read(template().join("run/model").join(name)).ok()?].concat())
-    };
-    FILES.iter().enumerate().filter_map(seed).collect()
+    });
+    seeds.collect()
 }
 
 /// Runs the target on an input.

@@ -19,23 +19,24 @@ trainer: {epochs: 3, batch_size: 8, average_epochs: 2, steps_per_checkpoint: 1}
 /// Returns the folder of a run that was stopped in its second epoch.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let make = || {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let rows: String = (0..40).map(|at| format!("{at},{}\n", ["a", "b"][at % 2])).collect();
-        let dataset = folder.path().join("rows.csv");
-        std::fs::write(&dataset, format!("size,kind\n{rows}")).expect("a table");
-        let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
-        let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
-        let stop = AtomicBool::new(false);
-        let mut observe = |event: RunEvent| {
-            if let RunEvent::Training(Event::Step { epoch: 1, .. }) = event {
-                stop.store(true, Ordering::Relaxed);
-            }
-        };
-        experiment.run(&stop, &mut observe).expect("a run");
-        folder
+    FOLDER.get_or_init(train_and_stop).path()
+}
+
+fn train_and_stop() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let rows: String = (0..40).map(|at| format!("{at},{}\n", ["a", "b"][at % 2])).collect();
+    let dataset = folder.path().join("rows.csv");
+    std::fs::write(&dataset, format!("size,kind\n{rows}")).expect("a table");
+    let plan = Plan::read(CONFIG, mbm::ConfigFormat::Yaml, &[], "config.yaml").expect("a config");
+    let experiment = Experiment::new(plan, dataset, folder.path().join("run"));
+    let stop = AtomicBool::new(false);
+    let mut observe = |event: RunEvent| {
+        if let RunEvent::Training(Event::Step { epoch: 1, .. }) = event {
+            stop.store(true, Ordering::Relaxed);
+        }
     };
-    FOLDER.get_or_init(make).path()
+    experiment.run(&stop, &mut observe).expect("a run");
+    folder
 }
 
 const FILES: [&str; 6] =
@@ -43,10 +44,10 @@ const FILES: [&str; 6] =
 
 /// Returns the files of the template as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
-    let seed = |(kind, name): (usize, &&str)| {
+    let seeds = FILES.iter().enumerate().filter_map(|(kind, name)| {
         Some([&[kind as u8], &*std::fs::read(template().join("run/checkpoints/last").join(name)).ok()?].concat())
-    };
-    FILES.iter().enumerate().filter_map(seed).collect()
+    });
+    seeds.collect()
 }
 
 /// Runs the target on an input.

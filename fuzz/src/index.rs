@@ -19,39 +19,38 @@ fn sealed(content: &[u8], n_footer: usize) -> Vec<u8> {
 /// Returns a complete index of nine rows, which is built once.
 fn template() -> &'static Path {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    let make = || {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let columns = vec![IndexColumn { name: "t".into(), is_number: false }, IndexColumn { name: "n".into(), is_number: true }];
-        let spec = IndexSpec { width: 4, precision: Precision::F32, graph: None, columns, origin: serde_json::Value::Null };
-        let mut writer = IndexWriter::create(folder.path(), spec).expect("an index");
-        for row in 0..9 {
-            let values = [IndexValue::Text(format!("row {row}")), IndexValue::Number(f64::from(row))];
-            writer.push(&[1.0, row as f32, 0.5, -1.0], &values).expect("a row");
-        }
-        writer.finish(&|_| ()).expect("an index");
-        folder
-    };
-    FOLDER.get_or_init(make).path()
+    FOLDER.get_or_init(build).path()
+}
+
+fn build() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let columns = vec![IndexColumn { name: "t".into(), is_number: false }, IndexColumn { name: "n".into(), is_number: true }];
+    let spec = IndexSpec { width: 4, precision: Precision::F32, graph: None, columns, origin: serde_json::Value::Null };
+    let mut writer = IndexWriter::create(folder.path(), spec).expect("an index");
+    for row in 0..9 {
+        let values = [IndexValue::Text(format!("row {row}")), IndexValue::Number(f64::from(row))];
+        writer.push(&[1.0, row as f32, 0.5, -1.0], &values).expect("a row");
+    }
+    writer.finish(&|_| ()).expect("an index");
+    folder
 }
 
 const FILES: [&str; 5] = ["000001.vectors", "000001.columns", "000001.graph", "000001-000002.removed", "index.json"];
 
 /// Returns the files of the template, and a filter, as inputs of [`run`].
 pub fn seeds() -> Vec<Vec<u8>> {
+    let condition = [&[FILES.len() as u8, 0], &b"n >= 2 AND (t LIKE '%ow 3%' OR NOT t IN ('row 1', 'row 2'))"[..]].concat();
+    FILES.iter().enumerate().filter_map(|(kind, name)| seed(kind, name)).chain([condition]).collect()
+}
+
+fn seed(kind: usize, name: &str) -> Option<Vec<u8>> {
     /// Bytes after the footer: its length, the hash and the name of the format.
     const END: usize = 24;
-    let seed = |(kind, name): (usize, &&str)| {
-        let bytes = std::fs::read(template().join(name)).ok()?;
-        let is_list = kind == FILES.len() - 1;
-        let (content, end) = if is_list {
-            (&bytes[..], [0; END])
-        } else {
-            (&bytes[..bytes.len() - END], bytes[bytes.len() - END..].try_into().ok()?)
-        };
-        Some([&[kind as u8, end[0]], content].concat())
-    };
-    let condition = [&[FILES.len() as u8, 0], &b"n >= 2 AND (t LIKE '%ow 3%' OR NOT t IN ('row 1', 'row 2'))"[..]].concat();
-    FILES.iter().enumerate().filter_map(seed).chain([condition]).collect()
+    let bytes = std::fs::read(template().join(name)).ok()?;
+    let is_list = kind == FILES.len() - 1;
+    let (content, end) =
+        if is_list { (&bytes[..], [0; END]) } else { (&bytes[..bytes.len() - END], bytes[bytes.len() - END..].try_into().ok()?) };
+    Some([&[kind as u8, end[0]], content].concat())
 }
 
 /// Runs the target on an input.

@@ -21,9 +21,12 @@ pub fn run(bytes: &[u8]) {
 fn prepare(table: Table) {
     infer_types(&table).expect("a table that was read has types");
     let rows: Vec<usize> = (0..table.n_rows()).collect();
-    let numbers = || mbm_config::defaults::<NumberPreprocessing>().fitter();
-    let series = || mbm_config::defaults::<TimeseriesPreprocessing>().fitter();
-    let columns = table.columns.iter().flat_map(|column| [(column, numbers()), (column, series())]);
+    let columns = table.columns.iter().flat_map(|column| {
+        [
+            (column, mbm_config::defaults::<NumberPreprocessing>().fitter()),
+            (column, mbm_config::defaults::<TimeseriesPreprocessing>().fitter()),
+        ]
+    });
     let features: Vec<Unfitted> = columns
         .map(|(column, fitter)| Unfitted {
             name: column.clone(),

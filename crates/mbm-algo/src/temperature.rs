@@ -4,21 +4,22 @@
 /// are most probable (Guo et al. 2017). A standard normal prior on its logarithm keeps a few rows without errors from driving the
 /// probabilities to 0 and 1. Returns 1 for no rows.
 pub fn temperature(scores: &[f32], n_classes: usize, classes: &[usize]) -> f32 {
-    // The derivative of the log-posterior with respect to the logarithm of the inverse temperature.
-    let slope = |log_inverse: f64| -> f64 {
-        let inverse = log_inverse.exp();
-        let of_rows: f64 = scores.chunks(n_classes).zip(classes).map(|(row, class)| slope_of_row(row, *class, inverse)).sum();
-        inverse * of_rows - log_inverse
-    };
     if classes.is_empty() {
         return 1.0;
     }
     let (mut low, mut high) = (-7.0, 7.0);
     for _ in 0..60 {
         let middle = (low + high) / 2.0;
-        *(if slope(middle) > 0.0 { &mut low } else { &mut high }) = middle;
+        *(if slope(scores, n_classes, classes, middle) > 0.0 { &mut low } else { &mut high }) = middle;
     }
     (-low).exp() as f32
+}
+
+/// Returns the derivative of the log-posterior with respect to the logarithm of the inverse temperature.
+fn slope(scores: &[f32], n_classes: usize, classes: &[usize], log_inverse: f64) -> f64 {
+    let inverse = log_inverse.exp();
+    let of_rows: f64 = scores.chunks(n_classes).zip(classes).map(|(row, class)| slope_of_row(row, *class, inverse)).sum();
+    inverse * of_rows - log_inverse
 }
 
 /// Returns the score of the row's class minus the expected score under the softmax.

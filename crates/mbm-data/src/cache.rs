@@ -82,8 +82,10 @@ impl FeatureCache {
     /// folder is known.
     pub fn default_folder() -> Option<PathBuf> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let users = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-        set("MBM_CACHE_DIR").or_else(|| users().map(|folder| folder.join("mbm")))
+        set("MBM_CACHE_DIR").or_else(|| {
+            let users = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
+            users.map(|folder| folder.join("mbm"))
+        })
     }
 
     /// Returns what the cache holds; zeros if the folder does not exist.
@@ -281,19 +283,21 @@ fn rows(bytes: &[u8]) -> Option<Vec<(CacheKey, RowLocation)>> {
     let n_rows = u64::from_le_bytes(bytes.strip_prefix(MAGIC)?.get(..8)?.try_into().ok()?);
     let values = usize::try_from(n_rows).ok()?.checked_mul(ENTRY)?.checked_add(HEAD)?;
     let entries = bytes.get(HEAD..values)?;
-    let row = |entry: &[u8; ENTRY]| {
-        let (key, rest) = entry.split_first_chunk::<32>()?;
-        let (start, sizes) = rest.split_first_chunk::<8>()?;
-        let (steps, rest) = sizes.split_first_chunk::<4>()?;
-        let (width, hash) = rest.split_first_chunk::<4>()?;
-        let steps = u32::from_le_bytes(*steps) as usize;
-        let width = u32::from_le_bytes(*width) as usize;
-        let hash = u64::from_le_bytes(hash.try_into().ok()?);
-        let start = usize::try_from(u64::from_le_bytes(*start)).ok()?.checked_mul(4)?.checked_add(values)?;
-        let end = steps.checked_mul(width)?.checked_mul(4)?.checked_add(start)?;
-        (end <= bytes.len()).then_some((*key, RowLocation { segment: 0, start, steps, width, hash }))
-    };
-    entries.as_chunks::<ENTRY>().0.iter().map(row).collect()
+    entries.as_chunks::<ENTRY>().0.iter().map(|entry| row(entry, values, bytes.len())).collect()
+}
+
+/// Parses an entry of a segment of `n_bytes`, whose values start at `values`.
+fn row(entry: &[u8; ENTRY], values: usize, n_bytes: usize) -> Option<(CacheKey, RowLocation)> {
+    let (key, rest) = entry.split_first_chunk::<32>()?;
+    let (start, sizes) = rest.split_first_chunk::<8>()?;
+    let (steps, rest) = sizes.split_first_chunk::<4>()?;
+    let (width, hash) = rest.split_first_chunk::<4>()?;
+    let steps = u32::from_le_bytes(*steps) as usize;
+    let width = u32::from_le_bytes(*width) as usize;
+    let hash = u64::from_le_bytes(hash.try_into().ok()?);
+    let start = usize::try_from(u64::from_le_bytes(*start)).ok()?.checked_mul(4)?.checked_add(values)?;
+    let end = steps.checked_mul(width)?.checked_mul(4)?.checked_add(start)?;
+    (end <= n_bytes).then_some((*key, RowLocation { segment: 0, start, steps, width, hash }))
 }
 
 /// Removes temporary files that killed processes have left behind.

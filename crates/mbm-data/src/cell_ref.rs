@@ -95,21 +95,22 @@ impl<'a> CellRef<'a> {
 
     /// Appends a tag, the length in four bytes, and the content: the form that is hashed, in which a cell takes less than 4 GiB.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let header = |n_bytes: usize| {
-            let [a, b, c, d] = (n_bytes as u32).to_le_bytes();
-            [self.tag(), a, b, c, d]
-        };
         match self {
             CellRef::Words(words) => {
                 let text = words.join("\0");
-                out.extend(header(text.len()));
+                out.extend(self.header(text.len()));
                 out.extend(text.as_bytes());
             }
             cell => {
-                out.extend(header(cell.n_bytes()));
+                out.extend(self.header(cell.n_bytes()));
                 cell.write_content(out);
             }
         }
+    }
+
+    fn header(&self, n_bytes: usize) -> [u8; 5] {
+        let [a, b, c, d] = (n_bytes as u32).to_le_bytes();
+        [self.tag(), a, b, c, d]
     }
 
     /// Appends the content; that of a list of words has the length of each word in front of it.

@@ -13,7 +13,7 @@ use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
     Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
-    Preprocessor, Rejection, Table, Unreadable,
+    Preprocessor, Table, Unreadable,
 };
 
 /// A fitted feature and the column that it reads; saved in the bundle.
@@ -110,14 +110,11 @@ const CHUNK_CELLS: usize = 1 << 19;
 /// # Errors
 /// Fails if a column does not exist or the training cells of a feature cannot be used.
 pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec<Field>, DataError> {
-    let column = |feature: &Unfitted| match feature.fitter.has_column() {
-        true => table.require(&feature.column).map(Some),
-        false => Ok(None),
-    };
-    let columns = features.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+    let columns = features.iter().map(|it| it.fitter.has_column().then(|| table.require(&it.column)).transpose());
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let positions: HashMap<&str, usize> = features.iter().enumerate().rev().map(|(at, it)| (it.name.as_str(), at)).collect();
-    let position = |name: &String| positions.get(name.as_str()).copied();
-    let shared: Vec<Option<usize>> = features.iter().map(|feature| feature.shares_with.as_ref().and_then(position)).collect();
+    let shared: Vec<Option<usize>> =
+        features.iter().map(|feature| positions.get(feature.shares_with.as_deref()?).copied()).collect();
     let mut features = features;
     for rows in rows.chunk_by(|row_idx, next| table.batch_of(*row_idx) == table.batch_of(*next)) {
         for ((feature, at), shared) in features.iter_mut().zip(&columns).zip(&shared) {
@@ -130,16 +127,19 @@ pub fn fit(table: &Table, rows: &[usize], features: Vec<Unfitted>) -> Result<Vec
             }
         }
     }
-    let fitted = |feature: Unfitted| {
-        let Unfitted { name, column, fitter, missing_value_strategy, .. } = feature;
-        let preprocessor = fitter.finish().map_err(|source| DataError::Fit { feature: name.clone(), source })?;
-        Ok(Field { name, column, preprocessor, missing_value_strategy })
-    };
-    let mut fields = features.into_iter().map(fitted).collect::<Result<Vec<_>, DataError>>()?;
+    let mut fields = features.into_iter().map(Unfitted::finish).collect::<Result<Vec<_>, DataError>>()?;
     for (target, input) in shared.iter().enumerate().filter_map(|(target, input)| Some((target, (*input)?))) {
         share_vocabulary(&mut fields, target, input);
     }
     Ok(fields)
+}
+
+impl Unfitted {
+    fn finish(self) -> Result<Field, DataError> {
+        let Self { name, column, fitter, missing_value_strategy, .. } = self;
+        let preprocessor = fitter.finish().map_err(|source| DataError::Fit { feature: name.clone(), source })?;
+        Ok(Field { name, column, preprocessor, missing_value_strategy })
+    }
 }
 
 /// Gives a text input the tokenizer of a text target.
@@ -181,8 +181,7 @@ impl Dataset {
         ahead: &mut [Precomputed],
         observe: &mut dyn FnMut(usize),
     ) -> Result<Prepared, DataError> {
-        let at_temporary = || |error| DataError::temporary(&std::env::temp_dir(), error);
-        let mut stored = SampleStore::new(self.table.n_rows()).map_err(at_temporary())?;
+        let mut stored = SampleStore::new(self.table.n_rows()).map_err(at_temporary)?;
         let mut prepared = Prepared::default();
         self.lengths = vec![0; self.table.n_rows()];
         let mut n_done = 0;
@@ -195,14 +194,14 @@ impl Dataset {
                 let steps = sample.payloads.iter().map(Payload::n_steps).max();
                 self.lengths[sample.row_idx] = steps.unwrap_or(0) as u32;
                 if stored.n_bytes() < max_bytes || !ahead.is_empty() {
-                    stored.push(&sample).map_err(at_temporary())?;
+                    stored.push(&sample).map_err(at_temporary)?;
                 }
             }
             n_done += chunk.len();
             observe(n_done);
         }
         prepared.flush(ahead);
-        stored.finish().map_err(at_temporary())?;
+        stored.finish().map_err(at_temporary)?;
         self.stored = Some(stored);
         Ok(prepared)
     }
@@ -249,8 +248,8 @@ impl Dataset {
     /// Fails with the first cell that is an error.
     pub fn decide(&self, row_idx: usize, faults: &[FieldFault], report: &mut FaultReport) -> Result<Decision, DataError> {
         report.add_row(&self.fields, row_idx, faults);
-        let first = |mut rejected: Vec<Rejection>| rejected.swap_remove(0).into_error(&self.fields, row_idx);
-        decide(&self.fields, faults, self.unreadable).map_err(first)
+        decide(&self.fields, faults, self.unreadable)
+            .map_err(|mut rejected| rejected.swap_remove(0).into_error(&self.fields, row_idx))
     }
 
     /// Returns a row: from the temporary file if the row was prepared, otherwise from the table.
@@ -292,7 +291,7 @@ impl Dataset {
 
     fn stored(&self, row_idx: usize) -> Result<Option<Sample>, DataError> {
         let Some(stored) = &self.stored else { return Ok(None) };
-        stored.read(row_idx, self.fields.len()).map_err(|error| DataError::temporary(&std::env::temp_dir(), error))
+        stored.read(row_idx, self.fields.len()).map_err(at_temporary)
     }
 
     /// Reads a row from the table.
@@ -316,24 +315,21 @@ impl Dataset {
             // Each file is read once, so that the hash is that of the decoded content.
             let file = cell.filter(|_| is_media(field)).and_then(|cell| self.file(field, cell));
             if is_media(field) {
-                let hash = |file: &Result<Cell, Fault>| match file {
-                    Ok(Cell::Bytes(content)) => FileHash::of(content),
-                    _ => FileHash::default(),
-                };
-                read.files.push(file.as_ref().map_or(FileHash::default(), hash));
+                read.files.push(file_hash(file.as_ref()));
             }
             let known = ahead.iter().position(|ahead| ahead.input() == at).and_then(|which| {
                 let key = self.key(field, file.as_ref().and_then(|file| file.as_ref().ok()).or(cell)?)?;
                 read.keys[which] = Some(key);
                 ahead[which].known(&key)
             });
-            let payload = || match (&field.preprocessor, &file, cell) {
-                (Preprocessor::Embedding(_), ..) => self.content_ids(&cells),
-                (_, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
-                (_, Some(Err(fault)), _) => Err(fault.clone()),
+            let payload = match (known, &field.preprocessor, &file, cell) {
+                (Some(features), ..) => Ok(Payload::Encoded(features)),
+                (_, Preprocessor::Embedding(_), ..) => self.content_ids(&cells),
+                (_, _, Some(Ok(file)), Some(cell)) => self.payload(field, Some(file)).map_err(|fault| named(cell, fault)),
+                (_, _, Some(Err(fault)), _) => Err(fault.clone()),
                 _ => self.payload(field, cell),
             };
-            let (payload, fault) = match known.map_or_else(payload, |features| Ok(Payload::Encoded(features))) {
+            let (payload, fault) = match payload {
                 Ok(payload) => {
                     let fault = cell.and_then(|cell| field.preprocessor.get().shortened(cell, &payload));
                     (payload, fault)
@@ -351,19 +347,17 @@ impl Dataset {
     /// # Errors
     /// Fails if the temporary file cannot be read.
     pub fn media_files(&self, rows: &[usize]) -> Result<MediaFiles, DataError> {
-        let of_row = |row_idx: &usize| {
-            let row = self.table.row(*row_idx)?;
-            let media = self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field));
-            let hash = |(field, column): (&Field, &Option<usize>)| match column.and_then(|at| self.file(field, &row[at])) {
-                Some(Ok(Cell::Bytes(content))) => FileHash::of(&content),
-                _ => FileHash::default(),
-            };
-            Ok(media.map(hash).collect::<Vec<_>>())
-        };
-        let each = rows.par_iter().map(of_row).collect::<Result<Vec<_>, DataError>>()?;
+        let each = rows.par_iter().map(|row_idx| self.file_hashes(*row_idx)).collect::<Result<Vec<_>, DataError>>()?;
         let mut files = MediaFiles::default();
         rows.iter().zip(each).for_each(|(row_idx, of_row)| files.set(*row_idx, &of_row));
         Ok(files)
+    }
+
+    /// Returns the hashes of the files of a row, one per feature that is read from files.
+    fn file_hashes(&self, row_idx: usize) -> Result<Vec<FileHash>, DataError> {
+        let row = self.table.row(row_idx)?;
+        let media = self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field));
+        Ok(media.map(|(field, column)| file_hash(column.and_then(|at| self.file(field, &row[at])).as_ref())).collect())
     }
 
     /// Returns the content of the file that a cell refers to; `None` if the cell is empty or holds the content itself.
@@ -416,6 +410,18 @@ pub(crate) struct ReadRow {
 }
 
 /// Returns whether cells of a feature refer to files.
+/// Returns the hash of a file's content; the default hash if there is none.
+fn file_hash(file: Option<&Result<Cell, Fault>>) -> FileHash {
+    match file {
+        Some(Ok(Cell::Bytes(content))) => FileHash::of(content),
+        _ => FileHash::default(),
+    }
+}
+
+fn at_temporary(error: std::io::Error) -> DataError {
+    DataError::temporary(&std::env::temp_dir(), error)
+}
+
 fn is_media(field: &Field) -> bool {
     matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
 }

@@ -147,17 +147,21 @@ impl FaultReport {
 
     /// Returns one human-readable line per feature and cause.
     pub fn lines(&self) -> Vec<String> {
-        let line = |feature: &String, cause: &Cause, tally: &Tally| {
-            format!(
-                "{feature}: {} {} ({}{})",
-                tally.count,
-                cause.as_str(),
-                tally.first.join("; "),
-                if tally.count > tally.first.len() { "; ..." } else { "" }
-            )
-        };
-        self.0.iter().flat_map(|(feature, causes)| causes.iter().map(move |(cause, tally)| line(feature, cause, tally))).collect()
+        self.0
+            .iter()
+            .flat_map(|(feature, causes)| causes.iter().map(move |(cause, tally)| line(feature, *cause, tally)))
+            .collect()
     }
+}
+
+fn line(feature: &str, cause: Cause, tally: &Tally) -> String {
+    format!(
+        "{feature}: {} {} ({}{})",
+        tally.count,
+        cause.as_str(),
+        tally.first.join("; "),
+        if tally.count > tally.first.len() { "; ..." } else { "" }
+    )
 }
 
 #[cfg(test)]

@@ -14,13 +14,12 @@ use crate::{DataError, Manifest};
 /// # Errors
 /// Fails with the error of `fill` or of the file system; the previous folder is kept.
 pub fn write_folder<E: From<DataError>>(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
-    let at_folder = || DataError::io(folder);
     let aside = with_ending(folder, ".tmp");
-    remove(&aside).map_err(at_folder())?;
+    remove(&aside).map_err(DataError::io(folder))?;
     fs::create_dir_all(&aside).map_err(DataError::io(&aside))?;
     fill(&aside)?;
     Manifest::seal(&aside)?;
-    Ok(replace(folder, &aside).map_err(at_folder())?)
+    Ok(replace(folder, &aside).map_err(DataError::io(folder))?)
 }
 
 fn replace(folder: &Path, aside: &Path) -> io::Result<()> {
@@ -49,18 +48,20 @@ pub fn latest_complete(folder: &Path) -> PathBuf {
 /// # Errors
 /// Fails on a file system error.
 pub fn recover(folder: &Path) -> Result<(), DataError> {
+    tidy(folder).map_err(DataError::io(folder))
+}
+
+/// Removes an unfinished version; removes the previous version if there is a current one, otherwise renames it back.
+fn tidy(folder: &Path) -> io::Result<()> {
     let old = with_ending(folder, ".old");
-    let tidy = || {
-        remove(&with_ending(folder, ".tmp"))?;
-        if exists(folder) {
-            remove(&old)
-        } else if exists(&old) {
-            fs::rename(&old, folder)
-        } else {
-            Ok(())
-        }
-    };
-    tidy().map_err(DataError::io(folder))
+    remove(&with_ending(folder, ".tmp"))?;
+    if exists(folder) {
+        remove(&old)
+    } else if exists(&old) {
+        fs::rename(&old, folder)
+    } else {
+        Ok(())
+    }
 }
 
 /// Writes a file atomically.
@@ -69,12 +70,8 @@ pub fn recover(folder: &Path) -> Result<(), DataError> {
 /// Fails on a file system error, such as a full disk; the previous file is kept.
 pub fn write_file(path: &Path, content: &[u8]) -> Result<(), DataError> {
     let aside = with_ending(path, ".tmp");
-    let write = || {
-        fs::write(&aside, content)?;
-        sync(&aside)?;
-        fs::rename(&aside, path)
-    };
-    write().map_err(|source| {
+    let written = fs::write(&aside, content).and_then(|()| sync(&aside)).and_then(|()| fs::rename(&aside, path));
+    written.map_err(|source| {
         // The first error is the one to report.
         let _ = fs::remove_file(&aside);
         DataError::Io { path: path.to_path_buf(), source }

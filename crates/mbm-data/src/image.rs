@@ -128,20 +128,19 @@ impl Framing {
     /// Resizes horizontally, then vertically, rounding to bytes after each pass: Pillow's order, which matters where cubic
     /// interpolation overshoots. The pixel type is known at compile time: `Resizer::resize` would compile all thirteen.
     fn resized<P: PixelTrait>(&self, bytes: Vec<u8>, from: (usize, usize), to: (usize, usize)) -> Result<Vec<u8>, Fault> {
-        let unreadable = || Fault::new(Cause::Unreadable, "cannot be resized to the model's input size");
         let filter = match self.interpolation {
             Interpolation::Bilinear => FilterType::Bilinear,
             Interpolation::Bicubic => FilterType::CatmullRom,
         };
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
         let source = Buffer::from_vec_u8(from.1 as u32, from.0 as u32, bytes, P::pixel_type());
-        let mut image = source.map_err(|_| unreadable())?;
+        let mut image = source.map_err(|_| not_resizable())?;
         for (height, width) in [(from.0, to.1), to] {
             if (image.height() as usize, image.width() as usize) != (height, width) {
                 let mut target = Buffer::new(width as u32, height as u32, P::pixel_type());
                 let views = image.typed_image::<P>().zip(target.typed_image_mut::<P>());
-                let (source, mut resized) = views.ok_or_else(unreadable)?;
-                Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|_| unreadable())?;
+                let (source, mut resized) = views.ok_or_else(not_resizable)?;
+                Resizer::new().resize_typed(&source, &mut resized, &options).map_err(|_| not_resizable())?;
                 image = target;
             }
         }
@@ -164,6 +163,10 @@ impl Framing {
         }
         Pixels { channels: whole.channels, height: self.height, width: self.width, data }
     }
+}
+
+fn not_resizable() -> Fault {
+    Fault::new(Cause::Unreadable, "cannot be resized to the model's input size")
 }
 
 /// Returns the height and width after the shorter side is scaled to `side`; the longer side is rounded down, as in torchvision.

@@ -1,6 +1,6 @@
 //! Loads batches ahead of time on worker threads and yields them in order: their content never depends on thread timing.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use rand::RngExt;
 
@@ -55,19 +55,12 @@ pub fn load<E: From<DataError>>(loading: &LoadOptions, mut consume: impl FnMut(u
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let n_workers = (cores / 2).clamp(1, 4);
     std::thread::scope(|scope| {
-        let start_worker = |worker: usize| -> Receiver<Result<Batch, DataError>> {
+        let workers = (0..n_workers).map(|worker| {
             let (sender, receiver) = sync_channel(AHEAD);
-            scope.spawn(move || {
-                for batch_idx in (loading.start + worker..n_batches).step_by(n_workers) {
-                    // A closed channel means that no more batches are wanted.
-                    if sender.send(loading.batch(batch_idx)).is_err() {
-                        break;
-                    }
-                }
-            });
+            scope.spawn(move || send_batches(loading, (loading.start + worker..n_batches).step_by(n_workers), &sender));
             receiver
-        };
-        let workers: Vec<_> = (0..n_workers).map(start_worker).collect();
+        });
+        let workers: Vec<_> = workers.collect();
         for batch_idx in loading.start..n_batches {
             // A worker ends without sending only if it panics, and the scope propagates the panic.
             let Ok(batch) = workers[(batch_idx - loading.start) % n_workers].recv() else { break };
@@ -75,6 +68,15 @@ pub fn load<E: From<DataError>>(loading: &LoadOptions, mut consume: impl FnMut(u
         }
         Ok(())
     })
+}
+
+fn send_batches(loading: &LoadOptions, batches: impl Iterator<Item = usize>, sender: &SyncSender<Result<Batch, DataError>>) {
+    for batch_idx in batches {
+        // A closed channel means that no more batches are wanted.
+        if sender.send(loading.batch(batch_idx)).is_err() {
+            break;
+        }
+    }
 }
 
 impl<'a> LoadOptions<'a> {

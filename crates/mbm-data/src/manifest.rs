@@ -99,16 +99,17 @@ impl Manifest {
         }
         let manifest = Self { form: FORM, hash: hash_list(FORM, &files), files };
         let path = folder.join(MANIFEST);
-        let write = || {
-            std::fs::write(&path, serde_json::to_vec_pretty(&manifest)?)?;
-            File::open(&path)?.sync_all()?;
-            // Files written by other libraries may start as private temporary files; this one has the permissions of the user's
-            // umask.
-            let permissions = std::fs::metadata(&path)?.permissions();
-            manifest.files.keys().try_for_each(|name| std::fs::set_permissions(folder.join(name), permissions.clone()))
-        };
-        write().map_err(DataError::io(&path))?;
+        manifest.write(folder, &path).map_err(DataError::io(&path))?;
         Ok(manifest)
+    }
+
+    fn write(&self, folder: &Path, path: &Path) -> io::Result<()> {
+        std::fs::write(path, serde_json::to_vec_pretty(self)?)?;
+        File::open(path)?.sync_all()?;
+        // Files written by other libraries may start as private temporary files; this one has the permissions of the user's
+        // umask.
+        let permissions = std::fs::metadata(path)?.permissions();
+        self.files.keys().try_for_each(|name| std::fs::set_permissions(folder.join(name), permissions.clone()))
     }
 
     /// Reads the manifest of a folder; `None` if the folder has none.
@@ -199,15 +200,16 @@ fn entry(path: &Path) -> io::Result<Entry> {
 /// Returns the hash of a file, whose chunks are read and hashed in parallel.
 fn hash_file(file: &File, n_bytes: u64) -> io::Result<u64> {
     let n_chunks = n_bytes.div_ceil(CHUNK as u64) as usize;
-    let of_chunk = |buffer: &mut Vec<u8>, chunk: usize| {
-        let start = (chunk * CHUNK) as u64;
-        let piece = &mut buffer[..(n_bytes - start).min(CHUNK as u64) as usize];
-        file.read_exact_at(piece, start)?;
-        Ok::<_, io::Error>(xxh3_64(piece).to_le_bytes())
-    };
-    let buffer = || vec![0; n_bytes.min(CHUNK as u64) as usize];
-    let hashes = (0..n_chunks).into_par_iter().map_init(buffer, of_chunk).collect::<io::Result<Vec<[u8; 8]>>>()?;
-    Ok(xxh3_64(hashes.as_flattened()))
+    let hashes = (0..n_chunks).into_par_iter().map_init(
+        || vec![0; n_bytes.min(CHUNK as u64) as usize],
+        |buffer, chunk| {
+            let start = (chunk * CHUNK) as u64;
+            let piece = &mut buffer[..(n_bytes - start).min(CHUNK as u64) as usize];
+            file.read_exact_at(piece, start)?;
+            Ok(xxh3_64(piece).to_le_bytes())
+        },
+    );
+    Ok(xxh3_64(hashes.collect::<io::Result<Vec<[u8; 8]>>>()?.as_flattened()))
 }
 
 /// Returns the 64-bit XXH3 of bytes.

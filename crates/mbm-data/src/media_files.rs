@@ -143,14 +143,14 @@ fn parse(bytes: &[u8]) -> Option<MediaFiles> {
     if n_rows.checked_mul(n_features)?.checked_mul(16)? != files.len() {
         return None;
     }
-    let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+
     Some(MediaFiles {
         n_features,
         files: files
             .as_chunks::<8>()
             .0
             .chunks(2)
-            .map(|pair| FileHash { n_bytes: number(&pair[0]), hash: number(&pair[1]) })
+            .map(|pair| FileHash { n_bytes: u64::from_le_bytes(pair[0]), hash: u64::from_le_bytes(pair[1]) })
             .collect(),
     })
 }

@@ -64,33 +64,31 @@ impl Payload {
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let words = |out: &mut Vec<u8>, words: &[usize]| words.iter().for_each(|word| out.extend((*word as u32).to_le_bytes()));
-        let floats = |out: &mut Vec<u8>, values: &[f32]| values.iter().for_each(|value| out.extend(value.to_le_bytes()));
         match self {
-            Payload::Missing => words(out, &[0, 0]),
+            Payload::Missing => write_words(out, &[0, 0]),
             Payload::Vector(values) => {
-                words(out, &[1, values.len()]);
-                floats(out, values);
+                write_words(out, &[1, values.len()]);
+                write_floats(out, values);
             }
             Payload::Frames(frames) => {
-                words(out, &[2, frames.data.len(), frames.width]);
-                floats(out, &frames.data);
+                write_words(out, &[2, frames.data.len(), frames.width]);
+                write_floats(out, &frames.data);
             }
             Payload::Image(image) => {
-                words(out, &[3, image.data.len(), image.channels, image.height, image.width]);
+                write_words(out, &[3, image.data.len(), image.channels, image.height, image.width]);
                 out.extend(&image.data);
             }
             Payload::Tokens(ids) => {
-                words(out, &[4, ids.len()]);
+                write_words(out, &[4, ids.len()]);
                 ids.iter().for_each(|id| out.extend(id.to_le_bytes()));
             }
-            Payload::Class(class) => words(out, &[5, *class as usize]),
+            Payload::Class(class) => write_words(out, &[5, *class as usize]),
             Payload::Encoded(frames) => {
-                words(out, &[6, frames.data.len(), frames.width]);
-                floats(out, &frames.data);
+                write_words(out, &[6, frames.data.len(), frames.width]);
+                write_floats(out, &frames.data);
             }
             Payload::ContentIds(items) => {
-                words(out, &[7, items.len()]);
+                write_words(out, &[7, items.len()]);
                 items.iter().for_each(|item| out.extend(item.to_le_bytes()));
             }
         }
@@ -98,26 +96,16 @@ impl Payload {
 
     /// Reads a payload written by [`Payload::write`] and advances `bytes` past it.
     pub(crate) fn read(bytes: &mut &[u8]) -> Self {
-        fn take<'a>(bytes: &mut &'a [u8], n_bytes: usize) -> &'a [u8] {
-            let (head, tail) = bytes.split_at(n_bytes);
-            *bytes = tail;
-            head
-        }
-        let word = |bytes: &mut &[u8]| {
-            let head = take(bytes, 4);
-            u32::from_le_bytes([head[0], head[1], head[2], head[3]])
-        };
-        let floats = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
-        let (tag, len) = (word(bytes), word(bytes) as usize);
+        let (tag, len) = (read_word(bytes), read_word(bytes) as usize);
         match tag {
             1 => Payload::Vector(floats(take(bytes, 4 * len))),
             2 | 6 => {
-                let width = word(bytes) as usize;
+                let width = read_word(bytes) as usize;
                 let frames = Frames { width, data: floats(take(bytes, 4 * len)) };
                 if tag == 2 { Payload::Frames(frames) } else { Payload::Encoded(frames) }
             }
             3 => {
-                let [channels, height, width] = [word(bytes), word(bytes), word(bytes)].map(|it| it as usize);
+                let [channels, height, width] = [read_word(bytes), read_word(bytes), read_word(bytes)].map(|it| it as usize);
                 Payload::Image(Pixels { channels, height, width, data: take(bytes, len).to_vec() })
             }
             4 => {
@@ -130,6 +118,30 @@ impl Payload {
             _ => Payload::Missing,
         }
     }
+}
+
+fn write_words(out: &mut Vec<u8>, words: &[usize]) {
+    words.iter().for_each(|word| out.extend((*word as u32).to_le_bytes()));
+}
+
+fn write_floats(out: &mut Vec<u8>, values: &[f32]) {
+    values.iter().for_each(|value| out.extend(value.to_le_bytes()));
+}
+
+fn read_word(bytes: &mut &[u8]) -> u32 {
+    let head = take(bytes, 4);
+    u32::from_le_bytes([head[0], head[1], head[2], head[3]])
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+}
+
+/// Returns the first bytes and advances `bytes` past them.
+fn take<'a>(bytes: &mut &'a [u8], n_bytes: usize) -> &'a [u8] {
+    let (head, tail) = bytes.split_at(n_bytes);
+    *bytes = tail;
+    head
 }
 
 #[cfg(test)]

@@ -80,20 +80,21 @@ impl SampleStore {
         let Some(record_idx) = self.rows[row_idx] else { return Ok(None) };
         let record = self.record_file.read(record_idx)?;
         let mut rest = record.as_slice();
-        let mut payload = || {
-            let kind = rest[0];
-            rest = &rest[1..];
-            if kind == HERE {
-                return Ok(Payload::read(&mut rest));
-            }
-            let (record_idx, tail) = rest.split_at(8);
-            rest = tail;
-            let record_idx = record_idx.iter().rev().fold(0, |record_idx, byte| record_idx << 8 | usize::from(*byte));
-            Ok(Payload::read(&mut self.record_file.read(record_idx)?.as_slice()))
-        };
-        let payloads = (0..n_fields).map(|_| payload()).collect::<io::Result<_>>()?;
+        let payloads = (0..n_fields).map(|_| self.read_payload(&mut rest)).collect::<io::Result<_>>()?;
         let faults = std::iter::from_fn(|| read_fault(&mut rest)).collect();
         Ok(Some(Sample { row_idx, payloads, faults }))
+    }
+
+    fn read_payload(&self, rest: &mut &[u8]) -> io::Result<Payload> {
+        let kind = rest[0];
+        *rest = &rest[1..];
+        if kind == HERE {
+            return Ok(Payload::read(rest));
+        }
+        let (record_idx, tail) = rest.split_at(8);
+        *rest = tail;
+        let record_idx = record_idx.iter().rev().fold(0, |record_idx, byte| record_idx << 8 | usize::from(*byte));
+        Ok(Payload::read(&mut self.record_file.read(record_idx)?.as_slice()))
     }
 }
 

@@ -155,13 +155,24 @@ fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
 }
 
 fn fixed_roles(table: &Table, name: &str) -> Result<Vec<Split>, DataError> {
-    let of = |(row_idx, word): (usize, &String)| match word.to_ascii_lowercase().as_str() {
-        "train" | "training" | "0" => Ok(Split::Train),
-        "validation" | "val" | "valid" | "dev" | "1" => Ok(Split::Validation),
-        "test" | "2" => Ok(Split::Test),
-        _ => Err(SplitError::UnknownSplit { row: row_idx + 1, column: name.to_owned(), word: word.clone() }),
-    };
-    Ok(column(table, name)?.iter().enumerate().map(of).collect::<Result<_, _>>()?)
+    let words = column(table, name)?;
+    let splits = words.iter().enumerate().map(|(row_idx, word)| {
+        parse_split(word).ok_or_else(|| SplitError::UnknownSplit {
+            row: row_idx + 1,
+            column: name.to_owned(),
+            word: word.clone(),
+        })
+    });
+    Ok(splits.collect::<Result<_, _>>()?)
+}
+
+fn parse_split(word: &str) -> Option<Split> {
+    match word.to_ascii_lowercase().as_str() {
+        "train" | "training" | "0" => Some(Split::Train),
+        "validation" | "val" | "valid" | "dev" | "1" => Some(Split::Validation),
+        "test" | "2" => Some(Split::Test),
+        _ => None,
+    }
 }
 
 /// Returns the rows of each value, sorted by value.
@@ -207,25 +218,28 @@ fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, Da
 /// Trains on the oldest rows and tests on the newest; rows with the same date stay together.
 fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
-    let read = |(row_idx, text): (usize, &String)| {
-        let no_date = || SplitError::NoDate { row: row_idx + 1, column: by.column.clone(), text: text.clone() };
-        parse_date(text, None).ok_or_else(no_date)
-    };
-    let dates = column(table, &by.column)?.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let texts = column(table, &by.column)?;
+    let dates = texts.iter().enumerate().map(|(row_idx, text)| {
+        let date = parse_date(text, None);
+        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: by.column.clone(), text: text.clone() })
+    });
+    let dates = dates.collect::<Result<Vec<_>, _>>()?;
     let mut sorted = dates.clone();
     sorted.sort();
-    let position = |date| (sorted.partition_point(|other| *other < date) as f64 + 0.5) / sorted.len() as f64;
-    Ok(dates.into_iter().map(|date| role(position(date), shares)).collect())
+    let positions = dates.iter().map(|date| (sorted.partition_point(|other| other < date) as f64 + 0.5) / sorted.len() as f64);
+    Ok(positions.map(|position| role(position, shares)).collect())
 }
 
 /// Splits by a hash of the value, so that a row keeps its split when rows are added.
 fn by_hash(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
     let shares = shares(&by.probabilities)?;
-    let share = |value: &String| {
-        let digest = Sha256::digest(value.as_bytes());
-        f64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])) / (f64::from(u32::MAX) + 1.0)
-    };
-    Ok(column(table, &by.column)?.iter().map(|value| role(share(value), shares)).collect())
+    Ok(column(table, &by.column)?.iter().map(|value| role(hashed_share(value), shares)).collect())
+}
+
+/// Returns a number from 0 to below 1 that depends on the value only.
+fn hashed_share(value: &str) -> f64 {
+    let digest = Sha256::digest(value.as_bytes());
+    f64::from(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -58,6 +58,16 @@ enum ColumnBuffer {
     Texts { ends: Vec<u64>, texts: BufWriter<File> },
 }
 
+impl ColumnBuffer {
+    fn create(column: &IndexColumn) -> Result<Self, IndexError> {
+        if column.is_number {
+            return Ok(Self::Numbers(Vec::new()));
+        }
+        let texts = tempfile::tempfile().map_err(IndexError::io(&std::env::temp_dir()))?;
+        Ok(Self::Texts { ends: Vec::new(), texts: BufWriter::new(texts) })
+    }
+}
+
 /// An open file of columns.
 #[derive(Debug)]
 pub(crate) struct ColumnFile {
@@ -67,14 +77,8 @@ pub(crate) struct ColumnFile {
 
 impl ColumnFileWriter {
     pub fn create(columns: &[IndexColumn]) -> Result<Self, IndexError> {
-        let buffer = |column: &IndexColumn| {
-            if column.is_number {
-                return Ok(ColumnBuffer::Numbers(Vec::new()));
-            }
-            let texts = tempfile::tempfile().map_err(IndexError::io(&std::env::temp_dir()))?;
-            Ok(ColumnBuffer::Texts { ends: Vec::new(), texts: BufWriter::new(texts) })
-        };
-        Ok(Self { buffers: columns.iter().map(buffer).collect::<Result<_, _>>()?, columns: columns.to_vec(), n_rows: 0 })
+        let buffers = columns.iter().map(ColumnBuffer::create).collect::<Result<_, _>>()?;
+        Ok(Self { buffers, columns: columns.to_vec(), n_rows: 0 })
     }
 
     /// Adds a row, one value per column; a value of the other kind is converted to the column's kind, or becomes null.

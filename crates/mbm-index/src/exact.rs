@@ -27,9 +27,13 @@ pub(crate) fn search(vectors: &VectorFile, queries: &[Query], limits: SearchLimi
         }
         nearest
     };
-    let join = |a: Vec<NearestNeighbors>, b: Vec<NearestNeighbors>| a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect();
+
     let nearest = (0..blocks).into_par_iter().fold(none, block).reduce(none, join);
     nearest.into_iter().map(NearestNeighbors::into_sorted).collect()
+}
+
+fn join(a: Vec<NearestNeighbors>, b: Vec<NearestNeighbors>) -> Vec<NearestNeighbors> {
+    a.into_iter().zip(b).map(|(a, b)| a.join(b)).collect()
 }
 
 fn all(vectors: &VectorFile, queries: &[Query], first: usize, n: usize, nearest: &mut [NearestNeighbors]) {

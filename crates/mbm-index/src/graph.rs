@@ -288,8 +288,8 @@ impl Graph {
     ) -> Result<(), IndexError> {
         let mut rng = ChaCha8Rng::seed_from_u64(vectors.n_rows as u64);
         let factor = 1.0 / (settings.links as f64).ln();
-        let mut layer = || (-(1.0 - rng.random::<f64>()).ln() * factor).min(MAX_LAYER as f64) as u8;
-        let layers: Vec<u8> = (0..vectors.n_rows).map(|_| layer()).collect();
+        let draws = (0..vectors.n_rows).map(|_| (-(1.0 - rng.random::<f64>()).ln() * factor).min(MAX_LAYER as f64) as u8);
+        let layers: Vec<u8> = draws.collect();
         let rows = layers.iter().map(|layer| Mutex::new(vec![Vec::new(); usize::from(*layer) + 1])).collect();
         let entry = RwLock::new(Entry { row: 0, layer: layers.first().map_or(0, |layer| usize::from(*layer)) });
         let growing = Growing { vectors, settings, layers, rows, entry, seen: Mutex::default(), never: Cancellation::default() };
@@ -369,24 +369,27 @@ impl Growing<'_> {
         let entry = *self.entry.read().unwrap_or_else(PoisonError::into_inner);
         let (lowest, upper) = (self.most(0), self.most(1));
         let rows: Vec<Vec<Vec<u32>>> = self.rows.into_iter().map(|row| row.into_inner().unwrap_or_default()).collect();
-        let list = |links: &[u32], most: usize| {
-            let mut list = vec![links.len() as u32];
-            list.extend(links);
-            list.resize(most + 1, 0);
-            list
-        };
+
         for row in &rows {
-            out.write(bytemuck::cast_slice(&list(&row[0], lowest)))?;
+            out.write(bytemuck::cast_slice(&padded(&row[0], lowest)))?;
         }
         let starts = rows.iter().scan(0u32, |next, row| Some(std::mem::replace(next, *next + row.len() as u32 - 1)));
         let n_upper = rows.iter().map(|row| row.len() - 1).sum::<usize>();
         let starts: Vec<u32> = starts.chain([n_upper as u32]).collect();
         out.write(bytemuck::cast_slice(&starts))?;
         for links in rows.iter().flat_map(|row| &row[1..]) {
-            out.write(bytemuck::cast_slice(&list(links, upper)))?;
+            out.write(bytemuck::cast_slice(&padded(links, upper)))?;
         }
         out.finish(&Footer { graph: self.settings, entry, n_rows: rows.len(), n_upper })
     }
+}
+
+/// Returns a list of links as it is stored: its length, the links, and zeros as padding up to `most` links.
+fn padded(links: &[u32], most: usize) -> Vec<u32> {
+    let mut list = vec![links.len() as u32];
+    list.extend(links);
+    list.resize(most + 1, 0);
+    list
 }
 
 #[cfg(test)]

@@ -144,16 +144,18 @@ impl Manifest {
 
     /// Atomically replaces the previous list.
     pub fn write(&self, folder: &Path) -> Result<(), IndexError> {
-        let (path, aside) = (Self::path(folder), folder.join("index.json.tmp"));
+        let path = Self::path(folder);
         let text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        let write = || {
-            std::fs::write(&aside, text)?;
-            File::open(&aside)?.sync_all()?;
-            std::fs::rename(&aside, &path)?;
-            File::open(folder)?.sync_all()
-        };
-        write().map_err(IndexError::io(&path))
+        replace(&path, folder, &text).map_err(IndexError::io(&path))
     }
+}
+
+fn replace(path: &Path, folder: &Path, text: &[u8]) -> std::io::Result<()> {
+    let aside = folder.join("index.json.tmp");
+    std::fs::write(&aside, text)?;
+    File::open(&aside)?.sync_all()?;
+    std::fs::rename(&aside, path)?;
+    File::open(folder)?.sync_all()
 }
 
 impl Index {
@@ -177,15 +179,15 @@ impl Index {
     }
 
     fn segments(folder: &Path, manifest: &Manifest) -> Result<Vec<Segment>, IndexError> {
-        let open = |entry: &SegmentEntry| {
-            let segment = Segment::open(folder, entry)?;
-            let spec = &manifest.spec;
-            if segment.vectors.width != spec.width || !segment.columns.schema().eq(&spec.columns) {
-                return Err(IndexError::damaged(&Manifest::path(folder), Damage::OtherIndex { segment: entry.number }));
-            }
-            Ok(segment)
-        };
-        manifest.segments.iter().map(open).collect()
+        manifest.segments.iter().map(|entry| Self::segment(folder, entry, &manifest.spec)).collect()
+    }
+
+    fn segment(folder: &Path, entry: &SegmentEntry, spec: &IndexSpec) -> Result<Segment, IndexError> {
+        let segment = Segment::open(folder, entry)?;
+        if segment.vectors.width != spec.width || !segment.columns.schema().eq(&spec.columns) {
+            return Err(IndexError::damaged(&Manifest::path(folder), Damage::OtherIndex { segment: entry.number }));
+        }
+        Ok(segment)
     }
 
     /// Returns, for each query, the rows whose vectors have the highest cosine similarity to it, nearest first.
@@ -208,21 +210,23 @@ impl Index {
         let cancellation = search.cancellation.unwrap_or(&never);
         let parameters = SegmentSearch { k: search.k, width: search.width, filter: search.filter, cancellation };
         let found = self.segments.iter().map(|segment| segment.search(&queries, parameters)).collect::<Result<Vec<_>, _>>()?;
-        let of_query = |query: usize| {
-            let mut all: Vec<_> = found
-                .iter()
-                .enumerate()
-                .flat_map(|(at, neighbors)| neighbors[query].iter().map(move |neighbor| (at, *neighbor)).collect::<Vec<_>>())
-                .collect();
-            all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
-            all.truncate(search.k);
-            let hit = |(at, neighbor): (usize, Neighbor)| Hit {
-                similarity: neighbor.similarity,
-                values: self.segments[at].values(neighbor.row as usize),
-            };
-            all.into_iter().map(hit).collect()
-        };
-        Ok((0..queries.len()).map(of_query).collect())
+        Ok((0..queries.len()).map(|query| self.merged(&found, query, search.k)).collect())
+    }
+
+    /// Merges what each segment found for each query: returns the `k` rows nearest to one query.
+    fn merged(&self, found: &[Vec<Vec<Neighbor>>], query: usize, k: usize) -> Vec<Hit> {
+        let mut all: Vec<_> = found
+            .iter()
+            .enumerate()
+            .flat_map(|(at, neighbors)| neighbors[query].iter().map(move |neighbor| (at, *neighbor)).collect::<Vec<_>>())
+            .collect();
+        all.sort_by(|(a_at, a), (b_at, b)| b.similarity.total_cmp(&a.similarity).then((a_at, a.row).cmp(&(b_at, b.row))));
+        all.truncate(k);
+        let hits = all.into_iter().map(|(at, neighbor)| Hit {
+            similarity: neighbor.similarity,
+            values: self.segments[at].values(neighbor.row as usize),
+        });
+        hits.collect()
     }
 
     /// Returns size statistics.

@@ -47,19 +47,7 @@ fn lock(folder: &Path) -> Result<File, IndexError> {
 
 /// Removes index files that `index.json` does not list. A reader keeps access to files that it has open.
 fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
-    let named = |entry: &SegmentEntry| {
-        let files = ["vectors", "columns", "graph"].map(|kind| file(folder, entry.number, kind));
-        files
-            .into_iter()
-            .chain(entry.removed.map(|generation| removed_file(folder, entry.number, generation)))
-            .collect::<Vec<_>>()
-    };
-    let named: HashSet<PathBuf> = manifest.segments.iter().flat_map(named).collect();
-    let is_index_file = |path: &Path| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        ["vectors", "columns", "graph", "removed"].contains(&ending) && stem.chars().all(|c| c.is_ascii_digit() || c == '-')
-    };
+    let named: HashSet<PathBuf> = manifest.segments.iter().flat_map(|entry| files_of(folder, entry)).collect();
     for entry in std::fs::read_dir(folder).map_err(IndexError::io(folder))? {
         let path = entry.map_err(IndexError::io(folder))?.path();
         if is_index_file(&path) && !named.contains(&path) {
@@ -67,6 +55,17 @@ fn sweep(folder: &Path, manifest: &Manifest) -> Result<(), IndexError> {
         }
     }
     Ok(())
+}
+
+fn files_of(folder: &Path, entry: &SegmentEntry) -> impl Iterator<Item = PathBuf> {
+    let files = ["vectors", "columns", "graph"].map(|kind| file(folder, entry.number, kind));
+    files.into_iter().chain(entry.removed.map(|generation| removed_file(folder, entry.number, generation)))
+}
+
+fn is_index_file(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    ["vectors", "columns", "graph", "removed"].contains(&ending) && stem.chars().all(|c| c.is_ascii_digit() || c == '-')
 }
 
 impl SegmentWriter {

@@ -146,8 +146,11 @@ pub fn attention_forward(shape: AttentionShape, inputs: AttentionInputs) -> Atte
     });
     let factored = product(&weights, inputs.factors);
     let used = if inputs.factors.is_empty() { &weights } else { &factored };
-    let left = |task, steps: Range<usize>| shape.weights(used, task).some_rows(steps);
-    let out = shape.products(shape.queries, left, |task| shape.head(inputs.values, shape.keys, task));
+    let out = shape.products(
+        shape.queries,
+        |task, steps| shape.weights(used, task).some_rows(steps),
+        |task| shape.head(inputs.values, shape.keys, task),
+    );
     AttentionOutput { out, weights }
 }
 

@@ -49,15 +49,16 @@ pub fn linear_weight_backward(rows: &[f32], gradient: &[f32], [from, to]: [usize
 pub fn linear_bias_backward(gradient: &[f32], to: usize) -> Vec<f32> {
     let n = gradient.len() / to.max(1);
     let share = n.div_ceil(rayon::current_num_threads()).max(64);
-    let sums = |rows: &[f32]| {
-        let mut sums = vec![0.0; to];
-        rows.chunks_exact(to).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
-        sums
-    };
-    let parts: Vec<Vec<f32>> = gradient.par_chunks((share * to).max(1)).map(sums).collect();
+    let parts: Vec<Vec<f32>> = gradient.par_chunks((share * to).max(1)).map(|rows| column_sums(rows, to)).collect();
     let mut out = vec![0.0; to];
     parts.iter().for_each(|part| out.iter_mut().zip(part).for_each(|(sum, value)| *sum += value));
     out
+}
+
+fn column_sums(rows: &[f32], n_cols: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; n_cols];
+    rows.chunks_exact(n_cols).for_each(|row| sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value));
+    sums
 }
 
 /// Returns `[n, from, to]`: the number of rows and the sizes of the weight.

@@ -61,9 +61,8 @@ pub(crate) fn multiply(out: &mut [f32], row_stride: usize, left: Matrix, right: 
         return unsafe { product.part(0..m, 0..n) };
     }
     // Each thread computes a part of the longer side, in whole registers.
-    let share = |length: usize| length.div_ceil(rayon::current_num_threads()).next_multiple_of(16);
     let by_rows = m > n;
-    let share = share(if by_rows { m } else { n });
+    let share = m.max(n).div_ceil(rayon::current_num_threads()).next_multiple_of(16);
     (0..m.max(n).div_ceil(share)).into_par_iter().for_each(|at| {
         let part = |length: usize| at * share..((at + 1) * share).min(length);
         // SAFETY: as above, and the parts are disjoint.

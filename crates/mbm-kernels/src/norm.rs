@@ -68,26 +68,26 @@ impl NormShape {
     /// Sums two values per plane, which `of_plane` computes from the index and the values of the plane, over the images for each
     /// channel; the order depends on the number of threads only.
     fn sums(&self, images: &[f32], of_plane: impl Fn(usize, &[f32]) -> [f32; 2] + Sync) -> Vec<[f64; 2]> {
-        let add = |sums: &mut Vec<[f64; 2]>, channel: usize, [a, b]: [f64; 2]| {
-            sums[channel][0] += a;
-            sums[channel][1] += b;
-        };
-        let part = |first: usize, images: &[f32]| {
+        let n_planes = self.share() * self.channels;
+        let parts = images.par_chunks(n_planes * self.positions).enumerate().map(|(part, images)| {
             let mut sums = vec![[0.0; 2]; self.channels];
             for (at, plane) in images.chunks(self.positions).enumerate() {
-                add(&mut sums, at % self.channels, of_plane(first + at, plane).map(f64::from));
+                add(&mut sums[at % self.channels], of_plane(part * n_planes + at, plane).map(f64::from));
             }
             sums
-        };
-        let n_planes = self.share() * self.channels;
-        let parts = images.par_chunks(n_planes * self.positions).enumerate().map(|(at, images)| part(at * n_planes, images));
+        });
         let parts: Vec<_> = parts.collect();
         let mut total = vec![[0.0; 2]; self.channels];
         for part in parts {
-            part.into_iter().enumerate().for_each(|(channel, sums)| add(&mut total, channel, sums));
+            total.iter_mut().zip(part).for_each(|(total, sums)| add(total, sums));
         }
         total
     }
+}
+
+fn add(sums: &mut [f64; 2], [a, b]: [f64; 2]) {
+    sums[0] += a;
+    sums[1] += b;
 }
 
 /// Computes the mean and variance of each channel.
@@ -143,10 +143,9 @@ pub fn norm_backward(shape: NormShape, done: Normalized, gradient: &[f32]) -> No
         dispatch(Within { out, gradient, bounds, place });
     });
     // Sums of the gradient and of its product with the centered value.
-    let planes = |at: usize, plane: &[f32]| {
+    let sums = shape.sums(images, |at, plane| {
         dispatch(Products { plane, gradient: &within[at * n..(at + 1) * n], centre: mean[at % shape.channels] })
-    };
-    let sums = shape.sums(images, planes);
+    });
     let count = (shape.batch * n) as f64;
     let of_shift: Vec<f32> = sums.iter().map(|[sum, _]| *sum as f32).collect();
     let of_scale: Vec<f32> =

@@ -16,13 +16,14 @@ impl WeightFile {
         let bytes = self.tensors().keys().map(|name| self.bytes(name)).collect::<Result<Vec<_>, _>>()?;
         let mut views = Vec::with_capacity(bytes.len());
         for ((name, info), bytes) in self.tensors().iter().zip(&bytes) {
-            let view = TensorView::new(dtype(info.element), info.shape.clone(), bytes);
-            let damaged = |source| WeightFileError::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source });
-            views.push((name, view.map_err(damaged)?));
+            let view = TensorView::new(dtype(info.element), info.shape.clone(), bytes)
+                .map_err(|source| WeightFileError::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source }))?;
+            views.push((name, view));
         }
-        let failed = |error| WeightFileError::Io { path: target.to_path_buf(), source: std::io::Error::other(error) };
+
         let aside = temporary_sibling(target);
-        safetensors::serialize_to_file(views, None, &aside).map_err(failed)?;
+        safetensors::serialize_to_file(views, None, &aside)
+            .map_err(|error| WeightFileError::Io { path: target.to_path_buf(), source: std::io::Error::other(error) })?;
         make_readable(&aside).map_err(WeightFileError::io(target))?;
         std::fs::rename(&aside, target).map_err(WeightFileError::io(target))
     }

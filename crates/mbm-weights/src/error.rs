@@ -59,4 +59,8 @@ impl WeightFileError {
     pub(crate) fn damaged(path: &Path, damage: Damage) -> Self {
         Self::Damaged { path: path.to_path_buf(), source: Box::new(damage) }
     }
+
+    pub(crate) fn no_tensor(path: &Path, name: &str) -> impl FnOnce() -> Self {
+        move || Self::NoTensor { path: path.to_path_buf(), name: name.to_owned() }
+    }
 }

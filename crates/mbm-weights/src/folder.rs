@@ -72,8 +72,10 @@ fn open_shards(folder: &Path, index: &Path) -> Result<Opened, WeightFileError> {
     let (mut tensors, mut places) = (BTreeMap::new(), BTreeMap::new());
     for (tensor, shard) in &weight_map {
         let at = names.binary_search(&shard).unwrap_or_default();
-        let missing = || WeightFileError::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() });
-        tensors.insert(tensor.clone(), shards[at].tensors.get(tensor).ok_or_else(missing)?.clone());
+        let info = shards[at].tensors.get(tensor).ok_or_else(|| {
+            WeightFileError::damaged(index, Damage::NotInShard { tensor: tensor.clone(), shard: shard.clone() })
+        })?;
+        tensors.insert(tensor.clone(), info.clone());
         places.insert(tensor.clone(), at);
     }
     let files = shards.iter().flat_map(|shard| shard.files.clone()).collect();
@@ -89,8 +91,7 @@ pub(crate) fn sibling(folder: &Path, index: &Path, name: &str) -> Result<PathBuf
 
 impl Values for Shards {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
-        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        let shard = self.places.get(name).ok_or_else(no_tensor)?;
+        let shard = self.places.get(name).ok_or_else(WeightFileError::no_tensor(&self.path, name))?;
         self.shards[*shard].values.bytes(name)
     }
 }

@@ -31,17 +31,22 @@ pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
     check(path)?;
     let reader = PytorchReader::new(path).map_err(|error| WeightFileError::damaged(path, Damage::PyTorch(error.into())))?;
     let all = reader.into_tensors();
-    let is_below = |key: &&str| all.keys().any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.')));
-    let prefix = KEYS.into_iter().find(is_below).map(|key| format!("{key}.")).unwrap_or_default();
-    let own = |(name, tensor): (String, Tensor)| name.strip_prefix(&prefix).map(|name| (name.to_owned(), tensor));
-    let by_name: BTreeMap<String, Tensor> = all.into_iter().filter_map(own).collect();
+    let key =
+        KEYS.into_iter().find(|key| all.keys().any(|name| name.strip_prefix(*key).is_some_and(|rest| rest.starts_with('.'))));
+    let prefix = key.map(|key| format!("{key}.")).unwrap_or_default();
+    let own = all.into_iter().filter_map(|(name, tensor)| Some((name.strip_prefix(&prefix)?.to_owned(), tensor)));
+    let by_name: BTreeMap<String, Tensor> = own.collect();
     if by_name.is_empty() {
         return Err(WeightFileError::damaged(path, Damage::NoTensors));
     }
-    let info = |tensor: &Tensor| TensorInfo { element: element(tensor.dtype()), shape: tensor.shape().to_vec() };
+
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
     let values = Box::new(Tensors { path: path.to_path_buf(), by_name });
     Ok(Opened { format: "pytorch", files: vec![path.to_path_buf()], tensors, values })
+}
+
+fn info(tensor: &Tensor) -> TensorInfo {
+    TensorInfo { element: element(tensor.dtype()), shape: tensor.shape().to_vec() }
 }
 
 /// Rejects a file that would expand to far more than it holds. A broken file is left to its reader, which reports what is wrong.
@@ -174,8 +179,7 @@ fn element(dtype: DType) -> Element {
 
 impl Values for Tensors {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
-        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        let bytes = self.by_name.get(name).ok_or_else(no_tensor)?.read();
+        let bytes = self.by_name.get(name).ok_or_else(WeightFileError::no_tensor(&self.path, name))?.read();
         bytes.map_err(|error| WeightFileError::damaged(&self.path, Damage::PyTorch(error.into())))
     }
 }

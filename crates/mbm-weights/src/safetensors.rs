@@ -40,8 +40,10 @@ pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
     }
     let mut tensors = std::collections::BTreeMap::new();
     for (name, info) in metadata.tensors() {
-        let unsupported = || Damage::UnsupportedType { tensor: name.clone(), found: format!("{:?}", info.dtype) };
-        let element = element(info.dtype).ok_or_else(|| damaged(unsupported()))?;
+        let element = element(info.dtype).ok_or_else(|| {
+            let found = format!("{:?}", info.dtype);
+            damaged(Damage::UnsupportedType { tensor: name.clone(), found })
+        })?;
         tensors.insert(name, TensorInfo { element, shape: info.shape.clone() });
     }
     let values = Box::new(Places { path: path.to_path_buf(), start, metadata });
@@ -69,8 +71,7 @@ fn element(dtype: Dtype) -> Option<Element> {
 
 impl Values for Places {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
-        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        let (from, to) = self.metadata.info(name).ok_or_else(no_tensor)?.data_offsets;
+        let (from, to) = self.metadata.info(name).ok_or_else(WeightFileError::no_tensor(&self.path, name))?.data_offsets;
         let mut file = File::open(&self.path).map_err(WeightFileError::io(&self.path))?;
         file.seek(SeekFrom::Start(self.start + from as u64)).map_err(WeightFileError::io(&self.path))?;
         let mut bytes = vec![0; to - from];

@@ -95,8 +95,7 @@ fn info(weight: &Weight) -> Result<TensorInfo, Damage> {
 
 impl Values for Places {
     fn bytes(&self, name: &str) -> Result<Vec<u8>, WeightFileError> {
-        let no_tensor = || WeightFileError::NoTensor { path: self.path.clone(), name: name.to_owned() };
-        let (group, mut from, to) = *self.by_name.get(name).ok_or_else(no_tensor)?;
+        let (group, mut from, to) = *self.by_name.get(name).ok_or_else(WeightFileError::no_tensor(&self.path, name))?;
         let mut bytes = Vec::with_capacity((to - from) as usize);
         let mut start = 0;
         for (shard, n_bytes) in &self.groups[group] {

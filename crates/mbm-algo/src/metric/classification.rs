@@ -107,13 +107,13 @@ fn balanced_accuracy(scored: &ClassificationSamples) -> Option<f64> {
 }
 
 fn hits_at(scored: &ClassificationSamples, k: usize) -> Option<f64> {
-    let hit = |(row_idx, &truth): (usize, &usize)| {
-        let row = scored.row(row_idx);
-        let ahead =
-            (0..row.len()).filter(|&class| row[class] > row[truth] || (row[class] == row[truth] && class < truth)).count();
-        f64::from(u8::from(ahead < k))
-    };
-    mean(scored.truth.iter().enumerate().map(hit))
+    let ahead = scored.truth.iter().enumerate().map(|(row_idx, &truth)| n_ahead(scored.row(row_idx), truth));
+    mean(ahead.map(|n_ahead| f64::from(u8::from(n_ahead < k))))
+}
+
+/// Returns the number of classes that come before a class; of equal probabilities, the first class comes first.
+fn n_ahead(row: &[f32], truth: usize) -> usize {
+    (0..row.len()).filter(|&class| row[class] > row[truth] || (row[class] == row[truth] && class < truth)).count()
 }
 
 /// Returns the score of the second class for two classes, otherwise the mean one-vs-rest score of the classes with positive and
@@ -128,12 +128,12 @@ fn one_against_rest(scored: &ClassificationSamples, score: fn(&[f32], &[bool]) -
 }
 
 fn log_loss(scored: &ClassificationSamples) -> Option<f64> {
-    let loss = |(row_idx, &truth): (usize, &usize)| {
-        let row = scored.row(row_idx);
-        let sum: f64 = row.iter().map(|p| f64::from(*p)).sum();
-        -(f64::from(row[truth]) / sum).clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
-    };
-    mean(scored.truth.iter().enumerate().map(loss))
+    mean(scored.truth.iter().enumerate().map(|(row_idx, &truth)| log_loss_of_row(scored.row(row_idx), truth)))
+}
+
+fn log_loss_of_row(row: &[f32], truth: usize) -> f64 {
+    let sum: f64 = row.iter().map(|p| f64::from(*p)).sum();
+    -(f64::from(row[truth]) / sum).clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
 }
 
 /// Matthews correlation coefficient for several classes (Gorodkin 2004).

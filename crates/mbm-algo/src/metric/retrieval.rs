@@ -68,8 +68,13 @@ fn ranks(cosines: &[f32], relevant: &[usize]) -> Vec<usize> {
     relevant.iter().for_each(|at| is_relevant[*at] = true);
     let mut own: Vec<f32> = relevant.iter().map(|at| cosines[*at]).collect();
     own.sort_by(|a, b| b.total_cmp(a));
-    let before = |own: f32| cosines.iter().zip(&is_relevant).filter(|(cosine, is)| !**is && **cosine >= own).count();
-    own.iter().enumerate().map(|(at, own)| before(*own) + at + 1).collect()
+    own.iter()
+        .enumerate()
+        .map(|(at, own)| {
+            let n_before = cosines.iter().zip(&is_relevant).filter(|(cosine, is)| !**is && *cosine >= own).count();
+            n_before + at + 1
+        })
+        .collect()
 }
 
 /// Computes an inner product with eight running sums, so that the compiler can vectorize it.
@@ -95,11 +100,12 @@ fn recall(retrieved: &RetrievalSamples, k: usize) -> Option<f64> {
 /// Computes the expected [`recall`] of a random order: 1 minus the probability that the first `k` are all irrelevant.
 fn random_recall(retrieved: &RetrievalSamples, k: usize) -> Option<f64> {
     let n = retrieved.n_candidates;
-    let hit = |ranks: &[usize]| {
-        let n_others = n - ranks.len();
-        1.0 - (0..k.min(n)).map(|at| n_others.saturating_sub(at) as f64 / (n - at) as f64).product::<f64>()
-    };
-    mean(retrieved.answerable().map(hit))
+    mean(retrieved.answerable().map(|ranks| 1.0 - all_irrelevant(n, n - ranks.len(), k)))
+}
+
+/// Computes the probability that `k` of `n` candidates, drawn without replacement, are all among the irrelevant ones.
+fn all_irrelevant(n: usize, n_irrelevant: usize, k: usize) -> f64 {
+    (0..k.min(n)).map(|at| n_irrelevant.saturating_sub(at) as f64 / (n - at) as f64).product()
 }
 
 fn median_rank(retrieved: &RetrievalSamples) -> Option<f64> {

@@ -68,10 +68,9 @@ fn hamming_loss(scored: &MultiLabelSamples) -> Option<f64> {
 }
 
 fn over_labels(scored: &MultiLabelSamples, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
-    let of_label = |label: usize| {
+    mean((0..scored.n_labels).filter_map(|label| {
         let scores: Vec<f32> = scored.probabilities.iter().skip(label).step_by(scored.n_labels).copied().collect();
         let positive: Vec<bool> = scored.truth.iter().skip(label).step_by(scored.n_labels).copied().collect();
         score(&scores, &positive)
-    };
-    mean((0..scored.n_labels).filter_map(of_label))
+    }))
 }

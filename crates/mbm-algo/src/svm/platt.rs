@@ -49,11 +49,12 @@ impl Sigmoid {
     }
 
     fn loss(&self, rows: &[(f64, f64)]) -> f64 {
-        let of = |(f, target): &(f64, f64)| {
-            let z = self.a * f + self.b;
-            if z >= 0.0 { target * z + (-z).exp().ln_1p() } else { (target - 1.0) * z + z.exp().ln_1p() }
-        };
-        rows.iter().map(of).sum()
+        rows.iter()
+            .map(|(f, target)| {
+                let z = self.a * f + self.b;
+                if z >= 0.0 { target * z + (-z).exp().ln_1p() } else { (target - 1.0) * z + z.exp().ln_1p() }
+            })
+            .sum()
     }
 
     /// Returns the Newton direction and the slope along it; `None` where the gradient vanishes.

@@ -102,8 +102,8 @@ impl FrontEnd {
         if self.kind == FrontEndKind::Spectrogram {
             return out.extend(power.iter().map(|value| (value + FLOOR).ln()));
         }
-        let energy = |filter: &Vec<(usize, f32)>| filter.iter().map(|(bin, weight)| power[*bin] * weight).sum::<f32>();
-        let bands: Vec<f32> = self.filters.iter().map(|filter| (energy(filter) + FLOOR).ln()).collect();
+        let energies = self.filters.iter().map(|filter| filter.iter().map(|(bin, weight)| power[*bin] * weight).sum::<f32>());
+        let bands: Vec<f32> = energies.map(|energy| (energy + FLOOR).ln()).collect();
         match self.kind {
             FrontEndKind::Mfcc => out.extend((0..self.n_coefficients).map(|k| cosine_coefficient(&bands, k))),
             FrontEndKind::Fbank | FrontEndKind::Spectrogram | FrontEndKind::Raw => out.extend(bands),
@@ -132,19 +132,29 @@ fn cosine_coefficient(values: &[f32], k: usize) -> f32 {
 
 /// Returns triangular filters of height 1, evenly spaced in mel from 0 to half the rate, as lists of `(bin, weight)`.
 fn mel_filters(rate: usize, n_fft: usize, n_bands: usize) -> Vec<Vec<(usize, f32)>> {
-    let mel = |hertz: f64| 2595.0 * (1.0 + hertz / 700.0).log10();
-    let hertz = |mel: f64| 700.0 * (10f64.powf(mel / 2595.0) - 1.0);
     let top = mel(rate as f64 / 2.0);
     let edges: Vec<f64> = (0..n_bands + 2).map(|i| hertz(top * i as f64 / (n_bands + 1) as f64)).collect();
-    let weight = |bin: usize, low: f64, centre: f64, high: f64| {
-        let at = bin as f64 * rate as f64 / n_fft as f64;
-        ((at - low) / (centre - low)).min((high - at) / (high - centre)).max(0.0) as f32
-    };
-    let triangle = |edges: &[f64]| {
-        let weights = (0..=n_fft / 2).map(|bin| (bin, weight(bin, edges[0], edges[1], edges[2])));
-        weights.filter(|(_, weight)| *weight > 0.0).collect()
-    };
-    edges.windows(3).map(triangle).collect()
+    let frequencies = (0..=n_fft / 2).map(|bin| bin as f64 * rate as f64 / n_fft as f64);
+    edges
+        .windows(3)
+        .map(|edges| {
+            let weights = frequencies.clone().map(|at| triangle(at, edges[0], edges[1], edges[2]));
+            weights.enumerate().filter(|(_, weight)| *weight > 0.0).collect()
+        })
+        .collect()
+}
+
+fn mel(hertz: f64) -> f64 {
+    2595.0 * (1.0 + hertz / 700.0).log10()
+}
+
+fn hertz(mel: f64) -> f64 {
+    700.0 * (10f64.powf(mel / 2595.0) - 1.0)
+}
+
+/// Returns the height at `at` of the triangle with these corners: 1 at its centre, 0 at and beyond its ends.
+fn triangle(at: f64, low: f64, centre: f64, high: f64) -> f32 {
+    ((at - low) / (centre - low)).min((high - at) / (high - centre)).max(0.0) as f32
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) fn check(parameters: &AudioCodecParameters) -> std::result::Result<()
         return Ok(());
     }
     let setup = parameters.extra_data.as_deref().and_then(|headers| headers.get(IDENTIFICATION + NAME..)).unwrap_or_default();
-    let unreadable = |message: String| Fault::new(Cause::Unreadable, format!("vorbis: {message}"));
+
     let (entries, values) = size(setup).map_err(|error| unreadable(format!("damaged codebooks: {error}")))?;
     if entries > MAX_ENTRIES || values > MAX_VALUES {
         return Err(unreadable(format!(
@@ -34,6 +34,10 @@ pub(super) fn check(parameters: &AudioCodecParameters) -> std::result::Result<()
         )));
     }
     Ok(())
+}
+
+fn unreadable(message: String) -> Fault {
+    Fault::new(Cause::Unreadable, format!("vorbis: {message}"))
 }
 
 /// Returns the number of entries and values in the codebooks, which are read until they exceed a limit.

@@ -145,8 +145,10 @@ impl Waveform {
 }
 
 fn check_rate(rate: usize) -> Result<(), Fault> {
-    let message = || format!("a sampling rate of {rate} Hz, supported are {} to {} Hz", RATES.start(), RATES.end());
-    if RATES.contains(&rate) { Ok(()) } else { Err(unreadable(message())) }
+    if RATES.contains(&rate) {
+        return Ok(());
+    }
+    Err(unreadable(format!("a sampling rate of {rate} Hz, supported are {} to {} Hz", RATES.start(), RATES.end())))
 }
 
 /// An audio track and its decoder.

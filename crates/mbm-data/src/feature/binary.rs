@@ -79,8 +79,10 @@ impl Preprocess for FittedBinary {
             None => as_bool(text).map(u32::from),
             Some(labels) => labels.iter().position(|label| label == text).map(|at| at as u32),
         };
-        let message = || format!("'{}' is neither {} nor {}", shown(text), self.label(0), self.label(1));
-        class.map(Payload::Class).ok_or_else(|| Fault::new(Cause::Malformed, message()))
+        class.map(Payload::Class).ok_or_else(|| {
+            let message = format!("'{}' is neither {} nor {}", shown(text), self.label(0), self.label(1));
+            Fault::new(Cause::Malformed, message)
+        })
     }
 
     fn shape(&self) -> Shape {

@@ -90,13 +90,17 @@ pub(super) fn most_common(counts: HashMap<String, usize>, limit: usize) -> Vec<S
     counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counted.truncate(limit);
     let mut words: Vec<String> = counted.into_iter().map(|(word, _)| word).collect();
-    let number = |word: &String| word.parse::<f64>().ok().filter(|value| value.is_finite());
+
     if words.iter().all(|word| number(word).is_some()) {
         words.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     } else {
         words.sort();
     }
     words
+}
+
+fn number(word: &str) -> Option<f64> {
+    word.parse::<f64>().ok().filter(|value| value.is_finite())
 }
 
 impl Preprocess for FittedCategory {

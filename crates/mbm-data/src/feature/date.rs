@@ -51,15 +51,20 @@ const DATES: [&str; 5] = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%
 /// Parses ISO 8601 (ignoring the time zone), `2024/12/31`, `31.12.2024` or `12/31/2024`; with `format`, that pattern only.
 pub fn parse_date(text: &str, format: Option<&str>) -> Option<NaiveDateTime> {
     let text = text.trim();
-    let at_midnight = |date: NaiveDate| date.and_hms_opt(0, 0, 0);
+
     if let Some(format) = format {
         return NaiveDateTime::parse_from_str(text, format)
             .ok()
             .or_else(|| NaiveDate::parse_from_str(text, format).ok().and_then(at_midnight));
     }
-    let with_zone = || chrono::DateTime::parse_from_rfc3339(text).ok().map(|date| date.naive_local());
-    let dated = || DATES.iter().find_map(|format| NaiveDate::parse_from_str(text, format).ok()).and_then(at_midnight);
-    with_zone().or_else(|| DATE_TIMES.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())).or_else(dated)
+    let with_zone = chrono::DateTime::parse_from_rfc3339(text).ok().map(|date| date.naive_local());
+    with_zone
+        .or_else(|| DATE_TIMES.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok()))
+        .or_else(|| DATES.iter().find_map(|format| NaiveDate::parse_from_str(text, format).ok()).and_then(at_midnight))
+}
+
+fn at_midnight(date: NaiveDate) -> Option<NaiveDateTime> {
+    date.and_hms_opt(0, 0, 0)
 }
 
 impl Fitter for DateFitter {

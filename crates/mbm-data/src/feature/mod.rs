@@ -304,8 +304,9 @@ pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
         Cell::Bool(value) => Some(f64::from(u8::from(*value))),
         other => text_of(other)?.trim().parse().ok(),
     };
-    let malformed = || Fault::new(Cause::Malformed, format!("'{}' is not a number", shown(&cell.to_text())));
-    let value = value.filter(|value: &f64| value.is_finite()).ok_or_else(malformed)?;
+    let value = value
+        .filter(|value: &f64| value.is_finite())
+        .ok_or_else(|| Fault::new(Cause::Malformed, format!("'{}' is not a number", shown(&cell.to_text()))))?;
     if value.abs() <= LARGEST_NUMBER {
         Ok(value)
     } else {

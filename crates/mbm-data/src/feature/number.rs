@@ -131,15 +131,17 @@ impl Fitter for NumberFitter {
 /// Returns the median and a scale of sorted values: the interquartile range, or half the full range where that is 0
 /// (Holzmüller et al. 2024), or 1 where all values are equal.
 fn robust(sorted: &[f64]) -> (f64, f64) {
-    let quantile = |share: f64| {
-        let at = share * (sorted.len() - 1) as f64;
-        let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-        below + (above - below) * at.fract()
-    };
-    let spread = quantile(0.75) - quantile(0.25);
+    let spread = quantile(sorted, 0.75) - quantile(sorted, 0.25);
     let range = sorted[sorted.len() - 1] - sorted[0];
     let scale = [spread, range / 2.0].into_iter().find(|scale| *scale > 0.0);
-    (quantile(0.5), scale.unwrap_or(1.0))
+    (quantile(sorted, 0.5), scale.unwrap_or(1.0))
+}
+
+/// Returns a quantile of sorted values, linearly interpolated.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let at = share * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    below + (above - below) * at.fract()
 }
 
 impl FittedNumber {

@@ -122,8 +122,8 @@ impl Preprocess for FittedText {
 
     fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {
         let text = text_of(cell).ok()?;
-        let count = || self.tokenizer.n_ids(&cased(&text, self.lowercase));
-        cut_off(&text, self.max_steps).or_else(|| shortened(self.max_steps, payload, count))
+        cut_off(&text, self.max_steps)
+            .or_else(|| shortened(self.max_steps, payload, || self.tokenizer.n_ids(&cased(&text, self.lowercase))))
     }
 
     fn shape(&self) -> Shape {

@@ -125,13 +125,6 @@ impl Steps {
 
 /// Returns the steps of a cell: at least one, each of at least one value.
 fn steps_of(cell: &Cell) -> Result<Steps, Fault> {
-    let malformed = || {
-        let shown = match cell {
-            Cell::Numbers(values) => format!("a list of {} numbers", values.len()),
-            other => format!("'{}'", shown(&text_of(other).unwrap_or_default())),
-        };
-        Fault::new(Cause::Malformed, format!("{shown} is not a time series"))
-    };
     let steps = match cell {
         Cell::Numbers(values) => Some(Steps { width: 1, values: values.clone() }),
         Cell::Number(value) => Some(Steps { width: 1, values: vec![*value] }),
@@ -141,9 +134,19 @@ fn steps_of(cell: &Cell) -> Result<Steps, Fault> {
             if text.trim_start().starts_with('[') { of_list(&text) } else { of_words(&text) }
         }
     };
-    let is_usable =
-        |steps: &Steps| !steps.values.is_empty() && steps.values.iter().all(|value| value.abs() <= f64::from(LARGEST));
-    steps.filter(is_usable).ok_or_else(malformed)
+    steps.filter(is_usable).ok_or_else(|| malformed(cell))
+}
+
+fn is_usable(steps: &Steps) -> bool {
+    !steps.values.is_empty() && steps.values.iter().all(|value| value.abs() <= f64::from(LARGEST))
+}
+
+fn malformed(cell: &Cell) -> Fault {
+    let shown = match cell {
+        Cell::Numbers(values) => format!("a list of {} numbers", values.len()),
+        other => format!("'{}'", shown(&text_of(other).unwrap_or_default())),
+    };
+    Fault::new(Cause::Malformed, format!("{shown} is not a time series"))
 }
 
 /// Parses `[1, 2]` or `[[1, 10], [2, 20]]`.

@@ -144,23 +144,24 @@ impl MessageLocation {
 
 /// Reads the footer, whose length stands before the last magic number.
 fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, ArrowFileError> {
-    let read = |start: u64, n: usize| -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; n];
-        file.read_exact_at(&mut bytes, start)?;
-        Ok(bytes)
-    };
-    let start = read(0, n_bytes.min(6) as usize)?;
+    let start = read_at(file, 0, n_bytes.min(6) as usize)?;
     if start.starts_with(b"FEA1") {
         return Err(ArrowFileError::FeatherV1);
     }
     if start != MAGIC || n_bytes < 18 {
         return Err(ArrowFileError::NotArrow);
     }
-    let end = read(n_bytes - 10, 10)?;
+    let end = read_at(file, n_bytes - 10, 10)?;
     let n_footer = i32::from_le_bytes([end[0], end[1], end[2], end[3]]);
     let n_footer = u64::try_from(n_footer).ok().filter(|n_footer| end[4..] == *MAGIC && *n_footer <= n_bytes - 18);
     let n_footer = n_footer.ok_or(ArrowFileError::NoFooter)?;
-    Ok(read(n_bytes - 10 - n_footer, n_footer as usize)?)
+    Ok(read_at(file, n_bytes - 10 - n_footer, n_footer as usize)?)
+}
+
+fn read_at(file: &File, start: u64, n: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; n];
+    file.read_exact_at(&mut bytes, start)?;
+    Ok(bytes)
 }
 
 fn schema(footer: &Footer) -> Result<SchemaRef, ArrowFileError> {

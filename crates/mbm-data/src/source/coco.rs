@@ -59,11 +59,11 @@ impl Coco {
 
     fn captions(&self) -> Vec<Row> {
         let names: HashMap<u64, &str> = self.annotations.images.iter().map(|it| (it.id, it.file_name.as_str())).collect();
-        let row = |annotation: &Annotation| {
+        let rows = self.annotations.annotations.iter().map(|annotation| {
             let image = names.get(&annotation.image_id).map_or(Cell::Empty, |name| Cell::text(name));
             vec![image, Cell::text(annotation.caption.as_deref().unwrap_or_default())]
-        };
-        self.annotations.annotations.iter().map(row).collect()
+        });
+        rows.collect()
     }
 
     fn instances(&self) -> Vec<Row> {
@@ -73,11 +73,11 @@ impl Coco {
             let name = annotation.category_id.and_then(|id| names.get(&id).map(|name| (id, *name)));
             of_image.entry(annotation.image_id).or_default().extend(name);
         }
-        let row = |image: &Image| {
+        let rows = self.annotations.images.iter().map(|image| {
             let categories = of_image.get(&image.id).map(|found| found.values().map(|name| name.to_string()).collect());
             vec![Cell::text(&image.file_name), Cell::Words(categories.unwrap_or_default())]
-        };
-        self.annotations.images.iter().map(row).collect()
+        });
+        rows.collect()
     }
 }
 

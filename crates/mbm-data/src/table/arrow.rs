@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
 use arrow_array::{
-    Array, ArrayRef, Float64Array, GenericListArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, downcast_integer,
-    make_array, new_null_array,
+    Array, ArrayRef, GenericListArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, downcast_integer, make_array,
+    new_null_array,
 };
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use mbm_config::MAX_DEPTH;
 
 use super::arrow_value;
@@ -99,12 +99,11 @@ fn numbers(array: &ArrayRef) -> Option<ArrayRef> {
             Some(Arc::new(array.as_primitive::<$type>().unary::<_, Float64Type>(|value| value as f64)))
         };
     }
-    let from_half = || array.as_primitive::<Float16Type>().unary::<_, Float64Type>(f64::from);
-    let from_single = || array.as_primitive::<Float32Type>().unary::<_, Float64Type>(f64::from);
+
     downcast_integer! {
         array.data_type() => (integers),
-        DataType::Float16 => Some(Arc::new(from_half())),
-        DataType::Float32 => Some(Arc::new(from_single())),
+        DataType::Float16 => Some(Arc::new(array.as_primitive::<Float16Type>().unary::<_, Float64Type>(f64::from))),
+        DataType::Float32 => Some(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float64Type>(f64::from))),
         DataType::Float64 => Some(Arc::clone(array)),
         _ => None,
     }
@@ -123,8 +122,7 @@ fn lists<O: OffsetSizeTrait>(lists: &GenericListArray<O>, array: &ArrayRef) -> O
         // An empty list is one of numbers, whatever its type.
         return (0..lists.len()).all(|at| lists.is_null(at) || offsets[at] < offsets[at + 1]).then(|| Arc::clone(array));
     }
-    let is_finite = |numbers: &Float64Array| numbers.values().iter().all(|value| value.is_finite());
-    if !is_finite(numbers(&used)?.as_primitive()) {
+    if !numbers(&used)?.as_primitive::<Float64Type>().values().iter().all(|value| value.is_finite()) {
         return None;
     }
     if used.data_type() == &DataType::Float64 {
@@ -144,19 +142,23 @@ fn by_cell(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
 
 /// Reads cells of several kinds, which this crate wrote, or someone who pretends to be it.
 fn mixed(array: &ArrayRef, n_bytes: u64) -> Result<TableColumn, ColumnError> {
-    let bytes = |at: usize| match array.data_type() {
+    let mut builder = Limited { builder: ColumnBuilder::default(), n_left: n_bytes };
+    (0..array.len()).try_for_each(|at| builder.push(&mixed_cell(array, at).ok_or(ColumnError::NotACell { row: at + 1 })?))?;
+    Ok(builder.builder.finish())
+}
+
+/// Reads a cell from its tag and content; `None` if the content is not that of such a cell.
+fn mixed_cell(array: &ArrayRef, at: usize) -> Option<CellRef<'_>> {
+    if array.is_null(at) {
+        return Some(CellRef::Empty);
+    }
+    let bytes = match array.data_type() {
         DataType::Binary => array.as_binary::<i32>().value(at),
         DataType::LargeBinary => array.as_binary::<i64>().value(at),
         _ => array.as_binary_view().value(at),
     };
-    let read = |at: usize| match bytes(at).split_first() {
-        _ if array.is_null(at) => Some(CellRef::Empty),
-        Some((tag, content)) => CellRef::read_content(*tag, content),
-        None => None,
-    };
-    let mut builder = Limited { builder: ColumnBuilder::default(), n_left: n_bytes };
-    (0..array.len()).try_for_each(|at| builder.push(&read(at).ok_or(ColumnError::NotACell { row: at + 1 })?))?;
-    Ok(builder.builder.finish())
+    let (tag, content) = bytes.split_first()?;
+    CellRef::read_content(*tag, content)
 }
 
 struct Limited {
@@ -174,35 +176,42 @@ impl Limited {
 
 /// Returns the fields that can hold the cells of all batches.
 pub(super) fn common_schema<'a>(columns: &[String], schemas: impl Iterator<Item = &'a Schema> + Clone) -> Schema {
-    let common = |column: usize| {
-        let mut fields = schemas.clone().map(|schema| schema.field(column)).filter(|field| *field.data_type() != DataType::Null);
-        match fields.next() {
-            None => field(&DataType::Null, Meaning::Plain),
-            Some(first) if fields.all(|field| field == first) => field(first.data_type(), Meaning::of(first)),
-            Some(_) => field(&DataType::LargeBinary, Meaning::Mixed),
-        }
-    };
-    Schema::new(columns.iter().enumerate().map(|(at, name)| common(at).as_ref().clone().with_name(name)).collect::<Vec<_>>())
+    let fields = columns.iter().enumerate().map(|(at, name)| {
+        let common = common_field(schemas.clone().map(|schema| schema.field(at)));
+        common.as_ref().clone().with_name(name)
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+fn common_field<'a>(fields: impl Iterator<Item = &'a Field>) -> FieldRef {
+    let mut fields = fields.filter(|field| *field.data_type() != DataType::Null);
+    match fields.next() {
+        None => field(&DataType::Null, Meaning::Plain),
+        Some(first) if fields.all(|field| field == first) => field(first.data_type(), Meaning::of(first)),
+        Some(_) => field(&DataType::LargeBinary, Meaning::Mixed),
+    }
 }
 
 /// Returns a batch with the fields that all batches of the table have.
 pub(super) fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> RecordBatch {
     let own = batch.schema_ref();
-    let column = |(at, field): (usize, &Arc<Field>)| {
-        let (array, meaning) = (batch.column(at), Meaning::of(own.field(at)));
-        match array.data_type() {
-            data_type if data_type == field.data_type() && meaning == Meaning::of(field) => Arc::clone(array),
-            DataType::Null => new_null_array(field.data_type(), array.len()),
-            _ => {
-                let mut builder = ColumnBuilder::default();
-                for row_idx in 0..array.len() {
-                    builder.push(&cell(array, meaning, row_idx));
-                }
-                builder.finish_mixed().array
-            }
-        }
-    };
-    let columns = schema.fields().iter().enumerate().map(column).collect();
+    let columns = schema.fields().iter().zip(own.fields()).zip(batch.columns());
+    let columns = columns.map(|((field, own), array)| with_field(array, Meaning::of(own), field)).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).expect("the schema holds the columns of every batch")
+}
+
+/// Returns an array of cells with this meaning as an array of the type of a field.
+fn with_field(array: &ArrayRef, meaning: Meaning, field: &Field) -> ArrayRef {
+    match array.data_type() {
+        data_type if data_type == field.data_type() && meaning == Meaning::of(field) => Arc::clone(array),
+        DataType::Null => new_null_array(field.data_type(), array.len()),
+        _ => {
+            let mut builder = ColumnBuilder::default();
+            for row_idx in 0..array.len() {
+                builder.push(&cell(array, meaning, row_idx));
+            }
+            builder.finish_mixed().array
+        }
+    }
 }

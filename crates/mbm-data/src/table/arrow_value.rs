@@ -77,11 +77,14 @@ fn object(array: &StructArray, row_idx: usize) -> Value {
 
 fn entries(entries: &StructArray) -> Value {
     let [keys, values] = entries.columns() else { return Value::Null };
-    let key = |at: usize| match value(keys, at) {
-        Value::String(key) => key,
-        key => key.to_string(),
-    };
-    Value::Object((0..entries.len()).map(|at| (key(at), value(values, at))).collect::<Map<_, _>>())
+    let entries = (0..entries.len()).map(|at| {
+        let key = match value(keys, at) {
+            Value::String(key) => key,
+            key => key.to_string(),
+        };
+        (key, value(values, at))
+    });
+    Value::Object(entries.collect::<Map<_, _>>())
 }
 
 /// Returns the values of a dictionary and the position of a row's value.

@@ -174,7 +174,6 @@ impl Batches {
     }
 
     fn decode(&self, message: &Message) -> Result<RecordBatch, ArrowError> {
-        let damaged = || ArrowError::IpcError("a message of the temporary file is damaged".to_owned());
         let file = self.file.as_ref().ok_or_else(damaged)?;
         let metadata = file.slice_with_length(message.start, message.n_metadata_bytes);
         let body = file.slice_with_length(message.start + message.n_metadata_bytes, message.n_body_bytes);
@@ -207,15 +206,20 @@ impl Stored {
 /// Bytes of a column in addition to its buffers.
 const COLUMN_OVERHEAD: usize = 300;
 
+fn damaged() -> ArrowError {
+    ArrowError::IpcError("a message of the temporary file is damaged".to_owned())
+}
+
 /// Returns the size of a batch in memory. Buffers may be parts of a larger one, such as a message, and count with their own size.
 fn n_bytes(batch: &RecordBatch) -> usize {
-    let of_column = |column: &ArrayRef| {
-        let data = column.to_data();
-        let parts = std::iter::once(&data).chain(data.child_data());
-        let of_part = parts.map(|part| part.buffers().iter().map(|buffer| buffer.len()).sum::<usize>() + part.len() / 8);
-        of_part.sum::<usize>() + COLUMN_OVERHEAD
-    };
-    batch.columns().iter().map(of_column).sum()
+    batch.columns().iter().map(n_bytes_of_column).sum()
+}
+
+fn n_bytes_of_column(column: &ArrayRef) -> usize {
+    let data = column.to_data();
+    let parts = std::iter::once(&data).chain(data.child_data());
+    let of_part = parts.map(|part| part.buffers().iter().map(|buffer| buffer.len()).sum::<usize>() + part.len() / 8);
+    of_part.sum::<usize>() + COLUMN_OVERHEAD
 }
 
 /// Returns the error of the operating system, if it is one.

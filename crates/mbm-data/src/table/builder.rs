@@ -116,11 +116,11 @@ impl TableBuilder {
     pub(crate) fn push_batch(&mut self, batch: &RecordBatch, lifetime: Lifetime) -> Result<(), DataError> {
         self.finish_batch()?;
         let schema = batch.schema_ref();
-        let column = |(field, array): (&FieldRef, &ArrayRef)| {
+        let columns = schema.fields().iter().zip(batch.columns()).map(|(field, array)| {
             let column = arrow::column(field, array, self.n_left);
             column.map_err(|source| TableError::Column { column: field.name().clone(), source })
-        };
-        let columns = schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<Vec<_>, _>>();
+        });
+        let columns = columns.collect::<Result<Vec<_>, _>>();
         let columns = columns.map_err(|error| DataError::malformed(&self.folder, None, error))?;
         let meanings: Vec<Meaning> = columns.iter().map(|column| Meaning::of(&column.field)).collect();
         for row_idx in 0..batch.num_rows() {

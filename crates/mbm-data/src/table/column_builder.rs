@@ -112,8 +112,9 @@ impl Cells<'_> {
     }
 
     fn booleans(self) -> ArrayRef {
-        let value = |at: usize| self.tags[at] != 0 && self.content[self.ends[at] - 1] == 1;
-        Arc::new(BooleanArray::new(BooleanBuffer::collect_bool(self.tags.len(), value), self.nulls))
+        let values =
+            BooleanBuffer::collect_bool(self.tags.len(), |at| self.tags[at] != 0 && self.content[self.ends[at] - 1] == 1);
+        Arc::new(BooleanArray::new(values, self.nulls))
     }
 
     fn number_lists(self) -> ArrayRef {

@@ -79,10 +79,9 @@ impl Table {
         batches: impl IntoIterator<Item = RecordBatch>,
         folder: PathBuf,
     ) -> Result<Self, DataError> {
-        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let columns = names(schema);
         let mut table = TableBuilder::new(columns, &folder);
         for batch in batches {
-            let names = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
             if names(batch.schema_ref()) != names(schema) {
                 return Err(DataError::malformed(folder, None, TableError::OtherFields));
             }
@@ -189,6 +188,10 @@ impl Table {
             columns: self.columns.clone(),
         })
     }
+}
+
+fn names(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| field.name().clone()).collect()
 }
 
 /// A row of a table.

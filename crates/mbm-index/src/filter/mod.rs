@@ -154,11 +154,7 @@ impl Test {
             }
             IndexValue::Null => Err(wrong(at, format!("column '{}' holds numbers, not null", column.name))),
         };
-        let text = |value: &IndexValue| match value {
-            IndexValue::Text(text) => text.clone(),
-            IndexValue::Number(number) => number.to_string(),
-            IndexValue::Null => String::new(),
-        };
+
         Ok(match self {
             Self::IsNull => Bound::IsNull(position, column.is_number),
             Self::Like(_) if column.is_number => {
@@ -171,13 +167,21 @@ impl Test {
                 Bound::NumberIn(position, numbers)
             }
             Self::In(values) => {
-                let mut texts: Vec<String> = values.iter().map(text).collect();
+                let mut texts: Vec<String> = values.iter().map(text_of).collect();
                 texts.sort();
                 Bound::TextIn(position, texts)
             }
             Self::Compare(how, value) if column.is_number => Bound::Number(position, *how, number(value)?),
-            Self::Compare(how, value) => Bound::Text(position, *how, text(value)),
+            Self::Compare(how, value) => Bound::Text(position, *how, text_of(value)),
         })
+    }
+}
+
+fn text_of(value: &IndexValue) -> String {
+    match value {
+        IndexValue::Text(text) => text.clone(),
+        IndexValue::Number(number) => number.to_string(),
+        IndexValue::Null => String::new(),
     }
 }
 

@@ -91,13 +91,16 @@ fn quoted(chars: &[char], at: &mut usize) -> Result<String, IndexError> {
 fn number(chars: &[char], at: &mut usize) -> Result<f64, IndexError> {
     let start = *at;
     *at += 1;
-    let is_exponent = |at: usize| matches!(chars[at], '-' | '+') && matches!(chars[at - 1], 'e' | 'E');
-    while chars.get(*at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '.' || is_exponent(*at)) {
+    while chars.get(*at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '.' || is_sign_of_exponent(chars, *at)) {
         *at += 1;
     }
     let word: String = chars[start..*at].iter().collect();
     let number = word.parse().ok().filter(|number: &f64| !number.is_nan());
     number.ok_or_else(|| wrong(start + 1, format!("'{}' is not a number", shortened(&word))))
+}
+
+fn is_sign_of_exponent(chars: &[char], at: usize) -> bool {
+    matches!(chars[at], '-' | '+') && matches!(chars[at - 1], 'e' | 'E')
 }
 
 fn name(chars: &[char], at: &mut usize) -> String {
@@ -109,8 +112,8 @@ fn name(chars: &[char], at: &mut usize) -> String {
 }
 
 fn sign(chars: &[char], at: &mut usize) -> Result<&'static str, IndexError> {
-    let fits = |sign: &&&str| sign.chars().enumerate().all(|(n, c)| chars.get(*at + n) == Some(&c));
-    let sign = SIGNS.iter().find(fits).ok_or_else(|| wrong(*at + 1, format!("unexpected character '{}'", chars[*at])))?;
+    let sign = SIGNS.iter().find(|sign| sign.chars().enumerate().all(|(n, c)| chars.get(*at + n) == Some(&c)));
+    let sign = sign.ok_or_else(|| wrong(*at + 1, format!("unexpected character '{}'", chars[*at])))?;
     *at += sign.len();
     Ok(sign)
 }

@@ -23,19 +23,18 @@ struct Text {
 
 /// Computes chrF over all rows, from 0 to 100; chrF++ with `word_order` 2.
 pub fn chrf(written: &TextSamples, word_order: usize) -> Option<f64> {
-    let row = |(text, references): (&String, &Vec<String>)| {
-        let text = Text::new(text);
-        let all = references.iter().map(|reference| counts(&text, &Text::new(reference), word_order));
-        // The best reference; ties go to the first.
-        all.map(|counts| (score(&counts), counts))
-            .reduce(|best, other| if other.0 > best.0 { other } else { best })
-            .map(|it| it.1)
-    };
     let rows = written.hypotheses.par_iter().zip(&written.references);
     let sum = rows
-        .filter_map(row)
+        .filter_map(|(text, references)| best_counts(text, references, word_order))
         .reduce(Counts::default, |a, b| std::array::from_fn(|order| std::array::from_fn(|of| a[order][of] + b[order][of])));
     (!written.hypotheses.is_empty()).then(|| score(&sum))
+}
+
+/// Returns the counts of the reference with the highest score; ties go to the first.
+fn best_counts(text: &str, references: &[String], word_order: usize) -> Option<Counts> {
+    let text = Text::new(text);
+    let all = references.iter().map(|reference| counts(&text, &Text::new(reference), word_order));
+    all.map(|counts| (score(&counts), counts)).reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|it| it.1)
 }
 
 impl Text {

@@ -45,8 +45,7 @@ pub fn cider_d(written: &TextSamples) -> Option<f64> {
 /// Splits a text into lowercase words without punctuation.
 fn words(text: &str) -> Vec<String> {
     let text = text.to_lowercase();
-    let is_word = |c: char| c.is_alphanumeric() || c == '\'' || c == '-';
-    let cut = text.split(|c: char| !is_word(c)).map(|word| word.trim_matches(['\'', '-']));
+    let cut = text.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '-')).map(|word| word.trim_matches(['\'', '-']));
     cut.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
@@ -67,33 +66,40 @@ impl<'a> Rarity<'a> {
     }
 
     fn weigh<'b>(&self, words: &'b [String]) -> Weighted<'b> {
-        let weight = |(ngram, count): (&'b [String], usize)| {
-            let n_rows = self.n_rows_with.get(ngram).copied().unwrap_or(0.0).max(1.0);
-            (ngram, count as f64 * (self.log_n_rows - n_rows.ln()))
-        };
-        let weights = std::array::from_fn(|n| ngrams(words, n + 1).into_iter().map(weight).collect::<HashMap<_, _>>());
+        let weights = std::array::from_fn(|n| {
+            let counts = ngrams(words, n + 1).into_iter();
+            counts.map(|(ngram, count)| (ngram, count as f64 * self.inverse_frequency(ngram))).collect::<HashMap<_, _>>()
+        });
         let norms = std::array::from_fn(|n| {
             let weights: &HashMap<&[String], f64> = &weights[n];
             weights.values().map(|weight| weight * weight).sum::<f64>().sqrt()
         });
         Weighted { weights, norms, n_pairs: words.len().saturating_sub(1) }
     }
+
+    /// Returns the inverse document frequency of an n-gram.
+    fn inverse_frequency(&self, ngram: &[String]) -> f64 {
+        let n_rows = self.n_rows_with.get(ngram).copied().unwrap_or(0.0).max(1.0);
+        self.log_n_rows - n_rows.ln()
+    }
 }
 
 /// Computes the mean over orders of the clipped cosine similarity times the length penalty.
 fn similarity(text: &Weighted, reference: &Weighted) -> f64 {
-    let cosine = |n: usize| {
-        let sum: f64 = text.weights[n]
-            .iter()
-            .map(|(ngram, weight)| {
-                let other = reference.weights[n].get(*ngram).copied().unwrap_or(0.0);
-                weight.min(other) * other
-            })
-            .sum();
-        let norms = text.norms[n] * reference.norms[n];
-        if norms > 0.0 { sum / norms } else { sum }
-    };
     let difference = text.n_pairs as f64 - reference.n_pairs as f64;
     let penalty = (-difference * difference / (2.0 * SIGMA * SIGMA)).exp();
-    penalty * (0..MAX_N).map(cosine).sum::<f64>() / MAX_N as f64
+    penalty * (0..MAX_N).map(|n| cosine(text, reference, n)).sum::<f64>() / MAX_N as f64
+}
+
+/// Computes the clipped cosine similarity of the n-grams of one order.
+fn cosine(text: &Weighted, reference: &Weighted, n: usize) -> f64 {
+    let sum: f64 = text.weights[n]
+        .iter()
+        .map(|(ngram, weight)| {
+            let other = reference.weights[n].get(*ngram).copied().unwrap_or(0.0);
+            weight.min(other) * other
+        })
+        .sum();
+    let norms = text.norms[n] * reference.norms[n];
+    if norms > 0.0 { sum / norms } else { sum }
 }

@@ -29,15 +29,17 @@ pub fn character_error_rate(written: &TextSamples) -> Option<f64> {
 }
 
 fn error_rate<T: PartialEq>(written: &TextSamples, cut: impl Fn(&str) -> Vec<T> + Sync) -> Option<f64> {
-    let row = |(text, references): (&String, &Vec<String>)| {
-        let text = cut(text);
-        let all = references.iter().map(|reference| cut(reference)).map(|it| (edit_distance(&text, &it), it.len()));
-        let share = |(edits, length): &(usize, usize)| *edits as f64 / (*length).max(1) as f64;
-        all.min_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or((0, 0))
-    };
     let rows = written.hypotheses.par_iter().zip(&written.references);
-    let (edits, length) = rows.map(row).reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let rows = rows.map(|(text, references)| fewest_edits(&cut(text), references.iter().map(|reference| cut(reference))));
+    let (edits, length) = rows.reduce(|| (0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
     (length > 0).then(|| edits as f64 / length as f64)
+}
+
+/// Returns the edits to the reference with the lowest rate, and the length of this reference.
+fn fewest_edits<T: PartialEq>(text: &[T], references: impl Iterator<Item = Vec<T>>) -> (usize, usize) {
+    let all = references.map(|reference| (edit_distance(text, &reference), reference.len()));
+    let share = |(edits, length): &(usize, usize)| *edits as f64 / (*length).max(1) as f64;
+    all.min_by(|a, b| share(a).total_cmp(&share(b))).unwrap_or((0, 0))
 }
 
 #[cfg(test)]

@@ -10,13 +10,17 @@ use super::{TextSamples, WordCut};
 /// Computes METEOR, from 0 to 1, with lowercase `13a` words and the English Snowball stemmer.
 pub fn meteor(written: &TextSamples) -> Option<f64> {
     let stemmer = Stemmer::create(Algorithm::English);
-    let words = |text: &str| WordCut::Mteval13a.words(&text.to_lowercase());
-    let row = |(text, references): (&String, &Vec<String>)| {
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let scores = rows.map(|(text, references)| {
         let text = words(text);
         references.iter().map(|reference| score(&text, &words(reference), &stemmer)).fold(0.0, f64::max)
-    };
-    let sum: f64 = written.hypotheses.par_iter().zip(&written.references).map(row).collect::<Vec<_>>().iter().sum();
+    });
+    let sum: f64 = scores.collect::<Vec<_>>().iter().sum();
     (!written.hypotheses.is_empty()).then(|| sum / written.hypotheses.len() as f64)
+}
+
+fn words(text: &str) -> Vec<String> {
+    WordCut::Mteval13a.words(&text.to_lowercase())
 }
 
 fn score(text: &[String], reference: &[String], stemmer: &Stemmer) -> f64 {

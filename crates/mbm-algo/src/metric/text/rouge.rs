@@ -20,11 +20,12 @@ pub fn rouge_l(written: &TextSamples) -> Option<f64> {
 }
 
 fn mean_best(written: &TextSamples, score: impl Fn(&[String], &[String]) -> f64 + Sync) -> Option<f64> {
-    let row = |(text, references): (&String, &Vec<String>)| {
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let scores = rows.map(|(text, references)| {
         let text = words(text);
         references.iter().map(|reference| score(&text, &words(reference))).fold(0.0, f64::max)
-    };
-    let sum: f64 = written.hypotheses.par_iter().zip(&written.references).map(row).collect::<Vec<_>>().iter().sum();
+    });
+    let sum: f64 = scores.collect::<Vec<_>>().iter().sum();
     (!written.hypotheses.is_empty()).then(|| sum / written.hypotheses.len() as f64)
 }
 

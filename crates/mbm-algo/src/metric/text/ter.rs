@@ -18,15 +18,8 @@ const BEAM: usize = 25;
 /// Computes the edits per hundred words of the references over all rows, lowercased; of several references, the fewest edits and
 /// the mean length count.
 pub fn ter(written: &TextSamples) -> Option<f64> {
-    let row = |(text, references): (&String, &Vec<String>)| {
-        let words = |text: &str| text.to_lowercase().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        let text = words(text);
-        let references: Vec<Vec<String>> = references.iter().map(|reference| words(reference)).collect();
-        let edits = references.iter().map(|reference| n_edits(&text, reference)).min().unwrap_or(0);
-        let length = references.iter().map(Vec::len).sum::<usize>() as f64 / references.len().max(1) as f64;
-        (edits as f64, length)
-    };
-    let rows: Vec<(f64, f64)> = written.hypotheses.par_iter().zip(&written.references).map(row).collect();
+    let rows = written.hypotheses.par_iter().zip(&written.references);
+    let rows: Vec<(f64, f64)> = rows.map(|(text, references)| edits_and_length(text, references)).collect();
     let (edits, length) = rows.iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
     let rate = match (edits > 0.0, length > 0.0) {
         (_, true) => edits / length,
@@ -34,6 +27,19 @@ pub fn ter(written: &TextSamples) -> Option<f64> {
         (false, false) => 0.0,
     };
     (!written.hypotheses.is_empty()).then_some(100.0 * rate)
+}
+
+/// Returns the fewest edits to any of the references, and their mean length.
+fn edits_and_length(text: &str, references: &[String]) -> (f64, f64) {
+    let text = words(text);
+    let references: Vec<Vec<String>> = references.iter().map(|reference| words(reference)).collect();
+    let edits = references.iter().map(|reference| n_edits(&text, reference)).min().unwrap_or(0);
+    let length = references.iter().map(Vec::len).sum::<usize>() as f64 / references.len().max(1) as f64;
+    (edits as f64, length)
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.to_lowercase().split_whitespace().map(str::to_owned).collect()
 }
 
 /// Returns the number of shifts, applied greedily while the best one saves edits, plus the remaining edits.
