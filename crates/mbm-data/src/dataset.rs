@@ -409,7 +409,6 @@ pub(crate) struct ReadRow {
     files: Vec<FileHash>,
 }
 
-/// Returns whether cells of a feature refer to files.
 /// Returns the hash of a file's content; the default hash if there is none.
 fn file_hash(file: Option<&Result<Cell, Fault>>) -> FileHash {
     match file {
@@ -422,6 +421,7 @@ fn at_temporary(error: std::io::Error) -> DataError {
     DataError::temporary(&std::env::temp_dir(), error)
 }
 
+/// Returns whether cells of a feature refer to files.
 fn is_media(field: &Field) -> bool {
     matches!(field.preprocessor, Preprocessor::Image(_) | Preprocessor::Audio(_))
 }

@@ -143,7 +143,6 @@ fn parse(bytes: &[u8]) -> Option<MediaFiles> {
     if n_rows.checked_mul(n_features)?.checked_mul(16)? != files.len() {
         return None;
     }
-
     Some(MediaFiles {
         n_features,
         files: files

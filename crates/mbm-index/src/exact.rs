@@ -27,7 +27,6 @@ pub(crate) fn search(vectors: &VectorFile, queries: &[Query], limits: SearchLimi
         }
         nearest
     };
-
     let nearest = (0..blocks).into_par_iter().fold(none, block).reduce(none, join);
     nearest.into_iter().map(NearestNeighbors::into_sorted).collect()
 }

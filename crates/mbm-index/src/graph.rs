@@ -369,7 +369,6 @@ impl Growing<'_> {
         let entry = *self.entry.read().unwrap_or_else(PoisonError::into_inner);
         let (lowest, upper) = (self.most(0), self.most(1));
         let rows: Vec<Vec<Vec<u32>>> = self.rows.into_iter().map(|row| row.into_inner().unwrap_or_default()).collect();
-
         for row in &rows {
             out.write(bytemuck::cast_slice(&padded(&row[0], lowest)))?;
         }

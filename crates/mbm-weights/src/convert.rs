@@ -20,7 +20,6 @@ impl WeightFile {
                 .map_err(|source| WeightFileError::damaged(self.path(), Damage::Tensor { tensor: name.clone(), source }))?;
             views.push((name, view));
         }
-
         let aside = temporary_sibling(target);
         safetensors::serialize_to_file(views, None, &aside)
             .map_err(|error| WeightFileError::Io { path: target.to_path_buf(), source: std::io::Error::other(error) })?;

@@ -39,7 +39,6 @@ pub(crate) fn open(path: &Path) -> Result<Opened, WeightFileError> {
     if by_name.is_empty() {
         return Err(WeightFileError::damaged(path, Damage::NoTensors));
     }
-
     let tensors = by_name.iter().map(|(name, tensor)| (name.clone(), info(tensor))).collect();
     let values = Box::new(Tensors { path: path.to_path_buf(), by_name });
     Ok(Opened { format: "pytorch", files: vec![path.to_path_buf()], tensors, values })

@@ -26,7 +26,6 @@ pub(super) fn check(parameters: &AudioCodecParameters) -> std::result::Result<()
         return Ok(());
     }
     let setup = parameters.extra_data.as_deref().and_then(|headers| headers.get(IDENTIFICATION + NAME..)).unwrap_or_default();
-
     let (entries, values) = size(setup).map_err(|error| unreadable(format!("damaged codebooks: {error}")))?;
     if entries > MAX_ENTRIES || values > MAX_VALUES {
         return Err(unreadable(format!(

@@ -90,7 +90,6 @@ pub(super) fn most_common(counts: HashMap<String, usize>, limit: usize) -> Vec<S
     counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counted.truncate(limit);
     let mut words: Vec<String> = counted.into_iter().map(|(word, _)| word).collect();
-
     if words.iter().all(|word| number(word).is_some()) {
         words.sort_by(|a, b| number(a).partial_cmp(&number(b)).unwrap_or(std::cmp::Ordering::Equal).then_with(|| a.cmp(b)));
     } else {

@@ -51,7 +51,6 @@ const DATES: [&str; 5] = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%Y%m%
 /// Parses ISO 8601 (ignoring the time zone), `2024/12/31`, `31.12.2024` or `12/31/2024`; with `format`, that pattern only.
 pub fn parse_date(text: &str, format: Option<&str>) -> Option<NaiveDateTime> {
     let text = text.trim();
-
     if let Some(format) = format {
         return NaiveDateTime::parse_from_str(text, format)
             .ok()

@@ -99,7 +99,6 @@ fn numbers(array: &ArrayRef) -> Option<ArrayRef> {
             Some(Arc::new(array.as_primitive::<$type>().unary::<_, Float64Type>(|value| value as f64)))
         };
     }
-
     downcast_integer! {
         array.data_type() => (integers),
         DataType::Float16 => Some(Arc::new(array.as_primitive::<Float16Type>().unary::<_, Float64Type>(f64::from))),

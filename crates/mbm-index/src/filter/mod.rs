@@ -154,7 +154,6 @@ impl Test {
             }
             IndexValue::Null => Err(wrong(at, format!("column '{}' holds numbers, not null", column.name))),
         };
-
         Ok(match self {
             Self::IsNull => Bound::IsNull(position, column.is_number),
             Self::Like(_) if column.is_number => {
