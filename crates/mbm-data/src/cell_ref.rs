@@ -108,7 +108,8 @@ impl<'a> CellRef<'a> {
         }
     }
 
-    fn header(&self, n_bytes: usize) -> [u8; 5] {
+    /// Returns the tag and the length.
+    pub(crate) fn header(&self, n_bytes: usize) -> [u8; 5] {
         let [a, b, c, d] = (n_bytes as u32).to_le_bytes();
         [self.tag(), a, b, c, d]
     }

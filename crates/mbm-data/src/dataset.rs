@@ -12,7 +12,7 @@ use crate::missing::decide;
 use crate::precomputed::{self, Precomputed};
 use crate::sample_store::SampleStore;
 use crate::{
-    Batch, CacheKey, Cause, Cell, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
+    Batch, CacheKey, Cause, Cell, CellRef, DataError, Decision, Fault, FaultReport, FieldFault, MissingValueStrategy, Payload,
     Preprocessor, Table, Unreadable,
 };
 
@@ -355,9 +355,14 @@ impl Dataset {
 
     /// Returns the hashes of the files of a row, one per feature that is read from files.
     fn file_hashes(&self, row_idx: usize) -> Result<Vec<FileHash>, DataError> {
-        let row = self.table.row(row_idx)?;
+        let row = self.table.row_ref(row_idx)?;
         let media = self.fields.iter().zip(&self.columns).filter(|(field, _)| is_media(field));
-        Ok(media.map(|(field, column)| file_hash(column.and_then(|at| self.file(field, &row[at])).as_ref())).collect())
+        let files = media.map(|(field, column)| match column.map(|at| row.cell(at)) {
+            // A cell that holds the content itself refers to no file, and need not be copied.
+            None | Some(CellRef::Bytes(_)) => None,
+            Some(cell) => self.file(field, &cell.into_owned()),
+        });
+        Ok(files.map(|file| file_hash(file.as_ref())).collect())
     }
 
     /// Returns the content of the file that a cell refers to; `None` if the cell is empty or holds the content itself.

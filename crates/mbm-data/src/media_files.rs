@@ -10,7 +10,7 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Cell, DataError, Dataset};
+use crate::{CellRef, DataError, Dataset};
 
 const MAGIC: &[u8; 8] = b"mbmmedi1";
 /// Size in bytes of the header before the files, and of the hash after them.
@@ -119,9 +119,10 @@ impl MediaFiles {
             return Ok(None);
         }
         for (row_idx, files) in self.files.chunks(self.n_features.max(1)).enumerate().take(dataset.table.n_rows()) {
-            let row = dataset.table.row(row_idx)?;
+            let row = dataset.table.row_ref(row_idx)?;
             for (feature, (column, file)) in columns.iter().zip(files).enumerate() {
-                let Some(Cell::Text(name)) = column.map(|at| &row[at]).filter(|_| *file != FileHash::default()) else { continue };
+                let cell = column.filter(|_| *file != FileHash::default()).map(|at| row.cell(at));
+                let Some(CellRef::Text(name)) = cell else { continue };
                 let metadata = std::fs::metadata(dataset.table.folder.join(name.trim()));
                 if metadata.map_or(true, |metadata| metadata.len() != file.n_bytes) {
                     return dataset.media_cell(row_idx, feature).map(Some);

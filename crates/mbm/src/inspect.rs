@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
-use mbm_data::{Cell, Inferred, Table, infer_types};
+use mbm_data::{CellRef, Inferred, Table, infer_types};
 use mbm_weights::{TensorInfo, WeightFile};
 
 use crate::error::Error;
@@ -49,14 +49,14 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     let n_inspected = table.n_rows().min(1000);
     let mut filled = vec![0usize; table.columns.len()];
     let mut first = vec![String::new(); table.columns.len()];
-    for row_idx in 0..n_inspected {
-        for (at, cell) in table.row(row_idx)?.iter().enumerate().filter(|(_, cell)| **cell != Cell::Empty) {
+    table.visit(0..n_inspected, 0..table.columns.len(), |at, cell| {
+        if cell != CellRef::Empty {
             filled[at] += 1;
             if first[at].is_empty() {
                 first[at] = cell.to_text().chars().take(48).collect();
             }
         }
-    }
+    })?;
     let width = table.columns.iter().map(|column| column.chars().count()).max().unwrap_or(0);
     let mut lines = vec![format!("{} rows, {} columns, sha256 {}", table.n_rows(), table.columns.len(), table.hash)];
     for (at, inferred) in infer_types(&table)?.into_iter().enumerate() {

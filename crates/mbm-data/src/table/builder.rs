@@ -8,8 +8,9 @@ use arrow_schema::{FieldRef, Schema, SchemaRef};
 
 use super::batches::{BatchWriter, IN_MEMORY};
 use super::column::{Meaning, TableColumn, cell};
-use super::column_builder::{CELL_OVERHEAD, ColumnBuilder};
+use super::column_builder::ColumnBuilder;
 use super::error::TableError;
+use super::row_buffer::RowBuffer;
 use super::row_hash::RowHash;
 use super::{Row, Table, arrow};
 use crate::{CellRef, DataError};
@@ -27,10 +28,10 @@ pub struct TableBuilder {
     columns: Vec<String>,
     folder: PathBuf,
     hash: RowHash,
-    builders: Vec<ColumnBuilder>,
-    /// Rows and bytes that were pushed since the last batch was finished.
+    /// Rows that were pushed since the last batch was finished, and their number.
+    pending: RowBuffer,
     n_pending_rows: usize,
-    n_pending_bytes: usize,
+    column: ColumnBuilder,
     n_rows: usize,
     /// Bytes of cells that may still be added.
     n_left: u64,
@@ -58,11 +59,11 @@ impl TableBuilder {
     pub(crate) fn with_limit(columns: Vec<String>, folder: &Path, n_in_memory: usize) -> Self {
         Self {
             hash: RowHash::new(&columns),
-            builders: Vec::new(),
             columns,
             folder: folder.to_owned(),
+            pending: RowBuffer::default(),
             n_pending_rows: 0,
-            n_pending_bytes: 0,
+            column: ColumnBuilder::default(),
             n_rows: 0,
             n_left: u64::MAX,
             schema: None,
@@ -84,20 +85,20 @@ impl TableBuilder {
     /// If the row does not have one cell per column.
     pub fn push(&mut self, row: &[CellRef]) -> Result<(), DataError> {
         assert_eq!(row.len(), self.columns.len(), "a row has one cell per column");
-        self.builders.resize_with(row.len(), ColumnBuilder::default);
-        let mut n_bytes = 0;
-        for (builder, cell) in self.builders.iter_mut().zip(row) {
-            let content = builder.push(cell);
-            n_bytes += match cell {
-                CellRef::Words(_) => self.hash.add(cell),
-                cell => self.hash.add_content(cell.tag(), content),
-            };
+        let (start, mut has_words) = (self.pending.n_bytes(), false);
+        for cell in row {
+            has_words |= matches!(cell, CellRef::Words(_));
+            self.pending.push(cell);
         }
+        let n_bytes = match has_words {
+            true => row.iter().map(|cell| self.hash.add(cell)).sum(),
+            false => self.hash.add_cells(self.pending.since(start)),
+        };
         self.n_pending_rows += 1;
         self.count_row(n_bytes)?;
-        self.n_pending_bytes += n_bytes as usize + row.len() * CELL_OVERHEAD;
+        let n_pending_bytes = self.pending.n_bytes() + self.n_pending_rows * row.len() * RowBuffer::CELL_OVERHEAD;
         let n_bytes = N_BYTES + (N_BYTES_OF_COLUMN * row.len()).min(N_BYTES_OF_COLUMNS);
-        if self.n_pending_rows == N_ROWS || self.n_pending_bytes >= n_bytes { self.finish_batch() } else { Ok(()) }
+        if self.n_pending_rows == N_ROWS || n_pending_bytes >= n_bytes { self.finish_batch() } else { Ok(()) }
     }
 
     /// Appends a row of cells that own their content.
@@ -151,9 +152,15 @@ impl TableBuilder {
         if self.n_pending_rows == 0 {
             return Ok(());
         }
-        let columns = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        let n_columns = self.columns.len();
+        let columns = (0..n_columns).map(|column| {
+            self.column.extend(self.pending.column(column, n_columns));
+            self.column.finish()
+        });
+        let columns = columns.collect();
+        self.pending.clear();
         let batch = self.batch(columns, self.n_pending_rows);
-        (self.n_pending_rows, self.n_pending_bytes) = (0, 0);
+        self.n_pending_rows = 0;
         self.batches.push(batch)
     }
 

@@ -12,9 +12,6 @@ use super::column::{Meaning, TableColumn};
 use crate::CellRef;
 use crate::cell_ref::words;
 
-/// Bytes that a cell takes in addition to its content: its tag and the end of its content.
-pub(crate) const CELL_OVERHEAD: usize = 1 + size_of::<usize>();
-
 /// The cells of a column: their tags, their contents one after the other, and where each ends.
 #[derive(Debug, Default)]
 pub(crate) struct ColumnBuilder {
@@ -24,13 +21,21 @@ pub(crate) struct ColumnBuilder {
 }
 
 impl ColumnBuilder {
-    /// Appends a cell and returns its content.
-    pub fn push(&mut self, cell: &CellRef) -> &[u8] {
-        let start = self.content.len();
+    /// Appends a cell.
+    pub fn push(&mut self, cell: &CellRef) {
         self.tags.push(cell.tag());
         cell.write_content(&mut self.content);
         self.ends.push(self.content.len());
-        &self.content[start..]
+    }
+
+    /// Appends cells by their tags and contents.
+    pub fn extend<'a>(&mut self, cells: impl Iterator<Item = (u8, &'a [u8])> + Clone) {
+        self.content.reserve(cells.clone().map(|(_, content)| content.len()).sum());
+        for (tag, content) in cells {
+            self.tags.push(tag);
+            self.content.extend(content);
+            self.ends.push(self.content.len());
+        }
     }
 
     /// Returns the cells that were pushed as a column, and is empty again.
@@ -181,7 +186,7 @@ mod tests {
 
     fn check(cells: &[CellRef], data_type: &str) {
         let mut builder = ColumnBuilder::default();
-        cells.iter().for_each(|cell| _ = builder.push(cell));
+        cells.iter().for_each(|cell| builder.push(cell));
         let TableColumn { field, array } = builder.finish();
         assert_eq!(field.data_type().to_string(), data_type);
         let meaning = Meaning::of(&field);

@@ -8,6 +8,7 @@ mod column;
 mod column_builder;
 mod error;
 mod mapped;
+mod row_buffer;
 mod row_hash;
 
 use std::collections::HashMap;

@@ -39,8 +39,15 @@ impl RowHash {
         }
     }
 
-    /// Adds a cell of any kind but words in the form of [`CellRef::write`].
-    pub fn add_content(&mut self, tag: u8, content: &[u8]) -> u64 {
+    /// Adds cells in the form of [`CellRef::write`], and returns their size.
+    pub fn add_cells(&mut self, cells: &[u8]) -> u64 {
+        self.flush();
+        self.hash.update(cells);
+        cells.len() as u64
+    }
+
+    /// Adds a cell by its tag and content.
+    fn add_content(&mut self, tag: u8, content: &[u8]) -> u64 {
         let [a, b, c, d] = (content.len() as u32).to_le_bytes();
         self.gathered.extend([tag, a, b, c, d]);
         if content.len() < N_GATHERED {
