@@ -1,6 +1,6 @@
 //! The command-line arguments.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -486,7 +486,7 @@ pub struct Search {
 #[derive(Group)]
 pub struct Serve {
     /// Run folder, or the model folder in it [default: the model of the index].
-    #[arg(long, short, required_unless_present = "index")]
+    #[arg(long, short)]
     pub model_path: Option<PathBuf>,
     /// Index to search: a folder, or with --store a table.
     #[arg(long, short)]
@@ -498,7 +498,7 @@ pub struct Serve {
     #[arg(long, short, default_value_t = 8000)]
     pub port: u16,
     /// Address to listen on; 0.0.0.0 accepts connections from other machines.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1", value_parser = host)]
     pub host: IpAddr,
     /// Maximum number of rows per batch.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -603,6 +603,13 @@ pub struct Compare {
     pub json: bool,
 }
 
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    text.parse().map_err(|_| "expected an IP address such as 127.0.0.1 or 0.0.0.0, or localhost".to_owned())
+}
+
 /// Accepts Ludwig's spelling of flags with underscores, such as `--output_directory` for `--output-directory`.
 pub fn with_dashes(args: impl IntoIterator<Item = String>) -> Vec<String> {
     args.into_iter()
@@ -629,6 +636,13 @@ mod tests {
         assert_eq!(["0", "7", "3kb", "500MB", "10GB", "1t"].map(bytes), [0, 7, 3 << 10, 500 << 20, 10 << 30, 1 << 40].map(Ok));
         assert!(bytes("10 parsecs").unwrap_err().contains("use B, KB"));
         assert!(["", "GB", "-1", "1.5GB", "99999999999999TB"].iter().all(|text| bytes(text).is_err()));
+    }
+
+    #[test]
+    fn hosts_are_addresses_or_localhost() {
+        assert_eq!(host("localhost"), Ok(Ipv4Addr::LOCALHOST.into()));
+        assert_eq!(host("::1").map(|host| host.is_loopback()), Ok(true));
+        assert!(host("example.org").unwrap_err().contains("or localhost"));
     }
 
     #[test]

@@ -119,13 +119,16 @@ fn table_without_any_model_column_is_an_error() {
         assert_eq!(stderr(&output), format!("error: {foreign} is the dataset itself; choose another file\n"));
         assert_eq!(std::fs::read(&foreign).unwrap(), over);
     }
+    let nowhere = path("no-folder/out.csv");
+    let output = mbm(&["predict", "-m", &run, "-d", &dataset, "-o", &nowhere]);
+    assert!(stderr(&output).starts_with(&format!("error: {nowhere}: No such file")), "{}", stderr(&output));
     let commands: [&[&str]; 4] =
         [&["predict"], &["evaluate"], &["embed", "--output", &out], &["index", "build", "--index", &index]];
     for command in commands {
         let output = mbm(&[command, &model].concat());
         assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &[][..]), "{command:?}");
         let want = "the dataset has none of the columns that the model reads: size, colour; it has: Size, price. \
-                    Did you mean 'size' by 'Size'?";
+                    Rename 'Size' to 'size'?";
         assert!(stderr(&output).contains(want), "{command:?}: {}", stderr(&output));
     }
     let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
@@ -137,7 +140,7 @@ fn table_without_any_model_column_is_an_error() {
     child.stdin.take().unwrap().write_all(b"{\"sise\": 4}").unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("Did you mean 'size' by 'sise'?"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("Rename 'sise' to 'size'?"), "{}", stderr(&output));
 }
 
 #[test]

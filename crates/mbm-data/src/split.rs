@@ -45,7 +45,9 @@ pub enum SplitError {
         word: String,
     },
     /// A cell that is not a date.
-    #[error("row {row}, column '{column}': '{text}' is not a date")]
+    #[error(
+        "row {row}, column '{column}': '{text}' is not a date; write dates as 2024-12-31, 2024/12/31, 31.12.2024, 12/31/2024 or 20241231"
+    )]
     NoDate {
         /// The row, starting at 1.
         row: usize,
@@ -67,12 +69,28 @@ settings! {
         /// The column.
         column: String = "split".to_owned();
     }
-    /// Fractions sampled within each value of a column, so that all splits have the same distribution; or taken along a column.
+    /// A column, and the fractions of each split.
     pub struct ByColumn {
         /// The column.
         column: String;
         /// Fractions of train, validation and test.
         probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
+    }
+    /// Fractions of the rows with each value of a column, sampled at random, so that all splits have the same distribution.
+    pub struct Stratify {
+        ..by: ByColumn;
+    }
+    /// Rows with the same value of a column, such as a patient, stay together. Each row with an empty cell is on its own.
+    pub struct Group {
+        ..by: ByColumn;
+    }
+    /// The oldest rows by a column of dates are for training, the newest for the test; rows with the same date stay together.
+    pub struct Datetime {
+        ..by: ByColumn;
+    }
+    /// By a hash of a column, so that a row keeps its split when rows are added.
+    pub struct Hash {
+        ..by: ByColumn;
     }
 }
 
@@ -81,10 +99,10 @@ tagged! {
     pub enum SplitSettings: Random {
         Random(Random) = "random",
         Fixed(Fixed) = "fixed",
-        Stratify(ByColumn) = "stratify",
-        Group(ByColumn) = "group",
-        Datetime(ByColumn) = "datetime",
-        Hash(ByColumn) = "hash",
+        Stratify(Stratify) = "stratify",
+        Group(Group) = "group",
+        Datetime(Datetime) = "datetime",
+        Hash(Hash) = "hash",
     }
 }
 
@@ -94,7 +112,10 @@ impl SplitSettings {
         match self {
             Self::Random(_) => None,
             Self::Fixed(fixed) => Some(&fixed.column),
-            Self::Stratify(by) | Self::Group(by) | Self::Datetime(by) | Self::Hash(by) => Some(&by.column),
+            Self::Stratify(Stratify { by })
+            | Self::Group(Group { by })
+            | Self::Datetime(Datetime { by })
+            | Self::Hash(Hash { by }) => Some(&by.column),
         }
     }
 }
@@ -108,10 +129,10 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
     let roles = match settings {
         SplitSettings::Random(random) => along(&shuffled(0..table.n_rows(), run_seed), shares(&random.probabilities)?),
         SplitSettings::Fixed(fixed) => fixed_roles(table, &fixed.column)?,
-        SplitSettings::Stratify(by) => stratified(table, by, run_seed)?,
-        SplitSettings::Group(by) => grouped(table, by, run_seed)?,
-        SplitSettings::Datetime(by) => by_date(table, by)?,
-        SplitSettings::Hash(by) => by_hash(table, by)?,
+        SplitSettings::Stratify(Stratify { by }) => stratified(table, by, run_seed)?,
+        SplitSettings::Group(Group { by }) => grouped(table, by, run_seed)?,
+        SplitSettings::Datetime(Datetime { by }) => by_date(table, by)?,
+        SplitSettings::Hash(Hash { by }) => by_hash(table, by)?,
     };
     if roles.contains(&Split::Train) { Ok(roles) } else { Err(SplitError::NoTrainingRows.into()) }
 }
@@ -273,7 +294,7 @@ mod tests {
     #[test]
     fn groups_are_not_divided() {
         let table = table((0..400).map(|i| (i % 40).to_string()));
-        let roles = split(&table, &SplitSettings::Group(by("key")), 1).unwrap();
+        let roles = split(&table, &SplitSettings::Group(Group { by: by("key") }), 1).unwrap();
         assert!((0..400).all(|i| roles[i] == roles[i % 40]));
         assert_eq!(count(&roles), [200, 100, 100]);
     }
@@ -281,7 +302,7 @@ mod tests {
     #[test]
     fn strata_are_divided_in_the_same_proportions() {
         let table = table((0..80).map(|i| if i < 16 { "rare" } else { "common" }.to_owned()));
-        let roles = split(&table, &SplitSettings::Stratify(by("key")), 1).unwrap();
+        let roles = split(&table, &SplitSettings::Stratify(Stratify { by: by("key") }), 1).unwrap();
         assert_eq!(count(&roles[..16]), [8, 4, 4]);
         assert_eq!(count(&roles[16..]), [32, 16, 16]);
     }
@@ -289,14 +310,14 @@ mod tests {
     #[test]
     fn latest_dates_are_in_the_test_split() {
         let table = table((1..=8).rev().map(|day| format!("2024-01-0{day}")));
-        let roles = split(&table, &SplitSettings::Datetime(by("key")), 1).unwrap();
+        let roles = split(&table, &SplitSettings::Datetime(Datetime { by: by("key") }), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
     }
 
     #[test]
     fn hashed_rows_keep_their_split_when_rows_are_added() {
-        let few = split(&table((0..50).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 1).unwrap();
-        let many = split(&table((0..99).map(|i| i.to_string())), &SplitSettings::Hash(by("key")), 2).unwrap();
+        let few = split(&table((0..50).map(|i| i.to_string())), &SplitSettings::Hash(Hash { by: by("key") }), 1).unwrap();
+        let many = split(&table((0..99).map(|i| i.to_string())), &SplitSettings::Hash(Hash { by: by("key") }), 2).unwrap();
         assert_eq!(few, many[..50]);
     }
 

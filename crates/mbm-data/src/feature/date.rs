@@ -13,7 +13,7 @@ use crate::{Cause, Cell, Fault, Payload};
 settings! {
     /// Preprocessing settings for dates.
     pub struct DatePreprocessing {
-        /// A `strftime` pattern such as `%d.%m.%Y`; common formats are tried if unset.
+        /// A `strftime` pattern such as `%d.%m.%Y`. If unset, ISO 8601, `2024/12/31`, `31.12.2024`, `12/31/2024` (month first) and `20241231` are tried.
         datetime_format: Option<String> = None;
     }
 }

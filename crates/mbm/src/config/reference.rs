@@ -44,7 +44,7 @@ output_features: [{name: label, type: category}]
 ";
 
 /// Values of keys without a default in the examples.
-const SAMPLES: [(&str, &str); 2] = [("column", "split"), ("align", "[image, caption]")];
+const SAMPLES: [(&str, &str); 2] = [("column", "visit"), ("align", "[image, caption]")];
 
 /// Returns the types of the features in a list, with their keys.
 fn variants(config: &Section, list: &str) -> Vec<(&'static str, Section)> {

@@ -40,5 +40,5 @@ fn suggestion(field: &Field, available: &HashSet<&str>) -> Option<String> {
     let wanted = field.column.to_lowercase();
     let same = available.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
     let near = same.or_else(|| closest(&field.column, available.iter().copied()))?;
-    Some(format!(" Did you mean '{}' by '{}'?", excerpt(&field.column), excerpt(near)))
+    Some(format!(" Rename '{}' to '{}'?", excerpt(near), excerpt(&field.column)))
 }

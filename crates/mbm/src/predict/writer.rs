@@ -191,20 +191,20 @@ impl TableWriter {
     pub fn create(path: &Path, columns: Vec<OutputColumn>) -> Result<Self, Error> {
         let format = OutputFormat::of(path)?;
         if std::fs::metadata(path).is_ok_and(|it| !it.is_file()) {
-            return Self::create_as(path, format, columns);
+            return Self::create_as(path, path, format, columns);
         }
         // Symbolic links are followed, not replaced.
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         let mut name = target.clone().into_os_string();
         name.push(".tmp");
         let aside = Aside { path: name.into(), target };
-        let writer = Self::create_as(&aside.path, format, columns)?;
-        Ok(Self { path: path.to_path_buf(), aside: Some(aside), ..writer })
+        let writer = Self::create_as(&aside.path, path, format, columns)?;
+        Ok(Self { aside: Some(aside), ..writer })
     }
 
-    /// Creates a file in the given format, whatever its name.
-    pub(crate) fn create_as(path: &Path, format: OutputFormat, columns: Vec<OutputColumn>) -> Result<Self, Error> {
-        let file = File::create(path).map_err(Error::io(path))?;
+    /// Creates a file in the given format, whatever its name; errors name `path`, which it will be renamed to.
+    pub(crate) fn create_as(file: &Path, path: &Path, format: OutputFormat, columns: Vec<OutputColumn>) -> Result<Self, Error> {
+        let file = File::create(file).map_err(Error::io(path))?;
         match format {
             OutputFormat::Csv | OutputFormat::JsonLines => Self::new(Box::new(BufWriter::new(file)), format, columns, path),
             OutputFormat::Parquet => {

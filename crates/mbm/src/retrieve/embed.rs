@@ -89,7 +89,8 @@ impl Embedding {
         let (parts, _lock) = self.parts(&dataset)?;
         // Fails early if the output cannot be created.
         let aside = aside(&self.output, ".tmp");
-        let writer = TableWriter::create_as(&aside, OutputFormat::of(&self.output)?, self.columns(&dataset, &towers))?;
+        let writer =
+            TableWriter::create_as(&aside, &self.output, OutputFormat::of(&self.output)?, self.columns(&dataset, &towers))?;
         let frozen = predictor.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, self.cache.as_ref());
         let mut prepared = Prepared::default();

@@ -353,7 +353,7 @@ impl Experiment {
         let path = self.folder.join(PREDICTIONS);
         let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
         let columns = [OutputColumn::number("row")].into_iter().chain(predictor.columns()).collect();
-        let mut writer = TableWriter::create_as(&aside, OutputFormat::Parquet, columns)?;
+        let mut writer = TableWriter::create_as(&aside, &path, OutputFormat::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
         let mut write = |values, status: RowStatus| writer.write(with_status(values, &status));
         let (mut predictions, mut ablation) = (Rows::numbered(&mut write, measured_rows), Ablation::new(predictor, &groups));
