@@ -69,28 +69,33 @@ settings! {
         /// The column.
         column: String = "split".to_owned();
     }
-    /// A column, and the fractions of each split.
-    pub struct ByColumn {
+    /// Fractions of the rows with each value of a column, sampled at random, so that all splits have the same distribution.
+    pub struct Stratify {
         /// The column.
         column: String;
         /// Fractions of train, validation and test.
         probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
-    /// Fractions of the rows with each value of a column, sampled at random, so that all splits have the same distribution.
-    pub struct Stratify {
-        ..by: ByColumn;
-    }
     /// Rows with the same value of a column, such as a patient, stay together. Each row with an empty cell is on its own.
     pub struct Group {
-        ..by: ByColumn;
+        /// The column.
+        column: String;
+        /// Fractions of train, validation and test.
+        probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
     /// The oldest rows by a column of dates are for training, the newest for the test; rows with the same date stay together.
     pub struct Datetime {
-        ..by: ByColumn;
+        /// The column.
+        column: String;
+        /// Fractions of train, validation and test.
+        probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
     /// By a hash of a column, so that a row keeps its split when rows are added.
     pub struct Hash {
-        ..by: ByColumn;
+        /// The column.
+        column: String;
+        /// Fractions of train, validation and test.
+        probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
     }
 }
 
@@ -112,10 +117,10 @@ impl SplitSettings {
         match self {
             Self::Random(_) => None,
             Self::Fixed(fixed) => Some(&fixed.column),
-            Self::Stratify(Stratify { by })
-            | Self::Group(Group { by })
-            | Self::Datetime(Datetime { by })
-            | Self::Hash(Hash { by }) => Some(&by.column),
+            Self::Stratify(Stratify { column, .. })
+            | Self::Group(Group { column, .. })
+            | Self::Datetime(Datetime { column, .. })
+            | Self::Hash(Hash { column, .. }) => Some(column),
         }
     }
 }
@@ -129,10 +134,10 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
     let roles = match settings {
         SplitSettings::Random(random) => along(&shuffled(0..table.n_rows(), run_seed), shares(&random.probabilities)?),
         SplitSettings::Fixed(fixed) => fixed_roles(table, &fixed.column)?,
-        SplitSettings::Stratify(Stratify { by }) => stratified(table, by, run_seed)?,
-        SplitSettings::Group(Group { by }) => grouped(table, by, run_seed)?,
-        SplitSettings::Datetime(Datetime { by }) => by_date(table, by)?,
-        SplitSettings::Hash(Hash { by }) => by_hash(table, by)?,
+        SplitSettings::Stratify(by) => stratified(table, &by.column, shares(&by.probabilities)?, run_seed)?,
+        SplitSettings::Group(by) => grouped(table, &by.column, shares(&by.probabilities)?, run_seed)?,
+        SplitSettings::Datetime(by) => by_date(table, &by.column, shares(&by.probabilities)?)?,
+        SplitSettings::Hash(by) => by_hash(table, &by.column, shares(&by.probabilities)?)?,
     };
     if roles.contains(&Split::Train) { Ok(roles) } else { Err(SplitError::NoTrainingRows.into()) }
 }
@@ -205,10 +210,9 @@ fn groups(table: &Table, name: &str) -> Result<Vec<(String, Vec<usize>)>, DataEr
     Ok(groups)
 }
 
-fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
-    let shares = shares(&by.probabilities)?;
+fn stratified(table: &Table, name: &str, shares: [f64; 3], run_seed: u64) -> Result<Vec<Split>, DataError> {
     let mut roles = vec![Split::Train; table.n_rows()];
-    for (value, rows) in groups(table, &by.column)? {
+    for (value, rows) in groups(table, name)? {
         let order = shuffled(rows, seed(run_seed, &value, 0, 0));
         order
             .iter()
@@ -220,9 +224,8 @@ fn stratified(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>,
 
 /// Assigns whole groups, in a random order, until each split has its fraction of rows. Each row with an empty cell is a group of
 /// its own.
-fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, DataError> {
-    let shares = shares(&by.probabilities)?;
-    let (empty, named): (Vec<_>, Vec<_>) = groups(table, &by.column)?.into_iter().partition(|(value, _)| value.is_empty());
+fn grouped(table: &Table, name: &str, shares: [f64; 3], run_seed: u64) -> Result<Vec<Split>, DataError> {
+    let (empty, named): (Vec<_>, Vec<_>) = groups(table, name)?.into_iter().partition(|(value, _)| value.is_empty());
     let singletons = empty.into_iter().flat_map(|(_, rows)| rows).map(|row_idx| vec![row_idx]);
     let groups: Vec<Vec<usize>> = named.into_iter().map(|(_, rows)| rows).chain(singletons).collect();
     let mut roles = vec![Split::Train; table.n_rows()];
@@ -237,12 +240,11 @@ fn grouped(table: &Table, by: &ByColumn, run_seed: u64) -> Result<Vec<Split>, Da
 }
 
 /// Trains on the oldest rows and tests on the newest; rows with the same date stay together.
-fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
-    let shares = shares(&by.probabilities)?;
-    let texts = column(table, &by.column)?;
+fn by_date(table: &Table, name: &str, shares: [f64; 3]) -> Result<Vec<Split>, DataError> {
+    let texts = column(table, name)?;
     let dates = texts.iter().enumerate().map(|(row_idx, text)| {
         let date = parse_date(text, None);
-        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: by.column.clone(), text: text.clone() })
+        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: name.to_owned(), text: text.clone() })
     });
     let dates = dates.collect::<Result<Vec<_>, _>>()?;
     let mut sorted = dates.clone();
@@ -252,9 +254,8 @@ fn by_date(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
 }
 
 /// Splits by a hash of the value, so that a row keeps its split when rows are added.
-fn by_hash(table: &Table, by: &ByColumn) -> Result<Vec<Split>, DataError> {
-    let shares = shares(&by.probabilities)?;
-    Ok(column(table, &by.column)?.iter().map(|value| role(hashed_share(value), shares)).collect())
+fn by_hash(table: &Table, name: &str, shares: [f64; 3]) -> Result<Vec<Split>, DataError> {
+    Ok(column(table, name)?.iter().map(|value| role(hashed_share(value), shares)).collect())
 }
 
 /// Returns a number from 0 to below 1 that depends on the value only.
@@ -273,8 +274,12 @@ mod tests {
         Table::from_rows(vec!["key".into()], rows, ".".into()).unwrap()
     }
 
-    fn by(column: &str) -> ByColumn {
-        ByColumn { column: column.into(), probabilities: vec![0.5, 0.25, 0.25] }
+    fn key() -> String {
+        "key".to_owned()
+    }
+
+    fn probabilities() -> Vec<f64> {
+        vec![0.5, 0.25, 0.25]
     }
 
     fn count(roles: &[Split]) -> [usize; 3] {
@@ -294,7 +299,7 @@ mod tests {
     #[test]
     fn groups_are_not_divided() {
         let table = table((0..400).map(|i| (i % 40).to_string()));
-        let roles = split(&table, &SplitSettings::Group(Group { by: by("key") }), 1).unwrap();
+        let roles = split(&table, &SplitSettings::Group(Group { column: key(), probabilities: probabilities() }), 1).unwrap();
         assert!((0..400).all(|i| roles[i] == roles[i % 40]));
         assert_eq!(count(&roles), [200, 100, 100]);
     }
@@ -302,7 +307,8 @@ mod tests {
     #[test]
     fn strata_are_divided_in_the_same_proportions() {
         let table = table((0..80).map(|i| if i < 16 { "rare" } else { "common" }.to_owned()));
-        let roles = split(&table, &SplitSettings::Stratify(Stratify { by: by("key") }), 1).unwrap();
+        let roles =
+            split(&table, &SplitSettings::Stratify(Stratify { column: key(), probabilities: probabilities() }), 1).unwrap();
         assert_eq!(count(&roles[..16]), [8, 4, 4]);
         assert_eq!(count(&roles[16..]), [32, 16, 16]);
     }
@@ -310,14 +316,25 @@ mod tests {
     #[test]
     fn latest_dates_are_in_the_test_split() {
         let table = table((1..=8).rev().map(|day| format!("2024-01-0{day}")));
-        let roles = split(&table, &SplitSettings::Datetime(Datetime { by: by("key") }), 1).unwrap();
+        let roles =
+            split(&table, &SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() }), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
     }
 
     #[test]
     fn hashed_rows_keep_their_split_when_rows_are_added() {
-        let few = split(&table((0..50).map(|i| i.to_string())), &SplitSettings::Hash(Hash { by: by("key") }), 1).unwrap();
-        let many = split(&table((0..99).map(|i| i.to_string())), &SplitSettings::Hash(Hash { by: by("key") }), 2).unwrap();
+        let few = split(
+            &table((0..50).map(|i| i.to_string())),
+            &SplitSettings::Hash(Hash { column: key(), probabilities: probabilities() }),
+            1,
+        )
+        .unwrap();
+        let many = split(
+            &table((0..99).map(|i| i.to_string())),
+            &SplitSettings::Hash(Hash { column: key(), probabilities: probabilities() }),
+            2,
+        )
+        .unwrap();
         assert_eq!(few, many[..50]);
     }
 
