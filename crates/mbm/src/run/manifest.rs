@@ -27,7 +27,7 @@ pub enum ResumeError {
     #[error("the dataset's content differs from the run's")]
     Dataset,
     /// Another version of this program.
-    #[error("the run was started with another version of mbm")]
+    #[error("the run was started with another version of mbm; finish it with that version, or restart with --overwrite")]
     Version,
     /// Other weights of an input's encoder.
     #[error("the weights of input '{input}' differ from the run's")]
@@ -60,11 +60,17 @@ impl fmt::Display for ConfigDifference {
     }
 }
 
+/// Increased whenever a run that was stopped cannot be resumed to the same bytes by the changed program.
+const CHECKPOINT_FORM: u32 = 1;
+
 /// The inputs of a run; a resumed run must have the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunManifest {
     /// The version of mbm.
     pub version: String,
+    /// The form of checkpoints and of what they are compared with; 0 before forms were counted.
+    #[serde(default)]
+    pub checkpoint_form: u32,
     /// The seed.
     pub seed: u64,
     /// The complete config.
@@ -108,6 +114,7 @@ impl RunManifest {
     pub fn new(plan: &Plan, dataset: &Path, table: &Table) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            checkpoint_form: CHECKPOINT_FORM,
             seed: plan.config.random_seed,
             config: plan.to_json(),
             dataset: dataset.display().to_string(),
@@ -128,11 +135,13 @@ impl RunManifest {
     /// Checks that a run can be resumed with this config and table.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
         match () {
+            () if (&before.version, before.checkpoint_form) != (&self.version, self.checkpoint_form) => {
+                Err(differs(folder, ResumeError::Version))
+            }
             () if before.config != self.config => {
                 Err(differs(folder, ResumeError::Config(difference(&before.config, &self.config).map(Box::new))))
             }
             () if before.dataset_hash != self.dataset_hash => Err(differs(folder, ResumeError::Dataset)),
-            () if before.version != self.version => Err(differs(folder, ResumeError::Version)),
             () => Ok(()),
         }
     }

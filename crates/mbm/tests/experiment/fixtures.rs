@@ -1,8 +1,8 @@
-//! Bundles and an index that an earlier version wrote are read, and give the same results.
+//! Bundles and an index that an earlier version wrote are read, and give the same results; its checkpoints are refused.
 
 use std::path::{Path, PathBuf};
 
-use mbm::{Model, Retriever, Search};
+use mbm::{Experiment, Model, Plan, Retriever, Search, Start};
 use serde_json::Value;
 
 /// The files of bundle form 2 and what the version that wrote them (`make.py`) predicted from them.
@@ -50,5 +50,32 @@ fn index_of_form_2_finds_what_its_version_found() {
     assert_eq!((hits.len(), expected.len()), (4, 4));
     for (hit, expected) in hits.iter().zip(&expected) {
         assert!((f64::from(hit.similarity) - expected["similarity"].as_f64().unwrap()).abs() < 1e-4, "{hit:?} {expected}");
+    }
+}
+
+#[test]
+fn checkpoint_of_an_earlier_version_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    copy(&fixture("stopped"), &run);
+    let plan = Plan::read_file(run.join("config.yaml"), &[]).unwrap();
+    let error = Experiment::new(plan, fixture("rows.csv"), &run).start(Start::Resume).train().unwrap_err();
+    assert!(error.to_string().contains("the run was started with another version of mbm; finish it"), "{error}");
+    for name in ["progress.json", "model.safetensors", "optimizer.bpk"] {
+        let bytes = |folder: &Path| std::fs::read(folder.join("checkpoints/last").join(name)).unwrap();
+        assert_eq!(bytes(&run), bytes(&fixture("stopped")), "{name}");
+    }
+    assert!(Model::open(&run).unwrap().predict([("number", 1.0)]).is_ok(), "the model so far predicts");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
