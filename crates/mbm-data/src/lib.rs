@@ -29,6 +29,7 @@ mod lock;
 mod manifest;
 mod media_files;
 mod missing;
+mod notation;
 mod payload;
 mod precomputed;
 pub mod random;
