@@ -43,7 +43,8 @@ struct BinaryFitter {
 const N_COUNTED: usize = 64;
 
 /// The usual words for false and true, in pairs.
-const PAIRS: [[&str; 2]; 7] = [["false", "true"], ["f", "t"], ["no", "yes"], ["n", "y"], ["0", "1"], ["0.0", "1.0"], ["off", "on"]];
+const PAIRS: [[&str; 2]; 7] =
+    [["false", "true"], ["f", "t"], ["no", "yes"], ["n", "y"], ["0", "1"], ["0.0", "1.0"], ["off", "on"]];
 
 impl BinaryPreprocessing {
     /// Returns a fitter with these settings.

@@ -79,7 +79,7 @@ impl Fitter for CategoryFitter {
     fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
         let Self { settings, mut counts } = *self;
         let null_values = settings.null_values.unwrap_or_else(|| null_words(&counts));
-        null_values.iter().for_each(|word| drop(counts.remove(word)));
+        counts.retain(|class, _| !null_values.contains(class));
         let classes = most_common(counts, settings.most_common);
         if classes.is_empty() {
             return Err(FitError::NoValue("class"));

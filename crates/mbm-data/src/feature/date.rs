@@ -116,7 +116,9 @@ impl DateReader {
     pub fn read(&self, text: &str) -> Option<NaiveDateTime> {
         match (&self.format, self.epoch) {
             (Some(format), _) => parse_pattern(text.trim(), format),
-            (None, Some(unit)) => text.trim().parse().ok().and_then(|value| since_1970(value, unit)).or_else(|| self.written(text)),
+            (None, Some(unit)) => {
+                text.trim().parse().ok().and_then(|value| since_1970(value, unit)).or_else(|| self.written(text))
+            }
             (None, None) => self.written(text),
         }
     }
@@ -261,7 +263,10 @@ mod tests {
     fn seconds_and_milliseconds_since_1970_are_told_apart() {
         let defaults: DatePreprocessing = mbm_config::defaults();
         let seconds = fitted(&defaults, &["1735603200", "1704067200"]);
-        assert_eq!((seconds.reader.epoch, day(&seconds, "1735603200").as_deref()), (Some(EpochUnit::Seconds), Some("2024-12-31")));
+        assert_eq!(
+            (seconds.reader.epoch, day(&seconds, "1735603200").as_deref()),
+            (Some(EpochUnit::Seconds), Some("2024-12-31"))
+        );
         let milliseconds = fitted(&defaults, &["1735603200000"]);
         assert_eq!(day(&milliseconds, "1735603200000").as_deref(), Some("2024-12-31"));
         assert_eq!(day(&fitted(&defaults, &["20241231"]), "20240101").as_deref(), Some("2024-01-01"));

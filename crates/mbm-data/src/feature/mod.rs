@@ -29,9 +29,10 @@ use serde::{Deserialize, Serialize};
 
 pub use audio::{AudioPreprocessing, FittedAudio};
 pub use binary::{BinaryPreprocessing, FittedBinary, as_bool};
+pub(crate) use category::null_words;
 pub use category::{CategoryPreprocessing, FittedCategory};
-pub use date::{DatePreprocessing, FittedDate, parse_date};
 pub(crate) use date::DateReader;
+pub use date::{DatePreprocessing, FittedDate, parse_date};
 pub(crate) use embedding::items;
 pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
 pub use error::{FitError, FramesTooLarge, InvalidFit};

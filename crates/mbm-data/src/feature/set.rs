@@ -181,7 +181,10 @@ mod tests {
     #[test]
     fn delimiter_of_the_training_cells_is_that_of_prediction() {
         let genres = fitted(&texts(&["Action & Adventure, Comedy", "Comedy", "Stand Up,Comedy", ""]));
-        assert_eq!((genres.delimiter, genres.labels.join("|").as_str()), (Delimiter::Comma, "Action & Adventure|Comedy|Stand Up"));
+        assert_eq!(
+            (genres.delimiter, genres.labels.join("|").as_str()),
+            (Delimiter::Comma, "Action & Adventure|Comedy|Stand Up")
+        );
         assert_eq!(genres.payload(&Cell::text("Stand Up"), Path::new("")), Ok(Payload::Vector(vec![0.0, 0.0, 1.0])));
         assert_eq!(genres.payload(&Cell::text("up"), Path::new("")).unwrap_err().cause, Cause::UnknownClass);
         assert_eq!(fitted(&texts(&["red round", "red"])).labels, ["red", "round"]);

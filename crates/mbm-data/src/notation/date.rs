@@ -128,7 +128,9 @@ impl Day {
     fn read(self, order: Option<DateOrder>) -> Option<NaiveDate> {
         let (first, second, year, order) = match self {
             Self::Known(date) => return Some(date),
-            Self::Ordered { first, second, year, with_points: true } => (first, second, year, order.unwrap_or(DateOrder::DayFirst)),
+            Self::Ordered { first, second, year, with_points: true } => {
+                (first, second, year, order.unwrap_or(DateOrder::DayFirst))
+            }
             Self::Ordered { first, second, year, .. } => (first, second, year, order.unwrap_or(DateOrder::MonthFirst)),
         };
         match order {
@@ -244,8 +246,24 @@ mod tests {
     #[test]
     fn other_texts_are_not_dates() {
         let texts = [
-            "soon", "", "1998", "12", "1.2.3", "2024-13-01", "30/30/2024", "Feb 30 2024", "Jun 12", "10:30", "2024-12-31 25:00",
-            "2024-12/31", "may", "12 apples 2024", "555-1234", "192.168.0.1", "1/2", "2024-12-31 at noon",
+            "soon",
+            "",
+            "1998",
+            "12",
+            "1.2.3",
+            "2024-13-01",
+            "30/30/2024",
+            "Feb 30 2024",
+            "Jun 12",
+            "10:30",
+            "2024-12-31 25:00",
+            "2024-12/31",
+            "may",
+            "12 apples 2024",
+            "555-1234",
+            "192.168.0.1",
+            "1/2",
+            "2024-12-31 at noon",
         ];
         for text in texts {
             assert_eq!(read(text), None, "{text}");
@@ -273,7 +291,10 @@ mod tests {
         let day = |value, unit| since_1970(value, unit).map(|date| date.to_string());
         assert_eq!(day(1_735_603_200.0, EpochUnit::Seconds).as_deref(), Some("2024-12-31 00:00:00"));
         assert_eq!(day(1_735_603_200_500.0, EpochUnit::Milliseconds).as_deref(), Some("2024-12-31 00:00:00.500"));
-        assert_eq!((day(-1.0, EpochUnit::Seconds), day(f64::NAN, EpochUnit::Seconds), day(1e300, EpochUnit::Seconds)), (None, None, None));
+        assert_eq!(
+            (day(-1.0, EpochUnit::Seconds), day(f64::NAN, EpochUnit::Seconds), day(1e300, EpochUnit::Seconds)),
+            (None, None, None)
+        );
         assert!(is_plausible(1.7e9, EpochUnit::Seconds) && !is_plausible(1.7e9, EpochUnit::Milliseconds));
     }
 

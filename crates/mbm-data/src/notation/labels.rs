@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn lists_in_text_are_lists_whatever_the_delimiter() {
-        for text in ["['rock n roll', 'b, c', \"it's\"]", "[\"rock n roll\", \"b, c\", \"it's\"]", "{rock n roll,\"b, c\",it's}"] {
+        for text in ["['rock n roll', 'b, c', \"it's\"]", "[\"rock n roll\", \"b, c\", \"it's\"]", "{rock n roll,\"b, c\",it's}"]
+        {
             assert_eq!(Delimiter::Space.split(text), ["rock n roll", "b, c", "it's"], "{text}");
         }
         assert_eq!(Delimiter::Bar.split("[]"), Vec::<&str>::new());
@@ -183,7 +184,8 @@ mod tests {
         #[test]
         fn joined_labels_split_into_themselves(labels in prop::collection::vec("[a-z&'][a-z&' ]{0,6}[a-z&']", 1..5)) {
             for delimiter in PUNCTUATION {
-                prop_assert_eq!(delimiter.split(&labels.join(delimiter.between())), labels.clone());
+                let text = labels.join(delimiter.between());
+                prop_assert_eq!(delimiter.split(&text), labels.clone());
             }
             let python = format!("[{}]", labels.iter().map(|label| format!("{label:?}")).collect::<Vec<_>>().join(", "));
             prop_assert_eq!(Delimiter::Space.split(&python), labels);

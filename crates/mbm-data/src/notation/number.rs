@@ -88,7 +88,8 @@ fn once(flag: &mut bool) -> Option<()> {
 
 /// Returns the number with a decimal point and without thousands separators.
 fn plain(body: &str, decimal: Decimal) -> Option<String> {
-    let (mantissa, exponent) = body.split_once(['e', 'E']).map_or((body, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let (mantissa, exponent) =
+        body.split_once(['e', 'E']).map_or((body, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
     let (whole, fraction) = mantissa.split_once(decimal.separator()).unwrap_or((mantissa, ""));
     if !are_digits(fraction) || (whole.is_empty() && fraction.is_empty()) {
         return None;
@@ -115,7 +116,8 @@ fn are_digits(text: &str) -> bool {
 /// Whether a separator divides the digits into groups of three, such as `1,234,567`, or of two before the last three, as in India:
 /// `12,34,567`. A first group with a zero in front, such as that of `0,567`, is no group of thousands.
 fn are_groups(whole: &str, decimal: Decimal) -> bool {
-    let Some(separator) = whole.chars().find(|found| !found.is_ascii_digit()).filter(|it| decimal.separates_thousands(*it)) else {
+    let Some(separator) = whole.chars().find(|found| !found.is_ascii_digit()).filter(|it| decimal.separates_thousands(*it))
+    else {
         return false;
     };
     let groups: Vec<&str> = whole.split(separator).collect();
@@ -210,8 +212,36 @@ mod tests {
     #[test]
     fn units_and_other_texts_are_not_numbers() {
         let texts = [
-            "5 kg", "12a", "USD5", "1,2", "1,2345", "12,34", "1,234.5.6", "0,567", "1,234e5", "--5", "(-5)", "$5%", "5%%", "()",
-            "$", "-", ".", ",", "%", "", "1/2", "10:30", "1 23", "1,23 4", "1  200", "- 5", "€€5", "((5))", "1-2", "A5",
+            "5 kg",
+            "12a",
+            "USD5",
+            "1,2",
+            "1,2345",
+            "12,34",
+            "1,234.5.6",
+            "0,567",
+            "1,234e5",
+            "--5",
+            "(-5)",
+            "$5%",
+            "5%%",
+            "()",
+            "$",
+            "-",
+            ".",
+            ",",
+            "%",
+            "",
+            "1/2",
+            "10:30",
+            "1 23",
+            "1,23 4",
+            "1  200",
+            "- 5",
+            "€€5",
+            "((5))",
+            "1-2",
+            "A5",
         ];
         for text in texts {
             assert_eq!(parse_number(text, Decimal::Point), None, "{text}");
