@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::column::Column;
+use super::is_learned;
 
 /// Least accuracy of a column that gives the classes away, and least number of rows that it must get right although they are not of
 /// the most frequent class, for each one that it gets wrong.
@@ -45,41 +46,44 @@ fn renamed(column: &Column, target: &Column, rows: &[usize]) -> Option<usize> {
     (pairs.len() == n_classes && column.n_distinct(rows) == n_classes && n_classes * 2 <= rows.len()).then_some(n_classes)
 }
 
-/// Numbers the ranges of equally many numbers; missing numbers are a range of their own. The ranges are those of even rows.
+/// Numbers the ranges of equally many numbers; missing numbers are a range of their own.
 fn ranges(numbers: &[Option<f64>]) -> Vec<u64> {
-    let mut sorted: Vec<f64> = numbers.iter().step_by(2).flatten().copied().collect();
+    let mut sorted: Vec<f64> = numbers.iter().flatten().copied().collect();
     sorted.sort_by(f64::total_cmp);
     let edges: Vec<f64> = sorted.iter().copied().step_by(N_PER_RANGE).collect();
     let range = |number: &Option<f64>| number.map_or(0, |number| 1 + edges.partition_point(|edge| *edge <= number) as u64);
     numbers.iter().map(range).collect()
 }
 
-/// Learns the most frequent class of each key from even rows, and tests on odd ones.
+/// Learns the most frequent class of each key from half of the rows, and tests it on the others.
 fn predicted(keys: &[u64], classes: &[u64]) -> Option<String> {
-    let pairs = || keys.iter().zip(classes);
+    let pairs = |learned: bool| {
+        let rows = keys.iter().zip(classes).enumerate().filter(move |(at, _)| is_learned(*at) == learned);
+        rows.map(|(_, (key, class))| (*key, *class))
+    };
     let mut counts: HashMap<u64, BTreeMap<u64, usize>> = HashMap::new();
     let mut all: BTreeMap<u64, usize> = BTreeMap::new();
-    for (key, class) in pairs().step_by(2) {
-        *counts.entry(*key).or_default().entry(*class).or_default() += 1;
-        *all.entry(*class).or_default() += 1;
+    for (key, class) in pairs(true) {
+        *counts.entry(key).or_default().entry(class).or_default() += 1;
+        *all.entry(class).or_default() += 1;
     }
     let most_frequent = |counts: &BTreeMap<u64, usize>| counts.iter().max_by_key(|(_, count)| **count).map(|(class, _)| *class);
     let usual = most_frequent(&all)?;
-    let (mut n, mut n_right, mut n_usual) = (0, 0, 0);
-    for (key, class) in pairs().skip(1).step_by(2) {
-        let guess = counts.get(key).and_then(most_frequent).unwrap_or(usual);
+    let (mut n, mut n_right, mut n_usual) = (0usize, 0usize, 0usize);
+    for (key, class) in pairs(false) {
+        let guess = counts.get(&key).and_then(most_frequent).unwrap_or(usual);
         n += 1;
-        n_right += usize::from(guess == *class);
-        n_usual += usize::from(usual == *class);
+        n_right += usize::from(guess == class);
+        n_usual += usize::from(usual == class);
     }
-    let accuracy = n_right as f64 / f64::from(n.max(1));
+    let accuracy = n_right as f64 / n.max(1) as f64;
     let n_gained = n_right.saturating_sub(n_usual);
-    let is_leak = accuracy >= ACCURACY && n_gained >= N_RIGHT_PER_WRONG.max(N_RIGHT_PER_WRONG * (n as usize - n_right));
+    let is_leak = accuracy >= ACCURACY && n_gained >= N_RIGHT_PER_WRONG.max(N_RIGHT_PER_WRONG * (n - n_right));
     is_leak.then(|| {
         format!(
             "alone predicts {:.1} % of {n} rows, in which the most frequent class is {:.1} %",
             100.0 * accuracy,
-            100.0 * n_usual as f64 / f64::from(n)
+            100.0 * n_usual as f64 / n as f64
         )
     })
 }

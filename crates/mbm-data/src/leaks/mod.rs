@@ -28,14 +28,18 @@ const N_CELLS: usize = 1 << 22;
 /// The fewest rows from which something can be concluded.
 const MIN_ROWS: usize = 30;
 
+/// Number of rows of a block.
+const N_BLOCK: usize = 16;
+
 /// Cells that are in memory at the same time.
 const N_CELLS_AT_ONCE: usize = 1 << 19;
 
 /// Returns the columns that give `target` away in a sample of `rows` (in ascending order). `kind` is the type of the target: a
 /// column is tested for predicting a `number`, `category` or `binary`, and for being equal to any other type.
 ///
-/// The test fits a column's relation to the target in half of the rows and applies it to the others: the most frequent class of each
-/// value, or of each range of numbers; the mean of each value, or linear interpolation between numbers.
+/// The test learns a column's relation to the target from half of the rows and applies it to the others: the most frequent class of
+/// each value, or of each range of numbers; the mean of each value, or linear interpolation between numbers. The halves are blocks
+/// of rows, because neighbours may belong together, such as the images of a patient.
 ///
 /// # Errors
 /// Fails if the column does not exist or the temporary file cannot be read.
@@ -63,6 +67,11 @@ fn columns(table: &Table, rows: &[usize], range: Range<usize>) -> Result<Vec<Col
     let mut columns: Vec<Column> = range.clone().map(|_| Column::default()).collect();
     table.visit_rows(rows, range, |_, column, cell| columns[column - start].add(&cell))?;
     Ok(columns)
+}
+
+/// Whether the relation is learned from a row rather than tested on it.
+fn is_learned(at: usize) -> bool {
+    (at / N_BLOCK).is_multiple_of(2)
 }
 
 /// Returns how a column gives the target away, if it does.

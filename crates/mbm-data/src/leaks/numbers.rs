@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::column::Column;
+use super::is_learned;
 
 /// Least share of the variance of the target, and least rank correlation with it, of a column that gives it away.
 const R2: f64 = 0.995;
@@ -37,10 +38,11 @@ fn pairs<'a>(numbers: &'a [Option<f64>], wanted: &'a [Option<f64>]) -> impl Iter
     numbers.iter().zip(wanted).filter_map(|(number, wanted)| Some(((*number)?, (*wanted)?)))
 }
 
-/// Interpolates the target of all rows between those of even rows.
+/// Interpolates the target of all rows between those of the learned ones.
 fn interpolated(numbers: &[Option<f64>], wanted: &[Option<f64>]) -> Vec<Option<f64>> {
-    let even = |values: &[Option<f64>]| values.iter().copied().step_by(2).collect::<Vec<_>>();
-    let mut known: Vec<(f64, f64)> = pairs(&even(numbers), &even(wanted)).collect();
+    let learned =
+        |values: &[Option<f64>]| (0..values.len()).filter(|at| is_learned(*at)).map(|at| values[at]).collect::<Vec<_>>();
+    let mut known: Vec<(f64, f64)> = pairs(&learned(numbers), &learned(wanted)).collect();
     known.sort_by(|a, b| a.0.total_cmp(&b.0));
     // Rows with equal numbers become one, with their mean.
     let points: Vec<(f64, f64)> = known
@@ -60,25 +62,24 @@ fn at(points: &[(f64, f64)], x: f64) -> Option<f64> {
     }
 }
 
-/// Returns the mean target of each value, from even rows.
+/// Returns the mean target of each value, from the learned rows.
 fn means(values: &[u64], wanted: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut sums: HashMap<u64, (f64, f64)> = HashMap::new();
-    for (value, wanted) in values.iter().zip(wanted).step_by(2) {
-        let sum = sums.entry(*value).or_default();
+    for at in (0..values.len()).filter(|at| is_learned(*at)) {
+        let (sum, wanted) = (sums.entry(values[at]).or_default(), wanted[at]);
         wanted.iter().for_each(|wanted| *sum = (sum.0 + wanted, sum.1 + 1.0));
     }
     values.iter().map(|value| sums.get(value).filter(|(_, n)| *n > 0.0).map(|(sum, n)| sum / n)).collect()
 }
 
-/// Returns the share of the variance in odd rows that the guesses explain, and the number of these rows. A row without a guess counts
-/// as one at the mean.
+/// Returns the share of the variance in the other rows that the guesses explain, and the number of these rows. A row without a guess
+/// counts as one at the mean.
 fn r2(guesses: &[Option<f64>], wanted: &[Option<f64>]) -> Option<(f64, usize)> {
-    let odd = || guesses.iter().zip(wanted).skip(1).step_by(2).filter_map(|(guess, wanted)| Some((*guess, (*wanted)?)));
-    let n = odd().count();
-    let mean = odd().map(|(_, wanted)| wanted).sum::<f64>() / n as f64;
-    let squares =
-        |error: &dyn Fn(Option<f64>, f64) -> f64| odd().map(|(guess, wanted)| error(guess, wanted).powi(2)).sum::<f64>();
-    let (total, left) = (squares(&|_, wanted| wanted - mean), squares(&|guess, wanted| wanted - guess.unwrap_or(mean)));
+    let tested = || (0..wanted.len()).filter(|at| !is_learned(*at)).filter_map(|at| Some((guesses[at], wanted[at]?)));
+    let n = tested().count();
+    let mean = tested().map(|(_, wanted)| wanted).sum::<f64>() / n as f64;
+    let total: f64 = tested().map(|(_, wanted)| (wanted - mean).powi(2)).sum();
+    let left: f64 = tested().map(|(guess, wanted)| (wanted - guess.unwrap_or(mean)).powi(2)).sum();
     (total > 0.0 && total.is_finite()).then_some((1.0 - left / total, n))
 }
 
