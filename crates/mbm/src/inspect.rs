@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
+use mbm_data::feature::is_null_word;
 use mbm_data::{CellRef, Inferred, InferredColumn, Table, infer_types};
 use mbm_weights::{TensorInfo, WeightFile};
 
@@ -40,8 +41,8 @@ pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
     Ok(WeightFile::open(source)?.write_safetensors(target)?)
 }
 
-/// Describes a dataset: its columns with inferred types, the share of filled cells, and a first value; then what may surprise about
-/// the types, with reasons.
+/// Describes a dataset: its columns with inferred types, the share of cells that hold neither nothing nor a word such as `NA`, and a
+/// first value; then what may surprise about the types, with reasons.
 ///
 /// # Errors
 /// Fails if the dataset cannot be read.
@@ -50,7 +51,7 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     let mut filled = vec![0usize; table.columns.len()];
     let mut first = vec![String::new(); table.columns.len()];
     table.visit(0..table.n_rows(), 0..table.columns.len(), |at, cell| {
-        if cell != CellRef::Empty {
+        if !is_missing(&cell) {
             filled[at] += 1;
             if first[at].is_empty() {
                 first[at] = cell.to_text().chars().take(48).collect();
@@ -75,6 +76,14 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     }
     lines.extend(notes);
     Ok(lines)
+}
+
+fn is_missing(cell: &CellRef) -> bool {
+    match cell {
+        CellRef::Empty => true,
+        CellRef::Text(text) => is_null_word(text.trim()),
+        _ => false,
+    }
 }
 
 /// Returns a share in percent, rounded down, with a decimal above 99 %: only a column without empty cells has 100 %.

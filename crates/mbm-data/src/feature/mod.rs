@@ -49,7 +49,7 @@ pub use vector::{FittedVector, VectorPreprocessing};
 use self::error::ensure;
 pub use crate::notation::date::{DateOrder, EpochUnit};
 pub use crate::notation::labels::Delimiter;
-pub use crate::notation::null_values::NullValues;
+pub use crate::notation::null_values::{NullValues, is_null_word};
 pub use crate::notation::number::{Decimal, parse_number};
 use crate::{Cell, Fault, Payload};
 

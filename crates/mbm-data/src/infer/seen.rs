@@ -127,13 +127,14 @@ impl Seen {
             Some(number) => {
                 (number + 0.0).to_bits().hash(&mut self.hasher);
                 self.integers.add(row_idx, text, number);
+                self.lists.add(1);
             }
-            None => value.hash(&mut self.hasher),
-        }
-        self.lists.add_text(text);
-        if text.parse::<f64>().is_err() {
-            self.dates.add(text);
-            self.texts.add(text);
+            None => {
+                value.hash(&mut self.hasher);
+                self.lists.add_text(text);
+                self.dates.add(text);
+                self.texts.add(text);
+            }
         }
     }
 

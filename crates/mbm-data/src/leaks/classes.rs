@@ -11,7 +11,7 @@ const ACCURACY: f64 = 0.99;
 const N_RIGHT_PER_WRONG: usize = 20;
 
 /// Number of rows in each range of numbers.
-const N_PER_RANGE: usize = 10;
+const N_PER_RANGE: usize = 4;
 
 /// Distinct numbers that are compared one by one rather than in ranges.
 const N_VALUES: usize = 50;

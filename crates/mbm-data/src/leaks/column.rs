@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::CellRef;
-use crate::feature::{Decimal, parse_number};
-use crate::notation::null_values::{MAY_BE_VALUES, USUAL};
+use crate::feature::{Decimal, is_null_word, parse_number};
 use crate::notation::number::DecimalVotes;
 
 /// The cells of a column in the rows that are compared.
@@ -31,7 +30,7 @@ impl Column {
             other => {
                 let text = other.to_text();
                 let text = text.trim();
-                if USUAL.contains(&text) && !MAY_BE_VALUES.contains(&text) {
+                if is_null_word(text) {
                     return self.push(0, None, None);
                 }
                 let number = |decimal| parse_number(text, decimal).filter(|_| text.len() <= N_BYTES);

@@ -57,6 +57,11 @@ impl NullValues {
     }
 }
 
+/// Whether a text is a word that stands for a missing value in any column, such as `NA`.
+pub fn is_null_word(text: &str) -> bool {
+    USUAL.contains(&text) && !MAY_BE_VALUES.contains(&text)
+}
+
 /// Returns the usual words.
 pub(crate) fn usual() -> Vec<String> {
     USUAL.map(str::to_owned).to_vec()
@@ -79,6 +84,7 @@ mod tests {
         assert_eq!((listed.word_in(&Cell::text("NA")), listed.word_in(&Cell::Number(9.0))), (None, None));
         let usual = NullValues::of(None);
         assert!(USUAL.iter().all(|word| usual.contain(word)) && !usual.contain("unknown"));
+        assert!(is_null_word("NA") && !is_null_word("None") && !is_null_word("x"));
         assert_eq!(NullValues::of(Some(&Vec::new())).word_in(&Cell::text("NA")), None);
     }
 }
