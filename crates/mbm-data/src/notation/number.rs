@@ -120,13 +120,15 @@ fn are_groups(whole: &str, decimal: Decimal) -> bool {
     else {
         return false;
     };
+    if whole.rsplit(separator).next().map(str::len) != Some(3) {
+        return false;
+    }
     let groups: Vec<&str> = whole.split(separator).collect();
-    let [first, between @ .., last] = groups.as_slice() else { return false };
+    let [first, between @ .., _] = groups.as_slice() else { return false };
     let n_between = if separator == ',' && between.iter().all(|group| group.len() == 2) { 2 } else { 3 };
     (1..=n_between).contains(&first.len())
         && !first.starts_with('0')
         && between.iter().all(|group| group.len() == n_between)
-        && last.len() == 3
         && groups.iter().all(|group| are_digits(group))
 }
 
