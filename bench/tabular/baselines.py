@@ -22,6 +22,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
 
 LEARNERS = ("hgb", "rf", "lin", "tfidf")
 N_CATEGORIES = 250
@@ -77,7 +78,10 @@ def tabular_learners(table, x):
     kept = [name for name in x if is_number[name] or name in low]
 
     def prepared(rows):
-        return rows[kept].assign(**{name: rows[name].astype(str).where(rows[name].notna()) for name in low})
+        found = rows[kept].copy()
+        for name in low:
+            found[name] = rows[name].astype(str).where(rows[name].notna())
+        return found
 
     boosting, forest, linear = (
         (HistGradientBoostingRegressor(random_state=0), RandomForestRegressor(random_state=0), RidgeCV(np.logspace(-3, 3, 13)))
@@ -135,7 +139,9 @@ def fill(tables, path):
         for seed in table.seeds:
             if str(seed) in found.get(table.name, {}):
                 continue
-            scores = measure(table, seed)
+            # On small tables, threads that wait for each other cost more than they bring.
+            with threadpool_limits(1):
+                scores = measure(table, seed)
             found.setdefault(table.name, {})[str(seed)] = scores
             path.write_text(json.dumps(found, indent=1))
             print(table.name, seed, {name: scores[name] for name in (*LEARNERS, "sel", "best") if name in scores}, flush=True)
