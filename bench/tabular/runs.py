@@ -106,8 +106,10 @@ def autogluon_jobs(tables, options):
 
 
 def fit_autogluon(command):
+    # Threads that wait leave the cores to others: on a busy machine, most of the time limit would be spent on waiting otherwise.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", **os.environ}
     started = time.time()
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     try:
         return json.loads(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):

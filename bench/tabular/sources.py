@@ -71,7 +71,7 @@ SOURCES = [
     pydataset("galton", "HistData/GaltonFamilies", "childHeight", "r"),
     pydataset("elections", "pscl/presidentialElections", "demVote", "r"),
     pydataset("forbes", "HSAUR/Forbes2000", "marketvalue", "r"),
-    pydataset("hdma", "Ecdat/Hdma", "deny", "c", row_numbers=True),
+    pydataset("hdma", "Ecdat/Hdma", "deny", "c"),
     pydataset("chile", "car/Chile", "vote", "c"),
     pydataset("bfi", "psych/bfi", "gender", "c", row_numbers=True),
     pydataset("males", "plm/Males", "occupation", "c"),
