@@ -8,6 +8,7 @@ pub mod metric;
 mod ridge;
 pub mod svm;
 mod temperature;
+pub mod tree;
 
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
