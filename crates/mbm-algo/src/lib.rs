@@ -3,6 +3,7 @@
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
 //! generated text, against their reference implementations (`tests/golden_text.py`).
 
+mod ensemble;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
@@ -10,6 +11,7 @@ pub mod svm;
 mod temperature;
 pub mod tree;
 
+pub use ensemble::greedy_weights;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use temperature::temperature;

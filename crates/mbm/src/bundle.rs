@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::plan::Plan;
 use crate::error::Error;
+use crate::learn::ensemble::Ensemble;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::predictor::{Predictor, decodings};
 
@@ -70,6 +71,9 @@ pub enum BundleError {
         /// What is wrong.
         source: InvalidFit,
     },
+    /// Learners that fitting cannot have produced.
+    #[error("its learners: {0}")]
+    Ensemble(&'static str),
     /// A fitted algorithm of another decoder.
     #[error("the postprocessor of output '{0}' does not fit its decoder")]
     Postprocessor(String),
@@ -100,6 +104,9 @@ pub(crate) struct Saved {
     /// One per output.
     #[serde(rename = "heads")]
     pub postprocessors: Vec<Postprocessor>,
+    /// The learners that predict together with the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<Ensemble>,
 }
 
 impl Bundle {
@@ -113,6 +120,7 @@ impl Bundle {
             inputs: predictor.inputs.clone(),
             outputs: predictor.outputs.clone(),
             postprocessors: predictor.configured_postprocessors(),
+            ensemble: predictor.ensemble.clone(),
         };
         write_folder(folder, |aside| {
             let path = aside.join(BUNDLE);
@@ -170,6 +178,8 @@ impl Bundle {
         {
             return Err(damaged(BundleError::TextRole));
         }
+        let ensemble = saved.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble.check(&saved.inputs, &saved.outputs));
+        ensemble.map_err(|what| damaged(BundleError::Ensemble(what)))?;
         for field in fields {
             let checked = field.preprocessor.get().check();
             checked.map_err(|source| damaged(BundleError::Feature { feature: field.name.clone(), source }))?;
@@ -197,7 +207,7 @@ impl Bundle {
     pub fn into_predictor(self, device: Device) -> Result<Predictor, Error> {
         let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
         let model = load_weights(spec.init(&device, 0), &self.folder.join(WEIGHTS))?;
-        let Saved { inputs, outputs, postprocessors, .. } = self.saved;
+        let Saved { inputs, outputs, postprocessors, ensemble, .. } = self.saved;
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
                 let error = BundleError::Postprocessor(output.name.clone());
@@ -205,7 +215,7 @@ impl Bundle {
             }
         }
         let decodings = decodings(&self.plan, &outputs);
-        Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, model, device })
+        Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, ensemble, model, device })
     }
 }
 

@@ -19,6 +19,9 @@ use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::error::Error;
+use crate::learn::auto;
+use crate::learn::ensemble::Ensemble;
+use crate::learn::settings::Learners;
 use crate::predict::ablation::{Ablation, input_groups};
 use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
@@ -29,8 +32,9 @@ use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
 use crate::run::event::RunEvent;
 use crate::run::folder::{
-    CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
+    CONFIG, LEADERBOARD, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
+use crate::run::learners::fit_learners;
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
@@ -171,6 +175,9 @@ impl Experiment {
         let mut predictor = self.predictor(&spec, &dataset, model, device);
         observe(RunEvent::Stage("fitting the postprocessors"));
         predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
+        if ending == Ending::Finished {
+            predictor.ensemble = self.ensemble(&predictor, &dataset, &rows, stop, observe)?;
+        }
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
         let mut outcome = Outcome {
@@ -188,6 +195,28 @@ impl Experiment {
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome.peak_memory = peak_memory();
         Ok(outcome)
+    }
+
+    /// Fits the learners other than the network, if the config has any, and writes the leaderboard.
+    fn ensemble(
+        &self,
+        predictor: &Predictor,
+        dataset: &Dataset,
+        rows: &RowsBySplit,
+        stop: &AtomicBool,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Option<Ensemble>, Error> {
+        let config = &self.plan.config;
+        let (learners, n_folds) = match &config.learners {
+            Learners::Network => return Ok(None),
+            Learners::Auto => auto::learners(rows.train.len() + rows.validation.len()),
+            Learners::List(learners) => (learners.clone(), config.ensemble.k_fold),
+        };
+        observe(RunEvent::Stage("fitting learners"));
+        let fitted = fit_learners(predictor, dataset, rows, (&learners, n_folds), stop)?;
+        let leaderboard = fitted.leaderboard(predictor, dataset, &rows.test)?;
+        self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
+        Ok(Some(fitted.ensemble))
     }
 
     /// Records the inputs of a new run in its folder; for a resumed run, checks that they are unchanged.
@@ -309,6 +338,7 @@ impl Experiment {
             outputs: outputs.to_vec(),
             postprocessors: spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect(),
             decodings: decodings(&self.plan, outputs),
+            ensemble: None,
             model,
             device,
         }
@@ -399,7 +429,9 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
-    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| roles[*row_idx] == Split::Train).collect();
+    // Other learners are fitted on the validation rows, too.
+    let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.learners != Learners::Network);
+    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();
     let inputs = config.input_features.iter().map(|input| input.unfitted());
     let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
