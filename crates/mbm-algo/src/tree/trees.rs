@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::bins::Binned;
 use super::split::LeftBins;
+use crate::ArrayMut;
 
-/// Trees with a vector of values per leaf, in flat arrays. Nodes of a tree follow each other, parents before their children.
+/// Trees with a vector of values per leaf, in flat arrays, which serde skips: they are stored by themselves ([`Trees::arrays`]). Nodes of a tree follow each other, parents before their children.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trees {
     /// Number of columns of a row.
@@ -15,18 +16,25 @@ pub struct Trees {
     /// Number of values of a leaf.
     pub n_values: usize,
     /// The root of each tree.
+    #[serde(skip)]
     pub roots: Vec<u32>,
     /// For each node, the column that it tests; [`Trees::LEAF`] for a leaf.
+    #[serde(skip)]
     pub columns: Vec<u32>,
     /// For each node, the largest number that goes left; for a category, the position of its words in `categories`.
+    #[serde(skip)]
     pub thresholds: Vec<f32>,
     /// For each node, bit 0: missing values go left; bit 1: it tests a category.
+    #[serde(skip)]
     pub flags: Vec<u8>,
     /// For each node, its left child, which the right one follows; for a leaf, the position of its values in units of `n_values`.
+    #[serde(skip)]
     pub children: Vec<u32>,
     /// For each test of a category, the number of words, then words with a bit for each code that goes left.
+    #[serde(skip)]
     pub categories: Vec<u32>,
     /// The values of all leaves.
+    #[serde(skip)]
     pub values: Vec<f32>,
 }
 
@@ -45,6 +53,19 @@ impl Trees {
     /// Creates an empty collection for rows of `n_cols` columns.
     pub fn new(n_cols: usize, n_values: usize) -> Self {
         Self { n_cols, n_values, ..Self::default() }
+    }
+
+    /// Returns the arrays by name; everything else is serialized.
+    pub fn arrays(&mut self) -> [(&'static str, ArrayMut<'_>); 7] {
+        [
+            ("roots", ArrayMut::U32(&mut self.roots)),
+            ("columns", ArrayMut::U32(&mut self.columns)),
+            ("thresholds", ArrayMut::F32(&mut self.thresholds)),
+            ("flags", ArrayMut::U8(&mut self.flags)),
+            ("children", ArrayMut::U32(&mut self.children)),
+            ("categories", ArrayMut::U32(&mut self.categories)),
+            ("values", ArrayMut::F32(&mut self.values)),
+        ]
     }
 
     /// Returns the number of trees.

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use mbm_algo::greedy_weights;
 use mbm_data::random::seed;
-use mbm_data::{Dataset, LoadOptions, folds, load};
+use mbm_data::{Dataset, LoadOptions, load};
+use mbm_model::Model;
 use rayon::prelude::*;
 
 use crate::config::plan::Plan;
@@ -78,26 +79,31 @@ pub(crate) struct Fitting<'a> {
     pub plan: &'a Plan,
     pub dataset: &'a Dataset,
     pub columns: &'a Columns,
-    /// The rows to fit on: those for training, then those for validation.
+    /// The rows to fit on.
     pub rows: &'a Rows,
-    /// How many of them are for training.
-    pub n_train: usize,
+    /// Which of them each fold holds out.
+    pub folds: &'a Folds,
     pub learners: &'a [Learner],
-    pub n_folds: usize,
     pub stop: &'a AtomicBool,
 }
 
+/// Which rows are held out when.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Folds {
+    /// The fold that holds out each row; `None` for a row that is always fitted on.
+    pub of_rows: Vec<Option<usize>>,
+    /// Number of folds.
+    pub n_folds: usize,
+}
+
 impl Fitting<'_> {
-    /// Fits all learners but the network for an output, and chooses the weights of all. `network` holds the predictions of the network
-    /// for the validation rows, `[rows, task.n_values()]`, if it takes part.
-    ///
-    /// # Errors
-    /// Fails if the column of the split cannot be read.
-    pub fn select(&self, output: usize, task: Task, network: Option<Vec<f32>>) -> Result<Selection, Error> {
+    /// Fits all learners but the network for an output, and chooses the weights of all. `network` holds the predictions of the network,
+    /// `[rows, task.n_values()]`, if it takes part; NaN for rows that it was trained on.
+    pub fn select(&self, output: usize, task: Task, network: Option<Vec<f32>>) -> Selection {
         let (targets, n_values) = (&self.rows.targets[output], task.n_values());
         let is_present = |row: usize| !targets[row * n_values].is_nan();
         let known: Vec<usize> = (0..self.rows.rows.len()).filter(|row| is_present(*row)).collect();
-        let folds = self.folds(&known, task, targets)?;
+        let folds: Vec<Fold> = (0..self.folds.n_folds).map(|at| self.fold(at, &known)).collect();
         let binned = Data::bin(&self.rows.block, &self.columns.kinds());
         let tree_targets: Vec<f32> = match task {
             Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
@@ -109,35 +115,32 @@ impl Fitting<'_> {
         let mut candidates = self.candidates(output, &data, &folds);
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
         let targets = gathered(targets, &held_out, n_values);
-        self.weigh(output, task, &mut candidates, &targets);
-        if let Some(network) = network {
-            self.add_network(output, task, &mut candidates, &held_out, &targets, network);
+        let network = network.map(|network| gathered(&network, &held_out, n_values));
+        match network {
+            Some(network) if network.iter().all(|value| !value.is_nan()) => {
+                candidates.insert(0, self.network(network));
+                self.weigh(output, task, &mut candidates, &targets);
+            }
+            Some(network) => {
+                self.weigh(output, task, &mut candidates, &targets);
+                self.add_network(output, task, &mut candidates, &targets, network);
+            }
+            None => self.weigh(output, task, &mut candidates, &targets),
         }
-        Ok(Selection { task, candidates, targets })
+        Selection { task, candidates, targets }
     }
 
-    /// Returns the folds of the rows that have the target.
-    fn folds(&self, known: &[usize], task: Task, targets: &[f32]) -> Result<Vec<Fold>, Error> {
-        if self.n_folds < 2 {
-            let (rows, held_out): (Vec<u32>, Vec<u32>) =
-                known.iter().map(|row| *row as u32).partition(|row| (*row as usize) < self.n_train);
-            return Ok(vec![Fold { at: 0, rows, held_out }]);
-        }
-        let n_values = task.n_values();
-        let class = |row: &usize| (0..n_values).find(|class| targets[row * n_values + class] > 0.5).unwrap_or(0) as u32;
-        let classes: Vec<u32> = known.iter().map(class).collect();
-        let config = &self.plan.config;
-        let indices: Vec<usize> = known.iter().map(|row| self.rows.rows[*row]).collect();
-        let classes = matches!(task, Task::Classes(_)).then_some(classes.as_slice());
-        let split = &config.preprocessing.split;
-        let assigned = folds(&self.dataset.table, split, &indices, classes, self.n_folds, config.random_seed)?;
-        let fold = |at: usize| {
-            let rows = known.iter().zip(&assigned).map(|(row, fold)| (*row as u32, *fold));
-            let (held_out, rows): (Vec<_>, Vec<_>) = rows.partition(|(_, fold)| *fold == at);
-            let rows_of = |pairs: Vec<(u32, usize)>| pairs.into_iter().map(|(row, _)| row).collect();
-            Fold { at, rows: rows_of(rows), held_out: rows_of(held_out) }
-        };
-        Ok((0..self.n_folds).map(fold).filter(|fold| !fold.rows.is_empty() && !fold.held_out.is_empty()).collect())
+    /// Returns a fold of the rows that have the target.
+    fn fold(&self, at: usize, known: &[usize]) -> Fold {
+        let (held_out, rows) = known.iter().map(|row| *row as u32).partition(|row| self.folds.of_rows[*row as usize] == Some(at));
+        Fold { at, rows, held_out }
+    }
+
+    /// Returns the network as a candidate.
+    fn network(&self, held_out: Vec<f32>) -> Candidate {
+        let learner = self.learners.iter().position(|learner| matches!(learner, Learner::Network(_))).unwrap_or(0);
+        let name = self.learners[learner].type_name().to_owned();
+        Candidate { name, learner, folds: Vec::new(), held_out, weight: 0.0, seconds: 0.0 }
     }
 
     /// Fits every learner on every fold, in parallel.
@@ -193,43 +196,28 @@ impl Fitting<'_> {
         candidates.iter_mut().zip(weights).for_each(|(candidate, weight)| candidate.weight = weight);
     }
 
-    /// Adds the network, which has predictions for the validation rows only, with the weight that minimizes the loss on them.
-    fn add_network(
-        &self,
-        output: usize,
-        task: Task,
-        candidates: &mut Vec<Candidate>,
-        held_out: &[usize],
-        targets: &[f32],
-        network: Vec<f32>,
-    ) {
+    /// Adds a network that has predictions for some of the held-out rows only, with the weight that minimizes the loss on them.
+    fn add_network(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, targets: &[f32], network: Vec<f32>) {
         let n_values = task.n_values();
-        let positions: Vec<usize> = (0..held_out.len()).filter(|at| held_out[*at] >= self.n_train).collect();
-        let of_network: Vec<f32> = positions
-            .iter()
-            .flat_map(|at| {
-                let row = held_out[*at] - self.n_train;
-                network[row * n_values..(row + 1) * n_values].iter().copied()
-            })
-            .collect();
+        let positions: Vec<usize> = (0..network.len() / n_values).filter(|at| !network[at * n_values].is_nan()).collect();
+        let of_network = gathered(&network, &positions, n_values);
         let mut others = vec![0f32; of_network.len()];
         for candidate in candidates.iter() {
             let own = gathered(&candidate.held_out, &positions, n_values);
             others.iter_mut().zip(own).for_each(|(sum, value)| *sum += candidate.weight as f32 * value);
         }
         let targets = gathered(targets, &positions, n_values);
-        let learner = self.learners.iter().position(|learner| matches!(learner, Learner::Network(_))).unwrap_or(0);
-        let given = self.learners[learner].weights().get(output).copied();
-        let weight = given.unwrap_or_else(|| {
-            let weights =
-                greedy_weights(&[&of_network, &others], self.plan.config.ensemble.n_picks, &|mean| task.loss(mean, &targets));
+        let mut candidate = self.network(network);
+        let given = self.learners[candidate.learner].weights().get(output).copied();
+        candidate.weight = given.unwrap_or_else(|| {
+            let n_picks = self.plan.config.ensemble.n_picks;
+            let weights = greedy_weights(&[&of_network, &others], n_picks, &|mean| task.loss(mean, &targets));
             if candidates.is_empty() { 1.0 } else { weights[0] }
         });
         if given.is_none() {
-            candidates.iter_mut().for_each(|candidate| candidate.weight *= 1.0 - weight);
+            candidates.iter_mut().for_each(|other| other.weight *= 1.0 - candidate.weight);
         }
-        let name = Learner::type_name(&self.learners[learner]).to_owned();
-        candidates.push(Candidate { name, learner, folds: Vec::new(), held_out: Vec::new(), weight, seconds: 0.0 });
+        candidates.insert(0, candidate);
     }
 }
 
@@ -248,8 +236,8 @@ impl Selection {
     }
 }
 
-/// Returns the ensemble of all outputs; an output without a selection is left to the network.
-pub(crate) fn ensemble(columns: Columns, selections: &[Option<Selection>]) -> Ensemble {
+/// Returns the ensemble of all outputs; an output without a selection is left to the network. `networks` are those of further folds.
+pub(crate) fn ensemble(columns: Columns, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
     let outputs = selections.iter().map(|it| it.as_ref().map_or_else(OutputEnsemble::network, Selection::ensemble));
-    Ensemble { columns, outputs: outputs.collect() }
+    Ensemble { columns, n_networks: networks.len(), networks, outputs: outputs.collect() }
 }

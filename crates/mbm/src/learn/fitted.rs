@@ -1,9 +1,9 @@
 //! One learner fitted on the rows of one fold.
 
-use mbm_algo::Matrix;
 use mbm_algo::tree::{
     Binned, BoostedTrees, BoostingSettings, ColumnKind, Examples, Forest, ForestSettings, InvalidTrees, MaxFeatures,
 };
+use mbm_algo::{ArrayMut, Matrix};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::Block;
@@ -135,6 +135,13 @@ impl Fitted {
         match self {
             Self::BoostedTrees(trees) => task.completed(trees.predict(row)),
             Self::Forest(forest) => task.completed(forest.predict(row)),
+        }
+    }
+
+    /// Returns its arrays by name.
+    pub fn arrays(&mut self) -> Vec<(&'static str, ArrayMut<'_>)> {
+        match self {
+            Self::BoostedTrees(BoostedTrees { trees, .. }) | Self::Forest(Forest { trees }) => trees.arrays().into(),
         }
     }
 

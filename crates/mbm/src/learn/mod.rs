@@ -14,4 +14,5 @@ pub(crate) mod ensemble;
 pub(crate) mod fit;
 pub(crate) mod fitted;
 pub(crate) mod settings;
+pub(crate) mod store;
 pub(crate) mod task;

@@ -7,6 +7,8 @@ use mbm_config::{Diagnostics, Node, Setting, Value, choices, settings, tagged};
 settings! {
     /// The network of encoders, combiner and decoders, as one of the learners.
     pub struct NetworkLearner {
+        /// Whether it is trained once per fold, as the other learners are; otherwise once, on the training rows.
+        bagged: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -105,6 +107,11 @@ tagged! {
 }
 
 impl Learner {
+    /// Whether it is the network, trained once per fold.
+    pub fn is_bagged_network(&self) -> bool {
+        matches!(self, Self::Network(network) if network.bagged)
+    }
+
     /// Returns the given weights in the ensemble, one per output; empty if they are chosen.
     pub fn weights(&self) -> &[f64] {
         match self {

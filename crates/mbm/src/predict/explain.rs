@@ -45,8 +45,8 @@ impl Predictor {
             known.entry(mask.clone()).or_insert_with(|| {
                 let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
                 let inputs: Vec<Sequence> = inputs.cloned().collect();
-                let block = self.block(&batch, &mask.iter().map(|is_present| !is_present).collect::<Vec<_>>());
-                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), block.as_ref(), should_continue))
+                let others = self.others(&batch, &mask.iter().map(|is_present| !is_present).collect::<Vec<_>>());
+                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), others.as_ref(), should_continue))
             });
         }
         let share = |row: usize, input: usize, output: usize| {

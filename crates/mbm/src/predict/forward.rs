@@ -9,7 +9,7 @@ use mbm_model::decoder::Decoding;
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
-use crate::learn::columns::Block;
+use crate::learn::ensemble::Others;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 
@@ -38,8 +38,8 @@ impl Predictor {
 
     /// As [`Predictor::predict_batch`]. Once `should_continue` returns false, texts are returned as far as they have been generated.
     pub fn predict_while(&self, batch: &Batch, should_continue: &ShouldContinue) -> Vec<Vec<Prediction>> {
-        let block = self.block(batch, &[]);
-        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), block.as_ref(), should_continue))
+        let others = self.others(batch, &[]);
+        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), others.as_ref(), should_continue))
     }
 
     /// Encodes and fuses the inputs of a batch.
@@ -57,43 +57,29 @@ impl Predictor {
         on_worker_pool(|| self.model.encode(batch, &self.device))
     }
 
-    /// Returns the columns that learners other than the network read, if there are such learners. Inputs in `absent` are absent from
-    /// every row.
-    pub(crate) fn block(&self, batch: &Batch, absent: &[bool]) -> Option<Block> {
-        self.ensemble.as_ref().map(|ensemble| ensemble.block(batch, absent))
-    }
-
-    /// Returns the predictions of the ensemble from those of the network.
-    pub(crate) fn mixed(&self, output: usize, network: Vec<Prediction>, block: Option<&Block>) -> Vec<Prediction> {
-        match (&self.ensemble, block) {
-            (Some(ensemble), Some(block)) => ensemble.outputs[output].mix(&self.outputs[output], network, block),
-            _ => network,
-        }
-    }
-
-    /// Predicts rows whose inputs have been fused; `block` holds their columns, if there is an ensemble.
+    /// Predicts rows whose inputs have been fused; `others` holds what the other members of the ensemble compute from the rows.
     pub(crate) fn predict_fused(
         &self,
         fused: &Fused,
-        block: Option<&Block>,
+        others: Option<&Others>,
         should_continue: &ShouldContinue,
     ) -> Vec<Vec<Prediction>> {
-        self.predict_observed(fused, block, &mut |_, _| continue_while(should_continue))
+        self.predict_observed(fused, others, &mut |_, _| continue_while(should_continue))
     }
 
     /// Predicts one row: one prediction per output.
     pub fn predict_row(&self, row: &Sample, listener: &mut TextListener) -> Vec<Prediction> {
         let predictions = on_worker_pool(|| {
             let batch = self.collate(&[row]);
-            let (fused, block) = (self.fused_batch(&batch), self.block(&batch, &[]));
-            self.predict_observed(&fused, block.as_ref(), &mut |output, text| listener(output, text().as_deref()))
+            let (fused, others) = (self.fused_batch(&batch), self.others(&batch, &[]));
+            self.predict_observed(&fused, others.as_ref(), &mut |output, text| listener(output, text().as_deref()))
         });
         predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
     }
 
-    fn predict_observed(&self, fused: &Fused, block: Option<&Block>, observe: &mut Observe) -> Vec<Vec<Prediction>> {
+    fn predict_observed(&self, fused: &Fused, others: Option<&Others>, observe: &mut Observe) -> Vec<Vec<Prediction>> {
         let logits = self.model.decode(fused, None).into_iter().enumerate();
-        logits.map(|(output, logits)| self.mixed(output, self.predictions(output, logits, fused, observe), block)).collect()
+        logits.map(|(output, logits)| self.mixed(output, self.predictions(output, logits, fused, observe), others)).collect()
     }
 
     /// Returns the predictions of one output for a batch.

@@ -8,7 +8,7 @@ use mbm_data::{Batch, Dataset, LoadOptions, load};
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
-use crate::learn::columns::Block;
+use crate::learn::ensemble::Others;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 
@@ -71,7 +71,7 @@ pub(crate) struct Pass<'a> {
     predictions: Vec<OnceCell<Vec<Prediction>>>,
     /// Whether each input is masked; empty if none is.
     masked: Vec<bool>,
-    block: OnceCell<Option<Block>>,
+    others: OnceCell<Option<Others>>,
 }
 
 impl<'a> Pass<'a> {
@@ -82,9 +82,9 @@ impl<'a> Pass<'a> {
         generated: &'a GeneratedTexts,
     ) -> Self {
         let predictions = predictor.outputs.iter().map(|_| OnceCell::new()).collect();
-        let (targets, scores, block) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let (targets, scores, others) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let masked = Vec::new();
-        Self { predictor, dataset, batch, encoded, fused, generated, targets, scores, predictions, masked, block }
+        Self { predictor, dataset, batch, encoded, fused, generated, targets, scores, predictions, masked, others }
     }
 
     /// Returns the same rows with other fused inputs; `masked` says for each input whether it is masked.
@@ -119,8 +119,8 @@ impl<'a> Pass<'a> {
             self.texts(output, &rows)?.into_iter().map(Prediction::Texts).collect()
         } else {
             let (predictor, scores, fused) = (self.predictor, self.scores()[output].clone(), self.fused);
-            let block = self.block.get_or_init(|| predictor.block(self.batch, &self.masked));
-            on_worker_pool(|| predictor.mixed(output, predictor.postprocess(output, scores, fused), block.as_ref()))
+            let others = self.others.get_or_init(|| predictor.others(self.batch, &self.masked));
+            on_worker_pool(|| predictor.mixed(output, predictor.postprocess(output, scores, fused), others.as_ref()))
         };
         Ok(self.predictions[output].get_or_init(|| predictions))
     }
