@@ -3,12 +3,17 @@
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
 //! generated text, against their reference implementations (`tests/golden_text.py`).
 
+mod arrays;
+mod ensemble;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
 pub mod svm;
 mod temperature;
+pub mod tree;
 
+pub use arrays::ArrayMut;
+pub use ensemble::greedy_weights;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use temperature::temperature;

@@ -67,6 +67,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
+    config.push(entry("learners", text("auto")));
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
 }
 
