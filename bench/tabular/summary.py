@@ -48,7 +48,7 @@ def show(tables, scores_path, results_path, options):
     reference, rows = baselines.read(scores_path), latest(runs.read(results_path))
     label = options.label or next((row["method"] for row in reversed(rows) if "binary" in row), None)
     scores = by_split(rows, label, tables)
-    for name in [name for name in baselines.LEARNERS if any(name in split for splits in reference.values() for split in splits.values())]:
+    for name in baselines.LEARNERS:
         print_gaps(f"scikit-learn {name}", gaps(by_learner(reference, tables, name), reference))
     others = sorted({row["method"] for row in rows} - {label})
     for other in others:
@@ -61,7 +61,8 @@ def show(tables, scores_path, results_path, options):
     print_tables(tables, gaps(scores, reference), reference, chosen)
     checks = judge(label, gaps(scores, reference), chosen, len(tables))
     learner_checks = judge_learners(chosen, tables, reference)
-    peer_checks = [check for other in others if "autogluon" in other for check in judge_peer(label, scores, other, by_split(rows, other, tables), reference, tables)]
+    peers = [other for other in others if "autogluon" in other]
+    peer_checks = [check for peer in peers for check in judge_peer(label, scores, peer, by_split(rows, peer, tables), reference, tables)]
     goals = checks + learner_checks if options.goals == "good" else peer_checks
     print()
     for text, is_met in checks + learner_checks + peer_checks:
@@ -128,7 +129,7 @@ def print_tables(tables, found, reference, rows):
         table = tables[gap.table]
         mine = [row for row in rows if row["table"] == gap.table]
         splits = [reference[gap.table][str(row["seed"])] for row in mine if str(row["seed"]) in reference[gap.table]]
-        alone = [f"{statistics.fmean(max(-1, split[name]) for split in splits):.3f}" if name in splits[0] else "" for name in baselines.LEARNERS]
+        alone = [mean_of(splits, name) for name in baselines.LEARNERS]
         cells = [
             *(table.name, table.n_rows, len(gap.scores), table.metric, f"{statistics.fmean(gap.scores):.3f}"),
             *(f"{statistics.fmean(gap.references):.3f}", f"{gap.mean:+.3f} ± {gap.error:.3f}", *alone),
@@ -140,13 +141,18 @@ def print_tables(tables, found, reference, rows):
             print(f"{row['table']} {row['seed']} failed: {row['error']}")
 
 
+def mean_of(splits, learner):
+    return f"{statistics.fmean(max(-1, split[learner]) for split in splits):.3f}" if learner in splits[0] else ""
+
+
 def judge(label, found, rows, n_tables):
     """Returns each goal against scikit-learn's choice by validation, with whether it is met."""
     clipped, unclipped = (statistics.fmean(values) for values in zip(*((gap.clipped, gap.mean) for gap in found)))
     n_above, worst = sum(gap.mean >= -TOLERANCE for gap in found), min(found, key=lambda gap: gap.mean)
     below = [gap.table for gap in found if gap.mean + gap.error < -0.05]
     seconds = statistics.median(row["seconds"] for row in rows)
-    binaries = len({row.get("binary") for row in rows})
+    builds = {row.get("binary") for row in rows}
+    note = f" of {len(builds)} different builds" if len(builds) > 1 else ""
     return [
         (f"{label}: {len(found)} of {n_tables} tables measured", len(found) == n_tables),
         (f"{label}: mean gap {clipped:+.3f} clipped (unclipped {unclipped:+.3f}); goal +0.020", clipped >= 0.02),
@@ -156,7 +162,7 @@ def judge(label, found, rows, n_tables):
             f"standard error: {', '.join(below) or 'none'}",
             not below,
         ),
-        (f"median {seconds:.1f} s over {len(rows)} runs" + (f" of {binaries} different builds" if binaries > 1 else "") + "; goal 20 s", seconds <= 20),
+        (f"median {seconds:.1f} s over {len(rows)} runs{note}; goal 20 s", seconds <= 20),
     ]
 
 
@@ -164,7 +170,8 @@ def judge_learners(rows, tables, reference):
     """Prints each learner alone, and returns the goals of the network on numeric tables and of the linear learner on texts."""
     checks = []
     for learner in sorted({name for row in rows for name in row.get("learners") or {}}):
-        scores = {(row["table"], row["seed"]): max(-1.0, row["learners"][learner]) for row in rows if learner in (row.get("learners") or {})}
+        measured = [row for row in rows if learner in (row.get("learners") or {})]
+        scores = {(row["table"], row["seed"]): max(-1.0, row["learners"][learner]) for row in measured}
         print_gaps(f"learner {learner} alone", gaps(scores, reference))
         numeric = {at: score for at, score in scores.items() if is_numeric(reference, at) and tables[at[0]].kind in "cr"}
         texts = {at: score for at, score in scores.items() if tables[at[0]].has_text}
