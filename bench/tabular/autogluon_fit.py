@@ -8,10 +8,10 @@ import sys
 import time
 import warnings
 
-warnings.filterwarnings("ignore")
 import pandas as pd
 from autogluon.tabular import TabularPredictor
 
+warnings.filterwarnings("ignore")
 path, target, metric, time_limit, folder, has_torch = sys.argv[1:]
 missing = {"keep_default_na": False, "na_values": [""]} if path.endswith("birds.csv") else {"na_values": ["?", "NA", ""]}
 rows = pd.read_csv(path, low_memory=False, **missing)

