@@ -132,7 +132,7 @@ def print_tables(tables, found, reference, rows):
         alone = [mean_of(splits, name) for name in baselines.LEARNERS]
         cells = [
             *(table.name, table.n_rows, len(gap.scores), table.metric, f"{statistics.fmean(gap.scores):.3f}"),
-            *(f"{statistics.fmean(gap.references):.3f}", f"{gap.mean:+.3f} ± {gap.error:.3f}", *alone),
+            *(f"{statistics.fmean(gap.references):.3f}", f"{gap.mean:+.3f}" + (f" ± {gap.error:.3f}" if len(gap.scores) > 1 else ""), *alone),
             f"{statistics.median(row['seconds'] for row in mine):.1f}",
         ]
         print("|", " | ".join(map(str, cells)), "|")
