@@ -10,6 +10,7 @@ mod ridge;
 mod sparse;
 pub mod svm;
 mod temperature;
+pub mod text;
 
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
@@ -49,6 +50,9 @@ pub enum AlgoError {
         /// Its weight.
         weight: f32,
     },
+    /// A stored model is not one that was fitted.
+    #[error("the stored model is inconsistent: {0}")]
+    StoredModel(&'static str),
     /// All rows belong to one class; a classifier needs at least two.
     #[error("all {rows} rows belong to the same class; a classifier needs at least two classes")]
     OneClass {
