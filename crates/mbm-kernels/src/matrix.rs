@@ -69,15 +69,15 @@ fn end([rows, columns]: [usize; 2], [row, column]: [usize; 2]) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
-/// Computes `out += left * right` on one thread; `out` has contiguous rows. The result depends on the shapes and the processor only.
+/// Computes `out += left * right` on one thread; rows of `out` are `row_stride` apart. The result depends on the shapes, the values and
+/// the processor only.
 ///
 /// # Panics
 /// If the shapes do not match each other or their slices.
-pub fn add_product<T: Element>(out: &mut [T], left: Matrix<T>, right: Matrix<T>) {
-    let row_stride = right.shape[1];
+pub fn add_product<T: Element>(out: &mut [T], row_stride: usize, left: Matrix<T>, right: Matrix<T>) {
     let product = Product::checked(out, row_stride, left, right, true);
     // SAFETY: each matrix lies within its slice, as `checked` asserts, and `out` is borrowed mutably.
-    unsafe { product.part(0..left.shape[0], 0..row_stride) }
+    unsafe { product.part(0..left.shape[0], 0..right.shape[1]) }
 }
 
 /// Computes `out = left * right`, or `out += left * right` if `adds`; rows of `out` are `row_stride` apart. Multithreaded if
@@ -187,7 +187,7 @@ mod tests {
             let number = |at: usize| (at as f64 * 0.37).sin();
             let (left, right): (Vec<f64>, Vec<f64>) = ((0..m * k).map(number).collect(), (0..k * n).map(|at| number(at + 7)).collect());
             let mut out = vec![0.5; m * n];
-            add_product(&mut out, Matrix::rows(&left, [k, m]).transposed(), Matrix::rows(&right, [k, n]));
+            add_product(&mut out, n, Matrix::rows(&left, [k, m]).transposed(), Matrix::rows(&right, [k, n]));
             for (at, found) in out.into_iter().enumerate() {
                 let want: f64 = (0..k).map(|i| left[i * m + at / n] * right[i * n + at % n]).sum();
                 prop_assert!((found - 0.5 - want).abs() < 1e-12, "{found} is not {want}");

@@ -39,7 +39,7 @@ pub(super) fn scores(rows: Rows, weights: &[f32], intercepts: &[f32]) -> Vec<f32
 fn add_dense(out: &mut [f32], dense: Matrix, first: usize, weights: &[f32], n_outputs: usize) {
     let n_rows = out.len() / n_outputs;
     let part = &dense.data[first * dense.n_cols..(first + n_rows) * dense.n_cols];
-    add_product(out, Strided::rows(part, [n_rows, dense.n_cols]), Strided::rows(weights, [dense.n_cols, n_outputs]));
+    add_product(out, n_outputs, Strided::rows(part, [n_rows, dense.n_cols]), Strided::rows(weights, [dense.n_cols, n_outputs]));
 }
 
 /// Adds the sum of the rows of `weights` at the given indices, each times its value.
@@ -101,7 +101,7 @@ fn slab_product(dense: Matrix, residuals: &[f32], n_outputs: usize, rows: std::o
         let n_rows = PART.min(rows.end - first);
         let x = Strided::rows(&dense.data[first * dense.n_cols..][..n_rows * dense.n_cols], [n_rows, dense.n_cols]);
         let r = Strided::rows(&residuals[first * n_outputs..][..n_rows * n_outputs], [n_rows, n_outputs]);
-        add_product(&mut sum, x.transposed(), r);
+        add_product(&mut sum, n_outputs, x.transposed(), r);
     }
     sum
 }
