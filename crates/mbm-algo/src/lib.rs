@@ -3,11 +3,14 @@
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
 //! generated text, against their reference implementations (`tests/golden_text.py`).
 
+mod eigen;
 pub mod linear;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
+pub mod scaling;
 mod sparse;
+mod svd;
 pub mod svm;
 mod temperature;
 pub mod text;
@@ -15,6 +18,7 @@ pub mod text;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use sparse::SparseRows;
+pub use svd::TruncatedSvd;
 pub use temperature::temperature;
 
 /// An error in the input of an algorithm.

@@ -18,3 +18,5 @@ pub use logistic::{ClassifiedRows, Logistic};
 pub use model::Linear;
 pub use ridge_path::{NumberedRows, RidgePath};
 pub use rows::Rows;
+
+pub(crate) use products::{Transposed, scores};

@@ -18,7 +18,7 @@ const SLABS: usize = 8;
 ///
 /// # Panics
 /// If the number of columns and the number of weights differ.
-pub(super) fn scores(rows: Rows, weights: &[f32], intercepts: &[f32]) -> Vec<f32> {
+pub(crate) fn scores(rows: Rows, weights: &[f32], intercepts: &[f32]) -> Vec<f32> {
     let n_outputs = intercepts.len();
     assert_eq!(rows.n_cols() * n_outputs, weights.len(), "columns and weights");
     let (of_dense, of_sparse) = weights.split_at(rows.n_dense() * n_outputs);
@@ -56,7 +56,7 @@ fn add_sparse(out: &mut [f32], (columns, values): (&[u32], &[f32]), weights: &[f
 }
 
 /// Rows prepared for products from the left; the sparse part is stored by column.
-pub(super) struct Transposed<'a> {
+pub(crate) struct Transposed<'a> {
     dense: Option<Matrix<'a>>,
     sparse: Option<SparseRows>,
 }
