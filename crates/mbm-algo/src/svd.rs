@@ -1,4 +1,5 @@
-//! Truncated singular value decomposition: the directions along which rows vary most, for latent semantic analysis of sparse texts.
+//! Truncated singular value decomposition: the directions along which rows vary most, for latent semantic analysis of sparse
+//! texts.
 
 use mbm_kernels::{Matrix as Strided, add_product};
 use rand::RngExt;
@@ -33,8 +34,9 @@ const SLABS: usize = 8;
 const DEPENDENT: f64 = 1e-5;
 
 impl TruncatedSvd {
-    /// Finds up to `n_components` singular vectors of rows `A` by randomized subspace iteration (Halko, Martinsson and Tropp 2011, "Finding
-    /// Structure with Randomness", algorithms 4.4 and 5.1); fewer, if the rank is lower. The result does not depend on the number of threads.
+    /// Finds up to `n_components` singular vectors of rows `A` by randomized subspace iteration (Halko, Martinsson and Tropp
+    /// 2011, "Finding Structure with Randomness", algorithms 4.4 and 5.1); fewer, if the rank is lower. The result does not
+    /// depend on the number of threads.
     ///
     /// # Errors
     /// If there are no rows, or a value is not finite.
@@ -58,7 +60,8 @@ impl TruncatedSvd {
         self.singular_values.len()
     }
 
-    /// Whether the decomposition is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks deserialized ones.
+    /// Whether the decomposition is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks
+    /// deserialized ones.
     pub fn suits(&self, n_cols: usize) -> bool {
         self.n_cols == n_cols && n_cols.checked_mul(self.n_components()) == Some(self.components.len())
     }
@@ -111,8 +114,8 @@ impl Basis {
 
     /// Returns an orthonormal basis of the same space, without the vectors that are combinations of others.
     fn orthonormalized(self) -> Self {
-        // Once leaves an error of the square of the condition number; twice is exact (Yamamoto et al. 2015, "Roundoff error analysis of the
-        // CholeskyQR2 algorithm").
+        // Once leaves an error of the square of the condition number; twice is exact (Yamamoto et al. 2015, "Roundoff error
+        // analysis of the CholeskyQR2 algorithm").
         let once = self.divided_by_triangle();
         once.divided_by_triangle()
     }

@@ -69,8 +69,8 @@ fn end([rows, columns]: [usize; 2], [row, column]: [usize; 2]) -> usize {
     if rows == 0 || columns == 0 { 0 } else { (rows - 1) * row + (columns - 1) * column + 1 }
 }
 
-/// Computes `out += left * right` on one thread; rows of `out` are `row_stride` apart. The result depends on the shapes, the values and
-/// the processor only.
+/// Computes `out += left * right` on one thread; rows of `out` are `row_stride` apart. The result depends on the shapes, the
+/// values and the processor only.
 ///
 /// # Panics
 /// If the shapes do not match each other or their slices.

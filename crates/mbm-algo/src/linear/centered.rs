@@ -1,5 +1,6 @@
-//! Rows prepared for least squares with an intercept and sample weights: `A = S (X - mean)`, with the square roots of the weights in `S`
-//! and the weighted mean of each column. Computed in double precision, part by part; the sparse columns stay sparse.
+//! Rows prepared for least squares with an intercept and sample weights: `A = S (X - mean)`, with the square roots of the
+//! weights in `S` and the weighted mean of each column. Computed in double precision, part by part; the sparse columns stay
+//! sparse.
 
 use std::ops::Range;
 

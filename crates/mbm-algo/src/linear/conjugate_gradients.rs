@@ -1,4 +1,5 @@
-//! Conjugate gradients for ridge regression (Björck and Elfving 1979): solves `(A'A + alpha I) W = A'Y` from products with `A` alone.
+//! Conjugate gradients for ridge regression (Björck and Elfving 1979): solves `(A'A + alpha I) W = A'Y` from products with `A`
+//! alone.
 //!
 //! The equations are scaled by their diagonal, so that columns of different scale converge together.
 

@@ -1,8 +1,9 @@
-//! L-BFGS: minimizes a smooth function from its gradients (Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4 and 7.5).
+//! L-BFGS: minimizes a smooth function from its gradients (Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4
+//! and 7.5).
 //!
 //! The line search brackets a step that meets the weak Wolfe conditions (Lewis and Overton 2013, "Nonsmooth optimization via
-//! quasi-Newton methods", algorithm 2.6), which keep the curvature of every pair positive. Sums are taken over parts of fixed size
-//! in order, so results do not depend on the number of threads.
+//! quasi-Newton methods", algorithm 2.6), which keep the curvature of every pair positive. Sums are taken over parts of fixed
+//! size in order, so results do not depend on the number of threads.
 
 use std::collections::VecDeque;
 
@@ -84,8 +85,8 @@ impl Pair {
     }
 }
 
-/// Returns the product of the negative gradient and the approximate inverse Hessian (the two-loop recursion). Without pairs, it has
-/// unit length.
+/// Returns the product of the negative gradient and the approximate inverse Hessian (the two-loop recursion). Without pairs, it
+/// has unit length.
 fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let Some(last) = pairs.back() else {
@@ -107,7 +108,8 @@ fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
     direction
 }
 
-/// Returns a point along the direction that meets the weak Wolfe conditions; after the last trial, one that is lower, if there is one.
+/// Returns a point along the direction that meets the weak Wolfe conditions; after the last trial, one that is lower, if there
+/// is one.
 fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f64>) -> Point) -> Option<Point> {
     let slope = dot(&from.gradient, direction);
     if slope.is_nan() || slope >= 0.0 {

@@ -3,10 +3,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::lbfgs::{Stopping, minimize};
-use super::products::{Transposed, scores};
-use super::rows::weights_or_ones;
-use super::{Linear, Rows};
+use super::cross_entropy::{CrossEntropy, n_scores, sigmoid};
+use super::{Linear, Rows, Stopping};
 use crate::AlgoError;
 
 /// Rows with their classes: what a classifier is fitted on.
@@ -39,18 +37,18 @@ impl Default for Stopping {
 }
 
 impl Logistic {
-    /// Minimizes `c * sum(weight * cross-entropy) + 1/2 |W|^2`, with intercepts that are not penalized, by L-BFGS (the objective of
-    /// scikit-learn's `LogisticRegression`). As there, the tolerance refers to the gradient of the objective divided by
-    /// `c * sum(weight)`. The result does not depend on the number of threads.
+    /// Minimizes `c * sum(weight * cross-entropy) + 1/2 |W|^2`, with intercepts that are not penalized, by L-BFGS (the
+    /// objective of scikit-learn's `LogisticRegression`). As there, the tolerance refers to the gradient of the objective
+    /// divided by `c * sum(weight)`. The result does not depend on the number of threads.
     ///
     /// # Errors
-    /// If the numbers of rows and classes differ, there are no rows, a feature is not finite, a sample weight is negative or not finite,
-    /// or all rows belong to one class.
+    /// If the numbers of rows and classes differ, there are no rows, a feature is not finite, a sample weight is negative or
+    /// not finite, or all rows belong to one class.
     ///
     /// # Panics
     /// If a class is not below `n_classes`.
     pub fn fit(data: ClassifiedRows, c: f64, stopping: Stopping) -> Result<Self, AlgoError> {
-        let objective = Objective::new(data)?;
+        let objective = CrossEntropy::new(data)?;
         let solution = objective.minimize(objective.start(), c, stopping);
         Ok(objective.model(&solution))
     }
@@ -60,7 +58,7 @@ impl Logistic {
     /// # Errors
     /// As [`Logistic::fit`].
     pub fn fit_path(data: ClassifiedRows, cs: &[f64], stopping: Stopping) -> Result<Vec<Self>, AlgoError> {
-        let objective = Objective::new(data)?;
+        let objective = CrossEntropy::new(data)?;
         let mut solution = objective.start();
         let fit = |c: &f64| {
             solution = objective.minimize(std::mem::take(&mut solution), *c, stopping);
@@ -69,8 +67,8 @@ impl Logistic {
         Ok(cs.iter().map(fit).collect())
     }
 
-    /// Whether the model is consistent with rows of `n_cols` columns and `n_classes` classes, as one fitted on such rows is; checks
-    /// deserialized models.
+    /// Whether the model is consistent with rows of `n_cols` columns and `n_classes` classes, as one fitted on such rows is;
+    /// checks deserialized models.
     pub fn suits(&self, n_cols: usize, n_classes: usize) -> bool {
         self.n_classes == n_classes && n_classes >= 2 && self.linear.suits(n_cols, n_scores(n_classes))
     }
@@ -86,130 +84,12 @@ impl Logistic {
     }
 }
 
-/// Returns the number of outputs of the linear map.
-fn n_scores(n_classes: usize) -> usize {
-    if n_classes == 2 { 1 } else { n_classes }
-}
-
-fn sigmoid(score: f64) -> f64 {
-    1.0 / (1.0 + (-score).exp())
-}
-
 /// Replaces scores by probabilities.
 fn softmax(scores: &mut [f32]) {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter_mut().for_each(|score| *score = (*score - top).exp());
     let sum: f32 = scores.iter().sum();
     scores.iter_mut().for_each(|score| *score /= sum);
-}
-
-/// The mean cross-entropy with a penalty. A point is the weights `[n_cols, n_scores]`, followed by the intercepts `[n_scores]`.
-struct Objective<'a> {
-    data: ClassifiedRows<'a>,
-    transposed: Transposed<'a>,
-    /// The weight of each row; they sum to 1.
-    shares: Vec<f64>,
-    /// The sum of the sample weights.
-    total: f64,
-    n_scores: usize,
-}
-
-/// Number of rows per part.
-const PART: usize = 256;
-
-impl<'a> Objective<'a> {
-    fn new(data: ClassifiedRows<'a>) -> Result<Self, AlgoError> {
-        data.rows.check(data.classes.len())?;
-        let weights = weights_or_ones(data.sample_weights, data.classes.len())?;
-        assert!(data.classes.iter().all(|class| *class < data.n_classes), "a class is not below {}", data.n_classes);
-        if data.classes.iter().all(|class| *class == data.classes[0]) {
-            return Err(AlgoError::OneClass { rows: data.classes.len() });
-        }
-        let total: f64 = weights.iter().sum();
-        let shares = weights.iter().map(|weight| weight / total).collect();
-        Ok(Self { data, transposed: Transposed::new(data.rows), shares, total, n_scores: n_scores(data.n_classes) })
-    }
-
-    fn n_weights(&self) -> usize {
-        self.data.rows.n_cols() * self.n_scores
-    }
-
-    /// Returns the point without weights whose intercepts give the frequencies of the classes.
-    fn start(&self) -> Vec<f64> {
-        let mut frequencies = vec![0.5 / self.total; self.data.n_classes];
-        self.data.classes.iter().zip(&self.shares).for_each(|(class, share)| frequencies[*class] += share);
-        let mut start = vec![0.0; self.n_weights()];
-        match frequencies.as_slice() {
-            [negative, positive] => start.push((positive / negative).ln()),
-            _ => start.extend(frequencies.iter().map(|frequency| frequency.ln())),
-        }
-        start
-    }
-
-    fn minimize(&self, start: Vec<f64>, c: f64, stopping: Stopping) -> Vec<f64> {
-        let penalty = 1.0 / (c * self.total);
-        minimize(start, stopping, |x, gradient| self.evaluate(x, penalty, gradient))
-    }
-
-    fn model(&self, solution: &[f64]) -> Logistic {
-        let (weights, intercepts) = self.split(solution);
-        let linear = Linear { n_cols: self.data.rows.n_cols(), n_outputs: self.n_scores, weights, intercepts };
-        Logistic { n_classes: self.data.n_classes, linear }
-    }
-
-    /// Returns weights and intercepts in single precision.
-    fn split(&self, x: &[f64]) -> (Vec<f32>, Vec<f32>) {
-        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
-        let (weights, intercepts) = x.split_at(self.n_weights());
-        (single(weights), single(intercepts))
-    }
-
-    /// Returns the objective at `x` and writes its gradient.
-    fn evaluate(&self, x: &[f64], penalty: f64, gradient: &mut [f64]) -> f64 {
-        let (weights, intercepts) = self.split(x);
-        let mut scores = scores(self.data.rows, &weights, &intercepts);
-        let loss = self.replace_by_residuals(&mut scores);
-        let (of_weights, of_intercepts) = gradient.split_at_mut(self.n_weights());
-        self.transposed.product(&scores, self.n_scores, of_weights);
-        of_weights.iter_mut().zip(x).for_each(|(g, weight)| *g += penalty * weight);
-        of_intercepts.fill(0.0);
-        for residuals in scores.chunks_exact(self.n_scores) {
-            of_intercepts.iter_mut().zip(residuals).for_each(|(g, residual)| *g += f64::from(*residual));
-        }
-        loss + penalty / 2.0 * x[..self.n_weights()].iter().map(|weight| weight * weight).sum::<f64>()
-    }
-
-    /// Returns the mean cross-entropy, and replaces scores `[n_rows, n_scores]` by their derivatives.
-    fn replace_by_residuals(&self, scores: &mut [f32]) -> f64 {
-        let parts = scores.par_chunks_mut(PART * self.n_scores).enumerate().map(|(part, scores)| {
-            let rows = scores.chunks_exact_mut(self.n_scores).enumerate();
-            rows.map(|(row, scores)| {
-                let row = part * PART + row;
-                self.shares[row] * residuals_of_row(scores, self.data.classes[row], self.shares[row])
-            })
-            .sum::<f64>()
-        });
-        let losses: Vec<f64> = parts.collect();
-        losses.iter().sum()
-    }
-}
-
-/// Returns the cross-entropy of a row, and replaces its scores by `share` times the derivatives.
-fn residuals_of_row(scores: &mut [f32], class: usize, share: f64) -> f64 {
-    if let [score] = scores {
-        let logit = f64::from(*score);
-        let target = class as f64;
-        *score = (share * (sigmoid(logit) - target)) as f32;
-        return logit.max(0.0) - target * logit + (-logit.abs()).exp().ln_1p();
-    }
-    let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let of_class = scores[class] - top;
-    scores.iter_mut().for_each(|score| *score = (*score - top).exp());
-    let sum: f64 = scores.iter().map(|power| f64::from(*power)).sum();
-    let factor = (share / sum) as f32;
-    scores.iter_mut().for_each(|score| *score *= factor);
-    scores[class] -= share as f32;
-    sum.ln() - f64::from(of_class)
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 
 mod centered;
 mod conjugate_gradients;
+mod cross_entropy;
+mod householder;
 mod lbfgs;
+mod leave_one_out;
 mod logistic;
 mod model;
 mod products;

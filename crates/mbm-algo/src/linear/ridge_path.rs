@@ -1,12 +1,9 @@
 //! Ridge regression for several penalties at once, with exact leave-one-out predictions where they can be afforded.
 
-use mbm_kernels::{Matrix as Strided, add_product};
-use rayon::prelude::*;
-
 use super::centered::Centered;
 use super::conjugate_gradients::solve;
 use super::rows::weights_or_ones;
-use super::tridiagonal::{Shifted, Tridiagonal};
+use super::tridiagonal::Tridiagonal;
 use super::{Linear, Rows};
 use crate::{AlgoError, Matrix};
 
@@ -23,20 +20,20 @@ pub struct NumberedRows<'a> {
 
 /// Ridge regression prepared for any penalty, with the leave-one-out predictions of some.
 pub struct RidgePath<'a> {
-    a: Centered<'a>,
+    pub(super) a: Centered<'a>,
     /// The weighted mean of each target.
-    target_means: Vec<f64>,
+    pub(super) target_means: Vec<f64>,
     /// The targets minus their means, times the square roots of the weights, `[n_rows, n_targets]`.
-    targets: Vec<f64>,
-    n_targets: usize,
-    form: Form,
-    /// For each penalty, the prediction of each row by the model fitted on the others, `[n_rows, n_targets]`; `None` if there are too many
-    /// rows and columns.
+    pub(super) targets: Vec<f64>,
+    pub(super) n_targets: usize,
+    pub(super) form: Form,
+    /// For each penalty, the prediction of each row by the model fitted on the others, `[n_rows, n_targets]`; `None` if there
+    /// are too many rows and columns.
     pub leave_one_out: Option<Vec<Vec<f32>>>,
 }
 
 /// How the normal equations are solved.
-enum Form {
+pub(super) enum Form {
     /// `A'A + alpha I`, in tridiagonal form.
     Covariance { reduced: Tridiagonal },
     /// `A A' + alpha I`, in tridiagonal form.
@@ -49,20 +46,18 @@ enum Form {
 const MAX_DECOMPOSED: usize = 2048;
 /// Most multiplications for computing that matrix; about five seconds on two cores.
 const MAX_MULTIPLICATIONS: f64 = 1e11;
-/// Number of rows per part.
-const PART: usize = 256;
-
 impl<'a> RidgePath<'a> {
-    /// Prepares the minimization of `sum(weight * |y - xW - b|^2) + alpha |W|^2`, whose intercepts are not penalized (scikit-learn's `Ridge`),
-    /// and computes the exact leave-one-out predictions for each of the `alphas` (its `RidgeCV`; Rifkin and Lippert 2007, "Notes on
-    /// Regularized Least Squares").
+    /// Prepares the minimization of `sum(weight * |y - xW - b|^2) + alpha |W|^2`, whose intercepts are not penalized
+    /// (scikit-learn's `Ridge`), and computes the exact leave-one-out predictions for each of the `alphas` (its `RidgeCV`;
+    /// Rifkin and Lippert 2007, "Notes on Regularized Least Squares").
     ///
-    /// The latter needs the smaller of the numbers of rows and columns to be at most 2,048, and at most `1e11` multiplications (values
-    /// times that number). Otherwise models are found by conjugate gradients, and there are no leave-one-out predictions.
+    /// The latter needs the smaller of the numbers of rows and columns to be at most 2,048, and at most `1e11` multiplications
+    /// (values times that number). Otherwise models are found by conjugate gradients, and there are no leave-one-out
+    /// predictions.
     ///
     /// # Errors
-    /// If the numbers of rows and targets differ, there are no rows, a feature or target is not finite, or a sample weight is negative or not
-    /// finite.
+    /// If the numbers of rows and targets differ, there are no rows, a feature or target is not finite, or a sample weight is
+    /// negative or not finite.
     ///
     /// # Panics
     /// If an alpha is not positive.
@@ -102,10 +97,10 @@ impl<'a> RidgePath<'a> {
         match &self.form {
             Form::Covariance { reduced } => {
                 let moments = self.a.transposed_times(&self.targets, self.n_targets);
-                reduced.from_basis(&self.solve(reduced, alpha, &moments), self.n_targets)
+                reduced.basis_times(&self.solve(reduced, alpha, &moments), self.n_targets)
             }
             Form::Gram { reduced } => {
-                let of_rows = reduced.from_basis(&self.solve(reduced, alpha, &self.targets), self.n_targets);
+                let of_rows = reduced.basis_times(&self.solve(reduced, alpha, &self.targets), self.n_targets);
                 self.a.transposed_times(&of_rows, self.n_targets)
             }
             Form::Iterative => solve(&self.a, &self.targets, self.n_targets, alpha),
@@ -113,94 +108,10 @@ impl<'a> RidgePath<'a> {
     }
 
     /// Returns `(T + alpha I)^-1 Q' b`.
-    fn solve(&self, reduced: &Tridiagonal, alpha: f64, b: &[f64]) -> Vec<f64> {
-        let mut solution = reduced.to_basis(b, self.n_targets);
+    pub(super) fn solve(&self, reduced: &Tridiagonal, alpha: f64, b: &[f64]) -> Vec<f64> {
+        let mut solution = reduced.transposed_basis_times(b, self.n_targets);
         reduced.shifted(alpha).solve(&mut solution, self.n_targets);
         solution
-    }
-
-    fn leave_one_out(&self, alphas: &[f64]) -> Option<Vec<Vec<f32>>> {
-        assert!(alphas.iter().all(|alpha| *alpha > 0.0), "an alpha is not positive: {alphas:?}");
-        let mut predictions = match &self.form {
-            Form::Covariance { reduced } => self.leave_one_out_by_covariance(reduced, alphas),
-            Form::Gram { reduced } => alphas.iter().map(|alpha| self.leave_one_out_by_gram(reduced, *alpha)).collect(),
-            Form::Iterative => return None,
-        };
-        if self.a.roots.contains(&0.0) {
-            predictions.iter_mut().zip(alphas).for_each(|(it, alpha)| self.predict_rows_without_weight(*alpha, it));
-        }
-        Some(predictions)
-    }
-
-    /// Corrects the fitted values, which rows of `A Q` give, by the leverage of each row.
-    fn leave_one_out_by_covariance(&self, reduced: &Tridiagonal, alphas: &[f64]) -> Vec<Vec<f32>> {
-        let (n, n_cols) = (self.a.n_rows(), self.a.n_cols());
-        let moments = self.a.transposed_times(&self.targets, self.n_targets);
-        let shifted: Vec<Shifted> = alphas.iter().map(|alpha| reduced.shifted(*alpha)).collect();
-        let solutions: Vec<Vec<f64>> = alphas.iter().map(|alpha| self.solve(reduced, *alpha, &moments)).collect();
-        let mut predictions = vec![Vec::with_capacity(n * self.n_targets); alphas.len()];
-        let starts: Vec<usize> = (0..n).step_by(PART).collect();
-        let part = |start: &usize| {
-            let projected = self.a.part_times(*start..(start + PART).min(n), &reduced.basis, n_cols);
-            let each = shifted.iter().zip(&solutions);
-            each.map(|(shifted, solution)| self.correct_part(*start, &projected, shifted, solution)).collect::<Vec<_>>()
-        };
-        for parts in starts.par_iter().map(part).collect::<Vec<_>>() {
-            predictions.iter_mut().zip(parts).for_each(|(all, part)| all.extend(part));
-        }
-        predictions
-    }
-
-    /// Returns the leave-one-out predictions of some rows, given their products with the basis.
-    fn correct_part(&self, start: usize, projected: &[f64], shifted: &Shifted, solution: &[f64]) -> Vec<f32> {
-        let (n_cols, n_targets) = (self.a.n_cols(), self.n_targets);
-        let n_rows = projected.len() / n_cols;
-        let mut fitted = vec![0.0; n_rows * n_targets];
-        let projected_rows = Strided::rows(projected, [n_rows, n_cols]);
-        add_product(&mut fitted, n_targets, projected_rows, Strided::rows(solution, [n_cols, n_targets]));
-        let forms = shifted.inverse_forms(projected);
-        let rows = (start..).zip(fitted.chunks_exact(n_targets).zip(forms));
-        rows.flat_map(|(row, (fitted, form))| {
-            let own_share = self.a.roots[row].powi(2) / self.a.total;
-            let residuals = self.targets_of(row).iter().zip(fitted).map(|(target, fitted)| target - fitted).collect();
-            self.without_own_row(row, residuals, 1.0 - own_share - form)
-        })
-        .collect()
-    }
-
-    /// Corrects the residuals, which are `alpha` times the solution of the Gram matrix.
-    fn leave_one_out_by_gram(&self, reduced: &Tridiagonal, alpha: f64) -> Vec<f32> {
-        let solution = reduced.from_basis(&self.solve(reduced, alpha, &self.targets), self.n_targets);
-        let forms = reduced.shifted(alpha).inverse_forms(&reduced.basis);
-        let rows = solution.chunks_exact(self.n_targets).zip(forms).enumerate();
-        rows.flat_map(|(row, (solution, form))| {
-            let own_share = self.a.roots[row].powi(2) / self.a.total;
-            let residuals = solution.iter().map(|value| alpha * value).collect();
-            self.without_own_row(row, residuals, alpha * form - own_share)
-        })
-        .collect()
-    }
-
-    /// Returns the predictions for a row by the model that was fitted without it, from the residuals of the model that was fitted with it
-    /// (both times the square root of the weight) and 1 minus the leverage.
-    fn without_own_row(&self, row: usize, residuals: Vec<f64>, rest: f64) -> Vec<f32> {
-        // With a leverage of 1, no other row says anything about the target.
-        let rest = rest.max(1e-12);
-        let root = self.a.roots[row].max(f64::MIN_POSITIVE);
-        let targets = self.targets_of(row).iter().zip(&self.target_means);
-        targets.zip(residuals).map(|((target, mean), residual)| (mean + (target - residual / rest) / root) as f32).collect()
-    }
-
-    fn targets_of(&self, row: usize) -> &[f64] {
-        &self.targets[row * self.n_targets..(row + 1) * self.n_targets]
-    }
-
-    /// Replaces the predictions of rows that have no part in the model.
-    fn predict_rows_without_weight(&self, alpha: f64, predictions: &mut [f32]) {
-        let fitted = self.model(alpha).predict(self.a.rows);
-        let rows = predictions.chunks_exact_mut(self.n_targets).zip(fitted.chunks_exact(self.n_targets));
-        let without_weight = rows.zip(&self.a.roots).filter(|(_, root)| **root == 0.0);
-        without_weight.for_each(|((prediction, fitted), _)| prediction.copy_from_slice(fitted));
     }
 }
 

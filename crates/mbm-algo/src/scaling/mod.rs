@@ -1,7 +1,7 @@
 //! Transformations of dense columns, fitted on rows in which NaN stands for a missing value.
 //!
-//! [`QuantileNormal`] and [`RobustClip`] leave missing values missing; [`MedianImputer`] fills them. Each is fitted column by column, and
-//! columns in which all present values are equal become 0.
+//! [`QuantileNormal`] and [`RobustClip`] leave missing values missing; [`MedianImputer`] fills them. Each is fitted column by
+//! column, and columns in which all present values are equal become 0.
 
 mod imputer;
 mod normal;

@@ -1,7 +1,7 @@
 //! The quantile function of the standard normal distribution.
 
-/// Returns the value below which a share of the standard normal distribution lies, to about 1e-16 (Wichura 1988, algorithm AS 241). The share
-/// must be above 0 and below 1.
+/// Returns the value below which a share of the standard normal distribution lies, to about 1e-16 (Wichura 1988, algorithm AS
+/// 241). The share must be above 0 and below 1.
 pub(super) fn normal_quantile(share: f64) -> f64 {
     let from_middle = share - 0.5;
     if from_middle.abs() <= 0.425 {

@@ -6,8 +6,9 @@ use super::normal::normal_quantile;
 use super::{map_columns, map_values, quantile};
 use crate::{AlgoError, Matrix};
 
-/// A fitted transformation, `QuantileTransformer(output_distribution="normal")` of scikit-learn: a value becomes the quantile of the standard
-/// normal distribution at its share among the values of its column. Values beyond those of the fitted rows become about -5.2 or 5.2.
+/// A fitted transformation, `QuantileTransformer(output_distribution="normal")` of scikit-learn: a value becomes the quantile
+/// of the standard normal distribution at its share among the values of its column. Values beyond those of the fitted rows
+/// become about -5.2 or 5.2.
 ///
 /// In contrast to scikit-learn, all rows count (not a sample of 10,000), and a column in which all values are equal becomes 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,7 +37,8 @@ impl QuantileNormal {
         Ok(Self { n_cols: x.n_cols, quantiles: map_columns(x, of_column)?.concat() })
     }
 
-    /// Whether the transformation is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks deserialized ones.
+    /// Whether the transformation is consistent with rows of `n_cols` columns, as one fitted on such rows is; checks
+    /// deserialized ones.
     pub fn suits(&self, n_cols: usize) -> bool {
         let n_quantiles = self.quantiles.len() / n_cols.max(1);
         (self.n_cols, self.quantiles.len()) == (n_cols, n_quantiles * n_cols)

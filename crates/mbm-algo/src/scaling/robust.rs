@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{map_columns, map_values, quantile};
 use crate::{AlgoError, Matrix};
 
-/// Fitted robust scaling with smooth clipping to (-3, 3), the preprocessing of RealMLP (Holzmüller et al. 2024, "Better by Default",
-/// section 3): `z = (x - median) / (75 % quantile - 25 % quantile)`, then `z / sqrt(1 + (z / 3)^2)`. Where both quantiles are equal, half
-/// of the range takes their place.
+/// Fitted robust scaling with smooth clipping to (-3, 3), the preprocessing of RealMLP (Holzmüller et al. 2024, "Better by
+/// Default", section 3): `z = (x - median) / (75 % quantile - 25 % quantile)`, then `z / sqrt(1 + (z / 3)^2)`. Where both
+/// quantiles are equal, half of the range takes their place.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RobustClip {
     /// The median of each column.

@@ -15,8 +15,9 @@ const PARALLEL_PARTS: usize = 8;
 
 /// Counts the texts in which each n-gram occurs.
 ///
-/// Beyond about a million different n-grams, the rarest are dropped along the way, so that an n-gram which is rare throughout may
-/// have a frequency that is too low (as in lossy counting, Manku and Motwani 2002). The result does not depend on the number of threads.
+/// Beyond about a million different n-grams, the rarest are dropped along the way, so that an n-gram which is rare throughout
+/// may have a frequency that is too low (as in lossy counting, Manku and Motwani 2002). The result does not depend on the
+/// number of threads.
 pub(super) fn document_frequencies(texts: &[&str], ngrams: Ngrams) -> HashMap<Box<str>, u32> {
     count_up_to(MAX_COUNTED, texts, ngrams)
 }

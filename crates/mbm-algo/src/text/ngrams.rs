@@ -13,7 +13,8 @@ pub enum Ngrams {
         /// Length of the longest sequence.
         max: usize,
     },
-    /// Sequences of characters within words and the spaces around them; a word is what lies between spaces (`char_wb` of scikit-learn).
+    /// Sequences of characters within words and the spaces around them; a word is what lies between spaces (`char_wb` of
+    /// scikit-learn).
     Characters {
         /// Length of the shortest sequence.
         min: usize,
