@@ -4,11 +4,11 @@ use mbm_kernels::{Matrix as Strided, add_product};
 use rayon::prelude::*;
 
 /// Number of reflections that are applied as one product.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 32;
 /// Number of rows of the product that are computed together.
 const TILE: usize = 64;
-/// Number of values that a thread updates at least.
-const MIN_UPDATES: usize = 1 << 14;
+/// Number of values that a thread multiplies at least.
+const MIN_VALUES: usize = 1 << 14;
 
 /// A Householder reflection `I - beta v v'`, which maps a vector to a multiple of the first unit vector.
 pub(super) struct Reflection {
@@ -30,54 +30,66 @@ impl Reflection {
         Self { beta: 1.0 / (norm * (norm + x[0].abs())), v, length }
     }
 
-    /// Returns the change of the matrix `A` by the reflection from both sides, given the products `A v`.
-    pub fn update(&self, mut products: Vec<f64>) -> Update {
-        let overlap: f64 = products.iter().zip(&self.v).map(|(p, v)| p * v).sum();
-        let half = self.beta / 2.0 * overlap;
-        products.iter_mut().zip(&self.v).for_each(|(p, v)| *p = self.beta * (*p - half * v));
-        Update { v: self.v.clone(), w: products }
-    }
-
     /// Returns the inner product with the vector of a later reflection.
     fn overlap(&self, later: &Reflection) -> f64 {
         dot(&self.v[self.v.len() - later.v.len()..], &later.v)
     }
 }
 
-/// The change `A - v w' - w v'` of a matrix, which is applied together with the next product, in one pass over memory.
-pub(super) struct Update {
-    v: Vec<f64>,
-    w: Vec<f64>,
+/// Consecutive reflections of a matrix from both sides, `A - V W' - W V'`, which is computed only when they are complete (Dongarra,
+/// Sorensen and Hammarling 1989, "Block reduction of matrices to condensed forms").
+#[derive(Default)]
+pub(super) struct Panel {
+    /// Pairs of columns of `V` and `W`; index 0 is the first row of the panel.
+    pairs: Vec<(Vec<f64>, Vec<f64>)>,
 }
 
-impl Update {
-    /// Returns the change of nothing.
-    pub fn none(n: usize) -> Self {
-        Self { v: vec![0.0; n], w: vec![0.0; n] }
+impl Panel {
+    /// Applies the reflections to the last values of a column, of which `at` is the index in the panel.
+    pub fn apply_to_column(&self, column: &mut [f64], at: usize) {
+        for (v, w) in &self.pairs {
+            let rows = v[at..].iter().zip(&w[at..]);
+            column.iter_mut().zip(rows).for_each(|(x, (v_row, w_row))| *x -= v_row * w[at] + w_row * v[at]);
+        }
     }
 
-    /// Applies the change to the last columns of the row with index `at`.
-    pub fn apply_to_row(&self, row: &mut [f64], at: usize) {
-        let (skipped, v, w) = (self.v.len() - row.len(), self.v[at], self.w[at]);
-        let columns = self.v[skipped..].iter().zip(&self.w[skipped..]);
-        row.iter_mut().zip(columns).for_each(|(x, (v_column, w_column))| *x -= v * w_column + w * v_column);
+    /// Adds the reflection of the rows and columns after `at`, given the rows of the matrix `[n, n]` before the panel.
+    pub fn push(&mut self, rows: &[f64], n: usize, at: usize, reflection: &Reflection) {
+        let (v, beta) = (&reflection.v, reflection.beta);
+        let mut w = products(&rows[(at + 1) * n..], n, v);
+        for (v_before, w_before) in &self.pairs {
+            let (v_before, w_before) = (&v_before[at + 1..], &w_before[at + 1..]);
+            let (by_v, by_w) = (dot(w_before, v), dot(v_before, v));
+            w.iter_mut().zip(v_before.iter().zip(w_before)).for_each(|(w, (v, own))| *w -= by_v * v + by_w * own);
+        }
+        let half = beta / 2.0 * dot(&w, v);
+        w.iter_mut().zip(v).for_each(|(w, v)| *w = beta * (*w - half * v));
+        let padded = |values: &[f64]| [&vec![0.0; at + 1], values].concat();
+        self.pairs.push((padded(v), padded(&w)));
     }
 
-    /// Applies the change to rows `first..n` of a matrix `[n, n]` and returns the products of the rows with `next`, `[n -
-    /// first]`.
-    pub fn apply(&self, rows: &mut [f64], n: usize, first: usize, next: &[f64]) -> Vec<f64> {
-        let mut products = vec![0.0; next.len()];
-        let n_rows = (MIN_UPDATES / next.len()).max(1);
-        let parts = rows.par_chunks_mut(n_rows * n).zip(products.par_chunks_mut(n_rows)).enumerate();
-        parts.for_each(|(part, (rows, products))| {
-            for (at, (row, product)) in rows.chunks_exact_mut(n).zip(products).enumerate() {
-                let row = &mut row[first..];
-                self.apply_to_row(row, part * n_rows + at + 1);
-                *product = dot(row, next);
-            }
+    /// Applies the reflections to the rows of the matrix `[n, n]` that come after the panel.
+    pub fn apply(&self, rows: &mut [f64], n: usize) {
+        let (width, n_left) = (2 * self.pairs.len(), rows.len() / n);
+        if n_left == 0 {
+            return;
+        }
+        let skipped = self.pairs[0].0.len() - n_left;
+        let vw = self.pairs.iter().flat_map(|(v, w)| [v, w]).flat_map(|column| column[skipped..].iter().map(|value| -value));
+        let wv = self.pairs.iter().flat_map(|(v, w)| [w, v]).flat_map(|column| &column[skipped..]).copied();
+        let (left, right) = (vw.collect::<Vec<f64>>(), wv.collect::<Vec<f64>>()); // [width, n_left]
+        rows.par_chunks_mut(TILE * n).enumerate().for_each(|(tile, rows)| {
+            let left = Strided::strided(&left[tile * TILE..], [width, rows.len() / n], n_left).transposed();
+            add_product(&mut rows[n - n_left..], n, left, Strided::rows(&right, [width, n_left]));
         });
-        products
     }
+}
+
+/// Returns the product of each row of a matrix of `n` columns with `v`, which stands for the last columns.
+fn products(rows: &[f64], n: usize, v: &[f64]) -> Vec<f64> {
+    let n_rows = (MIN_VALUES / v.len()).max(1);
+    let part = |rows: &[f64]| rows.chunks_exact(n).map(|row| dot(&row[n - v.len()..], v)).collect::<Vec<f64>>();
+    rows.par_chunks(n_rows * n).flat_map_iter(part).collect()
 }
 
 /// Computes an inner product with eight running sums, so that the compiler can use wide registers.

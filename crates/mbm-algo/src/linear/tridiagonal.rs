@@ -4,7 +4,7 @@
 
 use mbm_kernels::{Matrix as Strided, add_product};
 
-use super::householder::{Reflection, Update, product};
+use super::householder::{BLOCK, Panel, Reflection, product};
 
 /// A symmetric matrix in tridiagonal form.
 pub(super) struct Tridiagonal {
@@ -31,19 +31,22 @@ impl Tridiagonal {
     /// Reduces a symmetric matrix `[n, n]`.
     pub fn reduce(mut matrix: Vec<f64>, n: usize) -> Self {
         let (mut diagonal, mut off_diagonal, mut reflections) = (Vec::new(), Vec::new(), Vec::new());
-        let mut pending = Update::none(n);
-        for k in 0..n {
-            let mut column = matrix[k * n + k..(k + 1) * n].to_vec(); // [n - k]
-            pending.apply_to_row(&mut column, 0);
-            diagonal.push(column[0]);
-            if k + 1 == n {
-                break;
+        for first in (0..n).step_by(BLOCK) {
+            let mut panel = Panel::default();
+            let rows = &mut matrix[first * n..];
+            for at in 0..BLOCK.min(n - first) {
+                let mut column = rows[at * n + first + at..(at + 1) * n].to_vec(); // [n - first - at]
+                panel.apply_to_column(&mut column, at);
+                diagonal.push(column[0]);
+                if column.len() == 1 {
+                    break;
+                }
+                let reflection = Reflection::new(&column[1..]);
+                off_diagonal.push(reflection.length);
+                panel.push(rows, n, at, &reflection);
+                reflections.push(reflection);
             }
-            let reflection = Reflection::new(&column[1..]);
-            off_diagonal.push(reflection.length);
-            let products = pending.apply(&mut matrix[(k + 1) * n..], n, k + 1, &reflection.v);
-            pending = reflection.update(products);
-            reflections.push(reflection);
+            panel.apply(&mut rows[BLOCK.min(n - first) * n..], n);
         }
         Self { diagonal, off_diagonal, basis: product(&reflections, n) }
     }
