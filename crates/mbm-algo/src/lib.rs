@@ -1,21 +1,29 @@
-//! Algorithms on plain slices, without tensors: metrics, support vector machines and ridge regression.
+//! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, text vectors and scaling.
 //!
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
 //! generated text, against their reference implementations (`tests/golden_text.py`).
 
 mod arrays;
+mod eigen;
 mod ensemble;
+pub mod linear;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
+pub mod scaling;
+mod sparse;
+mod svd;
 pub mod svm;
 mod temperature;
+pub mod text;
 pub mod tree;
 
 pub use arrays::ArrayMut;
 pub use ensemble::greedy_weights;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
+pub use sparse::SparseRows;
+pub use svd::TruncatedSvd;
 pub use temperature::temperature;
 
 /// An error in the input of an algorithm.
@@ -35,6 +43,25 @@ pub enum AlgoError {
         /// Index of the row, from 0.
         row: usize,
     },
+    /// The dense and the sparse part of the rows differ in their number of rows.
+    #[error("{dense} rows of dense columns but {sparse} rows of sparse columns")]
+    Parts {
+        /// Number of rows of the dense part.
+        dense: usize,
+        /// Number of rows of the sparse part.
+        sparse: usize,
+    },
+    /// The sample weights are not usable.
+    #[error("the sample weight of row {row} is {weight}; weights must be finite and at least 0, and one must be positive")]
+    SampleWeight {
+        /// Index of the row, from 0.
+        row: usize,
+        /// Its weight.
+        weight: f32,
+    },
+    /// A stored model is not one that was fitted.
+    #[error("the stored model is inconsistent: {0}")]
+    StoredModel(&'static str),
     /// All rows belong to one class; a classifier needs at least two.
     #[error("all {rows} rows belong to the same class; a classifier needs at least two classes")]
     OneClass {
