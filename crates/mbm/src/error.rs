@@ -50,6 +50,9 @@ pub enum Error {
     /// A file of pretrained weights could not be read or converted.
     #[error(transparent)]
     WeightFile(#[from] WeightFileError),
+    /// Learners could not be fitted to the rows.
+    #[error("the learners cannot be fitted: {0}")]
+    Learner(#[source] AlgoError),
     /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {

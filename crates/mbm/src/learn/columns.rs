@@ -1,15 +1,26 @@
 //! The columns of a row that learners other than the network read.
 
+use mbm_algo::linear::Rows;
 use mbm_algo::tree::ColumnKind;
-use mbm_data::{Batch, BatchColumn, Field, Shape, Values};
+use mbm_algo::{AlgoError, SparseRows, TruncatedSvd};
+use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use serde::{Deserialize, Serialize};
+
+use crate::learn::texts::{N_STATISTICS, TextTerms, write_statistics};
 
 /// How inputs become columns. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Columns {
     /// One group per input.
     groups: Vec<Group>,
+    /// The n-grams of each input that is a text, in their order.
+    terms: Vec<TextTerms>,
+    /// The projection of all n-grams to a few columns (latent semantic analysis), which follow those of the inputs.
+    projection: Option<TruncatedSvd>,
 }
+
+/// Number of columns that n-grams are projected to.
+const N_PROJECTED: usize = 32;
 
 /// The columns of an input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +41,8 @@ enum GroupKind {
     Code,
     /// Mean and standard deviation of each value over the steps, and the number of steps.
     StepStatistics,
+    /// Statistics of a text; its n-grams are stored apart.
+    Text,
     /// Nothing: the input is left to the network.
     Nothing,
 }
@@ -43,6 +56,8 @@ pub(crate) struct Block {
     pub n_cols: usize,
     /// `[rows, columns]`; NaN where an input is absent.
     pub data: Vec<f32>,
+    /// The n-grams of all texts; no columns if there are no texts.
+    pub terms: SparseRows,
 }
 
 /// Maximum number of steps of a vector that is used as it is.
@@ -50,7 +65,7 @@ const MAX_WIDTH: usize = 100_000;
 
 impl Columns {
     /// Decides on the columns of each input. `first` is a batch of training rows, which shows the width of features that an encoder has
-    /// computed.
+    /// computed, and whether texts are kept.
     pub fn new(inputs: &[Field], first: &Batch) -> Self {
         let group = |(field, column): (&Field, &BatchColumn)| {
             let (kind, width) = match (field.preprocessor.get().shape(), &column.values) {
@@ -59,22 +74,59 @@ impl Columns {
                 (Shape::Number { .. }, _) => (GroupKind::Values, 1),
                 (Shape::Vector { width }, _) if width <= MAX_WIDTH => (GroupKind::Values, width),
                 (Shape::Frames { width, .. }, _) => (GroupKind::StepStatistics, 2 * width + 1),
+                (Shape::Tokens { .. }, _) => (GroupKind::Text, N_STATISTICS),
                 _ => (GroupKind::Nothing, 0),
             };
             Group { kind, width }
         };
-        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect() }
+        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect(), terms: Vec::new(), projection: None }
+    }
+
+    /// Returns the inputs whose n-grams are read.
+    pub fn texts(&self) -> Vec<usize> {
+        (0..self.groups.len()).filter(|at| self.groups[*at].kind == GroupKind::Text).collect()
+    }
+
+    /// Fits the n-grams to the texts of the training rows, `[inputs that are texts][rows]`.
+    pub fn fit_terms(&mut self, texts: &[Vec<String>]) {
+        self.terms = texts.iter().map(|texts| TextTerms::fit(texts)).collect();
+    }
+
+    /// Fits the projection of n-grams to the training rows, and adds its columns to them.
+    ///
+    /// # Errors
+    /// Fails if there are no rows.
+    pub fn fit_projection(&mut self, block: &mut Block, seed: u64) -> Result<(), AlgoError> {
+        let n_components = N_PROJECTED.min(block.terms.n_cols() / 2).min(block.n_rows / 4);
+        if n_components > 0 {
+            let mut rng = random::rng(seed);
+            let projection = TruncatedSvd::fit(Rows::from(&block.terms), n_components, &mut rng)?;
+            block.extend(&projection.transform(Rows::from(&block.terms)), n_components);
+            self.projection = Some(projection);
+        }
+        Ok(())
     }
 
     /// Returns the number of columns.
     pub fn n_cols(&self) -> usize {
+        self.n_own() + self.projection.as_ref().map_or(0, TruncatedSvd::n_components)
+    }
+
+    /// Returns the number of columns of the inputs by themselves.
+    fn n_own(&self) -> usize {
         self.groups.iter().map(|group| group.width).sum()
+    }
+
+    /// Returns the number of n-grams of all texts.
+    pub fn n_terms(&self) -> usize {
+        self.terms.iter().map(TextTerms::n_cols).sum()
     }
 
     /// Returns the type of each column.
     pub fn kinds(&self) -> Vec<ColumnKind> {
         let kind = |group: &Group| if group.kind == GroupKind::Code { ColumnKind::Category } else { ColumnKind::Number };
-        self.groups.iter().flat_map(|group| std::iter::repeat_n(kind(group), group.width)).collect()
+        let own = self.groups.iter().flat_map(|group| std::iter::repeat_n(kind(group), group.width));
+        own.chain(std::iter::repeat_n(ColumnKind::Number, self.n_cols() - self.n_own())).collect()
     }
 
     /// Whether the columns are those of these inputs; checks what was read from a file.
@@ -83,29 +135,72 @@ impl Columns {
             (GroupKind::Values, Shape::Vector { width }) => group.width == width,
             (GroupKind::Values, Shape::Number { .. }) | (GroupKind::Code, Shape::Class { .. }) => group.width == 1,
             (GroupKind::StepStatistics, _) => group.width % 2 == 1 && group.width <= 2 * MAX_WIDTH + 1,
+            (GroupKind::Text, Shape::Tokens { .. }) => group.width == N_STATISTICS,
             (GroupKind::Nothing, _) => group.width == 0,
-            (GroupKind::Values | GroupKind::Code, _) => false,
+            (GroupKind::Values | GroupKind::Code | GroupKind::Text, _) => false,
         };
-        self.groups.len() == inputs.len() && self.groups.iter().zip(inputs).all(suits)
+        self.groups.len() == inputs.len()
+            && self.groups.iter().zip(inputs).all(suits)
+            && self.terms.len() == self.texts().len()
+            && self.projection.as_ref().is_none_or(|projection| projection.suits(self.n_terms()))
     }
 
     /// Returns the columns of a batch. Inputs in `absent` are absent from every row.
     pub fn block(&self, batch: &Batch, absent: &[bool]) -> Block {
-        let (n_rows, n_cols) = (batch.len(), self.n_cols());
+        let (n_rows, n_cols) = (batch.len(), self.n_own());
         let mut data = vec![f32::NAN; n_rows * n_cols];
         let mut start = 0;
+        let mut texts = Vec::new();
         for (at, (group, column)) in self.groups.iter().zip(&batch.inputs).enumerate() {
-            if !absent.get(at).is_some_and(|is_absent| *is_absent) {
-                let rows = column.present.iter().enumerate().filter(|(_, is)| **is).map(|(row, _)| row);
-                for (present, row) in rows.enumerate() {
-                    let from = row * n_cols + start;
-                    group.write(&column.values, present, &mut data[from..from + group.width]);
-                }
+            let is_absent = absent.get(at).is_some_and(|is_absent| *is_absent);
+            let rows: Vec<usize> = if is_absent { Vec::new() } else { present(column) };
+            for (present, row) in rows.iter().enumerate() {
+                let from = row * n_cols + start;
+                group.write(&column.values, present, &mut data[from..from + group.width]);
+            }
+            if let (GroupKind::Text, Values::Tokens { texts: own, .. }) = (group.kind, &column.values) {
+                let mut of_rows = vec![""; n_rows];
+                rows.iter().zip(own).for_each(|(row, text)| of_rows[*row] = text);
+                texts.push(of_rows);
             }
             start += group.width;
         }
-        Block { n_rows, n_cols, data }
+        let mut block = Block { n_rows, n_cols, data, terms: self.terms(&texts, n_rows) };
+        if let Some(projection) = &self.projection {
+            block.extend(&projection.transform(Rows::from(&block.terms)), projection.n_components());
+        }
+        block
     }
+
+    /// Returns the n-grams of all texts, side by side.
+    fn terms(&self, texts: &[Vec<&str>], n_rows: usize) -> SparseRows {
+        let of_inputs: Vec<SparseRows> = self.terms.iter().zip(texts).map(|(terms, texts)| terms.transform(texts)).collect();
+        let mut joined = SparseRows::new(self.n_terms());
+        for row in 0..n_rows {
+            let mut pairs = Vec::new();
+            let mut first = 0;
+            for own in &of_inputs {
+                pairs.extend(own.pairs(row).map(|(column, value)| ((first + column) as u32, value)));
+                first += own.n_cols();
+            }
+            joined.push_row(pairs);
+        }
+        joined
+    }
+}
+
+/// Returns the texts of an input in a batch, one per row; empty where it is absent.
+pub(crate) fn texts_of(column: &BatchColumn) -> Vec<String> {
+    let mut texts = vec![String::new(); column.present.len()];
+    if let Values::Tokens { texts: own, .. } = &column.values {
+        present(column).into_iter().zip(own).for_each(|(row, text)| texts[row].clone_from(text));
+    }
+    texts
+}
+
+/// Returns the rows that have an input.
+fn present(column: &BatchColumn) -> Vec<usize> {
+    (0..column.present.len()).filter(|row| column.present[*row]).collect()
 }
 
 impl Group {
@@ -123,7 +218,10 @@ impl Group {
                 let from = present * steps * width;
                 step_statistics(&data[from..from + lengths[present] * width], *width, out);
             }
-            (GroupKind::Nothing | GroupKind::Values | GroupKind::Code | GroupKind::StepStatistics, _) => {}
+            (GroupKind::Text, Values::Tokens { texts, .. }) => {
+                texts.get(present).iter().for_each(|text| write_statistics(text, out))
+            }
+            (GroupKind::Nothing | GroupKind::Values | GroupKind::Code | GroupKind::StepStatistics | GroupKind::Text, _) => {}
         }
     }
 }
@@ -143,9 +241,22 @@ fn step_statistics(steps: &[f32], width: usize, out: &mut [f32]) {
 impl Block {
     /// Appends the rows of another block of the same columns.
     pub fn append(&mut self, other: Self) {
-        self.n_cols = other.n_cols;
+        if self.n_rows == 0 {
+            *self = other;
+            return;
+        }
         self.n_rows += other.n_rows;
         self.data.extend(other.data);
+        for row in 0..other.n_rows {
+            self.terms.push_row(other.terms.pairs(row).map(|(column, value)| (column as u32, value)));
+        }
+    }
+
+    /// Appends columns `[rows, n_cols]`.
+    fn extend(&mut self, columns: &[f32], n_cols: usize) {
+        let own = (0..self.n_rows).map(|row| self.row(row));
+        self.data = own.zip(columns.chunks(n_cols)).flat_map(|(own, more)| [own, more].concat()).collect();
+        self.n_cols += n_cols;
     }
 
     /// Returns a row, `[columns]`.

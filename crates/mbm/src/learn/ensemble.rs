@@ -6,7 +6,8 @@ use mbm_model::{Model, on_worker_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::{Block, Columns};
-use crate::learn::fitted::Fitted;
+use crate::learn::fitted::{Fitted, RowView, Terms};
+use crate::learn::scaled::Scaling;
 use crate::learn::task::Task;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
@@ -19,6 +20,8 @@ pub(crate) const MAX_NETWORKS: usize = 100;
 pub(crate) struct Ensemble {
     /// How inputs become the columns that learners read.
     pub columns: Columns,
+    /// How columns are scaled.
+    pub scaling: Scaling,
     /// Number of further networks, which were trained on other folds than the model.
     pub n_networks: usize,
     /// These networks.
@@ -52,8 +55,17 @@ pub(crate) struct Member {
 pub(crate) struct Others {
     /// The columns that learners read.
     block: Block,
+    /// The same, scaled; empty if no learner reads them.
+    scaled: Block,
     /// The predictions of each further network, `[networks][outputs][rows]`.
     networks: Vec<Vec<Vec<Prediction>>>,
+}
+
+impl Others {
+    fn row(&self, row: usize) -> RowView<'_> {
+        let scaled = if self.scaled.n_rows > 0 { self.scaled.row(row) } else { &[] };
+        RowView { columns: self.block.row(row), scaled, terms: Terms { rows: &self.block.terms, row } }
+    }
 }
 
 impl Predictor {
@@ -64,7 +76,9 @@ impl Predictor {
         let masked_batch = (!ensemble.networks.is_empty() && masked.contains(&true)).then(|| with_masked(batch, masked));
         let batch_of_networks = masked_batch.as_ref().unwrap_or(batch);
         let networks = ensemble.networks.iter().map(|model| self.of_network(model, batch_of_networks)).collect();
-        Some(Others { block: ensemble.columns.block(batch, masked), networks })
+        let block = ensemble.columns.block(batch, masked);
+        let scaled = if ensemble.reads_scaled() { ensemble.scaling.transform(&block) } else { Block::default() };
+        Some(Others { block, scaled, networks })
     }
 
     /// Returns the predictions of a network, `[outputs][rows]`.
@@ -109,6 +123,11 @@ impl Ensemble {
         Ok(())
     }
 
+    /// Whether any learner reads scaled columns.
+    fn reads_scaled(&self) -> bool {
+        self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).any(Fitted::reads_scaled)
+    }
+
     /// Checks an ensemble that was read from a file.
     ///
     /// # Errors
@@ -120,7 +139,10 @@ impl Ensemble {
         if self.n_networks > MAX_NETWORKS {
             return Err("the number of its networks");
         }
-        let n_cols = self.columns.n_cols();
+        let kinds = self.columns.kinds();
+        if !self.scaling.suits(&kinds) {
+            return Err("the scaling of its columns");
+        }
         for (ensemble, field) in self.outputs.iter().zip(outputs) {
             let Some(task) = Task::of(&field.preprocessor) else {
                 if ensemble.members.is_empty() {
@@ -130,7 +152,7 @@ impl Ensemble {
                 }
             };
             for fitted in ensemble.members.iter().flat_map(|member| &member.folds) {
-                fitted.check(task, n_cols).map_err(|invalid| invalid.0)?;
+                fitted.check(task, kinds.len(), self.scaling.n_cols(), self.columns.n_terms())?;
             }
             if ensemble.members.iter().any(|member| member.folds.is_empty()) || !ensemble.are_weights_valid() {
                 return Err("the weights or folds of its learners");
@@ -163,7 +185,7 @@ impl OutputEnsemble {
                 networks.filter_map(|it| task.values(it, &field.preprocessor)).for_each(|own| add(&mut values, &own, share));
             }
             for member in &self.members {
-                add(&mut values, &member.predict(task, others.block.row(row)), member.weight);
+                add(&mut values, &member.predict(task, others.row(row)), member.weight);
             }
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             task.prediction(&values, &field.preprocessor)
@@ -173,8 +195,8 @@ impl OutputEnsemble {
 }
 
 impl Member {
-    /// Predicts a row `[columns]`: the mean over the folds.
-    pub fn predict(&self, task: Task, row: &[f32]) -> Vec<f32> {
+    /// Predicts a row: the mean over the folds.
+    pub fn predict(&self, task: Task, row: RowView) -> Vec<f32> {
         let mut values = vec![0f64; task.n_values()];
         let share = 1.0 / self.folds.len() as f64;
         self.folds.iter().for_each(|fitted| add(&mut values, &fitted.predict(task, row), share));

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns};
 use crate::learn::ensemble::{Ensemble, Member, OutputEnsemble};
 use crate::learn::fitted::{Data, Fitted, Fold};
+use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
 
@@ -77,8 +78,9 @@ pub(crate) struct Selection {
 /// What learners are fitted on, for one output.
 pub(crate) struct Fitting<'a> {
     pub plan: &'a Plan,
-    pub dataset: &'a Dataset,
     pub columns: &'a Columns,
+    /// The columns of the rows, scaled.
+    pub scaled: &'a Block,
     /// The rows to fit on.
     pub rows: &'a Rows,
     /// Which of them each fold holds out.
@@ -111,7 +113,8 @@ impl Fitting<'_> {
         };
         let weights = vec![1.0; self.rows.rows.len()];
         let block = &self.rows.block;
-        let data = Data { task, block, binned: &binned, targets, tree_targets: &tree_targets, weights: &weights };
+        let scaled = self.scaled;
+        let data = Data { task, block, binned: &binned, scaled, targets, tree_targets: &tree_targets, weights: &weights };
         let mut candidates = self.candidates(output, &data, &folds);
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
         let targets = gathered(targets, &held_out, n_values);
@@ -146,8 +149,10 @@ impl Fitting<'_> {
     /// Fits every learner on every fold, in parallel.
     fn candidates(&self, output: usize, data: &Data, folds: &[Fold]) -> Vec<Candidate> {
         let proceed = || !self.stop.load(Ordering::Relaxed);
+        // Images alone have no columns.
+        let is_fitted = |learner: &Learner| !matches!(learner, Learner::Network(_)) && data.block.n_cols > 0;
         let learners: Vec<(usize, &Learner)> =
-            self.learners.iter().enumerate().filter(|(_, learner)| !matches!(learner, Learner::Network(_))).collect();
+            self.learners.iter().enumerate().filter(|(_, learner)| is_fitted(learner)).collect();
         let jobs: Vec<(usize, usize)> = (0..learners.len()).flat_map(|at| (0..folds.len()).map(move |fold| (at, fold))).collect();
         let run_seed = self.plan.config.random_seed;
         let fit = |(at, fold): &(usize, usize)| {
@@ -156,7 +161,7 @@ impl Fitting<'_> {
             let purpose = format!("learner {position} of output {output}");
             let fitted = data.fit(learner, &folds[*fold], seed(run_seed, &purpose, *fold as u64, 0), &proceed)?;
             let held_out: Vec<f32> =
-                folds[*fold].held_out.iter().flat_map(|row| fitted.predict(data.task, data.block.row(*row as usize))).collect();
+                folds[*fold].held_out.iter().flat_map(|row| fitted.predict(data.task, data.row(*row as usize))).collect();
             Some((fitted, held_out, started.elapsed().as_secs_f64()))
         };
         let fitted: Vec<Option<(Fitted, Vec<f32>, f64)>> = jobs.par_iter().map(fit).collect();
@@ -165,12 +170,16 @@ impl Fitting<'_> {
         for (learner, settings) in learners {
             let name = self.name(learner, settings);
             let mut candidate = Candidate { name, learner, folds: Vec::new(), held_out: Vec::new(), weight: 0.0, seconds: 0.0 };
-            for (fitted, held_out, seconds) in fitted.by_ref().take(folds.len()).flatten() {
+            let of_folds: Vec<_> = fitted.by_ref().take(folds.len()).flatten().collect();
+            for (fitted, held_out, seconds) in of_folds {
                 candidate.folds.push(fitted);
                 candidate.held_out.extend(held_out);
                 candidate.seconds += seconds;
             }
-            candidates.push(candidate);
+            // A learner that does not suit the output, or failed on a fold, is left out.
+            if candidate.folds.len() == folds.len() {
+                candidates.push(candidate);
+            }
         }
         candidates
     }
@@ -237,7 +246,7 @@ impl Selection {
 }
 
 /// Returns the ensemble of all outputs; an output without a selection is left to the network. `networks` are those of further folds.
-pub(crate) fn ensemble(columns: Columns, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
+pub(crate) fn ensemble(columns: Columns, scaling: Scaling, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
     let outputs = selections.iter().map(|it| it.as_ref().map_or_else(OutputEnsemble::network, Selection::ensemble));
-    Ensemble { columns, n_networks: networks.len(), networks, outputs: outputs.collect() }
+    Ensemble { columns, scaling, n_networks: networks.len(), networks, outputs: outputs.collect() }
 }

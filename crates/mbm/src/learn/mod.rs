@@ -13,6 +13,8 @@ pub(crate) mod columns;
 pub(crate) mod ensemble;
 pub(crate) mod fit;
 pub(crate) mod fitted;
+pub(crate) mod scaled;
 pub(crate) mod settings;
 pub(crate) mod store;
 pub(crate) mod task;
+pub(crate) mod texts;

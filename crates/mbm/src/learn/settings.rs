@@ -67,6 +67,25 @@ settings! {
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
 
+    /// Ridge regression for numbers, logistic regression for classes and labels.
+    pub struct LinearLearner {
+        /// The penalty on the weights, from a list of which the one with the lowest loss on held-out rows is chosen; for ridge regression
+        /// by leave-one-out where that is possible. For classes, 1 / `C` of scikit-learn's logistic regression.
+        penalties: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0, 100.0, 1000.0] => 1e-9..=1e9;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// A support vector machine with an RBF kernel for numbers and classes.
+    pub struct SvmLearner {
+        /// The penalty on slack.
+        c: f64 = 3.0 => 1e-9..=1e9;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 4000 => 2..=20_000;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
     /// How learners are combined.
     pub struct EnsembleSettings {
         /// Number of folds; each learner is fitted once per fold, on the rows of the other folds, and predicts the mean. 1 fits on the
@@ -103,6 +122,8 @@ tagged! {
         BoostedTrees(BoostedTreesLearner) = "boosted_trees",
         RandomForest(RandomForestLearner) = "random_forest",
         ExtraTrees(ExtraTreesLearner) = "extra_trees",
+        Linear(LinearLearner) = "linear",
+        Svm(SvmLearner) = "svm",
     }
 }
 
@@ -119,6 +140,8 @@ impl Learner {
             Self::BoostedTrees(it) => &it.weights,
             Self::RandomForest(it) => &it.weights,
             Self::ExtraTrees(it) => &it.weights,
+            Self::Linear(it) => &it.weights,
+            Self::Svm(it) => &it.weights,
         }
     }
 
@@ -129,6 +152,8 @@ impl Learner {
             Self::BoostedTrees(it) => it.weights = weights,
             Self::RandomForest(it) => it.weights = weights,
             Self::ExtraTrees(it) => it.weights = weights,
+            Self::Linear(it) => it.weights = weights,
+            Self::Svm(it) => it.weights = weights,
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, RowStatus, Shape,
-    Split, Table, fit, sync_and_rename, write_file,
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Preprocessor,
+    RowStatus, Shape, Split, Table, fit, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec};
@@ -462,6 +462,12 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
     let outputs = inputs.split_off(config.input_features.len());
+    if config.learners != Learners::Network {
+        let texts = inputs
+            .iter_mut()
+            .filter_map(|field| if let Preprocessor::Text(it) = &mut field.preprocessor { Some(it) } else { None });
+        texts.for_each(|text| text.keeps_text = true);
+    }
     Ok((Dataset::new(table, inputs, outputs), roles))
 }
 

@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicBool;
 
-use mbm_data::{Dataset, LoadOptions, Payload, Shape, folds};
+use mbm_data::random::seed;
+use mbm_data::{Dataset, LoadOptions, Payload, Shape, folds, load};
 use mbm_model::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::learn::columns::{Block, Columns};
+use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Candidate, Fitting, Folds, Rows, Selection, ensemble};
+use crate::learn::fitted::{RowView, Terms};
+use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
 use crate::predict::pass::{Pass, Sink, evaluate};
@@ -143,17 +146,34 @@ pub(crate) fn fit_learners(
 ) -> Result<FittedLearners, Error> {
     let tasks: Vec<Option<Task>> = predictor.outputs.iter().map(|field| Task::of(&field.preprocessor)).collect();
     let first = LoadOptions::plain(dataset, &folded.rows[..folded.rows.len().min(1)], 1).batch(0)?;
-    let columns = Columns::new(&predictor.inputs, &first);
-    let read = Rows::read(dataset, &columns, &tasks, &folded.rows)?;
+    let mut columns = Columns::new(&predictor.inputs, &first);
+    columns.fit_terms(&texts(dataset, &columns.texts(), &folded.rows)?);
+    let mut read = Rows::read(dataset, &columns, &tasks, &folded.rows)?;
+    let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
+    columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;
+    let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
+    let scaled = scaling.transform(&read.block);
     let has_network = learners.iter().any(|learner| matches!(learner, Learner::Network(_)));
     let network = if has_network { held_out(predictor, &networks, dataset, folded, &tasks)? } else { vec![None; tasks.len()] };
     let fitting =
-        Fitting { plan: &predictor.plan, dataset, columns: &columns, rows: &read, folds: &folded.folds, learners, stop };
+        Fitting { plan: &predictor.plan, columns: &columns, scaled: &scaled, rows: &read, folds: &folded.folds, learners, stop };
     let select = |((output, task), network): ((usize, &Option<Task>), Option<Vec<f32>>)| {
         task.map(|task| fitting.select(output, task, network))
     };
     let selections: Vec<Option<Selection>> = tasks.iter().enumerate().zip(network).map(select).collect();
-    Ok(FittedLearners { ensemble: ensemble(columns, &selections, networks), selections })
+    Ok(FittedLearners { ensemble: ensemble(columns, scaling, &selections, networks), selections })
+}
+
+/// Returns the texts of some inputs, `[inputs][rows]`.
+fn texts(dataset: &Dataset, inputs: &[usize], rows: &[usize]) -> Result<Vec<Vec<String>>, Error> {
+    let mut texts = vec![Vec::new(); inputs.len()];
+    if !inputs.is_empty() {
+        load::<Error>(&LoadOptions::plain(dataset, rows, 512), |_, batch| {
+            inputs.iter().zip(&mut texts).for_each(|(input, texts)| texts.extend(texts_of(&batch.inputs[*input])));
+            Ok(())
+        })?;
+    }
+    Ok(texts)
 }
 
 /// Returns the predictions of the networks for the rows that they were not trained on, `[rows, n_values]` for each output with a task;
@@ -191,6 +211,7 @@ impl FittedLearners {
     pub fn leaderboard(&self, predictor: &Predictor, dataset: &Dataset, test: &[usize]) -> Result<Vec<Ranked>, Error> {
         let tasks: Vec<Option<Task>> = self.selections.iter().map(|it| it.as_ref().map(|it| it.task)).collect();
         let read = Rows::read(dataset, &self.ensemble.columns, &tasks, test)?;
+        let scaled = self.ensemble.scaling.transform(&read.block);
         let mut network = of_network(predictor, dataset, &tasks, test)?;
         let mut further = predictor.clone();
         for model in &self.ensemble.networks {
@@ -203,7 +224,7 @@ impl FittedLearners {
         for (output, selection) in self.selections.iter().enumerate() {
             let Some(selection) = selection else { continue };
             let field = &predictor.outputs[output];
-            let scored = Scored { selection, field, targets: &read.targets[output], block: &read.block };
+            let scored = Scored { selection, field, targets: &read.targets[output], block: &read.block, scaled: &scaled };
             for candidate in &selection.candidates {
                 ranked.push(scored.ranked(candidate, network[output].as_deref()));
             }
@@ -225,6 +246,7 @@ struct Scored<'a> {
     field: &'a mbm_data::Field,
     targets: &'a [f32],
     block: &'a Block,
+    scaled: &'a Block,
 }
 
 impl Scored<'_> {
@@ -234,7 +256,9 @@ impl Scored<'_> {
             network.map(<[f32]>::to_vec).unwrap_or_default()
         } else {
             let member = Member { name: candidate.name.clone(), weight: 1.0, folds: candidate.folds.clone() };
-            (0..self.block.n_rows).flat_map(|row| member.predict(task, self.block.row(row))).collect()
+            let terms = |row| Terms { rows: &self.block.terms, row };
+            let row = |row| RowView { columns: self.block.row(row), scaled: self.scaled.row(row), terms: terms(row) };
+            (0..self.block.n_rows).flat_map(|at| member.predict(task, row(at))).collect()
         };
         Ranked {
             output: self.field.name.clone(),
