@@ -6,6 +6,7 @@
 mod linear_algebra;
 pub mod metric;
 mod ridge;
+pub mod series;
 pub mod svm;
 mod temperature;
 
@@ -35,5 +36,15 @@ pub enum AlgoError {
     OneClass {
         /// Number of rows.
         rows: usize,
+    },
+    /// Time series differ in their numbers of channels.
+    #[error("the series of row {row} has {channels} channels, that of row 0 has {expected}")]
+    Channels {
+        /// Index of the row, from 0.
+        row: usize,
+        /// Its number of channels.
+        channels: usize,
+        /// The number of channels of the first row.
+        expected: usize,
     },
 }
