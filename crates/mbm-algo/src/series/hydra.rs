@@ -22,8 +22,8 @@ const N_COUNTS: usize = 2 * N_KERNELS;
 /// Maximum number of channels that one group sums.
 const MAX_CHANNELS: usize = 8;
 
-/// Steps that are convolved at once, so that the compiler can use wide registers.
-const N_LANES: usize = 16;
+/// Steps that are convolved at a time, so that they stay in the cache.
+const N_BLOCK: usize = 512;
 
 /// How many kernels compete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,59 +169,65 @@ struct Counts<'a> {
 /// Convolves with the kernels of a group, `[8, 9]`, and counts the winners at each step.
 fn compete(taps: [&[f32]; N_TAPS], weights: &[f32], counts: Counts) {
     let n_steps = taps[0].len();
-    for start in (0..n_steps).step_by(N_LANES) {
-        let n_lanes = N_LANES.min(n_steps - start);
-        let inputs = taps.map(|tap| {
-            let mut lanes = [0f32; N_LANES];
-            lanes[..n_lanes].copy_from_slice(&tap[start..start + n_lanes]);
-            lanes
-        });
-        let winners = Winners::of(&inputs, weights);
-        for lane in 0..n_lanes {
-            counts.largest[winners.largest[lane] as usize] += winners.maximum[lane];
-            counts.smallest[winners.smallest[lane] as usize] += 1.0;
+    let mut winners = Winners::default();
+    for start in (0..n_steps).step_by(N_BLOCK) {
+        let end = (start + N_BLOCK).min(n_steps);
+        winners.clear(end - start);
+        for (kernel, weights) in (0..).zip(weights.chunks(N_TAPS)) {
+            winners.challenge(kernel, taps.map(|tap| &tap[start..end]), weights);
         }
+        for (value, kernel) in winners.maximum.iter().zip(&winners.largest) {
+            counts.largest[*kernel as usize] += value;
+        }
+        winners.smallest.iter().for_each(|kernel| counts.smallest[*kernel as usize] += 1.0);
     }
 }
 
-/// The kernels with the largest and the smallest convolution at consecutive steps.
+/// The kernels with the largest and the smallest convolution at consecutive steps; of equal ones the first.
+#[derive(Default)]
 struct Winners {
-    maximum: [f32; N_LANES],
-    largest: [u32; N_LANES],
-    minimum: [f32; N_LANES],
-    smallest: [u32; N_LANES],
+    maximum: Vec<f32>,
+    largest: Vec<u32>,
+    minimum: Vec<f32>,
+    smallest: Vec<u32>,
+    /// The convolution with the last kernel.
+    values: Vec<f32>,
 }
 
 impl Winners {
-    fn of(inputs: &[[f32; N_LANES]; N_TAPS], weights: &[f32]) -> Self {
-        let first = convolve(inputs, &weights[..N_TAPS]);
-        let mut winners = Self { maximum: first, largest: [0; N_LANES], minimum: first, smallest: [0; N_LANES] };
-        for (kernel, weights) in (1..).zip(weights[N_TAPS..].chunks(N_TAPS)) {
-            winners.challenge(kernel, convolve(inputs, weights));
-        }
-        winners
+    fn clear(&mut self, n_steps: usize) {
+        self.values.resize(n_steps, 0.0);
+        self.maximum.clear();
+        self.maximum.resize(n_steps, f32::NEG_INFINITY);
+        self.minimum.clear();
+        self.minimum.resize(n_steps, f32::INFINITY);
+        self.largest.resize(n_steps, 0);
+        self.smallest.resize(n_steps, 0);
     }
 
-    fn challenge(&mut self, kernel: u32, values: [f32; N_LANES]) {
-        for lane in 0..N_LANES {
-            let (is_above, is_below) = (values[lane] > self.maximum[lane], values[lane] < self.minimum[lane]);
-            self.largest[lane] = if is_above { kernel } else { self.largest[lane] };
-            self.maximum[lane] = if is_above { values[lane] } else { self.maximum[lane] };
-            self.smallest[lane] = if is_below { kernel } else { self.smallest[lane] };
-            self.minimum[lane] = if is_below { values[lane] } else { self.minimum[lane] };
+    fn challenge(&mut self, kernel: u32, taps: [&[f32]; N_TAPS], weights: &[f32]) {
+        convolve(taps, weights, &mut self.values);
+        for ((value, maximum), largest) in self.values.iter().zip(&mut self.maximum).zip(&mut self.largest) {
+            *largest = if *value > *maximum { kernel } else { *largest };
+            *maximum = if *value > *maximum { *value } else { *maximum };
+        }
+        for ((value, minimum), smallest) in self.values.iter().zip(&mut self.minimum).zip(&mut self.smallest) {
+            *smallest = if *value < *minimum { kernel } else { *smallest };
+            *minimum = if *value < *minimum { *value } else { *minimum };
         }
     }
 }
 
-/// Returns the weighted sum of the nine inputs at each step.
-fn convolve(inputs: &[[f32; N_LANES]; N_TAPS], weights: &[f32]) -> [f32; N_LANES] {
-    let mut sums = [0f32; N_LANES];
-    for (input, weight) in inputs.iter().zip(weights) {
-        for lane in 0..N_LANES {
-            sums[lane] += weight * input[lane];
-        }
+/// Writes the weighted sum of the nine taps at each step.
+fn convolve(taps: [&[f32]; N_TAPS], weights: &[f32], out: &mut [f32]) {
+    let n = out.len();
+    let [a, b, c, d, e, f, g, h, i] = taps.map(|tap| &tap[..n]);
+    let [p, q, r, s, t, u, v, w, x] = std::array::from_fn(|tap| weights[tap]);
+    for step in 0..n {
+        let left = p * a[step] + q * b[step] + r * c[step] + s * d[step];
+        let right = u * f[step] + v * g[step] + w * h[step] + x * i[step];
+        out[step] = left + t * e[step] + right;
     }
-    sums
 }
 
 /// Draws half of the channels, at least two and at most eight, with replacement.
