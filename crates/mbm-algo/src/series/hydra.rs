@@ -249,3 +249,37 @@ fn normal(rng: &mut ChaCha8Rng) -> f64 {
     let (radius, angle) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_of_a_kernel_sum_to_0_and_their_magnitudes_to_1() {
+        let kernel = random_kernel(&mut ChaCha8Rng::seed_from_u64(1));
+        assert!(kernel.iter().sum::<f32>().abs() < 1e-6 && (kernel.iter().map(|it| it.abs()).sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_first_of_equal_kernels_wins() {
+        let zeros = Series { values: &[0.0; 20], n_channels: 1 };
+        let transform = Hydra::fit(&[zeros], HydraOptions { n_groups: 2 }, 1).unwrap();
+        let features = transform.transform(&[zeros]);
+        assert_eq!(features.len(), 2 * 2 * 16);
+        // Of the series and of its differences: as the largest, as the smallest.
+        assert_eq!(features[..16], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(features[24..27], [19.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn every_step_has_a_winner_in_each_group() {
+        let values: Vec<f32> = (0..700).map(|step| (step as f32 * 0.3).sin() * 10.0).collect();
+        let row = Series { values: &values, n_channels: 1 };
+        let transform = Hydra::fit(&[row], HydraOptions { n_groups: 6 }, 1).unwrap();
+        for (idx, features) in transform.transform(&[row]).chunks(3 * N_COUNTS).enumerate() {
+            for smallest in features[3 * N_KERNELS..].chunks(N_KERNELS) {
+                assert_eq!(smallest.iter().sum::<f32>(), if idx.is_multiple_of(2) { 700.0 } else { 699.0 });
+            }
+        }
+    }
+}

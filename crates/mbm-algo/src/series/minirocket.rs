@@ -285,3 +285,40 @@ const fn kernels() -> [[usize; 3]; N_KERNELS] {
     }
     kernels
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_all_choices_of_three_weights() {
+        assert_eq!((KERNELS[0], KERNELS[1], KERNELS[83]), ([0, 1, 2], [0, 1, 3], [6, 7, 8]));
+        assert!(KERNELS.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn shares_hardly_depend_on_the_length_of_a_series() {
+        let wave = |n: usize| (0..n).map(|step| (step as f32 * 0.7).sin()).collect::<Vec<_>>();
+        let (short, long) = (wave(200), wave(400));
+        let rows = [Series { values: &short, n_channels: 1 }, Series { values: &long, n_channels: 1 }];
+        let transform = MiniRocket::fit(&rows, MiniRocketOptions { n_features: 84, max_dilations: 1 }, 1).unwrap();
+        let features = transform.transform(&rows);
+        // Four of 200 steps at each end meet zeros.
+        assert!(features[..84].iter().zip(&features[84..]).all(|(a, b)| (a - b).abs() < 0.05), "{features:?}");
+    }
+
+    #[test]
+    fn combinations_without_padding_need_a_series_longer_than_the_kernel() {
+        let ramp: Vec<f32> = (1..=17).map(|step| step as f32).collect();
+        let rows = [Series { values: &ramp, n_channels: 1 }];
+        let transform = MiniRocket::fit(&rows, MiniRocketOptions::default(), 1).unwrap();
+        let mut n_values = |row: Series| {
+            let mut convolution = Convolution::default();
+            let channels = transform.scaling.apply(row);
+            transform.combinations().map(|it| convolution.apply(&channels, it).len()).collect::<Vec<_>>()
+        };
+        assert_eq!(transform.dilations.iter().map(|it| it.steps).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!((&n_values(rows[0])[..3], &n_values(rows[0])[84..87]), (&[17, 9, 17][..], &[1, 17, 1][..]));
+        assert_eq!(n_values(Series { values: &ramp[..8], n_channels: 1 }), [8; 168]);
+    }
+}

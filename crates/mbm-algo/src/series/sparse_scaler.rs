@@ -61,10 +61,10 @@ struct Column {
 
 impl Column {
     fn add(&mut self, value: f32) {
-        let value = f64::from(value.max(0.0));
-        self.n_zeros += f64::from(u8::from(value == 0.0));
-        self.sum += f64::from(value.sqrt() as f32);
-        self.squares += value;
+        let root = f64::from(value.max(0.0).sqrt());
+        self.n_zeros += f64::from(u8::from(root == 0.0));
+        self.sum += root;
+        self.squares += root * root;
     }
 
     /// Returns the deviation of the sample plus the fourth power of the share of zeros; 1 for a constant feature, whose deviation would
@@ -73,5 +73,31 @@ impl Column {
         let variance = (self.squares - self.sum * self.sum / n_rows) / (n_rows - 1.0).max(1.0);
         let deviation = variance.max(0.0).sqrt();
         if deviation <= 1e-6 * self.sum / n_rows { 1.0 } else { deviation + (self.n_zeros / n_rows).powi(4) + 1e-8 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_stay_zero_and_rare_counts_weigh_less() {
+        let features = [4.0, 0.0, 9.0, 0.0, 4.0, 0.0, 9.0, 16.0];
+        let scaler = SparseScaler::fit(Matrix { data: &features, n_cols: 2 }).unwrap();
+        assert_eq!(scaler.means, [2.5, 1.0]);
+        let mut scaled = features;
+        scaler.apply(&mut scaled);
+        assert!((scaled[0] + 0.5 / (1.0f32 / 3.0).sqrt()).abs() < 1e-6, "{scaled:?}");
+        // The deviation of 0, 0, 0 and 4 is 2, and three of four are zero.
+        assert!((scaled[7] - 3.0 / (2.0 + 0.75f32.powi(4))).abs() < 1e-6 && scaled[1] == 0.0, "{scaled:?}");
+    }
+
+    #[test]
+    fn a_constant_feature_is_not_magnified() {
+        let scaler = SparseScaler::fit(Matrix { data: &[0.1; 7], n_cols: 1 }).unwrap();
+        let mut scaled = [0.1, 0.100_001];
+        scaler.apply(&mut scaled);
+        assert!(scaled.iter().all(|value| value.abs() < 1e-5), "{scaled:?}");
+        assert!(!scaler.suits(2) && scaler.suits(1));
     }
 }
