@@ -4,13 +4,18 @@
 //! generated text and the features of series, against their reference implementations (`tests/golden_text.py`,
 //! `tests/golden_series.py`).
 
+mod arrays;
+mod ensemble;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
 pub mod series;
 pub mod svm;
 mod temperature;
+pub mod tree;
 
+pub use arrays::ArrayMut;
+pub use ensemble::greedy_weights;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use temperature::temperature;

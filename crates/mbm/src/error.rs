@@ -17,6 +17,7 @@ pub use mbm_weights::WeightFileError;
 pub use crate::bundle::BundleError;
 pub use crate::config::features::FeatureError;
 pub use crate::config::infer::TargetError;
+pub use crate::learn::store::LearnerFileError;
 pub use crate::predict::cells::{CellError, CellErrors};
 pub use crate::predict::columns::ColumnsError;
 pub use crate::predict::generation::GenerationError;

@@ -44,6 +44,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
     for target in targets {
         table.require(target)?;
     }
+    let network = Network::new(table.n_rows());
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, inferred) in table.columns.iter().zip(infer_types(table)?) {
         let is_target = targets.contains(column);
@@ -53,8 +54,8 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
                 notes.push(format!("'{column}' holds few distinct integers and is treated as a category; set type: number in a config to treat it as a quantity"));
                 outputs.push(feature(column, "category"));
             }
-            Inferred::Codes => inputs.push(feature(column, "number")),
-            Inferred::Feature(kind) => inputs.push(feature(column, kind)),
+            Inferred::Codes => inputs.push(network.input(column, "number")),
+            Inferred::Feature(kind) => inputs.push(network.input(column, kind)),
             Inferred::Ignored(reason) if is_target => {
                 return Err(TargetError::Unusable { column: column.clone(), reason }.into());
             }
@@ -67,7 +68,60 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
+    config.extend([entry("combiner", network.combiner()), entry("trainer", network.trainer())]);
+    config.push(entry("learners", text("auto")));
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
+}
+
+/// The network for a table without a config.
+struct Network {
+    n_rows: usize,
+}
+
+/// Number of rows from which numbers are encoded in bins; with fewer rows, so many inputs would be learned by heart.
+const MIN_ROWS_OF_BINS: usize = 2_000;
+
+/// Number of training steps, and of passes over the rows at most.
+const N_STEPS: usize = 3_000;
+const MAX_EPOCHS: usize = 256;
+
+impl Network {
+    fn new(n_rows: usize) -> Self {
+        Self { n_rows }
+    }
+
+    fn input(&self, column: &str, kind: &str) -> Node {
+        let mut entries = vec![entry("name", text(column)), entry("type", text(kind))];
+        if kind == "number" {
+            entries.push(entry("preprocessing", map(vec![entry("normalization", text("robust"))])));
+        }
+        if kind == "number" && self.n_rows >= MIN_ROWS_OF_BINS {
+            let bins = vec![entry("type", text("ple")), entry("output_size", Node::bare(Value::Null)), entry("num_bins", int(16))];
+            entries.push(entry("encoder", map(bins)));
+        }
+        map(entries)
+    }
+
+    fn combiner(&self) -> Node {
+        map(vec![entry("type", text("concat")), entry("num_fc_layers", int(2)), entry("dropout", Node::bare(Value::Float(0.1)))])
+    }
+
+    /// Returns settings that count in steps: small tables have small batches and many epochs.
+    fn trainer(&self) -> Node {
+        let batch_size = (self.n_rows / 12).next_power_of_two().clamp(16, 256);
+        let epochs = (N_STEPS * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
+        map(vec![
+            entry("batch_size", int(batch_size)),
+            entry("epochs", int(epochs)),
+            entry("early_stop", int((epochs / 6).max(5))),
+            entry("optimizer", text("adamw")),
+            entry("modality_dropout", Node::bare(Value::Float(0.0))),
+        ])
+    }
+}
+
+fn int(value: usize) -> Node {
+    Node::bare(Value::Int(value as i64))
 }
 
 /// Returns the output type for the inferred type of a column.
