@@ -1,7 +1,9 @@
 //! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, text vectors and scaling.
+//! Algorithms on plain slices, without tensors: metrics, support vector machines, ridge regression and features of time series.
 //!
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
-//! generated text, against their reference implementations (`tests/golden_text.py`).
+//! generated text and the features of series, against their reference implementations (`tests/golden_text.py`,
+//! `tests/golden_series.py`).
 
 mod arrays;
 mod eigen;
@@ -13,6 +15,7 @@ mod ridge;
 pub mod scaling;
 mod sparse;
 mod svd;
+pub mod series;
 pub mod svm;
 mod temperature;
 pub mod text;
@@ -67,5 +70,15 @@ pub enum AlgoError {
     OneClass {
         /// Number of rows.
         rows: usize,
+    },
+    /// Time series differ in their numbers of channels.
+    #[error("the series of row {row} has {channels} channels, that of row 0 has {expected}")]
+    Channels {
+        /// Index of the row, from 0.
+        row: usize,
+        /// Its number of channels.
+        channels: usize,
+        /// The number of channels of the first row.
+        expected: usize,
     },
 }
