@@ -1,5 +1,5 @@
-//! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, text vectors and scaling.
-//! Algorithms on plain slices, without tensors: metrics, support vector machines, ridge regression and features of time series.
+//! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, trees, ensembles, and the features of
+//! texts and time series that they read.
 //!
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
 //! generated text and the features of series, against their reference implementations (`tests/golden_text.py`,
@@ -13,9 +13,9 @@ mod linear_algebra;
 pub mod metric;
 mod ridge;
 pub mod scaling;
+pub mod series;
 mod sparse;
 mod svd;
-pub mod series;
 pub mod svm;
 mod temperature;
 pub mod text;

@@ -7,7 +7,7 @@ use mbm_config::{settings, tagged};
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use crate::feature::parse_date;
+use crate::feature::DateReader;
 use crate::random::{rng, seed};
 use crate::{DataError, Table};
 
@@ -252,8 +252,9 @@ fn by_date(table: &Table, name: &str, shares: [f64; 3]) -> Result<Vec<Split>, Da
 /// Returns the dates of a column, row by row.
 pub(crate) fn dates(table: &Table, name: &str) -> Result<Vec<NaiveDateTime>, DataError> {
     let texts = column(table, name)?;
+    let reader = DateReader::of_texts(&texts);
     let dates = texts.iter().enumerate().map(|(row_idx, text)| {
-        let date = parse_date(text, None);
+        let date = reader.read(text);
         date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: name.to_owned(), text: text.clone() })
     });
     Ok(dates.collect::<Result<Vec<_>, _>>()?)
@@ -325,6 +326,14 @@ mod tests {
         let roles =
             split(&table, &SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() }), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
+    }
+
+    #[test]
+    fn one_date_tells_the_order_of_day_and_month_of_all() {
+        let dates = ["01/03/2024", "02/02/2024", "03/01/2024", "31/12/2023"];
+        let by_date = SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() });
+        let roles = split(&table(dates.map(str::to_owned)), &by_date, 1).unwrap();
+        assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
     }
 
     #[test]

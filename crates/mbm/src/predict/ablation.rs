@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn many_inputs_are_grouped_by_type() {
         let vector = Preprocessor::Vector(FittedVector { width: 2 });
-        let binary = Preprocessor::Binary(FittedBinary { labels: None });
+        let binary = Preprocessor::Binary(FittedBinary { labels: None, null_values: Default::default() });
         let field = |at: usize| Field {
             name: format!("x{at}"),
             column: format!("x{at}"),
