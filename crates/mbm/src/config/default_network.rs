@@ -42,11 +42,8 @@ impl DefaultNetwork {
     /// Robust scaling (Holzmueller et al. 2024), and bins (Gorishniy et al. 2022) if there are rows enough.
     fn of_number(&self) -> Vec<Entry> {
         let scaling = map(vec![entry("normalization", text("robust"))]);
-        let bins = map(vec![
-            entry("type", text("ple")),
-            entry("output_size", Node::bare(Value::Null)),
-            entry("num_bins", int(16)),
-        ]);
+        let bins =
+            map(vec![entry("type", text("ple")), entry("output_size", Node::bare(Value::Null)), entry("num_bins", int(16))]);
         let encoder = (self.n_rows >= MIN_ROWS_OF_BINS).then(|| entry("encoder", bins));
         [entry("preprocessing", scaling)].into_iter().chain(encoder).collect()
     }

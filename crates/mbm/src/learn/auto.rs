@@ -34,6 +34,7 @@ pub(crate) fn learners(n_rows: usize, inputs: &[InputFeature]) -> (Vec<Learner>,
         Learner::ExtraTrees(extra),
         Learner::Linear(mbm_config::defaults()),
         Learner::Svm(mbm_config::defaults()),
+        Learner::Convolutions(mbm_config::defaults()),
     ];
     (learners, if n_rows < 20_000 { 5 } else { 1 })
 }

@@ -86,6 +86,16 @@ settings! {
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
 
+    /// Random convolutions of time series and sounds (MiniRocket, Dempster et al. 2021; Hydra, Dempster et al. 2023) with ridge regression.
+    pub struct ConvolutionsLearner {
+        /// The penalty on the weights, from a list of which the one with the lowest error by leave-one-out is chosen.
+        penalties: Vec<f64> = vec![0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0] => 1e-9..=1e9;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 2000 => 2..=20_000;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
     /// How learners are combined.
     pub struct EnsembleSettings {
         /// Number of folds; each learner is fitted once per fold, on the rows of the other folds, and predicts the mean. 1 fits on the
@@ -124,6 +134,7 @@ tagged! {
         ExtraTrees(ExtraTreesLearner) = "extra_trees",
         Linear(LinearLearner) = "linear",
         Svm(SvmLearner) = "svm",
+        Convolutions(ConvolutionsLearner) = "convolutions",
     }
 }
 
@@ -142,6 +153,7 @@ impl Learner {
             Self::ExtraTrees(it) => &it.weights,
             Self::Linear(it) => &it.weights,
             Self::Svm(it) => &it.weights,
+            Self::Convolutions(it) => &it.weights,
         }
     }
 
@@ -154,6 +166,7 @@ impl Learner {
             Self::ExtraTrees(it) => it.weights = weights,
             Self::Linear(it) => it.weights = weights,
             Self::Svm(it) => it.weights = weights,
+            Self::Convolutions(it) => it.weights = weights,
         }
     }
 }
