@@ -1,4 +1,5 @@
-"""Generates golden/metrics.json and golden/machines.json: random and degenerate cases with the results of scikit-learn and scipy.
+"""Generates golden/metrics.json, golden/machines.json and golden/linear.json: random and degenerate cases with the results of scikit-learn
+and scipy.
 
 A metric that is undefined on a case is null there. Over classes, labels and queries, the mean is that of those on which it is defined.
 
@@ -13,8 +14,11 @@ import sklearn
 from scipy import stats
 from scipy.stats import ConstantInputWarning
 from sklearn import metrics as m
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.linear_model import Ridge
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.preprocessing import QuantileTransformer
 from sklearn.svm import SVC, SVR
 
 FOLDER = pathlib.Path(__file__).parent / "golden"
@@ -199,6 +203,75 @@ def machines():
     }
 
 
+
+def rows_with_sparse(own, n, n_dense, n_sparse):
+    """Dense columns followed by sparse ones, as two lists for JSON and as one matrix."""
+    dense = own.normal(size=(n, n_dense)).astype(np.float32)
+    sparse = (own.normal(size=(n, n_sparse)) * (own.random((n, n_sparse)) < 0.3)).astype(np.float32)
+    stored = {"n_dense": n_dense, "dense": dense.ravel().tolist(), "n_sparse": n_sparse, "sparse": sparse.ravel().tolist()}
+    return stored, np.hstack([dense, sparse]).astype(float)
+
+
+def logistic(n_classes, c):
+    own = np.random.default_rng(n_classes)
+    stored, x = rows_with_sparse(own, 90, 3, 8)
+    classes = (x[:, :n_classes] + own.normal(size=(90, n_classes))).argmax(1)
+    weights = own.choice([0.5, 1.0, 3.0], 90)
+    model = LogisticRegression(C=c, tol=1e-10, max_iter=10_000).fit(x, classes, weights)
+    return {**stored, "classes": classes.tolist(), "n_classes": n_classes, "weights": weights.tolist(), "c": c,
+            "probabilities": model.predict_proba(x).ravel().tolist()}
+
+
+def ridge(n, n_dense, n_sparse):
+    own = np.random.default_rng(n)
+    stored, x = rows_with_sparse(own, n, n_dense, n_sparse)
+    y = (x[:, :2] + 0.5 * own.normal(size=(n, 2)) + 5).astype(np.float32)
+    weights = own.choice([0.5, 1.0, 3.0], n)
+    alphas = [0.01, 1.0, 10.0]
+    left_out = lambda alpha, i: Ridge(alpha).fit(np.delete(x, i, 0), np.delete(y, i, 0), np.delete(weights, i)).predict(x[i:i + 1])[0]
+    return {**stored, "targets": y.ravel().tolist(), "weights": weights.tolist(), "alphas": alphas,
+            "predictions": [Ridge(alpha).fit(x, y, weights).predict(x).ravel().tolist() for alpha in alphas],
+            "left_out": [[float(v) for i in range(n) for v in left_out(alpha, i)] for alpha in alphas],
+            "best_alpha": float(RidgeCV(alphas).fit(x, y).alpha_)}
+
+
+TEXTS = ["The quick brown fox jumps over the lazy dog.", "the quick, QUICK fox; a dog's life", "Größe und Übermaß: naïve café, 2 Äpfel",
+         "\tsnake_case  and   double  spaces\n", "日本語 のテキスト と 日本語", "x y z", "", "Fox & dog & fox & dog & fox", "a1 b2 c3 a1",
+         "Ein Hund, ein Fuchs -- ein Café"]
+
+
+def vectorized(ngrams, **options):
+    vectorizer = TfidfVectorizer(sublinear_tf=True, **options)
+    x = vectorizer.fit_transform(TEXTS).tocsr()
+    x.sort_indices()
+    return {"ngrams": ngrams, "min_df": options["min_df"], "terms": vectorizer.get_feature_names_out().tolist(), "idf": vectorizer.idf_.tolist(),
+            "offsets": x.indptr.tolist(), "columns": x.indices.tolist(), "values": x.data.tolist()}
+
+
+def decomposed():
+    own = np.random.default_rng(3)
+    stored, x = rows_with_sparse(own, 60, 4, 20)
+    x[:, 0] *= 5
+    stored["dense"] = x[:, :4].ravel().tolist()
+    svd = TruncatedSVD(3, algorithm="arpack").fit(x)
+    return {**stored, "singular_values": svd.singular_values_.tolist(), "magnitudes": abs(svd.transform(x)).ravel().tolist()}
+
+
+def scaled(n):
+    own = np.random.default_rng(n)
+    x = np.stack([own.normal(size=n), own.exponential(100, n), own.integers(0, 4, n)], 1)
+    x[own.random((n, 3)) < 0.1] = np.nan
+    x = x.astype(np.float32).astype(float)
+    probe = np.vstack([x[:20], x[:20] + 0.3, [[1e6] * 3, [-1e6] * 3]]).astype(np.float32).astype(float)
+    normal = QuantileTransformer(n_quantiles=min(200, n), output_distribution="normal", subsample=None).fit(x).transform(probe.copy())
+    # RealMLP's preprocessing, as its reference implementation (pytabkit) computes it.
+    spread = np.nanquantile(x, 0.75, axis=0) - np.nanquantile(x, 0.25, axis=0)
+    z = (probe - np.nanmedian(x, axis=0)) / spread
+    numbers = lambda values: [None if np.isnan(v) else float(v) for v in values.ravel()]
+    return {"n_cols": 3, "x": numbers(x), "probe": numbers(probe), "normal": numbers(normal), "robust": numbers(z / np.sqrt(1 + (z / 3) ** 2)),
+            "medians": np.nanmedian(x, axis=0).tolist()}
+
+
 FOLDER.mkdir(exist_ok=True)
 cases = {"scikit-learn": sklearn.__version__, "classified": [classified(60, 2, 1.0), classified(80, 3, 1.0), classified(120, 6, 0.5)],
          "regressed": [regressed(50)], "labelled": [labelled(60, 4)]}
@@ -208,3 +281,10 @@ cases["labelled"] += [labelled_case(np.array(truth), single(*p)) for truth, p in
 cases["retrieved"] = [retrieved(12, 20, 4), retrieved(1, 7, 3), retrieved_case(single([1, 0]), single([0, 1]), np.array([[True]]))]
 (FOLDER / "metrics.json").write_text(json.dumps(cases) + "\n")
 (FOLDER / "machines.json").write_text(json.dumps({"scikit-learn": sklearn.__version__, **machines()}) + "\n")
+linear = {"scikit-learn": sklearn.__version__, "logistic": [logistic(k, c) for k in (2, 3) for c in (0.1, 10.0)],
+          "ridge": [ridge(60, 3, 8), ridge(20, 5, 40)], "texts": TEXTS,
+          "tfidf": [vectorized({"words": {"min": 1, "max": 2}}, ngram_range=(1, 2), min_df=1),
+                    vectorized({"words": {"min": 1, "max": 2}}, ngram_range=(1, 2), min_df=2),
+                    vectorized({"characters": {"min": 2, "max": 5}}, analyzer="char_wb", ngram_range=(2, 5), min_df=2)],
+          "svd": decomposed(), "scaling": [scaled(300), scaled(25)]}
+(FOLDER / "linear.json").write_text(json.dumps(linear, ensure_ascii=False) + "\n")

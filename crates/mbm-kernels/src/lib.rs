@@ -28,6 +28,7 @@ pub use gelu::{gelu, gelu_backward};
 pub use layer_norm::{LayerNormGradients, LayerNormOutput, layer_norm, layer_norm_backward};
 pub use linear::{linear, linear_bias_backward, linear_rows_backward, linear_weight_backward};
 pub use lstm::{LstmGradients, LstmShape, LstmStates, LstmView, lstm_backward, lstm_forward};
+pub use matrix::{Element, Matrix, add_product};
 use multiply::Packed;
 pub use norm::{Affine, NormGradients, NormShape, Normalized, affine, moments, norm_backward};
 pub use pool::{PoolShape, max_pool, max_pool_backward};

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use mbm_config::{Entry, Node, Value};
+use mbm_config::Node;
 use mbm_data::{Inferred, InferredColumn, Table, infer_types, leaks};
 
+use crate::config::default_network::DefaultNetwork;
+use crate::config::nodes::{entry, list, map, text};
 use crate::config::source::ConfigSource;
 use crate::error::Error;
 
@@ -46,6 +48,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
     for target in targets {
         table.require(target)?;
     }
+    let network = DefaultNetwork::new(table.n_rows());
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);
@@ -61,13 +64,15 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
         }
     }
     let notes = [warnings(table, &inputs, &outputs)?, notes].concat();
-    let features =
-        |columns: Vec<(&String, &str)>| list(columns.into_iter().map(|(column, kind)| feature(column, kind)).collect());
-    let mut config = vec![entry("input_features", features(inputs)), entry("output_features", features(outputs))];
+    let inputs = inputs.into_iter().map(|(column, kind)| network.input(column, kind)).collect();
+    let outputs = outputs.into_iter().map(|(column, kind)| feature(column, kind)).collect();
+    let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
     if let Some(column) = split {
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
+    config.extend([entry("combiner", network.combiner()), entry("trainer", network.trainer())]);
+    config.push(entry("learners", text("auto")));
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
 }
 
@@ -96,20 +101,4 @@ fn output_type(column: &str, kind: &'static str) -> Result<&'static str, TargetE
 
 fn feature(column: &str, kind: &str) -> Node {
     map(vec![entry("name", text(column)), entry("type", text(kind))])
-}
-
-fn entry(key: &str, node: Node) -> Entry {
-    Entry { key: key.to_owned(), line: 0, node }
-}
-
-fn map(entries: Vec<Entry>) -> Node {
-    Node::bare(Value::Map(entries))
-}
-
-fn list(items: Vec<Node>) -> Node {
-    Node::bare(Value::List(items))
-}
-
-fn text(value: &str) -> Node {
-    Node::bare(Value::Text(value.to_owned()))
 }

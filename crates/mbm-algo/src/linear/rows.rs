@@ -1,0 +1,111 @@
+//! The rows that linear models read: dense columns, sparse columns, or both.
+
+use crate::{AlgoError, Matrix, SparseRows};
+
+/// Borrowed rows, `[n_rows, n_cols]`: the dense columns, followed by the sparse ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The first columns.
+    pub dense: Option<Matrix<'a>>,
+    /// The columns after the dense ones.
+    pub sparse: Option<&'a SparseRows>,
+}
+
+impl<'a> From<Matrix<'a>> for Rows<'a> {
+    fn from(dense: Matrix<'a>) -> Self {
+        Self { dense: Some(dense), sparse: None }
+    }
+}
+
+impl<'a> From<&'a SparseRows> for Rows<'a> {
+    fn from(sparse: &'a SparseRows) -> Self {
+        Self { dense: None, sparse: Some(sparse) }
+    }
+}
+
+impl Rows<'_> {
+    /// Returns the number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.dense.map_or_else(|| self.sparse.map_or(0, SparseRows::n_rows), |dense| dense.n_rows())
+    }
+
+    /// Returns the number of dense columns.
+    pub fn n_dense(&self) -> usize {
+        self.dense.map_or(0, |dense| dense.n_cols)
+    }
+
+    /// Returns the number of columns, dense and sparse.
+    pub fn n_cols(&self) -> usize {
+        self.n_dense() + self.sparse.map_or(0, SparseRows::n_cols)
+    }
+
+    /// Returns the number of stored values.
+    pub fn n_values(&self) -> usize {
+        self.dense.map_or(0, |dense| dense.data.len()) + self.sparse.map_or(0, SparseRows::n_values)
+    }
+
+    /// Checks that there is a row per target, that both parts have the same number of rows, and that all values are finite.
+    pub(crate) fn check(&self, n_targets: usize) -> Result<(), AlgoError> {
+        let rows = self.n_rows();
+        if rows != n_targets || rows == 0 {
+            return Err(AlgoError::Shape { rows, targets: n_targets });
+        }
+        if let Some(dense) = self.dense {
+            dense.check(n_targets)?;
+        }
+        let Some(sparse) = self.sparse else { return Ok(()) };
+        if sparse.n_rows() != rows {
+            return Err(AlgoError::Parts { dense: rows, sparse: sparse.n_rows() });
+        }
+        match (0..rows).find(|&row| sparse.row(row).1.iter().any(|value| !value.is_finite())) {
+            Some(row) => Err(AlgoError::NotFinite { row }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the sample weights, or 1 for each row.
+///
+/// # Errors
+/// If their number differs from that of the rows, one is negative or not finite, or all are zero.
+pub(super) fn weights_or_ones(sample_weights: Option<&[f32]>, n_rows: usize) -> Result<Vec<f64>, AlgoError> {
+    let Some(weights) = sample_weights else { return Ok(vec![1.0; n_rows]) };
+    if weights.len() != n_rows {
+        return Err(AlgoError::Shape { rows: n_rows, targets: weights.len() });
+    }
+    let wrong = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0));
+    let all_zero = weights.iter().all(|weight| *weight == 0.0);
+    match wrong.or(all_zero.then_some(0)) {
+        Some(row) => Err(AlgoError::SampleWeight { row, weight: weights[row] }),
+        None => Ok(weights.iter().map(|weight| f64::from(*weight)).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_shapes_are_checked() {
+        let mut sparse = SparseRows::new(3);
+        sparse.push_row([(1, 1.0)]);
+        let dense = Matrix { data: &[1.0, 2.0, 3.0, 4.0], n_cols: 2 };
+        let both = Rows { dense: Some(dense), sparse: Some(&sparse) };
+        assert_eq!((both.n_cols(), both.n_values(), both.n_dense()), (5, 5, 2));
+        assert_eq!(both.check(2), Err(AlgoError::Parts { dense: 2, sparse: 1 }));
+        assert_eq!(both.check(1), Err(AlgoError::Shape { rows: 2, targets: 1 }));
+        assert_eq!(Rows::from(&sparse).check(1), Ok(()));
+        sparse.push_row([(2, f32::NAN)]);
+        assert_eq!(Rows::from(&sparse).check(2), Err(AlgoError::NotFinite { row: 1 }));
+        assert_eq!(Rows { dense: None, sparse: None }.check(0), Err(AlgoError::Shape { rows: 0, targets: 0 }));
+    }
+
+    #[test]
+    fn sample_weights_are_checked() {
+        assert_eq!(weights_or_ones(None, 2), Ok(vec![1.0; 2]));
+        assert_eq!(weights_or_ones(Some(&[0.5, 0.0]), 2), Ok(vec![0.5, 0.0]));
+        assert_eq!(weights_or_ones(Some(&[1.0]), 2), Err(AlgoError::Shape { rows: 2, targets: 1 }));
+        assert_eq!(weights_or_ones(Some(&[1.0, -1.0]), 2), Err(AlgoError::SampleWeight { row: 1, weight: -1.0 }));
+        assert_eq!(weights_or_ones(Some(&[0.0, 0.0]), 2), Err(AlgoError::SampleWeight { row: 0, weight: 0.0 }));
+    }
+}
