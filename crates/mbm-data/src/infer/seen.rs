@@ -15,9 +15,6 @@ use crate::notation::number::DecimalVotes;
 /// Bytes of a text that are inspected; of a longer text, the last word is ignored.
 const N_BYTES: usize = 1 << 16;
 
-/// The longest list of numbers that is inspected as text.
-const N_WRITTEN: usize = 64;
-
 /// Characters of an example.
 const N_SHOWN: usize = 40;
 
@@ -75,7 +72,7 @@ impl Seen {
         self.n_cells += 1;
         match cell {
             CellRef::Empty => self.hasher.write_u8(0),
-            CellRef::Numbers(values) if values.len() > N_WRITTEN => self.add_numbers(values),
+            CellRef::Numbers(values) if values.len() > 1 => self.add_numbers(values),
             CellRef::Bytes(bytes) => self.add_bytes(bytes),
             other => self.add_text(row_idx, other.to_text().trim(), matches!(other, CellRef::Words(_))),
         }
