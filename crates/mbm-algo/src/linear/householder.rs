@@ -38,8 +38,8 @@ impl Reflection {
     }
 }
 
-/// Consecutive reflections of a matrix from both sides, `A - V W' - W V'`, which is computed only when they are complete (Dongarra,
-/// Sorensen and Hammarling 1989, "Block reduction of matrices to condensed forms").
+/// Consecutive reflections of a matrix from both sides, `A - V W' - W V'`, which is computed only when they are complete
+/// (Dongarra, Sorensen and Hammarling 1989, "Block reduction of matrices to condensed forms").
 #[derive(Default)]
 pub(super) struct Panel {
     /// Pairs of columns of `V` and `W`; index 0 is the first row of the panel.
@@ -89,7 +89,8 @@ impl Panel {
     }
 }
 
-/// Returns the product of the last rows and columns of a symmetric matrix, of `n` columns and given by its upper triangle, with `v`.
+/// Returns the product of the last rows and columns of a symmetric matrix, of `n` columns and given by its upper triangle, with
+/// `v`.
 fn products(rows: &[f64], n: usize, v: &[f64]) -> Vec<f64> {
     let size = v.len();
     let n_bands = if size * size < MIN_VALUES { 1 } else { MAX_BANDS };
