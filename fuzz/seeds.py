@@ -144,6 +144,13 @@ def tokenizers():
             yield bytes([(part + 2) * 4 + model]) + json.dumps(content).encode()
 
 
+def cells():
+    yield "$1,200.50\n(3)\n12 %\n1.234,5 €\n1 200\n1'000\nNA\n-5e3\n".encode()
+    yield b"2024-12-31T10:00:00Z\n31/12/2024\nJun 12th, 1998 3:05 PM\n12-Jun-98\nMon Jun 12 10:00:00 UTC 1998\n1998-06\n1735603200\n"
+    yield b"Action & Adventure, Comedy\nComedy\na|b\n['x', \"it's\"]\n{a,b}\nNone\n-\n"
+    yield b"yes\nNo\n?\n01234\n1 2 3\n[[1, 2], [3, 4]]\n"
+
+
 def forms():
     yield b"\x02\x40" + b'{"p": "a.png"}' + b"\xff" + b"p\xfea.png\xfe\x89PNG"
     yield b"\x01\x03a=1&b=%7B%7D&"
@@ -151,7 +158,7 @@ def forms():
 
 
 SEEDS = {"source": sources, "media": lambda: [*images(), *sounds()], "config": configs, "weights": weights, "implied": implied, "body": bodies,
-         "sound": sounds, "filter": filters, "tokenizer": tokenizers, "form": forms}
+         "sound": sounds, "filter": filters, "tokenizer": tokenizers, "form": forms, "cell": cells}
 
 if __name__ == "__main__":
     for target, seeds in SEEDS.items():

@@ -7,6 +7,7 @@
 
 pub mod body;
 pub mod bundle;
+pub mod cell;
 pub mod checkpoint;
 pub mod config;
 pub mod filter;
@@ -26,6 +27,7 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: &[(&str, Target)] = &[
     ("body", body::run),
     ("bundle", bundle::run),
+    ("cell", cell::run),
     ("checkpoint", checkpoint::run),
     ("config", config::run),
     ("filter", filter::run),

@@ -19,7 +19,7 @@ pub fn run(bytes: &[u8]) {
 
 /// Preprocesses each column as numbers and as time series.
 fn prepare(table: Table) {
-    infer_types(&table).expect("a table that was read has types");
+    infer_types(&table, &[]).expect("a table that was read has types");
     let rows: Vec<usize> = (0..table.n_rows()).collect();
     let columns = table.columns.iter().flat_map(|column| {
         [

@@ -1,20 +1,28 @@
-//! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, text vectors and scaling.
+//! Algorithms on plain slices, without tensors: metrics, linear models, support vector machines, trees, ensembles, and the features of
+//! texts and time series that they read.
 //!
 //! Results are checked on stored cases (`tests/golden`) against scikit-learn (`tests/golden.py`) and, for the metrics of
-//! generated text, against their reference implementations (`tests/golden_text.py`).
+//! generated text and the features of series, against their reference implementations (`tests/golden_text.py`,
+//! `tests/golden_series.py`).
 
+mod arrays;
 mod eigen;
+mod ensemble;
 pub mod linear;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
 pub mod scaling;
+pub mod series;
 mod sparse;
 mod svd;
 pub mod svm;
 mod temperature;
 pub mod text;
+pub mod tree;
 
+pub use arrays::ArrayMut;
+pub use ensemble::greedy_weights;
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use sparse::SparseRows;
@@ -62,5 +70,15 @@ pub enum AlgoError {
     OneClass {
         /// Number of rows.
         rows: usize,
+    },
+    /// Time series differ in their numbers of channels.
+    #[error("the series of row {row} has {channels} channels, that of row 0 has {expected}")]
+    Channels {
+        /// Index of the row, from 0.
+        row: usize,
+        /// Its number of channels.
+        channels: usize,
+        /// The number of channels of the first row.
+        expected: usize,
     },
 }

@@ -9,6 +9,12 @@ pub struct SparseRows {
     n_cols: usize,
 }
 
+impl Default for SparseRows {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
 impl SparseRows {
     /// Creates a matrix without rows.
     ///

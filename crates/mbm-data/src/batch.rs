@@ -63,6 +63,8 @@ pub enum Values {
         lengths: Vec<usize>,
         /// All token ids.
         ids: Vec<u32>,
+        /// The texts themselves, if they are kept for learners other than the network; else empty.
+        texts: Vec<String>,
     },
     /// `[rows, steps, width]`, padded with zeros after each row's length: features that an encoder has already computed.
     Encoded {
@@ -157,7 +159,7 @@ impl BatchColumn {
             Values::Frames { width, .. } => Values::Frames { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
             Values::Images { dims, .. } => Values::Images { dims: *dims, data: Vec::new() },
             Values::Encoded { width, .. } => Values::Encoded { steps: 0, width: *width, lengths: Vec::new(), data: Vec::new() },
-            Values::Tokens { .. } => Values::Tokens { steps: 0, lengths: Vec::new(), ids: Vec::new() },
+            Values::Tokens { .. } => Values::Tokens { steps: 0, lengths: Vec::new(), ids: Vec::new(), texts: Vec::new() },
             Values::ContentIds(_) => Values::ContentIds(Vec::new()),
             Values::Classes(_) => Values::Classes(Vec::new()),
         };
@@ -202,13 +204,14 @@ fn padded(rows: &[&Frames]) -> (usize, usize, Vec<usize>, Vec<f32>) {
 }
 
 fn tokens(payloads: &[&Payload]) -> Values {
-    let rows: Vec<&Vec<u32>> =
-        payloads.iter().filter_map(|it| if let Payload::Tokens(row) = it { Some(row) } else { None }).collect();
+    let rows: Vec<&Vec<u32>> = payloads.iter().filter_map(|it| it.tokens()).collect();
+    let text = |payload: &&Payload| if let Payload::Text { text, .. } = payload { Some(text.clone()) } else { None };
+    let texts = payloads.iter().filter_map(text).collect();
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     let steps = lengths.iter().copied().max().unwrap_or(0);
     let mut ids = vec![0; rows.len() * steps];
     ids.chunks_mut(steps.max(1)).zip(&rows).for_each(|(slot, row)| slot[..row.len()].copy_from_slice(row));
-    Values::Tokens { steps, lengths, ids }
+    Values::Tokens { steps, lengths, ids, texts }
 }
 
 trait ConcatAll {
@@ -229,7 +232,7 @@ mod tests {
     fn absent_rows_are_omitted_and_short_rows_are_padded() {
         let rows = [Payload::Tokens(vec![5, 6, 7]), Payload::Missing, Payload::Tokens(vec![8])];
         let values = tokens(&rows.iter().collect::<Vec<_>>());
-        assert_eq!(values, Values::Tokens { steps: 3, lengths: vec![3, 1], ids: vec![5, 6, 7, 8, 0, 0] });
+        assert_eq!(values, Values::Tokens { steps: 3, lengths: vec![3, 1], ids: vec![5, 6, 7, 8, 0, 0], texts: Vec::new() });
         let rows = [
             Payload::Frames(Frames { width: 2, data: vec![1.0, 2.0] }),
             Payload::Frames(Frames { width: 2, data: vec![3.0; 4] }),

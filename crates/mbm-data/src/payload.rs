@@ -11,6 +11,13 @@ pub enum Payload {
     Image(Pixels),
     /// `[steps]` token ids of a vocabulary.
     Tokens(Vec<u32>),
+    /// Token ids of a text with the text itself, which learners other than the network read.
+    Text {
+        /// `[steps]` token ids of a vocabulary.
+        tokens: Vec<u32>,
+        /// The text.
+        text: String,
+    },
     /// A class index.
     Class(u32),
     /// `[steps, width]`: features that a frozen encoder has computed from the cell.
@@ -57,9 +64,17 @@ impl Payload {
     pub fn n_steps(&self) -> usize {
         match self {
             Payload::Frames(frames) | Payload::Encoded(frames) => frames.data.len() / frames.width.max(1),
-            Payload::Tokens(ids) => ids.len(),
+            Payload::Tokens(ids) | Payload::Text { tokens: ids, .. } => ids.len(),
             Payload::Vector(_) | Payload::Image(_) | Payload::Class(_) | Payload::ContentIds(_) => 1,
             Payload::Missing => 0,
+        }
+    }
+
+    /// Returns the token ids of a text.
+    pub fn tokens(&self) -> Option<&Vec<u32>> {
+        match self {
+            Payload::Tokens(ids) | Payload::Text { tokens: ids, .. } => Some(ids),
+            _ => None,
         }
     }
 
@@ -87,6 +102,11 @@ impl Payload {
                 write_words(out, &[6, frames.data.len(), frames.width]);
                 write_floats(out, &frames.data);
             }
+            Payload::Text { tokens, text } => {
+                write_words(out, &[8, tokens.len(), text.len()]);
+                tokens.iter().for_each(|id| out.extend(id.to_le_bytes()));
+                out.extend(text.as_bytes());
+            }
             Payload::ContentIds(items) => {
                 write_words(out, &[7, items.len()]);
                 items.iter().for_each(|item| out.extend(item.to_le_bytes()));
@@ -108,8 +128,11 @@ impl Payload {
                 let [channels, height, width] = [read_word(bytes), read_word(bytes), read_word(bytes)].map(|it| it as usize);
                 Payload::Image(Pixels { channels, height, width, data: take(bytes, len).to_vec() })
             }
-            4 => {
-                Payload::Tokens(take(bytes, 4 * len).as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect())
+            4 => Payload::Tokens(words(take(bytes, 4 * len))),
+            8 => {
+                let n_bytes = read_word(bytes) as usize;
+                let tokens = words(take(bytes, 4 * len));
+                Payload::Text { tokens, text: String::from_utf8_lossy(take(bytes, n_bytes)).into_owned() }
             }
             5 => Payload::Class(len as u32),
             7 => Payload::ContentIds(
@@ -135,6 +158,10 @@ fn read_word(bytes: &mut &[u8]) -> u32 {
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks::<4>().0.iter().map(|chunk| u32::from_le_bytes(*chunk)).collect()
 }
 
 /// Returns the first bytes and advances `bytes` past them.
@@ -168,6 +195,7 @@ mod tests {
             frames.prop_map(Payload::Encoded),
             image.prop_map(Payload::Image),
             vec(any::<u32>(), 0..5).prop_map(Payload::Tokens),
+            (vec(any::<u32>(), 0..5), any::<String>()).prop_map(|(tokens, text)| Payload::Text { tokens, text }),
             any::<u32>().prop_map(Payload::Class),
             vec(any::<u64>(), 0..5).prop_map(Payload::ContentIds),
         ]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use chrono::NaiveDateTime;
 use mbm_config::{settings, tagged};
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use crate::feature::parse_date;
+use crate::feature::DateReader;
 use crate::random::{rng, seed};
 use crate::{DataError, Table};
 
@@ -173,7 +174,7 @@ fn shuffled(rows: impl IntoIterator<Item = usize>, run_seed: u64) -> Vec<usize> 
 }
 
 /// Returns the text of a column, row by row.
-fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
+pub(crate) fn column(table: &Table, name: &str) -> Result<Vec<String>, DataError> {
     let at = table.require(name)?;
     let mut texts = Vec::with_capacity(table.n_rows());
     table.visit(0..table.n_rows(), at..at + 1, |_, cell| texts.push(cell.to_text().trim().to_owned()))?;
@@ -241,16 +242,22 @@ fn grouped(table: &Table, name: &str, shares: [f64; 3], run_seed: u64) -> Result
 
 /// Trains on the oldest rows and tests on the newest; rows with the same date stay together.
 fn by_date(table: &Table, name: &str, shares: [f64; 3]) -> Result<Vec<Split>, DataError> {
-    let texts = column(table, name)?;
-    let dates = texts.iter().enumerate().map(|(row_idx, text)| {
-        let date = parse_date(text, None);
-        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: name.to_owned(), text: text.clone() })
-    });
-    let dates = dates.collect::<Result<Vec<_>, _>>()?;
+    let dates = dates(table, name)?;
     let mut sorted = dates.clone();
     sorted.sort();
     let positions = dates.iter().map(|date| (sorted.partition_point(|other| other < date) as f64 + 0.5) / sorted.len() as f64);
     Ok(positions.map(|position| role(position, shares)).collect())
+}
+
+/// Returns the dates of a column, row by row.
+pub(crate) fn dates(table: &Table, name: &str) -> Result<Vec<NaiveDateTime>, DataError> {
+    let texts = column(table, name)?;
+    let reader = DateReader::of_texts(&texts);
+    let dates = texts.iter().enumerate().map(|(row_idx, text)| {
+        let date = reader.read(text);
+        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: name.to_owned(), text: text.clone() })
+    });
+    Ok(dates.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// Splits by a hash of the value, so that a row keeps its split when rows are added.
@@ -319,6 +326,14 @@ mod tests {
         let roles =
             split(&table, &SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() }), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
+    }
+
+    #[test]
+    fn one_date_tells_the_order_of_day_and_month_of_all() {
+        let dates = ["01/03/2024", "02/02/2024", "03/01/2024", "31/12/2023"];
+        let by_date = SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() });
+        let roles = split(&table(dates.map(str::to_owned)), &by_date, 1).unwrap();
+        assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
     }
 
     #[test]

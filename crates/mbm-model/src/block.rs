@@ -4,11 +4,13 @@
 //! For an input in the block, values are those that its encoder would return; absent cells have the learned values of that input.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use mbm_data::{BatchColumn, Values};
 
+use crate::encoder::write_progress;
 use crate::{Sequence, Steps};
 
 /// The learned values of absent cells for all inputs in the block, concatenated: `[width]`.
@@ -17,11 +19,20 @@ pub struct Block {
     absence: Param<Tensor<1>>,
 }
 
+/// The columns of an input in the block.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Columns {
+    /// Their positions.
+    pub range: Range<usize>,
+    /// For a number that is encoded by its progress through bins, the edges of the bins.
+    pub edges: Option<Arc<[f32]>>,
+}
+
 /// Where an input is encoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum InputLocation {
     /// In these columns of the block.
-    Columns(Range<usize>),
+    Columns(Columns),
     /// By its own encoder, at this index among the model's encoders.
     Encoder(usize),
 }
@@ -40,10 +51,10 @@ pub(crate) fn pieces(locations: &[InputLocation]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = Vec::new();
     for (input, location) in locations.iter().enumerate() {
         match (location, pieces.last_mut()) {
-            (InputLocation::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.start => {
-                before.end = columns.end
+            (InputLocation::Columns(columns), Some(Piece::Columns(before))) if before.end == columns.range.start => {
+                before.end = columns.range.end
             }
-            (InputLocation::Columns(columns), _) => pieces.push(Piece::Columns(columns.clone())),
+            (InputLocation::Columns(columns), _) => pieces.push(Piece::Columns(columns.range.clone())),
             (InputLocation::Encoder(_), _) => pieces.push(Piece::Input(input)),
         }
     }
@@ -77,26 +88,27 @@ impl Block {
     }
 
     /// Returns one input of the block as a sequence.
-    pub(crate) fn sequence(&self, at: &Range<usize>, column: &BatchColumn, device: &Device) -> Sequence {
-        let absence = self.absence.val().narrow(0, at.start, at.len());
-        let Steps { values, mask } = Steps::single(filled(std::iter::once((0..at.len(), column)), absence, device));
+    pub(crate) fn sequence(&self, at: &Columns, column: &BatchColumn, device: &Device) -> Sequence {
+        let absence = self.absence.val().narrow(0, at.range.start, at.range.len());
+        let alone = Columns { range: 0..at.range.len(), edges: at.edges.clone() };
+        let Steps { values, mask } = Steps::single(filled(std::iter::once((alone, column)), absence, device));
         let present: Vec<f32> = column.present.iter().map(|is| f32::from(u8::from(*is))).collect();
         let present = Tensor::from_data(TensorData::new(present, [column.present.len(), 1]), device);
         Sequence { values, mask, present }
     }
 
     /// Returns one input of the block as a sequence in which every row is absent.
-    pub(crate) fn absent(&self, at: &Range<usize>, n_rows: usize, device: &Device) -> Sequence {
+    pub(crate) fn absent(&self, at: &Columns, n_rows: usize, device: &Device) -> Sequence {
         let column = BatchColumn { present: vec![false; n_rows], values: Values::Classes(Vec::new()) };
         self.sequence(at, &column, device)
     }
 }
 
 /// Concatenates inputs, each in its own columns: `[batch, width]`; `absence` is `[width]`.
-fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a BatchColumn)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
+fn filled<'a>(inputs: impl Iterator<Item = (Columns, &'a BatchColumn)>, absence: Tensor<1>, device: &Device) -> Tensor<2> {
     let [width] = absence.dims();
     let (mut n_rows, mut values, mut absent, mut is_whole) = (0, Vec::new(), Vec::new(), true);
-    for (at, column) in inputs {
+    for (Columns { range: at, edges }, column) in inputs {
         n_rows = column.present.len();
         values.resize(n_rows * width, 0.0);
         absent.resize(n_rows * width, 0.0);
@@ -104,7 +116,7 @@ fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a BatchColumn)>, abs
         for (row, is_present) in column.present.iter().enumerate() {
             let cells = row * width + at.start..row * width + at.end;
             if *is_present {
-                write(&column.values, next, &mut values[cells]);
+                write(&column.values, next, edges.as_deref(), &mut values[cells]);
                 next += 1;
             } else {
                 absent[cells].fill(1.0);
@@ -117,8 +129,9 @@ fn filled<'a>(inputs: impl Iterator<Item = (Range<usize>, &'a BatchColumn)>, abs
 }
 
 /// Writes present row number `next` as an encoder without parameters would return it.
-fn write(values: &Values, next: usize, into: &mut [f32]) {
+fn write(values: &Values, next: usize, edges: Option<&[f32]>, into: &mut [f32]) {
     match values {
+        Values::Vectors { data, .. } if let Some(edges) = edges => write_progress(data[next], edges, into),
         Values::Vectors { width, data } => into.copy_from_slice(&data[next * width..(next + 1) * width]),
         Values::Classes(classes) => into[classes[next] as usize] = 1.0,
         Values::Frames { .. }
@@ -141,13 +154,15 @@ mod tests {
     use crate::testing::{batch, check, read, spec};
     use crate::{ModelSpec, load_weights, save_weights};
 
-    /// A number, a class and a vector that pass through unchanged, with a trainable vector encoder between them.
+    /// A number, one in bins, a class and a vector that pass through unchanged, with a trainable vector encoder between them.
     fn mixed() -> ModelSpec {
         let number = EncoderSettings::Number(NumberEncoder::Passthrough(mbm_config::defaults()));
+        let bins = EncoderSettings::Number(read::<NumberEncoder>("{type: ple, output_size: null}"));
         let class = EncoderSettings::Category(CategoryEncoder::OneHot(mbm_config::defaults()));
         let vector = |text: &str| EncoderSettings::Vector(read::<VectorEncoder>(text));
         let inputs = vec![
             (number, Shape::Number { quantiles: vec![0.0] }),
+            (bins, Shape::Number { quantiles: vec![-1.0, 0.5, 1.0] }),
             (class, Shape::Class { n_classes: 3 }),
             (vector("{type: dense, output_size: 4}"), Shape::Vector { width: 5 }),
             (vector("passthrough"), Shape::Vector { width: 2 }),
@@ -169,7 +184,7 @@ mod tests {
         let (spec, device) = (mixed(), Device::flex());
         let (model, batch) = (spec.init(&device, 1), batch(&spec));
         let together = model.fused(&batch, &device).pooled;
-        assert_eq!(together.dims(), [8, 1 + 3 + 4 + 2]);
+        assert_eq!(together.dims(), [8, 1 + 2 + 3 + 4 + 2]);
         assert_eq!(numbers(together), numbers(model.fuse(model.encode(&batch, &device)).pooled));
     }
 
@@ -210,8 +225,8 @@ mod tests {
 
     #[test]
     fn adjacent_block_columns_merge_into_one_piece() {
-        let locations =
-            [InputLocation::Columns(0..1), InputLocation::Columns(1..3), InputLocation::Encoder(0), InputLocation::Columns(3..4)];
+        let columns = |range| InputLocation::Columns(Columns { range, edges: None });
+        let locations = [columns(0..1), columns(1..3), InputLocation::Encoder(0), columns(3..4)];
         assert_eq!(pieces(&locations), [Piece::Columns(0..3), Piece::Input(2), Piece::Columns(3..4)]);
     }
 
@@ -219,15 +234,16 @@ mod tests {
     fn absent_cells_take_the_learned_values_of_their_input() {
         let device = Device::flex();
         let block = Block::new(vec![10.0, 20.0, 30.0], &device);
-        let locations = [InputLocation::Columns(0..1), InputLocation::Encoder(0), InputLocation::Columns(1..3)];
+        let at = |range| Columns { range, edges: None };
+        let locations = [InputLocation::Columns(at(0..1)), InputLocation::Encoder(0), InputLocation::Columns(at(1..3))];
         let number = column(&[true, false], &[0.5]);
         let class = BatchColumn { present: vec![false, true], values: Values::Classes(vec![1]) };
         let columns = [number.clone(), number.clone(), class.clone()];
         let values = block.values(&locations, &columns, &device).into_data().try_into_vec::<f32>().unwrap();
         assert_eq!(values, [0.5, 20.0, 30.0, 10.0, 0.0, 1.0]);
-        let sequence = block.sequence(&(1..3), &class, &device);
+        let sequence = block.sequence(&at(1..3), &class, &device);
         assert_eq!(sequence.pooled().into_data().try_into_vec::<f32>().unwrap(), [20.0, 30.0, 0.0, 1.0]);
-        let absent = block.absent(&(0..1), 2, &device);
+        let absent = block.absent(&at(0..1), 2, &device);
         assert_eq!(absent.pooled().into_data().try_into_vec::<f32>().unwrap(), [10.0, 10.0]);
         assert_eq!(absent.present.into_data().try_into_vec::<f32>().unwrap(), [0.0, 0.0]);
     }

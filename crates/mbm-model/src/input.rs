@@ -69,7 +69,7 @@ impl Tensors {
                 let values = tensor(data.clone(), [rows, *steps, *width], device);
                 Self::Encoded(Steps { values, mask: mask(lengths, *steps, device) })
             }
-            Values::Tokens { steps, lengths, ids } => {
+            Values::Tokens { steps, lengths, ids, .. } => {
                 let ids: Vec<i64> = ids.iter().map(|id| i64::from(*id)).collect();
                 Self::Tokens(Tensor::from_data(TensorData::new(ids, [rows, *steps]), device), mask(lengths, *steps, device))
             }
@@ -106,7 +106,7 @@ impl Target {
                 items = vec![Vec::new(); batch];
                 positions.iter().zip(present).for_each(|(row, numbers)| items[*row] = numbers.clone());
             }
-            Values::Tokens { steps, lengths: present, ids: own } => {
+            Values::Tokens { steps, lengths: present, ids: own, .. } => {
                 let (mut lengths, mut ids) = (vec![0; batch], vec![0; batch * steps]);
                 for ((row, length), own) in positions.iter().zip(present).zip(own.chunks((*steps).max(1))) {
                     lengths[*row] = *length;

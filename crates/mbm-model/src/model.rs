@@ -7,7 +7,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use mbm_config::settings;
 use mbm_data::{Batch, BatchColumn, Shape};
 
-use crate::block::{Block, InputLocation, Piece, pieces};
+use crate::block::{Block, Columns, InputLocation, Piece, pieces};
 use crate::combiner::{Combiner, CombinerSettings, Concat, Inputs};
 use crate::decoder::{Decoder, DecoderContext, DecoderSettings, Decoding, Hypothesis, Loss, Observe, TextContext};
 use crate::encoder::{Encoder, EncoderOutput, EncoderSettings, Passthrough};
@@ -143,7 +143,8 @@ impl ModelSpec {
             if self.is_in_block(spec) {
                 let start = absences.len();
                 absences.extend(values_of(&absence));
-                locations.push(InputLocation::Columns(start..absences.len()));
+                let edges = spec.encoder.get().bin_edges(&spec.shape).map(Into::into);
+                locations.push(InputLocation::Columns(Columns { range: start..absences.len(), edges }));
             } else {
                 locations.push(InputLocation::Encoder(inputs.len()));
                 inputs.push(Input { encoder, projection, absence });
@@ -154,7 +155,7 @@ impl ModelSpec {
         let widths: Vec<usize> = locations
             .iter()
             .map(|location| match location {
-                InputLocation::Columns(columns) => columns.len(),
+                InputLocation::Columns(columns) => columns.range.len(),
                 InputLocation::Encoder(at) => inputs[*at].width(),
             })
             .collect();
@@ -375,7 +376,7 @@ impl Model {
             .locations
             .iter()
             .filter_map(|location| match location {
-                InputLocation::Columns(columns) => {
+                InputLocation::Columns(Columns { range: columns, .. }) => {
                     let absence = Tensor::from_data(TensorData::new(absence[columns.clone()].to_vec(), [columns.len()]), &device);
                     let encoder = Encoder::Passthrough(Passthrough::new(columns.len()));
                     Some(Input { encoder, projection: None, absence: Param::from_tensor(absence) })

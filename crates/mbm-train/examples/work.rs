@@ -133,7 +133,7 @@ fn article_step() -> Work {
         rows: (0..BATCH).collect(),
         inputs: vec![
             column(Values::Images { dims: [3, 224, 224], data: pixels }),
-            column(Values::Tokens { steps: 32, lengths: vec![32; BATCH], ids }),
+            column(Values::Tokens { steps: 32, lengths: vec![32; BATCH], ids, texts: Vec::new() }),
         ],
         targets: vec![column(Values::Classes((0..BATCH as u32).collect()))],
         faults: Vec::new(),

@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::config::plan::Plan;
 use crate::error::Error;
+use crate::learn::ensemble::{Ensemble, MAX_NETWORKS};
+use crate::learn::store;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::predictor::{Predictor, decodings};
 
@@ -25,6 +27,7 @@ const WITHOUT_MANIFEST: u32 = 1;
 /// The files of a bundle.
 const BUNDLE: &str = "bundle.json";
 const WEIGHTS: &str = "weights.safetensors";
+const LEARNERS: &str = "learners.safetensors";
 
 /// Maximum number of attempts to read a bundle that is being replaced by a run.
 const TRIES: usize = 20;
@@ -70,6 +73,9 @@ pub enum BundleError {
         /// What is wrong.
         source: InvalidFit,
     },
+    /// Learners that fitting cannot have produced.
+    #[error("its learners: {0}")]
+    Ensemble(&'static str),
     /// A fitted algorithm of another decoder.
     #[error("the postprocessor of output '{0}' does not fit its decoder")]
     Postprocessor(String),
@@ -100,12 +106,15 @@ pub(crate) struct Saved {
     /// One per output.
     #[serde(rename = "heads")]
     pub postprocessors: Vec<Postprocessor>,
+    /// The learners that predict together with the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<Ensemble>,
 }
 
 impl Bundle {
     /// Writes a predictor to a folder that is either complete or absent.
     pub fn write(predictor: &Predictor, folder: &Path) -> Result<(), Error> {
-        let saved = Saved {
+        let mut saved = Saved {
             form: FORM,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             seed: predictor.plan.config.random_seed,
@@ -113,8 +122,15 @@ impl Bundle {
             inputs: predictor.inputs.clone(),
             outputs: predictor.outputs.clone(),
             postprocessors: predictor.configured_postprocessors(),
+            ensemble: None,
         };
         write_folder(folder, |aside| {
+            if let Some(ensemble) = &predictor.ensemble {
+                saved.ensemble = Some(store::write(ensemble, &aside.join(LEARNERS))?);
+                for (at, network) in ensemble.networks.iter().enumerate() {
+                    save_weights(network, &aside.join(network_file(at)))?;
+                }
+            }
             let path = aside.join(BUNDLE);
             let unreadable = |source| Error::Unrepresentable { path: path.clone(), source };
             let json = serde_json::to_vec_pretty(&saved).map_err(unreadable)?;
@@ -147,12 +163,18 @@ impl Bundle {
         let path = folder.join(BUNDLE);
         let damaged = |error: BundleError| Error::damaged(&path, error);
         let text = std::fs::read(&path).map_err(Error::io(&path))?;
-        let saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(BundleError::Json(error)))?;
+        let mut saved: Saved = serde_json::from_slice(&text).map_err(|error| damaged(BundleError::Json(error)))?;
         if saved.form == FORM && manifest.is_none() {
             return Err(Error::damaged(folder.join(MANIFEST), BundleError::NoManifest));
         }
         if ![FORM, WITHOUT_MANIFEST].contains(&saved.form) {
             return Err(damaged(BundleError::Format(saved.form)));
+        }
+        if let Some(ensemble) = &mut saved.ensemble {
+            let files = learner_files(ensemble);
+            let listed = |manifest: &Manifest| files.iter().try_for_each(|file| manifest.verify_file(&folder, file));
+            manifest.as_ref().map_or(Ok(()), listed)?;
+            store::read(ensemble, &folder.join(LEARNERS))?;
         }
         let plan = Plan::from_node(&mbm_config::Node::from(&saved.config))
             .map_err(|diagnostics| damaged(BundleError::Config(diagnostics)))?;
@@ -170,6 +192,8 @@ impl Bundle {
         {
             return Err(damaged(BundleError::TextRole));
         }
+        let ensemble = saved.ensemble.as_ref().map_or(Ok(()), |ensemble| ensemble.check(&saved.inputs, &saved.outputs));
+        ensemble.map_err(|what| damaged(BundleError::Ensemble(what)))?;
         for field in fields {
             let checked = field.preprocessor.get().check();
             checked.map_err(|source| damaged(BundleError::Feature { feature: field.name.clone(), source }))?;
@@ -179,7 +203,8 @@ impl Bundle {
 
     fn hash(&self) -> Result<String, Error> {
         let mut hash = Sha256::new();
-        for name in [BUNDLE, WEIGHTS] {
+        let learners = self.saved.ensemble.as_ref().map(learner_files).unwrap_or_default();
+        for name in [BUNDLE.to_owned(), WEIGHTS.to_owned()].into_iter().chain(learners) {
             let path = self.folder.join(name);
             let mut file = std::fs::File::open(&path).map_err(Error::io(&path))?;
             let mut buffer = vec![0; 1 << 16];
@@ -197,7 +222,11 @@ impl Bundle {
     pub fn into_predictor(self, device: Device) -> Result<Predictor, Error> {
         let spec = self.plan.model_spec(&self.saved.inputs, &self.saved.outputs, &[])?;
         let model = load_weights(spec.init(&device, 0), &self.folder.join(WEIGHTS))?;
-        let Saved { inputs, outputs, postprocessors, .. } = self.saved;
+        let Saved { inputs, outputs, postprocessors, mut ensemble, .. } = self.saved;
+        if let Some(ensemble) = &mut ensemble {
+            let load = |at| load_weights(spec.init(&device, 0), &self.folder.join(network_file(at)));
+            ensemble.networks = (0..ensemble.n_networks).map(load).collect::<Result<_, _>>()?;
+        }
         for (output, postprocessor) in spec.outputs.iter().zip(&postprocessors) {
             if !postprocessor.suits(&output.decoder, output.width, model.width()) {
                 let error = BundleError::Postprocessor(output.name.clone());
@@ -205,7 +234,7 @@ impl Bundle {
             }
         }
         let decodings = decodings(&self.plan, &outputs);
-        Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, model, device })
+        Ok(Predictor { plan: self.plan, inputs, outputs, postprocessors, decodings, ensemble, model, device })
     }
 }
 
@@ -217,6 +246,17 @@ impl Predictor {
     pub fn open(path: &Path) -> Result<Self, Error> {
         Bundle::open(path, &mbm_model::device())
     }
+}
+
+/// Returns the name of the file with the weights of a further network.
+fn network_file(at: usize) -> String {
+    format!("network_{}.safetensors", at + 2)
+}
+
+/// Returns the names of the files of an ensemble.
+fn learner_files(ensemble: &Ensemble) -> Vec<String> {
+    let networks = (0..ensemble.n_networks.min(MAX_NETWORKS)).map(network_file);
+    std::iter::once(LEARNERS.to_owned()).chain(networks).collect()
 }
 
 /// Returns the folder of a bundle, given that folder or the run folder around it.

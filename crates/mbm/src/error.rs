@@ -17,6 +17,7 @@ pub use mbm_weights::WeightFileError;
 pub use crate::bundle::BundleError;
 pub use crate::config::features::FeatureError;
 pub use crate::config::infer::TargetError;
+pub use crate::learn::store::LearnerFileError;
 pub use crate::predict::cells::{CellError, CellErrors};
 pub use crate::predict::columns::ColumnsError;
 pub use crate::predict::generation::GenerationError;
@@ -49,6 +50,9 @@ pub enum Error {
     /// A file of pretrained weights could not be read or converted.
     #[error(transparent)]
     WeightFile(#[from] WeightFileError),
+    /// Learners could not be fitted to the rows.
+    #[error("the learners cannot be fitted: {0}")]
+    Learner(#[source] AlgoError),
     /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {

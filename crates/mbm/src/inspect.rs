@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use burn::module::Module;
-use mbm_data::{CellRef, Inferred, Table, infer_types};
+use mbm_data::feature::is_null_word;
+use mbm_data::{CellRef, Inferred, InferredColumn, Table, infer_types};
 use mbm_weights::{TensorInfo, WeightFile};
 
 use crate::error::Error;
@@ -40,17 +41,17 @@ pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
     Ok(WeightFile::open(source)?.write_safetensors(target)?)
 }
 
-/// Describes a dataset: its columns with inferred types, the share of filled cells, and a first value.
+/// Describes a dataset: its columns with inferred types, the share of cells that hold neither nothing nor a word such as `NA`, and a
+/// first value; then what may surprise about the types, with reasons.
 ///
 /// # Errors
 /// Fails if the dataset cannot be read.
 pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     let table = Table::read(path)?;
-    let n_inspected = table.n_rows().min(1000);
     let mut filled = vec![0usize; table.columns.len()];
     let mut first = vec![String::new(); table.columns.len()];
-    table.visit(0..n_inspected, 0..table.columns.len(), |at, cell| {
-        if cell != CellRef::Empty {
+    table.visit(0..table.n_rows(), 0..table.columns.len(), |at, cell| {
+        if !is_missing(&cell) {
             filled[at] += 1;
             if first[at].is_empty() {
                 first[at] = cell.to_text().chars().take(48).collect();
@@ -59,17 +60,40 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     })?;
     let width = table.columns.iter().map(|column| column.chars().count()).max().unwrap_or(0);
     let mut lines = vec![format!("{} rows, {} columns, sha256 {}", table.n_rows(), table.columns.len(), table.hash)];
-    for (at, inferred) in infer_types(&table)?.into_iter().enumerate() {
-        let kind = match inferred {
+    let mut notes = Vec::new();
+    for (at, InferredColumn { role, notes: reasons }) in infer_types(&table, &[])?.into_iter().enumerate() {
+        let (name, share) = (&table.columns[at], percentage(filled[at], table.n_rows()));
+        notes.extend(reasons);
+        let kind = match role {
             Inferred::Feature(kind) => kind,
-            Inferred::Codes => "number",
             Inferred::Split => "split",
-            Inferred::Ignored(_) => "-",
+            Inferred::Ignored(reason) => {
+                notes.push(format!("the column '{name}' is ignored without a config: {reason}"));
+                "-"
+            }
         };
-        let share = 100 * filled[at] / n_inspected.max(1);
-        lines.push(format!("{:width$}  {kind:<10}  {share:>3} % filled  {}", table.columns[at], first[at]));
+        lines.push(format!("{name:width$}  {kind:<10}  {share:>4} % filled  {}", first[at]));
     }
+    lines.extend(notes);
     Ok(lines)
+}
+
+fn is_missing(cell: &CellRef) -> bool {
+    match cell {
+        CellRef::Empty => true,
+        CellRef::Text(text) => is_null_word(text.trim()),
+        _ => false,
+    }
+}
+
+/// Returns a share in percent, rounded down, with a decimal above 99 %: only a column without empty cells has 100 %.
+fn percentage(n: usize, n_all: usize) -> String {
+    let per_mille = 1000 * n / n_all.max(1);
+    match per_mille {
+        0 if n > 0 => "<0.1".to_owned(),
+        1..10 | 991..1000 => format!("{}.{}", per_mille / 10, per_mille % 10),
+        _ => (per_mille / 10).to_string(),
+    }
 }
 
 /// Describes a bundle: its size, features and config.
@@ -98,4 +122,21 @@ pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     lines.push(String::new());
     lines.extend(predictor.plan.to_yaml().lines().map(str::to_owned));
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_column_without_empty_cells_is_filled_to_100_percent() {
+        let cases = [(1000, "100"), (999, "99.9"), (990, "99"), (500, "50"), (5, "0.5"), (0, "0")];
+        for (n, want) in cases {
+            assert_eq!(percentage(n, 1000), want);
+        }
+        assert_eq!(
+            (percentage(99_999, 100_000), percentage(1, 100_000), percentage(0, 0)),
+            ("99.9".into(), "<0.1".into(), "0".into())
+        );
+    }
 }

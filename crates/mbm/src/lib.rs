@@ -35,6 +35,7 @@ mod config;
 pub mod error;
 mod inspect;
 mod into_table;
+mod learn;
 mod model;
 mod predict;
 mod report;

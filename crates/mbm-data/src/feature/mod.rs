@@ -29,7 +29,9 @@ use serde::{Deserialize, Serialize};
 
 pub use audio::{AudioPreprocessing, FittedAudio};
 pub use binary::{BinaryPreprocessing, FittedBinary, as_bool};
+pub(crate) use category::null_words;
 pub use category::{CategoryPreprocessing, FittedCategory};
+pub(crate) use date::DateReader;
 pub use date::{DatePreprocessing, FittedDate, parse_date};
 pub(crate) use embedding::items;
 pub use embedding::{EmbeddingPreprocessing, FittedEmbedding};
@@ -45,6 +47,10 @@ pub use tokenizer_error::{Quantity, TokenizerFileError};
 pub use vector::{FittedVector, VectorPreprocessing};
 
 use self::error::ensure;
+pub use crate::notation::date::{DateOrder, EpochUnit};
+pub use crate::notation::labels::Delimiter;
+pub use crate::notation::null_values::{NullValues, is_null_word};
+pub use crate::notation::number::{Decimal, parse_number};
 use crate::{Cell, Fault, Payload};
 
 choices! {
@@ -297,12 +303,12 @@ const LARGEST: f32 = 1e19;
 const LARGEST_NUMBER: f64 = 1e140;
 
 /// Returns the finite number of a cell that should hold one.
-pub(crate) fn number_of(cell: &Cell) -> Result<f64, Fault> {
+pub(crate) fn number_of(cell: &Cell, decimal: Decimal) -> Result<f64, Fault> {
     use crate::Cause;
     let value = match cell {
         Cell::Number(value) => Some(*value),
         Cell::Bool(value) => Some(f64::from(u8::from(*value))),
-        other => text_of(other)?.trim().parse().ok(),
+        other => parse_number(&text_of(other)?, decimal),
     };
     let value = value
         .filter(|value: &f64| value.is_finite())

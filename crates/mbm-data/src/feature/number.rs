@@ -7,6 +7,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::{FitError, Fitter, InvalidFit, LARGEST, Moments, Preprocess, Preprocessor, Shape, ensure, number_of};
+use crate::notation::null_values::{self, NullValues};
+use crate::notation::number::{Decimal, DecimalVotes};
 use crate::random::{Rng, rng};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -28,10 +30,17 @@ choices! {
 }
 
 settings! {
-    /// Preprocessing settings for numbers.
+    /// Preprocessing settings for numbers. `1,200.50`, `1 200`, `$5`, `5 EUR`, `12 %` and `(5)` for -5 are numbers, too; `12 %` is
+    /// 12. Other units, such as in `5 kg`, are not.
     pub struct NumberPreprocessing {
         /// How values are scaled.
         normalization: Normalization = Normalization::Zscore;
+        /// The character in front of the decimals. If unset, it is a comma if more training cells can be read only with a comma, such
+        /// as `1,5` or `1.234,50`, than only with a point.
+        decimal: Option<Decimal> = None;
+        /// Words that mark a cell as empty; `[]` for none. If unset, they are `NA`, `N/A`, `n/a`, `#N/A`, `#NA`, `<NA>`, `NaN`, `nan`,
+        /// `NaT`, `null`, `NULL`, `None`, `?`, `-`, `--`, `.` and `#VALUE!`.
+        null_values: Option<Vec<String>> = None;
     }
 }
 
@@ -49,6 +58,12 @@ pub struct FittedNumber {
     pub squeezed: bool,
     /// Edges of 32 equally filled bins of the normalized training values, without duplicates.
     pub quantiles: Vec<f32>,
+    /// The character in front of the decimals.
+    #[serde(default)]
+    pub decimal: Decimal,
+    /// Words that mark a cell as empty.
+    #[serde(default)]
+    pub null_values: NullValues,
 }
 
 /// Number of values that the quantiles are computed from: a uniform sample of the training rows.
@@ -59,7 +74,18 @@ const N_BINS: usize = 32;
 const BOUND: f64 = 3.0;
 
 struct NumberFitter {
-    normalization: Normalization,
+    settings: NumberPreprocessing,
+    null_values: NullValues,
+    with_point: Values,
+    /// `None` as long as every cell reads the same with either notation.
+    with_comma: Option<Values>,
+    votes: DecimalVotes,
+}
+
+/// Statistics of the values of one notation.
+#[derive(Debug, Clone)]
+struct Values {
+    is_log: bool,
     moments: Moments,
     range: (f64, f64),
     sample: Vec<f64>,
@@ -70,14 +96,12 @@ struct NumberFitter {
 impl NumberPreprocessing {
     /// Returns a fitter with these settings.
     pub fn fitter(&self) -> Box<dyn Fitter> {
-        let range = (f64::INFINITY, f64::NEG_INFINITY);
         Box::new(NumberFitter {
-            normalization: self.normalization,
-            moments: Moments::default(),
-            range,
-            sample: Vec::new(),
-            n_seen: 0,
-            rng: rng(0),
+            null_values: NullValues::of(self.null_values.as_ref()),
+            with_point: Values::new(self.normalization == Normalization::Log1p),
+            with_comma: None,
+            votes: DecimalVotes::default(),
+            settings: self.clone(),
         })
     }
 }
@@ -86,10 +110,14 @@ fn log1p(value: f64) -> f64 {
     value.signum() * value.abs().ln_1p()
 }
 
-impl Fitter for NumberFitter {
-    fn observe(&mut self, cell: &Cell, _folder: &Path) {
-        let Ok(value) = number_of(cell) else { return };
-        let value = if self.normalization == Normalization::Log1p { log1p(value) } else { value };
+impl Values {
+    fn new(is_log: bool) -> Self {
+        let range = (f64::INFINITY, f64::NEG_INFINITY);
+        Self { is_log, moments: Moments::default(), range, sample: Vec::new(), n_seen: 0, rng: rng(0) }
+    }
+
+    fn add(&mut self, value: f64) {
+        let value = if self.is_log { log1p(value) } else { value };
         self.moments.add(value);
         self.range = (self.range.0.min(value), self.range.1.max(value));
         self.n_seen += 1;
@@ -101,26 +129,54 @@ impl Fitter for NumberFitter {
         }
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Preprocessor, FitError> {
-        if self.sample.is_empty() {
-            return Err(FitError::NoValue("number"));
-        }
-        self.sample.sort_by(f64::total_cmp);
-        let (offset, scale) = match self.normalization {
+    /// Returns the offset and scale of a normalization; the sample must be sorted.
+    fn offset_and_scale(&self, normalization: Normalization) -> (f64, f64) {
+        match normalization {
             Normalization::Zscore | Normalization::Log1p => self.moments.exact(),
             Normalization::Minmax => (self.range.0, if self.range.1 > self.range.0 { self.range.1 - self.range.0 } else { 1.0 }),
             Normalization::Robust => robust(&self.sample),
             Normalization::None => (0.0, 1.0),
+        }
+    }
+}
+
+impl Fitter for NumberFitter {
+    fn observe(&mut self, cell: &Cell, _folder: &Path) {
+        if self.null_values.word_in(cell).is_some() {
+            return;
+        }
+        let [point, comma] = [Decimal::Point, Decimal::Comma].map(|decimal| number_of(cell, decimal).ok());
+        self.votes.add(point, comma);
+        if point != comma && self.with_comma.is_none() {
+            self.with_comma = Some(self.with_point.clone());
+        }
+        point.into_iter().for_each(|value| self.with_point.add(value));
+        comma.iter().zip(&mut self.with_comma).for_each(|(value, values)| values.add(*value));
+    }
+
+    fn finish(self: Box<Self>) -> Result<Preprocessor, FitError> {
+        let Self { settings, null_values, with_point, with_comma, votes } = *self;
+        let decimal = settings.decimal.unwrap_or_else(|| votes.decimal());
+        let mut values = match decimal {
+            Decimal::Point => with_point,
+            Decimal::Comma => with_comma.unwrap_or(with_point),
         };
+        if values.sample.is_empty() {
+            return Err(FitError::NoValue("number"));
+        }
+        values.sample.sort_by(f64::total_cmp);
+        let (offset, scale) = values.offset_and_scale(settings.normalization);
         let mut fitted = FittedNumber {
-            log: self.normalization == Normalization::Log1p,
+            log: values.is_log,
             offset,
             scale,
-            squeezed: self.normalization == Normalization::Robust,
+            squeezed: settings.normalization == Normalization::Robust,
             quantiles: Vec::new(),
+            decimal,
+            null_values,
         };
         let mut quantiles: Vec<f32> = (0..=N_BINS)
-            .map(|bin| fitted.scaled(self.sample[bin * (self.sample.len() - 1) / N_BINS]).clamp(-LARGEST, LARGEST))
+            .map(|bin| fitted.scaled(values.sample[bin * (values.sample.len() - 1) / N_BINS]).clamp(-LARGEST, LARGEST))
             .collect();
         quantiles.dedup();
         fitted.quantiles = quantiles;
@@ -177,7 +233,10 @@ fn stretched(squeezed: f64) -> f64 {
 
 impl Preprocess for FittedNumber {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
-        let value = number_of(cell)?;
+        if let Some(word) = self.null_values.word_in(cell) {
+            return Err(null_values::fault(&word));
+        }
+        let value = number_of(cell, self.decimal)?;
         let normalized = self.normalize(value);
         if normalized.abs() > LARGEST {
             let message =
@@ -203,7 +262,7 @@ mod tests {
     use super::*;
 
     fn fitted(normalization: Normalization, values: &[&str]) -> FittedNumber {
-        let mut fitter = NumberPreprocessing { normalization }.fitter();
+        let mut fitter = NumberPreprocessing { normalization, ..mbm_config::defaults() }.fitter();
         values.iter().for_each(|value| fitter.observe(&Cell::text(value), Path::new("")));
         let Preprocessor::Number(fitted) = fitter.finish().unwrap() else { panic!("expected a number") };
         fitted
@@ -281,5 +340,39 @@ mod tests {
         let fault = fitted.payload(&Cell::text("12a"), Path::new("")).unwrap_err();
         assert_eq!(fault.to_string(), "malformed: '12a' is not a number");
         assert!(fitted.payload(&Cell::text("inf"), Path::new("")).is_err());
+    }
+    #[test]
+    fn notation_of_the_training_cells_is_that_of_prediction() {
+        let value = |fitted: &FittedNumber, text: &str| fitted.payload(&Cell::text(text), Path::new(""));
+        let german = fitted(Normalization::None, &["1.200,50", "300", "1.000", "NA", "12 €"]);
+        assert_eq!(german.decimal, Decimal::Comma);
+        assert_eq!(value(&german, "2.000"), Ok(Payload::Vector(vec![2000.0])));
+        assert_eq!(german.quantiles.first(), Some(&12.0));
+        let english = fitted(Normalization::None, &["1,200.50", "300", "1,000"]);
+        assert_eq!(value(&english, "2.000"), Ok(Payload::Vector(vec![2.0])));
+        assert_eq!(value(&english, "2,000"), Ok(Payload::Vector(vec![2000.0])));
+        let mut fitter = NumberPreprocessing { decimal: Some(Decimal::Comma), ..mbm_config::defaults() }.fitter();
+        ["1.200", "300"].iter().for_each(|text| fitter.observe(&Cell::text(text), Path::new("")));
+        let Ok(Preprocessor::Number(fitted)) = fitter.finish() else { panic!("expected a number") };
+        assert_eq!((fitted.decimal, fitted.offset), (Decimal::Comma, 750.0));
+    }
+
+    #[test]
+    fn listed_words_are_empty_cells() {
+        let fitted = fitted(Normalization::None, &["1", "?", "NA"]);
+        let fault = fitted.payload(&Cell::text("?"), Path::new("")).unwrap_err();
+        assert_eq!(fault.to_string(), "empty: '?' is one of null_values");
+        let mut fitter = NumberPreprocessing { null_values: Some(vec!["-999".into()]), ..mbm_config::defaults() }.fitter();
+        [Cell::Number(-999.0), Cell::text("-999"), Cell::text("1")].iter().for_each(|cell| fitter.observe(cell, Path::new("")));
+        let Ok(Preprocessor::Number(fitted)) = fitter.finish() else { panic!("expected a number") };
+        assert_eq!(fitted.offset, 1.0);
+        assert_eq!(fitted.payload(&Cell::text("?"), Path::new("")).unwrap_err().cause, Cause::Malformed);
+    }
+
+    #[test]
+    fn number_of_an_earlier_version_reads_with_a_point() {
+        let text = r#"{"log": false, "offset": 0.0, "scale": 1.0, "quantiles": [1.0]}"#;
+        let fitted: FittedNumber = serde_json::from_str(text).unwrap();
+        assert_eq!((fitted.decimal, fitted.null_values), (Decimal::Point, NullValues::default()));
     }
 }

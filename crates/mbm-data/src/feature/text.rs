@@ -50,6 +50,9 @@ pub struct FittedText {
     pub max_steps: usize,
     /// Whether texts are lowercased.
     pub lowercase: bool,
+    /// Whether payloads hold the text, too, for learners other than the network.
+    #[serde(default)]
+    pub keeps_text: bool,
 }
 
 struct TextFitter {
@@ -72,6 +75,9 @@ impl TextPreprocessing {
 /// letters; if a text is a whole file, everything beyond would be truncated as tokens anyway.
 const BYTES_OF_TOKEN: usize = 64;
 const MIN_READ: usize = 1 << 20;
+
+/// Bytes of a text that are kept for learners other than the network.
+const MAX_KEPT: usize = 1 << 14;
 
 /// Returns the part of a text that is read to obtain at most `max_steps` tokens.
 pub(super) fn beginning(text: &str, max_steps: usize) -> &str {
@@ -109,15 +115,21 @@ impl Fitter for TextFitter {
             tokenizer,
             max_steps: self.settings.max_sequence_length,
             lowercase: self.settings.lowercase,
+            keeps_text: false,
         }))
     }
 }
 
 impl Preprocess for FittedText {
     fn payload(&self, cell: &Cell, _folder: &Path) -> Result<Payload, Fault> {
-        let mut ids = self.tokenizer.encode(&cased(beginning(&text_of(cell)?, self.max_steps), self.lowercase));
-        ids.truncate(self.max_steps);
-        if ids.is_empty() { Err(Fault::new(Cause::Empty, "no tokens")) } else { Ok(Payload::Tokens(ids)) }
+        let text = text_of(cell)?;
+        let mut tokens = self.tokenizer.encode(&cased(beginning(&text, self.max_steps), self.lowercase));
+        tokens.truncate(self.max_steps);
+        if tokens.is_empty() {
+            return Err(Fault::new(Cause::Empty, "no tokens"));
+        }
+        let kept = || text[..text.floor_char_boundary(MAX_KEPT)].to_owned();
+        Ok(if self.keeps_text { Payload::Text { tokens, text: kept() } } else { Payload::Tokens(tokens) })
     }
 
     fn shortened(&self, cell: &Cell, payload: &Payload) -> Option<Fault> {

@@ -154,6 +154,28 @@ impl Table {
         Ok(())
     }
 
+    /// Passes the cells of the given rows, in ascending order, and of some columns to `visit`, with the indices of row and column: in
+    /// the order of [`Table::visit`].
+    ///
+    /// # Errors
+    /// Fails if the temporary file cannot be read.
+    pub(crate) fn visit_rows(
+        &self,
+        rows: &[usize],
+        columns: Range<usize>,
+        mut visit: impl FnMut(usize, usize, CellRef),
+    ) -> Result<(), DataError> {
+        for rows in rows.chunk_by(|row_idx, next| self.batch_of(*row_idx) == self.batch_of(*next)) {
+            let batch_idx = self.batch_of(rows[0]);
+            let (batch, start) = (self.batches.read(batch_idx)?, self.starts[batch_idx]);
+            for column in columns.clone() {
+                let (array, meaning) = (batch.column(column), Meaning::of(batch.schema_ref().field(column)));
+                rows.iter().for_each(|row_idx| visit(*row_idx, column, cell(array, meaning, row_idx - start)));
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the index of the batch that holds a row.
     pub(crate) fn batch_of(&self, row_idx: usize) -> usize {
         assert!(row_idx < self.n_rows(), "row {row_idx} of {}", self.n_rows());

@@ -56,7 +56,7 @@ parts! {
         text_transformer: TextTransformer { [text] Bert(BertSettings) = "bert"; [text] Clip(ClipTextSettings) = "clip"; }
         wav2vec2: Wav2Vec2 { [audio] Wav2Vec2(Wav2Vec2Settings) = "wav2vec2"; }
         vector: Passthrough, VectorDense, FlatDense, PiecewiseLinear {
-            [number vector] Passthrough(PassthroughSettings) = "passthrough";
+            [number vector date] Passthrough(PassthroughSettings) = "passthrough";
             [number vector timeseries] Dense(DenseSettings) = "dense";
             [number] PiecewiseLinear(PiecewiseLinearSettings) = "ple";
             [date] Cyclic(CyclicSettings) = "cyclic";
@@ -134,6 +134,11 @@ pub trait EncoderConfig {
     /// Returns whether the encoder has no learned parameters, that is, only lays out the values of a row.
     fn has_no_parameters(&self) -> bool {
         false
+    }
+
+    /// Returns the edges of the bins of a number, if it is encoded by its progress through bins and the encoder has no parameters.
+    fn bin_edges(&self, _shape: &Shape) -> Option<Vec<f32>> {
+        None
     }
 
     /// Returns where the parameters come from.
@@ -226,6 +231,7 @@ macro_rules! expect_input {
     };
 }
 pub(crate) use expect_input;
+pub(crate) use vector::write_progress;
 
 /// Flattens feature maps `[batch, channels, height, width]` to steps `[batch, height * width, channels]`.
 fn grid(maps: Tensor<4>) -> Tensor<3> {

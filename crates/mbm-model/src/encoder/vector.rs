@@ -25,10 +25,12 @@ settings! {
         dropout: f64 = 0.0 => 0.0..=0.9;
     }
 
-    /// Settings of piecewise linear encoding followed by a dense layer.
+    /// Settings of piecewise linear encoding, optionally followed by a dense layer.
     pub struct PiecewiseLinearSettings {
-        /// Width of the output.
-        output_size: usize = 32 => 1..=8192;
+        /// Width of the dense layer; without it, the encoding itself is passed on, which is faster for many inputs.
+        output_size: Option<usize> = Some(32) => 1..=8192;
+        /// Maximum number of bins; they have equally many training rows.
+        num_bins: usize = 32 => 1..=32;
     }
 
     /// Settings of the cyclic date encoding followed by a dense layer.
@@ -120,10 +122,40 @@ impl EncoderConfig for CyclicSettings {
 
 impl EncoderConfig for PiecewiseLinearSettings {
     fn init(&self, shape: &Shape, _encoder_output: EncoderOutput, device: &Device) -> Encoder {
+        let edges = self.edges(shape);
+        let dense = self.output_size.map_or(DenseSpec { n_layers: 0, ..one_layer(1) }, one_layer);
+        PiecewiseLinear { dense: dense.init(edges.len() - 1, device), edges }.into()
+    }
+
+    fn has_no_parameters(&self) -> bool {
+        self.output_size.is_none()
+    }
+
+    fn bin_edges(&self, shape: &Shape) -> Option<Vec<f32>> {
+        self.has_no_parameters().then(|| self.edges(shape))
+    }
+}
+
+impl PiecewiseLinearSettings {
+    /// Returns the edges of the bins: quantiles of the training values.
+    fn edges(&self, shape: &Shape) -> Vec<f32> {
         let Shape::Number { quantiles } = shape else { panic!("ple takes numbers, got {shape:?}") };
+        let n_bins = self.num_bins.min(quantiles.len() - 1);
         // A constant column has a single quantile; one bin of width 1 keeps the encoding defined.
-        let edges = if quantiles.len() > 1 { quantiles.clone() } else { vec![quantiles[0], quantiles[0] + 1.0] };
-        PiecewiseLinear { dense: one_layer(self.output_size).init(edges.len() - 1, device), edges }.into()
+        if n_bins == 0 {
+            return vec![quantiles[0], quantiles[0] + 1.0];
+        }
+        (0..=n_bins).map(|edge| quantiles[edge * (quantiles.len() - 1) / n_bins]).collect()
+    }
+}
+
+/// Writes how far a number has advanced through each bin between the edges. The outer bins are open-ended, so that values beyond the
+/// training range remain distinguishable.
+pub(crate) fn write_progress(value: f32, edges: &[f32], into: &mut [f32]) {
+    let last = into.len() - 1;
+    for (bin, (into, edge)) in into.iter_mut().zip(edges.windows(2)).enumerate() {
+        let (lowest, highest) = (if bin == 0 { -FARTHEST } else { 0.0 }, if bin == last { FARTHEST } else { 1.0 });
+        *into = ((value - edge[0]) / (edge[1] - edge[0])).max(lowest).min(highest);
     }
 }
 
@@ -189,10 +221,8 @@ mod tests {
         let device = Device::flex();
         device.seed(1);
         let shape = Shape::Number { quantiles: quantiles.to_vec() };
-        let settings = mbm_config::defaults::<PiecewiseLinearSettings>();
-        let Encoder::PiecewiseLinear(mut encoder) = settings.init(&shape, EncoderOutput::Summary, &device) else { panic!() };
-        // Without dense layers, the output is the encoding itself.
-        encoder.dense = DenseSpec { n_layers: 0, output_size: 1, activation: Activation::Relu, dropout: 0.0 }.init(1, &device);
+        let settings = PiecewiseLinearSettings { output_size: None, ..mbm_config::defaults() };
+        let Encoder::PiecewiseLinear(encoder) = settings.init(&shape, EncoderOutput::Summary, &device) else { panic!() };
         let values = Tensor::from_data(TensorData::new(values.to_vec(), [values.len(), 1]), &device);
         encoder.encode(Tensors::Vectors(values)).values.squeeze_dim(1)
     }
@@ -201,6 +231,23 @@ mod tests {
     fn ple_encodes_progress_through_each_bin() {
         let want = [[0.5f32, 0.0, 0.0], [1.0, 0.25, 0.0], [-1.0, 0.0, 0.0], [1.0, 1.0, 3.0]];
         close(encoded(&[0.0, 2.0, 6.0, 7.0], &[1.0, 3.0, -2.0, 9.0]).into_data(), TensorData::from(want));
+    }
+
+    #[test]
+    fn ple_without_a_dense_layer_is_the_same_in_a_block() {
+        let quantiles = [0.0f32, 2.0, 6.0, 7.0];
+        for value in [-3.0, 0.0, 1.0, 2.0, 3.5, 7.0, 9.0] {
+            let mut progress = [0.0; 3];
+            write_progress(value, &quantiles, &mut progress);
+            close(encoded(&quantiles, &[value]).into_data(), TensorData::from([progress]));
+        }
+    }
+
+    #[test]
+    fn bins_are_merged_to_the_maximum_number() {
+        let settings = PiecewiseLinearSettings { num_bins: 2, ..mbm_config::defaults() };
+        let quantiles: Vec<f32> = (0..=32).map(|edge| edge as f32).collect();
+        assert_eq!(settings.edges(&Shape::Number { quantiles }), [0.0, 16.0, 32.0]);
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn input(name: &str) -> (Shape, Values) {
     };
     let tokens = |ids: [u32; 10]| {
         let shape = Shape::Tokens { vocab_size: 50, max_steps: 16 };
-        (shape, Values::Tokens { steps: 5, lengths: vec![5, 3], ids: ids.to_vec() })
+        (shape, Values::Tokens { steps: 5, lengths: vec![5, 3], ids: ids.to_vec(), texts: Vec::new() })
     };
     match name {
         "vit, more places" => image(48, 32),
@@ -225,7 +225,7 @@ fn embeddings_are_initialized_from_word_vectors() {
     };
     let vocabulary = ["<PAD>", "<UNK>", "cat", "cow"].map(str::to_owned);
     let encoder = fill_encoder(embed(), file.path(), &vocabulary).unwrap();
-    let values = Values::Tokens { steps: 2, lengths: vec![2], ids: vec![2, 3] };
+    let values = Values::Tokens { steps: 2, lengths: vec![2], ids: vec![2, 3], texts: Vec::new() };
     let steps = encoder.get().encode(Tensors::new(&BatchColumn { present: vec![true], values }, &Device::flex()));
     let values = steps.values.into_data().try_into_vec::<f32>().unwrap();
     assert_eq!(values[..2], [3.0, 4.0]);

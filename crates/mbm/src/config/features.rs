@@ -22,6 +22,8 @@ use mbm_model::encoder::{
 use mbm_model::{InputSummary, ProjectionSettings};
 use mbm_train::TrainerSettings;
 
+use crate::learn::settings::{EnsembleSettings, Learners};
+
 settings! {
     /// The whole config file.
     pub struct Config {
@@ -35,6 +37,10 @@ settings! {
         preprocessing: PreprocessingSettings = defaults();
         /// How the model is trained.
         trainer: TrainerSettings = defaults();
+        /// What is fitted: the network, other learners, or an ensemble of both.
+        learners: Learners = Learners::Network;
+        /// How several learners are combined.
+        ensemble: EnsembleSettings = defaults();
         /// The random seed.
         random_seed: u64 = 42;
     }

@@ -1,8 +1,12 @@
 //! Infers a config from the table, for runs without one.
 
-use mbm_config::{Entry, Node, Value};
-use mbm_data::{Inferred, Table, infer_types};
+use std::collections::HashSet;
 
+use mbm_config::Node;
+use mbm_data::{Inferred, InferredColumn, Table, infer_types, leaks};
+
+use crate::config::default_network::DefaultNetwork;
+use crate::config::nodes::{entry, list, map, text};
 use crate::config::source::ConfigSource;
 use crate::error::Error;
 
@@ -16,7 +20,7 @@ pub enum TargetError {
         /// The column.
         column: String,
         /// Why not.
-        reason: &'static str,
+        reason: String,
     },
     /// No decoder predicts values of its type.
     #[error("the column '{column}' seems to hold {found}; a target must be a number, category, binary, set, vector or text")]
@@ -44,17 +48,14 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
     for target in targets {
         table.require(target)?;
     }
+    let network = DefaultNetwork::new(table.n_rows());
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
-    for (column, inferred) in table.columns.iter().zip(infer_types(table)?) {
+    for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);
-        match inferred {
-            Inferred::Feature(kind) if is_target => outputs.push(feature(column, output_type(column, kind)?)),
-            Inferred::Codes if is_target => {
-                notes.push(format!("'{column}' holds few distinct integers and is treated as a category; set type: number in a config to treat it as a quantity"));
-                outputs.push(feature(column, "category"));
-            }
-            Inferred::Codes => inputs.push(feature(column, "number")),
-            Inferred::Feature(kind) => inputs.push(feature(column, kind)),
+        notes.extend(reasons);
+        match role {
+            Inferred::Feature(kind) if is_target => outputs.push((column, output_type(column, kind)?)),
+            Inferred::Feature(kind) => inputs.push((column, kind)),
             Inferred::Ignored(reason) if is_target => {
                 return Err(TargetError::Unusable { column: column.clone(), reason }.into());
             }
@@ -62,12 +63,32 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
             Inferred::Ignored(reason) => notes.push(format!("the column '{column}' is ignored: {reason}")),
         }
     }
+    let notes = [warnings(table, &inputs, &outputs)?, notes].concat();
+    let inputs = inputs.into_iter().map(|(column, kind)| network.input(column, kind)).collect();
+    let outputs = outputs.into_iter().map(|(column, kind)| feature(column, kind)).collect();
     let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
     if let Some(column) = split {
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
         config.push(entry("preprocessing", map(vec![entry("split", split)])));
     }
+    config.extend([entry("combiner", network.combiner()), entry("trainer", network.trainer())]);
+    config.push(entry("learners", text("auto")));
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
+}
+
+/// Returns a warning for each input that gives an output away.
+fn warnings(table: &Table, inputs: &[(&String, &str)], outputs: &[(&String, &str)]) -> Result<Vec<String>, Error> {
+    let rows: Vec<usize> = (0..table.n_rows()).collect();
+    let inputs: HashSet<&str> = inputs.iter().map(|(column, _)| column.as_str()).collect();
+    let mut warnings = Vec::new();
+    for (target, kind) in outputs {
+        let found = leaks(table, &rows, target, kind)?.into_iter().filter(|leak| inputs.contains(leak.column.as_str()));
+        warnings.extend(found.map(|leak| {
+            let (column, evidence) = (leak.column, leak.evidence);
+            format!("warning: the column '{column}' gives '{target}' away: it {evidence}; leave it out unless it is known before '{target}' is")
+        }));
+    }
+    Ok(warnings)
 }
 
 /// Returns the output type for the inferred type of a column.
@@ -80,20 +101,4 @@ fn output_type(column: &str, kind: &'static str) -> Result<&'static str, TargetE
 
 fn feature(column: &str, kind: &str) -> Node {
     map(vec![entry("name", text(column)), entry("type", text(kind))])
-}
-
-fn entry(key: &str, node: Node) -> Entry {
-    Entry { key: key.to_owned(), line: 0, node }
-}
-
-fn map(entries: Vec<Entry>) -> Node {
-    Node::bare(Value::Map(entries))
-}
-
-fn list(items: Vec<Node>) -> Node {
-    Node::bare(Value::List(items))
-}
-
-fn text(value: &str) -> Node {
-    Node::bare(Value::Text(value.to_owned()))
 }

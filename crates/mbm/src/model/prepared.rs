@@ -41,7 +41,7 @@ impl CheckedRow {
 
     /// Returns the number of tokens of its texts.
     pub fn n_tokens(&self) -> usize {
-        self.sample.payloads.iter().map(|payload| if let Payload::Tokens(ids) = payload { ids.len() } else { 0 }).sum()
+        self.sample.payloads.iter().filter_map(Payload::tokens).map(Vec::len).sum()
     }
 }
 

@@ -98,21 +98,31 @@ impl Sink for Ablation<'_> {
 
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
         for Subset { mask, scores, generated } in &mut self.subsets {
-            let inputs = masked(pass, self.groups.iter().zip(mask.iter()));
+            let masked = masked(pass.encoded.len(), self.groups.iter().zip(mask.iter()));
+            let inputs = inputs(pass, &masked);
             let fused = on_worker_pool(|| pass.predictor.model.fuse(inputs));
-            scores.add(&pass.masked(&fused, generated))?;
+            scores.add(&pass.masked(&fused, masked, generated))?;
         }
         Ok(())
     }
 }
 
-/// Returns the encoded inputs of a batch, with the groups that are not selected masked.
-fn masked<'a>(pass: &Pass, groups: impl Iterator<Item = (&'a InputGroup, &'a bool)>) -> Vec<Sequence> {
-    let (mut inputs, predictor) = (pass.encoded.to_vec(), pass.predictor);
-    for input in groups.filter(|(_, is_present)| !**is_present).flat_map(|(group, _)| &group.inputs) {
-        inputs[*input] = predictor.model.absent(*input, pass.batch.len(), &predictor.device);
-    }
-    inputs
+/// Returns for each input whether it is masked: those of the groups that are not selected.
+fn masked<'a>(n_inputs: usize, groups: impl Iterator<Item = (&'a InputGroup, &'a bool)>) -> Vec<bool> {
+    let mut masked = vec![false; n_inputs];
+    let inputs = groups.filter(|(_, is_present)| !**is_present).flat_map(|(group, _)| &group.inputs);
+    inputs.for_each(|input| masked[*input] = true);
+    masked
+}
+
+/// Returns the encoded inputs of a batch, with some masked.
+fn inputs(pass: &Pass, masked: &[bool]) -> Vec<Sequence> {
+    let (predictor, n_rows) = (pass.predictor, pass.batch.len());
+    let input = |(at, encoded): (usize, &Sequence)| match masked[at] {
+        true => predictor.model.absent(at, n_rows, &predictor.device),
+        false => encoded.clone(),
+    };
+    pass.encoded.iter().enumerate().map(input).collect()
 }
 
 #[cfg(test)]
@@ -132,7 +142,7 @@ mod tests {
     #[test]
     fn many_inputs_are_grouped_by_type() {
         let vector = Preprocessor::Vector(FittedVector { width: 2 });
-        let binary = Preprocessor::Binary(FittedBinary { labels: None });
+        let binary = Preprocessor::Binary(FittedBinary { labels: None, null_values: Default::default() });
         let field = |at: usize| Field {
             name: format!("x{at}"),
             column: format!("x{at}"),

@@ -34,7 +34,8 @@ impl Predictor {
         should_continue: &ShouldContinue,
     ) -> (Vec<Vec<Prediction>>, Vec<Vec<Contribution>>) {
         let n_inputs = self.inputs.len();
-        let encoded = self.encode(&self.collate(rows));
+        let batch = self.collate(rows);
+        let encoded = self.encode(&batch);
         let absent: Vec<Sequence> = (0..n_inputs).map(|input| self.model.absent(input, rows.len(), &self.device)).collect();
         let mut known: HashMap<Vec<bool>, Vec<Vec<Prediction>>> = HashMap::new();
         let all = vec![true; n_inputs];
@@ -44,7 +45,8 @@ impl Predictor {
             known.entry(mask.clone()).or_insert_with(|| {
                 let inputs = mask.iter().enumerate().map(|(at, is)| if *is { &encoded[at] } else { &absent[at] });
                 let inputs: Vec<Sequence> = inputs.cloned().collect();
-                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), should_continue))
+                let others = self.others(&batch, &mask.iter().map(|is_present| !is_present).collect::<Vec<_>>());
+                on_worker_pool(|| self.predict_fused(&self.model.fuse(inputs), others.as_ref(), should_continue))
             });
         }
         let share = |row: usize, input: usize, output: usize| {

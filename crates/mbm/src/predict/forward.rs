@@ -9,6 +9,7 @@ use mbm_model::decoder::Decoding;
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
+use crate::learn::ensemble::Others;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 
@@ -37,7 +38,8 @@ impl Predictor {
 
     /// As [`Predictor::predict_batch`]. Once `should_continue` returns false, texts are returned as far as they have been generated.
     pub fn predict_while(&self, batch: &Batch, should_continue: &ShouldContinue) -> Vec<Vec<Prediction>> {
-        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), should_continue))
+        let others = self.others(batch, &[]);
+        on_worker_pool(|| self.predict_fused(&self.fused_batch(batch), others.as_ref(), should_continue))
     }
 
     /// Encodes and fuses the inputs of a batch.
@@ -55,22 +57,29 @@ impl Predictor {
         on_worker_pool(|| self.model.encode(batch, &self.device))
     }
 
-    pub(crate) fn predict_fused(&self, fused: &Fused, should_continue: &ShouldContinue) -> Vec<Vec<Prediction>> {
-        self.predict_observed(fused, &mut |_, _| continue_while(should_continue))
+    /// Predicts rows whose inputs have been fused; `others` holds what the other members of the ensemble compute from the rows.
+    pub(crate) fn predict_fused(
+        &self,
+        fused: &Fused,
+        others: Option<&Others>,
+        should_continue: &ShouldContinue,
+    ) -> Vec<Vec<Prediction>> {
+        self.predict_observed(fused, others, &mut |_, _| continue_while(should_continue))
     }
 
     /// Predicts one row: one prediction per output.
     pub fn predict_row(&self, row: &Sample, listener: &mut TextListener) -> Vec<Prediction> {
         let predictions = on_worker_pool(|| {
-            let fused = self.fused_batch(&self.collate(&[row]));
-            self.predict_observed(&fused, &mut |output, text| listener(output, text().as_deref()))
+            let batch = self.collate(&[row]);
+            let (fused, others) = (self.fused_batch(&batch), self.others(&batch, &[]));
+            self.predict_observed(&fused, others.as_ref(), &mut |output, text| listener(output, text().as_deref()))
         });
         predictions.into_iter().map(|mut rows| rows.swap_remove(0)).collect()
     }
 
-    fn predict_observed(&self, fused: &Fused, observe: &mut Observe) -> Vec<Vec<Prediction>> {
+    fn predict_observed(&self, fused: &Fused, others: Option<&Others>, observe: &mut Observe) -> Vec<Vec<Prediction>> {
         let logits = self.model.decode(fused, None).into_iter().enumerate();
-        logits.map(|(output, logits)| self.predictions(output, logits, fused, observe)).collect()
+        logits.map(|(output, logits)| self.mixed(output, self.predictions(output, logits, fused, observe), others)).collect()
     }
 
     /// Returns the predictions of one output for a batch.

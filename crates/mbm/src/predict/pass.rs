@@ -8,6 +8,7 @@ use mbm_data::{Batch, Dataset, LoadOptions, load};
 use mbm_model::{Fused, Sequence, Target, on_worker_pool};
 
 use crate::error::Error;
+use crate::learn::ensemble::Others;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
 
@@ -68,6 +69,9 @@ pub(crate) struct Pass<'a> {
     targets: OnceCell<Vec<Target>>,
     scores: OnceCell<Vec<Tensor<2>>>,
     predictions: Vec<OnceCell<Vec<Prediction>>>,
+    /// Whether each input is masked; empty if none is.
+    masked: Vec<bool>,
+    others: OnceCell<Option<Others>>,
 }
 
 impl<'a> Pass<'a> {
@@ -78,13 +82,14 @@ impl<'a> Pass<'a> {
         generated: &'a GeneratedTexts,
     ) -> Self {
         let predictions = predictor.outputs.iter().map(|_| OnceCell::new()).collect();
-        let (targets, scores) = (OnceCell::new(), OnceCell::new());
-        Self { predictor, dataset, batch, encoded, fused, generated, targets, scores, predictions }
+        let (targets, scores, others) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let masked = Vec::new();
+        Self { predictor, dataset, batch, encoded, fused, generated, targets, scores, predictions, masked, others }
     }
 
-    /// Returns the same rows with other fused inputs, some of which are masked.
-    pub fn masked<'b>(&'b self, fused: &'b Fused, generated: &'b GeneratedTexts) -> Pass<'b> {
-        Pass::new(self.predictor, self.dataset, (self.batch, &[], fused), generated)
+    /// Returns the same rows with other fused inputs; `masked` says for each input whether it is masked.
+    pub fn masked<'b>(&'b self, fused: &'b Fused, masked: Vec<bool>, generated: &'b GeneratedTexts) -> Pass<'b> {
+        Pass { masked, ..Pass::new(self.predictor, self.dataset, (self.batch, &[], fused), generated) }
     }
 
     /// Returns the target of each output; none if the dataset has only inputs.
@@ -114,7 +119,8 @@ impl<'a> Pass<'a> {
             self.texts(output, &rows)?.into_iter().map(Prediction::Texts).collect()
         } else {
             let (predictor, scores, fused) = (self.predictor, self.scores()[output].clone(), self.fused);
-            on_worker_pool(|| predictor.postprocess(output, scores, fused))
+            let others = self.others.get_or_init(|| predictor.others(self.batch, &self.masked));
+            on_worker_pool(|| predictor.mixed(output, predictor.postprocess(output, scores, fused), others.as_ref()))
         };
         Ok(self.predictions[output].get_or_init(|| predictions))
     }

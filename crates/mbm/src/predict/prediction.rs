@@ -86,7 +86,8 @@ impl Prediction {
                     .filter(|(_, p)| **p >= 0.5)
                     .map(|(name, _)| name.as_str())
                     .collect::<Vec<_>>();
-                std::iter::once(OutputValue::Text(held.join(" "))).chain(probabilities.iter().map(number)).collect()
+                let between = if let Preprocessor::Set(fitted) = preprocessor { fitted.delimiter.between() } else { " " };
+                std::iter::once(OutputValue::Text(held.join(between))).chain(probabilities.iter().map(number)).collect()
             }
             Self::Number(value) => vec![OutputValue::Number(*value)],
             Self::Texts(texts) => {

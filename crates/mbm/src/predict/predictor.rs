@@ -7,6 +7,7 @@ use mbm_model::decoder::Decoding;
 
 use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
+use crate::learn::ensemble::Ensemble;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::prediction::{Prediction, columns};
 use crate::predict::writer::{OutputColumn, OutputValue};
@@ -24,6 +25,8 @@ pub(crate) struct Predictor {
     pub postprocessors: Vec<Postprocessor>,
     /// One per output: how its texts are decoded, if it is a text output.
     pub(crate) decodings: Vec<Option<Decoding>>,
+    /// The learners that predict together with the network, if there are any.
+    pub(crate) ensemble: Option<Ensemble>,
     pub(crate) model: Model,
     pub(crate) device: Device,
 }

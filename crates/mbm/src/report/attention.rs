@@ -56,7 +56,7 @@ impl AttentionMap {
         let encoded = predictor.encode(&dataset.collate(&[dataset.sample(row_idx)?]));
         let each: Vec<usize> = encoded.iter().map(|input| input.mask.dims()[1]).collect();
         let fused = predictor.model.fuse(encoded);
-        let values = Values::Tokens { steps: ids.len(), lengths: vec![ids.len()], ids: ids.clone() };
+        let values = Values::Tokens { steps: ids.len(), lengths: vec![ids.len()], ids: ids.clone(), texts: Vec::new() };
         let target = Target::new(&BatchColumn { present: vec![true], values }, &predictor.device);
         let Some(weights) = predictor.model.attention(output, &fused, &target) else { return Ok(None) };
         let [_, _, n_steps] = weights.dims();
@@ -163,7 +163,7 @@ fn parts(
 /// Returns the words of a text, or an image whose patches are the steps; `None` for other inputs.
 fn view(field: &Field, payload: Payload, n_steps: usize) -> Option<View> {
     match (&field.preprocessor, payload) {
-        (Preprocessor::Text(text), Payload::Tokens(ids)) if ids.len() == n_steps => {
+        (Preprocessor::Text(text), Payload::Tokens(ids) | Payload::Text { tokens: ids, .. }) if ids.len() == n_steps => {
             // A token that is only a part of a character has no text of its own.
             Some(View::Steps(
                 ids.iter()

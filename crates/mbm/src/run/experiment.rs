@@ -8,17 +8,19 @@ use std::time::Instant;
 use burn::tensor::Device;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, RowStatus, Shape,
-    Split, Table, fit, sync_and_rename, write_file,
+    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Preprocessor,
+    RowStatus, Shape, Split, Table, fit, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec};
-use mbm_train::{Ending, Progress, TrainError, Training, Validation, train};
+use mbm_train::{Checkpoints, Ending, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::error::Error;
+use crate::learn::auto;
+use crate::learn::settings::{Learner, Learners};
 use crate::predict::ablation::{Ablation, input_groups};
 use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
@@ -29,8 +31,9 @@ use crate::report::{Measured, WorstRows, write_report};
 use crate::run::divergence::explained;
 use crate::run::event::RunEvent;
 use crate::run::folder::{
-    CONFIG, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
+    CONFIG, LEADERBOARD, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
+use crate::run::learners::{FoldedRows, fit_learners};
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
@@ -87,6 +90,15 @@ struct Ready {
     media: MediaFiles,
     /// For each input that is encoded ahead, a hash of what its features depend on.
     encoders: BTreeMap<String, String>,
+}
+
+/// What a network is trained on.
+#[derive(Clone, Copy)]
+struct TrainingRows<'a> {
+    spec: &'a ModelSpec,
+    dataset: &'a Dataset,
+    train: &'a [usize],
+    validation: &'a [usize],
 }
 
 /// Row indices by split.
@@ -165,12 +177,32 @@ impl Experiment {
         self.begin(entered, description, before.as_ref(), &ready)?;
         let Ready { dataset, rows, faults, .. } = ready;
         observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
-        let spec = self.spec(&dataset, &rows.train)?;
-        let (model, progress, ending) = self.fit(&spec, &dataset, &rows, &device, stop, observe)?;
+        let learners = self.learners(&rows);
+        let folded = match &learners {
+            Some((_, n_folds)) => Some(FoldedRows::new(&self.plan, &dataset, &rows, *n_folds)?),
+            None => None,
+        };
+        let is_bagged = learners.as_ref().is_some_and(|(learners, _)| learners.iter().any(Learner::is_bagged_network));
+        let own = folded.as_ref().filter(|_| is_bagged).map(|folded| folded.of_fold(0));
+        let (train_rows, validation_rows) =
+            own.as_ref().map_or((&rows.train, &rows.validation), |(train, held_out)| (train, held_out));
+        let spec = self.spec(&dataset, train_rows)?;
+        let data = TrainingRows { spec: &spec, dataset: &dataset, train: train_rows, validation: validation_rows };
+        let (model, progress, ending) = self.fit(&data, &checkpoints(&self.folder), &device, stop, observe)?;
         let n_params = burn::module::Module::num_params(&model);
-        let mut predictor = self.predictor(&spec, &dataset, model, device);
+        let mut predictor = self.predictor(&spec, &dataset, model, device.clone());
         observe(RunEvent::Stage("fitting the postprocessors"));
-        predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, &rows)?;
+        predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, train_rows, validation_rows)?;
+        if let (Some((learners, _)), Some(folded), Ending::Finished) = (learners, folded, ending) {
+            let n_networks = if is_bagged { folded.folds.n_folds } else { 1 };
+            let networks = (1..n_networks).map(|fold| self.fold_network(&dataset, &folded, fold, &device, stop));
+            let networks = networks.collect::<Result<Vec<_>, Error>>()?;
+            observe(RunEvent::Stage("fitting learners"));
+            let fitted = fit_learners(&predictor, networks, &dataset, &folded, &learners, stop)?;
+            let leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test)?;
+            self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
+            predictor.ensemble = Some(fitted.ensemble);
+        }
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
         let mut outcome = Outcome {
@@ -188,6 +220,32 @@ impl Experiment {
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome.peak_memory = peak_memory();
         Ok(outcome)
+    }
+
+    /// Returns the learners that are fitted besides the network, and the number of folds; `None` for the network alone.
+    fn learners(&self, rows: &RowsBySplit) -> Option<(Vec<Learner>, usize)> {
+        let config = &self.plan.config;
+        match &config.learners {
+            Learners::Network => None,
+            Learners::Auto => Some(auto::learners(rows.train.len() + rows.validation.len(), &config.input_features)),
+            Learners::List(learners) => Some((learners.clone(), config.ensemble.k_fold)),
+        }
+    }
+
+    /// Trains the network of a fold.
+    fn fold_network(
+        &self,
+        dataset: &Dataset,
+        folded: &FoldedRows,
+        fold: usize,
+        device: &Device,
+        stop: &AtomicBool,
+    ) -> Result<Model, Error> {
+        let (train, held_out) = folded.of_fold(fold);
+        let spec = self.spec(dataset, &train)?;
+        let data = TrainingRows { spec: &spec, dataset, train: &train, validation: &held_out };
+        let checkpoints = Checkpoints { folder: checkpoints(&self.folder).folder.join("folds").join(fold.to_string()) };
+        Ok(self.fit(&data, &checkpoints, device, stop, &mut |_| {})?.0)
     }
 
     /// Records the inputs of a new run in its folder; for a resumed run, checks that they are unchanged.
@@ -260,31 +318,30 @@ impl Experiment {
 
     fn fit(
         &self,
-        spec: &ModelSpec,
-        dataset: &Dataset,
-        rows: &RowsBySplit,
+        data: &TrainingRows,
+        checkpoints: &Checkpoints,
         device: &Device,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<(Model, Progress, Ending), Error> {
         let config = &self.plan.config;
         let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
-        let checkpoints = checkpoints(&self.folder);
+        let TrainingRows { spec, dataset, train: rows, validation } = *data;
         let training = Training {
             spec,
             dataset,
-            rows: &rows.train,
+            rows,
             settings: &config.trainer,
             augmentations: &augmentations,
             run_seed: config.random_seed,
             device,
-            checkpoints: &checkpoints,
+            checkpoints,
             stop,
         };
         // Built once: copying the fitted features of ten thousand columns takes longer than using them.
         let mut predictor: Option<Predictor> = None;
         let mut validate = |model: &Model| {
-            if rows.validation.is_empty() {
+            if validation.is_empty() {
                 return Ok(None);
             }
             let predictor = predictor.get_or_insert_with(|| {
@@ -293,12 +350,10 @@ impl Experiment {
                 predictor
             });
             predictor.model = model.clone();
-            self.validate(predictor, spec, dataset, &rows.validation)
-                .map(Some)
-                .map_err(|error| TrainError::Validation(error.into()))
+            self.validate(predictor, spec, dataset, validation).map(Some).map_err(|error| TrainError::Validation(error.into()))
         };
         train(&training, &mut validate, &mut |event| observe(RunEvent::Training(event)))
-            .map_err(|error| explained(error, dataset, &rows.train))
+            .map_err(|error| explained(error, dataset, rows))
     }
 
     fn predictor(&self, spec: &ModelSpec, dataset: &Dataset, model: Model, device: Device) -> Predictor {
@@ -309,6 +364,7 @@ impl Experiment {
             outputs: outputs.to_vec(),
             postprocessors: spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect(),
             decodings: decodings(&self.plan, outputs),
+            ensemble: None,
             model,
             device,
         }
@@ -399,11 +455,19 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
-    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| roles[*row_idx] == Split::Train).collect();
+    // Other learners are fitted on the validation rows, too.
+    let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.learners != Learners::Network);
+    let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();
     let inputs = config.input_features.iter().map(|input| input.unfitted());
     let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
     let outputs = inputs.split_off(config.input_features.len());
+    if config.learners != Learners::Network {
+        let texts = inputs
+            .iter_mut()
+            .filter_map(|field| if let Preprocessor::Text(it) = &mut field.preprocessor { Some(it) } else { None });
+        texts.for_each(|text| text.keeps_text = true);
+    }
     Ok((Dataset::new(table, inputs, outputs), roles))
 }
 
@@ -429,7 +493,8 @@ fn fit_postprocessors(
     predictor: &Predictor,
     spec: &ModelSpec,
     dataset: &Dataset,
-    rows: &RowsBySplit,
+    train: &[usize],
+    validation: &[usize],
 ) -> Result<Vec<Postprocessor>, Error> {
     let mut postprocessors: Vec<Postprocessor> =
         spec.outputs.iter().map(|output| Postprocessor::plain(&output.decoder, output.width)).collect();
@@ -438,12 +503,12 @@ fn fit_postprocessors(
         .iter()
         .zip(&predictor.plan.config.output_features)
         .map(|(output, feature)| match Postprocessor::fitted_on(&output.decoder, feature.calibration()) {
-            FittedOn::Validation | FittedOn::ValidationOnly if !rows.validation.is_empty() => Some(Split::Validation),
+            FittedOn::Validation | FittedOn::ValidationOnly if !validation.is_empty() => Some(Split::Validation),
             FittedOn::Nothing | FittedOn::ValidationOnly => None,
             FittedOn::Train | FittedOn::Validation => Some(Split::Train),
         })
         .collect();
-    for (split, rows) in [(Split::Train, &rows.train), (Split::Validation, &rows.validation)] {
+    for (split, rows) in [(Split::Train, train), (Split::Validation, validation)] {
         let outputs = (0..spec.outputs.len()).filter(|output| fitted_on[*output] == Some(split));
         let mut examples: Vec<FittingExamples> = outputs.map(FittingExamples::new).collect();
         if examples.is_empty() {

@@ -43,11 +43,12 @@ pub(crate) const TRAINING_STATISTICS: &str = "training_statistics.json";
 pub(crate) const TEST_STATISTICS: &str = "test_statistics.json";
 pub(crate) const PREDICTIONS: &str = "predictions.parquet";
 pub(crate) const REPORT: &str = "report.html";
-const RESULTS: [&str; 5] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT];
+pub(crate) const LEADERBOARD: &str = "leaderboard.json";
+const RESULTS: [&str; 6] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT, LEADERBOARD];
 
 /// The checkpoint folder and its contents; earlier versions stored the best model next to the last checkpoint.
 const CHECKPOINTS: &str = "checkpoints";
-const IN_CHECKPOINTS: [&str; 3] = ["last", "best.safetensors", "best.tmp.safetensors"];
+const IN_CHECKPOINTS: [&str; 4] = ["last", "folds", "best.safetensors", "best.tmp.safetensors"];
 
 /// Suffixes of files that are in place, being written, and being replaced.
 const ENDINGS: [&str; 3] = ["", ".tmp", ".old"];

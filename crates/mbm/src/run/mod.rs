@@ -5,5 +5,6 @@ pub mod divergence;
 pub mod event;
 pub mod experiment;
 pub mod folder;
+pub mod learners;
 pub mod manifest;
 pub mod train;

@@ -101,11 +101,11 @@ fn rows(spec: &ModelSpec, kept: &[usize]) -> Batch {
                 let data = present.iter().flat_map(|at| data[at * width..(at + 1) * width].to_vec()).collect();
                 Values::Vectors { width: *width, data }
             }
-            Values::Tokens { steps, lengths, ids } => {
+            Values::Tokens { steps, lengths, ids, .. } => {
                 let lengths: Vec<usize> = present.iter().map(|at| lengths[*at]).collect();
                 let longest = lengths.iter().copied().max().unwrap_or(0);
                 let ids = present.iter().flat_map(|at| ids[at * steps..at * steps + longest].to_vec()).collect();
-                Values::Tokens { steps: longest, lengths, ids }
+                Values::Tokens { steps: longest, lengths, ids, texts: Vec::new() }
             }
             other => panic!("{other:?}"),
         };

@@ -1,0 +1,266 @@
+//! The columns of a row that learners other than the network read.
+
+use mbm_algo::linear::Rows;
+use mbm_algo::tree::ColumnKind;
+use mbm_algo::{AlgoError, SparseRows, TruncatedSvd};
+use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
+use serde::{Deserialize, Serialize};
+
+use crate::learn::texts::{N_STATISTICS, TextTerms, write_statistics};
+
+/// How inputs become columns. Saved in the bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Columns {
+    /// One group per input.
+    groups: Vec<Group>,
+    /// The n-grams of each input that is a text, in their order.
+    terms: Vec<TextTerms>,
+    /// The projection of all n-grams to a few columns (latent semantic analysis), which follow those of the inputs.
+    projection: Option<TruncatedSvd>,
+}
+
+/// Number of columns that n-grams are projected to.
+const N_PROJECTED: usize = 32;
+
+/// The columns of an input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Group {
+    /// What the columns are.
+    kind: GroupKind,
+    /// Number of columns.
+    width: usize,
+}
+
+/// What the columns of an input are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum GroupKind {
+    /// The values of a vector.
+    Values,
+    /// The code of a category.
+    Code,
+    /// Mean and standard deviation of each value over the steps, and the number of steps.
+    StepStatistics,
+    /// Statistics of a text; its n-grams are stored apart.
+    Text,
+    /// Nothing: the input is left to the network.
+    Nothing,
+}
+
+/// The columns of some rows.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Block {
+    /// Number of rows.
+    pub n_rows: usize,
+    /// Number of columns.
+    pub n_cols: usize,
+    /// `[rows, columns]`; NaN where an input is absent.
+    pub data: Vec<f32>,
+    /// The n-grams of all texts; no columns if there are no texts.
+    pub terms: SparseRows,
+}
+
+/// Maximum number of steps of a vector that is used as it is.
+const MAX_WIDTH: usize = 100_000;
+
+impl Columns {
+    /// Decides on the columns of each input. `first` is a batch of training rows, which shows the width of features that an encoder has
+    /// computed, and whether texts are kept.
+    pub fn new(inputs: &[Field], first: &Batch) -> Self {
+        let group = |(field, column): (&Field, &BatchColumn)| {
+            let (kind, width) = match (field.preprocessor.get().shape(), &column.values) {
+                (_, Values::Encoded { width, .. }) => (GroupKind::StepStatistics, 2 * width + 1),
+                (Shape::Class { .. }, _) => (GroupKind::Code, 1),
+                (Shape::Number { .. }, _) => (GroupKind::Values, 1),
+                (Shape::Vector { width }, _) if width <= MAX_WIDTH => (GroupKind::Values, width),
+                (Shape::Frames { width, .. }, _) => (GroupKind::StepStatistics, 2 * width + 1),
+                (Shape::Tokens { .. }, _) => (GroupKind::Text, N_STATISTICS),
+                _ => (GroupKind::Nothing, 0),
+            };
+            Group { kind, width }
+        };
+        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect(), terms: Vec::new(), projection: None }
+    }
+
+    /// Returns the inputs whose n-grams are read.
+    pub fn texts(&self) -> Vec<usize> {
+        (0..self.groups.len()).filter(|at| self.groups[*at].kind == GroupKind::Text).collect()
+    }
+
+    /// Fits the n-grams to the texts of the training rows, `[inputs that are texts][rows]`.
+    pub fn fit_terms(&mut self, texts: &[Vec<String>]) {
+        self.terms = texts.iter().map(|texts| TextTerms::fit(texts)).collect();
+    }
+
+    /// Fits the projection of n-grams to the training rows, and adds its columns to them.
+    ///
+    /// # Errors
+    /// Fails if there are no rows.
+    pub fn fit_projection(&mut self, block: &mut Block, seed: u64) -> Result<(), AlgoError> {
+        let n_components = N_PROJECTED.min(block.terms.n_cols() / 2).min(block.n_rows / 4);
+        if n_components > 0 {
+            let mut rng = random::rng(seed);
+            let projection = TruncatedSvd::fit(Rows::from(&block.terms), n_components, &mut rng)?;
+            block.extend(&projection.transform(Rows::from(&block.terms)), n_components);
+            self.projection = Some(projection);
+        }
+        Ok(())
+    }
+
+    /// Returns the number of columns.
+    pub fn n_cols(&self) -> usize {
+        self.n_own() + self.projection.as_ref().map_or(0, TruncatedSvd::n_components)
+    }
+
+    /// Returns the number of columns of the inputs by themselves.
+    fn n_own(&self) -> usize {
+        self.groups.iter().map(|group| group.width).sum()
+    }
+
+    /// Returns the number of n-grams of all texts.
+    pub fn n_terms(&self) -> usize {
+        self.terms.iter().map(TextTerms::n_cols).sum()
+    }
+
+    /// Returns the type of each column.
+    pub fn kinds(&self) -> Vec<ColumnKind> {
+        let kind = |group: &Group| if group.kind == GroupKind::Code { ColumnKind::Category } else { ColumnKind::Number };
+        let own = self.groups.iter().flat_map(|group| std::iter::repeat_n(kind(group), group.width));
+        own.chain(std::iter::repeat_n(ColumnKind::Number, self.n_cols() - self.n_own())).collect()
+    }
+
+    /// Whether the columns are those of these inputs; checks what was read from a file.
+    pub fn suits(&self, inputs: &[Field]) -> bool {
+        let suits = |(group, field): (&Group, &Field)| match (group.kind, field.preprocessor.get().shape()) {
+            (GroupKind::Values, Shape::Vector { width }) => group.width == width,
+            (GroupKind::Values, Shape::Number { .. }) | (GroupKind::Code, Shape::Class { .. }) => group.width == 1,
+            (GroupKind::StepStatistics, _) => group.width % 2 == 1 && group.width <= 2 * MAX_WIDTH + 1,
+            (GroupKind::Text, Shape::Tokens { .. }) => group.width == N_STATISTICS,
+            (GroupKind::Nothing, _) => group.width == 0,
+            (GroupKind::Values | GroupKind::Code | GroupKind::Text, _) => false,
+        };
+        self.groups.len() == inputs.len()
+            && self.groups.iter().zip(inputs).all(suits)
+            && self.terms.len() == self.texts().len()
+            && self.projection.as_ref().is_none_or(|projection| projection.suits(self.n_terms()))
+    }
+
+    /// Returns the columns of a batch. Inputs in `absent` are absent from every row.
+    pub fn block(&self, batch: &Batch, absent: &[bool]) -> Block {
+        let (n_rows, n_cols) = (batch.len(), self.n_own());
+        let mut data = vec![f32::NAN; n_rows * n_cols];
+        let mut start = 0;
+        let mut texts = Vec::new();
+        for (at, (group, column)) in self.groups.iter().zip(&batch.inputs).enumerate() {
+            let is_absent = absent.get(at).is_some_and(|is_absent| *is_absent);
+            let rows: Vec<usize> = if is_absent { Vec::new() } else { present(column) };
+            for (present, row) in rows.iter().enumerate() {
+                let from = row * n_cols + start;
+                group.write(&column.values, present, &mut data[from..from + group.width]);
+            }
+            if let (GroupKind::Text, Values::Tokens { texts: own, .. }) = (group.kind, &column.values) {
+                let mut of_rows = vec![""; n_rows];
+                rows.iter().zip(own).for_each(|(row, text)| of_rows[*row] = text);
+                texts.push(of_rows);
+            }
+            start += group.width;
+        }
+        let mut block = Block { n_rows, n_cols, data, terms: self.terms(&texts, n_rows) };
+        if let Some(projection) = &self.projection {
+            block.extend(&projection.transform(Rows::from(&block.terms)), projection.n_components());
+        }
+        block
+    }
+
+    /// Returns the n-grams of all texts, side by side.
+    fn terms(&self, texts: &[Vec<&str>], n_rows: usize) -> SparseRows {
+        let of_inputs: Vec<SparseRows> = self.terms.iter().zip(texts).map(|(terms, texts)| terms.transform(texts)).collect();
+        let mut joined = SparseRows::new(self.n_terms());
+        for row in 0..n_rows {
+            let mut pairs = Vec::new();
+            let mut first = 0;
+            for own in &of_inputs {
+                pairs.extend(own.pairs(row).map(|(column, value)| ((first + column) as u32, value)));
+                first += own.n_cols();
+            }
+            joined.push_row(pairs);
+        }
+        joined
+    }
+}
+
+/// Returns the texts of an input in a batch, one per row; empty where it is absent.
+pub(crate) fn texts_of(column: &BatchColumn) -> Vec<String> {
+    let mut texts = vec![String::new(); column.present.len()];
+    if let Values::Tokens { texts: own, .. } = &column.values {
+        present(column).into_iter().zip(own).for_each(|(row, text)| texts[row].clone_from(text));
+    }
+    texts
+}
+
+/// Returns the rows that have an input.
+fn present(column: &BatchColumn) -> Vec<usize> {
+    (0..column.present.len()).filter(|row| column.present[*row]).collect()
+}
+
+impl Group {
+    /// Writes the columns of the row at position `present` among those that have the input.
+    fn write(&self, values: &Values, present: usize, out: &mut [f32]) {
+        match (self.kind, values) {
+            (GroupKind::Values, Values::Vectors { width, data }) if *width == out.len() => {
+                out.copy_from_slice(&data[present * width..(present + 1) * width]);
+            }
+            (GroupKind::Code, Values::Classes(classes)) => out[0] = classes[present] as f32,
+            (GroupKind::StepStatistics, Values::Frames { steps, width, lengths, data })
+            | (GroupKind::StepStatistics, Values::Encoded { steps, width, lengths, data })
+                if 2 * width + 1 == out.len() =>
+            {
+                let from = present * steps * width;
+                step_statistics(&data[from..from + lengths[present] * width], *width, out);
+            }
+            (GroupKind::Text, Values::Tokens { texts, .. }) => {
+                texts.get(present).iter().for_each(|text| write_statistics(text, out))
+            }
+            (GroupKind::Nothing | GroupKind::Values | GroupKind::Code | GroupKind::StepStatistics | GroupKind::Text, _) => {}
+        }
+    }
+}
+
+/// Writes the mean and the standard deviation of each value over the steps, then the number of steps.
+fn step_statistics(steps: &[f32], width: usize, out: &mut [f32]) {
+    let n_steps = (steps.len() / width.max(1)).max(1) as f64;
+    for at in 0..width {
+        let values = || steps.iter().skip(at).step_by(width).map(|value| f64::from(*value));
+        let mean = values().sum::<f64>() / n_steps;
+        let variance = values().map(|value| (value - mean) * (value - mean)).sum::<f64>() / n_steps;
+        (out[at], out[width + at]) = (mean as f32, variance.sqrt() as f32);
+    }
+    out[2 * width] = n_steps as f32;
+}
+
+impl Block {
+    /// Appends the rows of another block of the same columns.
+    pub fn append(&mut self, other: Self) {
+        if self.n_rows == 0 {
+            *self = other;
+            return;
+        }
+        self.n_rows += other.n_rows;
+        self.data.extend(other.data);
+        for row in 0..other.n_rows {
+            self.terms.push_row(other.terms.pairs(row).map(|(column, value)| (column as u32, value)));
+        }
+    }
+
+    /// Appends columns `[rows, n_cols]`.
+    fn extend(&mut self, columns: &[f32], n_cols: usize) {
+        let own = (0..self.n_rows).map(|row| self.row(row));
+        self.data = own.zip(columns.chunks(n_cols)).flat_map(|(own, more)| [own, more].concat()).collect();
+        self.n_cols += n_cols;
+    }
+
+    /// Returns a row, `[columns]`.
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.data[row * self.n_cols..(row + 1) * self.n_cols]
+    }
+}

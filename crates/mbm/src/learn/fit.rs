@@ -1,0 +1,252 @@
+//! Fits all learners on all folds, and chooses their weights.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use mbm_algo::greedy_weights;
+use mbm_data::random::seed;
+use mbm_data::{Dataset, LoadOptions, load};
+use mbm_model::Model;
+use rayon::prelude::*;
+
+use crate::config::plan::Plan;
+use crate::error::Error;
+use crate::learn::columns::{Block, Columns};
+use crate::learn::ensemble::{Ensemble, Member, OutputEnsemble};
+use crate::learn::fitted::{Data, Fitted, Fold};
+use crate::learn::scaled::Scaling;
+use crate::learn::settings::Learner;
+use crate::learn::task::Task;
+
+/// The columns and targets of some rows.
+pub(crate) struct Rows {
+    /// Their indices in the table.
+    pub rows: Vec<usize>,
+    /// Their columns.
+    pub block: Block,
+    /// For each output with a task, `[rows, task.n_values()]`; NaN for rows without the target.
+    pub targets: Vec<Vec<f32>>,
+}
+
+/// Number of rows that are read together.
+const CHUNK: usize = 512;
+
+impl Rows {
+    /// Reads rows of a dataset.
+    ///
+    /// # Errors
+    /// Fails if the temporary file cannot be read.
+    pub fn read(dataset: &Dataset, columns: &Columns, tasks: &[Option<Task>], rows: &[usize]) -> Result<Self, Error> {
+        let (mut block, mut targets) = (Block::default(), vec![Vec::new(); tasks.len()]);
+        load::<Error>(&LoadOptions::plain(dataset, rows, CHUNK), |_, batch| {
+            block.append(columns.block(&batch, &[]));
+            for ((task, column), targets) in tasks.iter().zip(&batch.targets).zip(&mut targets) {
+                task.iter().for_each(|task| task.append_targets(column, targets));
+            }
+            Ok(())
+        })?;
+        Ok(Self { rows: rows.to_vec(), block, targets })
+    }
+}
+
+/// A learner with what it predicts for rows that it was not fitted on.
+pub(crate) struct Candidate {
+    /// Its name on the leaderboard.
+    pub name: String,
+    /// Its position among the learners of the config; the network has one, too.
+    pub learner: usize,
+    /// One per fold; none for the network.
+    pub folds: Vec<Fitted>,
+    /// Predictions for the held-out rows, `[rows, task.n_values()]`.
+    pub held_out: Vec<f32>,
+    /// Its weight.
+    pub weight: f64,
+    /// Seconds that fitting took, over all threads.
+    pub seconds: f64,
+}
+
+/// The learners of an output, and the rows by which they were compared.
+pub(crate) struct Selection {
+    /// The task of the output.
+    pub task: Task,
+    /// All learners that were tried.
+    pub candidates: Vec<Candidate>,
+    /// The targets of the held-out rows, `[rows, task.n_values()]`.
+    pub targets: Vec<f32>,
+}
+
+/// What learners are fitted on, for one output.
+pub(crate) struct Fitting<'a> {
+    pub plan: &'a Plan,
+    pub columns: &'a Columns,
+    /// The columns of the rows, scaled.
+    pub scaled: &'a Block,
+    /// The rows to fit on.
+    pub rows: &'a Rows,
+    /// Which of them each fold holds out.
+    pub folds: &'a Folds,
+    pub learners: &'a [Learner],
+    pub stop: &'a AtomicBool,
+}
+
+/// Which rows are held out when.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Folds {
+    /// The fold that holds out each row; `None` for a row that is always fitted on.
+    pub of_rows: Vec<Option<usize>>,
+    /// Number of folds.
+    pub n_folds: usize,
+}
+
+impl Fitting<'_> {
+    /// Fits all learners but the network for an output, and chooses the weights of all. `network` holds the predictions of the network,
+    /// `[rows, task.n_values()]`, if it takes part; NaN for rows that it was trained on.
+    pub fn select(&self, output: usize, task: Task, network: Option<Vec<f32>>) -> Selection {
+        let (targets, n_values) = (&self.rows.targets[output], task.n_values());
+        let is_present = |row: usize| !targets[row * n_values].is_nan();
+        let known: Vec<usize> = (0..self.rows.rows.len()).filter(|row| is_present(*row)).collect();
+        let folds: Vec<Fold> = (0..self.folds.n_folds).map(|at| self.fold(at, &known)).collect();
+        let binned = Data::bin(&self.rows.block, &self.columns.kinds());
+        let tree_targets: Vec<f32> = match task {
+            Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
+            _ => targets.clone(),
+        };
+        let weights = vec![1.0; self.rows.rows.len()];
+        let block = &self.rows.block;
+        let scaled = self.scaled;
+        let data = Data { task, block, binned: &binned, scaled, targets, tree_targets: &tree_targets, weights: &weights };
+        let mut candidates = self.candidates(output, &data, &folds);
+        let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
+        let targets = gathered(targets, &held_out, n_values);
+        let network = network.map(|network| gathered(&network, &held_out, n_values));
+        match network {
+            Some(network) if network.iter().all(|value| !value.is_nan()) => {
+                candidates.insert(0, self.network(network));
+                self.weigh(output, task, &mut candidates, &targets);
+            }
+            Some(network) => {
+                self.weigh(output, task, &mut candidates, &targets);
+                self.add_network(output, task, &mut candidates, &targets, network);
+            }
+            None => self.weigh(output, task, &mut candidates, &targets),
+        }
+        Selection { task, candidates, targets }
+    }
+
+    /// Returns a fold of the rows that have the target.
+    fn fold(&self, at: usize, known: &[usize]) -> Fold {
+        let (held_out, rows) = known.iter().map(|row| *row as u32).partition(|row| self.folds.of_rows[*row as usize] == Some(at));
+        Fold { at, rows, held_out }
+    }
+
+    /// Returns the network as a candidate.
+    fn network(&self, held_out: Vec<f32>) -> Candidate {
+        let learner = self.learners.iter().position(|learner| matches!(learner, Learner::Network(_))).unwrap_or(0);
+        let name = self.learners[learner].type_name().to_owned();
+        Candidate { name, learner, folds: Vec::new(), held_out, weight: 0.0, seconds: 0.0 }
+    }
+
+    /// Fits every learner on every fold, in parallel.
+    fn candidates(&self, output: usize, data: &Data, folds: &[Fold]) -> Vec<Candidate> {
+        let proceed = || !self.stop.load(Ordering::Relaxed);
+        // Images alone have no columns.
+        let is_fitted = |learner: &Learner| !matches!(learner, Learner::Network(_)) && data.block.n_cols > 0;
+        let learners: Vec<(usize, &Learner)> =
+            self.learners.iter().enumerate().filter(|(_, learner)| is_fitted(learner)).collect();
+        let jobs: Vec<(usize, usize)> = (0..learners.len()).flat_map(|at| (0..folds.len()).map(move |fold| (at, fold))).collect();
+        let run_seed = self.plan.config.random_seed;
+        let fit = |(at, fold): &(usize, usize)| {
+            let started = Instant::now();
+            let (position, learner) = learners[*at];
+            let purpose = format!("learner {position} of output {output}");
+            let fitted = data.fit(learner, &folds[*fold], seed(run_seed, &purpose, *fold as u64, 0), &proceed)?;
+            let held_out: Vec<f32> =
+                folds[*fold].held_out.iter().flat_map(|row| fitted.predict(data.task, data.row(*row as usize))).collect();
+            Some((fitted, held_out, started.elapsed().as_secs_f64()))
+        };
+        let fitted: Vec<Option<(Fitted, Vec<f32>, f64)>> = jobs.par_iter().map(fit).collect();
+        let mut fitted = fitted.into_iter();
+        let mut candidates = Vec::new();
+        for (learner, settings) in learners {
+            let name = self.name(learner, settings);
+            let mut candidate = Candidate { name, learner, folds: Vec::new(), held_out: Vec::new(), weight: 0.0, seconds: 0.0 };
+            let of_folds: Vec<_> = fitted.by_ref().take(folds.len()).flatten().collect();
+            for (fitted, held_out, seconds) in of_folds {
+                candidate.folds.push(fitted);
+                candidate.held_out.extend(held_out);
+                candidate.seconds += seconds;
+            }
+            // A learner that does not suit the output, or failed on a fold, is left out.
+            if candidate.folds.len() == folds.len() {
+                candidates.push(candidate);
+            }
+        }
+        candidates
+    }
+
+    /// Returns the name of a learner: its type, numbered if there are several of it.
+    fn name(&self, at: usize, learner: &Learner) -> String {
+        let same = |other: &&Learner| other.type_name() == learner.type_name();
+        let number = self.learners[..=at].iter().filter(same).count();
+        let is_only = self.learners.iter().filter(same).count() == 1;
+        if is_only { learner.type_name().to_owned() } else { format!("{}_{number}", learner.type_name()) }
+    }
+
+    /// Sets the weights of the candidates: those of the config, or those chosen greedily.
+    fn weigh(&self, output: usize, task: Task, candidates: &mut [Candidate], targets: &[f32]) {
+        let given = |candidate: &Candidate| self.learners[candidate.learner].weights().get(output).copied();
+        if candidates.iter().any(|candidate| given(candidate).is_some()) {
+            candidates.iter_mut().for_each(|candidate| candidate.weight = given(candidate).unwrap_or(0.0));
+            return;
+        }
+        let predictions: Vec<&[f32]> = candidates.iter().map(|candidate| candidate.held_out.as_slice()).collect();
+        let n_picks = self.plan.config.ensemble.n_picks;
+        let weights = greedy_weights(&predictions, n_picks, &|mean| task.loss(mean, targets));
+        candidates.iter_mut().zip(weights).for_each(|(candidate, weight)| candidate.weight = weight);
+    }
+
+    /// Adds a network that has predictions for some of the held-out rows only, with the weight that minimizes the loss on them.
+    fn add_network(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, targets: &[f32], network: Vec<f32>) {
+        let n_values = task.n_values();
+        let positions: Vec<usize> = (0..network.len() / n_values).filter(|at| !network[at * n_values].is_nan()).collect();
+        let of_network = gathered(&network, &positions, n_values);
+        let mut others = vec![0f32; of_network.len()];
+        for candidate in candidates.iter() {
+            let own = gathered(&candidate.held_out, &positions, n_values);
+            others.iter_mut().zip(own).for_each(|(sum, value)| *sum += candidate.weight as f32 * value);
+        }
+        let targets = gathered(targets, &positions, n_values);
+        let mut candidate = self.network(network);
+        let given = self.learners[candidate.learner].weights().get(output).copied();
+        candidate.weight = given.unwrap_or_else(|| {
+            let n_picks = self.plan.config.ensemble.n_picks;
+            let weights = greedy_weights(&[&of_network, &others], n_picks, &|mean| task.loss(mean, &targets));
+            if candidates.is_empty() { 1.0 } else { weights[0] }
+        });
+        if given.is_none() {
+            candidates.iter_mut().for_each(|other| other.weight *= 1.0 - candidate.weight);
+        }
+        candidates.insert(0, candidate);
+    }
+}
+
+/// Returns the values of some rows, `[rows, n_values]`.
+fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
+    rows.iter().flat_map(|row| values[row * n_values..(row + 1) * n_values].iter().copied()).collect()
+}
+
+impl Selection {
+    /// Returns the ensemble of the output: the learners with a weight.
+    pub fn ensemble(&self) -> OutputEnsemble {
+        let network = self.candidates.iter().filter(|it| it.folds.is_empty()).map(|it| it.weight).sum();
+        let members = self.candidates.iter().filter(|it| it.weight > 0.0 && !it.folds.is_empty());
+        let members = members.map(|it| Member { name: it.name.clone(), weight: it.weight, folds: it.folds.clone() });
+        OutputEnsemble { network, members: members.collect() }
+    }
+}
+
+/// Returns the ensemble of all outputs; an output without a selection is left to the network. `networks` are those of further folds.
+pub(crate) fn ensemble(columns: Columns, scaling: Scaling, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
+    let outputs = selections.iter().map(|it| it.as_ref().map_or_else(OutputEnsemble::network, Selection::ensemble));
+    Ensemble { columns, scaling, n_networks: networks.len(), networks, outputs: outputs.collect() }
+}

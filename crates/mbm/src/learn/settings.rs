@@ -1,0 +1,200 @@
+//! The `learners` and `ensemble` sections of the config.
+
+use mbm_algo::tree::Growth;
+use mbm_config::schema::Schema;
+use mbm_config::{Diagnostics, Node, Setting, Value, choices, settings, tagged};
+
+settings! {
+    /// The network of encoders, combiner and decoders, as one of the learners.
+    pub struct NetworkLearner {
+        /// Whether it is trained once per fold, as the other learners are; otherwise once, on the training rows.
+        bagged: bool = false;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// Gradient-boosted trees on numbers, categories, dates and the features of other inputs.
+    pub struct BoostedTreesLearner {
+        /// How trees grow.
+        growth: TreeGrowth = TreeGrowth::LeafWise;
+        /// Maximum number of rounds.
+        max_rounds: usize = 1000 => 1..=100_000;
+        /// Number of rounds without improvement on held-out rows after which boosting stops.
+        patience: usize = 50 => 1..=100_000;
+        /// Factor of the values of leaves.
+        learning_rate: f64 = 0.05 => 1e-6..=1.0;
+        /// Maximum number of leaves of a tree that grows leaf by leaf.
+        max_leaves: usize = 31 => 2..=4096;
+        /// Maximum depth of a tree.
+        max_depth: usize = 12 => 1..=64;
+        /// Minimum number of rows of a leaf; by default a fiftieth of the rows, between 3 and 20.
+        min_rows: Option<usize> = None => 1..=1_000_000;
+        /// L2 penalty on the values of leaves.
+        l2: f64 = 1.0 => 0.0..=1e9;
+        /// Share of the rows that each round samples.
+        row_share: f64 = 0.8 => 0.01..=1.0;
+        /// Share of the columns that each tree samples.
+        column_share: f64 = 0.8 => 0.001..=1.0;
+        /// Whether thresholds are drawn at random instead of searched.
+        random_thresholds: bool = false;
+        /// The number of rounds of each fold; by early stopping if empty.
+        rounds: Vec<usize> = Vec::new() => 0..=100_000;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// A random forest (Breiman 2001).
+    pub struct RandomForestLearner {
+        /// Number of trees per fold.
+        n_trees: usize = 100 => 1..=10_000;
+        /// Minimum number of rows of a leaf.
+        min_rows: usize = 1 => 1..=1_000_000;
+        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// Extremely randomized trees (Geurts et al. 2006).
+    pub struct ExtraTreesLearner {
+        /// Number of trees per fold.
+        n_trees: usize = 100 => 1..=10_000;
+        /// Minimum number of rows of a leaf.
+        min_rows: usize = 1 => 1..=1_000_000;
+        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// Ridge regression for numbers, logistic regression for classes and labels.
+    pub struct LinearLearner {
+        /// The penalty on the weights, from a list of which the one with the lowest loss on held-out rows is chosen; for ridge regression
+        /// by leave-one-out where that is possible. For classes, 1 / `C` of scikit-learn's logistic regression.
+        penalties: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0, 100.0, 1000.0] => 1e-9..=1e9;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// A support vector machine with an RBF kernel for numbers and classes.
+    pub struct SvmLearner {
+        /// The penalty on slack.
+        c: f64 = 3.0 => 1e-9..=1e9;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 4000 => 2..=20_000;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
+    /// How learners are combined.
+    pub struct EnsembleSettings {
+        /// Number of folds; each learner is fitted once per fold, on the rows of the other folds, and predicts the mean. 1 fits on the
+        /// training rows and chooses by the validation rows.
+        k_fold: usize = 5 => 1..=100;
+        /// Number of picks of the greedy selection of weights (Caruana et al. 2004).
+        n_picks: usize = 25 => 1..=1000;
+    }
+}
+
+choices! {
+    /// How boosted trees grow.
+    pub enum TreeGrowth {
+        /// The leaf with the largest gain is split next (Ke et al. 2017).
+        LeafWise = "leaf_wise",
+        /// All nodes of a level share a test (Prokhorenkova et al. 2018).
+        Symmetric = "symmetric",
+    }
+}
+
+impl From<TreeGrowth> for Growth {
+    fn from(growth: TreeGrowth) -> Self {
+        match growth {
+            TreeGrowth::LeafWise => Self::LeafWise,
+            TreeGrowth::Symmetric => Self::Symmetric,
+        }
+    }
+}
+
+tagged! {
+    /// A learner.
+    pub enum Learner {
+        Network(NetworkLearner) = "network",
+        BoostedTrees(BoostedTreesLearner) = "boosted_trees",
+        RandomForest(RandomForestLearner) = "random_forest",
+        ExtraTrees(ExtraTreesLearner) = "extra_trees",
+        Linear(LinearLearner) = "linear",
+        Svm(SvmLearner) = "svm",
+    }
+}
+
+impl Learner {
+    /// Whether it is the network, trained once per fold.
+    pub fn is_bagged_network(&self) -> bool {
+        matches!(self, Self::Network(network) if network.bagged)
+    }
+
+    /// Returns the given weights in the ensemble, one per output; empty if they are chosen.
+    pub fn weights(&self) -> &[f64] {
+        match self {
+            Self::Network(it) => &it.weights,
+            Self::BoostedTrees(it) => &it.weights,
+            Self::RandomForest(it) => &it.weights,
+            Self::ExtraTrees(it) => &it.weights,
+            Self::Linear(it) => &it.weights,
+            Self::Svm(it) => &it.weights,
+        }
+    }
+
+    /// Sets the weights in the ensemble.
+    pub fn set_weights(&mut self, weights: Vec<f64>) {
+        match self {
+            Self::Network(it) => it.weights = weights,
+            Self::BoostedTrees(it) => it.weights = weights,
+            Self::RandomForest(it) => it.weights = weights,
+            Self::ExtraTrees(it) => it.weights = weights,
+            Self::Linear(it) => it.weights = weights,
+            Self::Svm(it) => it.weights = weights,
+        }
+    }
+}
+
+/// The learners of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Learners {
+    /// The network alone.
+    #[default]
+    Network,
+    /// Chosen for the rows and columns of the table.
+    Auto,
+    /// These.
+    List(Vec<Learner>),
+}
+
+impl serde::Serialize for Learners {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Network => serializer.serialize_str("network"),
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::List(learners) => learners.serialize(serializer),
+        }
+    }
+}
+
+impl Setting for Learners {
+    fn read(node: &Node, path: &str, diagnostics: &mut Diagnostics) -> Option<Self> {
+        match &node.value {
+            Value::Text(word) if word == "network" => Some(Self::Network),
+            Value::Text(word) if word == "auto" => Some(Self::Auto),
+            Value::List(items) if !items.is_empty() => Vec::<Learner>::read(node, path, diagnostics).map(Self::List),
+            other => {
+                let message = format!("expected network, auto or a list of learners, found {}", other.name());
+                diagnostics.add(node.line, path, message);
+                None
+            }
+        }
+    }
+
+    fn schema() -> Schema {
+        Vec::<Learner>::schema()
+    }
+}

@@ -1,0 +1,138 @@
+//! What an output asks of a learner, and predictions as plain values.
+
+use mbm_algo::metric::{ClassificationSamples, MultiLabelSamples, RegressionSamples};
+use mbm_algo::tree::Objective;
+use mbm_data::{BatchColumn, Preprocessor, Shape, Values};
+
+use crate::predict::prediction::Prediction;
+use crate::predict::score::MetricSamples;
+
+/// The task of an output that learners other than the network can predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// One of several classes.
+    Classes(usize),
+    /// Any of several labels.
+    Labels(usize),
+    /// A number.
+    Number,
+    /// Several numbers.
+    Vector(usize),
+}
+
+impl Task {
+    /// Returns the task of an output; `None` for texts and embeddings, which only the network predicts.
+    pub fn of(preprocessor: &Preprocessor) -> Option<Self> {
+        match (preprocessor, preprocessor.get().shape()) {
+            (Preprocessor::Category(_) | Preprocessor::Binary(_), Shape::Class { n_classes }) => Some(Self::Classes(n_classes)),
+            (Preprocessor::Set(_), Shape::Vector { width }) => Some(Self::Labels(width)),
+            (Preprocessor::Number(_), _) => Some(Self::Number),
+            (Preprocessor::Vector(_), Shape::Vector { width }) => Some(Self::Vector(width)),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of values of a prediction.
+    pub fn n_values(self) -> usize {
+        match self {
+            Self::Classes(n) | Self::Labels(n) | Self::Vector(n) => n,
+            Self::Number => 1,
+        }
+    }
+
+    /// Returns the number of values that trees are fitted to: two classes are one label.
+    pub fn n_fitted(self) -> usize {
+        if self == Self::Classes(2) { 1 } else { self.n_values() }
+    }
+
+    /// Returns the objective of boosting.
+    pub fn objective(self) -> Objective {
+        match self {
+            Self::Classes(2) | Self::Labels(_) => Objective::Logistic,
+            Self::Classes(_) => Objective::Softmax,
+            Self::Number | Self::Vector(_) => Objective::Squared,
+        }
+    }
+
+    /// Whether predictions are probabilities.
+    pub fn is_classification(self) -> bool {
+        matches!(self, Self::Classes(_) | Self::Labels(_))
+    }
+
+    /// Returns the values of a prediction from those that trees were fitted to.
+    pub fn completed(self, fitted: Vec<f32>) -> Vec<f32> {
+        if self == Self::Classes(2) { vec![1.0 - fitted[0], fitted[0]] } else { fitted }
+    }
+
+    /// Returns the loss of mean predictions by which ensembles are chosen: the cross-entropy, or the squared error. Both are arrays
+    /// `[rows, n_values]`.
+    pub fn loss(self, predicted: &[f32], targets: &[f32]) -> f64 {
+        let pairs = predicted.iter().zip(targets).map(|(p, t)| (f64::from(*p), f64::from(*t)));
+        // Keeps a single confident mistake from deciding.
+        const MIN: f64 = 1e-4;
+        match self {
+            Self::Classes(_) => pairs.filter(|(_, t)| *t > 0.5).map(|(p, _)| -p.max(MIN).ln()).sum(),
+            Self::Labels(_) => pairs.map(|(p, t)| -(if t > 0.5 { p } else { 1.0 - p }).max(MIN).ln()).sum(),
+            Self::Number | Self::Vector(_) => pairs.map(|(p, t)| (p - t) * (p - t)).sum(),
+        }
+    }
+
+    /// Returns predictions and targets `[rows, n_values]` as the metrics read them; numbers are restored to the units of the data.
+    pub fn samples(self, predicted: &[f32], targets: &[f32], preprocessor: &Preprocessor) -> MetricSamples {
+        let restored = |value: &f32| match preprocessor {
+            Preprocessor::Number(fitted) => fitted.restore(*value),
+            _ => f64::from(*value),
+        };
+        match self {
+            Self::Classes(n_classes) => MetricSamples::Classes(ClassificationSamples {
+                truth: targets.chunks(n_classes).map(|row| row.iter().position(|value| *value > 0.5).unwrap_or(0)).collect(),
+                probabilities: predicted.to_vec(),
+                n_classes,
+            }),
+            Self::Labels(n_labels) => MetricSamples::Labels(MultiLabelSamples {
+                truth: targets.iter().map(|value| *value > 0.5).collect(),
+                probabilities: predicted.to_vec(),
+                n_labels,
+            }),
+            Self::Number | Self::Vector(_) => MetricSamples::Numbers(RegressionSamples {
+                truth: targets.iter().map(restored).collect(),
+                predicted: predicted.iter().map(restored).collect(),
+            }),
+        }
+    }
+
+    /// Returns the prediction of a row from its values.
+    pub fn prediction(self, values: &[f32], preprocessor: &Preprocessor) -> Prediction {
+        match (self, preprocessor) {
+            (Self::Classes(_), _) => Prediction::Classes(values.to_vec()),
+            (Self::Labels(_), _) => Prediction::Labels(values.to_vec()),
+            (Self::Number, Preprocessor::Number(fitted)) => Prediction::Number(fitted.restore(values[0])),
+            (Self::Number | Self::Vector(_), _) => Prediction::Vector(values.to_vec()),
+        }
+    }
+
+    /// Returns the values of a row from its prediction by the network; `None` if it is of another kind.
+    pub fn values(self, prediction: &Prediction, preprocessor: &Preprocessor) -> Option<Vec<f32>> {
+        match (prediction, preprocessor) {
+            (Prediction::Classes(values) | Prediction::Labels(values) | Prediction::Vector(values), _) => Some(values.clone()),
+            (Prediction::Number(value), Preprocessor::Number(fitted)) => Some(vec![fitted.normalize(*value)]),
+            _ => None,
+        }
+    }
+
+    /// Appends the targets of a batch, `n_values` per row; NaN for rows without the target.
+    pub fn append_targets(self, column: &BatchColumn, targets: &mut Vec<f32>) {
+        let n_values = self.n_values();
+        let mut present = 0..column.n_present();
+        for is_present in &column.present {
+            let at = if *is_present { present.next() } else { None };
+            match (at, &column.values) {
+                (Some(at), Values::Classes(classes)) => {
+                    targets.extend((0..n_values).map(|class| f32::from(u8::from(class == classes[at] as usize))));
+                }
+                (Some(at), Values::Vectors { data, width }) => targets.extend(&data[at * width..(at + 1) * width]),
+                _ => targets.extend(std::iter::repeat_n(f32::NAN, n_values)),
+            }
+        }
+    }
+}
