@@ -23,7 +23,7 @@ pub struct Leak {
 
 /// Number of rows that are compared, and of cells in total.
 const N_ROWS: usize = 5000;
-const N_CELLS: usize = 1 << 22;
+const N_CELLS: usize = 1 << 20;
 
 /// The fewest rows from which something can be concluded.
 const MIN_ROWS: usize = 30;
