@@ -123,6 +123,11 @@ impl Ensemble {
         Ok(())
     }
 
+    /// Returns the number of trees of all learners.
+    pub fn n_trees(&self) -> usize {
+        self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).map(Fitted::n_trees).sum()
+    }
+
     /// Whether any learner reads scaled columns.
     fn reads_scaled(&self) -> bool {
         self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).any(Fitted::reads_scaled)

@@ -405,9 +405,12 @@ impl Fitted {
         }
     }
 
-    /// Returns the number of rounds, if it is boosted.
-    pub fn n_rounds(&self) -> Option<usize> {
-        if let Self::BoostedTrees(trees) = self { Some(trees.n_rounds()) } else { None }
+    /// Returns the number of its trees.
+    pub fn n_trees(&self) -> usize {
+        match self {
+            Self::BoostedTrees(BoostedTrees { trees, .. }) | Self::Forest(Forest { trees }) => trees.len(),
+            Self::Ridge(_) | Self::Logistic(_) | Self::Labels { .. } | Self::Svc(_) | Self::Svr(_) | Self::Convolutions(_) => 0,
+        }
     }
 
     /// Checks a learner that was read from a file.

@@ -156,19 +156,6 @@ impl Learner {
             Self::Convolutions(it) => &it.weights,
         }
     }
-
-    /// Sets the weights in the ensemble.
-    pub fn set_weights(&mut self, weights: Vec<f64>) {
-        match self {
-            Self::Network(it) => it.weights = weights,
-            Self::BoostedTrees(it) => it.weights = weights,
-            Self::RandomForest(it) => it.weights = weights,
-            Self::ExtraTrees(it) => it.weights = weights,
-            Self::Linear(it) => it.weights = weights,
-            Self::Svm(it) => it.weights = weights,
-            Self::Convolutions(it) => it.weights = weights,
-        }
-    }
 }
 
 /// The learners of a run.
