@@ -1,7 +1,7 @@
 //! The `learners` and `ensemble` sections of the config.
 
 use mbm_algo::tree::Growth;
-use mbm_config::schema::Schema;
+use mbm_config::schema::{Schema, Words};
 use mbm_config::{Diagnostics, Node, Setting, Value, choices, settings, tagged};
 
 settings! {
@@ -18,11 +18,11 @@ settings! {
         /// How trees grow.
         growth: TreeGrowth = TreeGrowth::LeafWise;
         /// Maximum number of rounds.
-        max_rounds: usize = 1000 => 1..=100_000;
+        max_rounds: usize = 300 => 1..=100_000;
         /// Number of rounds without improvement on held-out rows after which boosting stops.
-        patience: usize = 50 => 1..=100_000;
+        patience: usize = 20 => 1..=100_000;
         /// Factor of the values of leaves.
-        learning_rate: f64 = 0.05 => 1e-6..=1.0;
+        learning_rate: f64 = 0.08 => 1e-6..=1.0;
         /// Maximum number of leaves of a tree that grows leaf by leaf.
         max_leaves: usize = 31 => 2..=4096;
         /// Maximum depth of a tree.
@@ -195,6 +195,16 @@ impl Setting for Learners {
     }
 
     fn schema() -> Schema {
-        Vec::<Learner>::schema()
+        let word = |word, doc: &str| (word, doc.to_owned());
+        let words = Words {
+            name: "ChosenLearners",
+            doc: "Learners that are not listed.".to_owned(),
+            words: vec![
+                word("network", "The network alone."),
+                word("auto", "An ensemble for the rows and columns of the table."),
+            ],
+            are_numbers: false,
+        };
+        Schema::WordsOr(words, Box::new(Vec::<Learner>::schema()))
     }
 }
