@@ -123,9 +123,8 @@ mod tests {
         }
 
         #[test]
-        fn products_match_the_definition(values in proptest::collection::vec(-10i8..10, 1..400), n_cols in 1usize..40) {
+        fn products_match_the_definition(values in proptest::collection::vec(-10i8..10, 40..400), n_cols in 1usize..40) {
             let n_rows = values.len() / n_cols;
-            proptest::prop_assume!(n_rows > 0);
             let data: Vec<f32> = values[..n_rows * n_cols].iter().map(|&x| f32::from(x)).collect();
             let matrix = Matrix { data: &data, n_cols };
             let got = products(matrix, matrix);

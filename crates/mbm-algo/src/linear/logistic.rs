@@ -189,7 +189,8 @@ mod tests {
             }
             let of_dense = Logistic::fit(data(x, &classes, n_classes), 1.0, TIGHT).unwrap().probabilities(x.into());
             let of_sparse = Logistic::fit(data(&sparse, &classes, n_classes), 1.0, TIGHT).unwrap().probabilities(x.into());
-            prop_assert!(of_dense.iter().zip(&of_sparse).all(|(a, b)| (a - b).abs() < 1e-4));
+            // Scores are sums in single precision in a different order, so the searches end at slightly different points.
+            prop_assert!(of_dense.iter().zip(&of_sparse).all(|(a, b)| (a - b).abs() < 1e-3));
             prop_assert!(of_dense.chunks(n_classes).all(|p| (p.iter().sum::<f32>() - 1.0).abs() < 1e-5));
         }
 
