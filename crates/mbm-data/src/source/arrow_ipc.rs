@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,7 +13,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::arrow_error::ArrowFileError;
 use super::arrow_message::Budget;
-use super::{MAX_COLUMNS, Source, parent};
+use super::{Input, MAX_COLUMNS, Source};
 use crate::catch_panic::catch_panic;
 use crate::table::Lifetime;
 use crate::{DataError, TableBuilder};
@@ -30,11 +30,9 @@ const MAX_SEARCHES: usize = 1 << 28;
 const MAGIC: &[u8] = b"ARROW1";
 
 pub(super) struct ArrowIpc {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
     columns: Vec<String>,
     file: File,
-    n_bytes: u64,
     schema: SchemaRef,
     version: MetadataVersion,
     dictionaries: Vec<MessageLocation>,
@@ -50,10 +48,10 @@ struct MessageLocation {
 }
 
 impl ArrowIpc {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
-        let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
-        let malformed = |error: ArrowFileError| DataError::malformed(path, None, error);
+    pub fn open(input: &Input) -> Result<Self, DataError> {
+        let file = input.random_access()?;
+        let n_bytes = file.metadata().map_err(DataError::io(&input.path))?.len();
+        let malformed = |error: ArrowFileError| input.malformed(None, error);
         let footer = footer(&file, n_bytes).map_err(malformed)?;
         let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| malformed(ArrowFileError::MalformedFooter))?;
         let schema = schema(&footer).map_err(malformed)?;
@@ -72,13 +70,13 @@ impl ArrowIpc {
             return Err(malformed(ArrowFileError::TooManyDictionaries { n_dictionaries, n_columns }));
         }
         let version = footer.version();
-        Ok(Self { path: path.to_owned(), folder: parent(path), columns, file, n_bytes, schema, version, dictionaries, batches })
+        Ok(Self { input: input.clone(), columns, file, schema, version, dictionaries, batches })
     }
 
     /// Reads the bytes of a message that has been found to lie in the file, and checks what it declares.
     fn message(&self, location: MessageLocation, budget: &mut Budget) -> Result<Buffer, DataError> {
         let mut bytes = vec![0; location.n_metadata_bytes + location.n_body_bytes];
-        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.path))?;
+        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.input.path))?;
         budget.check(&bytes, location.n_metadata_bytes).map_err(|error| self.malformed(error))?;
         Ok(Buffer::from_vec(bytes))
     }
@@ -90,7 +88,7 @@ impl ArrowIpc {
     }
 
     fn malformed(&self, error: impl Into<ArrowFileError>) -> DataError {
-        DataError::malformed(&self.path, None, error.into())
+        self.input.malformed(None, error.into())
     }
 }
 
@@ -100,12 +98,13 @@ impl Source for ArrowIpc {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
-        let n_cell_bytes = FREE.max(self.n_bytes.saturating_mul(MAX_RATIO));
-        let mut budget = Budget::new(self.n_bytes, n_cell_bytes);
+        let n_bytes = self.input.n_bytes;
+        let n_cell_bytes = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
+        let mut budget = Budget::new(n_bytes, n_cell_bytes);
         table.limit_bytes(n_cell_bytes);
         let mut decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
         for location in &self.dictionaries {
