@@ -68,8 +68,7 @@ fn train(args: Train) -> Result<()> {
     };
     let inferred = args.config.is_none();
     let cache = feature_cache(args.cache);
-    let experiment =
-        Experiment::new(plan, args.dataset, folder).table_options(args.reading.options()).start(start).cache(cache);
+    let experiment = Experiment::new(plan, args.dataset, folder).table_options(args.reading.options()).start(start).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let mut observe = |event| progress.show(&event);

@@ -74,7 +74,10 @@ mod tests {
     #[test]
     fn run_folder_has_the_name_of_the_file_or_folder() {
         let folder = |dataset: &str| default_folder(Path::new(dataset)).display().to_string();
-        assert_eq!(["houses.csv", "a/photos/", "a/*.parquet", "a/*/b.csv"].map(folder), ["results/houses", "results/photos", "results/a", "results/a"]);
+        assert_eq!(
+            ["houses.csv", "a/photos/", "a/*.parquet", "a/*/b.csv"].map(folder),
+            ["results/houses", "results/photos", "results/a", "results/a"]
+        );
         assert_eq!(["-", "*.csv"].map(folder), ["results/stdin", "results/tables"]);
     }
 }
