@@ -1,10 +1,11 @@
-//! `.json` files: a list of objects, objects one after the other, or COCO annotations.
+//! `.json` files: a list of objects, objects one after the other, an object of columns, or COCO annotations.
 
 use std::fmt;
 
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::coco::Coco;
+use super::json_columns::JsonColumns;
 use super::json_lines::{JsonLines, first_byte};
 use super::json_values::Layout;
 use super::{Input, Source};
@@ -14,6 +15,9 @@ use crate::DataError;
 pub(super) fn open(input: &Input) -> Result<Box<dyn Source>, DataError> {
     if first_byte(input)? == Some(b'[') {
         return Ok(Box::new(JsonLines::open(input, Some(Layout::List))?));
+    }
+    if let Some(columns) = JsonColumns::open(input)? {
+        return Ok(Box::new(columns));
     }
     match is_coco(input)? {
         true => Ok(Box::new(Coco::open(input)?)),

@@ -42,6 +42,9 @@ pub enum JsonLinesError {
     /// A list or sequence of objects that cannot be divided.
     #[error(transparent)]
     Values(#[from] JsonValuesError),
+    /// Columns in a file that is too large to be read at once.
+    #[error("the columns take more than 128 MB; write rows instead, in pandas with orient='records', lines=True")]
+    LongColumns,
     /// Nothing at all.
     #[error("no rows: the file has no JSON objects")]
     NoRows,

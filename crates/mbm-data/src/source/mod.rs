@@ -15,6 +15,7 @@ mod encoding;
 mod format;
 mod header;
 mod input;
+mod json_columns;
 mod json_values;
 mod nearby;
 mod options;
