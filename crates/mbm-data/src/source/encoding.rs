@@ -19,8 +19,8 @@ pub(super) fn decoded(reader: Box<dyn Read>) -> Text {
         [0xef, 0xbb, 0xbf, ..] => (3, None),
         [0xff, 0xfe, ..] => (2, Some(u16::from_le_bytes as Order)),
         [0xfe, 0xff, ..] => (2, Some(u16::from_be_bytes as Order)),
-        [1.., 0, 1.., 0] => (0, Some(u16::from_le_bytes as Order)),
-        [0, 1.., 0, 1..] => (0, Some(u16::from_be_bytes as Order)),
+        [1..=255, 0, 1..=255, 0] => (0, Some(u16::from_le_bytes as Order)),
+        [0, 1..=255, 0, 1..=255] => (0, Some(u16::from_be_bytes as Order)),
         _ => (0, None),
     };
     let peeked = peeked.skip(n_mark);

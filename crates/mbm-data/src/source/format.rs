@@ -95,6 +95,6 @@ mod tests {
     fn formats_are_named_by_the_endings_of_their_files() {
         assert_eq!("feather".parse().map(TableFormat::name), Ok("arrow"));
         let error = "xls".parse::<TableFormat>().unwrap_err().to_string();
-        assert!(error.starts_with("'xls' is not one of csv, tsv, psv, jsonl, json, arrow, parquet, xlsx"), "{error}");
+        assert!(error.starts_with("'xls' is not one of csv, txt, tsv, psv, jsonl, json, arrow, parquet, xlsx"), "{error}");
     }
 }

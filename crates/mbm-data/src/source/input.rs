@@ -25,11 +25,16 @@ pub(super) struct Input {
     pub options: TableOptions,
     /// The size of the file, by which the work of reading it is limited.
     pub n_bytes: u64,
-    /// Where the bytes are.
-    file: PathBuf,
+    location: Location,
     packing: Packing,
-    /// The copy of a stream or of an unpacked file, which is deleted with the last source that reads it.
-    copy: Option<Arc<TempPath>>,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone)]
+enum Location {
+    File(PathBuf),
+    /// A copy of a stream or of an unpacked file, which is deleted with the last source that reads it.
+    Copy(Arc<TempPath>),
 }
 
 /// The part of every workbook and document that other programs call a zip archive.
@@ -49,9 +54,8 @@ impl Input {
             folder: super::parent(path),
             options: options.clone(),
             n_bytes: std::fs::metadata(path).map_err(DataError::io(path))?.len(),
-            file: path.to_owned(),
+            location: Location::File(path.to_owned()),
             packing: Packing::Plain,
-            copy: None,
         };
         input.packing = Packing::of(&input.start()?);
         Ok(input)
@@ -64,7 +68,8 @@ impl Input {
     pub(super) fn of_stream(stream: impl Read, name: &Path, options: &TableOptions) -> Result<Self, DataError> {
         let copy = copied(stream, name)?;
         let input = Self::of_file(&copy, options)?;
-        Ok(Self { path: name.to_owned(), folder: PathBuf::from("."), copy: Some(Arc::new(copy)), ..input })
+        let location = Location::Copy(Arc::new(copy));
+        Ok(Self { path: name.to_owned(), folder: PathBuf::from("."), location, ..input })
     }
 
     /// Returns the table of a zip archive; any other file, and a workbook, as it is.
@@ -95,7 +100,7 @@ impl Input {
             return Ok(self);
         }
         let copy = copied(self.open()?, &self.path)?;
-        Ok(Self { file: copy.to_path_buf(), packing: Packing::Plain, copy: Some(Arc::new(copy)), ..self })
+        Ok(Self { location: Location::Copy(Arc::new(copy)), packing: Packing::Plain, ..self })
     }
 
     /// Returns the first bytes of the decompressed content.
@@ -144,7 +149,11 @@ impl Input {
     }
 
     fn stored(&self) -> Result<File, DataError> {
-        File::open(&self.file).map_err(DataError::io(&self.path))
+        let path: &Path = match &self.location {
+            Location::File(path) => path,
+            Location::Copy(copy) => copy,
+        };
+        File::open(path).map_err(DataError::io(&self.path))
     }
 }
 

@@ -67,7 +67,8 @@ type Open = fn(&Input) -> Result<Box<dyn Source>, DataError>;
 
 sources! {
     delimited {
-        ".csv", ".txt" => |input| Ok(Box::new(delimited::Delimited::open(input, None)?));
+        ".csv" => |input| Ok(Box::new(delimited::Delimited::open(input, None)?));
+        ".txt" => |input| Ok(Box::new(delimited::Delimited::open(input, None)?));
         ".tsv", ".tab" => |input| Ok(Box::new(delimited::Delimited::open(input, Some(b'\t'))?));
         ".psv" => |input| Ok(Box::new(delimited::Delimited::open(input, Some(b'|'))?));
     }

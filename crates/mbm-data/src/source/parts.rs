@@ -155,7 +155,6 @@ impl Source for Parts {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Table;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

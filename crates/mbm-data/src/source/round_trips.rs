@@ -75,8 +75,11 @@ impl Rows {
     }
 
     fn texts(&self, column: usize) -> Vec<Option<&str>> {
-        let text = |cell| if let Cell::Text(text) = cell { Some(text) } else { None };
-        self.column(column).map(|cell| text(cell).map(String::as_str)).collect()
+        let text = |cell| match cell {
+            &Cell::Text(ref text) => Some(text.as_str()),
+            _ => None,
+        };
+        self.column(column).map(text).collect()
     }
 
     fn is_number(&self) -> bool {

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use super::{DelimitedError, RaggedError};
+use super::testing::{gzip, zip, zstandard};
+use super::{DelimitedError, DuplicateColumns, RaggedError, RaggedRows, TableOptions};
 use crate::{Cell, DataError, Table};
 
 fn table(name: &str, content: &[u8]) -> Result<Table, DataError> {
@@ -220,8 +221,107 @@ fn unknown_kind_error_lists_the_supported_kinds() {
 proptest::proptest! {
     #[test]
     fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-        for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz"] {
+        for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz", "t.zip", "t.xlsx"] {
             let _ = table(name, &bytes);
         }
+    }
+}
+
+fn table_with(name: &str, content: &[u8], options: &TableOptions) -> Result<Table, DataError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    Table::read_with(&path, options)
+}
+
+#[test]
+fn what_was_assumed_about_a_file_is_noted() {
+    assert_eq!(table("t.csv", b"a,b\n1,2\n").unwrap().notes, [""; 0]);
+    assert_eq!(table("t.csv", b"a\tb\n1\t2\n").unwrap().notes, ["the delimiter is a tab"]);
+    let utf16: Vec<u8> = "\u{feff}a;a\n1,5;2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let table = table("t.csv", &utf16).unwrap();
+    assert_eq!(table.row(0).unwrap(), [Cell::Text("1,5".into()), Cell::Text("2".into())]);
+    let renamed = "columns with the name of an earlier one were renamed: a_2";
+    assert_eq!(table.notes, ["the text is in UTF-16", "the delimiter is ';'", renamed]);
+}
+
+#[test]
+fn options_pad_ragged_rows_set_the_delimiter_and_reject_duplicates() {
+    let ragged = TableOptions { ragged: RaggedRows::Pad, ..TableOptions::default() };
+    let padded = table_with("t.csv", b"a,b\n1\n2,x,rest\n3,y\n", &ragged).unwrap();
+    assert_eq!(padded.row(0).unwrap(), [Cell::Text("1".into()), Cell::Empty]);
+    assert_eq!(padded.row(1).unwrap(), [Cell::Text("2".into()), Cell::Text("x".into())]);
+    assert!(padded.notes[0].ends_with("; the first is row 1"), "{:?}", padded.notes);
+    let delimited = TableOptions { delimiter: Some(":".parse().unwrap()), ..TableOptions::default() };
+    assert_eq!(table_with("t.csv", b"a,x:b\n1:2\n", &delimited).unwrap().columns, ["a,x", "b"]);
+    let strict = TableOptions { duplicate_columns: DuplicateColumns::Error, ..TableOptions::default() };
+    let error = table_with("t.csv", b"a,a\n1,2\n", &strict).unwrap_err().to_string();
+    assert!(error.contains("t.csv: the column 'a' occurs twice; --duplicate-columns rename"), "{error}");
+}
+
+#[test]
+fn a_format_is_named_for_files_with_other_names() {
+    let options = TableOptions { format: Some("csv".parse().unwrap()), ..TableOptions::default() };
+    assert_eq!(table_with("adult.data", b"a,b\n1,2\n", &options).unwrap().columns, ["a", "b"]);
+    let error = table("adult.data", b"a,b\n1,2\n").unwrap_err().to_string();
+    assert!(error.contains("adult.data: not a supported dataset") && error.contains("--format"), "{error}");
+    let archive = zip(&[("adult.data", "a,b\n1,2\n")]);
+    assert_eq!(table_with("t.zip", &archive, &options).unwrap().columns, ["a", "b"]);
+}
+
+#[test]
+fn streams_without_a_format_say_what_they_are_read_as() {
+    let read = |content: &[u8]| Table::read_stream(content, "standard input", &TableOptions::default());
+    assert_eq!(read(b"a;b\n1;2\n").unwrap().notes, ["standard input is read as csv", "the delimiter is ';'"]);
+    assert_eq!(read(b" {\"a\": 1}\n{\"a\": 2}").unwrap().notes, ["standard input is read as json"]);
+    assert_eq!(read(&gzip(b"a\n1\n")).unwrap().notes, ["standard input is read as csv"]);
+    assert_eq!(read(&zip(&[("t.jsonl", "{\"a\": 1}")])).unwrap().notes, [""; 0]);
+    let error = read(b"a,b\n1\n").unwrap_err().to_string();
+    assert!(error.starts_with("standard input, row 1: 1 fields"), "{error}");
+    let error = read(b"").unwrap_err().to_string();
+    assert_eq!(error, "standard input: the file has no header line with column names");
+}
+
+#[test]
+fn tables_without_rows_say_so_where_rows_are_needed() {
+    for (name, content) in [("t.csv", "a,b\n"), ("t.csv", "a,b")] {
+        let error = table(name, content.as_bytes()).unwrap().require_rows().unwrap_err().to_string();
+        assert_eq!(error, "no rows: the dataset has 2 columns and no rows");
+    }
+    for name in ["t.jsonl", "t.json"] {
+        assert!(table(name, b"\n").unwrap_err().to_string().contains(&format!("{name}: no rows")), "{name}");
+    }
+    assert!(table("t.csv", b"a\n1\n").unwrap().require_rows().is_ok());
+}
+
+#[test]
+fn archives_hold_one_table_that_is_neither_encrypted_nor_damaged() {
+    let error = |bytes: &[u8]| table("t.zip", bytes).unwrap_err().to_string();
+    let several = error(&zip(&[("train.csv", "a\n1\n"), ("test.csv", "a\n2\n")]));
+    assert!(several.contains("t.zip: the archive holds several tables: train.csv, test.csv; unpack it"), "{several}");
+    assert!(error(&zip(&[("readme.md", "a")])).contains("the archive holds no table; its files: readme.md"));
+    assert!(error(&zip::<&str, &str>(&[])).contains("the archive holds no table"));
+    let archive = zip(&[("t.csv", "a,b\n1,2\n")]);
+    let changed = |at: usize, byte: u8| {
+        let mut archive = archive.clone();
+        archive[at] = byte;
+        archive
+    };
+    let directory = archive.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+    assert!(error(&changed(directory + 8, 1)).contains("is encrypted"), "{}", error(&changed(directory + 8, 1)));
+    assert!(error(&changed(directory + 10, 12)).contains("is compressed with"), "{}", error(&changed(directory + 10, 12)));
+    let damaged = error(&changed(directory + 16, archive[directory + 16] ^ 1));
+    assert!(damaged.contains("t.zip/t.csv") && damaged.contains("does not have its checksum"), "{damaged}");
+    assert!(error(&archive[..archive.len() - 3]).contains("the zip archive cannot be read"));
+}
+
+#[test]
+fn compressed_files_that_expand_beyond_all_proportion_are_errors() {
+    let zeros = vec![b'x'; (1 << 28) + 1];
+    for (name, content) in
+        [("t.csv.gz", gzip(&zeros)), ("t.csv.zst", zstandard(&zeros)), ("t.csv.zip", zip(&[("t.csv", &zeros)]))]
+    {
+        let error = table(name, &content).unwrap_err().to_string();
+        assert!(error.contains("more than 200 times its size"), "{name}: {error}");
     }
 }
