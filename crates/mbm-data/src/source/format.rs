@@ -28,7 +28,7 @@ impl TableFormat {
         let start = input.start()?;
         let name = match start.as_slice() {
             [b'P', b'A', b'R', b'1', ..] => "parquet",
-            [b'A', b'R', b'R', b'O', b'W', b'1', ..] => "arrow",
+            [b'A', b'R', b'R', b'O', b'W', b'1', ..] | [255, 255, 255, 255, ..] => "arrow",
             start => match start.trim_ascii_start() {
                 [b'{' | b'[', ..] => "json",
                 _ => "csv",

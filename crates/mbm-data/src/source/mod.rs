@@ -8,6 +8,7 @@
 mod archive;
 mod arrow_error;
 mod arrow_message;
+mod arrow_stream;
 mod class_folder;
 mod coco;
 mod deltas;

@@ -107,3 +107,34 @@ impl<R: Read> Read for Checked<R> {
         Ok(n_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Input;
+    use super::super::testing::{gzip, zip, zstandard};
+    use crate::source::TableOptions;
+
+    #[test]
+    fn content_that_expands_beyond_all_proportion_is_an_error() {
+        let zeros = vec![0; (1 << 28) + 1];
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [("gz", gzip(&zeros)), ("zst", zstandard(&zeros)), ("zip", zip(&[("t.csv", &zeros)]))] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let input = Input::of_file(&path, &TableOptions::default()).unwrap().of_archive().unwrap();
+            let error = std::io::copy(&mut input.open().unwrap(), &mut std::io::sink()).unwrap_err().to_string();
+            assert!(error.contains("more than 200 times its size"), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn compressed_files_of_several_parts_are_read_to_their_end() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, part) in [("gz", gzip as fn(&[u8]) -> Vec<u8>), ("zst", zstandard)] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, [part(b"a,b\n"), part(b"1,2\n")].concat()).unwrap();
+            let input = Input::of_file(&path, &TableOptions::default()).unwrap();
+            assert_eq!(std::io::read_to_string(input.open().unwrap()).unwrap(), "a,b\n1,2\n", "{name}");
+        }
+    }
+}

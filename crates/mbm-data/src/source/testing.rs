@@ -6,7 +6,7 @@ use flate2::{Compression, write};
 
 /// Writes a gzip file.
 pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
-    let mut gzip = write::GzEncoder::new(Vec::new(), Compression::fast());
+    let mut gzip = write::GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(content).unwrap();
     gzip.finish().unwrap()
 }
@@ -21,7 +21,7 @@ pub(super) fn zip<N: AsRef<str>, C: AsRef<[u8]>>(files: &[(N, C)]) -> Vec<u8> {
     let (mut zip, mut directory) = (Vec::new(), Vec::new());
     for (name, content) in files {
         let (name, content) = (name.as_ref().as_bytes(), content.as_ref());
-        let mut deflate = write::DeflateEncoder::new(Vec::new(), Compression::fast());
+        let mut deflate = write::DeflateEncoder::new(Vec::new(), Compression::best());
         deflate.write_all(content).unwrap();
         let packed = deflate.finish().unwrap();
         let mut crc = flate2::Crc::new();
