@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::testing::{gzip, zip, zstandard};
+use super::testing::{gzip, zip};
 use super::{DelimitedError, DuplicateColumns, RaggedError, RaggedRows, TableOptions};
 use crate::{Cell, DataError, Table};
 
