@@ -79,6 +79,27 @@ impl SparseRows {
         selected
     }
 
+    /// Joins matrices of the same rows, each with its own columns (scipy's `hstack`): `[n_rows, sum of n_cols]`.
+    ///
+    /// # Panics
+    /// If the numbers of rows differ, or there are more than 2^32 columns.
+    pub fn hstack(parts: &[&SparseRows]) -> Self {
+        let n_rows = parts.first().map_or(0, |part| part.n_rows());
+        assert!(parts.iter().all(|part| part.n_rows() == n_rows), "numbers of rows differ");
+        let mut joined = Self::new(parts.iter().map(|part| part.n_cols).sum());
+        for row_idx in 0..n_rows {
+            let mut first = 0;
+            for part in parts {
+                let (columns, values) = part.row(row_idx);
+                joined.columns.extend(columns.iter().map(|column| column + first));
+                joined.values.extend_from_slice(values);
+                first += part.n_cols as u32;
+            }
+            joined.offsets.push(joined.columns.len());
+        }
+        joined
+    }
+
     /// Returns the transposed matrix, `[n_cols, n_rows]`.
     ///
     /// # Panics
@@ -156,6 +177,9 @@ mod tests {
             let turned = to_dense(&rows.transposed());
             proptest::prop_assert!((0..values.len()).all(|at| turned[at % n_cols * n_rows + at / n_cols] == values[at]));
             proptest::prop_assert_eq!(&rows.transposed().transposed(), &rows);
+            let twice = to_dense(&SparseRows::hstack(&[&rows, &rows]));
+            let repeated: Vec<f32> = values.chunks(n_cols).flat_map(|row| [row, row].concat()).collect();
+            proptest::prop_assert_eq!(twice, repeated);
             let idx: Vec<usize> = (0..n_rows).rev().collect();
             proptest::prop_assert_eq!(rows.select(&idx).select(&idx), rows);
         }

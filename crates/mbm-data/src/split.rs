@@ -334,6 +334,8 @@ mod tests {
         let by_date = SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() });
         let roles = split(&table(dates.map(str::to_owned)), &by_date, 1).unwrap();
         assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
+        let seconds = [1_735_603_200u64, 999_999_999, 1_704_067_200, 1_000_000_000].map(|seconds| seconds.to_string());
+        assert_eq!(split(&table(seconds), &by_date, 1).unwrap(), [Split::Test, Split::Train, Split::Validation, Split::Train]);
     }
 
     #[test]

@@ -48,9 +48,12 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
     let items = Values::ContentIds((0..N_ROWS as u64).map(|row| vec![2 * row + 1, 2 * row + 2]).collect());
     let values = match &spec.outputs[0].decoder {
         DecoderSettings::Embedding(_) => items,
-        DecoderSettings::Text(_) => {
-            Values::Tokens { steps: 3, lengths: [3, 2].repeat(N_ROWS / 2), ids: [4, 5, 3, 5, 3, 0].repeat(N_ROWS / 2), texts: Vec::new() }
-        }
+        DecoderSettings::Text(_) => Values::Tokens {
+            steps: 3,
+            lengths: [3, 2].repeat(N_ROWS / 2),
+            ids: [4, 5, 3, 5, 3, 0].repeat(N_ROWS / 2),
+            texts: Vec::new(),
+        },
         _ => classes,
     };
     let targets = vec![BatchColumn { present: vec![true; N_ROWS], values }];
@@ -80,7 +83,12 @@ fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> BatchColumn {
             let steps = *lengths.iter().max().unwrap();
             let id =
                 |row: usize, step: usize| if step < lengths[row] { (2 + (row * 3 + step) % (vocab_size - 2)) as u32 } else { 0 };
-            Values::Tokens { steps, ids: (0..rows * steps).map(|at| id(at / steps, at % steps)).collect(), lengths, texts: Vec::new() }
+            Values::Tokens {
+                steps,
+                ids: (0..rows * steps).map(|at| id(at / steps, at % steps)).collect(),
+                lengths,
+                texts: Vec::new(),
+            }
         }
         Shape::ContentIds => unreachable!("items are targets"),
         Shape::Class { n_classes } => Values::Classes((0..rows).map(|row| (row % n_classes) as u32).collect()),

@@ -7,8 +7,10 @@ use rayon::prelude::*;
 pub(super) const BLOCK: usize = 32;
 /// Number of rows of the product that are computed together.
 const TILE: usize = 64;
-/// Number of values that a thread multiplies at least.
-const MIN_VALUES: usize = 1 << 14;
+/// Number of values from which on several threads multiply.
+const MIN_VALUES: usize = 1 << 16;
+/// Number of parts of a product.
+const MAX_BANDS: usize = 16;
 
 /// A Householder reflection `I - beta v v'`, which maps a vector to a multiple of the first unit vector.
 pub(super) struct Reflection {
@@ -36,8 +38,8 @@ impl Reflection {
     }
 }
 
-/// Consecutive reflections of a matrix from both sides, `A - V W' - W V'`, which is computed only when they are complete (Dongarra,
-/// Sorensen and Hammarling 1989, "Block reduction of matrices to condensed forms").
+/// Consecutive reflections of a matrix from both sides, `A - V W' - W V'`, which is computed only when they are complete
+/// (Dongarra, Sorensen and Hammarling 1989, "Block reduction of matrices to condensed forms").
 #[derive(Default)]
 pub(super) struct Panel {
     /// Pairs of columns of `V` and `W`; index 0 is the first row of the panel.
@@ -53,7 +55,7 @@ impl Panel {
         }
     }
 
-    /// Adds the reflection of the rows and columns after `at`, given the rows of the matrix `[n, n]` before the panel.
+    /// Adds the reflection of the rows and columns after `at`, given the upper triangle of the matrix `[n, n]` before the panel.
     pub fn push(&mut self, rows: &[f64], n: usize, at: usize, reflection: &Reflection) {
         let (v, beta) = (&reflection.v, reflection.beta);
         let mut w = products(&rows[(at + 1) * n..], n, v);
@@ -68,7 +70,7 @@ impl Panel {
         self.pairs.push((padded(v), padded(&w)));
     }
 
-    /// Applies the reflections to the rows of the matrix `[n, n]` that come after the panel.
+    /// Applies the reflections to the upper triangle of the rows of the matrix `[n, n]` that come after the panel.
     pub fn apply(&self, rows: &mut [f64], n: usize) {
         let (width, n_left) = (2 * self.pairs.len(), rows.len() / n);
         if n_left == 0 {
@@ -79,17 +81,54 @@ impl Panel {
         let wv = self.pairs.iter().flat_map(|(v, w)| [w, v]).flat_map(|column| &column[skipped..]).copied();
         let (left, right) = (vw.collect::<Vec<f64>>(), wv.collect::<Vec<f64>>()); // [width, n_left]
         rows.par_chunks_mut(TILE * n).enumerate().for_each(|(tile, rows)| {
-            let left = Strided::strided(&left[tile * TILE..], [width, rows.len() / n], n_left).transposed();
-            add_product(&mut rows[n - n_left..], n, left, Strided::rows(&right, [width, n_left]));
+            let first = tile * TILE;
+            let left = Strided::strided(&left[first..], [width, rows.len() / n], n_left).transposed();
+            let right = Strided::strided(&right[first..], [width, n_left - first], n_left);
+            add_product(&mut rows[n - n_left + first..], n, left, right);
         });
     }
 }
 
-/// Returns the product of each row of a matrix of `n` columns with `v`, which stands for the last columns.
+/// Returns the product of the last rows and columns of a symmetric matrix, of `n` columns and given by its upper triangle, with
+/// `v`.
 fn products(rows: &[f64], n: usize, v: &[f64]) -> Vec<f64> {
-    let n_rows = (MIN_VALUES / v.len()).max(1);
-    let part = |rows: &[f64]| rows.chunks_exact(n).map(|row| dot(&row[n - v.len()..], v)).collect::<Vec<f64>>();
-    rows.par_chunks(n_rows * n).flat_map_iter(part).collect()
+    let size = v.len();
+    let n_bands = if size * size < MIN_VALUES { 1 } else { MAX_BANDS };
+    // Bands of equal area, each with sums of its own.
+    let bound = |band: usize| size - (size as f64 * (1.0 - band as f64 / n_bands as f64).sqrt()) as usize;
+    let of_band = |band: usize| {
+        let first = bound(band);
+        let mut sums = vec![0.0; size - first];
+        for row in first..bound(band + 1) {
+            let values = &rows[row * n + n - size + row..(row + 1) * n];
+            let below = &mut sums[row - first..];
+            below[0] += values[0] * v[row];
+            let (own, others) = below.split_at_mut(1);
+            own[0] += multiply_both(&values[1..], &v[row + 1..], v[row], others);
+        }
+        sums
+    };
+    let bands: Vec<Vec<f64>> = (0..n_bands).into_par_iter().map(of_band).collect();
+    let mut total = vec![0.0; size];
+    for sums in bands {
+        total[size - sums.len()..].iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
+    }
+    total
+}
+
+/// Returns the inner product of `values` and `v`, and adds `factor` times `values` to `sums`.
+fn multiply_both(values: &[f64], v: &[f64], factor: f64, sums: &mut [f64]) -> f64 {
+    let ((values, values_tail), (v, v_tail), (sums, sums_tail)) =
+        (values.as_chunks::<8>(), v.as_chunks::<8>(), sums.as_chunks_mut::<8>());
+    let mut products = [0.0; 8];
+    for ((x, v), sum) in values.iter().zip(v).zip(sums) {
+        for lane in 0..8 {
+            products[lane] += x[lane] * v[lane];
+            sum[lane] += factor * x[lane];
+        }
+    }
+    sums_tail.iter_mut().zip(values_tail).for_each(|(sum, x)| *sum += factor * x);
+    products.iter().sum::<f64>() + values_tail.iter().zip(v_tail).map(|(x, v)| x * v).sum::<f64>()
 }
 
 /// Computes an inner product with eight running sums, so that the compiler can use wide registers.

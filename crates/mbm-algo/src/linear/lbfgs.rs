@@ -26,6 +26,8 @@ const STORED_NUMBERS: usize = 1 << 26;
 const SUFFICIENT_DECREASE: f64 = 1e-4;
 /// Share of the slope that must be gone after a step.
 const CURVATURE: f64 = 0.9;
+/// Factor by which a step grows until it is too long; the first step of a minimization has no scale, so it may be far too short.
+const GROWTH: f64 = 4.0;
 /// Most evaluations per line search.
 const MAX_TRIALS: usize = 40;
 /// Number of components per part.
@@ -128,7 +130,7 @@ fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f6
         } else {
             return Some(trial);
         }
-        size = if high.is_finite() { (low + high) / 2.0 } else { 2.0 * low };
+        size = if high.is_finite() { (low + high) / 2.0 } else { GROWTH * low };
     }
     lower
 }

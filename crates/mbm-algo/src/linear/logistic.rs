@@ -137,6 +137,21 @@ mod tests {
     }
 
     #[test]
+    fn no_columns_give_the_frequencies_of_the_classes() {
+        let mut rows = SparseRows::new(0);
+        (0..4).for_each(|_| rows.push_row([]));
+        let p = Logistic::fit(data(&rows, &[0, 1, 1, 1], 2), 1.0, TIGHT).unwrap().probabilities((&rows).into());
+        assert!(p.chunks(2).all(|p| (p[1] - 0.75).abs() < 1e-4), "{p:?}");
+    }
+
+    #[test]
+    fn huge_values_leave_a_finite_model() {
+        let x = Matrix { data: &[1e38, -1e38, 3e38, 1.0], n_cols: 1 };
+        let model = Logistic::fit(data(x, &[0, 1, 2, 1], 3), 1.0, TIGHT).unwrap();
+        assert!(model.linear.weights.iter().chain(&model.linear.intercepts).all(|value| value.is_finite()), "{model:?}");
+    }
+
+    #[test]
     fn the_number_of_threads_does_not_change_the_model() {
         let values: Vec<f32> = (0..3000).map(|at| (at as f32 * 0.71).sin()).collect();
         let x = Matrix { data: &values, n_cols: 3 };

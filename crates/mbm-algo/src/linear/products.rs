@@ -43,16 +43,28 @@ fn add_dense(out: &mut [f32], dense: Matrix, first: usize, weights: &[f32], n_ou
 }
 
 /// Adds the sum of the rows of `weights` at the given indices, each times its value.
-fn add_sparse(out: &mut [f32], (columns, values): (&[u32], &[f32]), weights: &[f32]) {
-    let n_outputs = out.len();
-    if let [out] = out {
-        *out += columns.iter().zip(values).map(|(column, value)| value * weights[*column as usize]).sum::<f32>();
-        return;
+fn add_sparse(out: &mut [f32], row: (&[u32], &[f32]), weights: &[f32]) {
+    let mut first = 0;
+    while first < out.len() {
+        first += match out.len() - first {
+            16.. => add_outputs::<16>(out, first, row, weights),
+            8.. => add_outputs::<8>(out, first, row, weights),
+            4.. => add_outputs::<4>(out, first, row, weights),
+            2.. => add_outputs::<2>(out, first, row, weights),
+            _ => add_outputs::<1>(out, first, row, weights),
+        };
     }
+}
+
+/// Computes `N` outputs, whose sums stay in registers; returns their number.
+fn add_outputs<const N: usize>(out: &mut [f32], first: usize, (columns, values): (&[u32], &[f32]), weights: &[f32]) -> usize {
+    let mut sums = [0.0; N];
     for (column, value) in columns.iter().zip(values) {
-        let weights = &weights[*column as usize * n_outputs..][..n_outputs];
-        out.iter_mut().zip(weights).for_each(|(out, weight)| *out += value * weight);
+        let weights = &weights[*column as usize * out.len() + first..][..N];
+        (0..N).for_each(|lane| sums[lane] += value * weights[lane]);
     }
+    out[first..].iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+    N
 }
 
 /// Rows prepared for products from the left; the sparse part is stored by column.
@@ -124,7 +136,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn products_match_the_definition(n_rows in 1usize..700, n_dense in 0usize..5, n_sparse in 0usize..7, n_outputs in 1usize..6) {
+        fn products_match_the_definition(
+            n_rows in 1usize..700, n_dense in 0usize..5, n_sparse in 0usize..7, n_outputs in 1usize..33,
+        ) {
             prop_assume!(n_dense + n_sparse > 0);
             let number = |at: usize| (at as f32 * 0.37).sin();
             let data: Vec<f32> = (0..n_rows * n_dense).map(number).collect();

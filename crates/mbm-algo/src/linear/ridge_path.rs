@@ -187,6 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_threads_does_not_change_the_result() {
+        let values: Vec<f32> = (0..700 * 300).map(number).collect();
+        let targets: Vec<f32> = (0..700).map(|at| number(at + 11)).collect();
+        let fit = |n_threads: usize, n_rows: usize| {
+            let x = Matrix { data: &values[..n_rows * 300], n_cols: 300 };
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            pool.install(|| {
+                let path = RidgePath::new(data(x, &targets[..n_rows], 1), &[1.0]).unwrap();
+                (path.model(0.5), path.leave_one_out)
+            })
+        };
+        for n_rows in [700, 280] {
+            assert_eq!(fit(1, n_rows), fit(3, n_rows), "{n_rows} rows");
+        }
+    }
+
+    #[test]
     fn conjugate_gradients_find_the_exact_solution() {
         let (n_rows, n_cols) = (300, 40);
         let values: Vec<f32> = (0..n_rows * n_cols).map(number).collect();

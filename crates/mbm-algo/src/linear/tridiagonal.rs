@@ -28,7 +28,7 @@ pub(super) struct Shifted {
 const LANES: usize = 8;
 
 impl Tridiagonal {
-    /// Reduces a symmetric matrix `[n, n]`.
+    /// Reduces a symmetric matrix `[n, n]`, of which the upper triangle is read.
     pub fn reduce(mut matrix: Vec<f64>, n: usize) -> Self {
         let (mut diagonal, mut off_diagonal, mut reflections) = (Vec::new(), Vec::new(), Vec::new());
         for first in (0..n).step_by(BLOCK) {

@@ -124,7 +124,7 @@ impl Trees {
                         Test::AtMost(threshold) => (*threshold, 0),
                         Test::Categories { seen, left } => (f32::from_bits(self.push_categories(seen, left)), CATEGORY),
                     };
-                    self.push(*column as u32, threshold, flag | u8::from(*missing_left) * MISSING_LEFT, n_placed);
+                    self.push(*column as u32, threshold, flag | (u8::from(*missing_left) * MISSING_LEFT), n_placed);
                     n_placed += 2;
                     queue.extend([*left, *right]);
                 }

@@ -52,6 +52,10 @@ impl Definitions {
             Schema::Text => json!({"type": ["string", "number", "boolean"]}),
             Schema::Words(words) => self.reference(words.name, |_| one_of_words(words)),
             Schema::Optional(value) => or_null(self.value(value, bounds)),
+            Schema::WordsOr(words, value) => {
+                let word = self.reference(words.name, |_| one_of_words(words));
+                json!({"anyOf": [word, self.value(value, bounds)]})
+            }
             Schema::List(items) => json!({"type": "array", "items": self.value(items, bounds)}),
             Schema::Section(section) => self.reference(section.name, |it| Value::Object(it.section(section))),
             Schema::Choice(choice) => self.reference(choice.name, |it| it.choice(choice)),
@@ -155,7 +159,8 @@ impl Key {
         match &self.schema {
             Schema::Section(_) => None,
             Schema::Choice(_) => default.get("type").cloned(),
-            Schema::Bool
+            Schema::WordsOr(..)
+            | Schema::Bool
             | Schema::Integer { .. }
             | Schema::Number
             | Schema::Text

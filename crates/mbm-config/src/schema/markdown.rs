@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::Value as Json;
 
-use super::{Choice, Key, Schema, Section};
+use super::{Choice, Key, Schema, Section, Words};
 use crate::{Entry, Format, Node, Value, to_yaml};
 
 /// A reference page: the keys of one part of the config and of everything below it.
@@ -122,7 +122,8 @@ impl Writer<'_> {
             Schema::Integer { least } => format!("integer, {least} or more"),
             Schema::Number => format!("number{range}"),
             Schema::Text => "text".to_owned(),
-            Schema::Words(words) => words.words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+            Schema::Words(words) => listed(words),
+            Schema::WordsOr(words, value) => format!("{} or {}", listed(words), self.values(value, bounds)),
             Schema::Optional(value) => format!("{} or `null`", self.values(value, bounds)),
             Schema::List(items) => format!("list: {}", self.values(items, bounds)),
             Schema::Section(Section { name, .. }) | Schema::Choice(Choice { name, .. }) => {
@@ -177,6 +178,10 @@ impl Key {
     }
 }
 
+fn listed(words: &Words) -> String {
+    words.words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
 /// Returns the description of a key and of the words that it accepts.
 fn described(key: &Key) -> String {
     let (Schema::Words(words), _) = innermost(&key.schema) else { return key.doc.clone() };
@@ -187,7 +192,7 @@ fn described(key: &Key) -> String {
 /// Returns the schema of a value, without the option or list around it, and whether it is in a list.
 fn innermost(schema: &Schema) -> (&Schema, bool) {
     match schema {
-        Schema::Optional(value) => innermost(value),
+        Schema::Optional(value) | Schema::WordsOr(_, value) => innermost(value),
         Schema::List(items) => (innermost(items).0, true),
         other => (other, false),
     }

@@ -36,6 +36,8 @@ pub enum Schema {
     Words(Words),
     /// `null` or a value.
     Optional(Box<Schema>),
+    /// One of several words, or another value.
+    WordsOr(Words, Box<Schema>),
     /// A list of values.
     List(Box<Schema>),
     /// A map of known keys.

@@ -57,6 +57,9 @@ impl BinaryPreprocessing {
 /// Parses one of the usual words or numbers for true and false.
 pub fn as_bool(text: &str) -> Option<bool> {
     let text = text.trim();
+    if text.len() > "false".len() {
+        return None;
+    }
     let class = PAIRS.iter().find_map(|pair| pair.iter().position(|word| word.eq_ignore_ascii_case(text)));
     class.map(|class| class == 1)
 }

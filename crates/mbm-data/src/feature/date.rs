@@ -8,7 +8,7 @@ use mbm_config::settings;
 use serde::{Deserialize, Serialize};
 
 use super::{FitError, Fitter, InvalidFit, Moments, Preprocess, Preprocessor, Shape, are_moments, ensure, shown, text_of};
-use crate::notation::date::{self, DateOrder, EpochUnit, OrderVotes, since_1970};
+use crate::notation::date::{self, DateOrder, EpochUnit, OrderVotes, is_plausible, since_1970};
 use crate::notation::null_values::{self, NullValues};
 use crate::{Cause, Cell, Fault, Payload};
 
@@ -105,11 +105,13 @@ fn parse_pattern(text: &str, format: &str) -> Option<NaiveDateTime> {
 }
 
 impl DateReader {
-    /// Returns how a column of texts is read, with the order of day and month that its cells require.
+    /// Returns how a column of texts is read, with the order of day and month, or the unit of numbers, that its cells require.
     pub fn of_texts(texts: &[String]) -> Self {
         let mut votes = OrderVotes::default();
         texts.iter().filter_map(|text| date::parse(text)).for_each(|date| votes.add(date));
-        Self { order: votes.order(), ..Self::default() }
+        let epoch = [EpochUnit::Seconds, EpochUnit::Milliseconds].into_iter();
+        let mut epoch = epoch.filter(|unit| texts.iter().all(|text| text.parse().is_ok_and(|value| is_plausible(value, *unit))));
+        Self { order: votes.order(), epoch: epoch.next(), ..Self::default() }
     }
 
     /// Parses a date.

@@ -308,6 +308,8 @@ pub(crate) fn number_of(cell: &Cell, decimal: Decimal) -> Result<f64, Fault> {
     let value = match cell {
         Cell::Number(value) => Some(*value),
         Cell::Bool(value) => Some(f64::from(u8::from(*value))),
+        Cell::Numbers(values) => <[f64; 1]>::try_from(values.as_slice()).ok().map(|[value]| value),
+        Cell::Words(words) if words.len() != 1 => None,
         other => parse_number(&text_of(other)?, decimal),
     };
     let value = value

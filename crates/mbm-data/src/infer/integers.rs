@@ -92,7 +92,7 @@ pub(super) fn infer(seen: &Seen, name: &ColumnName, purpose: Purpose) -> Option<
 
 /// Codes are a category where they repeat, and otherwise identify rows.
 fn codes(seen: &Seen, name: &ColumnName, purpose: Purpose) -> Option<(Inferred, Option<String>)> {
-    let evidence = if seen.integers.n_padded > 0 { "zeros in front of numbers" } else { "its name" };
+    let evidence = if seen.integers.n_padded > 0 { "zeros in front of them show" } else { "its name shows" };
     if purpose == Purpose::Input
         && let Some(reason) = row_numbers(seen, name)
     {
@@ -100,13 +100,13 @@ fn codes(seen: &Seen, name: &ColumnName, purpose: Purpose) -> Option<(Inferred, 
     }
     if seen.single_share() <= 0.5 || seen.n_filled <= super::strings::FEW {
         let note =
-            format!("holds codes, as {evidence} shows, and is treated as a category; set type: number to treat it as a quantity");
+            format!("holds codes, as {evidence}, and is treated as a category; set type: number to treat it as a quantity");
         return Some((Inferred::Feature("category"), Some(note)));
     }
     match purpose {
         Purpose::Input => {
             let reason = format!(
-                "it holds codes, as {evidence} shows, and {} of {} cells have a code of their own",
+                "it holds codes, as {evidence}, and {} of {} cells have a code of their own",
                 seen.n_single(),
                 seen.n_filled
             );

@@ -15,9 +15,6 @@ use crate::notation::number::DecimalVotes;
 /// Bytes of a text that are inspected; of a longer text, the last word is ignored.
 const N_BYTES: usize = 1 << 16;
 
-/// The longest list of numbers that is inspected as text.
-const N_WRITTEN: usize = 64;
-
 /// Characters of an example.
 const N_SHOWN: usize = 40;
 
@@ -75,7 +72,7 @@ impl Seen {
         self.n_cells += 1;
         match cell {
             CellRef::Empty => self.hasher.write_u8(0),
-            CellRef::Numbers(values) if values.len() > N_WRITTEN => self.add_numbers(values),
+            CellRef::Numbers(values) if values.len() > 1 => self.add_numbers(values),
             CellRef::Bytes(bytes) => self.add_bytes(bytes),
             other => self.add_text(row_idx, other.to_text().trim(), matches!(other, CellRef::Words(_))),
         }
@@ -113,16 +110,11 @@ impl Seen {
         }
         self.add_value(value);
         self.example.get_or_insert_with(|| text.chars().take(N_SHOWN).collect());
-        let text = beginning(text);
         self.n_word_lists += usize::from(is_list);
-        let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
-        self.n_splits += usize::from(is_split);
-        self.n_image_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
-        self.n_audio_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
         if let Some(class) = as_bool(text) {
             self.n_booleans[usize::from(class)] += 1;
         }
-        match self.numbers.add(text) {
+        match self.numbers.add(beginning(text)) {
             // Equal numbers have equal hashes, however they are written.
             Some(number) => {
                 (number + 0.0).to_bits().hash(&mut self.hasher);
@@ -131,11 +123,20 @@ impl Seen {
             }
             None => {
                 value.hash(&mut self.hasher);
-                self.lists.add_text(text);
-                self.dates.add(text);
-                self.texts.add(text);
+                self.add_words(beginning(text));
             }
         }
+    }
+
+    /// Counts a text that programs do not read as a number.
+    fn add_words(&mut self, text: &str) {
+        let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
+        self.n_splits += usize::from(is_split);
+        self.n_image_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
+        self.n_audio_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
+        self.lists.add_text(text);
+        self.dates.add(text);
+        self.texts.add(text);
     }
 
     /// Whether nearly all filled cells passed a test.

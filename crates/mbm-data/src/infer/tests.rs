@@ -219,3 +219,35 @@ fn classes_of_a_target_that_are_rare_or_missing_are_noted() {
     );
     assert_eq!(infer_types(&table, &[]).unwrap().remove(0).notes, Vec::<String>::new());
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_cells_have_a_type_and_are_read_as_every_type(
+        texts in proptest::collection::vec("\\PC{0,12}|[-0-9., $%()]{0,8}|[0-9]{1,2}[/.-][0-9]{1,2}[/.-][0-9]{2,4}|[a-c|;,'\\[\\] ]{0,9}|NA|None|-|yes|no", 0..40)
+    ) {
+        let rows = texts.iter().enumerate().map(|(at, text)| vec![Cell::text(text), Cell::text(&texts[texts.len() - 1 - at])]).collect();
+        let table = Table::from_rows(vec!["a".into(), "created_at".into()], rows, ".".into()).unwrap();
+        proptest::prop_assert_eq!(infer_types(&table, &["a".to_owned()]).unwrap().len(), 2);
+        let rows: Vec<usize> = (0..texts.len()).collect();
+        for kind in ["number", "category", "set"] {
+            crate::leaks(&table, &rows, "a", kind).unwrap();
+        }
+        let fitters = [
+            mbm_config::defaults::<crate::feature::NumberPreprocessing>().fitter(),
+            mbm_config::defaults::<crate::feature::DatePreprocessing>().fitter(),
+            mbm_config::defaults::<crate::feature::SetPreprocessing>().fitter(),
+            mbm_config::defaults::<crate::feature::CategoryPreprocessing>().fitter(),
+            mbm_config::defaults::<crate::feature::BinaryPreprocessing>().fitter(),
+        ];
+        for mut fitter in fitters {
+            texts.iter().for_each(|text| fitter.observe(&Cell::text(text), ".".as_ref()));
+            let Ok(fitted) = fitter.finish() else { continue };
+            fitted.get().check().unwrap();
+            let reloaded: crate::Preprocessor = serde_json::from_str(&serde_json::to_string(&fitted).unwrap()).unwrap();
+            for text in &texts {
+                let read = |fitted: &crate::Preprocessor| fitted.get().payload(&Cell::text(text), ".".as_ref());
+                proptest::prop_assert_eq!(read(&fitted), read(&reloaded));
+            }
+        }
+    }
+}

@@ -10,10 +10,7 @@ use super::is_learned;
 const ACCURACY: f64 = 0.99;
 const N_RIGHT_PER_WRONG: usize = 20;
 
-/// Number of rows in each range of numbers.
-const N_PER_RANGE: usize = 4;
-
-/// Distinct numbers that are compared one by one rather than in ranges.
+/// Distinct numbers that are compared one by one rather than with the nearest.
 const N_VALUES: usize = 50;
 
 /// Returns how a column gives the classes of `target` away.
@@ -29,13 +26,13 @@ pub(super) fn evidence(column: &Column, target: &Column, rows: &[usize]) -> Opti
         ));
     }
     let numbers = if n_distinct > N_VALUES { column.numbers(rows) } else { None };
-    let keys: Vec<u64> = match numbers {
-        Some(numbers) => ranges(&numbers),
-        None if n_distinct * 4 > rows.len() => return None,
-        None => rows.iter().map(|row| column.value(*row)).collect(),
-    };
     let classes: Vec<u64> = rows.iter().map(|row| target.value(*row)).collect();
-    predicted(&keys, &classes)
+    let guesses = match numbers {
+        Some(numbers) => nearest(&numbers, &classes),
+        None if n_distinct * 4 > rows.len() => return None,
+        None => most_frequent(&rows.iter().map(|row| column.value(*row)).collect::<Vec<_>>(), &classes),
+    };
+    predicted(&guesses, &classes)
 }
 
 /// Returns the number of classes if the values of both columns go with each other one to one.
@@ -46,44 +43,52 @@ fn renamed(column: &Column, target: &Column, rows: &[usize]) -> Option<usize> {
     (pairs.len() == n_classes && column.n_distinct(rows) == n_classes && n_classes * 2 <= rows.len()).then_some(n_classes)
 }
 
-/// Numbers the ranges of equally many numbers; missing numbers are a range of their own.
-fn ranges(numbers: &[Option<f64>]) -> Vec<u64> {
-    let mut sorted: Vec<f64> = numbers.iter().flatten().copied().collect();
-    sorted.sort_by(f64::total_cmp);
-    let edges: Vec<f64> = sorted.iter().copied().step_by(N_PER_RANGE).collect();
-    let range = |number: &Option<f64>| number.map_or(0, |number| 1 + edges.partition_point(|edge| *edge <= number) as u64);
-    numbers.iter().map(range).collect()
+/// Returns the class of the nearest number in the learned rows, for each number; for a missing one, the most frequent class of those.
+fn nearest(numbers: &[Option<f64>], classes: &[u64]) -> Vec<Option<u64>> {
+    let learned = || (0..numbers.len()).filter(|at| is_learned(*at));
+    let mut known: Vec<(f64, u64)> = learned().filter_map(|at| Some((numbers[at]?, classes[at]))).collect();
+    let missing = largest(&counts(learned().filter(|at| numbers[*at].is_none()).map(|at| classes[at])));
+    known.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let nearest = |number: f64| {
+        let above = known.partition_point(|(other, _)| *other < number);
+        let neighbours = [above.checked_sub(1), Some(above)].into_iter().flatten().filter_map(|at| known.get(at));
+        neighbours.min_by(|a, b| (a.0 - number).abs().total_cmp(&(b.0 - number).abs())).map(|(_, class)| *class)
+    };
+    numbers.iter().map(|number| number.map_or(missing, nearest)).collect()
 }
 
-/// Learns the most frequent class of each key from half of the rows, and tests it on the others.
-fn predicted(keys: &[u64], classes: &[u64]) -> Option<String> {
-    let pairs = |learned: bool| {
-        let rows = keys.iter().zip(classes).enumerate().filter(move |(at, _)| is_learned(*at) == learned);
-        rows.map(|(_, (key, class))| (*key, *class))
-    };
+/// Returns the most frequent class of each value in the learned rows.
+fn most_frequent(values: &[u64], classes: &[u64]) -> Vec<Option<u64>> {
     let mut counts: HashMap<u64, BTreeMap<u64, usize>> = HashMap::new();
-    let mut all: BTreeMap<u64, usize> = BTreeMap::new();
-    for (key, class) in pairs(true) {
-        *counts.entry(key).or_default().entry(class).or_default() += 1;
-        *all.entry(class).or_default() += 1;
+    for at in (0..values.len()).filter(|at| is_learned(*at)) {
+        *counts.entry(values[at]).or_default().entry(classes[at]).or_default() += 1;
     }
-    let most_frequent = |counts: &BTreeMap<u64, usize>| counts.iter().max_by_key(|(_, count)| **count).map(|(class, _)| *class);
-    let usual = most_frequent(&all)?;
-    let (mut n, mut n_right, mut n_usual) = (0usize, 0usize, 0usize);
-    for (key, class) in pairs(false) {
-        let guess = counts.get(&key).and_then(most_frequent).unwrap_or(usual);
-        n += 1;
-        n_right += usize::from(guess == class);
-        n_usual += usize::from(usual == class);
-    }
+    values.iter().map(|value| counts.get(value).and_then(largest)).collect()
+}
+
+fn counts(classes: impl Iterator<Item = u64>) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    classes.for_each(|class| *counts.entry(class).or_default() += 1);
+    counts
+}
+
+/// Returns the class with the most rows.
+fn largest(counts: &BTreeMap<u64, usize>) -> Option<u64> {
+    counts.iter().max_by_key(|(_, count)| **count).map(|(class, _)| *class)
+}
+
+/// Compares guesses with the classes of the other rows; a row without a guess counts as one of the most frequent class.
+fn predicted(guesses: &[Option<u64>], classes: &[u64]) -> Option<String> {
+    let usual = largest(&counts((0..classes.len()).filter(|at| is_learned(*at)).map(|at| classes[at])))?;
+    let tested = || (0..classes.len()).filter(|at| !is_learned(*at));
+    let n = tested().count();
+    let n_right = tested().filter(|at| guesses[*at].unwrap_or(usual) == classes[*at]).count();
+    let n_usual = tested().filter(|at| classes[*at] == usual).count();
     let accuracy = n_right as f64 / n.max(1) as f64;
     let n_gained = n_right.saturating_sub(n_usual);
     let is_leak = accuracy >= ACCURACY && n_gained >= N_RIGHT_PER_WRONG.max(N_RIGHT_PER_WRONG * (n - n_right));
     is_leak.then(|| {
-        format!(
-            "alone predicts {:.1} % of {n} rows, in which the most frequent class is {:.1} %",
-            100.0 * accuracy,
-            100.0 * n_usual as f64 / n as f64
-        )
+        let (accuracy, usual) = (100.0 * accuracy, 100.0 * n_usual as f64 / n as f64);
+        format!("alone predicts {accuracy:.1} % of {n} rows, in which the most frequent class is {usual:.1} %")
     })
 }

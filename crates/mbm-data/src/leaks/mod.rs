@@ -23,7 +23,7 @@ pub struct Leak {
 
 /// Number of rows that are compared, and of cells in total.
 const N_ROWS: usize = 5000;
-const N_CELLS: usize = 1 << 22;
+const N_CELLS: usize = 1 << 20;
 
 /// The fewest rows from which something can be concluded.
 const MIN_ROWS: usize = 30;
@@ -38,7 +38,7 @@ const N_CELLS_AT_ONCE: usize = 1 << 19;
 /// column is tested for predicting a `number`, `category` or `binary`, and for being equal to any other type.
 ///
 /// The test learns a column's relation to the target from half of the rows and applies it to the others: the most frequent class of
-/// each value, or of each range of numbers; the mean of each value, or linear interpolation between numbers. The halves are blocks
+/// each value, or the class of the nearest number; the mean of each value, or linear interpolation between numbers. The halves are blocks
 /// of rows, because neighbours may belong together, such as the images of a patient.
 ///
 /// # Errors

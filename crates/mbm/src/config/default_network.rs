@@ -15,9 +15,10 @@ const MIN_ROWS_OF_BINS: usize = 2_000;
 /// Number of rows from which texts are read by a convolutional network instead of a mean of embeddings.
 const MIN_ROWS_OF_CONVOLUTIONS: usize = 10_000;
 
-/// Number of training steps, and of passes over the rows at most.
-const N_STEPS: usize = 3_000;
-const MAX_EPOCHS: usize = 256;
+/// Number of training steps for few rows and for many, and of passes over the rows at most.
+const MIN_STEPS: usize = 1_000;
+const MAX_STEPS: usize = 3_000;
+const MAX_EPOCHS: usize = 100;
 
 impl DefaultNetwork {
     pub fn new(n_rows: usize) -> Self {
@@ -42,11 +43,8 @@ impl DefaultNetwork {
     /// Robust scaling (Holzmueller et al. 2024), and bins (Gorishniy et al. 2022) if there are rows enough.
     fn of_number(&self) -> Vec<Entry> {
         let scaling = map(vec![entry("normalization", text("robust"))]);
-        let bins = map(vec![
-            entry("type", text("ple")),
-            entry("output_size", Node::bare(Value::Null)),
-            entry("num_bins", int(16)),
-        ]);
+        let bins =
+            map(vec![entry("type", text("ple")), entry("output_size", Node::bare(Value::Null)), entry("num_bins", int(32))]);
         let encoder = (self.n_rows >= MIN_ROWS_OF_BINS).then(|| entry("encoder", bins));
         [entry("preprocessing", scaling)].into_iter().chain(encoder).collect()
     }
@@ -58,12 +56,17 @@ impl DefaultNetwork {
 
     /// Returns settings that count in steps: small tables have small batches and many epochs.
     pub fn trainer(&self) -> Node {
+        let has_bins = self.n_rows >= MIN_ROWS_OF_BINS;
+        let n_steps = if has_bins { MAX_STEPS } else { MIN_STEPS };
         let batch_size = (self.n_rows / 12).next_power_of_two().clamp(16, 256);
-        let epochs = (N_STEPS * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
+        let epochs = (n_steps * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
+        let cosine = map(vec![entry("decay", text("cosine")), entry("warmup_fraction", float(0.05))]);
         map(vec![
             entry("batch_size", int(batch_size)),
             entry("epochs", int(epochs)),
-            entry("early_stop", int((epochs / 6).max(5))),
+            entry("early_stop", int((epochs / 5).max(5))),
+            entry("learning_rate", float(if has_bins { 0.003 } else { 0.001 })),
+            entry("learning_rate_scheduler", cosine),
             entry("optimizer", text("adamw")),
             entry("modality_dropout", float(0.0)),
         ])

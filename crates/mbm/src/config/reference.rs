@@ -29,7 +29,13 @@ pub fn reference_pages() -> Vec<ReferencePage> {
     let inputs = variants(&config, "input_features").into_iter().map(|(word, section)| input_page(word, section));
     let outputs = variants(&config, "output_features").into_iter().map(|(word, section)| output_page(word, section));
     let mut pages: Vec<ReferencePage> = inputs.chain(outputs).collect();
-    for (key, title) in [("combiner", "Combiners"), ("preprocessing", "Split and cache"), ("trainer", "Trainer")] {
+    for (key, title) in [
+        ("combiner", "Combiners"),
+        ("preprocessing", "Split and cache"),
+        ("trainer", "Trainer"),
+        ("learners", "Learners"),
+        ("ensemble", "Ensemble"),
+    ] {
         let schema = config.keys.iter().find(|it| it.name == key).map(|it| &it.schema);
         pages.extend(schema.map(|schema| page(key, title, TWO_INPUTS, key, schema)));
     }
@@ -115,6 +121,8 @@ has a default:
 | `combiner` | [`type`](combiner.md) | How the encoded inputs are fused. |
 | `preprocessing` | [keys](preprocessing.md) | How rows are split and cached. |
 | `trainer` | [keys](trainer.md) | How the model is trained. |
+| `learners` | `network`, `auto` or [list, by `type`](learners.md) | What is fitted: the network, other learners, or an ensemble of both. |
+| `ensemble` | [keys](ensemble.md) | How several learners are combined. |
 | `random_seed` | integer, 42 by default | The random seed. |
 
 Where a section has a `type`, the word alone stands for the section with that type: `combiner: gated` is

@@ -23,9 +23,11 @@ pub(crate) fn learners(n_rows: usize, inputs: &[InputFeature]) -> (Vec<Learner>,
         ..boosted.clone()
     };
     let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, column_share: 1.0, ..boosted.clone() };
-    let forest: RandomForestLearner = mbm_config::defaults();
-    let extra: ExtraTreesLearner = mbm_config::defaults();
-    let learners = vec![
+    // Deep trees of many rows would fill the bundle; the mean over the folds has enough trees.
+    let (n_trees, min_rows) = if n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
+    let forest = RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() };
+    let extra = ExtraTreesLearner { n_trees, min_rows, ..mbm_config::defaults() };
+    let mut learners = vec![
         Learner::Network(NetworkLearner { bagged, weights: Vec::new() }),
         Learner::BoostedTrees(boosted),
         Learner::BoostedTrees(symmetric),
@@ -33,7 +35,12 @@ pub(crate) fn learners(n_rows: usize, inputs: &[InputFeature]) -> (Vec<Learner>,
         Learner::RandomForest(forest),
         Learner::ExtraTrees(extra),
         Learner::Linear(mbm_config::defaults()),
-        Learner::Svm(mbm_config::defaults()),
     ];
+    if n_rows <= MAX_BAGGED {
+        learners.push(Learner::Svm(mbm_config::defaults()));
+    }
+    if inputs.iter().any(|input| matches!(input, InputFeature::Timeseries(_) | InputFeature::Audio(_))) {
+        learners.push(Learner::Convolutions(mbm_config::defaults()));
+    }
     (learners, if n_rows < 20_000 { 5 } else { 1 })
 }

@@ -1,11 +1,13 @@
 //! The columns of a row that learners other than the network read.
 
 use mbm_algo::linear::Rows;
+use mbm_algo::series::{Series, summarize, summary_names};
 use mbm_algo::tree::ColumnKind;
 use mbm_algo::{AlgoError, SparseRows, TruncatedSvd};
 use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use serde::{Deserialize, Serialize};
 
+use crate::learn::convolutions::SeriesColumn;
 use crate::learn::texts::{N_STATISTICS, TextTerms, write_statistics};
 
 /// How inputs become columns. Saved in the bundle.
@@ -43,6 +45,8 @@ enum GroupKind {
     StepStatistics,
     /// Statistics of a text; its n-grams are stored apart.
     Text,
+    /// Summary statistics of a series.
+    Series,
     /// Nothing: the input is left to the network.
     Nothing,
 }
@@ -58,7 +62,12 @@ pub(crate) struct Block {
     pub data: Vec<f32>,
     /// The n-grams of all texts; no columns if there are no texts.
     pub terms: SparseRows,
+    /// The series of each input that is one.
+    pub series: Vec<SeriesColumn>,
 }
+
+/// Maximum number of channels of a series that is summarized in detail.
+const MAX_CHANNELS: usize = 8;
 
 /// Maximum number of steps of a vector that is used as it is.
 const MAX_WIDTH: usize = 100_000;
@@ -73,6 +82,7 @@ impl Columns {
                 (Shape::Class { .. }, _) => (GroupKind::Code, 1),
                 (Shape::Number { .. }, _) => (GroupKind::Values, 1),
                 (Shape::Vector { width }, _) if width <= MAX_WIDTH => (GroupKind::Values, width),
+                (Shape::Frames { width, .. }, _) if width <= MAX_CHANNELS => (GroupKind::Series, summary_names(width).len()),
                 (Shape::Frames { width, .. }, _) => (GroupKind::StepStatistics, 2 * width + 1),
                 (Shape::Tokens { .. }, _) => (GroupKind::Text, N_STATISTICS),
                 _ => (GroupKind::Nothing, 0),
@@ -136,8 +146,11 @@ impl Columns {
             (GroupKind::Values, Shape::Number { .. }) | (GroupKind::Code, Shape::Class { .. }) => group.width == 1,
             (GroupKind::StepStatistics, _) => group.width % 2 == 1 && group.width <= 2 * MAX_WIDTH + 1,
             (GroupKind::Text, Shape::Tokens { .. }) => group.width == N_STATISTICS,
+            (GroupKind::Series, Shape::Frames { width, .. }) => {
+                width <= MAX_CHANNELS && group.width == summary_names(width).len()
+            }
             (GroupKind::Nothing, _) => group.width == 0,
-            (GroupKind::Values | GroupKind::Code | GroupKind::Text, _) => false,
+            (GroupKind::Values | GroupKind::Code | GroupKind::Text | GroupKind::Series, _) => false,
         };
         self.groups.len() == inputs.len()
             && self.groups.iter().zip(inputs).all(suits)
@@ -165,11 +178,27 @@ impl Columns {
             }
             start += group.width;
         }
-        let mut block = Block { n_rows, n_cols, data, terms: self.terms(&texts, n_rows) };
+        let series = self.series(batch, absent);
+        let mut block = Block { n_rows, n_cols, data, terms: self.terms(&texts, n_rows), series };
         if let Some(projection) = &self.projection {
             block.extend(&projection.transform(Rows::from(&block.terms)), projection.n_components());
         }
         block
+    }
+
+    /// Returns the series of each input that is one.
+    fn series(&self, batch: &Batch, absent: &[bool]) -> Vec<SeriesColumn> {
+        let of_input = |(at, column): (usize, &BatchColumn)| {
+            let Values::Frames { steps, width, lengths, data } = &column.values else { return None };
+            let mut rows = vec![Vec::new(); batch.len()];
+            if !absent.get(at).is_some_and(|is_absent| *is_absent) {
+                for (at, row) in present(column).into_iter().enumerate() {
+                    rows[row] = data[at * steps * width..(at * steps + lengths[at]) * width].to_vec();
+                }
+            }
+            Some(SeriesColumn { n_channels: *width, rows })
+        };
+        batch.inputs.iter().enumerate().filter_map(of_input).collect()
     }
 
     /// Returns the n-grams of all texts, side by side.
@@ -221,7 +250,20 @@ impl Group {
             (GroupKind::Text, Values::Tokens { texts, .. }) => {
                 texts.get(present).iter().for_each(|text| write_statistics(text, out))
             }
-            (GroupKind::Nothing | GroupKind::Values | GroupKind::Code | GroupKind::StepStatistics | GroupKind::Text, _) => {}
+            (GroupKind::Series, Values::Frames { steps, width, lengths, data }) => {
+                let from = present * steps * width;
+                let series = Series { values: &data[from..from + lengths[present] * width], n_channels: *width };
+                out.copy_from_slice(&summarize(&[series], *width));
+            }
+            (
+                GroupKind::Nothing
+                | GroupKind::Values
+                | GroupKind::Code
+                | GroupKind::StepStatistics
+                | GroupKind::Text
+                | GroupKind::Series,
+                _,
+            ) => {}
         }
     }
 }
@@ -247,6 +289,7 @@ impl Block {
         }
         self.n_rows += other.n_rows;
         self.data.extend(other.data);
+        self.series.iter_mut().zip(other.series).for_each(|(own, other)| own.rows.extend(other.rows));
         for row in 0..other.n_rows {
             self.terms.push_row(other.terms.pairs(row).map(|(column, value)| (column as u32, value)));
         }

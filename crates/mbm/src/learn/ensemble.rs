@@ -1,12 +1,12 @@
 //! The ensemble of a model: for each output, the weights of the network and of other learners. Saved in the bundle.
 
 use mbm_algo::ArrayMut;
-use mbm_data::{Batch, BatchColumn, Field};
+use mbm_data::{Batch, BatchColumn, Field, Preprocessor, Shape};
 use mbm_model::{Model, on_worker_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::{Block, Columns};
-use crate::learn::fitted::{Fitted, RowView, Terms};
+use crate::learn::fitted::{Fitted, RowView, Widths};
 use crate::learn::scaled::Scaling;
 use crate::learn::task::Task;
 use crate::predict::prediction::Prediction;
@@ -64,7 +64,7 @@ pub(crate) struct Others {
 impl Others {
     fn row(&self, row: usize) -> RowView<'_> {
         let scaled = if self.scaled.n_rows > 0 { self.scaled.row(row) } else { &[] };
-        RowView { columns: self.block.row(row), scaled, terms: Terms { rows: &self.block.terms, row } }
+        RowView { block: &self.block, row, scaled }
     }
 }
 
@@ -123,6 +123,11 @@ impl Ensemble {
         Ok(())
     }
 
+    /// Returns the number of trees of all learners.
+    pub fn n_trees(&self) -> usize {
+        self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).map(Fitted::n_trees).sum()
+    }
+
     /// Whether any learner reads scaled columns.
     fn reads_scaled(&self) -> bool {
         self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).any(Fitted::reads_scaled)
@@ -143,6 +148,16 @@ impl Ensemble {
         if !self.scaling.suits(&kinds) {
             return Err("the scaling of its columns");
         }
+        let n_channels = inputs.iter().filter_map(|field| match (&field.preprocessor, field.preprocessor.get().shape()) {
+            (Preprocessor::Timeseries(_) | Preprocessor::Audio(_), Shape::Frames { width, .. }) => Some(width),
+            _ => None,
+        });
+        let widths = Widths {
+            n_cols: kinds.len(),
+            n_scaled: self.scaling.n_cols(),
+            n_terms: self.columns.n_terms(),
+            n_channels: n_channels.collect(),
+        };
         for (ensemble, field) in self.outputs.iter().zip(outputs) {
             let Some(task) = Task::of(&field.preprocessor) else {
                 if ensemble.members.is_empty() {
@@ -152,7 +167,7 @@ impl Ensemble {
                 }
             };
             for fitted in ensemble.members.iter().flat_map(|member| &member.folds) {
-                fitted.check(task, kinds.len(), self.scaling.n_cols(), self.columns.n_terms())?;
+                fitted.check(task, &widths)?;
             }
             if ensemble.members.iter().any(|member| member.folds.is_empty()) || !ensemble.are_weights_valid() {
                 return Err("the weights or folds of its learners");

@@ -3,13 +3,16 @@
 use mbm_algo::linear::{ClassifiedRows, Linear, Logistic, NumberedRows, RidgePath, Rows, Stopping};
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::tree::{Binned, BoostedTrees, BoostingSettings, ColumnKind, Examples, Forest, ForestSettings, MaxFeatures};
-use mbm_algo::{ArrayMut, Matrix, SparseRows};
+use mbm_algo::{ArrayMut, Matrix};
 use mbm_data::random::rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::Block;
-use crate::learn::settings::{BoostedTreesLearner, ExtraTreesLearner, Learner, LinearLearner, RandomForestLearner, SvmLearner};
+use crate::learn::convolutions::{self, Convolutions};
+use crate::learn::settings::{
+    BoostedTreesLearner, ConvolutionsLearner, ExtraTreesLearner, Learner, LinearLearner, RandomForestLearner, SvmLearner,
+};
 use crate::learn::task::Task;
 
 /// A fitted learner. Saved in the bundle.
@@ -33,6 +36,8 @@ pub(crate) enum Fitted {
     Svc(Svc),
     /// A support vector regressor.
     Svr(Svr),
+    /// Random convolutions of series.
+    Convolutions(Convolutions),
 }
 
 /// The model of a label.
@@ -63,6 +68,18 @@ pub(crate) struct Data<'a> {
     pub weights: &'a [f32],
 }
 
+/// What rows of a model consist of.
+pub(crate) struct Widths {
+    /// Number of columns.
+    pub n_cols: usize,
+    /// Number of scaled columns.
+    pub n_scaled: usize,
+    /// Number of n-grams.
+    pub n_terms: usize,
+    /// Number of channels of each series.
+    pub n_channels: Vec<usize>,
+}
+
 /// The rows of a fold, as positions in the data.
 pub(crate) struct Fold {
     /// Its position among the folds.
@@ -76,21 +93,12 @@ pub(crate) struct Fold {
 /// A row as learners read it.
 #[derive(Clone, Copy)]
 pub(crate) struct RowView<'a> {
-    /// Its columns.
-    pub columns: &'a [f32],
-    /// The same, scaled; empty if no learner reads them.
-    pub scaled: &'a [f32],
-    /// The n-grams of its texts.
-    pub terms: Terms<'a>,
-}
-
-/// The n-grams of the texts of a row.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms<'a> {
-    /// Those of all rows.
-    pub rows: &'a SparseRows,
+    /// The columns of all rows.
+    pub block: &'a Block,
     /// The row.
     pub row: usize,
+    /// Its columns, scaled; empty if no learner reads them.
+    pub scaled: &'a [f32],
 }
 
 /// Maximum number of labels that linear models are fitted to.
@@ -104,8 +112,7 @@ impl Data<'_> {
 
     /// Returns a row as learners read it.
     pub fn row(&self, row: usize) -> RowView<'_> {
-        let terms = Terms { rows: &self.block.terms, row };
-        RowView { columns: self.block.row(row), scaled: self.scaled.row(row), terms }
+        RowView { block: self.block, row, scaled: self.scaled.row(row) }
     }
 
     /// Fits a learner on a fold; `None` if it is trained elsewhere (the network) or does not suit the task. Once `proceed` returns false,
@@ -118,6 +125,7 @@ impl Data<'_> {
             Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), fold, seed, proceed)),
             Learner::Linear(it) => self.linear(it, fold),
             Learner::Svm(it) => self.svm(it, fold, seed),
+            Learner::Convolutions(it) => self.convolutions(it, fold, seed),
         }
     }
 
@@ -282,13 +290,24 @@ impl Data<'_> {
         models.into_iter().nth(smallest(&losses))
     }
 
-    fn svm(&self, it: &SvmLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
-        let mut rows = fold.rows.clone();
-        if rows.len() > it.max_rows {
-            rows.shuffle(&mut rng(seed));
-            rows.truncate(it.max_rows);
-            rows.sort_unstable();
+    fn convolutions(&self, it: &ConvolutionsLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
+        if self.block.series.is_empty() {
+            return None;
         }
+        let rows = sampled(&fold.rows, it.max_rows, seed);
+        let examples = convolutions::Examples {
+            task: self.task,
+            series: &self.block.series,
+            rows: &rows,
+            targets: &self.targets(&rows),
+            weights: &self.weights_of(&rows),
+            penalties: &it.penalties,
+        };
+        Convolutions::fit(&examples, seed).ok().map(Fitted::Convolutions)
+    }
+
+    fn svm(&self, it: &SvmLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
+        let rows = sampled(&fold.rows, it.max_rows, seed);
         let data = self.scaled(&rows);
         let x = Matrix { data: &data, n_cols: self.scaled.n_cols.max(1) };
         match self.task {
@@ -305,6 +324,17 @@ impl Data<'_> {
     }
 }
 
+/// Returns at most `max_rows` of the rows, in their order.
+fn sampled(rows: &[u32], max_rows: usize, seed: u64) -> Vec<u32> {
+    let mut rows = rows.to_vec();
+    if rows.len() > max_rows {
+        rows.shuffle(&mut rng(seed));
+        rows.truncate(max_rows);
+        rows.sort_unstable();
+    }
+    rows
+}
+
 fn fit_path(it: &LinearLearner, data: ClassifiedRows) -> Option<Vec<Logistic>> {
     let mut cs: Vec<f64> = it.penalties.iter().map(|penalty| 1.0 / penalty).collect();
     cs.sort_by(f64::total_cmp);
@@ -319,10 +349,10 @@ impl RowView<'_> {
     /// Passes the scaled columns and the n-grams to a linear model.
     fn read<T>(self, predict: impl FnOnce(Rows) -> T) -> T {
         let dense = Matrix { data: self.scaled, n_cols: self.scaled.len().max(1) };
-        if self.terms.rows.n_cols() == 0 {
+        if self.block.terms.n_cols() == 0 {
             return predict(Rows::from(dense));
         }
-        let terms = self.terms.rows.select(&[self.terms.row]);
+        let terms = self.block.terms.select(&[self.row]);
         predict(Rows { dense: Some(dense), sparse: Some(&terms) })
     }
 }
@@ -336,19 +366,20 @@ impl Fitted {
     /// Predicts a row: `[task.n_values()]`.
     pub fn predict(&self, task: Task, row: RowView) -> Vec<f32> {
         match self {
-            Self::BoostedTrees(trees) => task.completed(trees.predict(row.columns)),
-            Self::Forest(forest) => task.completed(forest.predict(row.columns)),
+            Self::BoostedTrees(trees) => task.completed(trees.predict(row.block.row(row.row))),
+            Self::Forest(forest) => task.completed(forest.predict(row.block.row(row.row))),
             Self::Ridge(linear) => row.read(|rows| linear.predict(rows)),
             Self::Logistic(logistic) => probabilities(logistic, row),
             Self::Labels { labels } => labels.iter().map(|label| label.probability(row)).collect(),
             Self::Svc(svc) => svc.probabilities(row.scaled),
             Self::Svr(svr) => vec![svr.predict(row.scaled)],
+            Self::Convolutions(convolutions) => convolutions.predict(task, &row.block.series, row.row),
         }
     }
 
     /// Whether it reads scaled columns.
     pub fn reads_scaled(&self) -> bool {
-        !matches!(self, Self::BoostedTrees(_) | Self::Forest(_))
+        !matches!(self, Self::BoostedTrees(_) | Self::Forest(_) | Self::Convolutions(_))
     }
 
     /// Returns its arrays by name.
@@ -370,26 +401,31 @@ impl Fitted {
                 ("support".to_owned(), ArrayMut::F32(&mut svr.support)),
                 ("weights".to_owned(), ArrayMut::F32(&mut svr.weights)),
             ],
+            Self::Convolutions(convolutions) => convolutions.arrays(),
         }
     }
 
-    /// Returns the number of rounds, if it is boosted.
-    pub fn n_rounds(&self) -> Option<usize> {
-        if let Self::BoostedTrees(trees) = self { Some(trees.n_rounds()) } else { None }
+    /// Returns the number of its trees.
+    pub fn n_trees(&self) -> usize {
+        match self {
+            Self::BoostedTrees(BoostedTrees { trees, .. }) | Self::Forest(Forest { trees }) => trees.len(),
+            Self::Ridge(_) | Self::Logistic(_) | Self::Labels { .. } | Self::Svc(_) | Self::Svr(_) | Self::Convolutions(_) => 0,
+        }
     }
 
-    /// Checks a learner that was read from a file, for rows of `n_cols` columns, or `n_scaled` scaled ones and `n_terms` n-grams.
+    /// Checks a learner that was read from a file.
     ///
     /// # Errors
     /// Says which part cannot have been fitted.
-    pub fn check(&self, task: Task, n_cols: usize, n_scaled: usize, n_terms: usize) -> Result<(), &'static str> {
+    pub fn check(&self, task: Task, widths: &Widths) -> Result<(), &'static str> {
+        let Widths { n_cols, n_scaled, n_terms, n_channels } = widths;
         let suits = match (self, task) {
             (Self::BoostedTrees(trees), _) => {
-                trees.check(n_cols, task.n_fitted()).map_err(|invalid| invalid.0)?;
+                trees.check(*n_cols, task.n_fitted()).map_err(|invalid| invalid.0)?;
                 trees.objective == task.objective()
             }
             (Self::Forest(forest), _) => {
-                forest.check(n_cols, task.n_fitted()).map_err(|invalid| invalid.0)?;
+                forest.check(*n_cols, task.n_fitted()).map_err(|invalid| invalid.0)?;
                 true
             }
             (Self::Ridge(linear), Task::Number | Task::Vector(_)) => linear.suits(n_scaled + n_terms, task.n_values()),
@@ -397,8 +433,9 @@ impl Fitted {
             (Self::Labels { labels }, Task::Labels(n_labels)) => {
                 labels.len() == n_labels && labels.iter().all(|label| label.suits(n_scaled + n_terms))
             }
-            (Self::Svc(svc), Task::Classes(n_classes)) => svc.suits(n_scaled, n_classes),
-            (Self::Svr(svr), Task::Number) => svr.suits(n_scaled),
+            (Self::Svc(svc), Task::Classes(n_classes)) => svc.suits(*n_scaled, n_classes),
+            (Self::Svr(svr), Task::Number) => svr.suits(*n_scaled),
+            (Self::Convolutions(convolutions), _) => convolutions.suits(task, n_channels),
             _ => false,
         };
         if suits { Ok(()) } else { Err("a learner does not suit its output") }

@@ -10,6 +10,7 @@
 
 pub(crate) mod auto;
 pub(crate) mod columns;
+pub(crate) mod convolutions;
 pub(crate) mod ensemble;
 pub(crate) mod fit;
 pub(crate) mod fitted;

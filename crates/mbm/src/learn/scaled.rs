@@ -89,7 +89,7 @@ impl Scaling {
                 data.extend(codes.iter().map(|code| f32::from(u8::from(value == *code as f32))));
             }
         }
-        Block { n_rows: block.n_rows, n_cols, data, terms: block.terms.clone() }
+        Block { n_rows: block.n_rows, n_cols, data, ..Block::default() }
     }
 }
 
@@ -116,14 +116,12 @@ fn codes(block: &Block, at: usize) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use mbm_algo::SparseRows;
-
     use super::*;
 
     #[test]
     fn numbers_indicators_and_categories_follow_each_other() {
         let data = vec![1.0, 0.0, 2.0, 1.0, f32::NAN, 0.0, 3.0, 1.0, 9.0, 2.0];
-        let block = Block { n_rows: 5, n_cols: 2, data, terms: SparseRows::new(0) };
+        let block = Block { n_rows: 5, n_cols: 2, data, ..Block::default() };
         let kinds = [ColumnKind::Number, ColumnKind::Category];
         let scaling = Scaling::fit(&block, &kinds).unwrap();
         assert!(scaling.suits(&kinds) && !scaling.suits(&[ColumnKind::Category; 2]));

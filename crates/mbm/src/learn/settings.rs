@@ -1,7 +1,7 @@
 //! The `learners` and `ensemble` sections of the config.
 
 use mbm_algo::tree::Growth;
-use mbm_config::schema::Schema;
+use mbm_config::schema::{Schema, Words};
 use mbm_config::{Diagnostics, Node, Setting, Value, choices, settings, tagged};
 
 settings! {
@@ -18,11 +18,11 @@ settings! {
         /// How trees grow.
         growth: TreeGrowth = TreeGrowth::LeafWise;
         /// Maximum number of rounds.
-        max_rounds: usize = 1000 => 1..=100_000;
+        max_rounds: usize = 300 => 1..=100_000;
         /// Number of rounds without improvement on held-out rows after which boosting stops.
-        patience: usize = 50 => 1..=100_000;
+        patience: usize = 20 => 1..=100_000;
         /// Factor of the values of leaves.
-        learning_rate: f64 = 0.05 => 1e-6..=1.0;
+        learning_rate: f64 = 0.08 => 1e-6..=1.0;
         /// Maximum number of leaves of a tree that grows leaf by leaf.
         max_leaves: usize = 31 => 2..=4096;
         /// Maximum depth of a tree.
@@ -86,6 +86,16 @@ settings! {
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
 
+    /// Random convolutions of time series and sounds (MiniRocket, Dempster et al. 2021; Hydra, Dempster et al. 2023) with ridge regression.
+    pub struct ConvolutionsLearner {
+        /// The penalty on the weights, from a list of which the one with the lowest error by leave-one-out is chosen.
+        penalties: Vec<f64> = vec![0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0] => 1e-9..=1e9;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 2000 => 2..=20_000;
+        /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
+        weights: Vec<f64> = Vec::new() => 0.0..=1.0;
+    }
+
     /// How learners are combined.
     pub struct EnsembleSettings {
         /// Number of folds; each learner is fitted once per fold, on the rows of the other folds, and predicts the mean. 1 fits on the
@@ -124,6 +134,7 @@ tagged! {
         ExtraTrees(ExtraTreesLearner) = "extra_trees",
         Linear(LinearLearner) = "linear",
         Svm(SvmLearner) = "svm",
+        Convolutions(ConvolutionsLearner) = "convolutions",
     }
 }
 
@@ -142,18 +153,7 @@ impl Learner {
             Self::ExtraTrees(it) => &it.weights,
             Self::Linear(it) => &it.weights,
             Self::Svm(it) => &it.weights,
-        }
-    }
-
-    /// Sets the weights in the ensemble.
-    pub fn set_weights(&mut self, weights: Vec<f64>) {
-        match self {
-            Self::Network(it) => it.weights = weights,
-            Self::BoostedTrees(it) => it.weights = weights,
-            Self::RandomForest(it) => it.weights = weights,
-            Self::ExtraTrees(it) => it.weights = weights,
-            Self::Linear(it) => it.weights = weights,
-            Self::Svm(it) => it.weights = weights,
+            Self::Convolutions(it) => &it.weights,
         }
     }
 }
@@ -195,6 +195,16 @@ impl Setting for Learners {
     }
 
     fn schema() -> Schema {
-        Vec::<Learner>::schema()
+        let word = |word, doc: &str| (word, doc.to_owned());
+        let words = Words {
+            name: "ChosenLearners",
+            doc: "Learners that are not listed.".to_owned(),
+            words: vec![
+                word("network", "The network alone."),
+                word("auto", "An ensemble for the rows and columns of the table."),
+            ],
+            are_numbers: false,
+        };
+        Schema::WordsOr(words, Box::new(Vec::<Learner>::schema()))
     }
 }

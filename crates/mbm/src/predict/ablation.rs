@@ -6,6 +6,7 @@ use mbm_data::Field;
 use mbm_model::{Sequence, on_worker_pool};
 
 use crate::error::Error;
+use crate::learn::ensemble::Ensemble;
 use crate::predict::pass::{GeneratedTexts, Pass, Sink};
 use crate::predict::predictor::Predictor;
 use crate::predict::sinks::Scores;
@@ -35,9 +36,19 @@ const MAX_GROUPS: usize = 4;
 /// report, and the effect of a single column among so many is within the noise of the metrics.
 const MAX_INPUTS: usize = 64;
 
-/// Returns a group per input, or a group per input type if there are many inputs.
-pub(crate) fn input_groups(fields: &[Field]) -> Vec<InputGroup> {
-    if fields.len() <= MAX_INPUTS {
+/// Number of trees that may be evaluated for all subsets of the inputs together; about a second.
+const MAX_TREES: usize = 30_000_000;
+
+/// Returns the groups of inputs of a model that is evaluated on some rows: one per input, or one per type of input if there are many
+/// inputs, or an ensemble of many trees would take long.
+pub(crate) fn input_groups(predictor: &Predictor, n_rows: usize) -> Vec<InputGroup> {
+    let n_trees = predictor.ensemble.as_ref().map_or(0, Ensemble::n_trees) * n_rows;
+    let max_inputs = MAX_TREES.checked_div(2 * n_trees).unwrap_or(MAX_INPUTS).min(MAX_INPUTS);
+    groups(&predictor.inputs, max_inputs)
+}
+
+fn groups(fields: &[Field], max_inputs: usize) -> Vec<InputGroup> {
+    if fields.len() <= max_inputs {
         return fields.iter().enumerate().map(|(at, field)| InputGroup { name: field.name.clone(), inputs: vec![at] }).collect();
     }
     let mut types: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -150,7 +161,7 @@ mod tests {
             missing_value_strategy: MissingValueStrategy::Absent,
         };
         let fields: Vec<Field> = (0..10_000).map(field).collect();
-        let names = |n: usize| input_groups(&fields[..n]).into_iter().map(|group| group.name).collect::<Vec<_>>();
+        let names = |n: usize| groups(&fields[..n], MAX_INPUTS).into_iter().map(|group| group.name).collect::<Vec<_>>();
         assert_eq!(names(3), ["x0", "x1", "x2"]);
         assert_eq!(names(10_000), ["7500 binary inputs", "2500 vector inputs"]);
     }

@@ -62,7 +62,12 @@ fn farthest(payload: &Payload) -> Option<f32> {
     let values = match payload {
         Payload::Vector(values) => values,
         Payload::Frames(frames) | Payload::Encoded(frames) => &frames.data,
-        Payload::Image(_) | Payload::Tokens(_) | Payload::Text { .. } | Payload::Class(_) | Payload::ContentIds(_) | Payload::Missing => return None,
+        Payload::Image(_)
+        | Payload::Tokens(_)
+        | Payload::Text { .. }
+        | Payload::Class(_)
+        | Payload::ContentIds(_)
+        | Payload::Missing => return None,
     };
     values.iter().copied().filter(|value| !value.is_finite() || value.abs() > FAR).max_by(|a, b| a.abs().total_cmp(&b.abs()))
 }

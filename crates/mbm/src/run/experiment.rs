@@ -421,7 +421,7 @@ impl Experiment {
             .find(|(_, rows)| !rows.is_empty())
             .unwrap_or(("train", &rows.train));
         observe(RunEvent::Stage("measuring"));
-        let groups = input_groups(&predictor.inputs);
+        let groups = input_groups(predictor, measured_rows.len());
         let path = self.folder.join(PREDICTIONS);
         let aside = self.folder.join(format!("{PREDICTIONS}.tmp"));
         let columns = [OutputColumn::number("row")].into_iter().chain(predictor.columns()).collect();

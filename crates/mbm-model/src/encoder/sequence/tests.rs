@@ -51,7 +51,10 @@ fn padding_does_not_change_the_encoding() {
         device.seed(1);
         let encoder = EncoderSettings::Text(read(text)).get().init(&shape, EncoderOutput::Summary, &device);
         let encode = |steps: usize, lengths: Vec<usize>, ids: Vec<u32>| {
-            let column = BatchColumn { present: vec![true; lengths.len()], values: Values::Tokens { steps, lengths, ids, texts: Vec::new() } };
+            let column = BatchColumn {
+                present: vec![true; lengths.len()],
+                values: Values::Tokens { steps, lengths, ids, texts: Vec::new() },
+            };
             let values = encoder.get().encode(Tensors::new(&column, &device)).values;
             values.narrow(0, 0, 1).into_data().try_into_vec::<f32>().unwrap()
         };

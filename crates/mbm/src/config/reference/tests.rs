@@ -204,6 +204,10 @@ fn names(schema: &Schema, found: &mut BTreeMap<String, Schema>) {
         Schema::Bool | Schema::Integer { .. } | Schema::Number | Schema::Text => {}
         Schema::Words(words) => visit(words.name.to_owned(), schema.clone()),
         Schema::Optional(inner) | Schema::List(inner) => names(inner, found),
+        Schema::WordsOr(words, inner) => {
+            visit(words.name.to_owned(), Schema::Words(words.clone()));
+            names(inner, found);
+        }
         Schema::Section(section) => {
             visit(section.name.to_owned(), schema.clone());
             section.keys.iter().for_each(|key| names(&key.schema, found));
