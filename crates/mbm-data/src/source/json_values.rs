@@ -35,14 +35,8 @@ pub enum JsonValuesError {
 /// Reads value by value.
 pub(super) struct JsonValues<R> {
     reader: BufReader<R>,
-    layout: Layout,
     limit: u64,
-    at: At,
-    /// Number of open brackets within the value.
-    depth: usize,
-    in_text: bool,
-    is_escaped: bool,
-    follows_comma: bool,
+    state: State,
 }
 
 /// The place in the file.
@@ -67,12 +61,23 @@ enum Step {
     Outside,
 }
 
+/// What the bytes up to here mean for the next one.
+struct State {
+    layout: Layout,
+    at: At,
+    /// Number of open brackets within the value.
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+    follows_comma: bool,
+}
+
 impl<R: Read> JsonValues<R> {
     /// Divides text into values of at most `limit` bytes.
     pub fn new(reader: R, layout: Layout, limit: u64) -> Self {
         let at = if layout == Layout::List { At::Start } else { At::Values };
-        let reader = BufReader::new(reader);
-        Self { reader, layout, limit, at, depth: 0, in_text: false, is_escaped: false, follows_comma: false }
+        let state = State { layout, at, depth: 0, in_text: false, is_escaped: false, follows_comma: false };
+        Self { reader: BufReader::new(reader), limit, state }
     }
 
     /// Reads the next value, and returns whether there is one.
@@ -83,29 +88,49 @@ impl<R: Read> JsonValues<R> {
         value.clear();
         loop {
             let buffer = self.reader.fill_buf()?;
-            let Some(byte) = buffer.first().copied() else { return self.at_end_of_file(value) };
-            let n_bytes = if self.in_text && !self.is_escaped { n_before_quote(buffer) } else { 0 };
-            if n_bytes > 0 {
-                value.extend(&buffer[..n_bytes]);
-                self.reader.consume(n_bytes);
-            } else {
-                self.reader.consume(1);
-                let is_item = self.follows_comma || !value.trim_ascii().is_empty();
-                match self.step(byte)? {
-                    Step::Part => value.push(byte),
-                    Step::LastPart => {
-                        value.push(byte);
-                        return Ok(true);
-                    }
-                    Step::AfterValue if self.at == At::End && !is_item => value.clear(),
-                    Step::AfterValue => return Ok(true),
-                    Step::Outside => {}
-                }
+            if buffer.is_empty() {
+                return self.state.at_end_of_file(value);
+            }
+            let (n_bytes, is_value) = self.state.pass(buffer, value)?;
+            self.reader.consume(n_bytes);
+            if is_value {
+                return Ok(true);
             }
             if value.len() as u64 > self.limit {
                 return Err(JsonValuesError::LongValue { limit: self.limit });
             }
         }
+    }
+}
+
+impl State {
+    /// Appends the bytes of a value, up to its end if that lies in the buffer, and returns their number and whether it does.
+    fn pass(&mut self, buffer: &[u8], value: &mut Vec<u8>) -> Result<(usize, bool), JsonValuesError> {
+        let mut at = 0;
+        while let Some(byte) = buffer.get(at).copied() {
+            if self.in_text && !self.is_escaped {
+                let n_bytes = n_before_quote(&buffer[at..]);
+                value.extend(&buffer[at..at + n_bytes]);
+                at += n_bytes;
+                if n_bytes > 0 {
+                    continue;
+                }
+            }
+            at += 1;
+            let follows_comma = self.follows_comma;
+            match self.step(byte)? {
+                Step::Part => value.push(byte),
+                Step::LastPart => {
+                    value.push(byte);
+                    return Ok((at, true));
+                }
+                // An empty list has no values, but a comma is followed by one.
+                Step::AfterValue if self.at == At::End && !follows_comma && value.trim_ascii().is_empty() => value.clear(),
+                Step::AfterValue => return Ok((at, true)),
+                Step::Outside => {}
+            }
+        }
+        Ok((at, false))
     }
 
     fn step(&mut self, byte: u8) -> Result<Step, JsonValuesError> {

@@ -75,11 +75,11 @@ impl Rows {
     }
 
     fn texts(&self, column: usize) -> Vec<Option<&str>> {
-        let text = |cell| match cell {
-            &Cell::Text(ref text) => Some(text.as_str()),
+        let texts = self.column(column).map(|cell| match cell {
+            Cell::Text(text) => Some(text.as_str()),
             _ => None,
-        };
-        self.column(column).map(text).collect()
+        });
+        texts.collect()
     }
 
     fn is_number(&self) -> bool {
@@ -234,5 +234,25 @@ proptest! {
             std::fs::write(folder.path().join(name), content).unwrap();
         }
         prop_assert_eq!(Table::read(folder.path()).unwrap().hash, table(&rows).hash);
+    }
+
+    #[test]
+    fn damaged_files_are_tables_or_errors(rows in rows(texts()), changes in prop::collection::vec((any::<u16>(), any::<u8>()), 1..4)) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in [rows.text_files(), rows.typed_files()].concat() {
+            let mut content = content;
+            for (at, byte) in &changes {
+                let at = usize::from(*at) % content.len();
+                content[at] = *byte;
+            }
+            for (name, mut content) in compressed(name, &content) {
+                let path = folder.path().join(name);
+                std::fs::write(&path, &content).unwrap();
+                let _ = Table::read(&path);
+                let at = usize::from(changes[0].0) % content.len();
+                content[at] = changes[0].1;
+                let _ = Table::read_stream(content.as_slice(), "stream", &TableOptions::default());
+            }
+        }
     }
 }

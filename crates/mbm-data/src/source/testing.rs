@@ -60,22 +60,29 @@ pub(super) fn workbook(rows: &[Vec<Option<SheetCell>>]) -> Vec<u8> {
 
 /// Writes a workbook of several sheets.
 pub(super) fn workbook_of(sheets: &[(&str, &[Vec<Option<SheetCell>>])]) -> Vec<u8> {
+    let mut texts = Vec::new();
+    let names: Vec<&str> = sheets.iter().map(|(name, _)| *name).collect();
+    let contents: Vec<String> = sheets.iter().map(|(_, rows)| sheet(rows, &mut texts)).collect();
+    let items: String = texts.iter().map(|text| format!(r#"<si><t xml:space="preserve">{}</t></si>"#, escaped(text))).collect();
+    let styles = r#"<styleSheet><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>"#;
+    workbook_of_parts(&names, &contents, &format!("<sst uniqueCount=\"99999999999999\">{items}</sst>"), styles)
+}
+
+/// Writes a workbook of parts in XML.
+pub(super) fn workbook_of_parts(names: &[&str], sheets: &[String], texts: &str, styles: &str) -> Vec<u8> {
     const TYPE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
     let relationship =
         |id: &str, kind: &str, target: &str| format!(r#"<Relationship Id="{id}" Type="{TYPE}/{kind}" Target="{target}"/>"#);
     let relationships = |inner: String| format!("<Relationships>{inner}</Relationships>");
-    let mut texts = Vec::new();
     let mut parts: Vec<(String, String)> = Vec::new();
     let (mut listed, mut targets) = (String::new(), relationship("s", "styles", "styles.xml"));
-    for (at, (name, rows)) in sheets.iter().enumerate() {
+    for (at, (name, sheet)) in names.iter().zip(sheets).enumerate() {
         let id = format!("r{at}");
         listed += &format!(r#"<sheet name="{}" sheetId="{}" r:id="{id}"/>"#, escaped(name), at + 1);
         targets += &relationship(&id, "worksheet", &format!("worksheets/{id}.xml"));
-        parts.push((format!("xl/worksheets/{id}.xml"), sheet(rows, &mut texts)));
+        parts.push((format!("xl/worksheets/{id}.xml"), sheet.clone()));
     }
     targets += &relationship("t", "sharedStrings", "/xl/sharedStrings.xml");
-    let items: String = texts.iter().map(|text| format!(r#"<si><t xml:space="preserve">{}</t></si>"#, escaped(text))).collect();
-    let styles = r#"<styleSheet><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></styleSheet>"#;
     parts.extend([
         ("_rels/.rels".to_owned(), relationships(relationship("w", "officeDocument", "xl/workbook.xml"))),
         ("xl/_rels/workbook.xml.rels".to_owned(), relationships(targets)),
@@ -83,7 +90,7 @@ pub(super) fn workbook_of(sheets: &[(&str, &[Vec<Option<SheetCell>>])]) -> Vec<u
             "xl/workbook.xml".to_owned(),
             format!("<?xml version=\"1.0\"?><workbook xmlns:r=\"x\"><sheets>{listed}</sheets></workbook>"),
         ),
-        ("xl/sharedStrings.xml".to_owned(), format!("<sst uniqueCount=\"99999999999999\">{items}</sst>")),
+        ("xl/sharedStrings.xml".to_owned(), texts.to_owned()),
         ("xl/styles.xml".to_owned(), styles.to_owned()),
     ]);
     zip(&parts)

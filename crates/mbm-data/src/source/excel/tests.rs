@@ -1,6 +1,8 @@
 use std::time::Instant;
 
-use super::super::testing::{SheetCell, workbook, workbook_of, zip};
+use proptest::prelude::*;
+
+use super::super::testing::{SheetCell, workbook, workbook_of, workbook_of_parts, zip};
 use crate::source::{RaggedRows, TableOptions};
 use crate::{Cell, DataError, Table};
 
@@ -123,4 +125,22 @@ fn a_wide_header_over_nearly_empty_rows_is_an_error() {
     let cell = format!("t=\"str\"><v>first</v></c>{header}</row>{rows}<row><c><v>1</v>");
     let error = read(&workbook(&[vec![Some(SheetCell::Xml(cell))]])).unwrap_err().to_string();
     assert!(error.contains("nearly all fields of the header's 16001 are missing"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn damaged_parts_are_tables_or_errors(part in 0..3usize, changes in prop::collection::vec((any::<u16>(), "[<>/&;=\"a-t 0-9]"), 1..5)) {
+        let mut parts = [
+            r#"<w><sheetData><row r="1"><c r="A1" t="s"><v>0</v></c><c t="str"><v>b&amp;_x000D_</v></c></row>
+                <row><c s="1"><v>45657.5</v></c><c t="inlineStr"><is><t>x</t></is></c></row></sheetData></w>"#,
+            r#"<sst><si><t>a</t></si><si><r><t xml:space="preserve">b</t></r><rPh><t>c</t></rPh></si></sst>"#,
+            r#"<s><numFmt numFmtId="164" formatCode="[$-409]d/m/yy;@"/><cellXfs><xf/><xf numFmtId="164"/></cellXfs></s>"#,
+        ]
+        .map(str::to_owned);
+        for (at, text) in changes {
+            let at = usize::from(at) % parts[part].len();
+            parts[part].replace_range(at..=at, &text);
+        }
+        let _ = read(&workbook_of_parts(&["a"], &parts[..1], &parts[1], &parts[2]));
+    }
 }
