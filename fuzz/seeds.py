@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes small valid files in every format that the fuzz targets read, as seed inputs for their corpora.
 
-    pip install pillow pyarrow; apt-get install sox libsox-fmt-all
+    pip install pillow pyarrow zstandard; apt-get install sox libsox-fmt-all
     python fuzz/seeds.py fuzz/corpus
 """
 import gzip
@@ -11,11 +11,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
+import zstandard
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -61,6 +63,25 @@ def sources():
     yield bytes([2]) + b'{"columns": ["a"], "data": [[1]]}\n'
     for compression in ("uncompressed", "lz4", "zstd"):
         yield bytes([7]) + arrow(compression)
+    yield b"\x00" + "a;b\n1,5;ä\n".encode("utf-16")
+    yield bytes([4]) + b'{"a": 1}\n{"a":\n [{"b": "}"}]}'
+    yield bytes([8]) + zstandard.compress(texts[0])
+    yield bytes([9]) + archive({"folder/t.csv": texts[0], "__MACOSX/._t.csv": b"x"})
+    yield bytes([10]) + (REPOSITORY / "crates/mbm-data/tests/golden/openpyxl.xlsx").read_bytes()
+    for content in (b"a|b\n1\n2|3|4\n", b"a\tb\n1\t2\n", b'[{"a": 1}]', archive({"t.json": texts[2]}), gzip.compress(texts[0])):
+        yield bytes([11]) + content
+    rows = '<row r="1"><c r="A1" t="s"><v>0</v></c><c t="str"><v>b&amp;_x000D_</v></c></row><row><c s="1"><v>45657.5</v></c><c t="b"><v>1</v></c></row>'
+    texts = '<sst uniqueCount="2"><si><t>a</t></si><si><r><t>b</t></r><rPh><t>c</t></rPh></si></sst>'
+    formats = '<s><numFmt numFmtId="164" formatCode="[$-409]d/m/yy;@"/><cellXfs><xf/><xf numFmtId="164"/></cellXfs></s>'
+    yield bytes([12]) + f"<w><sheetData>{rows}</sheetData></w>\0{texts}\0{formats}".encode()
+
+
+def archive(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
 
 
 def images():

@@ -19,6 +19,7 @@ pub mod sound;
 pub mod source;
 pub mod tokenizer;
 pub mod weights;
+mod zip;
 
 /// A function of any bytes.
 pub type Target = fn(&[u8]);

@@ -1,20 +1,60 @@
 //! Any bytes as a table in any format: rows, types and features, or an error, never a panic.
 
 use mbm_data::feature::{NumberPreprocessing, TimeseriesPreprocessing};
+use mbm_data::source::{RaggedRows, TableOptions};
 use mbm_data::{Dataset, MissingValueStrategy, Table, Unfitted, fit, infer_types};
 
-const NAMES: [&str; 8] = ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz", "t.arrow"];
+use crate::zip::zip;
+
+/// Names of files; after these, a stream without a name, and the parts of a workbook.
+const NAMES: [&str; 11] =
+    ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.json", "t-ubyte", "t-ubyte.gz", "t.arrow", "t.csv.zst", "t.zip", "t.xlsx"];
+const STREAM: usize = NAMES.len();
+const WORKBOOK: usize = STREAM + 1;
 
 /// Runs the target on an input.
 pub fn run(bytes: &[u8]) {
     let Some((kind, content)) = bytes.split_first() else { return };
+    match usize::from(*kind) % (WORKBOOK + 1) {
+        STREAM => read_stream(content),
+        WORKBOOK => read_file("t.xlsx", &workbook(content)),
+        name => read_file(NAMES[name], content),
+    }
+}
+
+fn read_file(name: &str, content: &[u8]) {
     let Ok(folder) = tempfile::tempdir() else { return };
-    let path = folder.path().join(NAMES[usize::from(*kind) % NAMES.len()]);
+    let path = folder.path().join(name);
     if std::fs::write(&path, content).is_ok()
         && let Ok(table) = Table::read(&path)
     {
         prepare(table);
     }
+}
+
+fn read_stream(content: &[u8]) {
+    let options = TableOptions { ragged: RaggedRows::Pad, ..TableOptions::default() };
+    if let Ok(table) = Table::read_stream(content, "stream", &options) {
+        prepare(table);
+    }
+}
+
+/// Makes a workbook of a sheet, texts and styles, which zeros separate; the checksums of an archive would reject any mutation.
+fn workbook(content: &[u8]) -> Vec<u8> {
+    let mut parts = content.split(|byte| *byte == 0);
+    let mut part = || parts.next().unwrap_or_default().to_vec();
+    let relationship = |id: &str, target: &str| format!(r#"<Relationship Id="{id}" Type="/{id}" Target="{target}"/>"#);
+    let main = format!("<r>{}</r>", relationship("officeDocument", "w.xml"));
+    let parts =
+        [("worksheet", "s.xml"), ("sharedStrings", "t.xml"), ("styles", "f.xml")].map(|(id, target)| relationship(id, target));
+    zip(&[
+        ("_rels/.rels", main.into_bytes()),
+        ("_rels/w.xml.rels", format!("<r>{}</r>", parts.concat()).into_bytes()),
+        ("w.xml", br#"<w><sheet name="a" id="worksheet"/></w>"#.to_vec()),
+        ("s.xml", part()),
+        ("t.xml", part()),
+        ("f.xml", part()),
+    ])
 }
 
 /// Preprocesses each column as numbers and as time series.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use mbm::{Delimiter, DuplicateColumns, RaggedRows, TableFormat, TableOptions};
 
 use crate::duration::duration;
 
@@ -32,6 +33,8 @@ pub enum Command {
     /// Train a model, evaluate it on the test rows, and write a run folder.
     #[command(after_help = "Examples:
   mbm train --dataset houses.csv --target price
+  mbm train --dataset 'parts/*.parquet' --target price
+  zcat houses.csv.gz | mbm train --dataset - --format csv --target price
   mbm train --config config.yaml --dataset houses.csv --set trainer.epochs=3 --set combiner.type=gated
   mbm train --config config.yaml --dataset houses.csv --output-directory results/run --resume")]
     Train(Train),
@@ -95,6 +98,34 @@ pub enum Command {
     },
 }
 
+/// How a dataset is read, if its name and content do not say.
+#[derive(Group, Clone)]
+pub struct Reading {
+    /// Format of the dataset, if its name does not say: csv, tsv, psv, jsonl, json, arrow, parquet, xlsx, ...
+    #[arg(long)]
+    pub format: Option<TableFormat>,
+    /// Delimiter of a CSV file, such as ';' or tab [default: found in the first rows].
+    #[arg(long, value_name = "CHARACTER")]
+    pub delimiter: Option<Delimiter>,
+    /// Rows with more or fewer fields than the header: error, or pad to fill them with empty cells and drop surplus fields.
+    #[arg(long, value_name = "error|pad", default_value = "error")]
+    pub ragged: RaggedRows,
+    /// Columns with the same name: rename to x_2, x_3, ..., or error.
+    #[arg(long, value_name = "rename|error", default_value = "rename")]
+    pub duplicate_columns: DuplicateColumns,
+    /// Sheet of an Excel workbook [default: the first].
+    #[arg(long)]
+    pub sheet: Option<String>,
+}
+
+impl Reading {
+    /// Returns the options of the reader.
+    pub fn options(&self) -> TableOptions {
+        let Self { format, delimiter, ragged, duplicate_columns, sheet } = self.clone();
+        TableOptions { format, delimiter, ragged, duplicate_columns, sheet }
+    }
+}
+
 /// What is printed while a command runs.
 #[derive(Group, Clone, Copy)]
 pub struct Show {
@@ -112,9 +143,12 @@ pub struct Train {
     /// Config file in YAML, JSON or TOML.
     #[arg(long, short)]
     pub config: Option<PathBuf>,
-    /// Dataset: .csv, .tsv, .jsonl, .parquet, .arrow, a folder with one subfolder per class, MNIST idx or COCO JSON.
+    /// Dataset: .csv, .tsv, .jsonl, .json, .parquet, .arrow or .xlsx, also as .gz, .zst or .zip; a folder or a pattern of several
+    /// such files; a folder with one subfolder per class, MNIST idx or COCO JSON; - for standard input.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Column to predict; the config is inferred from the data. Can be repeated.
     #[arg(long)]
     pub target: Vec<String>,
@@ -174,6 +208,8 @@ pub struct Init {
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Column to predict. Can be repeated.
     #[arg(long, required = true)]
     pub target: Vec<String>,
@@ -190,6 +226,8 @@ pub struct Evaluate {
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,
@@ -205,9 +243,11 @@ pub struct Predict {
     /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
-    /// Dataset, or - to read JSON rows from standard input.
+    /// Dataset, in any format that `mbm train` accepts, or - for standard input: JSON rows, unless --format names another format.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// File to write: .csv, .jsonl or .parquet [default: JSON lines on standard output].
     #[arg(long, short)]
     pub output: Option<PathBuf>,
@@ -297,6 +337,8 @@ fn positive(text: &str) -> Result<f64, String> {
 pub struct Inspect {
     /// Run folder, model folder, dataset or config.
     pub path: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
 }
 
 #[derive(Group)]
@@ -307,6 +349,8 @@ pub struct Embed {
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// File to write: .parquet, .jsonl or .csv with the columns of the dataset, or .npy with the vectors only. Run the same
     /// command again to resume an interrupted run.
     #[arg(long, short)]
@@ -404,6 +448,8 @@ pub struct Rows {
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short, requires = "model_path")]
     pub dataset: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Input to embed; equal cells become one row.
     #[arg(long, requires = "model_path")]
     pub input: Option<String>,
@@ -581,6 +627,8 @@ pub struct Compare {
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]
     pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
     /// Combiners to compare, separated by commas, or all.
     #[arg(long, default_value = "all")]
     pub combiners: String,

@@ -14,7 +14,7 @@ use mbm::{
 use serde_json::json;
 
 use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
-use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
+use crate::dataset::{self, check_output, default_folder, feature_cache, is_stdin, show_cache_fault, show_faults};
 use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
@@ -55,16 +55,20 @@ fn train(args: Train) -> Result<()> {
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
+    let read = if args.show.quiet || args.show.json { dataset::read_silently } else { dataset::read };
     let (plan, table) = match &args.config {
-        Some(config) => (Plan::read_file(config, &overrides)?, None),
+        Some(config) => {
+            let plan = Plan::read_file(config, &overrides)?;
+            (plan, is_stdin(&args.dataset).then(|| read(&args.dataset, &args.reading)).transpose()?)
+        }
         None => {
-            let table = Table::read(&args.dataset)?;
+            let table = read(&args.dataset, &args.reading)?;
             (inferred_plan(&table, &args.target, &overrides, args.show)?, Some(table))
         }
     };
-    let inferred = table.is_some();
+    let inferred = args.config.is_none();
     let cache = feature_cache(args.cache);
-    let experiment = Experiment::new(plan, args.dataset, folder).start(start).cache(cache);
+    let experiment = Experiment::new(plan, args.dataset, folder).table_options(args.reading.options()).start(start).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let mut observe = |event| progress.show(&event);
@@ -115,10 +119,6 @@ fn cache(args: &Cache) -> Result<()> {
     }
 }
 
-fn default_folder(dataset: &Path) -> PathBuf {
-    Path::new("results").join(dataset.file_stem().unwrap_or_default())
-}
-
 fn inferred_plan(table: &Table, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
     let (mut config, notes) = mbm::infer_config(table, targets)?;
     if !show.quiet && !show.json {
@@ -158,7 +158,7 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
 }
 
 fn init(args: &Init) -> Result<()> {
-    let (config, notes) = mbm::infer_config(&Table::read(&args.dataset)?, &args.target)?;
+    let (config, notes) = mbm::infer_config(&dataset::read(&args.dataset, &args.reading)?, &args.target)?;
     let plan = config.resolve()?;
     notes.iter().for_each(|text| note(text));
     match &args.output {
@@ -177,7 +177,7 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 
 fn evaluate(args: &Evaluate) -> Result<()> {
     let model = Model::open(&args.model_path)?;
-    let table = Table::read(&args.dataset)?;
+    let table = dataset::read(&args.dataset, &args.reading)?;
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
     let evaluation = model.evaluate_with(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
@@ -191,7 +191,11 @@ fn evaluate(args: &Evaluate) -> Result<()> {
 
 fn predict(args: &Predict) -> Result<()> {
     let model = Model::open(&args.model_path)?;
-    let table = if args.dataset == Path::new("-") { rows_from_stdin()? } else { Table::read(&args.dataset)? };
+    let read = if args.quiet { dataset::read_silently } else { dataset::read };
+    let table = match is_stdin(&args.dataset) && args.reading.format.is_none() {
+        true => rows_from_stdin()?,
+        false => read(&args.dataset, &args.reading)?,
+    };
     if let Some(output) = &args.output {
         check_output(output, &args.dataset)?;
     }
@@ -222,7 +226,7 @@ fn unreadable(is_strict: bool) -> Unreadable {
 /// Adds the location of the dataset to an error about its cells.
 fn in_dataset(error: mbm::Error, dataset: &Path) -> anyhow::Error {
     let is_of_data = matches!(error, mbm::Error::Data(_));
-    let place = if dataset == Path::new("-") { "standard input".to_owned() } else { dataset.display().to_string() };
+    let place = if is_stdin(dataset) { "standard input".to_owned() } else { dataset.display().to_string() };
     if is_of_data { anyhow::Error::new(error).context(place) } else { error.into() }
 }
 
@@ -253,7 +257,7 @@ fn inspect(args: &Inspect) -> Result<()> {
     let lines = match () {
         () if is_bundle => mbm::inspect_bundle(path)?,
         () if is_config || is_json_config => read()?.to_yaml().lines().map(str::to_owned).collect(),
-        () => mbm::inspect_dataset(path)?,
+        () => mbm::inspect_dataset(dataset::read_silently(path, &args.reading)?)?,
     };
     lines.iter().try_for_each(|text| line(text))
 }
@@ -270,7 +274,9 @@ fn compare(args: &Compare) -> Result<()> {
     let folder = args.output_directory.clone().unwrap_or_else(|| PathBuf::from("results/compare"));
     let comparing = mbm::ComparisonFolder::enter(&folder, start)?;
     let cache = feature_cache(args.cache);
-    let experiment = Experiment::new(plan, &args.dataset, &comparing.path).start(Start::Resume).cache(cache);
+    let options = args.reading.options();
+    let experiment =
+        Experiment::new(plan, &args.dataset, &comparing.path).table_options(options).start(Start::Resume).cache(cache);
     let stop = stop_flag()?;
     let mut progress = Progress::new(Show { quiet: args.json, json: false });
     let mut rows = vec![["combiner", "metric", "value", "parameters", "seconds", "peak MB"].map(str::to_owned).to_vec()];

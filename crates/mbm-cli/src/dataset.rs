@@ -1,12 +1,45 @@
-//! What commands that read a dataset share: where they write, the cache of features, the cells that could not be read.
+//! What commands that read a dataset share: how they read it, where they write, the cache of features, the cells that could not be
+//! read.
 
-use std::path::Path;
+use std::io::stdin;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use mbm::FeatureCache;
+use mbm::{FeatureCache, Table};
 
-use crate::args::CacheSize;
+use crate::args::{CacheSize, Reading};
 use crate::output::note;
+
+/// Whether a dataset is standard input.
+pub fn is_stdin(dataset: &Path) -> bool {
+    dataset == Path::new("-")
+}
+
+/// Reads a dataset, without showing notes on it.
+pub fn read_silently(dataset: &Path, reading: &Reading) -> Result<Table> {
+    let options = reading.options();
+    match is_stdin(dataset) {
+        true => Ok(Table::read_stream(stdin().lock(), "standard input", &options)?),
+        false => Ok(Table::read_with(dataset, &options)?),
+    }
+}
+
+/// Reads a dataset, and shows what its reader assumed.
+pub fn read(dataset: &Path, reading: &Reading) -> Result<Table> {
+    let table = read_silently(dataset, reading)?;
+    table.notes.iter().for_each(|text| note(text));
+    Ok(table)
+}
+
+/// Returns the run folder of a dataset: it has the name of the file, or of the folder of a pattern.
+pub fn default_folder(dataset: &Path) -> PathBuf {
+    let has_wildcard = |path: &Path| path.to_string_lossy().contains(['*', '?', '[']);
+    let named = dataset.ancestors().find(|path| !has_wildcard(path)).and_then(Path::file_stem);
+    match is_stdin(dataset) {
+        true => PathBuf::from("results/stdin"),
+        false => Path::new("results").join(named.unwrap_or("tables".as_ref())),
+    }
+}
 
 /// Returns the user's feature cache, unless its size limit is 0.
 pub fn feature_cache(size: CacheSize) -> Option<FeatureCache> {
@@ -31,5 +64,20 @@ pub fn show_faults(faults: &mbm::FaultReport) {
     if !lines.is_empty() {
         note("cells without a value, or read only in part:");
         lines.iter().for_each(|text| note(&format!("  {text}")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_folder_has_the_name_of_the_file_or_folder() {
+        let folder = |dataset: &str| default_folder(Path::new(dataset)).display().to_string();
+        assert_eq!(
+            ["houses.csv", "a/photos/", "a/*.parquet", "a/*/b.csv"].map(folder),
+            ["results/houses", "results/photos", "results/a", "results/a"]
+        );
+        assert_eq!(["-", "*.csv"].map(folder), ["results/stdin", "results/tables"]);
     }
 }

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mbm::{
     Cell, Embedding, Filter, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Model,
-    QueryPart, Retriever, Store, Table,
+    QueryPart, Retriever, Store,
 };
 use serde_json::{Map, Value, json};
 
 use crate::args::{Embed, IndexCommand, IndexLocation, IndexType, Precision, Rows, Search};
-use crate::dataset::{check_output, feature_cache, show_cache_fault, show_faults};
+use crate::dataset::{self, check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line};
 
@@ -43,7 +43,8 @@ fn bar(what: &'static str, quiet: bool) -> ProgressBar {
 pub fn embed(args: &Embed) -> Result<()> {
     check_output(&args.output, &args.dataset)?;
     let model = Model::open(&args.model_path)?;
-    let table = Table::read(&args.dataset)?;
+    let read = if args.quiet { dataset::read_silently } else { dataset::read };
+    let table = read(&args.dataset, &args.reading)?;
     let embedding = Embedding::new(&model, &args.output).inputs(&args.input).cache(feature_cache(args.cache));
     let stop = stop_flag()?;
     let bar = bar("embedding", args.quiet);
@@ -101,7 +102,8 @@ type Fill<'a> = dyn Fn(Indexing) + Sync + 'a;
 
 fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows, &Fill) -> Result<Indexed>) -> Result<()> {
     let path = rows.dataset.or(rows.embeddings).context("give --dataset or --embeddings")?;
-    let table = Table::read(&path)?;
+    let read = if quiet { dataset::read_silently } else { dataset::read };
+    let table = read(&path, &rows.reading)?;
     let model = rows.model_path.map(Model::open).transpose()?;
     let of_rows = match (&model, rows.column) {
         (Some(model), _) => IndexRows::embedded_by(model, table)?,

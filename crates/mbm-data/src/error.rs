@@ -17,6 +17,22 @@ pub enum DataError {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// A dataset that does not exist.
+    #[error("{}: {source}{nearby}", path.display())]
+    NotFound {
+        /// The file, folder or pattern.
+        path: PathBuf,
+        /// The error of the operating system.
+        source: std::io::Error,
+        /// A similar name and the tables nearby, if there are any.
+        nearby: String,
+    },
+    /// A dataset without rows, where some are needed.
+    #[error("no rows: the dataset has {n_columns} columns and no rows")]
+    NoRows {
+        /// Number of its columns.
+        n_columns: usize,
+    },
     /// A file whose content differs from what was written.
     #[error("{}: {source}", path.display())]
     Damaged {
@@ -42,7 +58,7 @@ pub enum DataError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// A file in an unsupported format.
-    #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, .arrow, a folder with one subfolder per class, MNIST idx files and COCO annotation .json", .0.display())]
+    #[error("{}: not a supported dataset; supported are .csv, .tsv, .jsonl, .parquet, .arrow, .json and .xlsx (.gz, .zst and .zip of them, too), a folder of such files, a folder with one subfolder per class, MNIST idx files and COCO annotation .json; --format names the format of a file with another name", .0.display())]
     UnknownKind(PathBuf),
     /// A column that the config names and the table lacks.
     #[error("the dataset has no column '{column}'{}; available columns: {}", meant.as_ref().map(|meant| format!(", did you mean '{meant}'?")).unwrap_or_default(), listed(columns))]

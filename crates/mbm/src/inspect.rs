@@ -4,10 +4,11 @@ use std::path::Path;
 
 use burn::module::Module;
 use mbm_data::feature::is_null_word;
-use mbm_data::{CellRef, Inferred, InferredColumn, Table, infer_types};
+use mbm_data::{CellRef, Inferred, InferredColumn, infer_types};
 use mbm_weights::{TensorInfo, WeightFile};
 
 use crate::error::Error;
+use crate::into_table::IntoTable;
 use crate::predict::predictor::Predictor;
 
 /// Describes a weight file: its tensors with types and shapes, and the encoders it fits.
@@ -42,12 +43,12 @@ pub fn convert_weights(source: &Path, target: &Path) -> Result<(), Error> {
 }
 
 /// Describes a dataset: its columns with inferred types, the share of cells that hold neither nothing nor a word such as `NA`, and a
-/// first value; then what may surprise about the types, with reasons.
+/// first value; then what was assumed about the file, and what may surprise about the types, with reasons.
 ///
 /// # Errors
 /// Fails if the dataset cannot be read.
-pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
-    let table = Table::read(path)?;
+pub fn inspect_dataset(data: impl IntoTable) -> Result<Vec<String>, Error> {
+    let table = data.into_table()?;
     let mut filled = vec![0usize; table.columns.len()];
     let mut first = vec![String::new(); table.columns.len()];
     table.visit(0..table.n_rows(), 0..table.columns.len(), |at, cell| {
@@ -60,7 +61,7 @@ pub fn inspect_dataset(path: &Path) -> Result<Vec<String>, Error> {
     })?;
     let width = table.columns.iter().map(|column| column.chars().count()).max().unwrap_or(0);
     let mut lines = vec![format!("{} rows, {} columns, sha256 {}", table.n_rows(), table.columns.len(), table.hash)];
-    let mut notes = Vec::new();
+    let mut notes = table.notes.clone();
     for (at, InferredColumn { role, notes: reasons }) in infer_types(&table, &[])?.into_iter().enumerate() {
         let (name, share) = (&table.columns[at], percentage(filled[at], table.n_rows()));
         notes.extend(reasons);

@@ -48,6 +48,7 @@ pub use error::Error;
 
 // Data: tables, cells, and what is wrong with them.
 pub use into_table::IntoTable;
+pub use mbm_data::source::{Delimiter, DuplicateColumns, RaggedRows, TableFormat, TableOptions};
 pub use mbm_data::{CacheInfo, Cause, Cell, Fault, FaultReport, FeatureCache, RowStatus, Table, Unreadable};
 pub use predict::table::table_from_json;
 

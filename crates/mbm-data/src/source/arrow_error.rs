@@ -16,7 +16,7 @@ pub enum ArrowFileError {
     #[error("version 1 of Feather is not supported; write it again, for example with pyarrow.feather")]
     FeatherV1,
     /// Another format.
-    #[error("not an Arrow IPC file; Arrow streams are not supported")]
+    #[error("not an Arrow IPC file or stream")]
     NotArrow,
     /// A file that does not end as it should.
     #[error("the file is truncated: it has no footer")]

@@ -1,19 +1,20 @@
-//! Arrow IPC files (also called Feather 2), plain or compressed with LZ4 or Zstandard.
+//! Arrow IPC files (also called Feather 2) and streams, plain or compressed with LZ4 or Zstandard.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::FileDecoder;
-use arrow_ipc::{Block, Footer, MetadataVersion};
+use arrow_ipc::{Block, MetadataVersion};
 use arrow_schema::{ArrowError, SchemaRef};
 
 use super::arrow_error::ArrowFileError;
 use super::arrow_message::Budget;
-use super::{MAX_COLUMNS, Source, parent};
+use super::arrow_stream::{MARKER, Stream, stream};
+use super::{Input, MAX_COLUMNS, Source};
 use crate::catch_panic::catch_panic;
 use crate::table::Lifetime;
 use crate::{DataError, TableBuilder};
@@ -30,55 +31,56 @@ const MAX_SEARCHES: usize = 1 << 28;
 const MAGIC: &[u8] = b"ARROW1";
 
 pub(super) struct ArrowIpc {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
     columns: Vec<String>,
     file: File,
-    n_bytes: u64,
     schema: SchemaRef,
     version: MetadataVersion,
-    dictionaries: Vec<MessageLocation>,
-    batches: Vec<MessageLocation>,
+    /// In the order in which they are read: rows after the dictionaries that they refer to.
+    messages: Vec<(Content, MessageLocation)>,
+}
+
+/// What a message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Dictionary,
+    Rows,
 }
 
 /// The location of a message in the file.
 #[derive(Debug, Clone, Copy)]
-struct MessageLocation {
-    start: u64,
-    n_metadata_bytes: usize,
-    n_body_bytes: usize,
+pub(super) struct MessageLocation {
+    pub start: u64,
+    pub n_metadata_bytes: usize,
+    pub n_body_bytes: usize,
 }
 
 impl ArrowIpc {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(DataError::io(path))?;
-        let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
-        let malformed = |error: ArrowFileError| DataError::malformed(path, None, error);
-        let footer = footer(&file, n_bytes).map_err(malformed)?;
-        let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| malformed(ArrowFileError::MalformedFooter))?;
-        let schema = schema(&footer).map_err(malformed)?;
+    pub fn open(input: &Input) -> Result<Self, DataError> {
+        let file = input.random_access()?;
+        let n_bytes = file.metadata().map_err(DataError::io(&input.path))?.len();
+        let malformed = |error: ArrowFileError| input.malformed(None, error);
+        let Stream { schema, version, messages } = match read_at(&file, 0, n_bytes.min(4) as usize) {
+            Ok(start) if start == MARKER => stream(&file, n_bytes),
+            Ok(_) => of_footer(&file, n_bytes),
+            Err(error) => Err(error.into()),
+        }
+        .map_err(malformed)?;
         let columns: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         if !(1..=MAX_COLUMNS).contains(&columns.len()) {
             return Err(malformed(ArrowFileError::ColumnCount(columns.len())));
         }
-        let mut n_left = n_bytes;
-        let mut locations = |blocks: Vec<Block>| -> Result<Vec<MessageLocation>, ArrowFileError> {
-            blocks.iter().map(|block| MessageLocation::new(block, n_bytes, &mut n_left)).collect()
-        };
-        let dictionaries = locations(footer.dictionaries().into_iter().flatten().copied().collect()).map_err(malformed)?;
-        let batches = locations(footer.recordBatches().into_iter().flatten().copied().collect()).map_err(malformed)?;
-        if dictionaries.len().saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
-            let (n_dictionaries, n_columns) = (dictionaries.len(), columns.len());
-            return Err(malformed(ArrowFileError::TooManyDictionaries { n_dictionaries, n_columns }));
+        let n_dictionaries = messages.iter().filter(|(content, _)| *content == Content::Dictionary).count();
+        if n_dictionaries.saturating_mul(schema.flattened_fields().len()) > MAX_SEARCHES {
+            return Err(malformed(ArrowFileError::TooManyDictionaries { n_dictionaries, n_columns: columns.len() }));
         }
-        let version = footer.version();
-        Ok(Self { path: path.to_owned(), folder: parent(path), columns, file, n_bytes, schema, version, dictionaries, batches })
+        Ok(Self { input: input.clone(), columns, file, schema, version, messages })
     }
 
     /// Reads the bytes of a message that has been found to lie in the file, and checks what it declares.
     fn message(&self, location: MessageLocation, budget: &mut Budget) -> Result<Buffer, DataError> {
         let mut bytes = vec![0; location.n_metadata_bytes + location.n_body_bytes];
-        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.path))?;
+        self.file.read_exact_at(&mut bytes, location.start).map_err(DataError::io(&self.input.path))?;
         budget.check(&bytes, location.n_metadata_bytes).map_err(|error| self.malformed(error))?;
         Ok(Buffer::from_vec(bytes))
     }
@@ -90,7 +92,7 @@ impl ArrowIpc {
     }
 
     fn malformed(&self, error: impl Into<ArrowFileError>) -> DataError {
-        DataError::malformed(&self.path, None, error.into())
+        self.input.malformed(None, error.into())
     }
 }
 
@@ -100,20 +102,21 @@ impl Source for ArrowIpc {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
-        let n_cell_bytes = FREE.max(self.n_bytes.saturating_mul(MAX_RATIO));
-        let mut budget = Budget::new(self.n_bytes, n_cell_bytes);
+        let n_bytes = self.input.n_bytes;
+        let n_cell_bytes = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
+        let mut budget = Budget::new(n_bytes, n_cell_bytes);
         table.limit_bytes(n_cell_bytes);
         let mut decoder = FileDecoder::new(Arc::clone(&self.schema), self.version);
-        for location in &self.dictionaries {
+        for (content, location) in &self.messages {
             let message = self.message(*location, &mut budget)?;
-            self.decoded(|| decoder.read_dictionary(&location.block(), &message))?;
-        }
-        for location in &self.batches {
-            let message = self.message(*location, &mut budget)?;
+            if *content == Content::Dictionary {
+                self.decoded(|| decoder.read_dictionary(&location.block(), &message))?;
+                continue;
+            }
             let batch: Option<RecordBatch> = self.decoded(|| decoder.read_record_batch(&location.block(), &message))?;
             let pushed = catch_panic(|| batch.iter().try_for_each(|batch| table.push_batch(batch, Lifetime::Passed)));
             pushed.ok_or_else(|| self.malformed(ArrowFileError::Panicked))??;
@@ -142,6 +145,21 @@ impl MessageLocation {
     }
 }
 
+/// Finds the messages of a file with a footer: all dictionaries, then all rows.
+fn of_footer(file: &File, n_bytes: u64) -> Result<Stream, ArrowFileError> {
+    let footer = footer(file, n_bytes)?;
+    let footer = arrow_ipc::root_as_footer(&footer).map_err(|_| ArrowFileError::MalformedFooter)?;
+    let schema = schema_of(footer.schema().ok_or(ArrowFileError::NoSchema)?)?;
+    let dictionaries = footer.dictionaries().into_iter().flatten().map(|block| (Content::Dictionary, block));
+    let rows = footer.recordBatches().into_iter().flatten().map(|block| (Content::Rows, block));
+    let mut n_left = n_bytes;
+    let messages = dictionaries.chain(rows).map(|(content, block)| {
+        let location = MessageLocation::new(block, n_bytes, &mut n_left)?;
+        Ok((content, location))
+    });
+    Ok(Stream { schema, version: footer.version(), messages: messages.collect::<Result<_, ArrowFileError>>()? })
+}
+
 /// Reads the footer, whose length stands before the last magic number.
 fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, ArrowFileError> {
     let start = read_at(file, 0, n_bytes.min(6) as usize)?;
@@ -158,14 +176,14 @@ fn footer(file: &File, n_bytes: u64) -> Result<Vec<u8>, ArrowFileError> {
     Ok(read_at(file, n_bytes - 10 - n_footer, n_footer as usize)?)
 }
 
-fn read_at(file: &File, start: u64, n: usize) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_at(file: &File, start: u64, n: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; n];
     file.read_exact_at(&mut bytes, start)?;
     Ok(bytes)
 }
 
-fn schema(footer: &Footer) -> Result<SchemaRef, ArrowFileError> {
-    let schema = footer.schema().ok_or(ArrowFileError::NoSchema)?;
+/// Converts a schema, whose numbers must be in this processor's byte order.
+pub(super) fn schema_of(schema: arrow_ipc::Schema) -> Result<SchemaRef, ArrowFileError> {
     if !schema.endianness().equals_to_target_endianness() {
         return Err(ArrowFileError::ByteOrder);
     }
@@ -215,6 +233,12 @@ mod tests {
         writer.into_inner().unwrap()
     }
 
+    fn streamed(batches: &[RecordBatch]) -> Vec<u8> {
+        let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.into_inner().unwrap()
+    }
+
     #[test]
     fn files_are_read_in_every_compression() {
         for compression in [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)] {
@@ -229,12 +253,21 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_read_as_files_with_a_footer() {
+        let batches = [batch(5), batch(3000)];
+        let bytes = streamed(&batches);
+        let want = Table::from_batches(&batches[0].schema(), batches, ".".into()).unwrap();
+        assert_eq!(read("t.arrow", &bytes).unwrap().hash, want.hash);
+        assert_eq!(read("t.arrow", &bytes[..bytes.len() - 8]).unwrap().hash, want.hash, "without an end");
+        assert!(read("t.arrow", &bytes[..bytes.len() - 9]).unwrap_err().to_string().contains("beyond the file"));
+        assert!(read("t.arrow", &[&bytes[..], &[255; 4]].concat()).is_ok(), "the stream ends at its end");
+        assert!(read("t.arrow", &MARKER).unwrap_err().to_string().contains("truncated"));
+    }
+
+    #[test]
     fn files_of_other_formats_are_errors_that_say_what_they_are() {
         let error = |bytes: &[u8]| read("t.arrow", bytes).unwrap_err().to_string();
         assert!(error(b"FEA1 and more").contains("version 1 of Feather"), "{}", error(b"FEA1 and more"));
-        let mut stream = StreamWriter::try_new(Vec::new(), &batch(1).schema()).unwrap();
-        stream.write(&batch(1)).unwrap();
-        assert!(error(&stream.into_inner().unwrap()).contains("Arrow streams are not supported"));
         let bytes = written(&[batch(5)], None);
         assert!(error(&bytes[..bytes.len() - 1]).contains("truncated"));
         assert!(error(b"").contains("not an Arrow IPC file"));
@@ -298,9 +331,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(500))]
         #[test]
-        fn damaged_files_never_panic(changes in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6), kind in 0..3usize) {
-            let compression = [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)][kind];
-            let mut bytes = written(&[batch(7), batch(3)], compression);
+        fn damaged_files_never_panic(changes in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6), kind in 0..4usize) {
+            let batches = [batch(7), batch(3)];
+            let compression = [None, Some(CompressionType::LZ4_FRAME), Some(CompressionType::ZSTD)];
+            let mut bytes = compression.get(kind).map_or_else(|| streamed(&batches), |it| written(&batches, *it));
             for (at, byte) in changes {
                 let at = usize::from(at) % bytes.len();
                 bytes[at] = byte;

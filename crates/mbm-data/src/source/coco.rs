@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Source, open_file, parent};
+use super::{Input, Source};
 use crate::{Cell, DataError, Row, TableBuilder};
 
 #[derive(Deserialize)]
@@ -47,14 +47,14 @@ pub(super) struct Coco {
 pub struct CocoError(#[source] pub serde_json::Error);
 
 impl Coco {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let reader = std::io::BufReader::new(open_file(path)?);
+    pub fn open(input: &Input) -> Result<Self, DataError> {
+        let reader = std::io::BufReader::new(input.text()?.reader);
         let annotations: Annotations =
-            serde_json::from_reader(reader).map_err(|error| DataError::malformed(path, None, CocoError(error)))?;
+            serde_json::from_reader(reader).map_err(|error| input.malformed(None, CocoError(error)))?;
         let has_captions = annotations.annotations.iter().any(|annotation| annotation.caption.is_some());
         let target = if has_captions { "caption" } else { "categories" };
         let columns = vec!["image".to_owned(), target.to_owned()];
-        Ok(Self { folder: images_folder(path, &annotations), columns, annotations })
+        Ok(Self { folder: images_folder(input, &annotations), columns, annotations })
     }
 
     fn captions(&self) -> Vec<Row> {
@@ -98,9 +98,9 @@ impl Source for Coco {
 
 /// Returns the folder that holds the first image, here or in the usual layout of COCO: `annotations/captions_val2017.json` next
 /// to `val2017/`.
-fn images_folder(path: &Path, annotations: &Annotations) -> PathBuf {
-    let here = parent(path);
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+fn images_folder(input: &Input, annotations: &Annotations) -> PathBuf {
+    let here = input.folder.clone();
+    let stem = input.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let set = stem.rsplit('_').next().unwrap_or_default();
     let candidates =
         [here.clone(), here.join(set), here.join("..").join(set), here.join("../images").join(set), here.join("images")];

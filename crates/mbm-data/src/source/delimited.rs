@@ -1,39 +1,58 @@
-//! CSV and TSV files with a header line; [`Quotes`] enforces RFC 4180 quoting.
+//! CSV files with a header line, whatever their delimiter; [`Quotes`] enforces RFC 4180 quoting.
 
-use std::collections::HashSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::encoding::Text;
+use super::header::{DuplicateColumn, Header, header};
+use super::peeked::Peeked;
 use super::quotes::{QuoteError, Quotes};
-use super::{MAX_COLUMNS, Source, open_file, parent};
+use super::ragged::{Ragged, RaggedError};
+use super::{Delimiter, Input, MAX_COLUMNS, Source, sniff};
 use crate::{CellRef, DataError, TableBuilder};
 
 pub(super) struct Delimited {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
     columns: Vec<String>,
     reader: csv::Reader<Quotes<Box<dyn Read>>>,
+    notes: Vec<String>,
 }
 
 impl Delimited {
-    pub fn open(path: &Path, delimiter: u8) -> Result<Self, DataError> {
-        let quotes = Quotes::new(open_file(path)?, delimiter);
+    /// Opens a file with a delimiter; without one, that of its first rows.
+    pub fn open(input: &Input, delimiter: Option<u8>) -> Result<Self, DataError> {
+        let mut notes = Vec::new();
+        let Text { mut reader, is_utf16 } = input.text()?;
+        notes.extend(is_utf16.then(|| "the text is in UTF-16".to_owned()));
+        let delimiter = match input.options.delimiter.map(Delimiter::byte).or(delimiter) {
+            Some(delimiter) => delimiter,
+            None => {
+                let peeked = Peeked::new(reader, sniff::N_BYTES);
+                let delimiter = sniff::delimiter(peeked.start());
+                notes.extend((delimiter != b',').then(|| format!("the delimiter is {}", named(delimiter))));
+                reader = Box::new(peeked);
+                delimiter
+            }
+        };
+        let quotes = Quotes::new(reader, delimiter);
         let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(quotes);
-        let header = reader.byte_headers().map_err(|error| malformed(path, None, error))?;
-        if header.len() > MAX_COLUMNS {
-            return Err(DataError::malformed(path, None, DelimitedError::TooManyColumns(header.len())));
+        let fields = reader.byte_headers().map_err(|error| malformed(input, None, error))?;
+        if fields.len() > MAX_COLUMNS {
+            return Err(input.malformed(None, DelimitedError::TooManyColumns(fields.len())));
         }
-        let columns: Vec<String> =
-            header.iter().map(|field| String::from_utf8_lossy(field).trim_start_matches('\u{feff}').trim().to_owned()).collect();
+        let fields = fields.iter().map(|field| String::from_utf8_lossy(field).into_owned());
+        let Header { columns, note } = header(fields, input.options.duplicate_columns)
+            .map_err(|error| input.malformed(None, DelimitedError::DuplicateColumn(error)))?;
         if columns.iter().all(String::is_empty) {
-            return Err(DataError::malformed(path, None, DelimitedError::NoHeader));
+            return Err(input.malformed(None, DelimitedError::NoHeader));
         }
-        let mut known = HashSet::with_capacity(columns.len());
-        match columns.iter().find(|column| !known.insert(column.as_str())) {
-            Some(column) => Err(DataError::malformed(path, None, DelimitedError::DuplicateColumn(column.clone()))),
-            None => Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, reader }),
-        }
+        notes.extend(note);
+        Ok(Self { input: input.clone(), columns, reader, notes })
     }
+}
+
+fn named(delimiter: u8) -> String {
+    if delimiter == b'\t' { "a tab".to_owned() } else { format!("'{}'", char::from(delimiter)) }
 }
 
 impl Source for Delimited {
@@ -42,27 +61,30 @@ impl Source for Delimited {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
+        std::mem::take(&mut self.notes).into_iter().for_each(|note| table.note(note));
+        let mut ragged = Ragged::new(self.input.options.ragged, self.columns.len());
         let mut record = csv::ByteRecord::new();
         for row in 1.. {
             let more = self.reader.read_byte_record(&mut record);
-            if !more.map_err(|error| malformed(&self.path, Some(row), error))? {
+            if !more.map_err(|error| malformed(&self.input, Some(row), error))? {
                 break;
             }
-            if record.len() != self.columns.len() {
-                let error = DelimitedError::FieldCount { found: record.len(), expected: self.columns.len() };
-                return Err(DataError::malformed(&self.path, row, error));
-            }
-            table.push(&record.iter().map(CellRef::field).collect::<Vec<_>>())?;
+            let fits = ragged.check(row, record.len(), record.as_slice().len() + record.len());
+            fits.map_err(|error| self.input.malformed(row, DelimitedError::Ragged(error)))?;
+            let mut cells: Vec<CellRef> = record.iter().map(CellRef::field).collect();
+            cells.resize(self.columns.len(), CellRef::Empty);
+            table.push(&cells)?;
         }
+        ragged.note().into_iter().for_each(|note| table.note(note));
         Ok(())
     }
 }
 
-/// What is wrong with a CSV or TSV file.
+/// What is wrong with a CSV file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DelimitedError {
@@ -73,16 +95,11 @@ pub enum DelimitedError {
     #[error("the file has no header line with column names")]
     NoHeader,
     /// Two columns with the same name.
-    #[error("the column '{0}' occurs twice")]
-    DuplicateColumn(String),
+    #[error(transparent)]
+    DuplicateColumn(#[from] DuplicateColumn),
     /// A row that is longer or shorter than the header.
-    #[error("{found} fields, but the header has {expected}")]
-    FieldCount {
-        /// Number of fields of the row.
-        found: usize,
-        /// Number of columns.
-        expected: usize,
-    },
+    #[error(transparent)]
+    Ragged(#[from] RaggedError),
     /// Malformed quoting.
     #[error(transparent)]
     Quote(#[from] QuoteError),
@@ -92,12 +109,12 @@ pub enum DelimitedError {
 }
 
 /// Converts an error of the reader: a quoting error refers to the row where the quote was opened, any other error to `row`.
-fn malformed(path: &Path, row: Option<usize>, error: csv::Error) -> DataError {
+fn malformed(input: &Input, row: Option<usize>, error: csv::Error) -> DataError {
     if let csv::ErrorKind::Io(cause) = error.kind()
         && let Some(error) = cause.get_ref().and_then(|cause| cause.downcast_ref::<QuoteError>())
     {
         let row = Some(error.row()).filter(|row| *row > 0);
-        return DataError::malformed(path, row, DelimitedError::Quote(error.clone()));
+        return input.malformed(row, DelimitedError::Quote(error.clone()));
     }
-    DataError::malformed(path, row, DelimitedError::Csv(error))
+    input.malformed(row, DelimitedError::Csv(error))
 }

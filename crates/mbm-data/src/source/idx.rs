@@ -3,14 +3,13 @@
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Source, open_file, parent};
+use super::{Input, Source};
 use crate::{Cell, DataError, TableBuilder};
 
 pub(super) struct Idx {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
     columns: Vec<String>,
-    labels: Option<PathBuf>,
+    labels: Option<Input>,
 }
 
 /// Maximum number of pixels of an image, as many as the largest size in a config has (4096 x 4096).
@@ -58,10 +57,10 @@ pub enum IdxError {
 }
 
 impl Idx {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let labels = labels_of(path);
+    pub fn open(input: &Input) -> Result<Self, DataError> {
+        let labels = labels_of(&input.path).map(|path| Input::of_file(&path, &input.options)).transpose()?;
         let columns = ["image"].into_iter().chain(labels.is_some().then_some("label")).map(str::to_owned).collect();
-        Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, labels })
+        Ok(Self { input: input.clone(), columns, labels })
     }
 }
 
@@ -71,17 +70,17 @@ impl Source for Idx {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
-        let (mut file, [n_images, height, width]) = open_dimensions::<3>(&self.path)?;
-        let mut labels = self.labels.as_deref().map(|path| Labels::open(path, n_images)).transpose()?;
+        let (mut file, [n_images, height, width]) = open_dimensions::<3>(&self.input)?;
+        let mut labels = self.labels.as_ref().map(|labels| Labels::open(labels, n_images)).transpose()?;
         let n_pixels = height.checked_mul(width).filter(|n| (1..=MAX_PIXELS).contains(n));
-        let n_pixels = n_pixels.ok_or_else(|| DataError::malformed(&self.path, None, IdxError::ImageSize { height, width }))?;
+        let n_pixels = n_pixels.ok_or_else(|| self.input.malformed(None, IdxError::ImageSize { height, width }))?;
         let mut pixels = vec![0; n_pixels];
         for _ in 0..n_images {
-            read_exact(&self.path, &mut file, &mut pixels)?;
+            read_exact(&self.input, &mut file, &mut pixels)?;
             let image = [format!("P5 {width} {height} 255\n").as_bytes(), &pixels].concat();
             let label = labels.as_mut().map(Labels::next).transpose()?;
             table.push_row(&std::iter::once(Cell::Bytes(image)).chain(label).collect())?;
@@ -105,55 +104,54 @@ fn labels_of(path: &Path) -> Option<PathBuf> {
 
 /// The file of labels, streamed along with the images instead of held in memory.
 struct Labels<'a> {
-    path: &'a Path,
+    input: &'a Input,
     file: Box<dyn Read>,
 }
 
 impl<'a> Labels<'a> {
-    fn open(path: &'a Path, n_images: usize) -> Result<Self, DataError> {
-        let (file, [n_labels]) = open_dimensions::<1>(path)?;
+    fn open(input: &'a Input, n_images: usize) -> Result<Self, DataError> {
+        let (file, [n_labels]) = open_dimensions::<1>(input)?;
         if n_labels != n_images {
-            return Err(DataError::malformed(path, None, IdxError::LabelCount { n_labels, n_images }));
+            return Err(input.malformed(None, IdxError::LabelCount { n_labels, n_images }));
         }
-        Ok(Self { path, file })
+        Ok(Self { input, file })
     }
 
     fn next(&mut self) -> Result<Cell, DataError> {
         let mut label = [0];
-        read_exact(self.path, &mut self.file, &mut label)?;
+        read_exact(self.input, &mut self.file, &mut label)?;
         Ok(Cell::Text(label[0].to_string()))
     }
 }
 
 /// Opens a file and reads its dimensions. An uncompressed file must have at least as many bytes as it declares values.
-fn open_dimensions<const RANK: usize>(path: &Path) -> Result<(Box<dyn Read>, [usize; RANK]), DataError> {
-    let mut file = open_file(path)?;
-    let dims = read_header::<RANK>(path, &mut file)?;
+fn open_dimensions<const RANK: usize>(input: &Input) -> Result<(Box<dyn Read>, [usize; RANK]), DataError> {
+    let mut file = input.open()?;
+    let dims = read_header::<RANK>(input, &mut file)?;
     let n_values = dims.iter().fold(1u64, |n_values, dim| n_values.saturating_mul(*dim as u64));
-    let n_bytes = std::fs::metadata(path).map_err(DataError::io(path))?.len();
-    let is_plain = path.extension().is_none_or(|extension| extension != "gz");
-    if is_plain && n_values > n_bytes {
-        return Err(DataError::malformed(path, None, IdxError::TooShort { n_values, n_bytes }));
+    let n_bytes = input.n_bytes;
+    if input.is_plain() && n_values > n_bytes {
+        return Err(input.malformed(None, IdxError::TooShort { n_values, n_bytes }));
     }
     Ok((Box::new(BufReader::new(file)), dims))
 }
 
 /// Checks the magic number (unsigned bytes, `RANK` dimensions) and reads the dimensions.
-fn read_header<const RANK: usize>(path: &Path, file: &mut dyn Read) -> Result<[usize; RANK], DataError> {
+fn read_header<const RANK: usize>(input: &Input, file: &mut dyn Read) -> Result<[usize; RANK], DataError> {
     let mut magic = [0; 4];
-    read_exact(path, file, &mut magic)?;
+    read_exact(input, file, &mut magic)?;
     if magic != [0, 0, 8, RANK as u8] {
-        return Err(DataError::malformed(path, None, IdxError::Magic { rank: RANK, magic }));
+        return Err(input.malformed(None, IdxError::Magic { rank: RANK, magic }));
     }
     let mut dims = [0; RANK];
     for dim in &mut dims {
         let mut bytes = [0; 4];
-        read_exact(path, file, &mut bytes)?;
+        read_exact(input, file, &mut bytes)?;
         *dim = u32::from_be_bytes(bytes) as usize;
     }
     Ok(dims)
 }
 
-fn read_exact(path: &Path, file: &mut dyn Read, buffer: &mut [u8]) -> Result<(), DataError> {
-    file.read_exact(buffer).map_err(|error| DataError::malformed(path, None, IdxError::EndsEarly(error)))
+fn read_exact(input: &Input, file: &mut dyn Read, buffer: &mut [u8]) -> Result<(), DataError> {
+    file.read_exact(buffer).map_err(|error| input.malformed(None, IdxError::EndsEarly(error)))
 }

@@ -1,19 +1,21 @@
-//! JSON Lines: one object per line, in which a missing key is an empty cell. The file is read twice, first for its keys.
+//! Objects in JSON, each of which is a row: one per line, the items of a list, or one after the other. A missing key is an empty
+//! cell. The file is read twice, first for its keys.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{MAX_COLUMNS, MAX_RECORD, Source, open_file, parent};
+use super::json_values::{JsonValues, JsonValuesError, Layout};
+use super::{Input, MAX_COLUMNS, MAX_RECORD, Source, peeked};
 use crate::{Cell, DataError, Row, TableBuilder, json};
 
 pub(super) struct JsonLines {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
+    layout: Option<Layout>,
     columns: Vec<String>,
     positions: HashMap<String, usize>,
 }
@@ -24,7 +26,10 @@ pub(super) struct JsonLines {
 const MAX_CELLS_OF_BYTE: usize = 64;
 const FREE_CELLS: usize = 1 << 24;
 
-/// What is wrong with a file of JSON Lines.
+/// Bytes in which the first one that is not blank is searched for.
+const N_START: u64 = 1 << 12;
+
+/// What is wrong with a file of JSON objects.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonLinesError {
@@ -34,6 +39,15 @@ pub enum JsonLinesError {
     /// A line that is not a JSON object.
     #[error("not a JSON object: {0}")]
     NotAnObject(#[source] serde_json::Error),
+    /// A list or sequence of objects that cannot be divided.
+    #[error(transparent)]
+    Values(#[from] JsonValuesError),
+    /// Columns in a file that is too large to be read at once.
+    #[error("the columns take more than 128 MB; write rows instead, in pandas with orient='records', lines=True")]
+    LongColumns,
+    /// Nothing at all.
+    #[error("no rows: the file has no JSON objects")]
+    NoRows,
     /// Too many keys.
     #[error("more than {MAX_COLUMNS} different keys")]
     TooManyKeys,
@@ -49,19 +63,35 @@ pub enum JsonLinesError {
     },
 }
 
+/// Opens a file with an object per line; one that begins with a bracket holds a list instead.
+pub(super) fn open(input: &Input) -> Result<Box<dyn Source>, DataError> {
+    let layout = (first_byte(input)? == Some(b'[')).then_some(Layout::List);
+    Ok(Box::new(JsonLines::open(input, layout)?))
+}
+
+/// Returns the first byte that is not blank, within the first few thousand.
+pub(super) fn first_byte(input: &Input) -> Result<Option<u8>, DataError> {
+    let start = peeked::Peeked::new(input.text()?.reader, N_START);
+    Ok(start.start().trim_ascii_start().first().copied())
+}
+
 impl JsonLines {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let mut source = Self { path: path.to_path_buf(), folder: parent(path), columns: Vec::new(), positions: HashMap::new() };
-        let (mut n_lines, mut n_bytes) = (0, 0);
-        for_each_line(path, |line_idx, line| {
-            (n_lines, n_bytes) = (n_lines + 1, n_bytes + line.len());
-            let new = deserialize(path, line_idx, line, NewKeys(&source.positions))?;
-            source.add(new).map_err(|error| DataError::malformed(path, line_idx + 1, error))
+    /// Opens a file whose objects are laid out in some way; `None` is one per line.
+    pub fn open(input: &Input, layout: Option<Layout>) -> Result<Self, DataError> {
+        let mut source = Self { input: input.clone(), layout, columns: Vec::new(), positions: HashMap::new() };
+        let (mut n_rows, mut n_bytes) = (0, 0);
+        for_each_object(input, layout, |row, text| {
+            (n_rows, n_bytes) = (n_rows + 1, n_bytes + text.len());
+            let new = deserialize(input, row, text, NewKeys(&source.positions))?;
+            source.add(new).map_err(|error| input.malformed(row, error))
         })?;
+        if n_rows == 0 {
+            return Err(input.malformed(None, JsonLinesError::NoRows));
+        }
         let most = FREE_CELLS.max(n_bytes.saturating_mul(MAX_CELLS_OF_BYTE));
-        if source.columns.len().saturating_mul(n_lines) > most {
-            let error = JsonLinesError::SparseKeys { n_keys: source.columns.len(), n_lines };
-            return Err(DataError::malformed(path, None, error));
+        if source.columns.len().saturating_mul(n_rows) > most {
+            let error = JsonLinesError::SparseKeys { n_keys: source.columns.len(), n_lines: n_rows };
+            return Err(input.malformed(None, error));
         }
         Ok(source)
     }
@@ -85,44 +115,68 @@ impl Source for JsonLines {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
         let cells = Cells(&self.positions);
-        for_each_line(&self.path, |line_idx, line| table.push_row(&deserialize(&self.path, line_idx, line, cells)?))
+        let input = &self.input;
+        for_each_object(input, self.layout, |row, text| table.push_row(&deserialize(input, row, text, cells)?))
     }
 }
 
-/// Passes every non-blank line to `sink`, with its index.
-fn for_each_line(path: &Path, mut sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>) -> Result<(), DataError> {
-    let mut reader = BufReader::new(open_file(path)?);
+/// Passes the text of every object to `sink`, with its line or its number, from 1.
+fn for_each_object(
+    input: &Input,
+    layout: Option<Layout>,
+    sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    match layout {
+        None => for_each_line(input, sink),
+        Some(layout) => for_each_value(input, layout, sink),
+    }
+}
+
+fn for_each_line(input: &Input, mut sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>) -> Result<(), DataError> {
+    let mut reader = BufReader::new(input.text()?.reader);
     let mut line = Vec::new();
-    for line_idx in 0.. {
+    for number in 1.. {
         line.clear();
-        let n_bytes = reader.by_ref().take(MAX_RECORD + 1).read_until(b'\n', &mut line).map_err(DataError::io(path))?;
+        let n_bytes = reader.by_ref().take(MAX_RECORD + 1).read_until(b'\n', &mut line).map_err(DataError::io(&input.path))?;
         if n_bytes as u64 > MAX_RECORD {
-            return Err(DataError::malformed(path, line_idx + 1, JsonLinesError::LongLine));
+            return Err(input.malformed(number, JsonLinesError::LongLine));
         }
         if n_bytes == 0 {
             break;
         }
         if !line.trim_ascii().is_empty() {
-            sink(line_idx, &line)?;
+            sink(number, &line)?;
         }
     }
     Ok(())
 }
 
-fn deserialize<'de, S: DeserializeSeed<'de>>(
-    path: &Path,
-    line_idx: usize,
-    line: &'de [u8],
-    seed: S,
-) -> Result<S::Value, DataError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(line);
+fn for_each_value(
+    input: &Input,
+    layout: Layout,
+    mut sink: impl FnMut(usize, &[u8]) -> Result<(), DataError>,
+) -> Result<(), DataError> {
+    let mut values = JsonValues::new(input.text()?.reader, layout, MAX_RECORD);
+    let mut value = Vec::new();
+    for number in 1.. {
+        let more = values.next_into(&mut value).map_err(|error| input.malformed(number, JsonLinesError::Values(error)))?;
+        if !more {
+            break;
+        }
+        sink(number, &value)?;
+    }
+    Ok(())
+}
+
+fn deserialize<'de, S: DeserializeSeed<'de>>(input: &Input, row: usize, text: &'de [u8], seed: S) -> Result<S::Value, DataError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
     let value = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    value.map_err(|error| DataError::malformed(path, line_idx + 1, JsonLinesError::NotAnObject(error)))
+    value.map_err(|error| input.malformed(row, JsonLinesError::NotAnObject(error)))
 }
 
 /// Deserializes the keys of an object that are not known yet, sorted.

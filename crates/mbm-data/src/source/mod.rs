@@ -1,25 +1,56 @@
 //! Sources of rows. A new source takes one file here and one line in the list below: CONTRIBUTING.md shows how.
+//!
+//! ```text
+//! path --open--> folder of tables (parts), folder of classes, or a file
+//!                file or stream --Input: decompressed, decoded--> Source --rows--> TableBuilder
+//! ```
 
+mod archive;
 mod arrow_error;
 mod arrow_message;
+mod arrow_stream;
 mod class_folder;
+mod coco;
 mod deltas;
+mod encoding;
+mod format;
+mod header;
+mod input;
+mod json_columns;
+mod json_values;
+mod nearby;
+mod options;
+mod packing;
 mod page_error;
 mod pages;
 mod parquet_schema;
+mod parts;
+mod peeked;
 mod quotes;
+mod ragged;
+mod sniff;
 mod unfolding;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+pub use self::archive::ArchiveError;
 pub use self::arrow_error::{ArrowFileError, MessageError};
 pub use self::coco::CocoError;
 pub use self::delimited::DelimitedError;
+pub use self::excel::ExcelError;
+pub use self::format::TableFormat;
+pub use self::header::DuplicateColumn;
 pub use self::idx::IdxError;
+use self::input::Input;
 pub use self::json_lines::JsonLinesError;
+pub use self::json_values::JsonValuesError;
+pub use self::options::{Delimiter, DuplicateColumns, OptionError, RaggedRows, TableOptions};
 pub use self::page_error::PageError;
 pub use self::parquet::ParquetFileError;
+pub use self::parts::PartsError;
 pub use self::quotes::{Position, QuoteError};
+pub use self::ragged::RaggedError;
 use crate::{DataError, Row, TableBuilder};
 
 /// Declares the kinds of files: for each file here, the endings of the names that it reads, and the function that opens them.
@@ -33,18 +64,21 @@ macro_rules! sources {
 }
 
 /// Opens a file.
-type Open = fn(&Path) -> Result<Box<dyn Source>, DataError>;
+type Open = fn(&Input) -> Result<Box<dyn Source>, DataError>;
 
 sources! {
     delimited {
-        ".csv", ".csv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b',')?));
-        ".tsv", ".tsv.gz" => |path| Ok(Box::new(delimited::Delimited::open(path, b'\t')?));
+        ".csv" => |input| Ok(Box::new(delimited::Delimited::open(input, None)?));
+        ".txt" => |input| Ok(Box::new(delimited::Delimited::open(input, None)?));
+        ".tsv", ".tab" => |input| Ok(Box::new(delimited::Delimited::open(input, Some(b'\t'))?));
+        ".psv" => |input| Ok(Box::new(delimited::Delimited::open(input, Some(b'|'))?));
     }
-    json_lines { ".jsonl", ".ndjson", ".jsonl.gz" => |path| Ok(Box::new(json_lines::JsonLines::open(path)?)); }
-    arrow_ipc { ".arrow", ".feather", ".ipc" => |path| Ok(Box::new(arrow_ipc::ArrowIpc::open(path)?)); }
-    parquet { ".parquet" => |path| Ok(Box::new(parquet::Parquet::open(path)?)); }
-    coco { ".json" => |path| Ok(Box::new(coco::Coco::open(path)?)); }
-    idx { "-ubyte", "-ubyte.gz", ".idx" => |path| Ok(Box::new(idx::Idx::open(path)?)); }
+    json_lines { ".jsonl", ".ndjson" => json_lines::open; }
+    json_file { ".json" => json_file::open; }
+    arrow_ipc { ".arrow", ".feather", ".ipc" => |input| Ok(Box::new(arrow_ipc::ArrowIpc::open(input)?)); }
+    parquet { ".parquet" => |input| Ok(Box::new(parquet::Parquet::open(input)?)); }
+    excel { ".xlsx", ".xlsm" => |input| Ok(Box::new(excel::Excel::open(input)?)); }
+    idx { "-ubyte", ".idx" => |input| Ok(Box::new(idx::Idx::open(input)?)); }
 }
 
 /// Maximum number of columns, the same as the maximum number of values of a vector in a single cell.
@@ -61,25 +95,66 @@ pub trait Source {
     /// Returns the folder that relative paths in cells are resolved against.
     fn folder(&self) -> &Path;
 
-    /// Appends every row to `table`, in order.
+    /// Appends every row to `table`, in order, and notes what was assumed about the file.
     ///
     /// # Errors
     /// Malformed rows, or an error of the table.
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError>;
 }
 
-/// Opens a file or folder with the source for its kind.
+/// Opens a file, a folder, or all files that match a pattern such as `part-*.parquet`, with the source for their kind.
 ///
 /// # Errors
 /// A path that does not exist, or a file of unknown kind.
-pub fn open(path: &Path) -> Result<Box<dyn Source>, DataError> {
-    let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
-    if metadata.is_dir() {
-        return Ok(Box::new(class_folder::ClassFolder::open(path)?));
+pub fn open(path: &Path, options: &TableOptions) -> Result<Box<dyn Source>, DataError> {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => open_folder(path, options),
+        Ok(metadata) if metadata.is_file() => open_input(Input::of_file(path, options)?),
+        Ok(_) => Ok(open_stream(std::fs::File::open(path).map_err(DataError::io(path))?, path, options)?.0),
+        Err(error) => match parts::matching(path)? {
+            Some(files) => Ok(Box::new(parts::Parts::open(files, parts::folder(path), options)?)),
+            None if error.kind() == std::io::ErrorKind::NotFound => Err(nearby::not_found(path, error)),
+            None => Err(DataError::io(path)(error)),
+        },
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let kind = KINDS.iter().find(|(endings, _)| endings.iter().any(|ending| name.ends_with(ending)));
-    kind.map_or_else(|| Err(DataError::UnknownKind(path.to_path_buf())), |(_, open)| open(path))
+}
+
+/// Opens a stream such as standard input; errors name it by `name`, whose ending declares the format. Without one, the first bytes
+/// tell, and the note says what was found.
+///
+/// # Errors
+/// A stream that cannot be read or has an unknown format.
+pub fn open_stream(
+    stream: impl Read,
+    name: &Path,
+    options: &TableOptions,
+) -> Result<(Box<dyn Source>, Option<String>), DataError> {
+    let input = Input::of_stream(stream, name, options)?.of_archive()?;
+    let declared = declared_format(&input)?;
+    let format = declared.map_or_else(|| TableFormat::of_content(&input), Ok)?;
+    let note = declared.is_none().then(|| format!("{} is read as {}", name.display(), format.name()));
+    Ok((format.open(&input)?, note))
+}
+
+fn open_folder(path: &Path, options: &TableOptions) -> Result<Box<dyn Source>, DataError> {
+    match parts::in_folder(path)? {
+        Some(files) => Ok(Box::new(parts::Parts::open(files, path.to_owned(), options)?)),
+        None => Ok(Box::new(class_folder::ClassFolder::open(path)?)),
+    }
+}
+
+fn open_input(input: Input) -> Result<Box<dyn Source>, DataError> {
+    let input = input.of_archive()?;
+    let format = declared_format(&input)?.ok_or_else(|| DataError::UnknownKind(input.path.clone()))?;
+    format.open(&input)
+}
+
+/// Returns the format that the options or the name declare; a workbook declares itself.
+fn declared_format(input: &Input) -> Result<Option<TableFormat>, DataError> {
+    if input.is_package()? {
+        return Ok(Some(TableFormat::workbook()));
+    }
+    Ok(input.options.format.or_else(|| TableFormat::of_name(&input.path)))
 }
 
 /// Rows in memory.
@@ -108,240 +183,9 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// Opens a file for reading, decompressed if its name ends in `.gz`.
-fn open_file(path: &Path) -> Result<Box<dyn std::io::Read>, DataError> {
-    let file = std::fs::File::open(path).map_err(DataError::io(path))?;
-    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    if !is_gzip {
-        return Ok(Box::new(file));
-    }
-    let n_bytes = file.metadata().map_err(DataError::io(path))?.len();
-    Ok(Box::new(unfolding::Unfolding::new(flate2::read::MultiGzDecoder::new(file), n_bytes)))
-}
-
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::DelimitedError;
-    use crate::{Cell, DataError, Table};
-
-    fn table(name: &str, content: &[u8]) -> Result<Table, DataError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
-        Table::read(&path)
-    }
-
-    #[test]
-    fn csv_keeps_quotes_line_breaks_and_non_utf8_bytes() {
-        let table = table("t.csv", b"a,b\n\"x, \"\"y\"\"\nz\",1\n,\xff\n").unwrap();
-        assert_eq!(table.columns, ["a", "b"]);
-        assert_eq!(table.row(0).unwrap(), [Cell::Text("x, \"y\"\nz".into()), Cell::Text("1".into())]);
-        assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::NotUtf8(vec![0xff])]);
-    }
-
-    #[test]
-    fn unclosed_quote_is_an_error_in_the_row_that_opened_it() {
-        let row = |row_idx: usize| format!("{row_idx},\"a note\"\n");
-        let rows = |range: std::ops::Range<usize>| range.map(row).collect::<String>();
-        let unclosed = format!("id,note\n{}300,\"a note\n301,another\n{}", rows(1..300), "302,plain\n".repeat(300));
-        let error = table("t.csv", unclosed.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("t.csv, row 300: the quote that opens field 2 in line 301 is never closed"), "{error}");
-        let closed_later = format!("id,note\n{}300,\"a note\n{}", rows(1..300), rows(301..601));
-        let error = table("t.csv", closed_later.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("row 300: the quote that opens field 2 in line 301 is closed before 'a' in line 302"), "{error}");
-        let error = table("t.tsv", b"a\tb\n1\t\"x\n").unwrap_err().to_string();
-        assert!(error.contains("t.tsv, row 1: the quote that opens field 2 in line 2"), "{error}");
-        let error = table("t.csv", b"\"a,b\n1,2\n").unwrap_err().to_string();
-        assert!(error.contains("t.csv: the quote that opens field 1 in line 1 is never closed"), "{error}");
-        let error = table("t.jsonl", b"{\"a\": \"x\"}\n{\"a\": \"x}\n{\"a\": \"x\"}\n").unwrap_err().to_string();
-        assert!(error.contains("t.jsonl, row 2: not a JSON object"), "{error}");
-    }
-
-    #[test]
-    fn row_with_wrong_number_of_fields_is_an_error() {
-        let error = table("t.csv", b"a,b\n1,2\n3\n").unwrap_err().to_string();
-        assert!(error.ends_with("t.csv, row 2: 1 fields, but the header has 2"), "{error}");
-        assert!(table("t.csv", b"a,a\n1,2\n").unwrap_err().to_string().contains("column 'a' occurs twice"));
-    }
-
-    #[test]
-    fn errors_carry_the_row_and_the_error_of_the_source() {
-        let DataError::Malformed { row, source, .. } = table("t.csv", b"a,b\n1,2\n3\n").unwrap_err() else { panic!() };
-        let error = source.downcast_ref::<DelimitedError>();
-        assert!(matches!((row, error), (Some(2), Some(DelimitedError::FieldCount { found: 1, expected: 2 }))), "{error:?}");
-    }
-
-    #[test]
-    fn json_lines_may_lack_keys() {
-        let table = table("t.jsonl", b"{\"a\": 1}\n\n{\"b\": \"x\", \"a\": null}\n").unwrap();
-        assert_eq!(table.columns, ["a", "b"]);
-        assert_eq!(table.row(0).unwrap(), [Cell::Number(1.0), Cell::Empty]);
-        assert_eq!(table.row(1).unwrap(), [Cell::Empty, Cell::Text("x".into())]);
-    }
-
-    #[test]
-    fn idx_images_and_their_labels_are_joined() {
-        let folder = tempfile::tempdir().unwrap();
-        let images = [&[0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2][..], &[1, 2, 3, 4]].concat();
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 9]).unwrap();
-        let path = folder.path().join("t10k-images-idx3-ubyte");
-        std::fs::write(&path, images).unwrap();
-        std::fs::write(folder.path().join("t10k-labels-idx1-ubyte.gz"), gzip.finish().unwrap()).unwrap();
-        let table = Table::read(&path).unwrap();
-        assert_eq!(table.columns, ["image", "label"]);
-        assert_eq!(table.row(1).unwrap(), [Cell::Bytes(b"P5 2 1 255\n\x03\x04".to_vec()), Cell::Text("9".into())]);
-    }
-
-    #[test]
-    fn idx_images_and_labels_must_agree() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x-images-idx3-ubyte");
-        std::fs::write(&path, [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 9]).unwrap();
-        let labels = folder.path().join("x-labels-idx1-ubyte");
-        std::fs::write(&labels, [0, 0, 8, 1, 255, 255, 255, 255, 3]).unwrap();
-        let error = Table::read(&path).unwrap_err().to_string();
-        assert!(error.contains("4294967295 values declared in 9 bytes"), "{error}");
-        std::fs::write(&labels, [0, 0, 8, 1, 0, 0, 0, 2, 3, 4]).unwrap();
-        assert!(Table::read(&path).unwrap_err().to_string().contains("2 labels for 1 images"));
-    }
-
-    /// A file with a column each of integers, strings, and lists of numbers.
-    fn parquet(properties: parquet::file::properties::WriterPropertiesBuilder, n_rows: usize) -> Vec<u8> {
-        use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
-        let schema = "message m { required int64 a; optional binary b (UTF8); optional group c (LIST) { repeated group list { optional double element; } } }";
-        let schema = std::sync::Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
-        let mut bytes = Vec::new();
-        let mut writer = parquet::file::writer::SerializedFileWriter::new(&mut bytes, schema, properties.build().into()).unwrap();
-        let mut group = writer.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<Int64Type>().write_batch(&vec![7; n_rows], None, None).unwrap();
-        column.close().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        let words: Vec<ByteArray> = (0..n_rows).map(|row| ByteArray::from(["red", "blue"][row % 2])).collect();
-        column.typed::<ByteArrayType>().write_batch(&words, Some(&vec![1; n_rows]), None).unwrap();
-        column.close().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        let starts: Vec<i16> = (0..2 * n_rows).map(|at| (at % 2) as i16).collect();
-        column.typed::<DoubleType>().write_batch(&vec![0.0; 2 * n_rows], Some(&vec![3; 2 * n_rows]), Some(&starts)).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-        writer.close().unwrap();
-        bytes
-    }
-
-    #[test]
-    fn parquet_is_read_in_every_compression_and_encoding() {
-        use parquet::basic::{Compression, Encoding, GzipLevel, ZstdLevel};
-        use parquet::file::properties::{WriterProperties, WriterVersion};
-        let compressed = |compression| WriterProperties::builder().set_compression(compression);
-        let delta =
-            |encoding| WriterProperties::builder().set_dictionary_enabled(false).set_column_encoding("b".into(), encoding);
-        let ways = [
-            compressed(Compression::UNCOMPRESSED),
-            compressed(Compression::SNAPPY),
-            compressed(Compression::GZIP(GzipLevel::default())),
-            compressed(Compression::ZSTD(ZstdLevel::default())),
-            compressed(Compression::LZ4_RAW),
-            delta(Encoding::DELTA_LENGTH_BYTE_ARRAY),
-            delta(Encoding::DELTA_BYTE_ARRAY),
-        ];
-        let versions = [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0];
-        for (way, version) in ways.iter().flat_map(|way| versions.map(|version| (way, version))) {
-            for n_rows in [1, 20_000] {
-                let table = table("t.parquet", &parquet(way.clone().set_writer_version(version), n_rows)).unwrap();
-                let want = [Cell::Number(7.0), Cell::Text("red".into()), Cell::Numbers(vec![0.0, 0.0])];
-                assert_eq!((table.n_rows(), table.row(0).unwrap()), (n_rows, want.to_vec()), "{way:?} {version:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn panic_of_the_parquet_reader_is_an_error() {
-        // A page of deltas that declares no values: parquet 60 panics in builds with overflow checks, such as this one.
-        let error = table("t.parquet", include_bytes!("../../tests/golden/damaged_deltas.parquet")).unwrap_err();
-        assert!(error.to_string().contains("t.parquet"), "{error}");
-    }
-
-    #[test]
-    fn json_lines_with_many_keys_are_read_in_linear_time() {
-        // A linear search through all known keys for each key would take minutes here; a map takes a second.
-        let start = std::time::Instant::now();
-        let line: Vec<String> = (0..100_000).map(|key| format!("\"a key with a long name {key}\": {key}")).collect();
-        let content = format!("{{{}}}\n", line.join(",")).repeat(2);
-        let table = table("t.jsonl", content.as_bytes()).unwrap();
-        assert_eq!((table.columns.len(), table.n_rows()), (100_000, 2));
-        let at = table.position("a key with a long name 99999").unwrap();
-        assert_eq!(table.row(1).unwrap()[at], Cell::Number(99_999.0));
-        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
-    }
-
-    #[test]
-    fn json_lines_whose_keys_are_values_are_rejected() {
-        let content: String = (0..9000).map(|line| format!("{{\"{line}\":1}}\n")).collect();
-        let error = table("t.jsonl", content.as_bytes()).unwrap_err().to_string();
-        assert!(error.contains("9000 different keys in 9000 lines"), "{error}");
-        assert!(table("t.jsonl", content[..content.len() / 3].rsplit_once('\n').unwrap().0.as_bytes()).is_ok());
-    }
-
-    #[test]
-    fn json_cells_of_every_kind_are_read() {
-        let content = b"{\"b\": [1, 2.5], \"a\": [[1, 2.50], [\"x\"]], \"c\": {\"z\": 1, \"y\": [null]}, \"d\": [\"p\", \"q\"], \"b\": [3]}\n";
-        let table = table("t.jsonl", content).unwrap();
-        assert_eq!(table.columns, ["a", "b", "c", "d"]);
-        let want = [
-            Cell::Json("[[1,2.5],[\"x\"]]".into()),
-            Cell::Numbers(vec![3.0]),
-            Cell::Json("{\"y\":[null],\"z\":1}".into()),
-            Cell::Words(vec!["p".into(), "q".into()]),
-        ];
-        assert_eq!(table.row(0).unwrap(), want);
-    }
-
-    #[test]
-    fn idx_file_that_declares_more_than_it_holds_is_an_error() {
-        let error = table("x-idx3-ubyte", &[0, 0, 8, 3, 255, 255, 255, 255, 0, 0, 0, 1, 0, 0, 0, 2, 1]).unwrap_err();
-        assert!(error.to_string().contains("ends early"), "{error}");
-    }
-
-    #[test]
-    fn class_folder_names_become_labels_and_splits() {
-        let folder = tempfile::tempdir().unwrap();
-        for (class, name) in [("train/cat", "a.png"), ("train/dog", "b.png"), ("val/cat", "c.png")] {
-            std::fs::create_dir_all(folder.path().join(class)).unwrap();
-            std::fs::write(folder.path().join(class).join(name), b"").unwrap();
-        }
-        let table = Table::read(folder.path()).unwrap();
-        assert_eq!(table.columns, ["image", "label", "split"]);
-        let text = |idx: usize| table.row(idx).unwrap().iter().map(Cell::to_text).collect::<Vec<_>>();
-        assert_eq!(text(0), ["train/cat/a.png", "cat", "train"]);
-        assert_eq!(text(2), ["val/cat/c.png", "cat", "val"]);
-    }
-
-    #[test]
-    fn coco_yields_a_row_per_caption_or_per_image() {
-        let captions = br#"{"images": [{"id": 1, "file_name": "x.jpg"}], "annotations": [{"image_id": 1, "caption": "A dog."}, {"image_id": 1, "caption": "Dog"}]}"#;
-        let table_of_captions = table("captions_val2017.json", captions).unwrap();
-        assert_eq!(table_of_captions.columns, ["image", "caption"]);
-        assert_eq!(table_of_captions.n_rows(), 2);
-        let instances = br#"{"images": [{"id": 1, "file_name": "x.jpg"}], "categories": [{"id": 3, "name": "hot dog"}], "annotations": [{"image_id": 1, "category_id": 3}, {"image_id": 1, "category_id": 3}]}"#;
-        let table_of_instances = table("instances_val2017.json", instances).unwrap();
-        assert_eq!(table_of_instances.row(0).unwrap()[1], Cell::Words(vec!["hot dog".into()]));
-    }
-
-    #[test]
-    fn unknown_kind_error_lists_the_supported_kinds() {
-        assert!(table("x.xlsx", b"").unwrap_err().to_string().contains(".csv, .tsv, .jsonl, .parquet"));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn readers_of_arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            for name in ["t.csv", "t.tsv", "t.jsonl", "t.parquet", "t.arrow", "t.json", "t-ubyte", "t-ubyte.gz"] {
-                let _ = table(name, &bytes);
-            }
-        }
-    }
-}
+mod round_trips;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -35,12 +35,11 @@ pub(super) struct Chunk {
     pub column_idx: usize,
 }
 
-/// Rejects a file that declares too much; returns the columns with delta-encoded pages, whose content declares sizes as well.
+/// Rejects a file that declares too much for its `n_bytes`; returns the columns with delta-encoded pages, whose content declares sizes as well.
 ///
 /// # Errors
 /// Names what is out of proportion, or a page that is missing.
-pub(super) fn check(file: &File, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, PageError> {
-    let n_bytes = file.metadata()?.len();
+pub(super) fn check(file: &File, n_bytes: u64, metadata: &ParquetMetaData) -> Result<Vec<Chunk>, PageError> {
     let groups = metadata.row_groups();
     let n_rows = groups.iter().try_fold(0, |n_rows: u64, group| n_rows.checked_add(u64::try_from(group.num_rows()).ok()?));
     let n_rows = n_rows.ok_or(PageError::RowCount)?;

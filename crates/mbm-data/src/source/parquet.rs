@@ -1,7 +1,7 @@
 //! Parquet files: strings, numbers, booleans, byte arrays (media), and lists of numbers or strings.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use mbm_config::MAX_DEPTH;
 use parquet::errors::ParquetError;
@@ -12,7 +12,7 @@ use super::deltas::{self, Levels};
 use super::page_error::PageError;
 use super::pages::{self, Chunk};
 use super::parquet_schema::is_shallow;
-use super::{MAX_COLUMNS, Source, parent};
+use super::{Input, MAX_COLUMNS, Source};
 use crate::catch_panic::{DECODER_FAILED, catch_panic};
 use crate::{Cell, CellRef, DataError, TableBuilder};
 
@@ -22,8 +22,7 @@ const MAX_RATIO: u64 = 200;
 const FREE: u64 = 1 << 32;
 
 pub(super) struct Parquet {
-    path: PathBuf,
-    folder: PathBuf,
+    input: Input,
     columns: Vec<String>,
     reader: SerializedFileReader<File>,
 }
@@ -53,15 +52,16 @@ pub enum ParquetFileError {
 }
 
 impl Parquet {
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let malformed = |error: ParquetFileError| DataError::malformed(path, None, error);
-        let mut file = File::open(path).map_err(DataError::io(path))?;
+    pub fn open(input: &Input) -> Result<Self, DataError> {
+        let path = &input.path;
+        let malformed = |error: ParquetFileError| input.malformed(None, error);
+        let mut file = input.random_access()?;
         if !is_shallow(&mut file).map_err(DataError::io(path))? {
             return Err(malformed(ParquetFileError::TooDeep));
         }
         let pages = file.try_clone().map_err(DataError::io(path))?;
         let reader = SerializedFileReader::new(file).map_err(|error| malformed(error.into()))?;
-        let chunks = pages::check(&pages, reader.metadata()).map_err(|error| malformed(error.into()))?;
+        let chunks = pages::check(&pages, input.n_bytes, reader.metadata()).map_err(|error| malformed(error.into()))?;
         for chunk in chunks {
             check_deltas(&reader, chunk).map_err(malformed)?;
         }
@@ -70,7 +70,7 @@ impl Parquet {
             return Err(malformed(ParquetFileError::ColumnCount(schema.get_fields().len())));
         }
         let columns = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
-        Ok(Self { path: path.to_path_buf(), folder: parent(path), columns, reader })
+        Ok(Self { input: input.clone(), columns, reader })
     }
 }
 
@@ -80,13 +80,12 @@ impl Source for Parquet {
     }
 
     fn folder(&self) -> &Path {
-        &self.folder
+        &self.input.folder
     }
 
     fn read(&mut self, table: &mut TableBuilder) -> Result<(), DataError> {
-        let n_bytes = std::fs::metadata(&self.path).map_err(DataError::io(&self.path))?.len();
-        let mut n_left = FREE.max(n_bytes.saturating_mul(MAX_RATIO));
-        let malformed = |row: Option<usize>, error: ParquetFileError| DataError::malformed(&self.path, row, error);
+        let mut n_left = FREE.max(self.input.n_bytes.saturating_mul(MAX_RATIO));
+        let malformed = |row: Option<usize>, error: ParquetFileError| self.input.malformed(row, error);
         let mut rows = catch_panic(|| self.reader.get_row_iter(None))
             .ok_or_else(|| malformed(None, ParquetFileError::Panicked))?
             .map_err(|error| malformed(None, error.into()))?;

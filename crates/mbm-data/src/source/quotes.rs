@@ -7,8 +7,6 @@ use std::io::{self, Read};
 
 use super::MAX_RECORD;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-
 /// Passes bytes through and fails on malformed quoting.
 pub(super) struct Quotes<R> {
     inner: R,
@@ -20,8 +18,6 @@ pub(super) struct Quotes<R> {
     n_bytes: u64,
     record_start: u64,
     after_return: bool,
-    /// Number of bytes of a byte order mark seen so far.
-    n_mark: usize,
 }
 
 /// A position in a file.
@@ -108,24 +104,11 @@ impl QuoteError {
 impl<R: Read> Quotes<R> {
     pub fn new(inner: R, delimiter: u8) -> Self {
         let here = Position { row: 0, line: 1, field: 1 };
-        Self {
-            inner,
-            delimiter,
-            at: At::RecordStart,
-            here,
-            opened: here,
-            n_bytes: 0,
-            record_start: 0,
-            after_return: false,
-            n_mark: 0,
-        }
+        Self { inner, delimiter, at: At::RecordStart, here, opened: here, n_bytes: 0, record_start: 0, after_return: false }
     }
 
     fn pass(&mut self, byte: u8) -> Result<(), QuoteError> {
         self.n_bytes += 1;
-        if self.is_mark(byte) {
-            return Ok(());
-        }
         let ends_line = byte == b'\r' || byte == b'\n' && !self.after_return;
         self.after_return = byte == b'\r';
         if self.at != At::Quoted && matches!(byte, b'\r' | b'\n') {
@@ -135,22 +118,6 @@ impl<R: Read> Quotes<R> {
         }
         self.here.line += usize::from(ends_line);
         Ok(())
-    }
-
-    /// Whether the byte belongs to a byte order mark at the beginning, after which a quote still opens a field.
-    fn is_mark(&mut self, byte: u8) -> bool {
-        let at = self.n_mark;
-        if at == BYTE_ORDER_MARK.len() || self.n_bytes as usize != at + 1 {
-            return false;
-        }
-        let is_mark = BYTE_ORDER_MARK[at] == byte;
-        match is_mark {
-            true => self.n_mark += 1,
-            // An incomplete mark belongs to the first field.
-            false if at > 0 => self.at = At::Plain,
-            false => {}
-        }
-        is_mark
     }
 
     /// Skips the bytes that do not change the state, and returns the rest.
@@ -247,7 +214,7 @@ mod tests {
         for text in [
             "",
             "a,b\n1,2\n",
-            "\u{feff}\"a\",b\n\"x, \"\"y\"\"\nz\",1\n",
+            "\"a\",b\n\"x, \"\"y\"\"\nz\",1\n",
             "a\r\n\"two\r\nlines\"\r\n",
             "height\n5'10\" tall\n6\"\n",
             "a,b\n\"\",\"\"\"\"\n",

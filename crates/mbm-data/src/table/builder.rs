@@ -23,11 +23,15 @@ const N_BYTES: usize = 16 << 20;
 const N_BYTES_OF_COLUMN: usize = 1 << 10;
 const N_BYTES_OF_COLUMNS: usize = 64 << 20;
 
+/// Maximum number of notes.
+const MAX_NOTES: usize = 20;
+
 /// Gathers the rows of a table.
 pub struct TableBuilder {
     columns: Vec<String>,
     folder: PathBuf,
     hash: RowHash,
+    notes: Vec<String>,
     /// Rows that were pushed since the last batch was finished, and their number.
     pending: RowBuffer,
     n_pending_rows: usize,
@@ -59,6 +63,7 @@ impl TableBuilder {
     pub(crate) fn with_limit(columns: Vec<String>, folder: &Path, n_in_memory: usize) -> Self {
         Self {
             hash: RowHash::new(&columns),
+            notes: Vec::new(),
             columns,
             folder: folder.to_owned(),
             pending: RowBuffer::default(),
@@ -68,6 +73,13 @@ impl TableBuilder {
             n_left: u64::MAX,
             schema: None,
             batches: BatchWriter::new(n_in_memory, &std::env::temp_dir()),
+        }
+    }
+
+    /// Notes what was assumed about the file, or changed, for the user; the same note only once, and those of the first files of many.
+    pub fn note(&mut self, note: String) {
+        if self.notes.len() < MAX_NOTES && !self.notes.contains(&note) {
+            self.notes.push(note);
         }
     }
 
@@ -180,6 +192,6 @@ impl TableBuilder {
     /// Fails if the temporary file cannot be written.
     pub fn finish(mut self) -> Result<Table, DataError> {
         self.finish_batch()?;
-        Ok(Table::new(self.columns, self.folder, self.hash.finish(), self.batches.finish()?))
+        Ok(Table::new(self.columns, self.folder, self.hash.finish(), self.notes, self.batches.finish()?))
     }
 }

@@ -12,6 +12,7 @@ mod row_buffer;
 mod row_hash;
 
 use std::collections::HashMap;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub(crate) use self::builder::Lifetime;
 pub use self::builder::TableBuilder;
 use self::column::{Meaning, cell};
 pub use self::error::{ColumnError, TableError};
-use crate::source::{self, Source};
+use crate::source::{self, Source, TableOptions};
 use crate::{Cell, CellRef, DataError};
 
 /// One row, with one cell per column.
@@ -39,6 +40,8 @@ pub struct Table {
     pub folder: PathBuf,
     /// SHA-256 of columns and cells, in hexadecimal.
     pub hash: String,
+    /// What was assumed about the file, such as its delimiter, and what was changed, such as the names of columns.
+    pub notes: Vec<String>,
     /// Column positions by name, the first of duplicates; wide tables are queried for thousands.
     positions: HashMap<String, usize>,
     batches: Batches,
@@ -53,8 +56,30 @@ impl Table {
     /// Fails if the file does not exist, does not have the format that its name declares, or has malformed rows, or if the disk
     /// is full.
     pub fn read(path: &Path) -> Result<Self, DataError> {
-        let mut source = source::open(path)?;
+        Self::read_with(path, &TableOptions::default())
+    }
+
+    /// Reads a file, a folder, or all files that match a pattern such as `part-*.parquet`.
+    ///
+    /// # Errors
+    /// Fails as [`Table::read`] does.
+    pub fn read_with(path: &Path, options: &TableOptions) -> Result<Self, DataError> {
+        Self::from_source(source::open(path, options)?.as_mut(), None)
+    }
+
+    /// Reads a stream such as standard input. Its format is that of the options, or determined from its first bytes; errors name it
+    /// by `name`.
+    ///
+    /// # Errors
+    /// Fails as [`Table::read`] does.
+    pub fn read_stream(stream: impl Read, name: &str, options: &TableOptions) -> Result<Self, DataError> {
+        let (mut source, note) = source::open_stream(stream, Path::new(name), options)?;
+        Self::from_source(source.as_mut(), note)
+    }
+
+    fn from_source(source: &mut dyn Source, note: Option<String>) -> Result<Self, DataError> {
         let mut table = TableBuilder::new(source.columns().to_vec(), source.folder());
+        note.into_iter().for_each(|note| table.note(note));
         source.read(&mut table)?;
         table.finish()
     }
@@ -91,16 +116,24 @@ impl Table {
         table.finish()
     }
 
-    fn new(columns: Vec<String>, folder: PathBuf, hash: String, batches: Batches) -> Self {
+    fn new(columns: Vec<String>, folder: PathBuf, hash: String, notes: Vec<String>, batches: Batches) -> Self {
         let positions = columns.iter().enumerate().rev().map(|(at, column)| (column.clone(), at)).collect();
         let mut starts = vec![0];
         (0..batches.len()).for_each(|batch_idx| starts.push(starts[batch_idx] + batches.n_rows(batch_idx)));
-        Self { columns, folder, hash, positions, batches, starts }
+        Self { columns, folder, hash, notes, positions, batches, starts }
     }
 
     /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.starts.last().copied().unwrap_or(0)
+    }
+
+    /// Checks that there are rows.
+    ///
+    /// # Errors
+    /// [`DataError::NoRows`] if there are none.
+    pub fn require_rows(&self) -> Result<(), DataError> {
+        if self.n_rows() > 0 { Ok(()) } else { Err(DataError::NoRows { n_columns: self.columns.len() }) }
     }
 
     /// Returns one row, in column order.

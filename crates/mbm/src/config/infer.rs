@@ -43,11 +43,12 @@ pub enum TargetError {
 /// ```
 ///
 /// # Errors
-/// Fails if a target is not a column, or its type cannot be predicted.
+/// Fails if a target is not a column, its type cannot be predicted, or there are no rows.
 pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, Vec<String>), Error> {
     for target in targets {
         table.require(target)?;
     }
+    table.require_rows()?;
     let network = DefaultNetwork::new(table.n_rows());
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {

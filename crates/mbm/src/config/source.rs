@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use mbm_config::{Diagnostic, Diagnostics, Format, Node, SetError, Value, excerpt};
+use mbm_data::source::TableFormat;
 
 use crate::config::plan::Plan;
 use crate::config::pretrained_defaults::pretrained_defaults;
@@ -114,8 +115,8 @@ impl ConfigSource {
 /// Whether a file name is that of a table.
 fn is_table(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    [".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npy", ".idx", "-ubyte"].iter().any(|ending| name.ends_with(ending))
+    // A config may be JSON, too.
+    name.ends_with(".npy") || !name.ends_with(".json") && TableFormat::of_name(path).is_some()
 }
 
 /// A `path=value` pair that cannot be applied.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use mbm_data::source::TableOptions;
 use mbm_data::split::split;
 use mbm_data::{
     Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Preprocessor,
@@ -54,6 +55,8 @@ pub struct Experiment {
     pub plan: Plan,
     /// The dataset: a file or folder in a supported format.
     pub dataset: PathBuf,
+    /// How the dataset is read, if its name and content do not say.
+    pub table_options: TableOptions,
     /// The run folder, or the base name of numbered ones.
     pub folder: PathBuf,
     /// How an existing run is handled.
@@ -111,7 +114,13 @@ pub(crate) struct RowsBySplit {
 impl Experiment {
     /// Creates a new run in a folder, without a cache.
     pub fn new(plan: Plan, dataset: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Self {
-        Self { plan, dataset: dataset.into(), folder: folder.into(), start: Start::New, cache: None }
+        let table_options = TableOptions::default();
+        Self { plan, dataset: dataset.into(), table_options, folder: folder.into(), start: Start::New, cache: None }
+    }
+
+    /// Sets how the dataset is read.
+    pub fn table_options(self, table_options: TableOptions) -> Self {
+        Self { table_options, ..self }
     }
 
     /// Sets the run folder, or the base name of numbered ones.
@@ -134,10 +143,16 @@ impl Experiment {
     /// # Errors
     /// Fails on unreadable data, settings that do not fit the data, an occupied run folder, or an I/O error such as a full disk.
     pub fn run(&self, stop: &AtomicBool, observe: &mut dyn FnMut(RunEvent)) -> Result<Outcome, Error> {
-        self.run_with(|dataset| Ok(Table::read(dataset)?), stop, observe)
+        self.run_with(|observe| self.read_table(observe), stop, observe)
     }
 
-    /// As [`Experiment::run`], with a table that has been read from the dataset already.
+    fn read_table(&self, observe: &mut dyn FnMut(RunEvent)) -> Result<Table, Error> {
+        let table = Table::read_with(&self.dataset, &self.table_options)?;
+        table.notes.iter().for_each(|note| observe(RunEvent::Note(note.clone())));
+        Ok(table)
+    }
+
+    /// As [`Experiment::run`], with a table that has been read from the dataset already, and whose notes were shown.
     ///
     /// # Errors
     /// Fails as [`Experiment::run`] does.
@@ -147,7 +162,7 @@ impl Experiment {
 
     fn run_with(
         &self,
-        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        read: impl FnOnce(&mut dyn FnMut(RunEvent)) -> Result<Table, Error>,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<Outcome, Error> {
@@ -159,7 +174,7 @@ impl Experiment {
     fn run_in(
         &self,
         entered: &RunFolder,
-        read: impl FnOnce(&Path) -> Result<Table, Error>,
+        read: impl FnOnce(&mut dyn FnMut(RunEvent)) -> Result<Table, Error>,
         stop: &AtomicBool,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<Outcome, Error> {
@@ -169,7 +184,8 @@ impl Experiment {
             observe(RunEvent::Note(format!("{} holds no checkpoint; starting from the first epoch", self.folder.display())));
         }
         observe(RunEvent::Stage("reading the dataset"));
-        let table = read(&self.dataset)?;
+        let table = read(observe)?;
+        table.require_rows()?;
         let description = RunManifest::new(&self.plan, &self.dataset, &table);
         let before = if entered.resumes { Some(RunManifest::read(&self.folder)?) } else { None };
         before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
