@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::histogram::Derivatives;
+use super::sums::Derivatives;
 
 /// What boosted trees predict, and the loss that they minimize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ impl Objective {
         match self {
             Self::Squared => rows.map(|(p, t)| (p - t) * (p - t)).sum(),
             Self::Logistic => rows.map(|(p, t)| -t * p.max(MIN).ln() - (1.0 - t) * (1.0 - p).max(MIN).ln()).sum(),
-            Self::Softmax => rows.map(|(p, t)| -t * p.max(MIN).ln()).sum(),
+            Self::Softmax => rows.filter(|(_, t)| *t != 0.0).map(|(p, t)| -t * p.max(MIN).ln()).sum(),
         }
     }
 }
