@@ -7,7 +7,7 @@ use super::Rng;
 use super::histogram::{Histogram, Layout, MIN_PARALLEL};
 use super::rows::sides;
 use super::split::{Limits, Searched, Split, best_split};
-use super::sums::{ColumnSums, Derivatives, Sums, present};
+use super::sums::{ColumnSums, Gradients, Sums, present};
 use super::trees::{Grown, Node};
 use super::workspace::{Child, NodeRanges, Workspace};
 
@@ -48,13 +48,13 @@ struct Leaf {
 /// Grows a tree on the rows of a workspace; a leaf has the value of the best Newton step, times the learning rate.
 pub(super) fn grow(
     layout: &Layout,
-    derivatives: &[Derivatives],
+    gradients: Gradients,
     settings: &TreeSettings,
     root: NodeRanges,
     space: &mut Workspace,
 ) -> GrownTree {
     let n_leaves = settings.max_leaves.min(root.rows.len() / settings.limits.min_rows.max(1) as usize);
-    let context = Context { layout, derivatives, settings, has_histograms: layout.fits(n_leaves) };
+    let context = Context { layout, gradients, settings, has_histograms: layout.fits(n_leaves) };
     let mut growth = Growth { context, space, nodes: vec![Node::Leaf(0)] };
     let mut leaves = vec![growth.root(root)];
     while leaves.len() < settings.max_leaves {
@@ -72,7 +72,7 @@ pub(super) fn grow(
 #[derive(Clone, Copy)]
 struct Context<'a> {
     layout: &'a Layout<'a>,
-    derivatives: &'a [Derivatives],
+    gradients: Gradients<'a>,
     settings: &'a TreeSettings,
     /// Whether memory suffices for the histograms of all leaves.
     has_histograms: bool,
@@ -116,7 +116,7 @@ impl Context<'_> {
     }
 
     fn search_rows(&self, leaf: &Leaf, space: &mut Workspace) -> Option<Split> {
-        space.gather(&leaf.ranges.rows, self.derivatives);
+        space.gather(&leaf.ranges.rows, self.gradients.rows);
         let (rows, gathered) = (space.rows.of(&leaf.ranges.rows), &space.gathered);
         let of_column = |sums: &mut ColumnSums, at: usize| {
             let column = self.layout.column(at);
@@ -142,12 +142,13 @@ impl Context<'_> {
 
 impl Growth<'_> {
     fn root(&mut self, ranges: NodeRanges) -> Leaf {
-        let Context { layout, derivatives, .. } = self.context;
-        let sums = self.space.total(&ranges.rows, derivatives);
-        let mut root = Leaf { node: 0, depth: 0, ranges, sums, split: None, histogram: None };
+        let Context { layout, gradients, .. } = self.context;
+        let mut root = Leaf { node: 0, depth: 0, ranges, sums: Sums::default(), split: None, histogram: None };
         if self.context.has_histogram(&root) {
-            root.histogram = Some(self.space.histogram(layout, &root.ranges.rows, derivatives));
+            root.histogram = Some(self.space.histogram(layout, &root.ranges.rows, gradients));
         }
+        let total = root.histogram.as_ref().and_then(|histogram| histogram.total(layout));
+        root.sums = total.unwrap_or_else(|| self.space.total(&root.ranges.rows, gradients.rows));
         self.context.search(&mut root, self.space);
         root
     }
@@ -167,7 +168,7 @@ impl Growth<'_> {
             return [left, right];
         }
         let children = [&left, &right].map(|it| Child { rows: &it.ranges.rows, is_wanted: context.has_histogram(it) });
-        [left.histogram, right.histogram] = self.space.histograms(context.layout, context.derivatives, leaf.histogram, children);
+        [left.histogram, right.histogram] = self.space.histograms(context.layout, context.gradients, leaf.histogram, children);
         context.search(&mut left, self.space);
         context.search(&mut right, self.space);
         [left, right]

@@ -1,10 +1,12 @@
 //! Histograms of gradients: per column and bin, the sums over the rows of a node. One is built by passing over the rows; that of a sibling
 //! is the difference to the parent's (Ke et al. 2017).
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::bins::{Binned, BinnedColumn};
-use super::sums::{Derivatives, Sums};
+use super::sums::{Accumulator, Derivatives, GradientSum, Gradients, Sums};
 
 /// The columns that a tree uses, and where each has its sums in a histogram.
 pub(super) struct Layout<'a> {
@@ -74,22 +76,29 @@ impl Histogram {
         &self.sums[layout.starts[at]..layout.starts[at + 1]]
     }
 
-    /// Replaces the sums by those of some rows. `derivatives` are those of all rows.
-    pub fn build(&mut self, layout: &Layout, rows: &[u32], derivatives: &[Derivatives]) {
+    /// Replaces the sums by those of some rows in increasing order.
+    pub fn build(&mut self, layout: &Layout, rows: &[u32], gradients: Gradients) {
         self.sums.clear();
         self.sums.resize(layout.n_bins(), Sums::default());
         let n_groups = layout.columns.len().div_ceil(GROUP);
         if rows.len() * layout.columns.len() < MIN_PARALLEL {
-            return sum_block(layout, rows, derivatives, &mut self.sums);
+            return sum_block(layout, rows, gradients, &mut self.sums);
         }
         if n_groups >= MANY_GROUPS || rows.len() < 2 * BLOCK {
-            let gathered: Vec<Derivatives> = rows.iter().map(|row| derivatives[*row as usize]).collect();
-            return groups(layout, &mut self.sums).into_par_iter().for_each(|group| group.sum(layout, rows, &gathered));
+            let gathered = gathered(rows, gradients.rows);
+            let groups = groups(layout, &mut self.sums).into_par_iter();
+            return groups.for_each(|group| group.sum(layout, rows, &gathered, gradients.hessian));
         }
-        let blocks: Vec<Vec<Sums>> = rows.par_chunks(BLOCK).map(|rows| block(layout, rows, derivatives)).collect();
+        let blocks: Vec<Vec<Sums>> = rows.par_chunks(BLOCK).map(|rows| block(layout, rows, gradients)).collect();
         for block in blocks {
             self.sums.iter_mut().zip(block).for_each(|(sum, block)| *sum = sum.plus(block));
         }
+    }
+
+    /// Returns the sums over all rows; `None` if there are no columns.
+    pub fn total(&self, layout: &Layout) -> Option<Sums> {
+        let first = layout.starts.get(1).map(|end| &self.sums[..*end])?;
+        Some(first.iter().fold(Sums::default(), |total, sums| total.plus(*sums)))
     }
 
     /// Subtracts the histogram of one child, which leaves that of the other.
@@ -110,15 +119,23 @@ impl Histogram {
     }
 }
 
-fn block(layout: &Layout, rows: &[u32], derivatives: &[Derivatives]) -> Vec<Sums> {
+fn block(layout: &Layout, rows: &[u32], gradients: Gradients) -> Vec<Sums> {
     let mut sums = vec![Sums::default(); layout.n_bins()];
-    sum_block(layout, rows, derivatives, &mut sums);
+    sum_block(layout, rows, gradients, &mut sums);
     sums
 }
 
-fn sum_block(layout: &Layout, rows: &[u32], derivatives: &[Derivatives], sums: &mut [Sums]) {
-    let gathered: Vec<Derivatives> = rows.iter().map(|row| derivatives[*row as usize]).collect();
-    groups(layout, sums).into_iter().for_each(|group| group.sum(layout, rows, &gathered));
+fn sum_block(layout: &Layout, rows: &[u32], gradients: Gradients, sums: &mut [Sums]) {
+    let gathered = gathered(rows, gradients.rows);
+    groups(layout, sums).into_iter().for_each(|group| group.sum(layout, rows, &gathered, gradients.hessian));
+}
+
+/// Returns the derivatives of some rows in increasing order.
+fn gathered<'a>(rows: &[u32], derivatives: &'a [Derivatives]) -> Cow<'a, [Derivatives]> {
+    match rows {
+        [first, .., last] if (last - first) as usize + 1 == rows.len() => derivatives[*first as usize..=*last as usize].into(),
+        _ => rows.iter().map(|row| derivatives[*row as usize]).collect(),
+    }
 }
 
 /// Some columns next to each other, with their sums.
@@ -141,29 +158,42 @@ fn groups<'a>(layout: &Layout, mut sums: &'a mut [Sums]) -> Vec<Group<'a>> {
 }
 
 impl Group<'_> {
-    fn sum(self, layout: &Layout, rows: &[u32], derivatives: &[Derivatives]) {
+    fn sum(self, layout: &Layout, rows: &[u32], derivatives: &[Derivatives], hessian: Option<f32>) {
+        match hessian {
+            Some(hessian) => self.sum_with::<GradientSum>(layout, rows, derivatives, hessian),
+            None => self.sum_with::<Sums>(layout, rows, derivatives, 0.0),
+        }
+    }
+
+    fn sum_with<A: Accumulator>(self, layout: &Layout, rows: &[u32], derivatives: &[Derivatives], hessian: f32) {
         match layout.columns.len() - self.first {
-            1 => self.sum_columns::<1>(layout, rows, derivatives),
-            2 => self.sum_columns::<2>(layout, rows, derivatives),
-            3 => self.sum_columns::<3>(layout, rows, derivatives),
-            _ => self.sum_columns::<GROUP>(layout, rows, derivatives),
+            1 => self.sum_columns::<A, 1>(layout, rows, derivatives, hessian),
+            2 => self.sum_columns::<A, 2>(layout, rows, derivatives, hessian),
+            3 => self.sum_columns::<A, 3>(layout, rows, derivatives, hessian),
+            _ => self.sum_columns::<A, GROUP>(layout, rows, derivatives, hessian),
         }
     }
 
     /// Sums `N` columns in one pass. Every bin is below 256, so that no position is checked in arrays of this length.
-    fn sum_columns<const N: usize>(self, layout: &Layout, rows: &[u32], derivatives: &[Derivatives]) {
+    fn sum_columns<A: Accumulator, const N: usize>(
+        self,
+        layout: &Layout,
+        rows: &[u32],
+        derivatives: &[Derivatives],
+        hessian: f32,
+    ) {
         let n_rows = layout.binned.n_rows;
         let bins: [&[u8]; N] = std::array::from_fn(|at| &layout.column(self.first + at).bins[..n_rows]);
-        let mut sums = [[Sums::default(); 256]; N];
+        let mut sums = [[A::default(); 256]; N];
         for (row, derivatives) in rows.iter().zip(derivatives) {
             for at in 0..N {
-                sums[at][usize::from(bins[at][*row as usize])].add_row(*derivatives);
+                sums[at][usize::from(bins[at][*row as usize])].add(*derivatives);
             }
         }
         let mut own = self.sums;
         for (at, sums) in sums.iter().enumerate() {
             let (column, others) = own.split_at_mut(layout.column(self.first + at).n_bins + 1);
-            column.copy_from_slice(&sums[..column.len()]);
+            column.iter_mut().zip(sums).for_each(|(own, sum)| *own = sum.sums(hessian));
             own = others;
         }
     }
@@ -190,7 +220,7 @@ mod tests {
 
     fn built(layout: &Layout, rows: &[u32], derivatives: &[Derivatives]) -> Histogram {
         let mut histogram = Histogram::default();
-        histogram.build(layout, rows, derivatives);
+        histogram.build(layout, rows, Gradients { rows: derivatives, hessian: None });
         histogram
     }
 

@@ -64,6 +64,13 @@ impl Objective {
         }
     }
 
+    /// Returns the second derivative of the loss if it is the same for some rows, whatever is predicted.
+    pub(super) fn constant_hessian(self, rows: &[u32], weights: &[f32]) -> Option<f32> {
+        let first = weights[*rows.first()? as usize];
+        let is_constant = self == Self::Squared && rows.iter().all(|row| weights[*row as usize] == first);
+        is_constant.then_some(first)
+    }
+
     /// Returns the loss of a row's predictions.
     pub(super) fn loss(self, predictions: &[f32], targets: &[f32]) -> f64 {
         let rows = predictions.iter().zip(targets).map(|(p, t)| (f64::from(*p), f64::from(*t)));

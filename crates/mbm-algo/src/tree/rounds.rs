@@ -10,7 +10,7 @@ use super::grow::{GrownTree, TreeSettings, grow};
 use super::histogram::{Layout, MIN_PARALLEL};
 use super::loss::Objective;
 use super::split::Limits;
-use super::sums::Derivatives;
+use super::sums::{Derivatives, Gradients};
 use super::symmetric::grow_symmetric;
 use super::trees::Trees;
 use super::workspace::Workspace;
@@ -25,6 +25,8 @@ pub(super) struct Rounds<'a> {
     trees: Trees,
     rows: RoundRows,
     outputs: Vec<Output>,
+    /// The second derivative of the loss, if it is the same for all rows.
+    hessian: Option<f32>,
 }
 
 /// The state of one output.
@@ -71,7 +73,8 @@ impl<'a> Rounds<'a> {
         let outputs = base.iter().map(output).collect();
         let trees = Trees::new(binned.n_cols(), 1);
         let rows = RoundRows::new(examples);
-        Self { examples, objective, settings, rng: Rng::seed_from_u64(seed), base, trees, rows, outputs }
+        let hessian = objective.constant_hessian(&rows.all, weights);
+        Self { examples, objective, settings, rng: Rng::seed_from_u64(seed), base, trees, rows, outputs, hessian }
     }
 
     /// Adds a tree per output; returns false if none of them has a split.
@@ -79,10 +82,10 @@ impl<'a> Rounds<'a> {
         self.differentiate();
         self.rows.sample(self.settings.row_share, &mut self.rng);
         let jobs: Vec<(Vec<usize>, TreeSettings)> = (0..self.outputs.len()).map(|_| self.job()).collect();
-        let (binned, rows, settings) = (self.examples.binned, &self.rows, self.settings);
+        let (binned, rows, growth, hessian) = (self.examples.binned, &self.rows, self.settings.growth, self.hessian);
         let grown = |(output, (columns, tree)): (&mut Output, (Vec<usize>, TreeSettings))| {
             let layout = Layout::new(binned, columns);
-            output.add_tree(&layout, rows, &tree, settings.growth)
+            output.add_tree(&layout, rows, &tree, growth, hessian)
         };
         let work = rows.sampled.len() * binned.n_cols() * jobs.len();
         let grown: Vec<GrownTree> = if work < MIN_PARALLEL || jobs.len() == 1 {
@@ -180,11 +183,19 @@ fn differentiate(
 }
 
 impl Output {
-    fn add_tree(&mut self, layout: &Layout, rows: &RoundRows, settings: &TreeSettings, growth: Growth) -> GrownTree {
+    fn add_tree(
+        &mut self,
+        layout: &Layout,
+        rows: &RoundRows,
+        settings: &TreeSettings,
+        growth: Growth,
+        hessian: Option<f32>,
+    ) -> GrownTree {
         let root = self.space.reset(&rows.sampled, &rows.followers);
+        let gradients = Gradients { rows: &self.derivatives, hessian };
         let grown = match growth {
-            Growth::LeafWise => grow(layout, &self.derivatives, settings, root, &mut self.space),
-            Growth::Symmetric => grow_symmetric(layout, &self.derivatives, settings, root, &mut self.space),
+            Growth::LeafWise => grow(layout, gradients, settings, root, &mut self.space),
+            Growth::Symmetric => grow_symmetric(layout, gradients, settings, root, &mut self.space),
         };
         self.update(&grown);
         grown

@@ -187,7 +187,7 @@ impl<'a> Best<'a> {
     }
 
     /// Considers a split with missing values on either side; if there are none, they follow the larger side.
-    #[inline]
+    #[inline(always)]
     fn consider(&mut self, which: usize, left: Sums) {
         let Searched { missing, total, .. } = self.node;
         if missing.n_rows == 0 {
@@ -197,7 +197,7 @@ impl<'a> Best<'a> {
         self.consider_side(which, true, left.plus(missing));
     }
 
-    #[inline]
+    #[inline(always)]
     fn consider_side(&mut self, which: usize, missing_left: bool, left: Sums) {
         let limits = self.node.limits;
         let right = self.node.total.minus(left);

@@ -5,6 +5,15 @@ use super::bins::BinnedColumn;
 /// The gradient and the second derivative of the loss of a row.
 pub(super) type Derivatives = [f32; 2];
 
+/// The derivatives of all rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gradients<'a> {
+    /// One per row of the table.
+    pub rows: &'a [Derivatives],
+    /// The second derivative, if it is the same for all rows in use; sums of it need only the number of rows.
+    pub hessian: Option<f32>,
+}
+
 /// The sums over some rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Sums {
@@ -37,8 +46,9 @@ impl Sums {
 
     #[inline]
     pub fn add_row(&mut self, [gradient, hessian]: Derivatives) {
-        self.gradient += f64::from(gradient);
-        self.hessian += f64::from(hessian);
+        // Both are read before one is written, so that one instruction adds both.
+        let (gradient, hessian) = (self.gradient + f64::from(gradient), self.hessian + f64::from(hessian));
+        (self.gradient, self.hessian) = (gradient, hessian);
         self.n_rows += 1;
     }
 
@@ -46,6 +56,43 @@ impl Sums {
     #[inline]
     pub fn score(self, l2: f64) -> f64 {
         self.gradient * self.gradient / (self.hessian + l2)
+    }
+}
+
+/// What is summed over the rows of a bin.
+pub(super) trait Accumulator: Copy + Default {
+    fn add(&mut self, row: Derivatives);
+    /// Returns the sums, given the second derivative of all rows if it is the same.
+    fn sums(self, hessian: f32) -> Sums;
+}
+
+impl Accumulator for Sums {
+    #[inline]
+    fn add(&mut self, row: Derivatives) {
+        self.add_row(row);
+    }
+
+    fn sums(self, _hessian: f32) -> Sums {
+        self
+    }
+}
+
+/// The sums over rows that all have the same second derivative, so that it need not be added up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct GradientSum {
+    gradient: f64,
+    n_rows: u64,
+}
+
+impl Accumulator for GradientSum {
+    #[inline]
+    fn add(&mut self, [gradient, _]: Derivatives) {
+        self.gradient += f64::from(gradient);
+        self.n_rows += 1;
+    }
+
+    fn sums(self, hessian: f32) -> Sums {
+        Sums { gradient: self.gradient, hessian: f64::from(hessian) * self.n_rows as f64, n_rows: self.n_rows as u32 }
     }
 }
 

@@ -8,7 +8,7 @@ use super::histogram::{Histogram, Layout, MIN_PARALLEL};
 use super::level::{Gains, LevelSplit, better};
 use super::rows::{NodeRows, Sides, sides};
 use super::split::sorted_categories;
-use super::sums::{ColumnSums, Derivatives, Sums, present};
+use super::sums::{ColumnSums, Derivatives, Gradients, Sums, present};
 use super::trees::{Grown, Node};
 use super::workspace::{Child, NodeRanges, Workspace};
 
@@ -23,7 +23,7 @@ struct Leaf {
 /// Grows a tree of at most `max_depth` levels on the rows of a workspace.
 pub(super) fn grow_symmetric(
     layout: &Layout,
-    derivatives: &[Derivatives],
+    gradients: Gradients,
     settings: &TreeSettings,
     root: NodeRanges,
     space: &mut Workspace,
@@ -31,7 +31,7 @@ pub(super) fn grow_symmetric(
     let n_leaves = 1usize.checked_shl(settings.max_depth as u32).unwrap_or(usize::MAX).min(root.rows.len());
     let has_histograms = layout.fits(n_leaves);
     let (nodes, level, finished) = (vec![Node::Leaf(0)], Vec::new(), Vec::new());
-    let mut growth = Growth { layout, derivatives, settings, space, has_histograms, nodes, level, finished };
+    let mut growth = Growth { layout, gradients, settings, space, has_histograms, nodes, level, finished };
     let orders = growth.add_root(root);
     for depth in 0..settings.max_depth {
         let Some(split) = growth.best_split(&orders) else { break };
@@ -42,7 +42,7 @@ pub(super) fn grow_symmetric(
 
 struct Growth<'a> {
     layout: &'a Layout<'a>,
-    derivatives: &'a [Derivatives],
+    gradients: Gradients<'a>,
     settings: &'a TreeSettings,
     space: &'a mut Workspace,
     /// Whether memory suffices for the histograms of a level.
@@ -55,9 +55,9 @@ struct Growth<'a> {
 impl Growth<'_> {
     /// Starts with a level of one node, and returns for each column in use the order in which the bins of categories go left.
     fn add_root(&mut self, ranges: NodeRanges) -> Vec<Vec<usize>> {
-        let sums = self.space.total(&ranges.rows, self.derivatives);
+        let sums = self.space.total(&ranges.rows, self.gradients.rows);
         let has_histogram = self.has_histogram(&ranges);
-        let histogram = has_histogram.then(|| self.space.histogram(self.layout, &ranges.rows, self.derivatives));
+        let histogram = has_histogram.then(|| self.space.histogram(self.layout, &ranges.rows, self.gradients));
         let Workspace { rows, gathered, sums: of_column, .. } = &mut *self.space;
         let columns = (0..self.layout.columns.len()).map(|at| self.layout.column(at));
         let orders = columns.map(|column| order(column, rows.of(&ranges.rows), gathered, of_column)).collect();
@@ -71,7 +71,7 @@ impl Growth<'_> {
 
     fn best_split(&mut self, orders: &[Vec<usize>]) -> Option<LevelSplit> {
         if self.level.iter().any(|leaf| leaf.histogram.is_none()) {
-            self.space.gather_all(self.derivatives);
+            self.space.gather_all(self.gradients.rows);
         }
         let Workspace { rows, gathered, sums, .. } = &mut *self.space;
         let level = Level { layout: self.layout, leaves: &self.level, rows, gathered, orders, l2: self.settings.limits.l2 };
@@ -104,12 +104,12 @@ impl Growth<'_> {
         let right = NodeRanges { rows: middle..ranges.rows.end, followers: between..ranges.followers.end };
         let left_sums = match &histogram {
             Some(histogram) => left_sums(histogram.column(self.layout, split.at), sides),
-            None => self.space.total(&left.rows, self.derivatives),
+            None => self.space.total(&left.rows, self.gradients.rows),
         };
         let is_wanted = [&left, &right].map(|child| !is_last && self.has_histogram(child));
         let children =
             [Child { rows: &left.rows, is_wanted: is_wanted[0] }, Child { rows: &right.rows, is_wanted: is_wanted[1] }];
-        let histograms = self.space.histograms(self.layout, self.derivatives, histogram, children);
+        let histograms = self.space.histograms(self.layout, self.gradients, histogram, children);
         let nodes = self.push_split(node, split);
         let children = [(left, left_sums), (right, sums.minus(left_sums))].into_iter().zip(nodes).zip(histograms);
         self.level.extend(children.map(|(((ranges, sums), node), histogram)| Leaf { node, ranges, sums, histogram }));

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::bins::BinnedColumn;
 use super::histogram::{Histogram, Layout};
 use super::rows::{NodeRows, Sides};
-use super::sums::{ColumnSums, Derivatives, Sums, total};
+use super::sums::{ColumnSums, Derivatives, Gradients, Sums, total};
 
 /// Rows, histograms and sums of a tree that grows.
 #[derive(Debug, Default)]
@@ -71,9 +71,9 @@ impl Workspace {
     }
 
     /// Returns the histogram of a node.
-    pub fn histogram(&mut self, layout: &Layout, rows: &Range<usize>, derivatives: &[Derivatives]) -> Histogram {
+    pub fn histogram(&mut self, layout: &Layout, rows: &Range<usize>, gradients: Gradients) -> Histogram {
         let mut histogram = self.free.pop().unwrap_or_default();
-        histogram.build(layout, self.rows.of(rows), derivatives);
+        histogram.build(layout, self.rows.of(rows), gradients);
         histogram
     }
 
@@ -86,26 +86,26 @@ impl Workspace {
     pub fn histograms(
         &mut self,
         layout: &Layout,
-        derivatives: &[Derivatives],
+        gradients: Gradients,
         parent: Option<Histogram>,
         [left, right]: [Child; 2],
     ) -> [Option<Histogram>; 2] {
         let is_left_small = left.rows.len() <= right.rows.len();
         let (small, large) = if is_left_small { (left, right) } else { (right, left) };
-        let of_small = small.is_wanted.then(|| self.histogram(layout, small.rows, derivatives));
+        let of_small = small.is_wanted.then(|| self.histogram(layout, small.rows, gradients));
         let of_large = match (parent, &of_small) {
             (Some(mut parent), Some(small)) if large.is_wanted => {
                 parent.subtract(small);
                 Some(parent)
             }
             (Some(mut parent), None) if large.is_wanted => {
-                self.gather(small.rows, derivatives);
+                self.gather(small.rows, gradients.rows);
                 parent.subtract_rows(layout, self.rows.of(small.rows), &self.gathered);
                 Some(parent)
             }
             (parent, _) => {
                 self.free(parent);
-                large.is_wanted.then(|| self.histogram(layout, large.rows, derivatives))
+                large.is_wanted.then(|| self.histogram(layout, large.rows, gradients))
             }
         };
         if is_left_small { [of_small, of_large] } else { [of_large, of_small] }
