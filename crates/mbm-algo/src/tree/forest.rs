@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::boosting::Examples;
 use super::forest_tree::grow;
-use super::groups::Fixed;
 use super::trees::{Grown, InvalidTrees, Trees};
 
 /// How many columns are tried per split.
@@ -84,10 +83,10 @@ fn tree_seed(seed: u64, tree: usize) -> u64 {
 /// Grows a tree; for few targets by code in which their number is known.
 fn grow_tree(examples: &Examples, settings: &ForestSettings, seed: u64) -> Grown {
     match examples.n_outputs {
-        1 => grow(examples, settings, Fixed::<3>, seed),
-        2 => grow(examples, settings, Fixed::<4>, seed),
-        3 => grow(examples, settings, Fixed::<5>, seed),
-        n_outputs => grow(examples, settings, 2 + n_outputs, seed),
+        1 => grow(examples, settings, &[0.0; 3], seed),
+        2 => grow(examples, settings, &[0.0; 4], seed),
+        3 => grow(examples, settings, &[0.0; 5], seed),
+        n_outputs => grow(examples, settings, &vec![0.0; 2 + n_outputs], seed),
     }
 }
 

@@ -8,6 +8,7 @@
 mod bins;
 pub mod boosting;
 pub mod forest;
+mod forest_split;
 mod forest_tree;
 mod groups;
 mod grow;
