@@ -1,17 +1,10 @@
 //! Gradient boosting (Friedman 2001) with second derivatives (Chen and Guestrin 2016) on binned columns (Ke et al. 2017).
 
-use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Rng;
 use super::bins::Binned;
-use super::grow::{GrownTree, TreeSettings, grow};
-use super::histogram::Derivatives;
 use super::loss::Objective;
-use super::split::Limits;
-use super::symmetric::grow_symmetric;
+use super::rounds::Rounds;
 use super::trees::{InvalidTrees, Trees};
 
 /// How trees grow.
@@ -119,13 +112,13 @@ impl BoostedTrees {
         seed: u64,
         proceed: &mut dyn FnMut(Progress) -> bool,
     ) -> Self {
-        let mut boosting = Boosting::new(examples, objective, settings, seed);
+        let mut rounds = Rounds::new(examples, objective, settings, seed);
         let (mut best, mut best_loss) = (0, f64::INFINITY);
         for round in 1..=settings.max_rounds {
-            if !boosting.add_round() {
+            if !rounds.add() {
                 break;
             }
-            let loss = boosting.validation_loss();
+            let loss = rounds.validation_loss();
             if loss.is_none_or(|loss| loss < best_loss) {
                 (best, best_loss) = (round, loss.unwrap_or(f64::INFINITY));
             }
@@ -133,7 +126,7 @@ impl BoostedTrees {
                 break;
             }
         }
-        let Boosting { base, mut trees, .. } = boosting;
+        let (base, mut trees) = rounds.finish();
         trees.truncate(best * examples.n_outputs);
         Self { objective, base, trees }
     }
@@ -165,124 +158,13 @@ impl BoostedTrees {
     }
 }
 
-struct Boosting<'a> {
-    examples: &'a Examples<'a>,
-    objective: Objective,
-    settings: &'a BoostingSettings,
-    rng: Rng,
-    base: Vec<f32>,
-    trees: Trees,
-    /// The scores of all rows, `[n_outputs][rows]`.
-    scores: Vec<Vec<f32>>,
-}
-
-impl<'a> Boosting<'a> {
-    fn new(examples: &'a Examples<'a>, objective: Objective, settings: &'a BoostingSettings, seed: u64) -> Self {
-        let Examples { targets, n_outputs, rows, weights, binned, .. } = *examples;
-        let base = objective.base(targets, n_outputs, rows, weights);
-        let scores = base.iter().map(|score| vec![*score; binned.n_rows]).collect();
-        let trees = Trees::new(binned.n_cols(), 1);
-        Self { examples, objective, settings, rng: Rng::seed_from_u64(seed), base, trees, scores }
-    }
-
-    /// Adds a tree per output; returns false if none of them has a split.
-    fn add_round(&mut self) -> bool {
-        let derivatives = self.derivatives();
-        let rows = self.sampled_rows();
-        let jobs: Vec<(TreeSettings, u64)> =
-            (0..self.examples.n_outputs).map(|_| (self.tree_settings(), self.rng.random())).collect();
-        let (binned, settings) = (self.examples.binned, self.settings);
-        let grown = |((tree, seed), derivatives): (&(TreeSettings, u64), &Vec<Derivatives>)| match settings.growth {
-            Growth::LeafWise => grow(binned, &rows, derivatives, tree, settings.learning_rate, *seed),
-            Growth::Symmetric => grow_symmetric(binned, &rows, derivatives, tree, settings.learning_rate),
-        };
-        let grown: Vec<GrownTree> = jobs.par_iter().zip(&derivatives).map(grown).collect();
-        for (output, grown) in grown.iter().enumerate() {
-            self.trees.push_tree(&grown.tree);
-            self.update(output, grown, &rows);
-        }
-        grown.iter().any(|grown| grown.leaves.len() > 1)
-    }
-
-    fn derivatives(&self) -> Vec<Vec<Derivatives>> {
-        let Examples { targets, n_outputs, weights, binned, .. } = *self.examples;
-        let mut derivatives = vec![vec![[0f32; 2]; binned.n_rows]; n_outputs];
-        let mut row_scores = vec![0f32; n_outputs];
-        for row in self.examples.rows.iter().map(|row| *row as usize) {
-            row_scores.iter_mut().zip(&self.scores).for_each(|(score, scores)| *score = scores[row]);
-            self.objective.predictions(&mut row_scores);
-            for (output, prediction) in row_scores.iter().enumerate() {
-                let target = targets[row * n_outputs + output];
-                derivatives[output][row] = self.objective.derivatives(*prediction, target, weights[row], n_outputs);
-            }
-        }
-        derivatives
-    }
-
-    fn sampled_rows(&mut self) -> Vec<u32> {
-        sampled(self.examples.rows, self.settings.row_share, &mut self.rng)
-    }
-
-    fn tree_settings(&mut self) -> TreeSettings {
-        let all: Vec<usize> = (0..self.examples.binned.n_cols()).collect();
-        let settings = self.settings;
-        TreeSettings {
-            limits: Limits { l2: settings.l2, min_rows: settings.min_rows as u32, min_hessian: settings.min_hessian },
-            max_leaves: settings.max_leaves,
-            max_depth: settings.max_depth,
-            random_thresholds: settings.random_thresholds,
-            columns: sampled(&all, settings.column_share, &mut self.rng),
-        }
-    }
-
-    /// Adds a tree to the scores of the rows to fit on and of the validation rows.
-    fn update(&mut self, output: usize, grown: &GrownTree, sampled: &[u32]) {
-        let scores = &mut self.scores[output];
-        for (rows, value) in grown.leaves.iter().zip(&grown.tree.values) {
-            rows.iter().for_each(|row| scores[*row as usize] += value);
-        }
-        let is_sampled = sampled.len() < self.examples.rows.len();
-        let mut others: Vec<u32> = self.examples.validation.to_vec();
-        if is_sampled {
-            let taken: std::collections::HashSet<u32> = sampled.iter().copied().collect();
-            others.extend(self.examples.rows.iter().filter(|row| !taken.contains(row)));
-        }
-        for row in others {
-            scores[row as usize] += grown.tree.values[grown.tree.leaf_of(self.examples.binned, row as usize)];
-        }
-    }
-
-    fn validation_loss(&self) -> Option<f64> {
-        let Examples { targets, n_outputs, validation, weights, .. } = *self.examples;
-        let (mut sum, mut total, mut predictions) = (0.0, 0.0, vec![0f32; n_outputs]);
-        for row in validation.iter().map(|row| *row as usize) {
-            predictions.iter_mut().zip(&self.scores).for_each(|(score, scores)| *score = scores[row]);
-            self.objective.predictions(&mut predictions);
-            let weight = f64::from(weights[row]);
-            sum += weight * self.objective.loss(&predictions, &targets[row * n_outputs..(row + 1) * n_outputs]);
-            total += weight;
-        }
-        (!validation.is_empty()).then(|| sum / total.max(f64::MIN_POSITIVE))
-    }
-}
-
-/// Returns a sample of a share of the items, at least one, in their order.
-fn sampled<T: Copy + Ord>(items: &[T], share: f64, rng: &mut Rng) -> Vec<T> {
-    if share >= 1.0 {
-        return items.to_vec();
-    }
-    let n_kept = ((items.len() as f64 * share).round() as usize).clamp(1, items.len().max(1));
-    let mut kept = items.to_vec();
-    let mut kept = kept.partial_shuffle(rng, n_kept).0.to_vec();
-    kept.sort_unstable();
-    kept
-}
-
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
     use crate::Matrix;
-    use crate::tree::ColumnKind;
+    use crate::tree::{ColumnKind, Rng};
 
     fn uniform(n: usize, seed: u64) -> Vec<f32> {
         let mut rng = Rng::seed_from_u64(seed);

@@ -4,10 +4,12 @@ use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 
 use super::Rng;
-use super::bins::Binned;
-use super::histogram::{Derivatives, Histogram, Sums};
-use super::split::{LeftBins, Limits, Split, best_split};
+use super::histogram::{Histogram, Layout, MIN_PARALLEL};
+use super::rows::sides;
+use super::split::{Limits, Searched, Split, best_split};
+use super::sums::{ColumnSums, Gradients, Sums, present};
 use super::trees::{Grown, Node};
+use super::workspace::{Child, NodeRanges, Workspace};
 
 /// The settings of one tree.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,195 +22,210 @@ pub(super) struct TreeSettings {
     pub max_depth: usize,
     /// Whether thresholds are drawn instead of searched.
     pub random_thresholds: bool,
-    /// The columns in use.
-    pub columns: Vec<usize>,
+    /// Factor of the values of leaves.
+    pub learning_rate: f64,
+    /// Seeds the thresholds that are drawn.
+    pub seed: u64,
 }
 
-/// Bytes of histograms that are kept while a tree grows; beyond them, histograms of both children are computed anew.
-const MAX_HISTOGRAM_BYTES: usize = 128 << 20;
+/// A grown tree, and where the rows of each leaf are in the workspace.
+pub(super) struct GrownTree {
+    pub tree: Grown,
+    /// One per leaf value.
+    pub leaves: Vec<NodeRanges>,
+}
 
 /// A leaf that may be split.
 struct Leaf {
     node: usize,
     depth: usize,
-    /// Its rows, as a range of the permuted rows.
-    start: usize,
-    end: usize,
+    ranges: NodeRanges,
     sums: Sums,
     split: Option<Split>,
     histogram: Option<Histogram>,
 }
 
-/// A grown tree and the leaf of each row that it was grown on.
-pub(super) struct GrownTree {
-    pub tree: Grown,
-    /// The rows of each leaf value.
-    pub leaves: Vec<Vec<u32>>,
-}
-
-/// Grows a tree on some rows; a leaf has the value of the best Newton step, times the learning rate.
+/// Grows a tree on the rows of a workspace; a leaf has the value of the best Newton step, times the learning rate.
 pub(super) fn grow(
-    binned: &Binned,
-    rows: &[u32],
-    derivatives: &[Derivatives],
+    layout: &Layout,
+    gradients: Gradients,
     settings: &TreeSettings,
-    learning_rate: f64,
-    seed: u64,
+    root: NodeRanges,
+    space: &mut Workspace,
 ) -> GrownTree {
-    let mut growth = Growth { binned, derivatives, settings, rows: rows.to_vec(), nodes: vec![Node::Leaf(0)], seed };
-    let histogram = Histogram::new(binned, &settings.columns, rows, derivatives);
-    let sums = total(rows, derivatives);
-    let mut leaves = vec![growth.leaf(0, 0, (0, rows.len()), sums, histogram)];
+    let n_leaves = settings.max_leaves.min(root.rows.len() / settings.limits.min_rows.max(1) as usize);
+    let context = Context { layout, gradients, settings, has_histograms: layout.fits(n_leaves) };
+    let mut growth = Growth { context, space, nodes: vec![Node::Leaf(0)] };
+    let mut leaves = vec![growth.root(root)];
     while leaves.len() < settings.max_leaves {
         let gain = |leaf: &Leaf| leaf.split.as_ref().map_or(0.0, |split| split.gain);
         let best = (0..leaves.len()).fold(0, |best, at| if gain(&leaves[at]) > gain(&leaves[best]) { at } else { best });
         let Some(split) = leaves[best].split.take() else { break };
         let leaf = leaves.swap_remove(best);
-        leaves.extend(growth.divide(leaf, split));
+        let is_last = leaves.len() + 2 == settings.max_leaves;
+        leaves.extend(growth.divide(leaf, split, is_last));
     }
-    growth.finish(leaves, learning_rate)
+    growth.finish(leaves)
 }
 
-pub(super) fn total(rows: &[u32], derivatives: &[Derivatives]) -> Sums {
-    let (mut gradient, mut hessian) = (0.0, 0.0);
-    for row in rows {
-        let [g, h] = derivatives[*row as usize];
-        gradient += f64::from(g);
-        hessian += f64::from(h);
-    }
-    Sums { gradient, hessian, n_rows: rows.len() as u32 }
+/// What a tree is grown on.
+#[derive(Clone, Copy)]
+struct Context<'a> {
+    layout: &'a Layout<'a>,
+    gradients: Gradients<'a>,
+    settings: &'a TreeSettings,
+    /// Whether memory suffices for the histograms of all leaves.
+    has_histograms: bool,
 }
 
 struct Growth<'a> {
-    binned: &'a Binned,
-    derivatives: &'a [Derivatives],
-    settings: &'a TreeSettings,
-    rows: Vec<u32>,
+    context: Context<'a>,
+    space: &'a mut Workspace,
     nodes: Vec<Node>,
-    seed: u64,
+}
+
+impl Context<'_> {
+    fn may_split(&self, leaf: &Leaf) -> bool {
+        let min_rows = self.settings.limits.min_rows.max(1) as usize;
+        leaf.depth < self.settings.max_depth && leaf.ranges.rows.len() >= 2 * min_rows
+    }
+
+    fn has_histogram(&self, leaf: &Leaf) -> bool {
+        self.has_histograms && self.may_split(leaf) && self.layout.is_dense(leaf.ranges.rows.len())
+    }
+
+    /// Searches the best split of a leaf.
+    fn search(&self, leaf: &mut Leaf, space: &mut Workspace) {
+        if self.may_split(leaf) {
+            leaf.split = match &leaf.histogram {
+                Some(histogram) => self.search_histogram(leaf, histogram),
+                None => self.search_rows(leaf, space),
+            };
+        }
+        if leaf.split.is_none() {
+            space.free(leaf.histogram.take());
+        }
+    }
+
+    fn search_histogram(&self, leaf: &Leaf, histogram: &Histogram) -> Option<Split> {
+        let of_column = |(): &mut (), at: usize| {
+            let sums = histogram.column(self.layout, at);
+            self.best_split(leaf, at, present(sums), sums[sums.len() - 1])
+        };
+        best(self.layout.columns.len(), self.layout.n_bins() >= MIN_PARALLEL, &mut (), of_column)
+    }
+
+    fn search_rows(&self, leaf: &Leaf, space: &mut Workspace) -> Option<Split> {
+        space.gather(&leaf.ranges.rows, self.gradients.rows);
+        let (rows, gathered) = (space.rows.of(&leaf.ranges.rows), &space.gathered);
+        let of_column = |sums: &mut ColumnSums, at: usize| {
+            let column = self.layout.column(at);
+            sums.fill(column, rows, gathered);
+            self.best_split(leaf, at, sums.present(column.n_bins), sums.of(column.n_bins))
+        };
+        let n_columns = self.layout.columns.len();
+        best(n_columns, rows.len() * n_columns >= MIN_PARALLEL, &mut space.sums, of_column)
+    }
+
+    fn best_split(
+        &self,
+        leaf: &Leaf,
+        at: usize,
+        bins: impl Iterator<Item = (usize, Sums)> + Clone,
+        missing: Sums,
+    ) -> Option<Split> {
+        let mut rng = self.settings.random_thresholds.then(|| column_rng(self.settings.seed, leaf.node, at));
+        let node = Searched { total: leaf.sums, missing, limits: &self.settings.limits };
+        best_split(self.layout.column(at), bins, node, rng.as_mut()).map(|split| Split { at, ..split })
+    }
 }
 
 impl Growth<'_> {
-    /// Returns a leaf with its best split.
-    fn leaf(&mut self, node: usize, depth: usize, (start, end): (usize, usize), sums: Sums, histogram: Histogram) -> Leaf {
-        let limits = &self.settings.limits;
-        let may_split = depth < self.settings.max_depth && sums.n_rows >= 2 * limits.min_rows.max(1);
-        let split = if may_split { self.best_split(node, &histogram, sums) } else { None };
-        let n_bytes: usize = histogram.columns.iter().map(|column| column.len() * size_of::<Sums>()).sum();
-        let is_kept = split.is_some() && n_bytes * self.settings.max_leaves <= MAX_HISTOGRAM_BYTES;
-        Leaf { node, depth, start, end, sums, split, histogram: is_kept.then_some(histogram) }
-    }
-
-    fn best_split(&self, node: usize, histogram: &Histogram, sums: Sums) -> Option<Split> {
-        let settings = self.settings;
-        let of_column = |(at, column): (usize, &Vec<Sums>)| {
-            let mut rng = settings.random_thresholds.then(|| column_rng(self.seed, node, at));
-            let binned = &self.binned.columns[settings.columns[at]];
-            best_split(binned, column, sums, &settings.limits, rng.as_mut()).map(|split| Split { at, ..split })
-        };
-        const MIN_PARALLEL: usize = 128;
-        let best = |a: Option<Split>, b: Option<Split>| match (&a, &b) {
-            (Some(first), Some(second)) => {
-                if (second.gain, first.at) > (first.gain, second.at) {
-                    b
-                } else {
-                    a
-                }
-            }
-            (None, _) => b,
-            (_, None) => a,
-        };
-        if histogram.columns.len() < MIN_PARALLEL {
-            return histogram.columns.iter().enumerate().map(of_column).fold(None, best);
+    fn root(&mut self, ranges: NodeRanges) -> Leaf {
+        let Context { layout, gradients, .. } = self.context;
+        let mut root = Leaf { node: 0, depth: 0, ranges, sums: Sums::default(), split: None, histogram: None };
+        if self.context.has_histogram(&root) {
+            root.histogram = Some(self.space.histogram(layout, &root.ranges.rows, gradients));
         }
-        histogram.columns.par_iter().enumerate().map(of_column).reduce(|| None, best)
+        let total = root.histogram.as_ref().and_then(|histogram| histogram.total(layout));
+        root.sums = total.unwrap_or_else(|| self.space.total(&root.ranges.rows, gradients.rows));
+        self.context.search(&mut root, self.space);
+        root
     }
 
-    /// Splits a leaf into two.
-    fn divide(&mut self, leaf: Leaf, split: Split) -> [Leaf; 2] {
-        let column = self.settings.columns[split.at];
-        let middle = leaf.start + self.partition(leaf.start, leaf.end, column, &split);
-        let (left, right) = (self.nodes.len(), self.nodes.len() + 1);
-        let binned = &self.binned.columns[column];
-        let share = match self.settings.random_thresholds {
-            true => column_rng(self.seed, leaf.node, self.binned.n_cols()).random(),
+    /// Splits a leaf into two, whose best splits are searched unless they are the last ones.
+    fn divide(&mut self, leaf: Leaf, split: Split, is_last: bool) -> [Leaf; 2] {
+        let context = self.context;
+        let column = context.layout.column(split.at);
+        let sides = sides(column.n_bins, &split.left_bins, split.missing_left);
+        let [left_ranges, right_ranges] = self.space.divide(&leaf.ranges, column, &sides);
+        let [left, right] = self.push_split(leaf.node, &split);
+        let child = |node, ranges, sums| Leaf { node, depth: leaf.depth + 1, ranges, sums, split: None, histogram: None };
+        let mut left = child(left, left_ranges, split.left);
+        let mut right = child(right, right_ranges, leaf.sums.minus(split.left));
+        if is_last {
+            self.space.free(leaf.histogram);
+            return [left, right];
+        }
+        let children = [&left, &right].map(|it| Child { rows: &it.ranges.rows, is_wanted: context.has_histogram(it) });
+        [left.histogram, right.histogram] = self.space.histograms(context.layout, context.gradients, leaf.histogram, children);
+        context.search(&mut left, self.space);
+        context.search(&mut right, self.space);
+        [left, right]
+    }
+
+    /// Turns a leaf into a split, and returns its children.
+    fn push_split(&mut self, node: usize, split: &Split) -> [usize; 2] {
+        let Context { layout, settings, .. } = self.context;
+        let share = match settings.random_thresholds {
+            true => column_rng(settings.seed, node, layout.binned.n_cols()).random(),
             false => 0.5,
         };
-        let test = split.left_bins.test(binned, share, split.next_bin);
-        let (left_bins, missing_left) = (split.left_bins, split.missing_left);
-        self.nodes[leaf.node] = Node::Split { column, test, left_bins, missing_left, left, right };
+        let test = split.left_bins.test(layout.column(split.at), share, split.next_bin);
+        let [left, right] = [self.nodes.len(), self.nodes.len() + 1];
+        self.nodes[node] = Node::Split { column: layout.columns[split.at], test, missing_left: split.missing_left, left, right };
         self.nodes.extend([Node::Leaf(0), Node::Leaf(0)]);
-        let sums = [split.left, leaf.sums.minus(split.left)];
-        let histograms = self.histograms(&leaf, middle);
-        let ranges = [(leaf.start, middle), (middle, leaf.end)];
-        let [of_left, of_right] = histograms;
-        [
-            self.leaf(left, leaf.depth + 1, ranges[0], sums[0], of_left),
-            self.leaf(right, leaf.depth + 1, ranges[1], sums[1], of_right),
-        ]
+        [left, right]
     }
 
-    /// Returns the histograms of both children; that of the larger one is the difference to the parent's.
-    fn histograms(&self, leaf: &Leaf, middle: usize) -> [Histogram; 2] {
-        let of = |start, end| Histogram::new(self.binned, &self.settings.columns, &self.rows[start..end], self.derivatives);
-        let is_left_smaller = middle - leaf.start <= leaf.end - middle;
-        match &leaf.histogram {
-            Some(parent) if is_left_smaller => {
-                let left = of(leaf.start, middle);
-                let right = parent.clone().subtract(&left);
-                [left, right]
-            }
-            Some(parent) => {
-                let right = of(middle, leaf.end);
-                let left = parent.clone().subtract(&right);
-                [left, right]
-            }
-            None => [of(leaf.start, middle), of(middle, leaf.end)],
-        }
-    }
-
-    /// Moves the rows that go left to the front, in their order, and returns their number.
-    fn partition(&mut self, start: usize, end: usize, column: usize, split: &Split) -> usize {
-        let binned = &self.binned.columns[column];
-        let goes_left = side_table(binned.n_bins, &split.left_bins, split.missing_left);
-        let rows = &mut self.rows[start..end];
-        let mut right = Vec::with_capacity(rows.len());
-        let mut n_left = 0;
-        for at in 0..rows.len() {
-            let row = rows[at];
-            if goes_left[usize::from(binned.bins[row as usize])] {
-                rows[n_left] = row;
-                n_left += 1;
-            } else {
-                right.push(row);
-            }
-        }
-        rows[n_left..].copy_from_slice(&right);
-        n_left
-    }
-
-    fn finish(self, leaves: Vec<Leaf>, learning_rate: f64) -> GrownTree {
-        let Self { rows, mut nodes, settings, .. } = self;
-        let (mut values, mut rows_of_leaves) = (Vec::new(), Vec::new());
+    fn finish(self, leaves: Vec<Leaf>) -> GrownTree {
+        let Self { mut nodes, context: Context { settings, .. }, space } = self;
+        let (mut values, mut ranges) = (Vec::new(), Vec::new());
         for leaf in leaves {
             nodes[leaf.node] = Node::Leaf(values.len());
-            values.push(leaf_value(leaf.sums, settings.limits.l2, learning_rate));
-            rows_of_leaves.push(rows[leaf.start..leaf.end].to_vec());
+            values.push(leaf_value(leaf.sums, settings.limits.l2, settings.learning_rate));
+            ranges.push(leaf.ranges);
+            space.free(leaf.histogram);
         }
-        GrownTree { tree: Grown { nodes, values }, leaves: rows_of_leaves }
+        GrownTree { tree: Grown { nodes, values }, leaves: ranges }
+    }
+}
+
+/// Returns the best split by any column; on ties the first one.
+fn best<S: Clone + Send + Sync + Default>(
+    n_columns: usize,
+    is_parallel: bool,
+    scratch: &mut S,
+    of_column: impl Fn(&mut S, usize) -> Option<Split> + Sync + Send,
+) -> Option<Split> {
+    if is_parallel {
+        let splits = (0..n_columns).into_par_iter().map_init(S::default, of_column);
+        return splits.reduce(|| None, better);
+    }
+    (0..n_columns).fold(None, |best, at| better(best, of_column(scratch, at)))
+}
+
+fn better(a: Option<Split>, b: Option<Split>) -> Option<Split> {
+    match (&a, &b) {
+        (Some(first), Some(second)) if (second.gain, first.at) > (first.gain, second.at) => b,
+        (None, _) => b,
+        (Some(_), _) => a,
     }
 }
 
 /// Returns the Newton step of a leaf, times the learning rate.
 pub(super) fn leaf_value(sums: Sums, l2: f64, learning_rate: f64) -> f32 {
     (-sums.gradient / (sums.hessian + l2).max(1e-12) * learning_rate) as f32
-}
-
-/// Returns for each bin, and for missing values, whether it goes left.
-pub(super) fn side_table(n_bins: usize, left_bins: &LeftBins, missing_left: bool) -> Vec<bool> {
-    let mut goes_left: Vec<bool> = (0..n_bins).map(|bin| left_bins.contains(bin)).collect();
-    goes_left.push(missing_left);
-    goes_left
 }
 
 /// Returns the generator for a column in a node, so that columns may be searched in any order.

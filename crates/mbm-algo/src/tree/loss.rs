@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::histogram::Derivatives;
+use super::sums::Derivatives;
 
 /// What boosted trees predict, and the loss that they minimize.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,13 @@ impl Objective {
         }
     }
 
+    /// Returns the second derivative of the loss if it is the same for some rows, whatever is predicted.
+    pub(super) fn constant_hessian(self, rows: &[u32], weights: &[f32]) -> Option<f32> {
+        let first = weights[*rows.first()? as usize];
+        let is_constant = self == Self::Squared && rows.iter().all(|row| weights[*row as usize] == first);
+        is_constant.then_some(first)
+    }
+
     /// Returns the loss of a row's predictions.
     pub(super) fn loss(self, predictions: &[f32], targets: &[f32]) -> f64 {
         let rows = predictions.iter().zip(targets).map(|(p, t)| (f64::from(*p), f64::from(*t)));
@@ -71,7 +78,7 @@ impl Objective {
         match self {
             Self::Squared => rows.map(|(p, t)| (p - t) * (p - t)).sum(),
             Self::Logistic => rows.map(|(p, t)| -t * p.max(MIN).ln() - (1.0 - t) * (1.0 - p).max(MIN).ln()).sum(),
-            Self::Softmax => rows.map(|(p, t)| -t * p.max(MIN).ln()).sum(),
+            Self::Softmax => rows.filter(|(_, t)| *t != 0.0).map(|(p, t)| -t * p.max(MIN).ln()).sum(),
         }
     }
 }

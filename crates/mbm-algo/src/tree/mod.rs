@@ -8,12 +8,20 @@
 mod bins;
 pub mod boosting;
 pub mod forest;
+mod forest_split;
+mod forest_tree;
+mod groups;
 mod grow;
 mod histogram;
+mod level;
 mod loss;
+mod rounds;
+mod rows;
 mod split;
+mod sums;
 mod symmetric;
 mod trees;
+mod workspace;
 
 pub use bins::{Binned, ColumnKind, MAX_BINS};
 pub use boosting::{BoostedTrees, BoostingSettings, Examples, Growth, Progress};

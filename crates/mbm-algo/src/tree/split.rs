@@ -1,10 +1,10 @@
-//! The best split of a node, found on its histograms.
+//! The best split of a node by one column, found on the sums of its bins.
 
 use rand::RngExt;
 
 use super::Rng;
 use super::bins::{BinnedColumn, Bins};
-use super::histogram::Sums;
+use super::sums::Sums;
 use super::trees::Test;
 
 /// What limits splits and the values of leaves.
@@ -52,6 +52,9 @@ const CATEGORY_L2: f64 = 10.0;
 /// Maximum number of categories on the smaller side of a split (`max_cat_threshold` of LightGBM).
 const MAX_CATEGORIES: usize = 32;
 
+/// Splits with less gain only fit rounding errors.
+pub(super) const MIN_GAIN: f64 = 1e-12;
+
 impl LeftBins {
     /// Whether a bin, other than that of missing values, goes left.
     pub fn contains(&self, bin: usize) -> bool {
@@ -61,9 +64,9 @@ impl LeftBins {
         }
     }
 
-    pub fn of(bins: &[usize]) -> Self {
+    pub fn of(bins: impl IntoIterator<Item = usize>) -> Self {
         let mut words = [0; 4];
-        bins.iter().for_each(|bin| words[bin / 64] |= 1 << (bin % 64));
+        bins.into_iter().for_each(|bin| words[bin / 64] |= 1 << (bin % 64));
         Self::Set(words)
     }
 
@@ -81,91 +84,200 @@ impl LeftBins {
     }
 }
 
-/// Finds the best split of a column; `sums` has an entry per bin and one for missing values. With a generator, a single threshold is
-/// drawn and tested (Geurts et al. 2006).
+/// A node whose best split is searched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Searched<'a> {
+    /// The sums over all rows.
+    pub total: Sums,
+    /// The sums over the rows in which the column is missing.
+    pub missing: Sums,
+    pub limits: &'a Limits,
+}
+
+/// Finds the best split by a column; `bins` are those that have rows, in increasing order, without that of missing values. With a
+/// generator, a single threshold is drawn and tested (Geurts et al. 2006).
 pub(super) fn best_split(
     column: &BinnedColumn,
-    sums: &[Sums],
-    total: Sums,
-    limits: &Limits,
+    bins: impl Iterator<Item = (usize, Sums)> + Clone,
+    node: Searched,
     random: Option<&mut Rng>,
 ) -> Option<Split> {
-    let missing = sums[column.n_bins];
-    let bins = &sums[..column.n_bins];
-    match column.kind {
-        Bins::Number { .. } => best_threshold(bins, missing, total, limits, random),
-        Bins::Category(_) => best_categories(bins, missing, total, limits),
+    match (&column.kind, random) {
+        (Bins::Number { .. }, None) => best_threshold(bins, node),
+        (Bins::Number { .. }, Some(rng)) => drawn_threshold(bins, node, rng),
+        (Bins::Category(_), _) => best_categories(bins, node),
     }
 }
 
-fn best_threshold(bins: &[Sums], missing: Sums, total: Sums, limits: &Limits, random: Option<&mut Rng>) -> Option<Split> {
-    let first = bins.iter().position(|sums| sums.n_rows > 0)?;
-    let last = bins.iter().rposition(|sums| sums.n_rows > 0)?;
-    let drawn = random.filter(|_| last > first).map(|rng| rng.random_range(first..last));
-    let (mut best, mut left) = (None, Sums::default());
-    for (bin, sums) in bins.iter().enumerate().take(last).skip(first) {
-        left = left.plus(*sums);
-        if sums.n_rows == 0 || drawn.is_some_and(|drawn| drawn > bin) {
-            continue;
+fn best_threshold(bins: impl Iterator<Item = (usize, Sums)> + Clone, node: Searched) -> Option<Split> {
+    let (mut best, mut left) = (Best::new(node), Sums::default());
+    let min_rows = node.limits.min_rows.max(1);
+    for (bin, sums) in bins.clone() {
+        left = left.plus(sums);
+        if node.total.n_rows - left.n_rows < min_rows {
+            break;
         }
-        consider(&mut best, LeftBins::UpTo(bin), left, missing, total, limits);
-        if drawn.is_some() {
+        best.consider(bin, left);
+    }
+    best.threshold(bins)
+}
+
+fn drawn_threshold(bins: impl Iterator<Item = (usize, Sums)> + Clone, node: Searched, rng: &mut Rng) -> Option<Split> {
+    let (mut best, mut left) = (Best::new(node), Sums::default());
+    let (first, _) = bins.clone().next()?;
+    let (last, _) = bins.clone().last()?;
+    let drawn = if first < last { rng.random_range(first..last) } else { last };
+    for (bin, sums) in bins.clone().take_while(|(bin, _)| *bin < last) {
+        left = left.plus(sums);
+        if bin >= drawn {
+            best.consider(bin, left);
             break;
         }
     }
-    if missing.n_rows > 0 && missing.n_rows < total.n_rows {
+    if node.missing.n_rows > 0 {
         // All present values on one side, the missing ones on the other.
-        consider_side(&mut best, LeftBins::UpTo(last), false, total.minus(missing), total, limits);
+        best.consider_side(last, false, node.total.minus(node.missing));
     }
-    best.map(|split| {
-        let LeftBins::UpTo(bin) = split.left_bins else { return split };
-        let next_bin = (bin + 1..bins.len()).find(|bin| bins[*bin].n_rows > 0).unwrap_or(bin);
-        Split { next_bin, ..split }
-    })
-}
-
-/// Considers a split with missing values on either side; if there are none, they follow the larger side.
-fn consider(best: &mut Option<Split>, bins: LeftBins, left: Sums, missing: Sums, total: Sums, limits: &Limits) {
-    if missing.n_rows == 0 {
-        return consider_side(best, bins, left.n_rows * 2 >= total.n_rows, left, total, limits);
-    }
-    consider_side(best, bins.clone(), false, left, total, limits);
-    consider_side(best, bins, true, left.plus(missing), total, limits);
-}
-
-fn consider_side(best: &mut Option<Split>, left_bins: LeftBins, missing_left: bool, left: Sums, total: Sums, limits: &Limits) {
-    let right = total.minus(left);
-    let is_small = |side: Sums| side.n_rows < limits.min_rows || side.hessian < limits.min_hessian;
-    if is_small(left) || is_small(right) {
-        return;
-    }
-    let gain = left.score(limits.l2) + right.score(limits.l2) - total.score(limits.l2);
-    if gain > best.as_ref().map_or(1e-12, |best| best.gain) {
-        *best = Some(Split { at: 0, gain, left_bins, next_bin: 0, missing_left, left });
-    }
+    best.threshold(bins)
 }
 
 /// Splits categories in the order of their mean gradients (Fisher 1958), from both ends.
-fn best_categories(bins: &[Sums], missing: Sums, total: Sums, limits: &Limits) -> Option<Split> {
-    let limits = Limits { l2: limits.l2 + CATEGORY_L2, ..*limits };
-    let order = sorted_categories(bins);
-    let mut best = None;
-    for is_reversed in [false, true] {
-        let (mut left, mut taken) = (Sums::default(), Vec::new());
-        for at in 0..order.len().saturating_sub(1).min(MAX_CATEGORIES) {
-            let bin = if is_reversed { order[order.len() - 1 - at] } else { order[at] };
-            left = left.plus(bins[bin]);
-            taken.push(bin);
-            consider(&mut best, LeftBins::of(&taken), left, missing, total, &limits);
-        }
+fn best_categories(bins: impl Iterator<Item = (usize, Sums)> + Clone, node: Searched) -> Option<Split> {
+    let limits = Limits { l2: node.limits.l2 + CATEGORY_L2, ..*node.limits };
+    let sorted = sorted_categories(bins);
+    let mut best = Best::new(Searched { limits: &limits, ..node });
+    let n_tried = sorted.len().saturating_sub(1).min(MAX_CATEGORIES);
+    let mut left = Sums::default();
+    for (at, (_, sums)) in sorted.iter().enumerate().take(n_tried) {
+        left = left.plus(*sums);
+        best.consider(at, left);
     }
-    best
+    let mut left = Sums::default();
+    for (at, (_, sums)) in sorted.iter().enumerate().rev().take(n_tried) {
+        left = left.plus(*sums);
+        best.consider(sorted.len() + at, left);
+    }
+    let categories = |chosen: usize| {
+        let chosen = if chosen < sorted.len() { &sorted[..=chosen] } else { &sorted[chosen - sorted.len()..] };
+        LeftBins::of(chosen.iter().map(|(bin, _)| *bin))
+    };
+    best.split(categories, |_| 0)
 }
 
-/// Returns the bins with rows, sorted by their smoothed mean gradients.
-pub(super) fn sorted_categories(bins: &[Sums]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..bins.len()).filter(|bin| bins[*bin].n_rows > 0).collect();
-    let mean = |bin: usize| bins[bin].gradient / (bins[bin].hessian + CATEGORY_SMOOTHING);
-    order.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)).then(a.cmp(b)));
-    order
+/// Sorts bins by their smoothed mean gradients.
+pub(super) fn sorted_categories(bins: impl Iterator<Item = (usize, Sums)>) -> Vec<(usize, Sums)> {
+    let mean = |sums: &Sums| sums.gradient / (sums.hessian + CATEGORY_SMOOTHING);
+    let mut sorted: Vec<(usize, Sums)> = bins.collect();
+    sorted.sort_by(|a, b| mean(&a.1).total_cmp(&mean(&b.1)).then(a.0.cmp(&b.0)));
+    sorted
+}
+
+/// The best split so far. Scores are kept as fractions, which are compared without dividing.
+struct Best<'a> {
+    node: Searched<'a>,
+    numerator: f64,
+    denominator: f64,
+    /// Which one it is, whether missing values go left, and the sums of the left side.
+    chosen: Option<(usize, bool, Sums)>,
+}
+
+impl<'a> Best<'a> {
+    fn new(node: Searched<'a>) -> Self {
+        Self { node, numerator: node.total.score(node.limits.l2) + MIN_GAIN, denominator: 1.0, chosen: None }
+    }
+
+    /// Considers a split with missing values on either side; if there are none, they follow the larger side.
+    #[inline(always)]
+    fn consider(&mut self, which: usize, left: Sums) {
+        let Searched { missing, total, .. } = self.node;
+        if missing.n_rows == 0 {
+            return self.consider_side(which, left.n_rows >= total.n_rows - left.n_rows, left);
+        }
+        self.consider_side(which, false, left);
+        self.consider_side(which, true, left.plus(missing));
+    }
+
+    #[inline(always)]
+    fn consider_side(&mut self, which: usize, missing_left: bool, left: Sums) {
+        let limits = self.node.limits;
+        let right = self.node.total.minus(left);
+        let is_small = |side: Sums| side.n_rows < limits.min_rows || side.hessian < limits.min_hessian;
+        if is_small(left) || is_small(right) {
+            return;
+        }
+        let (left_hessian, right_hessian) = (left.hessian + limits.l2, right.hessian + limits.l2);
+        let numerator = left.gradient * left.gradient * right_hessian + right.gradient * right.gradient * left_hessian;
+        let denominator = left_hessian * right_hessian;
+        if numerator * self.denominator > self.numerator * denominator {
+            (self.numerator, self.denominator) = (numerator, denominator);
+            self.chosen = Some((which, missing_left, left));
+        }
+    }
+
+    /// Returns the best split by a threshold, given the bins that have rows.
+    fn threshold(self, mut bins: impl Iterator<Item = (usize, Sums)>) -> Option<Split> {
+        let mut next_bin = |bin: usize| bins.find(|(next, _)| *next > bin).map_or(bin, |(next, _)| next);
+        self.split(LeftBins::UpTo, &mut next_bin)
+    }
+
+    fn split(self, left_bins: impl Fn(usize) -> LeftBins, mut next_bin: impl FnMut(usize) -> usize) -> Option<Split> {
+        let (which, missing_left, left) = self.chosen?;
+        let gain = self.numerator / self.denominator - self.node.total.score(self.node.limits.l2);
+        Some(Split { at: 0, gain, left_bins: left_bins(which), next_bin: next_bin(which), missing_left, left })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { l2: 0.0, min_rows: 1, min_hessian: 0.0 };
+
+    fn sums(gradient: f64, n_rows: u32) -> Sums {
+        Sums { gradient, hessian: f64::from(n_rows), n_rows }
+    }
+
+    fn total(bins: &[(usize, Sums)], missing: Sums) -> Sums {
+        bins.iter().fold(missing, |total, (_, sums)| total.plus(*sums))
+    }
+
+    #[test]
+    fn the_best_threshold_separates_gradients() {
+        let bins = [(1, sums(-3.0, 3)), (4, sums(-2.0, 2)), (7, sums(5.0, 5))];
+        let node = Searched { total: total(&bins, Sums::default()), missing: Sums::default(), limits: &LIMITS };
+        let split = best_threshold(bins.into_iter(), node);
+        let want =
+            Split { at: 0, gain: 10.0, left_bins: LeftBins::UpTo(4), next_bin: 7, missing_left: true, left: sums(-5.0, 5) };
+        assert_eq!(split, Some(want));
+        let limits = Limits { min_rows: 6, ..LIMITS };
+        assert_eq!(best_threshold(bins.into_iter(), Searched { limits: &limits, ..node }), None);
+    }
+
+    #[test]
+    fn missing_values_go_to_the_side_with_their_gradients_or_to_one_of_their_own() {
+        let missing = sums(4.0, 2);
+        let bins = [(0, sums(-2.0, 2)), (1, sums(4.0, 2))];
+        let node = Searched { total: total(&bins, missing), missing, limits: &LIMITS };
+        let split = best_threshold(bins.into_iter(), node).unwrap();
+        assert_eq!((split.left_bins, split.missing_left, split.left), (LeftBins::UpTo(0), false, sums(-2.0, 2)));
+        let bins = [(0, sums(-2.0, 2)), (1, sums(-2.0, 2))];
+        let node = Searched { total: total(&bins, missing), missing, limits: &LIMITS };
+        let split = best_threshold(bins.into_iter(), node).unwrap();
+        assert_eq!((split.left_bins, split.next_bin, split.missing_left), (LeftBins::UpTo(1), 1, false));
+    }
+
+    #[test]
+    fn equal_splits_leave_the_first() {
+        let bins = [(0, sums(1.0, 1)), (1, sums(-1.0, 1)), (2, sums(-1.0, 1)), (3, sums(1.0, 1))];
+        let node = Searched { total: total(&bins, Sums::default()), missing: Sums::default(), limits: &LIMITS };
+        assert_eq!(best_threshold(bins.into_iter(), node).unwrap().left_bins, LeftBins::UpTo(0));
+    }
+
+    #[test]
+    fn categories_are_split_from_both_ends() {
+        let bins = [(0, sums(50.0, 50)), (1, sums(-50.0, 50)), (2, sums(50.0, 50))];
+        let node = Searched { total: total(&bins, Sums::default()), missing: Sums::default(), limits: &LIMITS };
+        let split = best_categories(bins.into_iter(), node).unwrap();
+        assert_eq!((split.left_bins, split.left), (LeftBins::of([1]), sums(-50.0, 50)));
+    }
 }

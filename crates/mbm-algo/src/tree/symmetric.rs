@@ -2,197 +2,202 @@
 
 use rayon::prelude::*;
 
-use super::bins::{Binned, BinnedColumn, Bins};
-use super::grow::{GrownTree, TreeSettings, leaf_value, side_table, total};
-use super::histogram::{Derivatives, Histogram, Sums};
-use super::split::{LeftBins, sorted_categories};
+use super::bins::{BinnedColumn, Bins};
+use super::grow::{GrownTree, TreeSettings, leaf_value};
+use super::histogram::{Histogram, Layout, MIN_PARALLEL};
+use super::level::{Gains, LevelSplit, better};
+use super::rows::{NodeRows, Sides, sides};
+use super::split::sorted_categories;
+use super::sums::{ColumnSums, Derivatives, Gradients, Sums, present};
 use super::trees::{Grown, Node};
+use super::workspace::{Child, NodeRanges, Workspace};
 
 /// A node of the current level.
 struct Leaf {
     node: usize,
-    rows: Vec<u32>,
+    ranges: NodeRanges,
     sums: Sums,
-    histogram: Histogram,
+    histogram: Option<Histogram>,
 }
 
-/// The test of a level.
-struct LevelSplit {
-    at: usize,
-    gain: f64,
-    left_bins: LeftBins,
-    next_bin: usize,
-    missing_left: bool,
-}
-
-/// Grows a tree of at most `max_depth` levels.
+/// Grows a tree of at most `max_depth` levels on the rows of a workspace.
 pub(super) fn grow_symmetric(
-    binned: &Binned,
-    rows: &[u32],
-    derivatives: &[Derivatives],
+    layout: &Layout,
+    gradients: Gradients,
     settings: &TreeSettings,
-    learning_rate: f64,
+    root: NodeRanges,
+    space: &mut Workspace,
 ) -> GrownTree {
-    let histogram = Histogram::new(binned, &settings.columns, rows, derivatives);
-    let columns = settings.columns.iter().map(|column| &binned.columns[*column]);
-    let orders: Vec<Vec<usize>> = columns.zip(&histogram.columns).map(|(column, sums)| order(column, sums)).collect();
-    let mut nodes = vec![Node::Leaf(0)];
-    let mut level = vec![Leaf { node: 0, rows: rows.to_vec(), sums: total(rows, derivatives), histogram }];
-    let mut finished = Vec::new();
+    let n_leaves = 1usize.checked_shl(settings.max_depth as u32).unwrap_or(usize::MAX).min(root.rows.len());
+    let has_histograms = layout.fits(n_leaves);
+    let (nodes, level, finished) = (vec![Node::Leaf(0)], Vec::new(), Vec::new());
+    let mut growth = Growth { layout, gradients, settings, space, has_histograms, nodes, level, finished };
+    let orders = growth.add_root(root);
     for depth in 0..settings.max_depth {
-        let Some(split) = best_split(binned, settings, &level, &orders) else { break };
-        let is_last = depth + 1 == settings.max_depth;
-        let mut next = Vec::new();
-        for leaf in level {
-            match divide(binned, derivatives, settings, &mut nodes, leaf, &split, is_last) {
-                Ok(children) => next.extend(children),
-                Err(leaf) => finished.push((leaf.node, leaf.rows, leaf.sums)),
-            }
+        let Some(split) = growth.best_split(&orders) else { break };
+        growth.divide_level(&split, depth + 1 == settings.max_depth);
+    }
+    growth.finish()
+}
+
+struct Growth<'a> {
+    layout: &'a Layout<'a>,
+    gradients: Gradients<'a>,
+    settings: &'a TreeSettings,
+    space: &'a mut Workspace,
+    /// Whether memory suffices for the histograms of a level.
+    has_histograms: bool,
+    nodes: Vec<Node>,
+    level: Vec<Leaf>,
+    finished: Vec<Leaf>,
+}
+
+impl Growth<'_> {
+    /// Starts with a level of one node, and returns for each column in use the order in which the bins of categories go left.
+    fn add_root(&mut self, ranges: NodeRanges) -> Vec<Vec<usize>> {
+        let sums = self.space.total(&ranges.rows, self.gradients.rows);
+        let has_histogram = self.has_histogram(&ranges);
+        let histogram = has_histogram.then(|| self.space.histogram(self.layout, &ranges.rows, self.gradients));
+        let Workspace { rows, gathered, sums: of_column, .. } = &mut *self.space;
+        let columns = (0..self.layout.columns.len()).map(|at| self.layout.column(at));
+        let orders = columns.map(|column| order(column, rows.of(&ranges.rows), gathered, of_column)).collect();
+        self.level.push(Leaf { node: 0, ranges, sums, histogram });
+        orders
+    }
+
+    fn has_histogram(&self, ranges: &NodeRanges) -> bool {
+        self.has_histograms && self.layout.is_dense(ranges.rows.len())
+    }
+
+    fn best_split(&mut self, orders: &[Vec<usize>]) -> Option<LevelSplit> {
+        if self.level.iter().any(|leaf| leaf.histogram.is_none()) {
+            self.space.gather_all(self.gradients.rows);
         }
-        level = next;
+        let Workspace { rows, gathered, sums, .. } = &mut *self.space;
+        let level = Level { layout: self.layout, leaves: &self.level, rows, gathered, orders, l2: self.settings.limits.l2 };
+        if level.n_sums() < MIN_PARALLEL {
+            return (0..orders.len()).fold(None, |best, at| better(best, level.best_of_column(sums, at)));
+        }
+        let splits = (0..orders.len()).into_par_iter().map_init(ColumnSums::default, |sums, at| level.best_of_column(sums, at));
+        splits.reduce(|| None, better)
     }
-    finished.extend(level.into_iter().map(|leaf| (leaf.node, leaf.rows, leaf.sums)));
-    let (mut values, mut leaves) = (Vec::new(), Vec::new());
-    for (node, rows, sums) in finished {
-        nodes[node] = Node::Leaf(values.len());
-        values.push(leaf_value(sums, settings.limits.l2, learning_rate));
-        leaves.push(rows);
-    }
-    GrownTree { tree: Grown { nodes, values }, leaves }
-}
 
-/// Returns the order in which bins go left: that of the numbers, or categories by their mean gradients over all rows.
-fn order(column: &BinnedColumn, sums: &[Sums]) -> Vec<usize> {
-    match column.kind {
-        Bins::Number { .. } => (0..column.n_bins).collect(),
-        Bins::Category(_) => sorted_categories(&sums[..column.n_bins]),
-    }
-}
-
-fn best_split(binned: &Binned, settings: &TreeSettings, level: &[Leaf], orders: &[Vec<usize>]) -> Option<LevelSplit> {
-    let of_column = |at: usize| best_of_column(&binned.columns[settings.columns[at]], at, settings.limits.l2, level, &orders[at]);
-    let better = |a: Option<LevelSplit>, b: Option<LevelSplit>| match (&a, &b) {
-        (Some(first), Some(second)) => {
-            if (second.gain, first.at) > (first.gain, second.at) {
-                b
+    fn divide_level(&mut self, split: &LevelSplit, is_last: bool) {
+        let column = self.layout.column(split.at);
+        let sides = sides(column.n_bins, &split.left_bins, split.missing_left);
+        for leaf in std::mem::take(&mut self.level) {
+            let middle = self.space.rows.divide(&leaf.ranges.rows, column, |bin| sides[bin]);
+            if middle == leaf.ranges.rows.start || middle == leaf.ranges.rows.end {
+                self.finished.push(leaf);
             } else {
-                a
+                self.divide(leaf, split, &sides, middle, is_last);
             }
         }
-        (None, _) => b,
-        (_, None) => a,
-    };
-    let n_bins: usize = level.iter().map(|leaf| leaf.histogram.columns.iter().map(Vec::len).sum::<usize>()).sum();
-    const MIN_PARALLEL: usize = 1 << 14;
-    if n_bins < MIN_PARALLEL {
-        return (0..orders.len()).map(of_column).fold(None, better);
     }
-    (0..orders.len()).into_par_iter().map(of_column).reduce(|| None, better)
-}
 
-fn best_of_column(column: &BinnedColumn, at: usize, l2: f64, level: &[Leaf], order: &[usize]) -> Option<LevelSplit> {
-    let has_missing = level.iter().any(|leaf| leaf.histogram.columns[at][column.n_bins].n_rows > 0);
-    let n_splits = if has_missing { order.len() } else { order.len().saturating_sub(1) };
-    let (mut right_gains, mut left_gains) = (vec![0.0; n_splits], vec![0.0; n_splits]);
-    for leaf in level {
-        let sums = &leaf.histogram.columns[at];
-        let missing = sums[column.n_bins];
-        let mut left = Sums::default();
-        for (bin, (right_gain, left_gain)) in order.iter().zip(right_gains.iter_mut().zip(&mut left_gains)) {
-            left = left.plus(sums[*bin]);
-            *right_gain += gain(left, leaf.sums, l2);
-            if has_missing {
-                *left_gain += gain(left.plus(missing), leaf.sums, l2);
-            }
-        }
-    }
-    let sides = [(false, right_gains), (true, left_gains)];
-    let mut best: Option<LevelSplit> = None;
-    for (missing_left, gains) in sides.iter().filter(|(missing_left, _)| has_missing || !missing_left) {
-        let Some(position) = (0..gains.len()).reduce(|best, it| if gains[it] > gains[best] { it } else { best }) else {
-            continue;
+    /// Splits a leaf whose rows have been divided.
+    fn divide(&mut self, leaf: Leaf, split: &LevelSplit, sides: &Sides, middle: usize, is_last: bool) {
+        let Leaf { node, ranges, sums, histogram } = leaf;
+        let column = self.layout.column(split.at);
+        let between = self.space.followers.divide(&ranges.followers, column, |bin| sides[bin]);
+        let left = NodeRanges { rows: ranges.rows.start..middle, followers: ranges.followers.start..between };
+        let right = NodeRanges { rows: middle..ranges.rows.end, followers: between..ranges.followers.end };
+        let left_sums = match &histogram {
+            Some(histogram) => left_sums(histogram.column(self.layout, split.at), sides),
+            None => self.space.total(&left.rows, self.gradients.rows),
         };
-        if gains[position] > best.as_ref().map_or(1e-12, |best| best.gain) {
-            let left_bins = left_bins(column, &order[..=position]);
-            let next_bin = next_bin(column, at, level, order[position]);
-            best = Some(LevelSplit { at, gain: gains[position], left_bins, next_bin, missing_left: *missing_left });
+        let is_wanted = [&left, &right].map(|child| !is_last && self.has_histogram(child));
+        let children =
+            [Child { rows: &left.rows, is_wanted: is_wanted[0] }, Child { rows: &right.rows, is_wanted: is_wanted[1] }];
+        let histograms = self.space.histograms(self.layout, self.gradients, histogram, children);
+        let nodes = self.push_split(node, split);
+        let children = [(left, left_sums), (right, sums.minus(left_sums))].into_iter().zip(nodes).zip(histograms);
+        self.level.extend(children.map(|(((ranges, sums), node), histogram)| Leaf { node, ranges, sums, histogram }));
+    }
+
+    /// Turns a leaf into a split, and returns its children.
+    fn push_split(&mut self, node: usize, split: &LevelSplit) -> [usize; 2] {
+        let test = split.left_bins.test(self.layout.column(split.at), 0.5, split.next_bin);
+        let [left, right] = [self.nodes.len(), self.nodes.len() + 1];
+        let column = self.layout.columns[split.at];
+        self.nodes[node] = Node::Split { column, test, missing_left: split.missing_left, left, right };
+        self.nodes.extend([Node::Leaf(0), Node::Leaf(0)]);
+        [left, right]
+    }
+
+    fn finish(self) -> GrownTree {
+        let Self { mut nodes, settings, space, level, finished, .. } = self;
+        let (mut values, mut leaves) = (Vec::new(), Vec::new());
+        for leaf in finished.into_iter().chain(level) {
+            nodes[leaf.node] = Node::Leaf(values.len());
+            values.push(leaf_value(leaf.sums, settings.limits.l2, settings.learning_rate));
+            leaves.push(leaf.ranges);
+            space.free(leaf.histogram);
         }
+        GrownTree { tree: Grown { nodes, values }, leaves }
     }
-    best.map(|split| if has_missing { split } else { with_majority(split, column, at, level) })
 }
 
-/// Sends missing values, of which training saw none, to the side with more rows.
-fn with_majority(split: LevelSplit, column: &BinnedColumn, at: usize, level: &[Leaf]) -> LevelSplit {
-    let (mut n_left, mut n_rows) = (0, 0);
-    for sums in level.iter().map(|leaf| &leaf.histogram.columns[at]) {
-        for (bin, sums) in sums.iter().enumerate().take(column.n_bins) {
-            n_rows += u64::from(sums.n_rows);
-            n_left += if split.left_bins.contains(bin) { u64::from(sums.n_rows) } else { 0 };
+/// The nodes of a level, whose common test is searched.
+struct Level<'a> {
+    layout: &'a Layout<'a>,
+    leaves: &'a [Leaf],
+    rows: &'a NodeRows,
+    /// The derivatives of the rows.
+    gathered: &'a [Derivatives],
+    orders: &'a [Vec<usize>],
+    l2: f64,
+}
+
+impl Level<'_> {
+    /// Returns the number of sums that are added up to find the best test.
+    fn n_sums(&self) -> usize {
+        let of = |leaf: &Leaf| match &leaf.histogram {
+            Some(_) => self.layout.n_bins(),
+            None => leaf.ranges.rows.len() * self.layout.columns.len(),
+        };
+        self.leaves.iter().map(of).sum()
+    }
+
+    fn best_of_column(&self, sums: &mut ColumnSums, at: usize) -> Option<LevelSplit> {
+        let (column, order) = (self.layout.column(at), &self.orders[at]);
+        let mut gains = Gains::new(self.l2);
+        for leaf in self.leaves {
+            let Some(histogram) = &leaf.histogram else {
+                let range = &leaf.ranges.rows;
+                sums.fill(column, self.rows.of(range), &self.gathered[range.clone()]);
+                let missing = sums.of(column.n_bins);
+                match column.kind {
+                    Bins::Number { .. } => gains.add_node(sums.present(column.n_bins), missing, leaf.sums),
+                    Bins::Category(_) => gains.add_node(in_order(order, |bin| sums.of(bin)), missing, leaf.sums),
+                }
+                continue;
+            };
+            let sums = histogram.column(self.layout, at);
+            let missing = sums[column.n_bins];
+            match column.kind {
+                Bins::Number { .. } => gains.add_node(present(sums), missing, leaf.sums),
+                Bins::Category(_) => gains.add_node(in_order(order, |bin| sums[bin]), missing, leaf.sums),
+            }
         }
-    }
-    LevelSplit { missing_left: n_left * 2 >= n_rows, ..split }
-}
-
-/// Returns the next bin after one that has rows on this level; the bin itself if there is none.
-fn next_bin(column: &BinnedColumn, at: usize, level: &[Leaf], bin: usize) -> usize {
-    let is_filled = |bin: &usize| level.iter().any(|leaf| leaf.histogram.columns[at][*bin].n_rows > 0);
-    (bin + 1..column.n_bins).find(is_filled).unwrap_or(bin)
-}
-
-fn gain(left: Sums, total: Sums, l2: f64) -> f64 {
-    let right = total.minus(left);
-    if left.n_rows == 0 || right.n_rows == 0 {
-        return 0.0;
-    }
-    left.score(l2) + right.score(l2) - total.score(l2)
-}
-
-fn left_bins(column: &BinnedColumn, left: &[usize]) -> LeftBins {
-    match column.kind {
-        Bins::Number { .. } => LeftBins::UpTo(left[left.len() - 1]),
-        Bins::Category(_) => LeftBins::of(left),
+        gains.best(column, at, order)
     }
 }
 
-/// Splits a leaf; returns it if all of its rows go to one side.
-fn divide(
-    binned: &Binned,
-    derivatives: &[Derivatives],
-    settings: &TreeSettings,
-    nodes: &mut Vec<Node>,
-    leaf: Leaf,
-    split: &LevelSplit,
-    is_last: bool,
-) -> Result<[Leaf; 2], Leaf> {
-    let index = settings.columns[split.at];
-    let column = &binned.columns[index];
-    let goes_left = side_table(column.n_bins, &split.left_bins, split.missing_left);
-    let (left, right): (Vec<u32>, Vec<u32>) =
-        leaf.rows.iter().partition(|row| goes_left[usize::from(column.bins[**row as usize])]);
-    if left.is_empty() || right.is_empty() {
-        return Err(leaf);
-    }
-    let children = [nodes.len(), nodes.len() + 1];
-    let test = split.left_bins.test(column, 0.5, split.next_bin);
-    let [at_left, at_right] = children;
-    let (left_bins, missing_left) = (split.left_bins.clone(), split.missing_left);
-    nodes[leaf.node] = Node::Split { column: index, test, left_bins, missing_left, left: at_left, right: at_right };
-    nodes.extend([Node::Leaf(0), Node::Leaf(0)]);
-    let sums_left = total(&left, derivatives);
-    let sums = [sums_left, leaf.sums.minus(sums_left)];
-    let [of_left, of_right] = if is_last {
-        [Histogram::default(), Histogram::default()]
-    } else if left.len() <= right.len() {
-        let small = Histogram::new(binned, &settings.columns, &left, derivatives);
-        let large = leaf.histogram.subtract(&small);
-        [small, large]
-    } else {
-        let small = Histogram::new(binned, &settings.columns, &right, derivatives);
-        let large = leaf.histogram.subtract(&small);
-        [large, small]
-    };
-    Ok([
-        Leaf { node: at_left, rows: left, sums: sums[0], histogram: of_left },
-        Leaf { node: at_right, rows: right, sums: sums[1], histogram: of_right },
-    ])
+/// Returns the order in which the bins of a category go left: by their mean gradients over all rows. For numbers, it is empty.
+fn order(column: &BinnedColumn, rows: &[u32], derivatives: &[Derivatives], sums: &mut ColumnSums) -> Vec<usize> {
+    let Bins::Category(_) = column.kind else { return Vec::new() };
+    sums.fill(column, rows, derivatives);
+    sorted_categories(sums.present(column.n_bins)).into_iter().map(|(bin, _)| bin).collect()
+}
+
+/// Returns the positions of categories that have rows.
+fn in_order(order: &[usize], of: impl Fn(usize) -> Sums) -> impl Iterator<Item = (usize, Sums)> {
+    order.iter().map(move |bin| of(*bin)).enumerate().filter(|(_, sums)| sums.n_rows > 0)
+}
+
+/// Returns the sums over the rows that go left.
+fn left_sums(bins: &[Sums], sides: &Sides) -> Sums {
+    let left = bins.iter().zip(sides).filter(|(_, is_left)| **is_left);
+    left.fold(Sums::default(), |total, (sums, _)| total.plus(*sums))
 }

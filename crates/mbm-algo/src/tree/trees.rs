@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::bins::Binned;
-use super::split::LeftBins;
 use crate::ArrayMut;
 
 /// Trees with a vector of values per leaf, in flat arrays, which serde skips: they are stored by themselves ([`Trees::arrays`]). Nodes of a tree follow each other, parents before their children.
@@ -137,6 +135,25 @@ impl Trees {
         }
     }
 
+    /// Adds the trees of another collection for the same columns.
+    pub(super) fn append(&mut self, other: &Self) {
+        let n_nodes = self.columns.len() as u32;
+        let n_leaves = (self.values.len() / self.n_values.max(1)) as u32;
+        let n_words = self.categories.len() as u32;
+        self.roots.extend(other.roots.iter().map(|root| root + n_nodes));
+        for node in 0..other.columns.len() {
+            let (column, flags) = (other.columns[node], other.flags[node]);
+            let threshold = match flags & CATEGORY {
+                0 => other.thresholds[node],
+                _ => f32::from_bits(other.thresholds[node].to_bits() + n_words),
+            };
+            let offset = if column == Self::LEAF { n_leaves } else { n_nodes };
+            self.push(column, threshold, flags, other.children[node] + offset);
+        }
+        self.categories.extend_from_slice(&other.categories);
+        self.values.extend_from_slice(&other.values);
+    }
+
     fn push(&mut self, column: u32, threshold: f32, flags: u8, child: u32) -> usize {
         self.columns.push(column);
         self.thresholds.push(threshold);
@@ -213,24 +230,6 @@ pub(super) struct Grown {
     pub values: Vec<f32>,
 }
 
-impl Grown {
-    /// Returns the position of the leaf that a row reaches.
-    pub fn leaf_of(&self, binned: &Binned, row: usize) -> usize {
-        let mut at = 0;
-        loop {
-            match &self.nodes[at] {
-                Node::Leaf(leaf) => return *leaf,
-                Node::Split { column, left_bins, missing_left, left, right, .. } => {
-                    let column = &binned.columns[*column];
-                    let bin = usize::from(column.bins[row]);
-                    let goes_left = if bin == column.n_bins { *missing_left } else { left_bins.contains(bin) };
-                    at = if goes_left { *left } else { *right };
-                }
-            }
-        }
-    }
-}
-
 /// A node of a tree that grows.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -240,8 +239,6 @@ pub(super) enum Node {
         column: usize,
         /// Which values go left.
         test: Test,
-        /// Which bins go left.
-        left_bins: LeftBins,
         /// Whether missing values go left.
         missing_left: bool,
         /// The left child.
@@ -273,14 +270,7 @@ mod tests {
 
     fn stump() -> Trees {
         let mut trees = Trees::new(2, 1);
-        let split = |column, test, missing_left, left, right| Node::Split {
-            column,
-            test,
-            left_bins: LeftBins::UpTo(0),
-            missing_left,
-            left,
-            right,
-        };
+        let split = |column, test, missing_left, left, right| Node::Split { column, test, missing_left, left, right };
         let categories = Test::Categories { seen: vec![0, 1, 40], left: vec![1, 40] };
         let nodes = vec![
             split(0, Test::AtMost(0.5), true, 3, 1),
@@ -315,6 +305,16 @@ mod tests {
         assert_eq!(twice.check(2, 1), Ok(()));
         twice.truncate(1);
         assert_eq!(twice.values, trees.values);
+    }
+
+    #[test]
+    fn trees_of_other_collections_are_appended() {
+        let mut trees = stump();
+        trees.append(&stump());
+        assert_eq!((trees.len(), trees.check(2, 1)), (2, Ok(())));
+        for row in [[0.5, 0.0], [1.0, 40.0], [1.0, 0.0], [1.0, f32::NAN]] {
+            assert_eq!(trees.leaf(1, &row), stump().leaf(0, &row));
+        }
     }
 
     #[test]
