@@ -7,6 +7,8 @@ mod mbm;
 #[cfg(feature = "perpetual")]
 mod perpetual;
 
+#[cfg(feature = "perpetual")]
+use self::perpetual::Categories;
 use crate::table::Table;
 
 type Learner = fn(&Table) -> Option<Vec<f32>>;
@@ -17,11 +19,13 @@ pub const LEARNERS: &[(&str, Learner)] = &[
     #[cfg(feature = "mbm")]
     ("mbm, 5 folds", |table| Some(mbm::five_folds(table))),
     #[cfg(feature = "perpetual")]
-    ("perpetual, budget 0.5", |table| perpetual::fit(table, 0.5, 1)),
+    ("perpetual, budget 0.5", |table| perpetual::fit(table, 0.5, Categories::FromOne)),
     #[cfg(feature = "perpetual")]
-    ("perpetual, budget 1", |table| perpetual::fit(table, 1.0, 1)),
+    ("perpetual, budget 1", |table| perpetual::fit(table, 1.0, Categories::FromOne)),
+    #[cfg(feature = "perpetual")]
+    ("perpetual, budget 1, numbers", |table| perpetual::fit(table, 1.0, Categories::Numbers)),
     #[cfg(feature = "forust")]
     ("forust, 100 rounds", forust::fit),
     #[cfg(feature = "perpetual")]
-    ("perpetual, budget 1, codes from 0", |table| perpetual::fit(table, 1.0, 0)),
+    ("perpetual, budget 1, codes from 0", |table| perpetual::fit(table, 1.0, Categories::FromZero)),
 ];

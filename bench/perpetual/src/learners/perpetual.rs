@@ -7,14 +7,25 @@ use perpetual::{Matrix, MultiOutputBooster, PerpetualBooster};
 
 use crate::table::Table;
 
-/// Version 3.0.0-rc.2 partitions training rows by the numbers of bins, which start at 1, but compares values when it predicts; so
-/// categories have to be the codes from 1 without a gap (`first_code`).
-pub fn fit(table: &Table, budget: f32, first_code: u8) -> Option<Vec<f32>> {
+/// What `perpetual` is told of categories.
+///
+/// Version 3.0.0-rc.2 partitions training rows by the numbers of bins, which start at 1, but compares values when it predicts. So
+/// columns that are declared as categories have to hold the codes from 1 without a gap; other codes are accepted.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Categories {
+    FromOne,
+    FromZero,
+    Numbers,
+}
+
+pub fn fit(table: &Table, budget: f32, kind: Categories) -> Option<Vec<f32>> {
+    let first_code = u8::from(kind == Categories::FromOne);
     let (x, probe) = (table.columns(0..table.n_training, first_code), table.columns(table.test_rows(), first_code));
     let (x, probe) =
         (Matrix::new(&x, table.n_training, table.n_cols), Matrix::new(&probe, table.test_rows().len(), table.n_cols));
     let y: Vec<f64> = table.y[..table.n_training].iter().map(|y| f64::from(*y)).collect();
-    let categories: HashSet<usize> = (0..table.n_cols).filter(|column| table.is_category[*column]).collect();
+    let categories: HashSet<usize> =
+        (0..table.n_cols).filter(|column| kind != Categories::Numbers && table.is_category[*column]).collect();
     let objective = if table.n_classes == 0 { Objective::SquaredLoss } else { Objective::LogLoss };
     if table.n_classes <= 2 {
         let mut model = PerpetualBooster::default().set_objective(objective).set_budget(budget);
