@@ -15,9 +15,9 @@ type Learner = fn(&Table) -> Option<Vec<f32>>;
 
 pub const LEARNERS: &[(&str, Learner)] = &[
     #[cfg(feature = "mbm")]
-    ("mbm, 100 rounds", |table| Some(mbm::hundred_rounds(table))),
-    #[cfg(feature = "mbm")]
     ("mbm, 5 folds", |table| Some(mbm::five_folds(table))),
+    #[cfg(feature = "mbm")]
+    ("mbm, 100 rounds", |table| Some(mbm::hundred_rounds(table))),
     #[cfg(feature = "perpetual")]
     ("perpetual, budget 0.5", |table| perpetual::fit(table, 0.5, Categories::FromOne)),
     #[cfg(feature = "perpetual")]
