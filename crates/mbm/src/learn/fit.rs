@@ -151,24 +151,24 @@ impl Fitting<'_> {
         let proceed = || !self.stop.load(Ordering::Relaxed);
         // Images alone have no columns.
         let is_fitted = |learner: &Learner| !matches!(learner, Learner::Network(_)) && data.block.n_cols > 0;
-        let learners: Vec<(usize, &Learner)> =
-            self.learners.iter().enumerate().filter(|(_, learner)| is_fitted(learner)).collect();
+        let learners = self.learners.iter().enumerate().filter(|(_, learner)| is_fitted(learner));
+        let learners: Vec<(usize, Learner)> = learners.map(|(at, learner)| (at, self.resolved(learner, data, folds))).collect();
         let jobs: Vec<(usize, usize)> = (0..learners.len()).flat_map(|at| (0..folds.len()).map(move |fold| (at, fold))).collect();
         let run_seed = self.plan.config.random_seed;
         let fit = |(at, fold): &(usize, usize)| {
             let started = Instant::now();
-            let (position, learner) = learners[*at];
+            let (position, learner) = &learners[*at];
             let purpose = format!("learner {position} of output {output}");
             let fitted = data.fit(learner, &folds[*fold], seed(run_seed, &purpose, *fold as u64, 0), &proceed)?;
-            let held_out: Vec<f32> =
-                folds[*fold].held_out.iter().flat_map(|row| fitted.predict(data.task, data.row(*row as usize))).collect();
+            let rows: Vec<usize> = folds[*fold].held_out.iter().map(|row| *row as usize).collect();
+            let held_out = fitted.predict(data.task, data.view(&rows));
             Some((fitted, held_out, started.elapsed().as_secs_f64()))
         };
         let fitted: Vec<Option<(Fitted, Vec<f32>, f64)>> = jobs.par_iter().map(fit).collect();
         let mut fitted = fitted.into_iter();
         let mut candidates = Vec::new();
-        for (learner, settings) in learners {
-            let name = self.name(learner, settings);
+        for (learner, _) in learners {
+            let name = self.name(learner, &self.learners[learner]);
             let mut candidate = Candidate { name, learner, folds: Vec::new(), held_out: Vec::new(), weight: 0.0, seconds: 0.0 };
             let of_folds: Vec<_> = fitted.by_ref().take(folds.len()).flatten().collect();
             for (fitted, held_out, seconds) in of_folds {
@@ -182,6 +182,14 @@ impl Fitting<'_> {
             }
         }
         candidates
+    }
+
+    /// Returns a learner with the settings that are chosen on the first fold.
+    fn resolved(&self, learner: &Learner, data: &Data, folds: &[Fold]) -> Learner {
+        match (learner, folds.first()) {
+            (Learner::Linear(linear), Some(fold)) => Learner::Linear(data.with_penalty(linear, fold)),
+            _ => learner.clone(),
+        }
     }
 
     /// Returns the name of a learner: its type, numbered if there are several of it.

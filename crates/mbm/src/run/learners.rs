@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Candidate, Fitting, Folds, Rows, Selection, ensemble};
-use crate::learn::fitted::RowView;
+use crate::learn::fitted::RowsView;
 use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
@@ -256,8 +256,8 @@ impl Scored<'_> {
             network.map(<[f32]>::to_vec).unwrap_or_default()
         } else {
             let member = Member { name: candidate.name.clone(), weight: 1.0, folds: candidate.folds.clone() };
-            let row = |row| RowView { block: self.block, row, scaled: self.scaled.row(row) };
-            (0..self.block.n_rows).flat_map(|at| member.predict(task, row(at))).collect()
+            let rows: Vec<usize> = (0..self.block.n_rows).collect();
+            member.predict(task, RowsView { block: self.block, scaled: self.scaled, rows: &rows })
         };
         Ranked {
             output: self.field.name.clone(),
