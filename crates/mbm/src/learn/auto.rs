@@ -14,15 +14,9 @@ pub(crate) fn learners(n_rows: usize, inputs: &[InputFeature]) -> (Vec<Learner>,
     let bagged = n_rows <= MAX_BAGGED && inputs.iter().all(is_cheap);
 
     let boosted: BoostedTreesLearner = mbm_config::defaults();
-    let symmetric = BoostedTreesLearner {
-        growth: TreeGrowth::Symmetric,
-        max_depth: 6,
-        l2: 3.0,
-        min_rows: Some(1),
-        column_share: 1.0,
-        ..boosted.clone()
-    };
-    let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, column_share: 1.0, ..boosted.clone() };
+    let symmetric =
+        BoostedTreesLearner { growth: TreeGrowth::Symmetric, max_depth: 6, l2: 3.0, min_rows: Some(1), ..boosted.clone() };
+    let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..boosted.clone() };
     // Deep trees of many rows would fill the bundle; the mean over the folds has enough trees.
     let (n_trees, min_rows) = if n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
     let forest = RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() };

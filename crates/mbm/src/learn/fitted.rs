@@ -102,6 +102,9 @@ pub(crate) struct RowsView<'a> {
     pub rows: &'a [usize],
 }
 
+/// Number of columns that trees try at most, where the settings do not say.
+const MAX_COLUMNS: usize = 256;
+
 /// Number of rows that are predicted together.
 const CHUNK: usize = 256;
 
@@ -117,8 +120,8 @@ impl Data<'_> {
         match learner {
             Learner::Network(_) => None,
             Learner::BoostedTrees(it) => Some(self.boosted_trees(it, fold, seed, proceed)),
-            Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), fold, seed, proceed)),
-            Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), fold, seed, proceed)),
+            Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), it.max_rows, fold, seed, proceed)),
+            Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), it.max_rows, fold, seed, proceed)),
             Learner::Linear(it) => self.linear(it, fold),
             Learner::Svm(it) => self.svm(it, fold, seed),
             Learner::Convolutions(it) => self.convolutions(it, fold, seed),
@@ -149,7 +152,7 @@ impl Data<'_> {
             min_hessian: 1e-7,
             l2: it.l2,
             row_share: it.row_share,
-            column_share: it.column_share,
+            column_share: it.column_share.unwrap_or_else(|| self.at_most(MAX_COLUMNS).min(0.8)),
             random_thresholds: it.random_thresholds,
         };
         let mut examples = self.examples(fold);
@@ -159,8 +162,17 @@ impl Data<'_> {
         Fitted::BoostedTrees(BoostedTrees::fit(&examples, self.task.objective(), &settings, seed, &mut |_| proceed()))
     }
 
-    fn forest(&self, settings: &ForestSettings, fold: &Fold, seed: u64, proceed: &(dyn Fn() -> bool + Sync)) -> Fitted {
-        Fitted::Forest(Forest::fit(&self.examples(fold), settings, seed, proceed))
+    fn forest(
+        &self,
+        settings: &ForestSettings,
+        max_rows: usize,
+        fold: &Fold,
+        seed: u64,
+        proceed: &(dyn Fn() -> bool + Sync),
+    ) -> Fitted {
+        let rows = sampled(&fold.rows, max_rows, seed);
+        let examples = Examples { rows: &rows, ..self.examples(fold) };
+        Fitted::Forest(Forest::fit(&examples, settings, seed, proceed))
     }
 
     fn random_forest(&self, it: &RandomForestLearner) -> ForestSettings {
@@ -183,10 +195,16 @@ impl Data<'_> {
         }
     }
 
-    /// The defaults of scikit-learn's forests.
+    /// The defaults of scikit-learn's forests, with a bound for wide tables.
     fn max_features(&self, column_share: Option<f64>) -> MaxFeatures {
-        let default = if self.task.is_classification() { MaxFeatures::Sqrt } else { MaxFeatures::Share(1.0) };
+        let of_numbers = MaxFeatures::Share(self.at_most(MAX_COLUMNS));
+        let default = if self.task.is_classification() { MaxFeatures::Sqrt } else { of_numbers };
         column_share.map_or(default, MaxFeatures::Share)
+    }
+
+    /// Returns the share of the columns that is at most a number of them.
+    fn at_most(&self, n_cols: usize) -> f64 {
+        (n_cols as f64 / self.block.n_cols.max(1) as f64).min(1.0)
     }
 
     /// Returns the scaled columns of some rows.

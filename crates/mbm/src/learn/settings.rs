@@ -33,8 +33,8 @@ settings! {
         l2: f64 = 1.0 => 0.0..=1e9;
         /// Share of the rows that each round samples.
         row_share: f64 = 0.8 => 0.01..=1.0;
-        /// Share of the columns that each tree samples.
-        column_share: f64 = 0.8 => 0.001..=1.0;
+        /// Share of the columns that each tree samples; by default 0.8, but not more than 256 columns.
+        column_share: Option<f64> = None => 0.0001..=1.0;
         /// Whether thresholds are drawn at random instead of searched.
         random_thresholds: bool = false;
         /// The number of rounds of each fold; by early stopping if empty.
@@ -49,8 +49,11 @@ settings! {
         n_trees: usize = 100 => 1..=10_000;
         /// Minimum number of rows of a leaf.
         min_rows: usize = 1 => 1..=1_000_000;
-        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        /// Share of the columns that are tried per split; by default, all for numbers, but not more than 256, and the square root of
+        /// their number for classes.
         column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 100_000 => 2..=100_000_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -61,8 +64,11 @@ settings! {
         n_trees: usize = 100 => 1..=10_000;
         /// Minimum number of rows of a leaf.
         min_rows: usize = 1 => 1..=1_000_000;
-        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        /// Share of the columns that are tried per split; by default, all for numbers, but not more than 256, and the square root of
+        /// their number for classes.
         column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 100_000 => 2..=100_000_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }

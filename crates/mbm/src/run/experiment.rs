@@ -214,7 +214,7 @@ impl Experiment {
             let networks = (1..n_networks).map(|fold| self.fold_network(&dataset, &folded, fold, &device, stop));
             let networks = networks.collect::<Result<Vec<_>, Error>>()?;
             observe(RunEvent::Stage("fitting learners"));
-            let fitted = fit_learners(&predictor, networks, &dataset, &folded, &learners, stop)?;
+            let fitted = fit_learners(&predictor, networks, &dataset, &folded, &rows.validation, &learners, stop)?;
             let leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test)?;
             self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
             predictor.ensemble = Some(fitted.ensemble);

@@ -132,7 +132,7 @@ fn classes(dataset: &Dataset, rows: &[usize]) -> Result<Option<Vec<u32>>, Error>
 }
 
 /// Fits learners for every output that they can predict, and chooses their weights. `predictor` is the trained network, `networks` are
-/// those of the folds after the first, if it is trained on folds.
+/// those of the folds after the first, if it is trained on folds; otherwise it was not trained on the `validation` rows.
 ///
 /// # Errors
 /// Fails if data cannot be read.
@@ -141,6 +141,7 @@ pub(crate) fn fit_learners(
     networks: Vec<Model>,
     dataset: &Dataset,
     folded: &FoldedRows,
+    validation: &[usize],
     learners: &[Learner],
     stop: &AtomicBool,
 ) -> Result<FittedLearners, Error> {
@@ -154,7 +155,16 @@ pub(crate) fn fit_learners(
     let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
     let scaled = scaling.transform(&read.block);
     let has_network = learners.iter().any(|learner| matches!(learner, Learner::Network(_)));
-    let network = if has_network { held_out(predictor, &networks, dataset, folded, &tasks)? } else { vec![None; tasks.len()] };
+    let held_out_by = if learners.iter().any(Learner::is_bagged_network) {
+        (0..=networks.len()).map(|fold| folded.of_fold(fold).1).collect()
+    } else {
+        vec![validation.to_vec()]
+    };
+    let network = if has_network {
+        held_out(predictor, &networks, dataset, folded, &held_out_by, &tasks)?
+    } else {
+        vec![None; tasks.len()]
+    };
     let fitting =
         Fitting { plan: &predictor.plan, columns: &columns, scaled: &scaled, rows: &read, folds: &folded.folds, learners, stop };
     let select = |((output, task), network): ((usize, &Option<Task>), Option<Vec<f32>>)| {
@@ -177,22 +187,22 @@ fn texts(dataset: &Dataset, inputs: &[usize], rows: &[usize]) -> Result<Vec<Vec<
 }
 
 /// Returns the predictions of the networks for the rows that they were not trained on, `[rows, n_values]` for each output with a task;
-/// NaN for other rows. The model holds out the first fold, the networks the following ones.
+/// NaN for other rows. `held_out_by` has those of the model first, then those of the further networks.
 fn held_out(
     predictor: &Predictor,
     networks: &[Model],
     dataset: &Dataset,
     folded: &FoldedRows,
+    held_out_by: &[Vec<usize>],
     tasks: &[Option<Task>],
 ) -> Result<Vec<Option<Vec<f32>>>, Error> {
     let width = |task: &Option<Task>| task.map(|task| vec![f32::NAN; folded.rows.len() * task.n_values()]);
     let mut values: Vec<Option<Vec<f32>>> = tasks.iter().map(width).collect();
     let positions: HashMap<usize, usize> = folded.rows.iter().enumerate().map(|(at, row)| (*row, at)).collect();
     let mut predictor = predictor.clone();
-    for (fold, model) in std::iter::once(predictor.model.clone()).chain(networks.iter().cloned()).enumerate() {
+    for (model, rows) in std::iter::once(predictor.model.clone()).chain(networks.iter().cloned()).zip(held_out_by) {
         predictor.model = model;
-        let (_, rows) = folded.of_fold(fold);
-        for ((own, task), values) in of_network(&predictor, dataset, tasks, &rows)?.iter().zip(tasks).zip(&mut values) {
+        for ((own, task), values) in of_network(&predictor, dataset, tasks, rows)?.iter().zip(tasks).zip(&mut values) {
             let (Some(own), Some(task), Some(values)) = (own, task, values) else { continue };
             for (row, own) in rows.iter().zip(own.chunks(task.n_values())) {
                 let at = positions[row] * task.n_values();
