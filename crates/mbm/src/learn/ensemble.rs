@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::learn::columns::{Block, Columns};
 use crate::learn::fitted::{Fitted, RowsView, Widths};
 use crate::learn::scaled::Scaling;
+use crate::learn::store::Arrays;
 use crate::learn::task::Task;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
@@ -98,12 +99,8 @@ fn with_masked(batch: &Batch, masked: &[bool]) -> Batch {
     Batch { inputs: batch.inputs.iter().zip(masked).map(column).collect(), ..batch.clone() }
 }
 
-impl Ensemble {
-    /// Passes every array of the learners to `visit`, with a name of its own.
-    ///
-    /// # Errors
-    /// Fails with the first error of `visit`.
-    pub fn each_array<E>(&mut self, visit: &mut dyn FnMut(String, ArrayMut) -> Result<(), E>) -> Result<(), E> {
+impl Arrays for Ensemble {
+    fn each_array<E>(&mut self, visit: &mut dyn FnMut(String, ArrayMut) -> Result<(), E>) -> Result<(), E> {
         for (output, ensemble) in self.outputs.iter_mut().enumerate() {
             for (at, member) in ensemble.members.iter_mut().enumerate() {
                 for (fold, fitted) in member.folds.iter_mut().enumerate() {
@@ -115,7 +112,9 @@ impl Ensemble {
         }
         Ok(())
     }
+}
 
+impl Ensemble {
     /// Returns the number of trees of all learners.
     pub fn n_trees(&self) -> usize {
         self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).map(Fitted::n_trees).sum()

@@ -339,6 +339,21 @@ impl Fitted {
         }
     }
 
+    /// Returns the number of rounds of boosting; 0 for other learners.
+    pub fn n_rounds(&self) -> usize {
+        if let Self::BoostedTrees(trees) = self { trees.n_rounds() } else { 0 }
+    }
+
+    /// Returns the settings by which it is fitted again on other rows, without rows to choose settings by.
+    pub fn settled(&self, learner: &Learner) -> Learner {
+        match (self, learner) {
+            (Self::BoostedTrees(trees), Learner::BoostedTrees(it)) => {
+                Learner::BoostedTrees(BoostedTreesLearner { rounds: vec![trees.n_rounds()], ..it.clone() })
+            }
+            _ => learner.clone(),
+        }
+    }
+
     /// Returns the number of its trees.
     pub fn n_trees(&self) -> usize {
         match self {
