@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use mbm::{Delimiter, DuplicateColumns, RaggedRows, TableFormat, TableOptions};
+use mbm::{Delimiter, DuplicateColumns, Preset, RaggedRows, TableFormat, TableOptions};
 
 use crate::duration::duration;
 
@@ -34,6 +34,7 @@ pub enum Command {
     #[command(after_help = "Examples:
   mbm train --dataset houses.csv --target price
   mbm train --dataset 'parts/*.parquet' --target price
+  mbm train --dataset houses.csv --target price --preset best --time-limit 5m
   zcat houses.csv.gz | mbm train --dataset - --format csv --target price
   mbm train --config config.yaml --dataset houses.csv --set trainer.epochs=3 --set combiner.type=gated
   mbm train --config config.yaml --dataset houses.csv --output-directory results/run --resume")]
@@ -77,6 +78,10 @@ pub enum Command {
   mbm serve --model-path results/run --index photos.index --port 9000
   curl -F image=@7.png http://127.0.0.1:8000/predict")]
     Serve(Serve),
+    /// Print how well each learner of a run did.
+    #[command(after_help = "Example:
+  mbm leaderboard results/houses")]
+    Leaderboard(Leaderboard),
     /// Train one model per combiner and print a comparison table.
     #[command(after_help = "Example:
   mbm compare --config config.yaml --dataset digits.csv --combiners concat,gated,late")]
@@ -158,6 +163,8 @@ pub struct Train {
     /// Override a config key, for example trainer.epochs=3. Can be repeated.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
+    #[command(flatten)]
+    pub effort: Effort,
     /// Resume from the last checkpoint in the run folder, by default the latest numbered one.
     #[arg(long)]
     pub resume: bool,
@@ -171,6 +178,33 @@ pub struct Train {
     pub cache: CacheSize,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// How much work is spent on a model, and what is optimized.
+#[derive(Group, Clone)]
+pub struct Effort {
+    /// How much work is spent: fast, good or best [default: good].
+    #[arg(long)]
+    pub preset: Option<Preset>,
+    /// How long learners may be fitted, for example 60s or 10m [default: 10m for --preset best, no limit otherwise].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub time_limit: Option<Duration>,
+    /// Metric of the first output by which models are chosen and combined, for example accuracy, roc_auc or mean_absolute_error.
+    #[arg(long)]
+    pub metric: Option<String>,
+    /// Number of folds in which learners are compared.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub k_fold: Option<u16>,
+}
+
+impl Effort {
+    /// Returns the settings as overrides of the config.
+    pub fn overrides(&self) -> Vec<String> {
+        let preset = self.preset.map(|preset| format!("ensemble.preset={}", preset.as_str()));
+        let metric = self.metric.as_ref().map(|metric| format!("trainer.validation_metric={metric}"));
+        let k_fold = self.k_fold.map(|k_fold| format!("ensemble.k_fold={k_fold}"));
+        [preset, metric, k_fold].into_iter().flatten().collect()
+    }
 }
 
 /// Size of the cache that stores features of frozen encoders for later runs.
@@ -617,6 +651,15 @@ pub enum Cache {
     Info,
     /// Remove all cached features.
     Clear,
+}
+
+#[derive(Group)]
+pub struct Leaderboard {
+    /// Run folder.
+    pub run: PathBuf,
+    /// Print the leaderboard as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Group)]

@@ -8,12 +8,12 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start, Table, TableWriter,
-    Unreadable,
+    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, Preset, ReadOptions, RunEvent, Start, Table,
+    TableWriter, Unreadable,
 };
 use serde_json::json;
 
-use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Predict, Show, Train, Weights};
+use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Leaderboard, Predict, Show, Train, Weights};
 use crate::dataset::{self, check_output, default_folder, feature_cache, is_stdin, show_cache_fault, show_faults};
 use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
@@ -37,6 +37,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Index(args) => retrieval::index(args),
         Command::Search(args) => retrieval::search(&args),
         Command::Serve(args) => serve(args),
+        Command::Leaderboard(args) => leaderboard(&args),
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
         Command::Cache(args) => cache(&args),
@@ -51,7 +52,8 @@ pub fn run(command: Command) -> Result<()> {
 }
 
 fn train(args: Train) -> Result<()> {
-    let mut overrides = args.overrides;
+    let mut overrides = args.effort.overrides();
+    overrides.extend(args.overrides);
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
     let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
@@ -63,12 +65,14 @@ fn train(args: Train) -> Result<()> {
         }
         None => {
             let table = read(&args.dataset, &args.reading)?;
-            (inferred_plan(&table, &args.target, &overrides, args.show)?, Some(table))
+            let preset = args.effort.preset.unwrap_or(Preset::Good);
+            (inferred_plan(&table, &args.target, preset, &overrides, args.show)?, Some(table))
         }
     };
     let inferred = args.config.is_none();
     let cache = feature_cache(args.cache);
     let experiment = Experiment::new(plan, args.dataset, folder).table_options(args.reading.options()).start(start).cache(cache);
+    let experiment = experiment.time_limit(args.effort.time_limit);
     let stop = stop_flag()?;
     let mut progress = Progress::new(args.show);
     let mut observe = |event| progress.show(&event);
@@ -119,8 +123,8 @@ fn cache(args: &Cache) -> Result<()> {
     }
 }
 
-fn inferred_plan(table: &Table, targets: &[String], overrides: &[String], show: Show) -> Result<Plan> {
-    let (mut config, notes) = mbm::infer_config(table, targets)?;
+fn inferred_plan(table: &Table, targets: &[String], preset: Preset, overrides: &[String], show: Show) -> Result<Plan> {
+    let (mut config, notes) = mbm::infer_config_with(table, targets, preset)?;
     if !show.quiet && !show.json {
         notes.iter().for_each(|text| note(text));
     }
@@ -155,6 +159,28 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
         columns(&shown).iter().try_for_each(|text| line(text))?;
     }
     Ok(())
+}
+
+/// Prints the learners of each output, best first by the main metric on held-out rows, with the metric on test rows.
+fn leaderboard(args: &Leaderboard) -> Result<()> {
+    let mut ranked = mbm::leaderboard(&args.run)?;
+    if args.json {
+        return line(&serde_json::to_string_pretty(&ranked)?);
+    }
+    // Stable, so outputs stay in their order.
+    let first: Vec<String> = ranked.iter().map(|it| it.output.clone()).collect();
+    let place = |output: &str| first.iter().position(|name| name == output);
+    ranked.sort_by(|a, b| place(&a.output).cmp(&place(&b.output)).then(b.main_value().total_cmp(&a.main_value())));
+    let header = ["output", "learner", "weight", "metric", "held out", "test", "seconds"].map(str::to_owned).to_vec();
+    let row = |it: &mbm::Ranked| {
+        let metric = it.main_metric();
+        let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
+        let seconds = format!("{:.1}", it.seconds);
+        let (output, learner, weight) = (it.output.clone(), it.learner.clone(), format!("{:.2}", it.weight));
+        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), value(&it.test), seconds]
+    };
+    let rows = std::iter::once(header).chain(ranked.iter().map(row)).collect::<Vec<_>>();
+    columns(&rows).iter().try_for_each(|text| line(text))
 }
 
 fn init(args: &Init) -> Result<()> {

@@ -90,6 +90,10 @@ fn line(event: &RunEvent) -> Option<String> {
             Some(format!("{n_encoded} cells encoded before training, {n_cached} of them from the cache"))
         }
         RunEvent::Note(note) => Some(note.clone()),
+        RunEvent::Fold { fold, n_folds } => Some(format!("training the network of fold {fold} of {n_folds}")),
+        RunEvent::Learner { output, learner, metric, value, seconds } => {
+            Some(format!("{learner:<18}  held-out {output}.{metric} {value:.4}  {seconds:.1} s"))
+        }
         RunEvent::Training(Event::Epoch { epoch, loss, validation, is_best }) => {
             let best = if *is_best { "  *" } else { "" };
             let validated = validation

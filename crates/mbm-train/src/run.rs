@@ -41,6 +41,8 @@ pub struct Training<'a> {
     pub checkpoints: &'a Checkpoints,
     /// Set from outside to stop after the current step.
     pub stop: &'a AtomicBool,
+    /// Number of steps after which training stops as if it were stopped from outside.
+    pub max_steps: Option<usize>,
 }
 
 /// The result of validating a model.
@@ -79,6 +81,11 @@ pub fn train(
     });
     let mut ending = Ending::Finished;
     while !run.progress.is_finished && run.progress.epoch < training.settings.epochs {
+        if run.is_stopped() {
+            ending = Ending::Stopped;
+            run.checkpoint()?;
+            break;
+        }
         ending = run.epoch(observe)?;
         if ending == Ending::Stopped {
             run.checkpoint()?;
@@ -250,6 +257,12 @@ impl<'a> Run<'a> {
         self.n_chunks.div_ceil(self.training.chunks_per_step())
     }
 
+    /// Whether training stops before its end: stopped from outside, or after its steps. At least one step is taken.
+    fn is_stopped(&self) -> bool {
+        let has_steps_left = self.training.max_steps.is_none_or(|max_steps| self.progress.step < max_steps);
+        self.progress.step > 0 && (self.training.stop.load(Ordering::Relaxed) || !has_steps_left)
+    }
+
     fn learning_rate(&self, step: usize) -> f64 {
         let (settings, n_steps) = (&self.training.settings, self.training.settings.epochs * self.steps_per_epoch());
         settings.learning_rate * settings.learning_rate_scheduler.factor(step, n_steps)
@@ -287,7 +300,7 @@ impl<'a> Run<'a> {
             if every > 0 && self.progress.step.is_multiple_of(every) {
                 self.checkpoint()?;
             }
-            if training.stop.load(Ordering::Relaxed) && !is_last {
+            if self.is_stopped() && !is_last {
                 ending = Ending::Stopped;
             }
             Ok::<(), TrainError>(())

@@ -53,10 +53,11 @@ pub use mbm_data::{CacheInfo, Cause, Cell, Fault, FaultReport, FeatureCache, Row
 pub use predict::table::table_from_json;
 
 // The config: written, inferred, checked, and its reference.
-pub use config::infer::infer_config;
+pub use config::infer::{infer_config, infer_config_with};
 pub use config::plan::Plan;
 pub use config::reference::{ReferencePage, config_schema, reference_pages};
 pub use config::source::ConfigSource;
+pub use learn::settings::Preset;
 pub use mbm_config::Format as ConfigFormat;
 
 // Training: in one call, in a run folder, and with each of several combiners.
@@ -65,6 +66,7 @@ pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
 pub use run::event::RunEvent;
 pub use run::experiment::{Experiment, Outcome};
 pub use run::folder::Start;
+pub use run::learners::{Ranked, leaderboard};
 pub use run::train::train;
 
 // The model: predictions, metrics, explanations, and how they are written.

@@ -3,10 +3,12 @@
 use mbm_config::{Entry, Node, Value};
 
 use crate::config::nodes::{entry, float, int, map, text};
+use crate::learn::settings::Preset;
 
 /// The network for a table of some rows.
 pub(super) struct DefaultNetwork {
     n_rows: usize,
+    preset: Preset,
 }
 
 /// Number of rows from which numbers are encoded in bins; with fewer rows, the network would learn so many inputs by heart.
@@ -21,8 +23,8 @@ const MAX_STEPS: usize = 3_000;
 const MAX_EPOCHS: usize = 100;
 
 impl DefaultNetwork {
-    pub fn new(n_rows: usize) -> Self {
-        Self { n_rows }
+    pub fn new(n_rows: usize, preset: Preset) -> Self {
+        Self { n_rows, preset }
     }
 
     /// Returns an input of a type.
@@ -58,6 +60,7 @@ impl DefaultNetwork {
     pub fn trainer(&self) -> Node {
         let has_bins = self.n_rows >= MIN_ROWS_OF_BINS;
         let n_steps = if has_bins { MAX_STEPS } else { MIN_STEPS };
+        let n_steps = if self.preset == Preset::Fast { n_steps / 4 } else { n_steps };
         let batch_size = (self.n_rows / 12).next_power_of_two().clamp(16, 256);
         let epochs = (n_steps * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
         let cosine = map(vec![entry("decay", text("cosine")), entry("warmup_fraction", float(0.05))]);

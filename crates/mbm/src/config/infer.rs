@@ -9,6 +9,7 @@ use crate::config::default_network::DefaultNetwork;
 use crate::config::nodes::{entry, list, map, text};
 use crate::config::source::ConfigSource;
 use crate::error::Error;
+use crate::learn::settings::Preset;
 
 /// A column that cannot be a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,11 +46,19 @@ pub enum TargetError {
 /// # Errors
 /// Fails if a target is not a column, its type cannot be predicted, or there are no rows.
 pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, Vec<String>), Error> {
+    infer_config_with(table, targets, Preset::Good)
+}
+
+/// As [`infer_config`], with the work that is spent on the model.
+///
+/// # Errors
+/// Fails as [`infer_config`] does.
+pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> Result<(ConfigSource, Vec<String>), Error> {
     for target in targets {
         table.require(target)?;
     }
     table.require_rows()?;
-    let network = DefaultNetwork::new(table.n_rows());
+    let network = DefaultNetwork::new(table.n_rows(), preset);
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);
@@ -74,6 +83,9 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
     }
     config.extend([entry("combiner", network.combiner()), entry("trainer", network.trainer())]);
     config.push(entry("learners", text("auto")));
+    if preset != Preset::Good {
+        config.push(entry("ensemble", map(vec![entry("preset", text(preset.as_str()))])));
+    }
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
 }
 

@@ -1,46 +1,125 @@
 //! The learners that are tried if the config names none.
 
 use crate::config::features::InputFeature;
-use crate::learn::settings::{BoostedTreesLearner, ExtraTreesLearner, Learner, NetworkLearner, RandomForestLearner, TreeGrowth};
+use crate::learn::settings::{
+    BoostedTreesLearner, EnsembleSettings, ExtraTreesLearner, Learner, NetworkLearner, Preset, RandomForestLearner, SvmLearner,
+    TreeGrowth,
+};
 
 /// Maximum number of rows for which the network is trained once per fold.
 const MAX_BAGGED: usize = 5_000;
 
-/// Returns the learners for a table of some rows, and the number of folds.
-pub(crate) fn learners(n_rows: usize, inputs: &[InputFeature]) -> (Vec<Learner>, usize) {
-    let is_cheap = |input: &InputFeature| {
-        !matches!(input, InputFeature::Image(_) | InputFeature::Text(_) | InputFeature::Audio(_) | InputFeature::Timeseries(_))
-    };
-    let bagged = n_rows <= MAX_BAGGED && inputs.iter().all(is_cheap);
+/// Number of rows from which learners are compared on the validation rows instead of in folds.
+const MIN_HELD_OUT: usize = 20_000;
 
-    let boosted: BoostedTreesLearner = mbm_config::defaults();
-    let symmetric = BoostedTreesLearner {
-        growth: TreeGrowth::Symmetric,
-        max_depth: 6,
-        l2: 3.0,
-        min_rows: Some(1),
-        column_share: 1.0,
-        ..boosted.clone()
-    };
-    let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, column_share: 1.0, ..boosted.clone() };
-    // Deep trees of many rows would fill the bundle; the mean over the folds has enough trees.
-    let (n_trees, min_rows) = if n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
-    let forest = RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() };
-    let extra = ExtraTreesLearner { n_trees, min_rows, ..mbm_config::defaults() };
-    let mut learners = vec![
-        Learner::Network(NetworkLearner { bagged, weights: Vec::new() }),
-        Learner::BoostedTrees(boosted),
-        Learner::BoostedTrees(symmetric),
-        Learner::BoostedTrees(random),
-        Learner::RandomForest(forest),
-        Learner::ExtraTrees(extra),
-        Learner::Linear(mbm_config::defaults()),
-    ];
-    if n_rows <= MAX_BAGGED {
-        learners.push(Learner::Svm(mbm_config::defaults()));
+/// Maximum number of rows for which learners are fitted a second time, on the validation rows, too.
+const MAX_REFITTED: usize = 200_000;
+
+/// What `learners: auto` stands for.
+pub(crate) struct Auto<'a> {
+    /// Number of rows for training and validation.
+    pub n_rows: usize,
+    /// The inputs.
+    pub inputs: &'a [InputFeature],
+    /// How much work is spent.
+    pub preset: Preset,
+}
+
+impl Auto<'_> {
+    /// Returns the learners.
+    pub fn learners(&self) -> Vec<Learner> {
+        let mut learners = vec![Learner::Network(NetworkLearner { bagged: self.is_bagged(), ..mbm_config::defaults() })];
+        learners.extend(match self.preset {
+            Preset::Fast => self.few(),
+            Preset::Good => self.all(),
+            Preset::Best => self.all().into_iter().chain(self.more()).collect(),
+        });
+        let is_series = |input: &InputFeature| matches!(input, InputFeature::Timeseries(_) | InputFeature::Audio(_));
+        if self.inputs.iter().any(is_series) {
+            learners.push(Learner::Convolutions(mbm_config::defaults()));
+        }
+        learners
     }
-    if inputs.iter().any(|input| matches!(input, InputFeature::Timeseries(_) | InputFeature::Audio(_))) {
-        learners.push(Learner::Convolutions(mbm_config::defaults()));
+
+    /// Returns how they are combined, where `given` does not say.
+    pub fn ensemble(&self, given: &EnsembleSettings) -> EnsembleSettings {
+        let n_folds = match self.preset {
+            _ if self.n_rows >= MIN_HELD_OUT => 1,
+            Preset::Fast => 3,
+            Preset::Good => 5,
+            Preset::Best => 8,
+        };
+        let k_fold = given.k_fold.unwrap_or(n_folds);
+        let refit = given.refit || (k_fold == 1 && self.n_rows <= MAX_REFITTED && self.preset != Preset::Fast);
+        EnsembleSettings { k_fold: Some(k_fold), refit, ..given.clone() }
     }
-    (learners, if n_rows < 20_000 { 5 } else { 1 })
+
+    /// Whether the network is trained once per fold.
+    fn is_bagged(&self) -> bool {
+        let is_cheap = |input: &InputFeature| {
+            !matches!(
+                input,
+                InputFeature::Image(_) | InputFeature::Text(_) | InputFeature::Audio(_) | InputFeature::Timeseries(_)
+            )
+        };
+        let max_rows = if self.preset == Preset::Best { 2 * MAX_BAGGED } else { MAX_BAGGED };
+        self.preset != Preset::Fast && self.n_rows <= max_rows && self.inputs.iter().all(is_cheap)
+    }
+
+    fn few(&self) -> Vec<Learner> {
+        let trees = BoostedTreesLearner { max_rounds: 150, learning_rate: 0.15, ..mbm_config::defaults() };
+        vec![Learner::BoostedTrees(trees), Learner::RandomForest(self.forest()), Learner::Linear(mbm_config::defaults())]
+    }
+
+    fn all(&self) -> Vec<Learner> {
+        let boosted: BoostedTreesLearner = mbm_config::defaults();
+        let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..boosted.clone() };
+        let forest = self.forest();
+        let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
+        let mut learners = vec![
+            Learner::BoostedTrees(boosted.clone()),
+            Learner::BoostedTrees(symmetric(boosted)),
+            Learner::BoostedTrees(random),
+            Learner::RandomForest(forest),
+            Learner::ExtraTrees(extra),
+            Learner::Linear(mbm_config::defaults()),
+        ];
+        if self.n_rows <= MAX_BAGGED {
+            learners.push(Learner::Svm(mbm_config::defaults()));
+        }
+        learners
+    }
+
+    /// Returns further learners with lower learning rates and other sizes of trees.
+    fn more(&self) -> Vec<Learner> {
+        let slow = BoostedTreesLearner { learning_rate: 0.03, max_rounds: 2000, patience: 60, ..mbm_config::defaults() };
+        let small = BoostedTreesLearner { max_leaves: 8, l2: 5.0, column_share: Some(0.5), ..slow.clone() };
+        let large = BoostedTreesLearner { max_leaves: 127, min_rows: Some(10), row_share: 0.7, ..slow.clone() };
+        let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..slow.clone() };
+        let forest = RandomForestLearner { n_trees: 300, min_rows: 3, column_share: Some(0.5), ..mbm_config::defaults() };
+        let extra = ExtraTreesLearner { n_trees: 300, min_rows: 2, column_share: Some(0.7), ..mbm_config::defaults() };
+        let mut learners = vec![
+            Learner::BoostedTrees(symmetric(slow.clone())),
+            Learner::BoostedTrees(small),
+            Learner::BoostedTrees(random),
+            Learner::ExtraTrees(extra),
+            Learner::BoostedTrees(slow),
+            Learner::RandomForest(forest),
+            Learner::BoostedTrees(large),
+        ];
+        if self.n_rows <= MAX_BAGGED {
+            learners.push(Learner::Svm(SvmLearner { c: 30.0, ..mbm_config::defaults() }));
+        }
+        learners
+    }
+
+    /// Deep trees of many rows would fill the bundle; the mean over the folds has enough trees.
+    fn forest(&self) -> RandomForestLearner {
+        let (n_trees, min_rows) = if self.n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
+        RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() }
+    }
+}
+
+fn symmetric(of: BoostedTreesLearner) -> BoostedTreesLearner {
+    BoostedTreesLearner { growth: TreeGrowth::Symmetric, max_depth: 6, l2: 3.0, min_rows: Some(1), ..of }
 }

@@ -6,8 +6,9 @@ use mbm_model::{Model, on_worker_pool};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::{Block, Columns};
-use crate::learn::fitted::{Fitted, RowView, Widths};
+use crate::learn::fitted::{Fitted, RowsView, Widths};
 use crate::learn::scaled::Scaling;
+use crate::learn::store::Arrays;
 use crate::learn::task::Task;
 use crate::predict::prediction::Prediction;
 use crate::predict::predictor::Predictor;
@@ -61,13 +62,6 @@ pub(crate) struct Others {
     networks: Vec<Vec<Vec<Prediction>>>,
 }
 
-impl Others {
-    fn row(&self, row: usize) -> RowView<'_> {
-        let scaled = if self.scaled.n_rows > 0 { self.scaled.row(row) } else { &[] };
-        RowView { block: &self.block, row, scaled }
-    }
-}
-
 impl Predictor {
     /// Computes what the members of the ensemble other than the model need, if there is an ensemble. Masked inputs are absent from every
     /// row.
@@ -105,12 +99,8 @@ fn with_masked(batch: &Batch, masked: &[bool]) -> Batch {
     Batch { inputs: batch.inputs.iter().zip(masked).map(column).collect(), ..batch.clone() }
 }
 
-impl Ensemble {
-    /// Passes every array of the learners to `visit`, with a name of its own.
-    ///
-    /// # Errors
-    /// Fails with the first error of `visit`.
-    pub fn each_array<E>(&mut self, visit: &mut dyn FnMut(String, ArrayMut) -> Result<(), E>) -> Result<(), E> {
+impl Arrays for Ensemble {
+    fn each_array<E>(&mut self, visit: &mut dyn FnMut(String, ArrayMut) -> Result<(), E>) -> Result<(), E> {
         for (output, ensemble) in self.outputs.iter_mut().enumerate() {
             for (at, member) in ensemble.members.iter_mut().enumerate() {
                 for (fold, fitted) in member.folds.iter_mut().enumerate() {
@@ -122,7 +112,9 @@ impl Ensemble {
         }
         Ok(())
     }
+}
 
+impl Ensemble {
     /// Returns the number of trees of all learners.
     pub fn n_trees(&self) -> usize {
         self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).map(Fitted::n_trees).sum()
@@ -191,16 +183,21 @@ impl OutputEnsemble {
     /// Returns the weighted mean of the predictions of the model, one per row, of the further networks and of the other learners.
     fn mix(&self, output: usize, field: &Field, model: Vec<Prediction>, others: &Others) -> Vec<Prediction> {
         let Some(task) = Task::of(&field.preprocessor) else { return model };
+        let n_values = task.n_values();
+        let rows: Vec<usize> = (0..model.len()).collect();
+        let view = RowsView { block: &others.block, scaled: &others.scaled, rows: &rows };
+        let of_members: Vec<(f64, Vec<f32>)> =
+            self.members.iter().map(|member| (member.weight, member.predict(task, view))).collect();
         let share = self.network / (1 + others.networks.len()) as f64;
         let mixed = model.into_iter().enumerate().map(|(row, of_model)| {
-            let mut values = vec![0f64; task.n_values()];
+            let mut values = vec![0f64; n_values];
             if share > 0.0 {
                 let further = others.networks.iter().map(|outputs| &outputs[output][row]);
                 let networks = std::iter::once(&of_model).chain(further);
                 networks.filter_map(|it| task.values(it, &field.preprocessor)).for_each(|own| add(&mut values, &own, share));
             }
-            for member in &self.members {
-                add(&mut values, &member.predict(task, others.row(row)), member.weight);
+            for (weight, predicted) in &of_members {
+                add(&mut values, &predicted[row * n_values..(row + 1) * n_values], *weight);
             }
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             task.prediction(&values, &field.preprocessor)
@@ -210,11 +207,11 @@ impl OutputEnsemble {
 }
 
 impl Member {
-    /// Predicts a row: the mean over the folds.
-    pub fn predict(&self, task: Task, row: RowView) -> Vec<f32> {
-        let mut values = vec![0f64; task.n_values()];
+    /// Predicts rows, `[rows, task.n_values()]`: the mean over the folds.
+    pub fn predict(&self, task: Task, view: RowsView) -> Vec<f32> {
+        let mut values = vec![0f64; view.rows.len() * task.n_values()];
         let share = 1.0 / self.folds.len() as f64;
-        self.folds.iter().for_each(|fitted| add(&mut values, &fitted.predict(task, row), share));
+        self.folds.iter().for_each(|fitted| add(&mut values, &fitted.predict(task, view), share));
         values.into_iter().map(|value| value as f32).collect()
     }
 }

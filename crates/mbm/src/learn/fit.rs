@@ -1,11 +1,11 @@
 //! Fits all learners on all folds, and chooses their weights.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::time::Instant;
 
 use mbm_algo::greedy_weights;
 use mbm_data::random::seed;
-use mbm_data::{Dataset, LoadOptions, load};
+use mbm_data::{Dataset, Field, LoadOptions, load};
 use mbm_model::Model;
 use rayon::prelude::*;
 
@@ -13,9 +13,10 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns};
 use crate::learn::ensemble::{Ensemble, Member, OutputEnsemble};
-use crate::learn::fitted::{Data, Fitted, Fold};
+use crate::learn::fitted::{Data, Fitted, Fold, Widths};
 use crate::learn::scaled::Scaling;
-use crate::learn::settings::Learner;
+use crate::learn::settings::{BoostedTreesLearner, Learner};
+use crate::learn::store;
 use crate::learn::task::Task;
 
 /// The columns and targets of some rows.
@@ -61,7 +62,7 @@ pub(crate) struct Candidate {
     pub held_out: Vec<f32>,
     /// Its weight.
     pub weight: f64,
-    /// Seconds that fitting took, over all threads.
+    /// Wall-clock seconds that fitting took.
     pub seconds: f64,
 }
 
@@ -78,6 +79,8 @@ pub(crate) struct Selection {
 /// What learners are fitted on, for one output.
 pub(crate) struct Fitting<'a> {
     pub plan: &'a Plan,
+    /// The fields of all outputs.
+    pub outputs: &'a [Field],
     pub columns: &'a Columns,
     /// The columns of the rows, scaled.
     pub scaled: &'a Block,
@@ -86,7 +89,10 @@ pub(crate) struct Fitting<'a> {
     /// Which of them each fold holds out.
     pub folds: &'a Folds,
     pub learners: &'a [Learner],
-    pub stop: &'a AtomicBool,
+    /// Where fitted learners are kept until the run ends, and found when it is resumed.
+    pub kept: &'a Path,
+    /// Once it returns false, learners end as soon as they can; one that was cut short is left out.
+    pub proceed: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Which rows are held out when.
@@ -100,8 +106,17 @@ pub(crate) struct Folds {
 
 impl Fitting<'_> {
     /// Fits all learners but the network for an output, and chooses the weights of all. `network` holds the predictions of the network,
-    /// `[rows, task.n_values()]`, if it takes part; NaN for rows that it was trained on.
-    pub fn select(&self, output: usize, task: Task, network: Option<Vec<f32>>) -> Selection {
+    /// `[rows, task.n_values()]`, if it takes part; NaN for rows that it was trained on. `observe` is told of each fitted learner.
+    ///
+    /// # Errors
+    /// Fails if a fitted learner cannot be kept.
+    pub fn select(
+        &self,
+        output: usize,
+        task: Task,
+        network: Option<Vec<f32>>,
+        observe: &mut dyn FnMut(&Candidate, &[f32]),
+    ) -> Result<Selection, Error> {
         let (targets, n_values) = (&self.rows.targets[output], task.n_values());
         let is_present = |row: usize| !targets[row * n_values].is_nan();
         let known: Vec<usize> = (0..self.rows.rows.len()).filter(|row| is_present(*row)).collect();
@@ -115,9 +130,15 @@ impl Fitting<'_> {
         let block = &self.rows.block;
         let scaled = self.scaled;
         let data = Data { task, block, binned: &binned, scaled, targets, tree_targets: &tree_targets, weights: &weights };
-        let mut candidates = self.candidates(output, &data, &folds);
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
-        let targets = gathered(targets, &held_out, n_values);
+        let held_out_targets = gathered(targets, &held_out, n_values);
+        let mut candidates = Vec::new();
+        for (position, learner) in self.learners.iter().enumerate() {
+            let candidate = self.candidate(output, position, learner, &data, &folds)?;
+            candidate.iter().for_each(|candidate| observe(candidate, &held_out_targets));
+            candidates.extend(candidate);
+        }
+        let targets = held_out_targets;
         let network = network.map(|network| gathered(&network, &held_out, n_values));
         match network {
             Some(network) if network.iter().all(|value| !value.is_nan()) => {
@@ -130,7 +151,8 @@ impl Fitting<'_> {
             }
             None => self.weigh(output, task, &mut candidates, &targets),
         }
-        Selection { task, candidates, targets }
+        self.refit(output, &data, &folds, &known, &mut candidates)?;
+        Ok(Selection { task, candidates, targets })
     }
 
     /// Returns a fold of the rows that have the target.
@@ -146,50 +168,104 @@ impl Fitting<'_> {
         Candidate { name, learner, folds: Vec::new(), held_out, weight: 0.0, seconds: 0.0 }
     }
 
-    /// Fits every learner on every fold, in parallel.
-    fn candidates(&self, output: usize, data: &Data, folds: &[Fold]) -> Vec<Candidate> {
-        let proceed = || !self.stop.load(Ordering::Relaxed);
+    /// Fits a learner on every fold, in parallel. `None` for the network, for a learner that has no weight in the config, that does not
+    /// suit the output, or that was cut short.
+    fn candidate(
+        &self,
+        output: usize,
+        position: usize,
+        learner: &Learner,
+        data: &Data,
+        folds: &[Fold],
+    ) -> Result<Option<Candidate>, Error> {
+        let is_unused = learner.weights().get(output) == Some(&0.0);
         // Images alone have no columns.
-        let is_fitted = |learner: &Learner| !matches!(learner, Learner::Network(_)) && data.block.n_cols > 0;
-        let learners: Vec<(usize, &Learner)> =
-            self.learners.iter().enumerate().filter(|(_, learner)| is_fitted(learner)).collect();
-        let jobs: Vec<(usize, usize)> = (0..learners.len()).flat_map(|at| (0..folds.len()).map(move |fold| (at, fold))).collect();
-        let run_seed = self.plan.config.random_seed;
-        let fit = |(at, fold): &(usize, usize)| {
-            let started = Instant::now();
-            let (position, learner) = learners[*at];
-            let purpose = format!("learner {position} of output {output}");
-            let fitted = data.fit(learner, &folds[*fold], seed(run_seed, &purpose, *fold as u64, 0), &proceed)?;
-            let held_out: Vec<f32> =
-                folds[*fold].held_out.iter().flat_map(|row| fitted.predict(data.task, data.row(*row as usize))).collect();
-            Some((fitted, held_out, started.elapsed().as_secs_f64()))
+        if matches!(learner, Learner::Network(_)) || is_unused || data.block.n_cols == 0 || !(self.proceed)() {
+            return Ok(None);
+        }
+        let started = Instant::now();
+        let kept = self.kept.join(format!("{output}-{position}"));
+        let found = store::kept(&kept, folds.len(), |fitted| fitted.check(data.task, &self.widths()).is_ok())?;
+        let is_new = found.is_none();
+        let Some(fitted) = found.or_else(|| self.fit_folds(output, position, learner, data, folds)) else { return Ok(None) };
+        if is_new {
+            store::keep(&fitted, &kept)?;
+        }
+        let predict = |(fitted, fold): (&Fitted, &Fold)| {
+            let rows: Vec<usize> = fold.held_out.iter().map(|row| *row as usize).collect();
+            fitted.predict(data.task, data.view(&rows))
         };
-        let fitted: Vec<Option<(Fitted, Vec<f32>, f64)>> = jobs.par_iter().map(fit).collect();
-        let mut fitted = fitted.into_iter();
-        let mut candidates = Vec::new();
-        for (learner, settings) in learners {
-            let name = self.name(learner, settings);
-            let mut candidate = Candidate { name, learner, folds: Vec::new(), held_out: Vec::new(), weight: 0.0, seconds: 0.0 };
-            let of_folds: Vec<_> = fitted.by_ref().take(folds.len()).flatten().collect();
-            for (fitted, held_out, seconds) in of_folds {
-                candidate.folds.push(fitted);
-                candidate.held_out.extend(held_out);
-                candidate.seconds += seconds;
-            }
-            // A learner that does not suit the output, or failed on a fold, is left out.
-            if candidate.folds.len() == folds.len() {
-                candidates.push(candidate);
+        let held_out = fitted.iter().zip(folds).flat_map(predict).collect();
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Some(Candidate { name: self.name(position), learner: position, folds: fitted, held_out, weight: 0.0, seconds }))
+    }
+
+    fn fit_folds(&self, output: usize, position: usize, learner: &Learner, data: &Data, folds: &[Fold]) -> Option<Vec<Fitted>> {
+        let learner = self.resolved(output, learner, data, folds);
+        let purpose = format!("learner {position} of output {output}");
+        let run_seed = self.plan.config.random_seed;
+        let fit = |fold: &Fold| data.fit(&learner, fold, seed(run_seed, &purpose, fold.at as u64, 0), self.proceed);
+        let fitted: Option<Vec<Fitted>> = folds.par_iter().map(fit).collect();
+        fitted.filter(|_| (self.proceed)())
+    }
+
+    /// Fits the learners with a weight once more, on all rows, where they were fitted on the training rows only.
+    fn refit(
+        &self,
+        output: usize,
+        data: &Data,
+        folds: &[Fold],
+        known: &[usize],
+        candidates: &mut [Candidate],
+    ) -> Result<(), Error> {
+        if self.folds.n_folds > 1 || !self.plan.config.ensemble.refit {
+            return Ok(());
+        }
+        let all = Fold { at: 0, rows: known.iter().map(|row| *row as u32).collect(), held_out: Vec::new() };
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.weight > 0.0 && !candidate.folds.is_empty()) {
+            let learner = self.resolved(output, &self.learners[candidate.learner], data, folds);
+            let learner = candidate.folds[0].settled(&learner);
+            let kept = self.kept.join(format!("{output}-{}-all", candidate.learner));
+            let found = store::kept(&kept, 1, |fitted| fitted.check(data.task, &self.widths()).is_ok())?;
+            let all = std::slice::from_ref(&all);
+            let fitted = found.or_else(|| self.fit_folds(output, candidate.learner, &learner, data, all));
+            if let Some(fitted) = fitted {
+                store::keep(&fitted, &kept)?;
+                candidate.folds = fitted;
             }
         }
-        candidates
+        Ok(())
+    }
+
+    fn widths(&self) -> Widths {
+        Widths {
+            n_cols: self.rows.block.n_cols,
+            n_scaled: self.scaled.n_cols,
+            n_terms: self.columns.n_terms(),
+            n_channels: self.rows.block.series.iter().map(|series| series.n_channels).collect(),
+        }
+    }
+
+    /// Returns a learner with the settings that are chosen on the first fold.
+    fn resolved(&self, output: usize, learner: &Learner, data: &Data, folds: &[Fold]) -> Learner {
+        match (learner, folds.first()) {
+            (Learner::Linear(linear), Some(fold)) => Learner::Linear(data.with_penalty(linear, fold)),
+            // Rounds are given for each output in turn.
+            (Learner::BoostedTrees(trees), _) => {
+                let rounds = trees.rounds.iter().skip(output * self.folds.n_folds).take(self.folds.n_folds).copied().collect();
+                Learner::BoostedTrees(BoostedTreesLearner { rounds, ..trees.clone() })
+            }
+            _ => learner.clone(),
+        }
     }
 
     /// Returns the name of a learner: its type, numbered if there are several of it.
-    fn name(&self, at: usize, learner: &Learner) -> String {
-        let same = |other: &&Learner| other.type_name() == learner.type_name();
+    fn name(&self, at: usize) -> String {
+        let own = self.learners[at].type_name();
+        let same = |other: &&Learner| other.type_name() == own;
         let number = self.learners[..=at].iter().filter(same).count();
         let is_only = self.learners.iter().filter(same).count() == 1;
-        if is_only { learner.type_name().to_owned() } else { format!("{}_{number}", learner.type_name()) }
+        if is_only { own.to_owned() } else { format!("{own}_{number}") }
     }
 
     /// Sets the weights of the candidates: those of the config, or those chosen greedily.
@@ -201,8 +277,23 @@ impl Fitting<'_> {
         }
         let predictions: Vec<&[f32]> = candidates.iter().map(|candidate| candidate.held_out.as_slice()).collect();
         let n_picks = self.plan.config.ensemble.n_picks;
-        let weights = greedy_weights(&predictions, n_picks, &|mean| task.loss(mean, targets));
+        let weights = greedy_weights(&predictions, n_picks, &|mean| self.loss(output, task, mean, targets));
         candidates.iter_mut().zip(weights).for_each(|(candidate, weight)| candidate.weight = weight);
+    }
+
+    /// Returns what weights minimize: the loss, or the metric that `trainer.validation_metric` names for the output.
+    fn loss(&self, output: usize, task: Task, predicted: &[f32], targets: &[f32]) -> f64 {
+        let loss = task.loss(predicted, targets);
+        let trainer = &self.plan.config.trainer;
+        let is_deciding = trainer.validation_field.as_ref().map_or(output == 0, |name| *name == self.outputs[output].name);
+        let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") else {
+            return loss;
+        };
+        let samples = task.samples(predicted, targets, &self.outputs[output].preprocessor);
+        let Some(value) = samples.metrics().get(metric).copied() else { return loss };
+        // Decides between equal values.
+        let small = 1e-9 * loss / targets.len().max(1) as f64;
+        small + if samples.is_higher_better(metric) { -value } else { value }
     }
 
     /// Adds a network that has predictions for some of the held-out rows only, with the weight that minimizes the loss on them.
@@ -220,7 +311,7 @@ impl Fitting<'_> {
         let given = self.learners[candidate.learner].weights().get(output).copied();
         candidate.weight = given.unwrap_or_else(|| {
             let n_picks = self.plan.config.ensemble.n_picks;
-            let weights = greedy_weights(&[&of_network, &others], n_picks, &|mean| task.loss(mean, &targets));
+            let weights = greedy_weights(&[&of_network, &others], n_picks, &|mean| self.loss(output, task, mean, &targets));
             if candidates.is_empty() { 1.0 } else { weights[0] }
         });
         if given.is_none() {
@@ -236,6 +327,15 @@ fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
 }
 
 impl Selection {
+    /// Adds what was done for this output to the learners of a config.
+    pub fn record(&self, learners: &mut [Learner], n_folds: usize) {
+        for (position, learner) in learners.iter_mut().enumerate() {
+            let used = self.candidates.iter().find(|candidate| candidate.learner == position && candidate.weight > 0.0);
+            let rounds = used.filter(|used| !used.folds.is_empty()).map(|used| used.folds.iter().map(Fitted::n_rounds).collect());
+            learner.push_result(used.map_or(0.0, |used| used.weight), rounds.unwrap_or_else(|| vec![0; n_folds]));
+        }
+    }
+
     /// Returns the ensemble of the output: the learners with a weight.
     pub fn ensemble(&self) -> OutputEnsemble {
         let network = self.candidates.iter().filter(|it| it.folds.is_empty()).map(|it| it.weight).sum();

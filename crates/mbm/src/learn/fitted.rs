@@ -1,17 +1,18 @@
 //! One learner fitted on the rows of one fold.
 
-use mbm_algo::linear::{ClassifiedRows, Linear, Logistic, NumberedRows, RidgePath, Rows, Stopping};
+use mbm_algo::linear::{Linear, Logistic, Rows};
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::tree::{Binned, BoostedTrees, BoostingSettings, ColumnKind, Examples, Forest, ForestSettings, MaxFeatures};
 use mbm_algo::{ArrayMut, Matrix};
 use mbm_data::random::rng;
 use rand::seq::SliceRandom;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::Block;
 use crate::learn::convolutions::{self, Convolutions};
 use crate::learn::settings::{
-    BoostedTreesLearner, ConvolutionsLearner, ExtraTreesLearner, Learner, LinearLearner, RandomForestLearner, SvmLearner,
+    BoostedTreesLearner, ConvolutionsLearner, ExtraTreesLearner, Learner, RandomForestLearner, SvmLearner,
 };
 use crate::learn::task::Task;
 
@@ -90,29 +91,27 @@ pub(crate) struct Fold {
     pub held_out: Vec<u32>,
 }
 
-/// A row as learners read it.
+/// Rows as learners read them.
 #[derive(Clone, Copy)]
-pub(crate) struct RowView<'a> {
+pub(crate) struct RowsView<'a> {
     /// The columns of all rows.
     pub block: &'a Block,
-    /// The row.
-    pub row: usize,
-    /// Its columns, scaled; empty if no learner reads them.
-    pub scaled: &'a [f32],
+    /// The same, scaled; empty if no learner reads them.
+    pub scaled: &'a Block,
+    /// The positions of the rows.
+    pub rows: &'a [usize],
 }
 
-/// Maximum number of labels that linear models are fitted to.
-const MAX_LABELS: usize = 100;
+/// Number of columns that trees try at most, where the settings do not say.
+const MAX_COLUMNS: usize = 256;
+
+/// Number of rows that are predicted together.
+const CHUNK: usize = 256;
 
 impl Data<'_> {
     /// Bins the columns of a block.
     pub fn bin(block: &Block, kinds: &[ColumnKind]) -> Binned {
         Binned::new(Matrix { data: &block.data, n_cols: block.n_cols.max(1) }, kinds)
-    }
-
-    /// Returns a row as learners read it.
-    pub fn row(&self, row: usize) -> RowView<'_> {
-        RowView { block: self.block, row, scaled: self.scaled.row(row) }
     }
 
     /// Fits a learner on a fold; `None` if it is trained elsewhere (the network) or does not suit the task. Once `proceed` returns false,
@@ -121,8 +120,8 @@ impl Data<'_> {
         match learner {
             Learner::Network(_) => None,
             Learner::BoostedTrees(it) => Some(self.boosted_trees(it, fold, seed, proceed)),
-            Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), fold, seed, proceed)),
-            Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), fold, seed, proceed)),
+            Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), it.max_rows, fold, seed, proceed)),
+            Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), it.max_rows, fold, seed, proceed)),
             Learner::Linear(it) => self.linear(it, fold),
             Learner::Svm(it) => self.svm(it, fold, seed),
             Learner::Convolutions(it) => self.convolutions(it, fold, seed),
@@ -153,7 +152,7 @@ impl Data<'_> {
             min_hessian: 1e-7,
             l2: it.l2,
             row_share: it.row_share,
-            column_share: it.column_share,
+            column_share: it.column_share.unwrap_or_else(|| self.at_most(MAX_COLUMNS).min(0.8)),
             random_thresholds: it.random_thresholds,
         };
         let mut examples = self.examples(fold);
@@ -163,8 +162,17 @@ impl Data<'_> {
         Fitted::BoostedTrees(BoostedTrees::fit(&examples, self.task.objective(), &settings, seed, &mut |_| proceed()))
     }
 
-    fn forest(&self, settings: &ForestSettings, fold: &Fold, seed: u64, proceed: &(dyn Fn() -> bool + Sync)) -> Fitted {
-        Fitted::Forest(Forest::fit(&self.examples(fold), settings, seed, proceed))
+    fn forest(
+        &self,
+        settings: &ForestSettings,
+        max_rows: usize,
+        fold: &Fold,
+        seed: u64,
+        proceed: &(dyn Fn() -> bool + Sync),
+    ) -> Fitted {
+        let rows = sampled(&fold.rows, max_rows, seed);
+        let examples = Examples { rows: &rows, ..self.examples(fold) };
+        Fitted::Forest(Forest::fit(&examples, settings, seed, proceed))
     }
 
     fn random_forest(&self, it: &RandomForestLearner) -> ForestSettings {
@@ -187,107 +195,37 @@ impl Data<'_> {
         }
     }
 
-    /// The defaults of scikit-learn's forests.
+    /// The defaults of scikit-learn's forests, with a bound for wide tables.
     fn max_features(&self, column_share: Option<f64>) -> MaxFeatures {
-        let default = if self.task.is_classification() { MaxFeatures::Sqrt } else { MaxFeatures::Share(1.0) };
+        let of_numbers = MaxFeatures::Share(self.at_most(MAX_COLUMNS));
+        let default = if self.task.is_classification() { MaxFeatures::Sqrt } else { of_numbers };
         column_share.map_or(default, MaxFeatures::Share)
     }
 
+    /// Returns the share of the columns that is at most a number of them.
+    fn at_most(&self, n_cols: usize) -> f64 {
+        (n_cols as f64 / self.block.n_cols.max(1) as f64).min(1.0)
+    }
+
     /// Returns the scaled columns of some rows.
-    fn scaled(&self, rows: &[u32]) -> Vec<f32> {
+    pub(super) fn scaled(&self, rows: &[u32]) -> Vec<f32> {
         rows.iter().flat_map(|row| self.scaled.row(*row as usize).iter().copied()).collect()
     }
 
     /// Returns the targets of some rows, `[rows, task.n_values()]`.
-    fn targets(&self, rows: &[u32]) -> Vec<f32> {
+    pub(super) fn targets(&self, rows: &[u32]) -> Vec<f32> {
         let n = self.task.n_values();
         rows.iter().flat_map(|row| self.targets[*row as usize * n..(*row as usize + 1) * n].iter().copied()).collect()
     }
 
-    fn classes(&self, rows: &[u32]) -> Vec<usize> {
+    pub(super) fn classes(&self, rows: &[u32]) -> Vec<usize> {
         let n = self.task.n_values();
         let targets = self.targets(rows);
         targets.chunks(n).map(|row| row.iter().position(|value| *value > 0.5).unwrap_or(0)).collect()
     }
 
-    fn linear(&self, it: &LinearLearner, fold: &Fold) -> Option<Fitted> {
-        let (data, weights) = (self.scaled(&fold.rows), self.weights_of(&fold.rows));
-        let idx: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
-        let terms = self.block.terms.select(&idx);
-        let dense = Matrix { data: &data, n_cols: self.scaled.n_cols.max(1) };
-        let rows = if terms.n_cols() > 0 { Rows { dense: Some(dense), sparse: Some(&terms) } } else { Rows::from(dense) };
-        match self.task {
-            Task::Number | Task::Vector(_) => self.ridge(it, rows, &weights, fold),
-            Task::Classes(n_classes) => {
-                let classes = self.classes(&fold.rows);
-                let data = ClassifiedRows { rows, classes: &classes, n_classes, sample_weights: Some(&weights) };
-                self.logistic(it, data, fold, self.task).map(Fitted::Logistic)
-            }
-            Task::Labels(n_labels) if n_labels <= MAX_LABELS => {
-                let targets = self.targets(&fold.rows);
-                let label = |at: usize| {
-                    let classes: Vec<usize> =
-                        targets.iter().skip(at).step_by(n_labels).map(|value| usize::from(*value > 0.5)).collect();
-                    let data = ClassifiedRows { rows, classes: &classes, n_classes: 2, sample_weights: Some(&weights) };
-                    let share = classes.iter().sum::<usize>() as f32 / classes.len().max(1) as f32;
-                    self.label(it, data, fold, at).map_or(Label::Share(share), Label::Logistic)
-                };
-                Some(Fitted::Labels { labels: (0..n_labels).map(label).collect() })
-            }
-            Task::Labels(_) => None,
-        }
-    }
-
-    fn weights_of(&self, rows: &[u32]) -> Vec<f32> {
+    pub(super) fn weights_of(&self, rows: &[u32]) -> Vec<f32> {
         rows.iter().map(|row| self.weights[*row as usize]).collect()
-    }
-
-    /// Fits ridge regression with the penalty that has the lowest error by leave-one-out, or on the held-out rows.
-    fn ridge(&self, it: &LinearLearner, rows: Rows, weights: &[f32], fold: &Fold) -> Option<Fitted> {
-        let targets = self.targets(&fold.rows);
-        let n_cols = self.task.n_values();
-        let data = NumberedRows { rows, targets: Matrix { data: &targets, n_cols }, sample_weights: Some(weights) };
-        let path = RidgePath::new(data, &it.penalties).ok()?;
-        if let Some(left_out) = &path.leave_one_out {
-            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &targets)).collect();
-            return Some(Fitted::Ridge(path.model(it.penalties[smallest(&errors)])));
-        }
-        let models: Vec<Fitted> = it.penalties.iter().map(|penalty| Fitted::Ridge(path.model(*penalty))).collect();
-        self.best(models, fold)
-    }
-
-    fn logistic(&self, it: &LinearLearner, data: ClassifiedRows, fold: &Fold, task: Task) -> Option<Logistic> {
-        let models = fit_path(it, data)?;
-        let losses: Vec<f64> = models.iter().map(|model| self.loss_of(fold, task, |row| probabilities(model, row))).collect();
-        models.into_iter().nth(smallest(&losses))
-    }
-
-    fn label(&self, it: &LinearLearner, data: ClassifiedRows, fold: &Fold, label: usize) -> Option<Logistic> {
-        let models = fit_path(it, data)?;
-        let n = self.task.n_values();
-        let loss = |model: &Logistic| -> f64 {
-            let rows = fold.held_out.iter().map(|row| *row as usize);
-            let losses = rows.map(|row| {
-                let (own, target) = (probabilities(model, self.row(row)), self.targets[row * n + label]);
-                Task::Labels(1).loss(&own[1..], &[target])
-            });
-            losses.sum()
-        };
-        let losses: Vec<f64> = models.iter().map(loss).collect();
-        models.into_iter().nth(smallest(&losses))
-    }
-
-    /// Returns the loss of predictions for the held-out rows.
-    fn loss_of(&self, fold: &Fold, task: Task, predict: impl Fn(RowView) -> Vec<f32>) -> f64 {
-        let predicted: Vec<f32> = fold.held_out.iter().flat_map(|row| predict(self.row(*row as usize))).collect();
-        task.loss(&predicted, &self.targets(&fold.held_out))
-    }
-
-    /// Returns the model with the lowest loss on the held-out rows.
-    fn best(&self, models: Vec<Fitted>, fold: &Fold) -> Option<Fitted> {
-        let losses: Vec<f64> =
-            models.iter().map(|model| self.loss_of(fold, self.task, |row| model.predict(self.task, row))).collect();
-        models.into_iter().nth(smallest(&losses))
     }
 
     fn convolutions(&self, it: &ConvolutionsLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
@@ -335,45 +273,41 @@ fn sampled(rows: &[u32], max_rows: usize, seed: u64) -> Vec<u32> {
     rows
 }
 
-fn fit_path(it: &LinearLearner, data: ClassifiedRows) -> Option<Vec<Logistic>> {
-    let mut cs: Vec<f64> = it.penalties.iter().map(|penalty| 1.0 / penalty).collect();
-    cs.sort_by(f64::total_cmp);
-    Logistic::fit_path(data, &cs, Stopping::default()).ok()
-}
-
-fn probabilities(model: &Logistic, row: RowView) -> Vec<f32> {
-    row.read(|rows| model.probabilities(rows))
-}
-
-impl RowView<'_> {
-    /// Passes the scaled columns and the n-grams to a linear model.
+impl RowsView<'_> {
+    /// Passes the scaled columns and the n-grams of the rows to a linear model.
     fn read<T>(self, predict: impl FnOnce(Rows) -> T) -> T {
-        let dense = Matrix { data: self.scaled, n_cols: self.scaled.len().max(1) };
+        let dense: Vec<f32> = self.rows.iter().flat_map(|row| self.scaled.row(*row)).copied().collect();
+        let dense = Matrix { data: &dense, n_cols: self.scaled.n_cols.max(1) };
         if self.block.terms.n_cols() == 0 {
             return predict(Rows::from(dense));
         }
-        let terms = self.block.terms.select(&[self.row]);
+        let terms = self.block.terms.select(self.rows);
         predict(Rows { dense: Some(dense), sparse: Some(&terms) })
     }
 }
 
-/// Returns the position of the smallest value; the first one on ties.
-fn smallest(values: &[f64]) -> usize {
-    (0..values.len()).fold(0, |best, at| if values[at] < values[best] { at } else { best })
-}
-
 impl Fitted {
-    /// Predicts a row: `[task.n_values()]`.
-    pub fn predict(&self, task: Task, row: RowView) -> Vec<f32> {
+    /// Predicts rows: `[rows, task.n_values()]`.
+    pub fn predict(&self, task: Task, view: RowsView) -> Vec<f32> {
+        let chunks = view.rows.par_chunks(CHUNK);
+        let predicted: Vec<Vec<f32>> = chunks.map(|rows| self.predict_chunk(task, RowsView { rows, ..view })).collect();
+        predicted.concat()
+    }
+
+    fn predict_chunk(&self, task: Task, view: RowsView) -> Vec<f32> {
+        let each = |predict: &dyn Fn(usize) -> Vec<f32>| view.rows.iter().flat_map(|row| predict(*row)).collect();
         match self {
-            Self::BoostedTrees(trees) => task.completed(trees.predict(row.block.row(row.row))),
-            Self::Forest(forest) => task.completed(forest.predict(row.block.row(row.row))),
-            Self::Ridge(linear) => row.read(|rows| linear.predict(rows)),
-            Self::Logistic(logistic) => probabilities(logistic, row),
-            Self::Labels { labels } => labels.iter().map(|label| label.probability(row)).collect(),
-            Self::Svc(svc) => svc.probabilities(row.scaled),
-            Self::Svr(svr) => vec![svr.predict(row.scaled)],
-            Self::Convolutions(convolutions) => convolutions.predict(task, &row.block.series, row.row),
+            Self::BoostedTrees(trees) => each(&|row| task.completed(trees.predict(view.block.row(row)))),
+            Self::Forest(forest) => each(&|row| task.completed(forest.predict(view.block.row(row)))),
+            Self::Ridge(linear) => view.read(|rows| linear.predict(rows)),
+            Self::Logistic(logistic) => view.read(|rows| logistic.probabilities(rows)),
+            Self::Labels { labels } => {
+                let of_labels: Vec<Vec<f32>> = view.read(|rows| labels.iter().map(|label| label.probabilities(rows)).collect());
+                (0..view.rows.len()).flat_map(|row| of_labels.iter().map(move |label| label[row])).collect()
+            }
+            Self::Svc(svc) => each(&|row| svc.probabilities(view.scaled.row(row))),
+            Self::Svr(svr) => each(&|row| vec![svr.predict(view.scaled.row(row))]),
+            Self::Convolutions(convolutions) => each(&|row| convolutions.predict(task, &view.block.series, row)),
         }
     }
 
@@ -402,6 +336,21 @@ impl Fitted {
                 ("weights".to_owned(), ArrayMut::F32(&mut svr.weights)),
             ],
             Self::Convolutions(convolutions) => convolutions.arrays(),
+        }
+    }
+
+    /// Returns the number of rounds of boosting; 0 for other learners.
+    pub fn n_rounds(&self) -> usize {
+        if let Self::BoostedTrees(trees) = self { trees.n_rounds() } else { 0 }
+    }
+
+    /// Returns the settings by which it is fitted again on other rows, without rows to choose settings by.
+    pub fn settled(&self, learner: &Learner) -> Learner {
+        match (self, learner) {
+            (Self::BoostedTrees(trees), Learner::BoostedTrees(it)) => {
+                Learner::BoostedTrees(BoostedTreesLearner { rounds: vec![trees.n_rounds()], ..it.clone() })
+            }
+            _ => learner.clone(),
         }
     }
 
@@ -443,10 +392,10 @@ impl Fitted {
 }
 
 impl Label {
-    fn probability(&self, row: RowView) -> f32 {
+    fn probabilities(&self, rows: Rows) -> Vec<f32> {
         match self {
-            Self::Share(share) => *share,
-            Self::Logistic(logistic) => probabilities(logistic, row)[1],
+            Self::Share(share) => vec![*share; rows.n_rows()],
+            Self::Logistic(logistic) => logistic.probabilities(rows).into_iter().skip(1).step_by(2).collect(),
         }
     }
 

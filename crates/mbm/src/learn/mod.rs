@@ -14,6 +14,7 @@ pub(crate) mod convolutions;
 pub(crate) mod ensemble;
 pub(crate) mod fit;
 pub(crate) mod fitted;
+pub(crate) mod linear;
 pub(crate) mod scaled;
 pub(crate) mod settings;
 pub(crate) mod store;

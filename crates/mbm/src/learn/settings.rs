@@ -1,5 +1,7 @@
 //! The `learners` and `ensemble` sections of the config.
 
+use std::str::FromStr;
+
 use mbm_algo::tree::Growth;
 use mbm_config::schema::{Schema, Words};
 use mbm_config::{Diagnostics, Node, Setting, Value, choices, settings, tagged};
@@ -9,6 +11,8 @@ settings! {
     pub struct NetworkLearner {
         /// Whether it is trained once per fold, as the other learners are; otherwise once, on the training rows.
         bagged: bool = false;
+        /// Number of steps after which the training of each fold ends; if empty, it ends by `trainer`.
+        steps: Vec<usize> = Vec::new() => 1..=1_000_000_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -33,11 +37,11 @@ settings! {
         l2: f64 = 1.0 => 0.0..=1e9;
         /// Share of the rows that each round samples.
         row_share: f64 = 0.8 => 0.01..=1.0;
-        /// Share of the columns that each tree samples.
-        column_share: f64 = 0.8 => 0.001..=1.0;
+        /// Share of the columns that each tree samples; by default 0.8, but not more than 256 columns.
+        column_share: Option<f64> = None => 0.0001..=1.0;
         /// Whether thresholds are drawn at random instead of searched.
         random_thresholds: bool = false;
-        /// The number of rounds of each fold; by early stopping if empty.
+        /// The number of rounds of each fold, for each output in turn; by early stopping if empty.
         rounds: Vec<usize> = Vec::new() => 0..=100_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
@@ -49,8 +53,11 @@ settings! {
         n_trees: usize = 100 => 1..=10_000;
         /// Minimum number of rows of a leaf.
         min_rows: usize = 1 => 1..=1_000_000;
-        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        /// Share of the columns that are tried per split; by default, all for numbers, but not more than 256, and the square root of
+        /// their number for classes.
         column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 100_000 => 2..=100_000_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -61,8 +68,11 @@ settings! {
         n_trees: usize = 100 => 1..=10_000;
         /// Minimum number of rows of a leaf.
         min_rows: usize = 1 => 1..=1_000_000;
-        /// Share of the columns that are tried per split; by default, all for numbers and the square root of their number for classes.
+        /// Share of the columns that are tried per split; by default, all for numbers, but not more than 256, and the square root of
+        /// their number for classes.
         column_share: Option<f64> = None => 0.0001..=1.0;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 100_000 => 2..=100_000_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -98,11 +108,27 @@ settings! {
 
     /// How learners are combined.
     pub struct EnsembleSettings {
+        /// How much work `learners: auto` spends.
+        preset: Preset = Preset::Good;
         /// Number of folds; each learner is fitted once per fold, on the rows of the other folds, and predicts the mean. 1 fits on the
-        /// training rows and chooses by the validation rows.
-        k_fold: usize = 5 => 1..=100;
+        /// training rows and chooses by the validation rows. By default 5; 1 if `learners: auto` finds many rows.
+        k_fold: Option<usize> = None => 1..=100;
         /// Number of picks of the greedy selection of weights (Caruana et al. 2004).
         n_picks: usize = 25 => 1..=1000;
+        /// Whether learners with a weight are fitted once more on the training and validation rows together, if there is one fold.
+        refit: bool = false;
+    }
+}
+
+choices! {
+    /// How much work is spent on a model.
+    pub enum Preset {
+        /// A few learners in a few folds: seconds for small tables.
+        Fast = "fast",
+        /// All learners that suit the table.
+        Good = "good",
+        /// More learners with more work each, until the time limit.
+        Best = "best",
     }
 }
 
@@ -113,6 +139,14 @@ choices! {
         LeafWise = "leaf_wise",
         /// All nodes of a level share a test (Prokhorenkova et al. 2018).
         Symmetric = "symmetric",
+    }
+}
+
+impl FromStr for Preset {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Fast, Self::Good, Self::Best].into_iter().find(|it| it.as_str() == text).ok_or("expected fast, good or best")
     }
 }
 
@@ -154,6 +188,37 @@ impl Learner {
             Self::Linear(it) => &it.weights,
             Self::Svm(it) => &it.weights,
             Self::Convolutions(it) => &it.weights,
+        }
+    }
+
+    fn weights_mut(&mut self) -> &mut Vec<f64> {
+        match self {
+            Self::Network(it) => &mut it.weights,
+            Self::BoostedTrees(it) => &mut it.weights,
+            Self::RandomForest(it) => &mut it.weights,
+            Self::ExtraTrees(it) => &mut it.weights,
+            Self::Linear(it) => &mut it.weights,
+            Self::Svm(it) => &mut it.weights,
+            Self::Convolutions(it) => &mut it.weights,
+        }
+    }
+
+    /// Returns the learner without weights, rounds and steps, which are then chosen.
+    pub fn without_results(mut self) -> Self {
+        self.weights_mut().clear();
+        match &mut self {
+            Self::BoostedTrees(it) => it.rounds.clear(),
+            Self::Network(it) => it.steps.clear(),
+            Self::RandomForest(_) | Self::ExtraTrees(_) | Self::Linear(_) | Self::Svm(_) | Self::Convolutions(_) => {}
+        }
+        self
+    }
+
+    /// Adds what was done for the next output: its weight, and the rounds of each fold if it is boosted.
+    pub fn push_result(&mut self, weight: f64, rounds: Vec<usize>) {
+        self.weights_mut().push(weight);
+        if let Self::BoostedTrees(it) = self {
+            it.rounds.extend(rounds);
         }
     }
 }

@@ -19,6 +19,26 @@ pub enum RunEvent {
     Rows([usize; 3]),
     /// An event of training.
     Training(Event),
+    /// The network of a further fold is trained.
+    Fold {
+        /// Its number, from 1.
+        fold: usize,
+        /// Number of folds.
+        n_folds: usize,
+    },
+    /// A learner other than the network was fitted.
+    Learner {
+        /// The output.
+        output: String,
+        /// The learner.
+        learner: String,
+        /// The main metric of the output.
+        metric: &'static str,
+        /// Its value on rows that the learner was not fitted on.
+        value: f64,
+        /// Wall-clock seconds.
+        seconds: f64,
+    },
 }
 
 impl RunEvent {
@@ -36,6 +56,10 @@ impl RunEvent {
             Self::Note(note) => json!({"event": "note", "note": note}),
             Self::Rows([train, validation, test]) => {
                 json!({"event": "rows", "train": train, "validation": validation, "test": test})
+            }
+            Self::Fold { fold, n_folds } => json!({"event": "fold", "fold": fold, "folds": n_folds}),
+            Self::Learner { output, learner, metric, value, seconds } => {
+                json!({"event": "learner", "output": output, "learner": learner, "metric": metric, "value": value, "seconds": seconds})
             }
             Self::Training(Event::Started { n_params, epochs, steps_per_epoch, epoch }) => {
                 json!({"event": "started", "parameters": n_params, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "epoch": epoch + 1})

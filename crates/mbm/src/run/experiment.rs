@@ -2,26 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use mbm_data::source::TableOptions;
 use mbm_data::split::split;
 use mbm_data::{
     Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Preprocessor,
-    RowStatus, Shape, Split, Table, fit, sync_and_rename, write_file,
+    RowStatus, Shape, Split, Table, fit, remove, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec};
-use mbm_train::{Checkpoints, Ending, Progress, TrainError, Training, Validation, train};
+use mbm_train::{Checkpoints, Ending, Event, Progress, TrainError, Training, Validation, train};
 
 use crate::bundle::Bundle;
 use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::error::Error;
-use crate::learn::auto;
-use crate::learn::settings::{Learner, Learners};
+use crate::learn::settings::{Learners, Preset};
 use crate::predict::ablation::{Ablation, input_groups};
 use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
@@ -29,12 +28,14 @@ use crate::predict::predictor::{Predictor, decodings};
 use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
 use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, with_status};
 use crate::report::{Measured, WorstRows, write_report};
+use crate::run::clock::Clock;
+use crate::run::combined::Combined;
 use crate::run::divergence::explained;
 use crate::run::event::RunEvent;
 use crate::run::folder::{
     CONFIG, LEADERBOARD, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
-use crate::run::learners::{FoldedRows, fit_learners};
+use crate::run::learners::{FoldedRows, LearnerRun};
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
@@ -63,6 +64,9 @@ pub struct Experiment {
     pub start: Start,
     /// The cache for features of encoders that are not trained, shared between runs.
     pub cache: Option<FeatureCache>,
+    /// How long learners may be fitted; measuring and the report take a little longer. The config of the run folder then holds what was
+    /// done, so that it can be repeated. By default 10 minutes for `ensemble.preset: best`, otherwise no limit.
+    pub time_limit: Option<Duration>,
 }
 
 /// The result of a run.
@@ -104,6 +108,25 @@ struct TrainingRows<'a> {
     validation: &'a [usize],
 }
 
+/// How long a network is trained.
+#[derive(Clone, Copy)]
+struct TrainingTime<'a> {
+    clock: &'a Clock<'a>,
+    /// The share of the time limit at which training ends.
+    share: f64,
+    /// The number of steps after which it ends.
+    max_steps: Option<usize>,
+}
+
+/// The share of a time limit at which the last learner ends; measuring takes the rest.
+const SHARE_OF_LEARNERS: f64 = 0.85;
+
+/// The time limit of `ensemble.preset: best`, if none is given.
+const TIME_OF_BEST: Duration = Duration::from_secs(600);
+
+/// The folder of fitted learners among the checkpoints.
+const LEARNERS: &str = "learners";
+
 /// Row indices by split.
 pub(crate) struct RowsBySplit {
     pub train: Vec<usize>,
@@ -115,7 +138,8 @@ impl Experiment {
     /// Creates a new run in a folder, without a cache.
     pub fn new(plan: Plan, dataset: impl Into<PathBuf>, folder: impl Into<PathBuf>) -> Self {
         let table_options = TableOptions::default();
-        Self { plan, dataset: dataset.into(), table_options, folder: folder.into(), start: Start::New, cache: None }
+        let (dataset, folder) = (dataset.into(), folder.into());
+        Self { plan, dataset, table_options, folder, start: Start::New, cache: None, time_limit: None }
     }
 
     /// Sets how the dataset is read.
@@ -136,6 +160,11 @@ impl Experiment {
     /// Sets the cache for features of encoders that are not trained.
     pub fn cache(self, cache: Option<FeatureCache>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Sets how long learners may be fitted.
+    pub fn time_limit(self, time_limit: Option<Duration>) -> Self {
+        Self { time_limit, ..self }
     }
 
     /// Trains, evaluates and explains a model. Setting `stop` ends training after the current step.
@@ -193,33 +222,68 @@ impl Experiment {
         self.begin(entered, description, before.as_ref(), &ready)?;
         let Ready { dataset, rows, faults, .. } = ready;
         observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
-        let learners = self.learners(&rows);
-        let folded = match &learners {
-            Some((_, n_folds)) => Some(FoldedRows::new(&self.plan, &dataset, &rows, *n_folds)?),
+        let clock = Clock { stop, started, limit: self.limit() };
+        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len());
+        let folded = match &combined {
+            Some(combined) => Some(FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds())?),
             None => None,
         };
-        let is_bagged = learners.as_ref().is_some_and(|(learners, _)| learners.iter().any(Learner::is_bagged_network));
+        let is_bagged = combined.as_ref().is_some_and(Combined::is_bagged);
         let own = folded.as_ref().filter(|_| is_bagged).map(|folded| folded.of_fold(0));
         let (train_rows, validation_rows) =
             own.as_ref().map_or((&rows.train, &rows.validation), |(train, held_out)| (train, held_out));
         let spec = self.spec(&dataset, train_rows)?;
         let data = TrainingRows { spec: &spec, dataset: &dataset, train: train_rows, validation: validation_rows };
-        let (model, progress, ending) = self.fit(&data, &checkpoints(&self.folder), &device, stop, observe)?;
+        let n_networks = folded.as_ref().filter(|_| is_bagged).map_or(1, |folded| folded.folds.n_folds);
+        let time = |fold: usize| TrainingTime {
+            clock: &clock,
+            share: combined.as_ref().map_or(SHARE_OF_LEARNERS, Combined::share_of_networks) * (fold + 1) as f64
+                / n_networks as f64,
+            max_steps: combined.as_ref().and_then(|combined| combined.steps(fold)),
+        };
+        let (model, progress, mut ending) = self.fit(&data, &checkpoints(&self.folder), &device, time(0), observe)?;
+        observe_end(&progress, &self.plan, observe);
+        let mut steps = vec![progress.step];
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device.clone());
-        observe(RunEvent::Stage("fitting the postprocessors"));
+        observe(RunEvent::Stage("calibrating outputs"));
         predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, train_rows, validation_rows)?;
-        if let (Some((learners, _)), Some(folded), Ending::Finished) = (learners, folded, ending) {
-            let n_networks = if is_bagged { folded.folds.n_folds } else { 1 };
-            let networks = (1..n_networks).map(|fold| self.fold_network(&dataset, &folded, fold, &device, stop));
-            let networks = networks.collect::<Result<Vec<_>, Error>>()?;
+        if let (Some(mut combined), Some(folded), Ending::Finished) = (combined.clone(), folded, ending) {
+            let mut networks = Vec::new();
+            for fold in 1..n_networks {
+                observe(RunEvent::Fold { fold: fold + 1, n_folds: n_networks });
+                let (model, n_steps) = self.fold_network(&dataset, &folded, fold, &device, time(fold), observe)?;
+                networks.push(model);
+                steps.push(n_steps);
+            }
             observe(RunEvent::Stage("fitting learners"));
-            let fitted = fit_learners(&predictor, networks, &dataset, &folded, &learners, stop)?;
-            let leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test)?;
-            self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
-            predictor.ensemble = Some(fitted.ensemble);
+            predictor.plan = combined.plan(&self.plan);
+            let run = LearnerRun {
+                predictor: &predictor,
+                dataset: &dataset,
+                folded: &folded,
+                validation: &rows.validation,
+                learners: &combined.learners,
+                kept: &checkpoints(&self.folder).folder.join(LEARNERS),
+                proceed: &|| clock.proceeds(SHARE_OF_LEARNERS),
+            };
+            let fitted = run.fit(networks, observe)?;
+            if clock.is_stopped() {
+                ending = Ending::Stopped;
+            } else {
+                let leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test)?;
+                self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
+                combined.record(&fitted, clock.limit.map(|_| steps));
+                predictor.plan = combined.plan(&self.plan);
+                predictor.ensemble = Some(fitted.ensemble);
+                write_file(&self.folder.join(CONFIG), predictor.plan.to_yaml().as_bytes())?;
+            }
         }
         Bundle::write(&predictor, &self.folder.join(MODEL))?;
+        if ending == Ending::Finished {
+            let kept = checkpoints(&self.folder).folder.join(LEARNERS);
+            remove(&kept).map_err(Error::io(&kept))?;
+        }
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
         let mut outcome = Outcome {
             folder: self.folder.clone(),
@@ -238,30 +302,34 @@ impl Experiment {
         Ok(outcome)
     }
 
-    /// Returns the learners that are fitted besides the network, and the number of folds; `None` for the network alone.
-    fn learners(&self, rows: &RowsBySplit) -> Option<(Vec<Learner>, usize)> {
+    /// Returns the time limit of the run.
+    fn limit(&self) -> Option<Duration> {
         let config = &self.plan.config;
-        match &config.learners {
-            Learners::Network => None,
-            Learners::Auto => Some(auto::learners(rows.train.len() + rows.validation.len(), &config.input_features)),
-            Learners::List(learners) => Some((learners.clone(), config.ensemble.k_fold)),
-        }
+        let is_best = config.learners == Learners::Auto && config.ensemble.preset == Preset::Best;
+        self.time_limit.or_else(|| is_best.then_some(TIME_OF_BEST))
     }
 
-    /// Trains the network of a fold.
+    /// Trains the network of a fold, and returns it with the number of its steps.
     fn fold_network(
         &self,
         dataset: &Dataset,
         folded: &FoldedRows,
         fold: usize,
         device: &Device,
-        stop: &AtomicBool,
-    ) -> Result<Model, Error> {
+        time: TrainingTime,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<(Model, usize), Error> {
         let (train, held_out) = folded.of_fold(fold);
         let spec = self.spec(dataset, &train)?;
         let data = TrainingRows { spec: &spec, dataset, train: &train, validation: &held_out };
         let checkpoints = Checkpoints { folder: checkpoints(&self.folder).folder.join("folds").join(fold.to_string()) };
-        Ok(self.fit(&data, &checkpoints, device, stop, &mut |_| {})?.0)
+        let mut steps_only = |event| {
+            if matches!(event, RunEvent::Training(Event::Step { .. })) {
+                observe(event);
+            }
+        };
+        let (model, progress, _) = self.fit(&data, &checkpoints, device, time, &mut steps_only)?;
+        Ok((model, progress.step))
     }
 
     /// Records the inputs of a new run in its folder; for a resumed run, checks that they are unchanged.
@@ -337,12 +405,13 @@ impl Experiment {
         data: &TrainingRows,
         checkpoints: &Checkpoints,
         device: &Device,
-        stop: &AtomicBool,
+        time: TrainingTime,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<(Model, Progress, Ending), Error> {
         let config = &self.plan.config;
         let augmentations: Vec<Augmentation> = config.input_features.iter().map(|input| input.augmentation()).collect();
         let TrainingRows { spec, dataset, train: rows, validation } = *data;
+        let stop = AtomicBool::new(time.clock.is_stopped());
         let training = Training {
             spec,
             dataset,
@@ -352,7 +421,8 @@ impl Experiment {
             run_seed: config.random_seed,
             device,
             checkpoints,
-            stop,
+            stop: &stop,
+            max_steps: time.max_steps,
         };
         // Built once: copying the fitted features of ten thousand columns takes longer than using them.
         let mut predictor: Option<Predictor> = None;
@@ -368,8 +438,17 @@ impl Experiment {
             predictor.model = model.clone();
             self.validate(predictor, spec, dataset, validation).map(Some).map_err(|error| TrainError::Validation(error.into()))
         };
-        train(&training, &mut validate, &mut |event| observe(RunEvent::Training(event)))
-            .map_err(|error| explained(error, dataset, rows))
+        let mut observe = |event| {
+            if !time.clock.proceeds(time.share) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            observe(RunEvent::Training(event));
+        };
+        let (model, progress, ending) =
+            train(&training, &mut validate, &mut observe).map_err(|error| explained(error, dataset, rows))?;
+        // A run at its time limit uses the model so far.
+        let ending = if time.clock.is_stopped() { ending } else { Ending::Finished };
+        Ok((model, progress, ending))
     }
 
     fn predictor(&self, spec: &ModelSpec, dataset: &Dataset, model: Model, device: Device) -> Predictor {
@@ -465,6 +544,15 @@ pub(crate) fn write_json(path: &Path, value: &serde_json::Value) -> Result<(), E
 
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says that training ended before its last epoch.
+fn observe_end(progress: &Progress, plan: &Plan, observe: &mut dyn FnMut(RunEvent)) {
+    let (n_epochs, since_best) = (progress.epoch, progress.epochs_since_best);
+    if progress.is_finished && n_epochs < plan.config.trainer.epochs {
+        let best = n_epochs - since_best;
+        observe(RunEvent::Note(format!("the network stopped early: no improvement since epoch {best}, whose model is used")));
+    }
 }
 
 /// Returns the dataset with its features fitted on the training rows, and the split of each row.

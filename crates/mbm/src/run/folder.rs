@@ -48,7 +48,7 @@ const RESULTS: [&str; 6] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICT
 
 /// The checkpoint folder and its contents; earlier versions stored the best model next to the last checkpoint.
 const CHECKPOINTS: &str = "checkpoints";
-const IN_CHECKPOINTS: [&str; 4] = ["last", "folds", "best.safetensors", "best.tmp.safetensors"];
+const IN_CHECKPOINTS: [&str; 5] = ["last", "folds", "learners", "best.safetensors", "best.tmp.safetensors"];
 
 /// Suffixes of files that are in place, being written, and being replaced.
 const ENDINGS: [&str; 3] = ["", ".tmp", ".old"];

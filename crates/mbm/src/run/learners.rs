@@ -1,10 +1,10 @@
 //! Fits the learners other than the network within a run, and writes the leaderboard.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::path::Path;
 
 use mbm_data::random::seed;
-use mbm_data::{Dataset, LoadOptions, Payload, Shape, folds, load};
+use mbm_data::{Dataset, Field, LoadOptions, Payload, Shape, folds, load};
 use mbm_model::Model;
 use serde::{Deserialize, Serialize};
 
@@ -13,13 +13,16 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Candidate, Fitting, Folds, Rows, Selection, ensemble};
-use crate::learn::fitted::RowView;
+use crate::learn::fitted::RowsView;
 use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
 use crate::predict::pass::{Pass, Sink, evaluate};
 use crate::predict::predictor::Predictor;
+use crate::predict::score::MetricSamples;
+use crate::run::event::RunEvent;
 use crate::run::experiment::RowsBySplit;
+use crate::run::folder::LEADERBOARD;
 
 /// A line of the leaderboard: one learner for one output, or the ensemble.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,29 @@ pub struct Ranked {
     pub test: BTreeMap<String, f64>,
     /// Seconds that fitting took, over all threads.
     pub seconds: f64,
+}
+
+impl Ranked {
+    /// Returns the name of the main metric.
+    pub fn main_metric(&self) -> &'static str {
+        let mains = ["accuracy", "f1_micro", "r2"];
+        mains.into_iter().find(|name| self.held_out.contains_key(*name)).unwrap_or("loss")
+    }
+
+    /// Returns the main metric on held-out rows; NaN if there are none.
+    pub fn main_value(&self) -> f64 {
+        self.held_out.get(self.main_metric()).copied().unwrap_or(f64::NAN)
+    }
+}
+
+/// Reads the leaderboard of a run, in the order of its folder's `leaderboard.json`.
+///
+/// # Errors
+/// Fails if the folder holds no leaderboard, or a damaged one.
+pub fn leaderboard(folder: impl AsRef<Path>) -> Result<Vec<Ranked>, Error> {
+    let path = folder.as_ref().join(LEADERBOARD);
+    let text = std::fs::read(&path).map_err(Error::io(&path))?;
+    serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error))
 }
 
 /// The learners of all outputs, before the weak ones are dropped.
@@ -131,37 +157,89 @@ fn classes(dataset: &Dataset, rows: &[usize]) -> Result<Option<Vec<u32>>, Error>
     rows.iter().map(class).collect::<Result<Vec<u32>, Error>>().map(Some)
 }
 
-/// Fits learners for every output that they can predict, and chooses their weights. `predictor` is the trained network, `networks` are
-/// those of the folds after the first, if it is trained on folds.
-///
-/// # Errors
-/// Fails if data cannot be read.
-pub(crate) fn fit_learners(
-    predictor: &Predictor,
-    networks: Vec<Model>,
-    dataset: &Dataset,
-    folded: &FoldedRows,
-    learners: &[Learner],
-    stop: &AtomicBool,
-) -> Result<FittedLearners, Error> {
-    let tasks: Vec<Option<Task>> = predictor.outputs.iter().map(|field| Task::of(&field.preprocessor)).collect();
-    let first = LoadOptions::plain(dataset, &folded.rows[..folded.rows.len().min(1)], 1).batch(0)?;
-    let mut columns = Columns::new(&predictor.inputs, &first);
-    columns.fit_terms(&texts(dataset, &columns.texts(), &folded.rows)?);
-    let mut read = Rows::read(dataset, &columns, &tasks, &folded.rows)?;
-    let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
-    columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;
-    let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
-    let scaled = scaling.transform(&read.block);
-    let has_network = learners.iter().any(|learner| matches!(learner, Learner::Network(_)));
-    let network = if has_network { held_out(predictor, &networks, dataset, folded, &tasks)? } else { vec![None; tasks.len()] };
-    let fitting =
-        Fitting { plan: &predictor.plan, columns: &columns, scaled: &scaled, rows: &read, folds: &folded.folds, learners, stop };
-    let select = |((output, task), network): ((usize, &Option<Task>), Option<Vec<f32>>)| {
-        task.map(|task| fitting.select(output, task, network))
-    };
-    let selections: Vec<Option<Selection>> = tasks.iter().enumerate().zip(network).map(select).collect();
-    Ok(FittedLearners { ensemble: ensemble(columns, scaling, &selections, networks), selections })
+/// What learners are fitted on within a run.
+pub(crate) struct LearnerRun<'a> {
+    /// The trained network.
+    pub predictor: &'a Predictor,
+    /// The data.
+    pub dataset: &'a Dataset,
+    /// The rows, in folds.
+    pub folded: &'a FoldedRows,
+    /// The rows that a network which is not bagged was not trained on.
+    pub validation: &'a [usize],
+    /// The learners, the network among them.
+    pub learners: &'a [Learner],
+    /// Where fitted learners are kept until the run ends.
+    pub kept: &'a Path,
+    /// Once it returns false, no further learner is fitted.
+    pub proceed: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl LearnerRun<'_> {
+    /// Fits learners for every output that they can predict, and chooses their weights. `networks` are those of the folds after the
+    /// first, if the network is trained on folds.
+    ///
+    /// # Errors
+    /// Fails if data cannot be read, or a fitted learner cannot be kept.
+    pub fn fit(&self, networks: Vec<Model>, observe: &mut dyn FnMut(RunEvent)) -> Result<FittedLearners, Error> {
+        let (predictor, folded) = (self.predictor, self.folded);
+        let tasks: Vec<Option<Task>> = predictor.outputs.iter().map(|field| Task::of(&field.preprocessor)).collect();
+        let first = LoadOptions::plain(self.dataset, &folded.rows[..folded.rows.len().min(1)], 1).batch(0)?;
+        let mut columns = Columns::new(&predictor.inputs, &first);
+        columns.fit_terms(&texts(self.dataset, &columns.texts(), &folded.rows)?);
+        let mut read = Rows::read(self.dataset, &columns, &tasks, &folded.rows)?;
+        let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
+        columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;
+        let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
+        let scaled = scaling.transform(&read.block);
+        let network = self.network(&networks, &tasks)?;
+        let fitting = Fitting {
+            plan: &predictor.plan,
+            outputs: &predictor.outputs,
+            columns: &columns,
+            scaled: &scaled,
+            rows: &read,
+            folds: &folded.folds,
+            learners: self.learners,
+            kept: self.kept,
+            proceed: self.proceed,
+        };
+        let mut selections = Vec::new();
+        for ((output, task), network) in tasks.iter().enumerate().zip(network) {
+            let field = &predictor.outputs[output];
+            let mut observe = |candidate: &Candidate, targets: &[f32]| observe(fitted(field, candidate, *task, targets));
+            selections.push(task.map(|task| fitting.select(output, task, network, &mut observe)).transpose()?);
+        }
+        Ok(FittedLearners { ensemble: ensemble(columns, scaling, &selections, networks), selections })
+    }
+
+    /// Returns the predictions of the networks for rows that they were not trained on, as [`held_out`] does; nothing without a network
+    /// among the learners.
+    fn network(&self, networks: &[Model], tasks: &[Option<Task>]) -> Result<Vec<Option<Vec<f32>>>, Error> {
+        if !self.learners.iter().any(|learner| matches!(learner, Learner::Network(_))) {
+            return Ok(vec![None; tasks.len()]);
+        }
+        let held_out_by = if self.learners.iter().any(Learner::is_bagged_network) {
+            (0..=networks.len()).map(|fold| self.folded.of_fold(fold).1).collect()
+        } else {
+            vec![self.validation.to_vec()]
+        };
+        held_out(self.predictor, networks, self.dataset, self.folded, &held_out_by, tasks)
+    }
+}
+
+/// Returns the event of a fitted learner.
+fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, targets: &[f32]) -> RunEvent {
+    let samples = task.map(|task| task.samples(&candidate.held_out, targets, &field.preprocessor));
+    let metric = samples.as_ref().map_or("loss", MetricSamples::main_metric);
+    let value = samples.and_then(|samples| samples.metrics().get(metric).copied());
+    RunEvent::Learner {
+        output: field.name.clone(),
+        learner: candidate.name.clone(),
+        metric,
+        value: value.unwrap_or(f64::NAN),
+        seconds: candidate.seconds,
+    }
 }
 
 /// Returns the texts of some inputs, `[inputs][rows]`.
@@ -177,22 +255,22 @@ fn texts(dataset: &Dataset, inputs: &[usize], rows: &[usize]) -> Result<Vec<Vec<
 }
 
 /// Returns the predictions of the networks for the rows that they were not trained on, `[rows, n_values]` for each output with a task;
-/// NaN for other rows. The model holds out the first fold, the networks the following ones.
+/// NaN for other rows. `held_out_by` has those of the model first, then those of the further networks.
 fn held_out(
     predictor: &Predictor,
     networks: &[Model],
     dataset: &Dataset,
     folded: &FoldedRows,
+    held_out_by: &[Vec<usize>],
     tasks: &[Option<Task>],
 ) -> Result<Vec<Option<Vec<f32>>>, Error> {
     let width = |task: &Option<Task>| task.map(|task| vec![f32::NAN; folded.rows.len() * task.n_values()]);
     let mut values: Vec<Option<Vec<f32>>> = tasks.iter().map(width).collect();
     let positions: HashMap<usize, usize> = folded.rows.iter().enumerate().map(|(at, row)| (*row, at)).collect();
     let mut predictor = predictor.clone();
-    for (fold, model) in std::iter::once(predictor.model.clone()).chain(networks.iter().cloned()).enumerate() {
+    for (model, rows) in std::iter::once(predictor.model.clone()).chain(networks.iter().cloned()).zip(held_out_by) {
         predictor.model = model;
-        let (_, rows) = folded.of_fold(fold);
-        for ((own, task), values) in of_network(&predictor, dataset, tasks, &rows)?.iter().zip(tasks).zip(&mut values) {
+        for ((own, task), values) in of_network(&predictor, dataset, tasks, rows)?.iter().zip(tasks).zip(&mut values) {
             let (Some(own), Some(task), Some(values)) = (own, task, values) else { continue };
             for (row, own) in rows.iter().zip(own.chunks(task.n_values())) {
                 let at = positions[row] * task.n_values();
@@ -243,7 +321,7 @@ fn add(sums: &mut [Option<Vec<f32>>], values: &[Option<Vec<f32>>]) {
 /// What the learners of an output are scored on.
 struct Scored<'a> {
     selection: &'a Selection,
-    field: &'a mbm_data::Field,
+    field: &'a Field,
     targets: &'a [f32],
     block: &'a Block,
     scaled: &'a Block,
@@ -256,8 +334,8 @@ impl Scored<'_> {
             network.map(<[f32]>::to_vec).unwrap_or_default()
         } else {
             let member = Member { name: candidate.name.clone(), weight: 1.0, folds: candidate.folds.clone() };
-            let row = |row| RowView { block: self.block, row, scaled: self.scaled.row(row) };
-            (0..self.block.n_rows).flat_map(|at| member.predict(task, row(at))).collect()
+            let rows: Vec<usize> = (0..self.block.n_rows).collect();
+            member.predict(task, RowsView { block: self.block, scaled: self.scaled, rows: &rows })
         };
         Ranked {
             output: self.field.name.clone(),

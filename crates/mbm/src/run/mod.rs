@@ -1,5 +1,7 @@
 //! From a plan and a table to a run folder: training, evaluation and everything that is written about them.
 
+pub(crate) mod clock;
+pub(crate) mod combined;
 pub mod compare;
 pub mod divergence;
 pub mod event;

@@ -1,0 +1,163 @@
+//! Fits linear models: ridge regression, logistic regression of classes or of each label.
+
+use mbm_algo::linear::{ClassifiedRows, Logistic, NumberedRows, RidgePath, Rows, Stopping};
+use mbm_algo::{Matrix, SparseRows};
+
+use crate::learn::fitted::{Data, Fitted, Fold, Label, RowsView};
+use crate::learn::settings::LinearLearner;
+use crate::learn::task::Task;
+
+/// Maximum number of labels that linear models are fitted to.
+const MAX_LABELS: usize = 100;
+
+/// The rows of a fold as a linear model reads them.
+struct Inputs {
+    dense: Vec<f32>,
+    n_dense: usize,
+    terms: SparseRows,
+    weights: Vec<f32>,
+}
+
+impl Inputs {
+    fn rows(&self) -> Rows<'_> {
+        let dense = Matrix { data: &self.dense, n_cols: self.n_dense };
+        if self.terms.n_cols() > 0 { Rows { dense: Some(dense), sparse: Some(&self.terms) } } else { Rows::from(dense) }
+    }
+}
+
+impl Data<'_> {
+    /// Returns the settings with the penalty that has the lowest loss on the held-out rows of a fold, so that further folds need not try
+    /// all. They are unchanged where penalties are chosen by leave-one-out.
+    pub fn with_penalty(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
+        if it.penalties.len() < 2 || fold.held_out.is_empty() {
+            return it.clone();
+        }
+        let inputs = self.inputs(fold);
+        match self.task {
+            Task::Number | Task::Vector(_) => self.with_penalty_of_ridge(it, &inputs, fold),
+            Task::Classes(_) | Task::Labels(_) => self.with_penalty_of_logistic(it, &inputs, fold),
+        }
+    }
+
+    /// Fits ridge regression for numbers and logistic regression for classes; `None` if the task has too many labels or one class only.
+    /// Of several penalties, the one with the lowest error by leave-one-out is used where that is possible, else the first.
+    pub fn linear(&self, it: &LinearLearner, fold: &Fold) -> Option<Fitted> {
+        let inputs = self.inputs(fold);
+        match self.task {
+            Task::Number | Task::Vector(_) => self.ridge(it, &inputs, fold),
+            Task::Classes(n_classes) => {
+                let classes = self.classes(&fold.rows);
+                logistic(it.penalties[0], &inputs, &classes, n_classes).map(Fitted::Logistic)
+            }
+            Task::Labels(n_labels) if n_labels <= MAX_LABELS => {
+                let label = |at: usize| {
+                    let classes = self.label(at, &fold.rows);
+                    let share = classes.iter().sum::<usize>() as f32 / classes.len().max(1) as f32;
+                    logistic(it.penalties[0], &inputs, &classes, 2).map_or(Label::Share(share), Label::Logistic)
+                };
+                Some(Fitted::Labels { labels: (0..n_labels).map(label).collect() })
+            }
+            Task::Labels(_) => None,
+        }
+    }
+
+    fn inputs(&self, fold: &Fold) -> Inputs {
+        let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
+        Inputs {
+            dense: self.scaled(&fold.rows),
+            n_dense: self.scaled.n_cols.max(1),
+            terms: self.block.terms.select(&rows),
+            weights: self.weights_of(&fold.rows),
+        }
+    }
+
+    /// Returns for each row whether it has a label.
+    fn label(&self, at: usize, rows: &[u32]) -> Vec<usize> {
+        let n = self.task.n_values();
+        rows.iter().map(|row| usize::from(self.targets[*row as usize * n + at] > 0.5)).collect()
+    }
+
+    fn path<'b>(&self, it: &LinearLearner, inputs: &'b Inputs, targets: &'b [f32]) -> Option<RidgePath<'b>> {
+        let targets = Matrix { data: targets, n_cols: self.task.n_values() };
+        let data = NumberedRows { rows: inputs.rows(), targets, sample_weights: Some(&inputs.weights) };
+        RidgePath::new(data, &it.penalties).ok()
+    }
+
+    fn ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> Option<Fitted> {
+        let targets = self.targets(&fold.rows);
+        let path = self.path(it, inputs, &targets)?;
+        let best = path.leave_one_out.as_ref().map_or(0, |left_out| {
+            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &targets)).collect();
+            smallest(&errors)
+        });
+        Some(Fitted::Ridge(path.model(it.penalties[best])))
+    }
+
+    fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
+        let targets = self.targets(&fold.rows);
+        let Some(path) = self.path(it, inputs, &targets) else { return it.clone() };
+        if path.leave_one_out.is_some() {
+            return it.clone();
+        }
+        self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(path.model(penalty)), fold)))
+    }
+
+    /// For labels, the penalty is that of the most balanced one.
+    fn with_penalty_of_logistic(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
+        let Task::Labels(n_labels) = self.task else {
+            let classes = self.classes(&fold.rows);
+            let fit = |penalty| logistic(penalty, inputs, &classes, self.task.n_values());
+            return self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Logistic(fit(penalty)?), fold)));
+        };
+        let imbalance = |at: &usize| (2 * self.label(*at, &fold.rows).iter().sum::<usize>()).abs_diff(fold.rows.len());
+        let Some(label) = (0..n_labels.min(MAX_LABELS)).min_by_key(imbalance) else { return it.clone() };
+        let (classes, held_out) = (self.label(label, &fold.rows), self.label(label, &fold.held_out));
+        let held_out: Vec<f32> = held_out.into_iter().map(|class| class as f32).collect();
+        self.first_minimum(it, |penalty| {
+            let labels = vec![Label::Logistic(logistic(penalty, inputs, &classes, 2)?)];
+            let predicted = Fitted::Labels { labels }.predict(Task::Labels(1), self.view(&usizes(&fold.held_out)));
+            Some(Task::Labels(1).loss(&predicted, &held_out))
+        })
+    }
+
+    /// Returns the settings with the penalty before the first one whose loss is higher, from strong to weak penalties: fits with weak
+    /// ones take long.
+    fn first_minimum(&self, it: &LinearLearner, loss: impl Fn(f64) -> Option<f64>) -> LinearLearner {
+        let mut penalties = it.penalties.clone();
+        penalties.sort_by(|a, b| b.total_cmp(a));
+        let mut best: Option<(f64, f64)> = None;
+        for penalty in penalties {
+            let Some(own) = loss(penalty) else { break };
+            if best.is_some_and(|(lowest, _)| own > lowest) {
+                break;
+            }
+            best = Some((own, penalty));
+        }
+        let penalties = best.map_or_else(|| it.penalties.clone(), |(_, penalty)| vec![penalty]);
+        LinearLearner { penalties, ..it.clone() }
+    }
+
+    /// Returns the loss of predictions for the held-out rows.
+    fn loss(&self, fitted: &Fitted, fold: &Fold) -> f64 {
+        self.task.loss(&fitted.predict(self.task, self.view(&usizes(&fold.held_out))), &self.targets(&fold.held_out))
+    }
+
+    /// Returns rows as learners read them.
+    pub fn view<'b>(&'b self, rows: &'b [usize]) -> RowsView<'b> {
+        RowsView { block: self.block, scaled: self.scaled, rows }
+    }
+}
+
+fn logistic(penalty: f64, inputs: &Inputs, classes: &[usize], n_classes: usize) -> Option<Logistic> {
+    let data = ClassifiedRows { rows: inputs.rows(), classes, n_classes, sample_weights: Some(&inputs.weights) };
+    Logistic::fit(data, 1.0 / penalty, Stopping::default()).ok()
+}
+
+fn usizes(rows: &[u32]) -> Vec<usize> {
+    rows.iter().map(|row| *row as usize).collect()
+}
+
+/// Returns the position of the smallest value; the first one on ties.
+fn smallest(values: &[f64]) -> usize {
+    (0..values.len()).fold(0, |best, at| if values[at] < values[best] { at } else { best })
+}

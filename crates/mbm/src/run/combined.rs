@@ -1,0 +1,93 @@
+//! The learners of a run and how they are combined, before and after they are fitted.
+
+use crate::config::plan::Plan;
+use crate::learn::auto::Auto;
+use crate::learn::settings::{EnsembleSettings, Learner, Learners};
+use crate::run::learners::FittedLearners;
+
+/// The learners of a run, where it has others than the network.
+#[derive(Clone)]
+pub(crate) struct Combined {
+    /// The learners, the network among them.
+    pub learners: Vec<Learner>,
+    /// How they are combined.
+    pub ensemble: EnsembleSettings,
+}
+
+/// Number of folds where neither the config nor the number of rows says.
+const N_FOLDS: usize = 5;
+
+impl Combined {
+    /// Returns the learners for a number of rows; `None` for the network alone.
+    pub fn new(plan: &Plan, n_rows: usize) -> Option<Self> {
+        let config = &plan.config;
+        match &config.learners {
+            Learners::Network => None,
+            Learners::Auto => {
+                let auto = Auto { n_rows, inputs: &config.input_features, preset: config.ensemble.preset };
+                Some(Self { learners: auto.learners(), ensemble: auto.ensemble(&config.ensemble) })
+            }
+            Learners::List(learners) => {
+                let k_fold = config.ensemble.k_fold.or(Some(N_FOLDS));
+                let ensemble = EnsembleSettings { k_fold, ..config.ensemble.clone() };
+                Some(Self { learners: learners.clone(), ensemble })
+            }
+        }
+    }
+
+    /// Returns the number of folds.
+    pub fn n_folds(&self) -> usize {
+        self.ensemble.k_fold.unwrap_or(N_FOLDS)
+    }
+
+    /// Whether the network is trained once per fold.
+    pub fn is_bagged(&self) -> bool {
+        self.learners.iter().any(Learner::is_bagged_network)
+    }
+
+    /// Returns the share of a time limit that networks may take.
+    pub fn share_of_networks(&self) -> f64 {
+        if self.learners.iter().all(|learner| matches!(learner, Learner::Network(_))) { 0.85 } else { 0.5 }
+    }
+
+    /// Returns the number of steps after which the network of a fold ends, if the config says so.
+    pub fn steps(&self, fold: usize) -> Option<usize> {
+        let networks = self.learners.iter().filter_map(|it| if let Learner::Network(it) = it { Some(it) } else { None });
+        networks.flat_map(|network| network.steps.get(fold)).next().copied()
+    }
+
+    /// Returns a plan with these learners.
+    pub fn plan(&self, plan: &Plan) -> Plan {
+        let mut plan = plan.clone();
+        plan.config.learners = Learners::List(self.learners.clone());
+        plan.config.ensemble = self.ensemble.clone();
+        plan
+    }
+
+    /// Records what was done: weights, rounds, and the steps of the networks if they depend on the clock.
+    pub fn record(&mut self, fitted: &FittedLearners, steps: Option<Vec<usize>>) {
+        let before = std::mem::take(&mut self.learners);
+        self.learners = before.iter().cloned().map(Learner::without_results).collect();
+        let n_folds = self.n_folds();
+        for selection in &fitted.selections {
+            match selection {
+                Some(selection) => selection.record(&mut self.learners, n_folds),
+                None => self.record_network_alone(),
+            }
+        }
+        for (learner, before) in self.learners.iter_mut().zip(before) {
+            if let (Learner::Network(network), Learner::Network(before)) = (learner, before) {
+                network.steps = steps.clone().unwrap_or(before.steps);
+            }
+        }
+    }
+
+    /// Records an output that only the network predicts.
+    fn record_network_alone(&mut self) {
+        let n_folds = self.n_folds();
+        for learner in &mut self.learners {
+            let weight = if matches!(learner, Learner::Network(_)) { 1.0 } else { 0.0 };
+            learner.push_result(weight, vec![0; n_folds]);
+        }
+    }
+}
