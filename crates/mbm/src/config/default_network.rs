@@ -8,6 +8,7 @@ use crate::learn::settings::Preset;
 /// The network for a table of some rows.
 pub(super) struct DefaultNetwork {
     n_rows: usize,
+    n_inputs: usize,
     preset: Preset,
 }
 
@@ -22,9 +23,12 @@ const MIN_STEPS: usize = 1_000;
 const MAX_STEPS: usize = 3_000;
 const MAX_EPOCHS: usize = 100;
 
+/// Maximum number of inputs that are read in all steps together.
+const MAX_STEP_INPUTS: usize = 1_500_000;
+
 impl DefaultNetwork {
-    pub fn new(n_rows: usize, preset: Preset) -> Self {
-        Self { n_rows, preset }
+    pub fn new(n_rows: usize, n_inputs: usize, preset: Preset) -> Self {
+        Self { n_rows, n_inputs, preset }
     }
 
     /// Returns an input of a type.
@@ -61,6 +65,8 @@ impl DefaultNetwork {
         let has_bins = self.n_rows >= MIN_ROWS_OF_BINS;
         let n_steps = if has_bins { MAX_STEPS } else { MIN_STEPS };
         let n_steps = if self.preset == Preset::Fast { n_steps / 4 } else { n_steps };
+        // A step takes time by its inputs.
+        let n_steps = n_steps.min(MAX_STEP_INPUTS / self.n_inputs.max(1)).max(100);
         let batch_size = (self.n_rows / 12).next_power_of_two().clamp(16, 256);
         let epochs = (n_steps * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
         let cosine = map(vec![entry("decay", text("cosine")), entry("warmup_fraction", float(0.05))]);

@@ -58,7 +58,7 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
         table.require(target)?;
     }
     table.require_rows()?;
-    let network = DefaultNetwork::new(table.n_rows(), preset);
+    let network = DefaultNetwork::new(table.n_rows(), table.columns.len(), preset);
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);

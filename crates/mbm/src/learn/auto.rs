@@ -9,10 +9,13 @@ use crate::learn::settings::{
 /// Maximum number of rows for which the network is trained once per fold.
 const MAX_BAGGED: usize = 5_000;
 
+/// Maximum number of inputs for which it is.
+const MAX_INPUTS: usize = 1_000;
+
 /// Number of rows from which learners are compared on the validation rows instead of in folds.
 const MIN_HELD_OUT: usize = 20_000;
 
-/// Maximum number of rows for which learners are fitted a second time, on the validation rows, too.
+/// Maximum number of rows for which all learners are fitted, and a second time on the validation rows, too.
 const MAX_REFITTED: usize = 200_000;
 
 /// What `learners: auto` stands for.
@@ -63,6 +66,9 @@ impl Auto<'_> {
             )
         };
         let max_rows = if self.preset == Preset::Best { 2 * MAX_BAGGED } else { MAX_BAGGED };
+        if self.inputs.len() > MAX_INPUTS {
+            return false;
+        }
         self.preset != Preset::Fast && self.n_rows <= max_rows && self.inputs.iter().all(is_cheap)
     }
 
@@ -73,6 +79,10 @@ impl Auto<'_> {
 
     fn all(&self) -> Vec<Learner> {
         let boosted: BoostedTreesLearner = mbm_config::defaults();
+        if self.n_rows > MAX_REFITTED {
+            let sampled = BoostedTreesLearner { max_rows: MAX_REFITTED, ..symmetric(boosted.clone()) };
+            return vec![Learner::BoostedTrees(boosted), Learner::BoostedTrees(sampled)];
+        }
         let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..boosted.clone() };
         let forest = self.forest();
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };

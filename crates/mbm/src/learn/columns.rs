@@ -302,6 +302,13 @@ impl Block {
         self.n_cols += n_cols;
     }
 
+    /// Returns the columns of every `stride`-th row; `None` if those are all.
+    pub fn strided(&self, stride: usize) -> Option<Self> {
+        let rows: Vec<usize> = (0..self.n_rows).step_by(stride).collect();
+        let data = || rows.iter().flat_map(|row| self.row(*row)).copied().collect();
+        (stride > 1).then(|| Self { n_rows: rows.len(), n_cols: self.n_cols, data: data(), ..Self::default() })
+    }
+
     /// Returns a row, `[columns]`.
     pub fn row(&self, row: usize) -> &[f32] {
         &self.data[row * self.n_cols..(row + 1) * self.n_cols]

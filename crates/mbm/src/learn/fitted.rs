@@ -155,7 +155,8 @@ impl Data<'_> {
             column_share: it.column_share.unwrap_or_else(|| self.at_most(MAX_COLUMNS).min(0.8)),
             random_thresholds: it.random_thresholds,
         };
-        let mut examples = self.examples(fold);
+        let rows = sampled(&fold.rows, it.max_rows, seed);
+        let mut examples = Examples { rows: &rows, ..self.examples(fold) };
         if given.is_some() {
             examples.validation = &[];
         }

@@ -33,12 +33,17 @@ const MAX_CODES: usize = 256;
 /// Minimum number of rows of a code that gets a column.
 const MIN_ROWS_OF_CODE: usize = 2;
 
+/// Maximum number of rows that scales are fitted to: a sample spread over the rows.
+const MAX_FITTED: usize = 100_000;
+
 impl Scaling {
     /// Fits the transformation to the columns of training rows.
     ///
     /// # Errors
     /// Fails if there are no rows.
     pub fn fit(block: &Block, kinds: &[ColumnKind]) -> Result<Self, AlgoError> {
+        let sample = block.strided(block.n_rows.div_ceil(MAX_FITTED).max(1));
+        let block = sample.as_ref().unwrap_or(block);
         let of_kind = |kind| (0..kinds.len()).filter(move |at| kinds[*at] == kind);
         let numbers: Vec<usize> = of_kind(ColumnKind::Number).collect();
         let values = numbers_of(block, &numbers);

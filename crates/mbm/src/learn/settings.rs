@@ -41,6 +41,8 @@ settings! {
         column_share: Option<f64> = None => 0.0001..=1.0;
         /// Whether thresholds are drawn at random instead of searched.
         random_thresholds: bool = false;
+        /// Maximum number of rows per fold: beyond it, a seeded sample is used.
+        max_rows: usize = 2_000_000 => 2..=100_000_000;
         /// The number of rounds of each fold, for each output in turn; by early stopping if empty.
         rounds: Vec<usize> = Vec::new() => 0..=100_000;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
@@ -173,6 +175,11 @@ tagged! {
 }
 
 impl Learner {
+    /// Whether it reads scaled columns.
+    pub fn reads_scaled(&self) -> bool {
+        matches!(self, Self::Linear(_) | Self::Svm(_))
+    }
+
     /// Whether it is the network, trained once per fold.
     pub fn is_bagged_network(&self) -> bool {
         matches!(self, Self::Network(network) if network.bagged)

@@ -71,10 +71,17 @@ fn masks(n_groups: usize) -> Vec<Vec<bool>> {
     masks
 }
 
-/// Evaluates the subsets of the groups in a pass, apart from the set of all groups.
+/// Evaluates the subsets of the groups in a pass. All rows are evaluated with all groups in any case; where that would take long for
+/// the other subsets, they are evaluated on every n-th batch, and so is the set of all groups once more.
 pub(crate) struct Ablation<'a> {
     groups: &'a [InputGroup],
     subsets: Vec<Subset>,
+    /// Every how many batches are evaluated.
+    stride: usize,
+    /// Number of batches that were seen.
+    n_batches: usize,
+    /// Number of rows that were evaluated.
+    n_rows: usize,
 }
 
 struct Subset {
@@ -84,11 +91,19 @@ struct Subset {
 }
 
 impl<'a> Ablation<'a> {
-    pub fn new(predictor: &Predictor, groups: &'a [InputGroup]) -> Self {
+    pub fn new(predictor: &Predictor, groups: &'a [InputGroup], n_rows: usize) -> Self {
         let subset =
             |mask| Subset { mask, scores: Scores::new(predictor), generated: GeneratedTexts::new(predictor.outputs.len()) };
-        let subsets = masks(groups.len()).into_iter().filter(|mask| mask.contains(&false)).map(subset).collect();
-        Self { groups, subsets }
+        let masks = masks(groups.len());
+        let n_trees = predictor.ensemble.as_ref().map_or(0, Ensemble::n_trees) * n_rows * masks.len();
+        let stride = n_trees.div_ceil(MAX_TREES).max(1);
+        let subsets = masks.into_iter().filter(|mask| stride > 1 || mask.contains(&false)).map(subset).collect();
+        Self { groups, subsets, stride, n_batches: 0, n_rows: 0 }
+    }
+
+    /// Returns the number of rows that were evaluated, if they are a sample.
+    pub fn sample(&self) -> Option<usize> {
+        (self.stride > 1).then_some(self.n_rows)
     }
 
     /// Returns the metrics of each subset, those of all groups first.
@@ -98,6 +113,9 @@ impl<'a> Ablation<'a> {
             metrics: predictor.outputs.iter().zip(&scores.0).map(|(field, it)| (field.name.clone(), it.metrics())).collect(),
         };
         let subsets = self.subsets.iter().map(|subset| ablated(subset.mask.clone(), &subset.scores));
+        if self.stride > 1 {
+            return subsets.collect();
+        }
         std::iter::once(ablated(vec![true; self.groups.len()], all)).chain(subsets).collect()
     }
 }
@@ -108,6 +126,11 @@ impl Sink for Ablation<'_> {
     }
 
     fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        self.n_batches += 1;
+        if !(self.n_batches - 1).is_multiple_of(self.stride) {
+            return Ok(());
+        }
+        self.n_rows += pass.batch.len();
         for Subset { mask, scores, generated } in &mut self.subsets {
             let masked = masked(pass.encoded.len(), self.groups.iter().zip(mask.iter()));
             let inputs = inputs(pass, &masked);

@@ -25,6 +25,7 @@ use crate::predict::embedded_rows::{EmbeddedRows, directions};
 use crate::predict::prediction::class_names;
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
+use crate::run::learners::Ranked;
 
 /// Everything that a report shows about a run.
 pub(crate) struct Measured<'a> {
@@ -48,8 +49,12 @@ pub(crate) struct Measured<'a> {
     pub groups: &'a [InputGroup],
     /// Metrics with subsets of the inputs.
     pub ablation: &'a [Ablated],
+    /// The number of rows of the ablation, if they are a sample.
+    pub ablation_sample: Option<usize>,
     /// The record of each epoch.
     pub history: &'a [EpochRecord],
+    /// The learners, if there are others than the network.
+    pub leaderboard: &'a [Ranked],
 }
 
 /// With more classes than this, the confusion matrix and the curves are omitted.
@@ -70,6 +75,9 @@ pub(crate) fn write_report(path: &Path, predictor: &Predictor, dataset: &Dataset
         env!("CARGO_PKG_VERSION"),
     ));
     page.section("Metrics", &metrics(measured));
+    if !measured.leaderboard.is_empty() {
+        page.section("Learners", &leaderboard(measured.leaderboard));
+    }
     page.section("Input ablation", &subset_table(measured, predictor));
     page.section("Learning curves", &learning_curves(measured, predictor)?);
     for (output, (field, scored)) in predictor.outputs.iter().zip(measured.scored).enumerate() {
@@ -99,6 +107,21 @@ fn metrics(measured: &Measured) -> String {
     format!("<div class=grid>{}</div>", each.collect::<String>())
 }
 
+/// Returns the learners of each output with their weights in the ensemble.
+fn leaderboard(ranked: &[Ranked]) -> String {
+    let row = |it: &Ranked| {
+        let metric = it.main_metric();
+        let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| number(*value));
+        let (output, learner) = (escape(&it.output), escape(&it.learner));
+        vec![output, learner, number(it.weight), metric.to_owned(), value(&it.held_out), value(&it.test), number(it.seconds)]
+    };
+    let rows: Vec<Vec<String>> = ranked.iter().map(row).collect();
+    let head = ["output", "learner", "weight", "metric", "held out", "test", "seconds"];
+    let text =
+        "<p>Each learner on rows that it was not fitted on, and on test rows. Weights are chosen on the held-out rows.</p>";
+    format!("{text}{}", table(&head, &rows))
+}
+
 fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     let mains: Vec<&str> = measured.scored.iter().map(MetricSamples::main_metric).collect();
     let mut head: Vec<String> = measured.groups.iter().map(|group| escape(&group.name)).collect();
@@ -114,7 +137,8 @@ fn subset_table(measured: &Measured, predictor: &Predictor) -> String {
     });
     let rows: Vec<Vec<String>> = rows.collect();
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
-    format!("<p>The same model with some inputs masked in every row.</p>{}", table(&head, &rows))
+    let sample = measured.ablation_sample.map_or(String::new(), |n_rows| format!(" A sample of {n_rows} rows."));
+    format!("<p>The same model with some inputs masked in every row.{sample}</p>{}", table(&head, &rows))
 }
 
 fn learning_curves(measured: &Measured, predictor: &Predictor) -> Result<String, Error> {

@@ -35,7 +35,7 @@ use crate::run::event::RunEvent;
 use crate::run::folder::{
     CONFIG, LEADERBOARD, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
 };
-use crate::run::learners::{FoldedRows, LearnerRun};
+use crate::run::learners::{FoldedRows, LearnerRun, Ranked};
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 
 /// A plan, a dataset and the location of the run.
@@ -241,9 +241,11 @@ impl Experiment {
                 / n_networks as f64,
             max_steps: combined.as_ref().and_then(|combined| combined.steps(fold)),
         };
+        let training_started = Instant::now();
         let (model, progress, mut ending) = self.fit(&data, &checkpoints(&self.folder), &device, time(0), observe)?;
         observe_end(&progress, &self.plan, observe);
         let mut steps = vec![progress.step];
+        let mut leaderboard = Vec::new();
         let n_params = burn::module::Module::num_params(&model);
         let mut predictor = self.predictor(&spec, &dataset, model, device.clone());
         observe(RunEvent::Stage("calibrating outputs"));
@@ -256,6 +258,7 @@ impl Experiment {
                 networks.push(model);
                 steps.push(n_steps);
             }
+            let network_seconds = training_started.elapsed().as_secs_f64();
             observe(RunEvent::Stage("fitting learners"));
             predictor.plan = combined.plan(&self.plan);
             let run = LearnerRun {
@@ -271,8 +274,8 @@ impl Experiment {
             if clock.is_stopped() {
                 ending = Ending::Stopped;
             } else {
-                let leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test)?;
-                self.write_json(LEADERBOARD, &serde_json::to_value(leaderboard).unwrap_or_default())?;
+                leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test, network_seconds)?;
+                self.write_json(LEADERBOARD, &serde_json::to_value(&leaderboard).unwrap_or_default())?;
                 combined.record(&fitted, clock.limit.map(|_| steps));
                 predictor.plan = combined.plan(&self.plan);
                 predictor.ensemble = Some(fitted.ensemble);
@@ -295,7 +298,7 @@ impl Experiment {
             peak_memory: None,
         };
         if ending == Ending::Finished {
-            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &progress, &outcome, observe)?;
+            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &progress, &leaderboard, &outcome, observe)?;
         }
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome.peak_memory = peak_memory();
@@ -492,6 +495,7 @@ impl Experiment {
         dataset: &Dataset,
         rows: &RowsBySplit,
         progress: &Progress,
+        leaderboard: &[Ranked],
         outcome: &Outcome,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
@@ -507,10 +511,18 @@ impl Experiment {
         let mut writer = TableWriter::create_as(&aside, &path, OutputFormat::Parquet, columns)?;
         let (mut scores, mut worst) = (Scores::new(predictor), WorstRows::default());
         let mut write = |values, status: RowStatus| writer.write(with_status(values, &status));
-        let (mut predictions, mut ablation) = (Rows::numbered(&mut write, measured_rows), Ablation::new(predictor, &groups));
+        let (mut predictions, mut ablation) =
+            (Rows::numbered(&mut write, measured_rows), Ablation::new(predictor, &groups, measured_rows.len()));
         let sinks: &mut [&mut dyn Sink] = &mut [&mut predictions, &mut scores, &mut worst, &mut ablation];
         evaluate(predictor, dataset, measured_rows, sinks)?;
-        let statistics = scores.metrics(predictor);
+        let mut statistics = scores.metrics(predictor);
+        if rows.test.is_empty() && !leaderboard.is_empty() {
+            observe(RunEvent::Note("there are no test rows: the metrics are those of held-out rows".to_owned()));
+            let held_out =
+                leaderboard.iter().filter(|line| line.is_model()).map(|line| (line.output.clone(), line.held_out.clone()));
+            statistics.extend(held_out);
+        }
+        let ablation_sample = ablation.sample();
         let ablation = ablation.metrics(predictor, &scores);
         observe(RunEvent::Stage("writing predictions and report"));
         self.write_json(TEST_STATISTICS, &serde_json::to_value(&statistics).unwrap_or_default())?;
@@ -527,7 +539,9 @@ impl Experiment {
             statistics: &statistics,
             groups: &groups,
             ablation: &ablation,
+            ablation_sample,
             history: &progress.history,
+            leaderboard,
         };
         write_report(&self.folder.join(REPORT), predictor, dataset, &measured)?;
         Ok(statistics)

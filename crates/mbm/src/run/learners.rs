@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Candidate, Fitting, Folds, Rows, Selection, ensemble};
-use crate::learn::fitted::RowsView;
+use crate::learn::fitted::{Fitted, RowsView};
 use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
@@ -34,11 +34,11 @@ pub struct Ranked {
     pub learner: String,
     /// Its weight in the ensemble.
     pub weight: f64,
-    /// The metrics on rows that it was not fitted on; empty for the network, whose rows are those for validation.
+    /// The metrics on rows that it was not fitted on.
     pub held_out: BTreeMap<String, f64>,
     /// The metrics on the test rows; empty if there are none.
     pub test: BTreeMap<String, f64>,
-    /// Seconds that fitting took, over all threads.
+    /// Wall-clock seconds that fitting took.
     pub seconds: f64,
 }
 
@@ -47,6 +47,11 @@ impl Ranked {
     pub fn main_metric(&self) -> &'static str {
         let mains = ["accuracy", "f1_micro", "r2"];
         mains.into_iter().find(|name| self.held_out.contains_key(*name)).unwrap_or("loss")
+    }
+
+    /// Whether the line is that of the model: the ensemble, or the only learner with a weight.
+    pub(crate) fn is_model(&self) -> bool {
+        self.weight >= 1.0
     }
 
     /// Returns the main metric on held-out rows; NaN if there are none.
@@ -191,7 +196,8 @@ impl LearnerRun<'_> {
         let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
         columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;
         let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
-        let scaled = scaling.transform(&read.block);
+        let reads_scaled = self.learners.iter().any(Learner::reads_scaled);
+        let scaled = if reads_scaled { scaling.transform(&read.block) } else { Block::default() };
         let network = self.network(&networks, &tasks)?;
         let fitting = Fitting {
             plan: &predictor.plan,
@@ -282,19 +288,29 @@ fn held_out(
 }
 
 impl FittedLearners {
-    /// Returns the leaderboard: each learner and the ensemble, on held-out rows and on test rows. `predictor` is the trained network.
+    /// Returns the leaderboard: each learner and the ensemble, on held-out rows and on test rows, or a sample of them. `predictor` is the
+    /// trained network.
     ///
     /// # Errors
     /// Fails if data cannot be read.
-    pub fn leaderboard(&self, predictor: &Predictor, dataset: &Dataset, test: &[usize]) -> Result<Vec<Ranked>, Error> {
+    pub fn leaderboard(
+        &self,
+        predictor: &Predictor,
+        dataset: &Dataset,
+        test: &[usize],
+        network_seconds: f64,
+    ) -> Result<Vec<Ranked>, Error> {
+        let test: Vec<usize> = test.iter().copied().step_by(test.len().div_ceil(MAX_TEST_ROWS).max(1)).collect();
         let tasks: Vec<Option<Task>> = self.selections.iter().map(|it| it.as_ref().map(|it| it.task)).collect();
-        let read = Rows::read(dataset, &self.ensemble.columns, &tasks, test)?;
-        let scaled = self.ensemble.scaling.transform(&read.block);
-        let mut network = of_network(predictor, dataset, &tasks, test)?;
+        let read = Rows::read(dataset, &self.ensemble.columns, &tasks, &test)?;
+        let reads_scaled =
+            self.selections.iter().flatten().flat_map(|it| &it.candidates).flat_map(|it| &it.folds).any(Fitted::reads_scaled);
+        let scaled = if reads_scaled { self.ensemble.scaling.transform(&read.block) } else { Block::default() };
+        let mut network = of_network(predictor, dataset, &tasks, &test)?;
         let mut further = predictor.clone();
         for model in &self.ensemble.networks {
             further.model = model.clone();
-            add(&mut network, &of_network(&further, dataset, &tasks, test)?);
+            add(&mut network, &of_network(&further, dataset, &tasks, &test)?);
         }
         let share = 1.0 / (1 + self.ensemble.networks.len()) as f32;
         network.iter_mut().flatten().flatten().for_each(|value| *value *= share);
@@ -303,13 +319,14 @@ impl FittedLearners {
             let Some(selection) = selection else { continue };
             let field = &predictor.outputs[output];
             let scored = Scored { selection, field, targets: &read.targets[output], block: &read.block, scaled: &scaled };
-            for candidate in &selection.candidates {
-                ranked.push(scored.ranked(candidate, network[output].as_deref()));
-            }
+            ranked.extend(scored.ranked(network[output].as_deref(), network_seconds));
         }
         Ok(ranked)
     }
 }
+
+/// Maximum number of test rows that the leaderboard is computed on: a sample spread over them.
+const MAX_TEST_ROWS: usize = 20_000;
 
 fn add(sums: &mut [Option<Vec<f32>>], values: &[Option<Vec<f32>>]) {
     for (sums, values) in sums.iter_mut().zip(values) {
@@ -328,22 +345,43 @@ struct Scored<'a> {
 }
 
 impl Scored<'_> {
-    fn ranked(&self, candidate: &Candidate, network: Option<&[f32]>) -> Ranked {
-        let task = self.selection.task;
-        let values = if candidate.folds.is_empty() {
-            network.map(<[f32]>::to_vec).unwrap_or_default()
-        } else {
-            let member = Member { name: candidate.name.clone(), weight: 1.0, folds: candidate.folds.clone() };
-            let rows: Vec<usize> = (0..self.block.n_rows).collect();
-            member.predict(task, RowsView { block: self.block, scaled: self.scaled, rows: &rows })
-        };
+    /// Returns the lines of all learners, and that of the ensemble if several have a weight.
+    fn ranked(&self, network: Option<&[f32]>, network_seconds: f64) -> Vec<Ranked> {
+        let candidates = &self.selection.candidates;
+        let mut ranked = Vec::new();
+        let (mut held_out, mut test) = (Mean::default(), Mean::default());
+        for candidate in candidates {
+            let values = self.test(candidate, network);
+            held_out.add(&candidate.held_out, candidate.weight);
+            test.add(&values, candidate.weight);
+            let seconds = if candidate.folds.is_empty() { network_seconds } else { candidate.seconds };
+            ranked.push(self.line(&candidate.name, candidate.weight, &candidate.held_out, &values, seconds));
+        }
+        if candidates.iter().filter(|candidate| candidate.weight > 0.0).count() > 1 {
+            let seconds = ranked.iter().map(|line| line.seconds).sum();
+            ranked.push(self.line("ensemble", 1.0, &held_out.values, &test.values, seconds));
+        }
+        ranked
+    }
+
+    /// Returns the predictions of a learner for the test rows, `[rows, n_values]`.
+    fn test(&self, candidate: &Candidate, network: Option<&[f32]>) -> Vec<f32> {
+        if candidate.folds.is_empty() {
+            return network.map(<[f32]>::to_vec).unwrap_or_default();
+        }
+        let member = Member { name: candidate.name.clone(), weight: 1.0, folds: candidate.folds.clone() };
+        let rows: Vec<usize> = (0..self.block.n_rows).collect();
+        member.predict(self.selection.task, RowsView { block: self.block, scaled: self.scaled, rows: &rows })
+    }
+
+    fn line(&self, learner: &str, weight: f64, held_out: &[f32], test: &[f32], seconds: f64) -> Ranked {
         Ranked {
             output: self.field.name.clone(),
-            learner: candidate.name.clone(),
-            weight: candidate.weight,
-            held_out: self.metrics(&candidate.held_out, &self.selection.targets),
-            test: self.metrics(&values, self.targets),
-            seconds: candidate.seconds,
+            learner: learner.to_owned(),
+            weight,
+            held_out: self.metrics(held_out, &self.selection.targets),
+            test: self.metrics(test, self.targets),
+            seconds,
         }
     }
 
@@ -357,5 +395,20 @@ impl Scored<'_> {
         let rows = rows.filter(|(value, target)| !target[0].is_nan() && !value[0].is_nan());
         let (values, targets): (Vec<&[f32]>, Vec<&[f32]>) = rows.unzip();
         self.selection.task.samples(&values.concat(), &targets.concat(), &self.field.preprocessor).metrics()
+    }
+}
+
+/// A weighted mean of predictions; NaN where a learner with a weight has none.
+#[derive(Default)]
+struct Mean {
+    values: Vec<f32>,
+}
+
+impl Mean {
+    fn add(&mut self, values: &[f32], weight: f64) {
+        self.values.resize(values.len().max(self.values.len()), 0.0);
+        if weight > 0.0 {
+            self.values.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight as f32 * value);
+        }
     }
 }
