@@ -2,13 +2,14 @@
 
 use mbm_config::{Entry, Node, Value};
 
-use crate::config::nodes::{entry, float, int, map, text};
+use crate::config::nodes::{entry, float, int, list, map, text};
 use crate::learn::settings::Preset;
 
-/// The network for a table of some rows.
+/// The network for a table of some rows and inputs.
 pub(super) struct DefaultNetwork {
     n_rows: usize,
     n_inputs: usize,
+    n_images: usize,
     preset: Preset,
 }
 
@@ -23,12 +24,27 @@ const MIN_STEPS: usize = 1_000;
 const MAX_STEPS: usize = 3_000;
 const MAX_EPOCHS: usize = 100;
 
+/// Number of images that training reads, over all epochs.
+const N_IMAGES: usize = 40_000;
+
+/// Maximum number of images of a table that are read at 48 instead of 32 pixels.
+const MAX_LARGE_IMAGES: usize = 5_000;
+
+/// Number of rows from which batches of images have 32 instead of 16 rows.
+const MIN_ROWS_OF_LARGE_BATCHES: usize = 500;
+
 /// Maximum number of inputs that are read in all steps together.
 const MAX_STEP_INPUTS: usize = 1_500_000;
 
 impl DefaultNetwork {
-    pub fn new(n_rows: usize, n_inputs: usize, preset: Preset) -> Self {
-        Self { n_rows, n_inputs, preset }
+    /// Returns the network for inputs of these types.
+    pub fn new(n_rows: usize, kinds: &[&str], preset: Preset) -> Self {
+        let n_images = kinds.iter().filter(|kind| **kind == "image").count();
+        Self { n_rows, n_inputs: kinds.len(), n_images, preset }
+    }
+
+    fn reads_images_alone(&self) -> bool {
+        self.n_images == self.n_inputs
     }
 
     /// Returns an input of a type.
@@ -37,6 +53,7 @@ impl DefaultNetwork {
         match kind {
             "number" => entries.extend(self.of_number()),
             "date" => entries.push(entry("encoder", text("passthrough"))),
+            "image" => entries.extend(self.of_image()),
             "text" if self.n_rows < MIN_ROWS_OF_CONVOLUTIONS => {
                 let bag = vec![entry("type", text("embed")), entry("embedding_size", int(64)), entry("dropout", float(0.2))];
                 entries.push(entry("encoder", map(bag)));
@@ -55,13 +72,72 @@ impl DefaultNetwork {
         [entry("preprocessing", scaling)].into_iter().chain(encoder).collect()
     }
 
-    /// Returns two hidden layers.
+    /// A small network of four convolutions, whose mean over the image has few parameters, on small images that are shifted, rotated and
+    /// lit at random. Among other inputs, an image has few features, so that it cannot be learned by heart.
+    fn of_image(&self) -> Vec<Entry> {
+        let size = if self.n_rows * self.n_images <= MAX_LARGE_IMAGES { 48 } else { 32 };
+        let sides = map(vec![entry("height", int(size)), entry("width", int(size))]);
+        let n_filters = if self.n_images == 1 { 16 } else { 8 };
+        let encoder = map(vec![
+            entry("type", text("stacked_cnn")),
+            entry("num_conv_layers", int(4)),
+            entry("num_filters", int(n_filters)),
+            entry("reduce_output", text("mean")),
+        ]);
+        let of_type = |kind| vec![entry("type", text(kind))];
+        let shift = [of_type("random_shift"), vec![entry("pixels", int(size / 8))]].concat();
+        let rotate = [of_type("random_rotate"), vec![entry("degree", int(10))]].concat();
+        let augmentation = [shift, rotate, of_type("random_brightness"), of_type("random_contrast")].map(map).to_vec();
+        let projection = map(vec![entry("output_size", int(16)), entry("dropout", float(0.5))]);
+        let projection = (!self.reads_images_alone()).then(|| entry("projection", projection));
+        let entries = [entry("preprocessing", sides), entry("encoder", encoder), entry("augmentation", list(augmentation))];
+        entries.into_iter().chain(projection).collect()
+    }
+
+    /// Returns an output of a type.
+    pub fn output(&self, column: &str, kind: &str) -> Node {
+        let mut entries = vec![entry("name", text(column)), entry("type", text(kind))];
+        if kind == "category" && self.reads_images_alone() {
+            let loss = vec![entry("type", text("softmax_cross_entropy")), entry("label_smoothing", float(0.1))];
+            entries.push(entry("loss", map(loss)));
+        }
+        map(entries)
+    }
+
+    /// Returns two hidden layers; images alone need none.
     pub fn combiner(&self) -> Node {
-        map(vec![entry("type", text("concat")), entry("num_fc_layers", int(2)), entry("dropout", float(0.1))])
+        let (n_layers, dropout) = if self.reads_images_alone() { (0, 0.0) } else { (2, 0.1) };
+        map(vec![entry("type", text("concat")), entry("num_fc_layers", int(n_layers)), entry("dropout", float(dropout))])
+    }
+
+    /// Returns the settings of training.
+    pub fn trainer(&self) -> Node {
+        if self.n_images > 0 { self.trainer_of_images() } else { self.trainer_in_steps() }
+    }
+
+    /// Returns settings that count in images, for which one cycle of the learning rate is best (Smith and Topin 2019).
+    fn trainer_of_images(&self) -> Node {
+        let n_images = match self.preset {
+            Preset::Fast => N_IMAGES / 4,
+            Preset::Good => N_IMAGES,
+            Preset::Best => 3 * N_IMAGES,
+        };
+        let epochs = (n_images / (self.n_rows * self.n_images).max(1)).clamp(3, MAX_EPOCHS);
+        let one_cycle = map(vec![entry("decay", text("one_cycle"))]);
+        let (learning_rate, patience) = if self.reads_images_alone() { (0.02, 0) } else { (0.003, (epochs / 3).max(5)) };
+        map(vec![
+            entry("batch_size", int(if self.n_rows < MIN_ROWS_OF_LARGE_BATCHES { 16 } else { 32 })),
+            entry("epochs", int(epochs)),
+            entry("early_stop", int(patience)),
+            entry("learning_rate", float(learning_rate)),
+            entry("learning_rate_scheduler", one_cycle),
+            entry("optimizer", text("adamw")),
+            entry("modality_dropout", float(0.0)),
+        ])
     }
 
     /// Returns settings that count in steps: small tables have small batches and many epochs.
-    pub fn trainer(&self) -> Node {
+    fn trainer_in_steps(&self) -> Node {
         let has_bins = self.n_rows >= MIN_ROWS_OF_BINS;
         let n_steps = if has_bins { MAX_STEPS } else { MIN_STEPS };
         let n_steps = if self.preset == Preset::Fast { n_steps / 4 } else { n_steps };

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use mbm_config::Node;
 use mbm_data::{Inferred, InferredColumn, Table, infer_types, leaks};
 
 use crate::config::default_network::DefaultNetwork;
@@ -58,7 +57,6 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
         table.require(target)?;
     }
     table.require_rows()?;
-    let network = DefaultNetwork::new(table.n_rows(), table.columns.len(), preset);
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);
@@ -74,8 +72,10 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
         }
     }
     let notes = [warnings(table, &inputs, &outputs)?, notes].concat();
+    let kinds: Vec<&str> = inputs.iter().map(|(_, kind)| *kind).collect();
+    let network = DefaultNetwork::new(table.n_rows(), &kinds, preset);
     let inputs = inputs.into_iter().map(|(column, kind)| network.input(column, kind)).collect();
-    let outputs = outputs.into_iter().map(|(column, kind)| feature(column, kind)).collect();
+    let outputs = outputs.into_iter().map(|(column, kind)| network.output(column, kind)).collect();
     let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
     if let Some(column) = split {
         let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
@@ -110,8 +110,4 @@ fn output_type(column: &str, kind: &'static str) -> Result<&'static str, TargetE
         "number" | "category" | "binary" | "set" | "vector" | "text" => Ok(kind),
         found => Err(TargetError::Type { column: column.to_owned(), found }),
     }
-}
-
-fn feature(column: &str, kind: &str) -> Node {
-    map(vec![entry("name", text(column)), entry("type", text(kind))])
 }

@@ -309,10 +309,11 @@ impl Fitting<'_> {
         let targets = gathered(targets, &positions, n_values);
         let mut candidate = self.network(network);
         let given = self.learners[candidate.learner].weights().get(output).copied();
-        candidate.weight = given.unwrap_or_else(|| {
-            let n_picks = self.plan.config.ensemble.n_picks;
-            let weights = greedy_weights(&[&of_network, &others], n_picks, &|mean| self.loss(output, task, mean, &targets));
-            if candidates.is_empty() { 1.0 } else { weights[0] }
+        candidate.weight = given.unwrap_or_else(|| match candidates.is_empty() {
+            true => 1.0,
+            false => cautious_weight(&of_network, &others, n_values, &|mean, row| {
+                task.loss(mean, &targets[row * n_values..(row + 1) * n_values])
+            }),
         });
         if given.is_none() {
             candidates.iter_mut().for_each(|other| other.weight *= 1.0 - candidate.weight);
@@ -320,6 +321,30 @@ impl Fitting<'_> {
         candidates.insert(0, candidate);
     }
 }
+
+/// Returns the weight of one prediction, `[rows, n_values]`, in its mean with another one: the smallest weight whose loss is within one
+/// standard error of the lowest (Breiman et al. 1984), since few rows say little, and one of the predictions was chosen by them. `loss`
+/// returns the loss of a row.
+fn cautious_weight(own: &[f32], other: &[f32], n_values: usize, loss: &dyn Fn(&[f32], usize) -> f64) -> f64 {
+    let losses = |weight: f32| -> Vec<f64> {
+        let mean: Vec<f32> = own.iter().zip(other).map(|(own, other)| weight * own + (1.0 - weight) * other).collect();
+        mean.chunks(n_values).enumerate().map(|(row, mean)| loss(mean, row)).collect()
+    };
+    let candidates: Vec<(f64, Vec<f64>)> =
+        (0..=N_WEIGHTS).map(|at| at as f64 / N_WEIGHTS as f64).map(|weight| (weight, losses(weight as f32))).collect();
+    let sum = |losses: &[f64]| losses.iter().sum::<f64>();
+    let Some((_, lowest)) = candidates.iter().min_by(|a, b| sum(&a.1).total_cmp(&sum(&b.1))) else { return 0.0 };
+    let is_close = |losses: &[f64]| {
+        let differences: Vec<f64> = losses.iter().zip(lowest).map(|(own, lowest)| own - lowest).collect();
+        let (n, total) = (differences.len() as f64, sum(&differences));
+        let variance = differences.iter().map(|it| (it - total / n).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        total <= (n * variance).sqrt()
+    };
+    candidates.iter().find(|(_, losses)| is_close(losses)).map_or(0.0, |(weight, _)| *weight)
+}
+
+/// Number of steps between the weights 0 and 1 that are tried.
+const N_WEIGHTS: usize = 20;
 
 /// Returns the values of some rows, `[rows, n_values]`.
 fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
@@ -349,4 +374,22 @@ impl Selection {
 pub(crate) fn ensemble(columns: Columns, scaling: Scaling, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
     let outputs = selections.iter().map(|it| it.as_ref().map_or_else(OutputEnsemble::network, Selection::ensemble));
     Ensemble { columns, scaling, n_networks: networks.len(), networks, outputs: outputs.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prediction_needs_evidence_for_a_weight() {
+        let targets = |row: usize| if row.is_multiple_of(2) { 1.0f32 } else { -1.0 };
+        let squared = |mean: &[f32], row: usize| f64::from(mean[0] - targets(row)).powi(2);
+        let weight = |own: &dyn Fn(usize) -> f32, n_rows: usize| {
+            let (own, other): (Vec<f32>, Vec<f32>) = (0..n_rows).map(|row| (own(row), targets(row) / 2.0)).unzip();
+            cautious_weight(&own, &other, 1, &squared)
+        };
+        assert_eq!(weight(&targets, 40), 1.0, "better in every row");
+        assert_eq!(weight(&|row| if row == 0 { 1.0 } else { targets(row) / 2.0 }, 40), 0.0, "better in a single row");
+        assert_eq!(weight(&|_| 0.0, 40), 0.0, "worse");
+    }
 }
