@@ -78,6 +78,13 @@ pub enum Command {
   mbm serve --model-path results/run --index photos.index --port 9000
   curl -F image=@7.png http://127.0.0.1:8000/predict")]
     Serve(Serve),
+    /// Search better settings in the spaces of the config's hyperopt section.
+    #[command(after_help = "Examples:
+  mbm tune config.yaml --dataset digits.csv --output-directory results/tuned
+  mbm evaluate --model-path results/tuned/tune/best --dataset new.csv
+
+Run the same command again to continue after an interruption.")]
+    Tune(Tune),
     /// Print how well each learner of a run did.
     #[command(after_help = "Example:
   mbm leaderboard results/houses")]
@@ -651,6 +658,28 @@ pub enum Cache {
     Info,
     /// Remove all cached features.
     Clear,
+}
+
+#[derive(Group)]
+pub struct Tune {
+    /// Config file in YAML, JSON or TOML, with a section hyperopt.
+    pub config: PathBuf,
+    /// Dataset, in any format that `mbm train` accepts.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Folder of the search, which continues there if it was begun [default: results/<dataset name>].
+    #[arg(long, short)]
+    pub output_directory: Option<PathBuf>,
+    /// Override a config key, for example hyperopt.executor.num_samples=30. Can be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub overrides: Vec<String>,
+    #[command(flatten)]
+    pub cache: CacheSize,
+    /// Print nothing but errors and the result.
+    #[arg(long)]
+    pub quiet: bool,
 }
 
 #[derive(Group)]

@@ -9,11 +9,11 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
     ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, Preset, ReadOptions, RunEvent, Start, Table,
-    TableWriter, Unreadable,
+    TableWriter, TuneEvent, Unreadable,
 };
 use serde_json::json;
 
-use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Leaderboard, Predict, Show, Train, Weights};
+use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Leaderboard, Predict, Show, Train, Tune, Weights};
 use crate::dataset::{self, check_output, default_folder, feature_cache, is_stdin, show_cache_fault, show_faults};
 use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
@@ -37,6 +37,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Index(args) => retrieval::index(args),
         Command::Search(args) => retrieval::search(&args),
         Command::Serve(args) => serve(args),
+        Command::Tune(args) => tune(args),
         Command::Leaderboard(args) => leaderboard(&args),
         Command::Compare(args) => compare(&args),
         Command::Weights(args) => weights(&args),
@@ -159,6 +160,45 @@ fn show_metrics<'a>(outputs: impl Iterator<Item = (&'a String, &'a BTreeMap<Stri
         columns(&shown).iter().try_for_each(|text| line(text))?;
     }
     Ok(())
+}
+
+fn tune(args: Tune) -> Result<()> {
+    let plan = Plan::read_file(&args.config, &args.overrides)?;
+    let folder = args.output_directory.unwrap_or_else(|| default_folder(&args.dataset));
+    let experiment =
+        Experiment::new(plan, args.dataset, folder).table_options(args.reading.options()).cache(feature_cache(args.cache));
+    let stop = stop_flag()?;
+    let mut progress = Progress::new(Show { quiet: args.quiet, json: false });
+    let tuned = mbm::tune(&experiment, &stop, &mut |event| match event {
+        TuneEvent::Started(trial) => {
+            let settings = trial.parameters.overrides().join(" ");
+            let settings = if settings.is_empty() { "the config as written".to_owned() } else { settings };
+            progress.show(&RunEvent::Note(format!("trial {}: {settings}", trial.number)));
+        }
+        TuneEvent::Run(RunEvent::Training(event)) => progress.show_step(&RunEvent::Training(event)),
+        TuneEvent::Ended { trial, is_best } => {
+            let score = trial.score.map_or("none".to_owned(), |score| format!("{score:.4}"));
+            let best = if is_best { "  best so far" } else { "" };
+            let error = trial.error.map_or(String::new(), |error| format!(": {error}"));
+            let state = trial.state.as_str();
+            progress.show(&RunEvent::Note(format!(
+                "trial {}: {state} after {} epochs, score {score}{best}{error}",
+                trial.number, trial.resource
+            )));
+        }
+        _ => {}
+    });
+    progress.finish();
+    let tuned = tuned?;
+    if tuned.is_stopped {
+        bail!(Interrupted("stopped; run the same command to continue the search".to_owned()));
+    }
+    let Some(best) = tuned.best else {
+        bail!("no trial has a score; {} says why", tuned.folder.with_file_name("trials.csv").display())
+    };
+    let settings = if best.number == 0 { "the config as written".to_owned() } else { best.parameters.to_string() };
+    line(&format!("best of {} trials: trial {}, {settings}", tuned.trials.len(), best.number))?;
+    line(&format!("score {:.4}; run folder {}", best.score.unwrap_or(f64::NAN), tuned.folder.display()))
 }
 
 /// Prints the learners of each output, best first by the main metric on held-out rows, with the metric on test rows.

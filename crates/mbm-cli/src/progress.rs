@@ -70,6 +70,14 @@ impl Progress {
         }
     }
 
+    /// Displays an event in the live line only.
+    pub fn show_step(&mut self, event: &RunEvent) {
+        if let Self::Live { bar, validation } = self {
+            bar.set_message(step(event, validation));
+            bar.tick();
+        }
+    }
+
     /// Clears the live line.
     pub fn finish(&self) {
         if let Self::Live { bar, .. } = self {

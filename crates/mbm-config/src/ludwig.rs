@@ -40,7 +40,6 @@ const WORDS: &[&str] = &[
     "global_max_sequence_length",
     "gpt2",
     "h3",
-    "hyperopt",
     "in_memory",
     "increase_batch_size_on_plateau",
     "infer_image_dimensions",

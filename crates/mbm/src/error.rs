@@ -12,6 +12,7 @@ pub use mbm_model::WeightsError;
 pub use mbm_model::encoder::UnsuitedShape;
 pub use mbm_postgres::PostgresError;
 pub use mbm_train::TrainError;
+pub use mbm_tune::TuneError;
 pub use mbm_weights::WeightFileError;
 
 pub use crate::bundle::BundleError;
@@ -53,6 +54,9 @@ pub enum Error {
     /// Learners could not be fitted to the rows.
     #[error("the learners cannot be fitted: {0}")]
     Learner(#[source] AlgoError),
+    /// A search over settings could not go on.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// A file system operation failed.
     #[error("{}: {source}", path.display())]
     Io {

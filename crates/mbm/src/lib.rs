@@ -67,7 +67,9 @@ pub use run::event::RunEvent;
 pub use run::experiment::{Experiment, Outcome};
 pub use run::folder::Start;
 pub use run::learners::{Ranked, leaderboard};
+pub use mbm_tune::{State as TrialState, Trial};
 pub use run::train::train;
+pub use run::tune::{TuneEvent, Tuned, tune};
 
 // The model: predictions, metrics, explanations, and how they are written.
 pub use model::{Feature, Model, PredictedRow};

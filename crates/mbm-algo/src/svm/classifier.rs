@@ -137,6 +137,11 @@ struct Trained {
 impl Trainer<'_> {
     fn machine(&self, positive: &[bool]) -> Machine {
         let n = positive.len();
+        if !positive.contains(&true) {
+            // A class without rows has no machine to train; its probability is that of Platt's smoothed targets.
+            let n_weights = self.gram.map_or(self.x.n_cols, |_| n);
+            return Machine { weights: vec![0.0; n_weights], intercept: -1.0, sigmoid: Sigmoid::fit(&vec![0.0; n], positive) };
+        }
         let trained = self.solve((0..n).collect(), positive, &vec![0.0; n]);
         let mut decisions = vec![0f32; n];
         for fold in 0..N_FOLDS {
@@ -224,6 +229,18 @@ mod tests {
         assert_eq!(n_correct(&rbf), 80);
         let linear = Svc::fit(x, &classes, 2, SvcOptions::default()).unwrap();
         assert!(n_correct(&linear) < 70, "{}", n_correct(&linear));
+    }
+
+    #[test]
+    fn a_class_without_rows_is_improbable() {
+        let (data, classes) = rings(40);
+        let x = Matrix { data: &data, n_cols: 2 };
+        for rbf in [None, Some(Gamma::Scale)] {
+            let svc = Svc::fit(x, &classes, 3, SvcOptions { rbf, ..SvcOptions::default() }).unwrap();
+            let p = svc.probabilities(x.row(0));
+            assert!(p[2] < 0.1 && (p.iter().sum::<f32>() - 1.0).abs() < 1e-6 && svc.predict(x.row(0)) != 2, "{p:?}");
+            assert!(svc.machines.iter().all(|machine| machine.intercept.is_finite()));
+        }
     }
 
     #[test]

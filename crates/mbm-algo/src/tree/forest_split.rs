@@ -181,7 +181,7 @@ fn split(index: usize, column: &BinnedColumn, bins: &[u8], at: usize, missing_le
     let bins_to = |at: usize| usize::from(bins[at]);
     let left_bins = match column.kind {
         Bins::Number { .. } => LeftBins::UpTo(bins_to(at)),
-        Bins::Category(_) => LeftBins::of((0..=at).map(bins_to)),
+        Bins::Category(_) => LeftBins::of_categories((0..bins.len()).map(bins_to), at + 1, missing_left),
     };
     Split { column: index, left_bins, next_bin: bins_to((at + 1).min(bins.len() - 1)), missing_left }
 }

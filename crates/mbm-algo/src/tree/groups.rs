@@ -4,6 +4,7 @@ use rand::RngExt;
 
 use super::Rng;
 use super::bins::{BinnedColumn, Bins};
+use super::split::CATEGORY_SMOOTHING;
 use super::sums::Bits;
 
 /// The sums that describe a group of rows: their weight, their number, and the sum of each target. An array if there are few.
@@ -69,13 +70,16 @@ impl<T: Totals> Groups<T> {
         self.bins.extend(Bits(self.filled).take_while(|bin| *bin < column.n_bins).map(|bin| bin as u8));
     }
 
-    /// Sorts categories by the mean of a random target: for numbers the only one, for classes one that is drawn.
+    /// Sorts categories by the mean of a random target: for numbers the only one, for classes one that is drawn. Means of few rows are drawn
+    /// to that of all.
     pub fn order(&mut self, column: &BinnedColumn, rng: &mut Rng) {
         let Bins::Category(_) = column.kind else { return };
         let target = rng.random_range(0..self.zero.targets().len());
+        let sum = |of: &dyn Fn(&T) -> f64| self.bins.iter().map(|bin| of(&self.sums[usize::from(*bin)])).sum::<f64>();
+        let mean_of_all = sum(&|sums| sums.targets()[target]) / sum(&T::weight).max(1e-12);
         let mean = |bin: u8| {
             let sums = &self.sums[usize::from(bin)];
-            sums.targets()[target] / sums.weight().max(1e-12)
+            (sums.targets()[target] + CATEGORY_SMOOTHING * mean_of_all) / (sums.weight() + CATEGORY_SMOOTHING)
         };
         self.bins.sort_by(|a, b| mean(*a).total_cmp(&mean(*b)).then(a.cmp(b)));
     }

@@ -68,10 +68,17 @@ impl Gains {
         let missing_left = if self.has_missing { missing_left } else { self.is_majority(position) };
         let left_bins = match is_number(column) {
             true => LeftBins::UpTo(position),
-            false => LeftBins::of(order[..=position].iter().copied()),
+            false => self.categories(order, position, missing_left),
         };
         let next_bin = (position + 1..n_positions).find(|next| self.n_rows[*next] > 0).unwrap_or(position);
         Some(LevelSplit { at, gain, left_bins, next_bin, missing_left })
+    }
+
+    /// Returns the categories that go left: of those with rows on the level, the ones up to a position.
+    fn categories(&self, order: &[usize], position: usize, missing_left: bool) -> LeftBins {
+        let filled: Vec<usize> = (0..order.len()).filter(|at| self.n_rows[*at] > 0).collect();
+        let n_left = filled.iter().filter(|at| **at <= position).count();
+        LeftBins::of_categories(filled.iter().map(|at| order[*at]), n_left, missing_left)
     }
 
     /// Whether at least half of the rows are at positions up to this one.

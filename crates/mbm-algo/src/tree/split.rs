@@ -64,10 +64,22 @@ impl LeftBins {
         }
     }
 
+    #[cfg(test)]
     pub fn of(bins: impl IntoIterator<Item = usize>) -> Self {
         let mut words = [0; 4];
         bins.into_iter().for_each(|bin| words[bin / 64] |= 1 << (bin % 64));
         Self::Set(words)
+    }
+
+    /// Returns the bins that go left, given those that have rows in the node, in the order in which they go left, and how many do. Other
+    /// categories, of which nothing is known, follow missing values.
+    pub fn of_categories(bins: impl ExactSizeIterator<Item = usize>, n_left: usize, missing_left: bool) -> Self {
+        let (mut left, mut right) = ([0; 4], [0; 4]);
+        for (at, bin) in bins.enumerate() {
+            let side = if at < n_left { &mut left } else { &mut right };
+            side[bin / 64] |= 1 << (bin % 64);
+        }
+        Self::Set(if missing_left { right.map(|word: u64| !word) } else { left })
     }
 
     /// Returns the test of the original values. The threshold of a number is at a share of the gap between the last bin that goes left
@@ -157,9 +169,12 @@ fn best_categories(bins: impl Iterator<Item = (usize, Sums)> + Clone, node: Sear
         left = left.plus(*sums);
         best.consider(sorted.len() + at, left);
     }
-    let categories = |chosen: usize| {
-        let chosen = if chosen < sorted.len() { &sorted[..=chosen] } else { &sorted[chosen - sorted.len()..] };
-        LeftBins::of(chosen.iter().map(|(bin, _)| *bin))
+    let categories = |chosen: usize, missing_left| {
+        let bins = sorted.iter().map(|(bin, _)| *bin);
+        match chosen.checked_sub(sorted.len()) {
+            None => LeftBins::of_categories(bins, chosen + 1, missing_left),
+            Some(first) => LeftBins::of_categories(bins.rev(), sorted.len() - first, missing_left),
+        }
     };
     best.split(categories, |_| 0)
 }
@@ -217,13 +232,13 @@ impl<'a> Best<'a> {
     /// Returns the best split by a threshold, given the bins that have rows.
     fn threshold(self, mut bins: impl Iterator<Item = (usize, Sums)>) -> Option<Split> {
         let mut next_bin = |bin: usize| bins.find(|(next, _)| *next > bin).map_or(bin, |(next, _)| next);
-        self.split(LeftBins::UpTo, &mut next_bin)
+        self.split(|bin, _| LeftBins::UpTo(bin), &mut next_bin)
     }
 
-    fn split(self, left_bins: impl Fn(usize) -> LeftBins, mut next_bin: impl FnMut(usize) -> usize) -> Option<Split> {
+    fn split(self, left_bins: impl Fn(usize, bool) -> LeftBins, mut next_bin: impl FnMut(usize) -> usize) -> Option<Split> {
         let (which, missing_left, left) = self.chosen?;
         let gain = self.numerator / self.denominator - self.node.total.score(self.node.limits.l2);
-        Some(Split { at: 0, gain, left_bins: left_bins(which), next_bin: next_bin(which), missing_left, left })
+        Some(Split { at: 0, gain, left_bins: left_bins(which, missing_left), next_bin: next_bin(which), missing_left, left })
     }
 }
 
@@ -279,5 +294,14 @@ mod tests {
         let node = Searched { total: total(&bins, Sums::default()), missing: Sums::default(), limits: &LIMITS };
         let split = best_categories(bins.into_iter(), node).unwrap();
         assert_eq!((split.left_bins, split.left), (LeftBins::of([1]), sums(-50.0, 50)));
+    }
+
+    #[test]
+    fn categories_without_rows_follow_the_larger_side() {
+        let bins = [(0, sums(50.0, 50)), (1, sums(-150.0, 150))];
+        let node = Searched { total: total(&bins, Sums::default()), missing: Sums::default(), limits: &LIMITS };
+        let split = best_categories(bins.into_iter(), node).unwrap();
+        assert!(split.missing_left && [1, 2, 255].iter().all(|bin| split.left_bins.contains(*bin)), "{split:?}");
+        assert!(!split.left_bins.contains(0));
     }
 }

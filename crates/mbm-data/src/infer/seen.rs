@@ -12,6 +12,9 @@ use crate::notation::date::{self, OrderVotes};
 use crate::notation::null_values::USUAL;
 use crate::notation::number::DecimalVotes;
 
+/// Extensions of image files that can be read.
+const IMAGES: [&str; 12] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+
 /// Bytes of a text that are inspected; of a longer text, the last word is ignored.
 const N_BYTES: usize = 1 << 16;
 
@@ -132,7 +135,7 @@ impl Seen {
     fn add_words(&mut self, text: &str) {
         let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
         self.n_splits += usize::from(is_split);
-        self.n_image_names += usize::from(has_extension(text, &["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff"]));
+        self.n_image_names += usize::from(has_extension(text, &IMAGES));
         self.n_audio_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
         self.lists.add_text(text);
         self.dates.add(text);

@@ -21,6 +21,7 @@ use mbm_model::encoder::{
 };
 use mbm_model::{InputSummary, ProjectionSettings};
 use mbm_train::TrainerSettings;
+use mbm_tune::Hyperopt;
 
 use crate::learn::settings::{EnsembleSettings, Learners};
 
@@ -41,6 +42,8 @@ settings! {
         learners: Learners = Learners::Network;
         /// How several learners are combined.
         ensemble: EnsembleSettings = defaults();
+        /// The search of `mbm tune` for better settings.
+        hyperopt: Option<Hyperopt> = None;
         /// The random seed.
         random_seed: u64 = 42;
     }

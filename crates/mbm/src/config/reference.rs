@@ -12,7 +12,9 @@ use crate::config::features::Config;
 /// assert_eq!(schema["required"], serde_json::json!(["input_features", "output_features"]));
 /// ```
 pub fn config_schema() -> serde_json::Value {
-    json_schema("Config of mbm", Config::section_schema())
+    let mut schema = json_schema("Config of mbm", Config::section_schema());
+    mbm_tune::complete_schema(&mut schema);
+    schema
 }
 
 /// A page of the config reference.

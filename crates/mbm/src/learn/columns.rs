@@ -8,7 +8,7 @@ use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::convolutions::SeriesColumn;
-use crate::learn::texts::{N_STATISTICS, TextTerms, write_statistics};
+use crate::learn::texts::{MaxTerms, N_STATISTICS, TextTerms, write_statistics};
 
 /// How inputs become columns. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,8 +98,8 @@ impl Columns {
     }
 
     /// Fits the n-grams to the texts of the training rows, `[inputs that are texts][rows]`.
-    pub fn fit_terms(&mut self, texts: &[Vec<String>]) {
-        self.terms = texts.iter().map(|texts| TextTerms::fit(texts)).collect();
+    pub fn fit_terms(&mut self, texts: &[Vec<String>], max: MaxTerms) {
+        self.terms = texts.iter().map(|texts| TextTerms::fit(texts, max)).collect();
     }
 
     /// Fits the projection of n-grams to the training rows, and adds its columns to them.

@@ -13,22 +13,40 @@ pub(crate) struct TextTerms {
     characters: Tfidf,
 }
 
-/// Maximum number of n-grams of words, and of characters.
-const MAX_TERMS: usize = 20_000;
+/// How many n-grams an input has at most.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct MaxTerms {
+    /// Of words.
+    words: usize,
+    /// Of characters.
+    characters: usize,
+}
+
+impl MaxTerms {
+    /// Returns the numbers for outputs that take some values together: each n-gram has a weight for each.
+    pub fn new(n_values: usize) -> Self {
+        let n_values = n_values.max(1);
+        Self { words: (1_000_000 / n_values).clamp(20_000, 100_000), characters: (400_000 / n_values).clamp(5_000, 20_000) }
+    }
+}
+
+/// Number of texts up to which n-grams of words that occur once are used, too: they link rows to few others, such as the same product
+/// in another color.
+const MAX_WITH_RARE: usize = 20_000;
 
 /// Maximum number of texts that n-grams are fitted to: a sample spread over the rows.
 const MAX_TEXTS: usize = 50_000;
 
 impl TextTerms {
     /// Fits n-grams to the texts of training rows.
-    pub fn fit(texts: &[String]) -> Self {
+    pub fn fit(texts: &[String], max: MaxTerms) -> Self {
         let stride = texts.len().div_ceil(MAX_TEXTS).max(1);
         let sample: Vec<&str> = texts.iter().step_by(stride).map(String::as_str).filter(|text| !text.is_empty()).collect();
-        let fit = |ngrams| {
-            let min_df = min_document_frequency(sample.len());
-            Tfidf::fit(&sample, TfidfOptions { ngrams, min_df, max_features: MAX_TERMS })
-        };
-        Self { words: fit(Ngrams::Words { min: 1, max: 2 }), characters: fit(Ngrams::Characters { min: 3, max: 5 }) }
+        let min_df = min_document_frequency(sample.len());
+        let min_df_of_words = if sample.len() <= MAX_WITH_RARE { 1 } else { min_df };
+        let words = TfidfOptions { ngrams: Ngrams::Words { min: 1, max: 2 }, min_df: min_df_of_words, max_features: max.words };
+        let characters = TfidfOptions { ngrams: Ngrams::Characters { min: 3, max: 5 }, min_df, max_features: max.characters };
+        Self { words: Tfidf::fit(&sample, words), characters: Tfidf::fit(&sample, characters) }
     }
 
     /// Returns the number of n-grams.
@@ -81,7 +99,7 @@ mod tests {
     #[test]
     fn equal_texts_have_equal_terms_and_unknown_ones_none() {
         let texts = ["red apple", "green apple", "red pear"].map(str::to_owned);
-        let terms = TextTerms::fit(&texts);
+        let terms = TextTerms::fit(&texts, MaxTerms::new(1));
         let rows = terms.transform(&["red apple", "red apple", "xyzzy", ""]);
         assert_eq!(rows.row(0), rows.row(1));
         assert_eq!((rows.row(2).0.len(), rows.row(3).0.len()), (0, 0));

@@ -17,6 +17,7 @@ use crate::learn::fitted::{Fitted, RowsView};
 use crate::learn::scaled::Scaling;
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
+use crate::learn::texts::MaxTerms;
 use crate::predict::pass::{Pass, Sink, evaluate};
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
@@ -191,7 +192,8 @@ impl LearnerRun<'_> {
         let tasks: Vec<Option<Task>> = predictor.outputs.iter().map(|field| Task::of(&field.preprocessor)).collect();
         let first = LoadOptions::plain(self.dataset, &folded.rows[..folded.rows.len().min(1)], 1).batch(0)?;
         let mut columns = Columns::new(&predictor.inputs, &first);
-        columns.fit_terms(&texts(self.dataset, &columns.texts(), &folded.rows)?);
+        let max_terms = MaxTerms::new(tasks.iter().flatten().map(|task| task.n_values()).sum());
+        columns.fit_terms(&texts(self.dataset, &columns.texts(), &folded.rows)?, max_terms);
         let mut read = Rows::read(self.dataset, &columns, &tasks, &folded.rows)?;
         let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
         columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;

@@ -10,3 +10,4 @@ pub mod folder;
 pub mod learners;
 pub mod manifest;
 pub mod train;
+pub mod tune;
