@@ -80,7 +80,7 @@ pub enum Command {
     Serve(Serve),
     /// Search better settings in the spaces of the config's hyperopt section.
     #[command(after_help = "Examples:
-  mbm tune config.yaml --dataset digits.csv --output-directory results/tuned
+  mbm tune --config config.yaml --dataset digits.csv --output-directory results/tuned
   mbm evaluate --model-path results/tuned/tune/best --dataset new.csv
 
 Run the same command again to continue after an interruption.")]
@@ -663,6 +663,7 @@ pub enum Cache {
 #[derive(Group)]
 pub struct Tune {
     /// Config file in YAML, JSON or TOML, with a section hyperopt.
+    #[arg(long, short)]
     pub config: PathBuf,
     /// Dataset, in any format that `mbm train` accepts.
     #[arg(long, short)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod kill;
+mod learners;
 mod runs;
 
 use std::io::{BufRead, Write};

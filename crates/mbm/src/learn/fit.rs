@@ -56,8 +56,10 @@ pub(crate) struct Candidate {
     pub name: String,
     /// Its position among the learners of the config; the network has one, too.
     pub learner: usize,
-    /// One per fold; none for the network.
+    /// One per fold, or one that was fitted on all rows; none for the network.
     pub folds: Vec<Fitted>,
+    /// The learner with the settings that were chosen; `None` if it was fitted before the run was resumed.
+    settings: Option<Learner>,
     /// Predictions for the held-out rows, `[rows, task.n_values()]`.
     pub held_out: Vec<f32>,
     /// Its weight.
@@ -165,7 +167,7 @@ impl Fitting<'_> {
     fn network(&self, held_out: Vec<f32>) -> Candidate {
         let learner = self.learners.iter().position(|learner| matches!(learner, Learner::Network(_))).unwrap_or(0);
         let name = self.learners[learner].type_name().to_owned();
-        Candidate { name, learner, folds: Vec::new(), held_out, weight: 0.0, seconds: 0.0 }
+        Candidate { name, learner, folds: Vec::new(), settings: None, held_out, weight: 0.0, seconds: 0.0 }
     }
 
     /// Fits a learner on every fold, in parallel. `None` for the network, for a learner that has no weight in the config, that does not
@@ -186,9 +188,10 @@ impl Fitting<'_> {
         let started = Instant::now();
         let kept = self.kept.join(format!("{output}-{position}"));
         let found = store::kept(&kept, folds.len(), |fitted| fitted.check(data.task, &self.widths()).is_ok())?;
-        let is_new = found.is_none();
-        let Some(fitted) = found.or_else(|| self.fit_folds(output, position, learner, data, folds)) else { return Ok(None) };
-        if is_new {
+        let settings = found.is_none().then(|| self.resolved(output, learner, data, folds));
+        let fit = |settings: &Learner| self.fit_folds(output, position, settings, data, folds);
+        let Some(fitted) = found.or_else(|| settings.as_ref().and_then(fit)) else { return Ok(None) };
+        if settings.is_some() {
             store::keep(&fitted, &kept)?;
         }
         let predict = |(fitted, fold): (&Fitted, &Fold)| {
@@ -197,19 +200,27 @@ impl Fitting<'_> {
         };
         let held_out = fitted.iter().zip(folds).flat_map(predict).collect();
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Some(Candidate { name: self.name(position), learner: position, folds: fitted, held_out, weight: 0.0, seconds }))
+        Ok(Some(Candidate {
+            name: self.name(position),
+            learner: position,
+            folds: fitted,
+            settings,
+            held_out,
+            weight: 0.0,
+            seconds,
+        }))
     }
 
     fn fit_folds(&self, output: usize, position: usize, learner: &Learner, data: &Data, folds: &[Fold]) -> Option<Vec<Fitted>> {
-        let learner = self.resolved(output, learner, data, folds);
         let purpose = format!("learner {position} of output {output}");
         let run_seed = self.plan.config.random_seed;
-        let fit = |fold: &Fold| data.fit(&learner, fold, seed(run_seed, &purpose, fold.at as u64, 0), self.proceed);
+        let fit = |fold: &Fold| data.fit(learner, fold, seed(run_seed, &purpose, fold.at as u64, 0), self.proceed);
         let fitted: Option<Vec<Fitted>> = folds.par_iter().map(fit).collect();
         fitted.filter(|_| (self.proceed)())
     }
 
-    /// Fits the learners with a weight once more, on all rows, where they were fitted on the training rows only.
+    /// Fits learners with a weight once more, on all rows: those that were fitted on the training rows only, and linear models, of which a
+    /// mean over folds is no better.
     fn refit(
         &self,
         output: usize,
@@ -218,18 +229,21 @@ impl Fitting<'_> {
         known: &[usize],
         candidates: &mut [Candidate],
     ) -> Result<(), Error> {
-        if self.folds.n_folds > 1 || !self.plan.config.ensemble.refit {
-            return Ok(());
-        }
+        let is_all = self.folds.n_folds == 1 && self.plan.config.ensemble.refit;
         let all = Fold { at: 0, rows: known.iter().map(|row| *row as u32).collect(), held_out: Vec::new() };
         for candidate in candidates.iter_mut().filter(|candidate| candidate.weight > 0.0 && !candidate.folds.is_empty()) {
-            let learner = self.resolved(output, &self.learners[candidate.learner], data, folds);
-            let learner = candidate.folds[0].settled(&learner);
-            let kept = self.kept.join(format!("{output}-{}-all", candidate.learner));
+            let (position, learner) = (candidate.learner, &self.learners[candidate.learner]);
+            if !(is_all || self.folds.n_folds > 1 && matches!(learner, Learner::Linear(_))) {
+                continue;
+            }
+            let kept = self.kept.join(format!("{output}-{position}-all"));
             let found = store::kept(&kept, 1, |fitted| fitted.check(data.task, &self.widths()).is_ok())?;
-            let all = std::slice::from_ref(&all);
-            let fitted = found.or_else(|| self.fit_folds(output, candidate.learner, &learner, data, all));
-            if let Some(fitted) = fitted {
+            let settings = || candidate.settings.clone().unwrap_or_else(|| self.resolved(output, learner, data, folds));
+            let fit = || {
+                let settings = candidate.folds[0].settled(&settings());
+                self.fit_folds(output, position, &settings, data, std::slice::from_ref(&all))
+            };
+            if let Some(fitted) = found.or_else(fit) {
                 store::keep(&fitted, &kept)?;
                 candidate.folds = fitted;
             }

@@ -1,0 +1,133 @@
+//! Tests of ensembles and searches as users see them: presets, the leaderboard, configs that repeat a run, resumed runs.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::stderr;
+
+fn mbm_in(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mbm")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Runs the command, which must succeed, and returns its standard output.
+fn stdout(folder: &Path, args: &[&str]) -> String {
+    let output = mbm_in(folder, args);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Writes a table whose price depends on area and town.
+fn houses(folder: &Path, n_rows: usize) {
+    let row = |row: usize| {
+        let (area, town) = (40 + row * 37 % 160, ["Kiel", "Bonn", "Jena"][row * 7 % 3]);
+        let price = area * 3 + if town == "Bonn" { 90 } else { 0 } + row * 13 % 11;
+        format!("{area}.5,{town},{price}.25\n")
+    };
+    let rows: String = (0..n_rows).map(row).collect();
+    std::fs::write(folder.join("houses.csv"), format!("area,town,price\n{rows}")).unwrap();
+}
+
+/// Returns the contents of the files of a model by name.
+fn bundle(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = std::fs::read_dir(run.join("model")).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())).collect()
+}
+
+const TRAIN: [&str; 6] = ["train", "--dataset", "houses.csv", "--quiet", "--set", "trainer.epochs=3"];
+
+#[test]
+fn the_config_of_a_run_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 90);
+    for (run, more) in [("fast", ["--preset", "fast"]), ("limited", ["--time-limit", "300s"])] {
+        stdout(folder.path(), &[&TRAIN[..], &["--target", "price", "--output-directory", run], &more].concat());
+        let config = format!("{run}/config.yaml");
+        let again = format!("{run}-again");
+        stdout(folder.path(), &["train", "--dataset", "houses.csv", "--quiet", "--config", &config, "--output-directory", &again]);
+        assert!(bundle(&folder.path().join(run)) == bundle(&folder.path().join(&again)), "{run}");
+        let configs = [run, &again].map(|run| std::fs::read_to_string(folder.path().join(run).join("config.yaml")).unwrap());
+        assert_eq!(configs[0], configs[1]);
+        assert!(configs[0].contains("rounds: ["), "{}", configs[0]);
+    }
+}
+
+#[test]
+fn the_leaderboard_lists_each_learner_and_the_ensemble() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 90);
+    stdout(folder.path(), &[&TRAIN[..], &["--target", "price", "--output-directory", "run", "--k-fold", "3", "--metric", "mean_absolute_error"]].concat());
+    let board = stdout(folder.path(), &["leaderboard", "run"]);
+    let learners = ["network", "boosted_trees_1", "random_forest", "extra_trees", "linear", "svm"];
+    assert!(learners.iter().all(|learner| board.contains(learner)), "{board}");
+    assert!(board.starts_with("output  learner"), "{board}");
+    let lines: serde_json::Value = serde_json::from_str(&stdout(folder.path(), &["leaderboard", "run", "--json"])).unwrap();
+    let lines = lines.as_array().unwrap();
+    let error = |line: &serde_json::Value| line["held_out"]["mean_absolute_error"].as_f64().unwrap();
+    let model = lines.iter().find(|line| line["weight"] == 1.0).unwrap();
+    assert!(lines.iter().all(|line| error(model) <= error(line) + 1e-9), "{board}");
+    let report = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
+    assert!(report.contains("boosted_trees_1"));
+    let output = mbm_in(folder.path(), &["leaderboard", "houses.csv"]);
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("leaderboard.json"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_killed_run_keeps_the_learners_that_it_had_fitted() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 400);
+    let train = ["train", "--dataset", "houses.csv", "--target", "price", "--json", "--set", "trainer.epochs=2"];
+    stdout(folder.path(), &[&train[..], &["--output-directory", "whole"]].concat());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mbm"));
+    command.args(train).args(["--output-directory", "killed"]).current_dir(folder.path()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let n_fitted = lines.filter(|line| line.contains("\"learner\":")).take(2).count();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(n_fitted, 2);
+    let kept = std::fs::read_dir(folder.path().join("killed/checkpoints/learners")).unwrap().count();
+    assert!(kept >= 4, "two files for each of two learners, found {kept}");
+    stdout(folder.path(), &[&train[..], &["--output-directory", "killed", "--resume"]].concat());
+    assert!(bundle(&folder.path().join("whole")) == bundle(&folder.path().join("killed")));
+    assert!(!folder.path().join("killed/checkpoints/learners").exists(), "they are part of the bundle now");
+}
+
+#[test]
+fn a_search_continues_and_keeps_the_best_run() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 60);
+    let config = "
+input_features: [{name: area, type: number}, {name: town, type: category}]
+output_features: [{name: price, type: number}]
+trainer: {epochs: 3, early_stop: 0}
+hyperopt:
+  metric: mean_absolute_error
+  output_feature: price
+  parameters:
+    trainer.learning_rate: {space: loguniform, lower: 1e-4, upper: 0.1}
+    combiner.num_fc_layers: {space: int, lower: 1, upper: 2}
+  executor: {num_samples: 3, scheduler: {type: fifo}}
+";
+    std::fs::write(folder.path().join("c.yaml"), config).unwrap();
+    let args = ["tune", "--config", "c.yaml", "--dataset", "houses.csv", "--output-directory", "out"];
+    let found = stdout(folder.path(), &args);
+    assert!(found.contains("best of 4 trials") && found.contains("run folder out/tune/best"), "{found}");
+    let tune = folder.path().join("out/tune");
+    let trials = std::fs::read_to_string(tune.join("trials.csv")).unwrap();
+    assert_eq!((trials.lines().count(), trials.matches("completed").count()), (5, 4), "{trials}");
+    assert!(tune.join("best/report.html").is_file() && !tune.join("trial").exists());
+    // A journal that ends within the last trial continues there.
+    let journal = std::fs::read_to_string(tune.join("journal.jsonl")).unwrap();
+    std::fs::write(tune.join("journal.jsonl"), &journal[..journal.len() - 9]).unwrap();
+    assert_eq!(stdout(folder.path(), &args), found);
+    assert_eq!(std::fs::read_to_string(tune.join("trials.csv")).unwrap(), trials);
+    let output = mbm_in(folder.path(), &[&args[..], &["--set", "trainer.epochs=4"]].concat());
+    assert!(stderr(&output).contains("its config differs"), "{}", stderr(&output));
+    let output = mbm_in(folder.path(), &[&args[..], &["--set", "hyperopt=null"]].concat());
+    assert!(stderr(&output).contains("hyperopt: the section is missing"), "{}", stderr(&output));
+    let wrong = "hyperopt.parameters={trainer.learning_rat: {space: uniform, lower: 0, upper: 1}}";
+    let output = mbm_in(folder.path(), &[&args[..], &["--set", wrong]].concat());
+    assert!(stderr(&output).contains("did you mean 'learning_rate'"), "{}", stderr(&output));
+}
