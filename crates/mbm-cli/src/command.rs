@@ -251,6 +251,9 @@ fn evaluate(args: &Evaluate) -> Result<()> {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
     }
     show_faults(&evaluation.faults);
+    if let Some(n_rows) = model.n_fitted_rows() {
+        note(&format!("the learners were fitted on {n_rows} training and validation rows; on those, metrics are too good"));
+    }
     line(&format!("{} rows", evaluation.n_rows))?;
     show_metrics(evaluation.metrics.iter())
 }

@@ -182,6 +182,10 @@ impl Trees {
         self.roots.truncate(n_trees);
         let end = end as usize;
         let leaves = self.columns[..end].iter().filter(|column| **column == Self::LEAF).count();
+        // Sets of categories lie in the order of their nodes.
+        let is_category = |node: &usize| self.columns[*node] != Self::LEAF && self.flags[*node] & CATEGORY != 0;
+        let last = (0..end).rev().find(is_category).map(|node| self.thresholds[node].to_bits() as usize);
+        self.categories.truncate(last.map_or(0, |at| at + 1 + self.categories[at] as usize));
         self.columns.truncate(end);
         self.thresholds.truncate(end);
         self.flags.truncate(end);
@@ -312,6 +316,9 @@ mod tests {
         let mut trees = stump();
         trees.append(&stump());
         assert_eq!((trees.len(), trees.check(2, 1)), (2, Ok(())));
+        let mut first = trees.clone();
+        first.truncate(1);
+        assert_eq!(first, stump(), "nothing of other trees is left");
         for row in [[0.5, 0.0], [1.0, 40.0], [1.0, 0.0], [1.0, f32::NAN]] {
             assert_eq!(trees.leaf(1, &row), stump().leaf(0, &row));
         }

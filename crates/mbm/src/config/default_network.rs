@@ -157,3 +157,42 @@ impl DefaultNetwork {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mbm_config::Node;
+
+    use super::*;
+
+    fn yaml(node: &Node) -> String {
+        mbm_config::to_yaml(node)
+    }
+
+    #[test]
+    fn photos_get_small_images_and_one_cycle_of_as_many_images_as_there_is_time_for() {
+        let network = DefaultNetwork::new(1_000, &["image"], Preset::Good);
+        let input = yaml(&network.input("photo", "image"));
+        assert!(["height: 48", "num_filters: 16", "random_shift"].iter().all(|part| input.contains(part)), "{input}");
+        assert!(!input.contains("projection"));
+        let trainer = yaml(&network.trainer());
+        assert!(["one_cycle", "epochs: 40", "batch_size: 32"].iter().all(|part| trainer.contains(part)), "{trainer}");
+        assert!(yaml(&network.output("label", "category")).contains("label_smoothing"));
+        let many = DefaultNetwork::new(10_000, &["image"], Preset::Good);
+        assert!(yaml(&many.input("photo", "image")).contains("height: 32") && yaml(&many.trainer()).contains("epochs: 4"));
+    }
+
+    #[test]
+    fn photos_among_numbers_have_few_features() {
+        let network = DefaultNetwork::new(535, &["image", "image", "number"], Preset::Good);
+        assert!(yaml(&network.input("photo", "image")).contains("projection"));
+        assert!(!yaml(&network.output("price", "number")).contains("label_smoothing"));
+        assert!(yaml(&network.combiner()).contains("num_fc_layers: 2"));
+    }
+
+    #[test]
+    fn steps_of_wide_tables_are_few() {
+        let epochs = |n_inputs: usize| yaml(&DefaultNetwork::new(100, &vec!["number"; n_inputs], Preset::Good).trainer());
+        assert!(epochs(10).contains("epochs: 100"), "{}", epochs(10));
+        assert!(epochs(10_000).contains("epochs: 24"), "{}", epochs(10_000));
+    }
+}

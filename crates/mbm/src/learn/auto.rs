@@ -133,3 +133,43 @@ impl Auto<'_> {
 fn symmetric(of: BoostedTreesLearner) -> BoostedTreesLearner {
     BoostedTreesLearner { growth: TreeGrowth::Symmetric, max_depth: 6, l2: 3.0, min_rows: Some(1), ..of }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::Plan;
+
+    fn auto(inputs: &[InputFeature], n_rows: usize, preset: Preset) -> (Vec<&'static str>, EnsembleSettings, bool) {
+        let auto = Auto { n_rows, inputs, preset };
+        let learners = auto.learners();
+        let is_bagged = learners.iter().any(Learner::is_bagged_network);
+        (learners.iter().map(Learner::type_name).collect(), auto.ensemble(&mbm_config::defaults()), is_bagged)
+    }
+
+    #[test]
+    fn work_follows_the_rows_the_inputs_and_the_preset() {
+        let plan: Plan =
+            "{input_features: [{name: a, type: number}], output_features: [{name: y, type: number}]}".parse().unwrap();
+        let numbers = &plan.config.input_features;
+        let (learners, ensemble, is_bagged) = auto(numbers, 500, Preset::Good);
+        assert!(learners.contains(&"svm") && is_bagged);
+        assert_eq!((ensemble.k_fold, ensemble.refit), (Some(5), false));
+        let (learners, ensemble, is_bagged) = auto(numbers, 500, Preset::Fast);
+        assert_eq!(learners, ["network", "boosted_trees", "random_forest", "linear"]);
+        assert!(ensemble.k_fold == Some(3) && !is_bagged);
+        let (_, ensemble, is_bagged) = auto(numbers, 50_000, Preset::Good);
+        assert!(ensemble.k_fold == Some(1) && ensemble.refit && !is_bagged);
+        let (learners, ensemble, _) = auto(numbers, 1_000_000, Preset::Good);
+        assert_eq!(learners, ["network", "boosted_trees", "boosted_trees"]);
+        assert!(ensemble.k_fold == Some(1) && !ensemble.refit);
+        let wide = vec![numbers[0].clone(); 2_000];
+        assert!(!auto(&wide, 500, Preset::Good).2, "a network of many inputs is trained once");
+        assert!(auto(numbers, 500, Preset::Best).0.len() > auto(numbers, 500, Preset::Good).0.len());
+    }
+
+    #[test]
+    fn the_number_of_folds_can_be_given() {
+        let given = EnsembleSettings { k_fold: Some(10), ..mbm_config::defaults() };
+        assert_eq!(Auto { n_rows: 500, inputs: &[], preset: Preset::Good }.ensemble(&given).k_fold, Some(10));
+    }
+}

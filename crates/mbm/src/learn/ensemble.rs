@@ -23,6 +23,9 @@ pub(crate) struct Ensemble {
     pub columns: Columns,
     /// How columns are scaled.
     pub scaling: Scaling,
+    /// Number of rows that its learners were fitted on, each on most or all of them; 0 if it is not known.
+    #[serde(default)]
+    pub n_rows: usize,
     /// Number of further networks, which were trained on other folds than the model.
     pub n_networks: usize,
     /// These networks.

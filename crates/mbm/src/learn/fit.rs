@@ -385,9 +385,15 @@ impl Selection {
 }
 
 /// Returns the ensemble of all outputs; an output without a selection is left to the network. `networks` are those of further folds.
-pub(crate) fn ensemble(columns: Columns, scaling: Scaling, selections: &[Option<Selection>], networks: Vec<Model>) -> Ensemble {
+pub(crate) fn ensemble(
+    columns: Columns,
+    scaling: Scaling,
+    n_rows: usize,
+    selections: &[Option<Selection>],
+    networks: Vec<Model>,
+) -> Ensemble {
     let outputs = selections.iter().map(|it| it.as_ref().map_or_else(OutputEnsemble::network, Selection::ensemble));
-    Ensemble { columns, scaling, n_networks: networks.len(), networks, outputs: outputs.collect() }
+    Ensemble { columns, scaling, n_rows, n_networks: networks.len(), networks, outputs: outputs.collect() }
 }
 
 #[cfg(test)]
@@ -403,7 +409,17 @@ mod tests {
             cautious_weight(&own, &other, 1, &squared)
         };
         assert_eq!(weight(&targets, 40), 1.0, "better in every row");
-        assert_eq!(weight(&|row| if row == 0 { 1.0 } else { targets(row) / 2.0 }, 40), 0.0, "better in a single row");
+        let mixed = |row: usize| {
+            targets(row)
+                * if row == 0 {
+                    1.0
+                } else if row == 1 {
+                    0.3
+                } else {
+                    0.5
+                }
+        };
+        assert_eq!(weight(&mixed, 40), 0.0, "better in one row, worse in another");
         assert_eq!(weight(&|_| 0.0, 40), 0.0, "worse");
     }
 }

@@ -100,6 +100,12 @@ impl Model {
         &self.predictor.plan
     }
 
+    /// Returns the number of rows that the learners of an ensemble were fitted on: those for training and validation, if there are folds.
+    /// `None` for a network alone.
+    pub fn n_fitted_rows(&self) -> Option<usize> {
+        self.predictor.ensemble.as_ref().map(|ensemble| ensemble.n_rows).filter(|n_rows| *n_rows > 0)
+    }
+
     /// Returns the inputs.
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = Feature<'_>> + Clone {
         self.predictor.inputs.iter().map(Feature)

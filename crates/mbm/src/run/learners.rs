@@ -218,7 +218,10 @@ impl LearnerRun<'_> {
             let mut observe = |candidate: &Candidate, targets: &[f32]| observe(fitted(field, candidate, *task, targets));
             selections.push(task.map(|task| fitting.select(output, task, network, &mut observe)).transpose()?);
         }
-        Ok(FittedLearners { ensemble: ensemble(columns, scaling, &selections, networks), selections })
+        let n_held_out = folded.folds.of_rows.iter().flatten().count();
+        let is_refitted = folded.folds.n_folds > 1 || predictor.plan.config.ensemble.refit;
+        let n_rows = if is_refitted { folded.rows.len() } else { folded.rows.len() - n_held_out };
+        Ok(FittedLearners { ensemble: ensemble(columns, scaling, n_rows, &selections, networks), selections })
     }
 
     /// Returns the predictions of the networks for rows that they were not trained on, as [`held_out`] does; nothing without a network
