@@ -9,6 +9,7 @@ fn main() -> std::io::Result<()> {
         ("bundle", mbm_fuzz::bundle::seeds()),
         ("checkpoint", mbm_fuzz::checkpoint::seeds()),
         ("index", mbm_fuzz::index::seeds()),
+        ("learners", mbm_fuzz::learners::seeds()),
     ];
     for (name, seeds) in targets {
         let folder = corpus.join(name);

@@ -14,6 +14,7 @@ pub mod filter;
 pub mod form;
 pub mod implied;
 pub mod index;
+pub mod learners;
 pub mod media;
 pub mod sound;
 pub mod source;
@@ -35,6 +36,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("form", form::run),
     ("implied", implied::run),
     ("index", index::run),
+    ("learners", learners::run),
     ("media", media::run),
     ("sound", sound::run),
     ("source", source::run),

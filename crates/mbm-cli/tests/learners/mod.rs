@@ -95,6 +95,18 @@ fn a_killed_run_keeps_the_learners_that_it_had_fitted() {
 }
 
 #[test]
+fn learners_read_texts_that_are_all_alike() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..60).map(|row| format!("{} and so on,{}\n", ["alpha", "omega"][row % 2], row % 2 * 9 + row % 5)).collect();
+    std::fs::write(folder.path().join("notes.csv"), format!("note,price\n{rows}")).unwrap();
+    let config = "{input_features: [{name: note, type: text}], output_features: [{name: price, type: number}], trainer: {epochs: 1}, learners: [{type: linear}, {type: boosted_trees}]}";
+    std::fs::write(folder.path().join("c.yaml"), config).unwrap();
+    stdout(folder.path(), &["train", "--config", "c.yaml", "--dataset", "notes.csv", "--output-directory", "run", "--quiet"]);
+    let board = stdout(folder.path(), &["leaderboard", "run"]);
+    assert!(board.contains("linear") && board.contains("boosted_trees"), "{board}");
+}
+
+#[test]
 fn a_search_continues_and_keeps_the_best_run() {
     let folder = tempfile::tempdir().unwrap();
     houses(folder.path(), 60);

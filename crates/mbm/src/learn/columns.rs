@@ -111,8 +111,12 @@ impl Columns {
         if n_components > 0 {
             let mut rng = random::rng(seed);
             let projection = TruncatedSvd::fit(Rows::from(&block.terms), n_components, &mut rng)?;
-            block.extend(&projection.transform(Rows::from(&block.terms)), n_components);
-            self.projection = Some(projection);
+            // Fewer if the texts are few, or equal.
+            let n_components = projection.n_components();
+            if n_components > 0 {
+                block.extend(&projection.transform(Rows::from(&block.terms)), n_components);
+                self.projection = Some(projection);
+            }
         }
         Ok(())
     }
