@@ -47,9 +47,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 /// Returns files of a model as inputs, each after its position in the list.
 pub(crate) fn seeds_of(template: &Path, files: &[&str]) -> Vec<Vec<u8>> {
-    let seeds = files.iter().enumerate().filter_map(|(kind, name)| {
-        Some([&[kind as u8], &*std::fs::read(template.join("run/model").join(name)).ok()?].concat())
-    });
+    let seeds = files
+        .iter()
+        .enumerate()
+        .filter_map(|(kind, name)| Some([&[kind as u8], &*std::fs::read(template.join("run/model").join(name)).ok()?].concat()));
     seeds.collect()
 }
 

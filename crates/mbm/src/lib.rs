@@ -62,12 +62,12 @@ pub use mbm_config::Format as ConfigFormat;
 
 // Training: in one call, in a run folder, and with each of several combiners.
 pub use mbm_train::{Ending, Event};
+pub use mbm_tune::{State as TrialState, Trial};
 pub use run::compare::{Comparison, ComparisonFolder, combiner_names, compare};
 pub use run::event::RunEvent;
 pub use run::experiment::{Experiment, Outcome};
 pub use run::folder::Start;
 pub use run::learners::{Ranked, leaderboard};
-pub use mbm_tune::{State as TrialState, Trial};
 pub use run::train::train;
 pub use run::tune::{TuneEvent, Tuned, tune};
 

@@ -61,6 +61,9 @@ enum Use {
 /// Number of rows whose scores are updated together.
 const CHUNK: usize = 1 << 16;
 
+/// The scores of some rows for an output, and the derivatives that are computed from them.
+type Part<'a> = (&'a [f32], &'a mut [Derivatives]);
+
 impl<'a> Rounds<'a> {
     pub fn new(examples: &'a Examples<'a>, objective: Objective, settings: &'a BoostingSettings, seed: u64) -> Self {
         let Examples { targets, n_outputs, rows, weights, binned, .. } = *examples;
@@ -115,14 +118,14 @@ impl<'a> Rounds<'a> {
 
     /// Computes the derivatives of the loss for the rows to fit on.
     fn differentiate(&mut self) {
-        let mut chunks: Vec<Vec<(&[f32], &mut [Derivatives])>> = Vec::new();
+        let mut chunks: Vec<Vec<Part>> = Vec::new();
         chunks.resize_with(self.examples.binned.n_rows.div_ceil(CHUNK), Vec::new);
         for output in &mut self.outputs {
             let parts = output.scores.chunks(CHUNK).zip(output.derivatives.chunks_mut(CHUNK));
             chunks.iter_mut().zip(parts).for_each(|(chunk, part)| chunk.push(part));
         }
         let (examples, objective, rows) = (self.examples, self.objective, &self.rows.all);
-        let differentiate = |(at, outputs): (usize, Vec<(&[f32], &mut [Derivatives])>)| {
+        let differentiate = |(at, outputs): (usize, Vec<Part>)| {
             differentiate(examples, objective, chunk_of(rows, at), at * CHUNK, outputs);
         };
         match chunks.len() {

@@ -45,7 +45,10 @@ fn the_config_of_a_run_repeats_it() {
         stdout(folder.path(), &[&TRAIN[..], &["--target", "price", "--output-directory", run], &more].concat());
         let config = format!("{run}/config.yaml");
         let again = format!("{run}-again");
-        stdout(folder.path(), &["train", "--dataset", "houses.csv", "--quiet", "--config", &config, "--output-directory", &again]);
+        stdout(
+            folder.path(),
+            &["train", "--dataset", "houses.csv", "--quiet", "--config", &config, "--output-directory", &again],
+        );
         assert!(bundle(&folder.path().join(run)) == bundle(&folder.path().join(&again)), "{run}");
         let configs = [run, &again].map(|run| std::fs::read_to_string(folder.path().join(run).join("config.yaml")).unwrap());
         assert_eq!(configs[0], configs[1]);
@@ -57,7 +60,11 @@ fn the_config_of_a_run_repeats_it() {
 fn the_leaderboard_lists_each_learner_and_the_ensemble() {
     let folder = tempfile::tempdir().unwrap();
     houses(folder.path(), 90);
-    stdout(folder.path(), &[&TRAIN[..], &["--target", "price", "--output-directory", "run", "--k-fold", "3", "--metric", "mean_absolute_error"]].concat());
+    stdout(
+        folder.path(),
+        &[&TRAIN[..], &["--target", "price", "--output-directory", "run", "--k-fold", "3", "--metric", "mean_absolute_error"]]
+            .concat(),
+    );
     let board = stdout(folder.path(), &["leaderboard", "run"]);
     let learners = ["network", "boosted_trees_1", "random_forest", "extra_trees", "linear", "svm"];
     assert!(learners.iter().all(|learner| board.contains(learner)), "{board}");
@@ -97,7 +104,8 @@ fn a_killed_run_keeps_the_learners_that_it_had_fitted() {
 #[test]
 fn learners_read_texts_that_are_all_alike() {
     let folder = tempfile::tempdir().unwrap();
-    let rows: String = (0..60).map(|row| format!("{} and so on,{}\n", ["alpha", "omega"][row % 2], row % 2 * 9 + row % 5)).collect();
+    let rows: String =
+        (0..60).map(|row| format!("{} and so on,{}\n", ["alpha", "omega"][row % 2], row % 2 * 9 + row % 5)).collect();
     std::fs::write(folder.path().join("notes.csv"), format!("note,price\n{rows}")).unwrap();
     let config = "{input_features: [{name: note, type: text}], output_features: [{name: price, type: number}], trainer: {epochs: 1}, learners: [{type: linear}, {type: boosted_trees}]}";
     std::fs::write(folder.path().join("c.yaml"), config).unwrap();

@@ -108,6 +108,14 @@ struct TrainingRows<'a> {
     validation: &'a [usize],
 }
 
+/// What a report says about training.
+struct Trained<'a> {
+    progress: &'a Progress,
+    leaderboard: &'a [Ranked],
+    n_params: usize,
+    faults: &'a FaultReport,
+}
+
 /// How long a network is trained.
 #[derive(Clone, Copy)]
 struct TrainingTime<'a> {
@@ -298,7 +306,8 @@ impl Experiment {
             peak_memory: None,
         };
         if ending == Ending::Finished {
-            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &progress, &leaderboard, &outcome, observe)?;
+            let trained = Trained { progress: &progress, leaderboard: &leaderboard, n_params, faults: &outcome.faults };
+            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &trained, observe)?;
         }
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome.peak_memory = peak_memory();
@@ -494,11 +503,10 @@ impl Experiment {
         predictor: &Predictor,
         dataset: &Dataset,
         rows: &RowsBySplit,
-        progress: &Progress,
-        leaderboard: &[Ranked],
-        outcome: &Outcome,
+        trained: &Trained,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
+        let Trained { progress, leaderboard, n_params, faults } = *trained;
         let (name, measured_rows) = [("test", &rows.test), ("validation", &rows.validation), ("train", &rows.train)]
             .into_iter()
             .find(|(_, rows)| !rows.is_empty())
@@ -530,8 +538,8 @@ impl Experiment {
         sync_and_rename(&aside, &path)?;
         let measured = Measured {
             name: &self.dataset.file_name().unwrap_or_default().to_string_lossy(),
-            n_params: outcome.n_params,
-            faults: &outcome.faults,
+            n_params,
+            faults,
             split: name,
             rows: measured_rows,
             scored: &scores.0,
