@@ -125,7 +125,8 @@ fn are_groups(whole: &str, decimal: Decimal) -> bool {
     }
     let groups: Vec<&str> = whole.split(separator).collect();
     let [first, between @ .., _] = groups.as_slice() else { return false };
-    let n_between = if separator == ',' && between.iter().all(|group| group.len() == 2) { 2 } else { 3 };
+    let is_indian = separator == ',' && !between.is_empty() && between.iter().all(|group| group.len() == 2);
+    let n_between = if is_indian { 2 } else { 3 };
     (1..=n_between).contains(&first.len())
         && !first.starts_with('0')
         && between.iter().all(|group| group.len() == n_between)

@@ -93,11 +93,11 @@ impl<R: Read> JsonValues<R> {
             }
             let (n_bytes, is_value) = self.state.pass(buffer, value)?;
             self.reader.consume(n_bytes);
-            if is_value {
-                return Ok(true);
-            }
             if value.len() as u64 > self.limit {
                 return Err(JsonValuesError::LongValue { limit: self.limit });
+            }
+            if is_value {
+                return Ok(true);
             }
         }
     }
