@@ -131,6 +131,11 @@ impl Columns {
         self.groups.iter().map(|group| group.width).sum()
     }
 
+    /// Returns the number of columns that no text has a part in.
+    pub fn n_without_texts(&self) -> usize {
+        self.groups.iter().filter(|group| group.kind != GroupKind::Text).map(|group| group.width).sum()
+    }
+
     /// Returns the number of n-grams of all texts.
     pub fn n_terms(&self) -> usize {
         self.terms.iter().map(TextTerms::n_cols).sum()

@@ -131,7 +131,16 @@ impl Fitting<'_> {
         let weights = vec![1.0; self.rows.rows.len()];
         let block = &self.rows.block;
         let scaled = self.scaled;
-        let data = Data { task, block, binned: &binned, scaled, targets, tree_targets: &tree_targets, weights: &weights };
+        let data = Data {
+            task,
+            block,
+            n_without_texts: self.columns.n_without_texts(),
+            binned: &binned,
+            scaled,
+            targets,
+            tree_targets: &tree_targets,
+            weights: &weights,
+        };
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
         let held_out_targets = gathered(targets, &held_out, n_values);
         let mut candidates = Vec::new();

@@ -57,6 +57,8 @@ pub(crate) struct Data<'a> {
     pub task: Task,
     /// The columns of all rows.
     pub block: &'a Block,
+    /// Number of columns that no text has a part in.
+    pub n_without_texts: usize,
     /// The same, binned.
     pub binned: &'a Binned,
     /// The same, scaled.
@@ -196,10 +198,14 @@ impl Data<'_> {
         }
     }
 
-    /// The defaults of scikit-learn's forests, with a bound for wide tables.
+    /// The defaults of scikit-learn's forests, with a bound for wide tables; the many columns of texts do not make the others less likely.
     fn max_features(&self, column_share: Option<f64>) -> MaxFeatures {
         let of_numbers = MaxFeatures::Share(self.at_most(MAX_COLUMNS));
-        let default = if self.task.is_classification() { MaxFeatures::Sqrt } else { of_numbers };
+        let of_classes = match self.n_without_texts {
+            n if n > 0 && n < self.block.n_cols => MaxFeatures::Share(1.0 / (n as f64).sqrt()),
+            _ => MaxFeatures::Sqrt,
+        };
+        let default = if self.task.is_classification() { of_classes } else { of_numbers };
         column_share.map_or(default, MaxFeatures::Share)
     }
 

@@ -26,8 +26,8 @@ impl Inputs {
 }
 
 impl Data<'_> {
-    /// Returns the settings with the penalty that has the lowest loss on the held-out rows of a fold, so that further folds need not try
-    /// all. They are unchanged where penalties are chosen by leave-one-out.
+    /// Returns the settings with the penalty that has the lowest error by leave-one-out or, where that takes long, on the held-out rows of
+    /// a fold, so that further folds need not try all.
     pub fn with_penalty(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
         if it.penalties.len() < 2 || fold.held_out.is_empty() {
             return it.clone();
@@ -96,8 +96,9 @@ impl Data<'_> {
     fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
         let targets = self.targets(&fold.rows);
         let Some(path) = self.path(it, inputs, &targets) else { return it.clone() };
-        if path.leave_one_out.is_some() {
-            return it.clone();
+        if let Some(left_out) = &path.leave_one_out {
+            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &targets)).collect();
+            return LinearLearner { penalties: vec![it.penalties[smallest(&errors)]], ..it.clone() };
         }
         self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(path.model(penalty)), fold)))
     }
