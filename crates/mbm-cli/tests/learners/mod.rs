@@ -143,6 +143,10 @@ hyperopt:
     std::fs::write(tune.join("journal.jsonl"), &journal[..journal.len() - 9]).unwrap();
     assert_eq!(stdout(folder.path(), &args), found);
     assert_eq!(std::fs::read_to_string(tune.join("trials.csv")).unwrap(), trials);
+    let limited = ["--set", "hyperopt.executor.scheduler={type: asha, max_t: 2}", "--output-directory", "limited"];
+    let args_of_limited = [&["tune", "--config", "c.yaml", "--dataset", "houses.csv"][..], &limited].concat();
+    assert!(stdout(folder.path(), &args_of_limited).contains("limited/tune/best"));
+    assert!(folder.path().join("limited/tune/best/report.html").is_file(), "a trial that ends at max_t is complete");
     let output = mbm_in(folder.path(), &[&args[..], &["--set", "trainer.epochs=4"]].concat());
     assert!(stderr(&output).contains("its config differs"), "{}", stderr(&output));
     let output = mbm_in(folder.path(), &[&args[..], &["--set", "hyperopt=null"]].concat());

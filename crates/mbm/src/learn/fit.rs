@@ -95,6 +95,9 @@ pub(crate) struct Fitting<'a> {
     pub kept: &'a Path,
     /// Once it returns false, learners end as soon as they can; one that was cut short is left out.
     pub proceed: &'a (dyn Fn() -> bool + Sync),
+    /// Whether the run was stopped. Nothing else ends the fits on all rows: the config, which repeats the run, does not say which were cut
+    /// short.
+    pub is_stopped: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// Which rows are held out when.
@@ -198,7 +201,7 @@ impl Fitting<'_> {
         let kept = self.kept.join(format!("{output}-{position}"));
         let found = store::kept(&kept, folds.len(), |fitted| fitted.check(data.task, &self.widths()).is_ok())?;
         let settings = found.is_none().then(|| self.resolved(output, learner, data, folds));
-        let fit = |settings: &Learner| self.fit_folds(output, position, settings, data, folds);
+        let fit = |settings: &Learner| self.fit_folds((output, position), settings, data, folds, self.proceed);
         let Some(fitted) = found.or_else(|| settings.as_ref().and_then(fit)) else { return Ok(None) };
         if settings.is_some() {
             store::keep(&fitted, &kept)?;
@@ -220,12 +223,19 @@ impl Fitting<'_> {
         }))
     }
 
-    fn fit_folds(&self, output: usize, position: usize, learner: &Learner, data: &Data, folds: &[Fold]) -> Option<Vec<Fitted>> {
+    fn fit_folds(
+        &self,
+        (output, position): (usize, usize),
+        learner: &Learner,
+        data: &Data,
+        folds: &[Fold],
+        proceed: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<Fitted>> {
         let purpose = format!("learner {position} of output {output}");
         let run_seed = self.plan.config.random_seed;
-        let fit = |fold: &Fold| data.fit(learner, fold, seed(run_seed, &purpose, fold.at as u64, 0), self.proceed);
+        let fit = |fold: &Fold| data.fit(learner, fold, seed(run_seed, &purpose, fold.at as u64, 0), proceed);
         let fitted: Option<Vec<Fitted>> = folds.par_iter().map(fit).collect();
-        fitted.filter(|_| (self.proceed)())
+        fitted.filter(|_| proceed())
     }
 
     /// Fits learners with a weight once more, on all rows: those that were fitted on the training rows only, and linear models, of which a
@@ -250,7 +260,7 @@ impl Fitting<'_> {
             let settings = || candidate.settings.clone().unwrap_or_else(|| self.resolved(output, learner, data, folds));
             let fit = || {
                 let settings = candidate.folds[0].settled(&settings());
-                self.fit_folds(output, position, &settings, data, std::slice::from_ref(&all))
+                self.fit_folds((output, position), &settings, data, std::slice::from_ref(&all), &|| !(self.is_stopped)())
             };
             if let Some(fitted) = found.or_else(fit) {
                 store::keep(&fitted, &kept)?;

@@ -29,7 +29,7 @@ impl Data<'_> {
     /// Returns the settings with the penalty that has the lowest error by leave-one-out or, where that takes long, on the held-out rows of
     /// a fold, so that further folds need not try all.
     pub fn with_penalty(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
-        if it.penalties.len() < 2 || fold.held_out.is_empty() {
+        if it.penalties.len() < 2 {
             return it.clone();
         }
         let inputs = self.inputs(fold);
@@ -40,7 +40,7 @@ impl Data<'_> {
     }
 
     /// Fits ridge regression for numbers and logistic regression for classes; `None` if the task has too many labels or one class only.
-    /// Of several penalties, the one with the lowest error by leave-one-out is used where that is possible, else the first.
+    /// Uses the first penalty; [`Data::with_penalty`] chooses it.
     pub fn linear(&self, it: &LinearLearner, fold: &Fold) -> Option<Fitted> {
         let inputs = self.inputs(fold);
         match self.task {
@@ -85,12 +85,7 @@ impl Data<'_> {
 
     fn ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> Option<Fitted> {
         let targets = self.targets(&fold.rows);
-        let path = self.path(it, inputs, &targets)?;
-        let best = path.leave_one_out.as_ref().map_or(0, |left_out| {
-            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &targets)).collect();
-            smallest(&errors)
-        });
-        Some(Fitted::Ridge(path.model(it.penalties[best])))
+        Some(Fitted::Ridge(self.path(it, inputs, &targets)?.model(it.penalties[0])))
     }
 
     fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {

@@ -14,6 +14,9 @@ pub(crate) struct Combined {
     pub ensemble: EnsembleSettings,
 }
 
+/// The share of a time limit at which the last learner ends.
+pub(crate) const SHARE_OF_LEARNERS: f64 = 0.85;
+
 /// Number of folds where neither the config nor the number of rows says.
 const N_FOLDS: usize = 5;
 
@@ -45,9 +48,17 @@ impl Combined {
         self.learners.iter().any(Learner::is_bagged_network)
     }
 
+    /// Returns the share of a time limit at which the last learner ends; measuring takes the rest, and fitting learners once more on all
+    /// rows takes as long as the first time.
+    pub fn share_of_learners(&self) -> f64 {
+        let is_refitted = self.ensemble.refit && self.n_folds() == 1;
+        if is_refitted { SHARE_OF_LEARNERS / 2.0 } else { SHARE_OF_LEARNERS }
+    }
+
     /// Returns the share of a time limit that networks may take.
     pub fn share_of_networks(&self) -> f64 {
-        if self.learners.iter().all(|learner| matches!(learner, Learner::Network(_))) { 0.85 } else { 0.5 }
+        let is_network = |learner: &Learner| matches!(learner, Learner::Network(_));
+        if self.learners.iter().all(is_network) { SHARE_OF_LEARNERS } else { 0.6 * self.share_of_learners() }
     }
 
     /// Returns the number of steps after which the network of a fold ends, if the config says so.
@@ -64,11 +75,11 @@ impl Combined {
         plan
     }
 
-    /// Records what was done: weights, rounds, and the steps of the networks if they depend on the clock.
-    pub fn record(&mut self, fitted: &FittedLearners, steps: Option<Vec<usize>>) {
+    /// Records what was done in a number of folds: weights, rounds, and the steps of the networks if they depend on the clock.
+    pub fn record(&mut self, fitted: &FittedLearners, n_folds: usize, steps: Option<Vec<usize>>) {
+        self.ensemble.k_fold = Some(n_folds);
         let before = std::mem::take(&mut self.learners);
         self.learners = before.iter().cloned().map(Learner::without_results).collect();
-        let n_folds = self.n_folds();
         for selection in &fitted.selections {
             match selection {
                 Some(selection) => selection.record(&mut self.learners, n_folds),

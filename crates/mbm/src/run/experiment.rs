@@ -29,7 +29,7 @@ use crate::predict::sinks::{FittingExamples, Loss, Rows, Scores};
 use crate::predict::writer::{OutputColumn, OutputFormat, TableWriter, with_status};
 use crate::report::{Measured, WorstRows, write_report};
 use crate::run::clock::Clock;
-use crate::run::combined::Combined;
+use crate::run::combined::{Combined, SHARE_OF_LEARNERS};
 use crate::run::divergence::explained;
 use crate::run::event::RunEvent;
 use crate::run::folder::{
@@ -108,12 +108,55 @@ struct TrainingRows<'a> {
     validation: &'a [usize],
 }
 
-/// What a report says about training.
-struct Trained<'a> {
-    progress: &'a Progress,
-    leaderboard: &'a [Ranked],
-    n_params: usize,
-    faults: &'a FaultReport,
+/// What is trained on what.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    dataset: &'a Dataset,
+    rows: &'a RowsBySplit,
+    /// The learners and their folds, where there are others than the network.
+    combined: Option<(&'a Combined, &'a FoldedRows)>,
+    clock: &'a Clock<'a>,
+    device: &'a Device,
+}
+
+impl<'a> Work<'a> {
+    /// Returns the folds if the network is trained once on each.
+    fn bagged(&self) -> Option<&'a FoldedRows> {
+        self.combined.filter(|(combined, _)| combined.is_bagged()).map(|(_, folded)| folded)
+    }
+
+    fn n_networks(&self) -> usize {
+        self.bagged().map_or(1, |folded| folded.folds.n_folds)
+    }
+
+    /// Returns how long the network of a fold is trained.
+    fn time(&self, fold: usize) -> TrainingTime<'a> {
+        let combined = self.combined.map(|(combined, _)| combined);
+        let share = combined.map_or(SHARE_OF_LEARNERS, Combined::share_of_networks);
+        TrainingTime {
+            clock: self.clock,
+            share: share * (fold + 1) as f64 / self.n_networks() as f64,
+            max_steps: combined.and_then(|combined| combined.steps(fold)),
+        }
+    }
+}
+
+/// A trained model, and how it was trained.
+struct Trained {
+    predictor: Predictor,
+    progress: Progress,
+    ending: Ending,
+    /// Empty for the network alone.
+    leaderboard: Vec<Ranked>,
+    /// Seconds that the networks took.
+    seconds: f64,
+}
+
+impl Trained {
+    /// Returns the number of parameters of the network.
+    fn n_params(&self) -> usize {
+        burn::module::Module::num_params(&self.predictor.model)
+    }
 }
 
 /// How long a network is trained.
@@ -125,9 +168,6 @@ struct TrainingTime<'a> {
     /// The number of steps after which it ends.
     max_steps: Option<usize>,
 }
-
-/// The share of a time limit at which the last learner ends; measuring takes the rest.
-const SHARE_OF_LEARNERS: f64 = 0.85;
 
 /// The time limit of `ensemble.preset: best`, if none is given.
 const TIME_OF_BEST: Duration = Duration::from_secs(600);
@@ -217,6 +257,44 @@ impl Experiment {
     ) -> Result<Outcome, Error> {
         let started = Instant::now();
         let device = mbm_model::device();
+        let Ready { dataset, rows, faults, .. } = self.start_run(entered, read, &device, observe)?;
+        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len());
+        let fold = |combined: &Combined| FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds());
+        let folded = combined.as_ref().map(fold).transpose()?;
+        let clock = Clock { stop, started, limit: self.limit() };
+        let combined = combined.as_ref().zip(folded.as_ref());
+        let work = Work { dataset: &dataset, rows: &rows, combined, clock: &clock, device: &device };
+        let mut trained = self.train_network(&work, observe)?;
+        if let (Some((combined, folded)), Ending::Finished) = (work.combined, trained.ending) {
+            self.combine(&work, combined.clone(), folded, &mut trained, observe)?;
+        }
+        Bundle::write(&trained.predictor, &self.folder.join(MODEL))?;
+        self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": trained.progress.history }))?;
+        let mut test_statistics = BTreeMap::new();
+        if trained.ending == Ending::Finished {
+            let kept = self.kept_learners();
+            remove(&kept).map_err(Error::io(&kept))?;
+            test_statistics = self.measure(&work, &trained, &faults, observe)?;
+        }
+        Ok(Outcome {
+            folder: self.folder.clone(),
+            ending: trained.ending,
+            test_statistics,
+            faults,
+            n_params: trained.n_params(),
+            seconds: started.elapsed().as_secs_f64(),
+            peak_memory: peak_memory(),
+        })
+    }
+
+    /// Reads and prepares the dataset, and records the inputs of a new run or checks those of a resumed one.
+    fn start_run(
+        &self,
+        entered: &RunFolder,
+        read: impl FnOnce(&mut dyn FnMut(RunEvent)) -> Result<Table, Error>,
+        device: &Device,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<Ready, Error> {
         if matches!(self.start, Start::Resume | Start::ResumeLatest) && !entered.resumes {
             observe(RunEvent::Note(format!("{} holds no checkpoint; starting from the first epoch", self.folder.display())));
         }
@@ -226,92 +304,76 @@ impl Experiment {
         let description = RunManifest::new(&self.plan, &self.dataset, &table);
         let before = if entered.resumes { Some(RunManifest::read(&self.folder)?) } else { None };
         before.as_ref().map_or(Ok(()), |before| description.check(before, &self.folder))?;
-        let ready = self.prepare(table, &device, entered.resumes, observe)?;
+        let ready = self.prepare(table, device, entered.resumes, observe)?;
         self.begin(entered, description, before.as_ref(), &ready)?;
-        let Ready { dataset, rows, faults, .. } = ready;
+        let rows = &ready.rows;
         observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
-        let clock = Clock { stop, started, limit: self.limit() };
-        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len());
-        let folded = match &combined {
-            Some(combined) => Some(FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds())?),
-            None => None,
-        };
-        let is_bagged = combined.as_ref().is_some_and(Combined::is_bagged);
-        let own = folded.as_ref().filter(|_| is_bagged).map(|folded| folded.of_fold(0));
-        let (train_rows, validation_rows) =
-            own.as_ref().map_or((&rows.train, &rows.validation), |(train, held_out)| (train, held_out));
-        let spec = self.spec(&dataset, train_rows)?;
-        let data = TrainingRows { spec: &spec, dataset: &dataset, train: train_rows, validation: validation_rows };
-        let n_networks = folded.as_ref().filter(|_| is_bagged).map_or(1, |folded| folded.folds.n_folds);
-        let time = |fold: usize| TrainingTime {
-            clock: &clock,
-            share: combined.as_ref().map_or(SHARE_OF_LEARNERS, Combined::share_of_networks) * (fold + 1) as f64
-                / n_networks as f64,
-            max_steps: combined.as_ref().and_then(|combined| combined.steps(fold)),
-        };
-        let training_started = Instant::now();
-        let (model, progress, mut ending) = self.fit(&data, &checkpoints(&self.folder), &device, time(0), observe)?;
+        Ok(ready)
+    }
+
+    /// Trains the network on the training rows, or on those of the first fold.
+    fn train_network(&self, work: &Work, observe: &mut dyn FnMut(RunEvent)) -> Result<Trained, Error> {
+        let started = Instant::now();
+        let Work { dataset, rows, device, .. } = *work;
+        let own = work.bagged().map(|folded| folded.of_fold(0));
+        let (train, validation) = own.as_ref().map_or((&rows.train, &rows.validation), |(train, held_out)| (train, held_out));
+        let spec = self.spec(dataset, train)?;
+        let data = TrainingRows { spec: &spec, dataset, train, validation };
+        let (model, progress, ending) = self.fit(&data, &checkpoints(&self.folder), device, work.time(0), observe)?;
         observe_end(&progress, &self.plan, observe);
-        let mut steps = vec![progress.step];
-        let mut leaderboard = Vec::new();
-        let n_params = burn::module::Module::num_params(&model);
-        let mut predictor = self.predictor(&spec, &dataset, model, device.clone());
+        let mut predictor = self.predictor(&spec, dataset, model, device.clone());
         observe(RunEvent::Stage("calibrating outputs"));
-        predictor.postprocessors = fit_postprocessors(&predictor, &spec, &dataset, train_rows, validation_rows)?;
-        if let (Some(mut combined), Some(folded), Ending::Finished) = (combined.clone(), folded, ending) {
-            let mut networks = Vec::new();
-            for fold in 1..n_networks {
-                observe(RunEvent::Fold { fold: fold + 1, n_folds: n_networks });
-                let (model, n_steps) = self.fold_network(&dataset, &folded, fold, &device, time(fold), observe)?;
-                networks.push(model);
-                steps.push(n_steps);
-            }
-            let network_seconds = training_started.elapsed().as_secs_f64();
-            observe(RunEvent::Stage("fitting learners"));
-            predictor.plan = combined.plan(&self.plan);
-            let run = LearnerRun {
-                predictor: &predictor,
-                dataset: &dataset,
-                folded: &folded,
-                validation: &rows.validation,
-                learners: &combined.learners,
-                kept: &checkpoints(&self.folder).folder.join(LEARNERS),
-                proceed: &|| clock.proceeds(SHARE_OF_LEARNERS),
-            };
-            let fitted = run.fit(networks, observe)?;
-            if clock.is_stopped() {
-                ending = Ending::Stopped;
-            } else {
-                leaderboard = fitted.leaderboard(&predictor, &dataset, &rows.test, network_seconds)?;
-                self.write_json(LEADERBOARD, &serde_json::to_value(&leaderboard).unwrap_or_default())?;
-                combined.record(&fitted, clock.limit.map(|_| steps));
-                predictor.plan = combined.plan(&self.plan);
-                predictor.ensemble = Some(fitted.ensemble);
-                write_file(&self.folder.join(CONFIG), predictor.plan.to_yaml().as_bytes())?;
-            }
+        predictor.postprocessors = fit_postprocessors(&predictor, &spec, dataset, train, validation)?;
+        Ok(Trained { predictor, progress, ending, leaderboard: Vec::new(), seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// Trains the networks of further folds, fits the other learners, and combines them; the config of the run then holds what was done.
+    /// A run that is stopped meanwhile keeps the network alone.
+    fn combine(
+        &self,
+        work: &Work,
+        mut combined: Combined,
+        folded: &FoldedRows,
+        trained: &mut Trained,
+        observe: &mut dyn FnMut(RunEvent),
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let (mut networks, mut steps) = (Vec::new(), vec![trained.progress.step]);
+        for fold in 1..work.n_networks() {
+            observe(RunEvent::Fold { fold: fold + 1, n_folds: work.n_networks() });
+            let (model, n_steps) = self.fold_network(work, folded, fold, observe)?;
+            networks.push(model);
+            steps.push(n_steps);
         }
-        Bundle::write(&predictor, &self.folder.join(MODEL))?;
-        if ending == Ending::Finished {
-            let kept = checkpoints(&self.folder).folder.join(LEARNERS);
-            remove(&kept).map_err(Error::io(&kept))?;
-        }
-        self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": progress.history }))?;
-        let mut outcome = Outcome {
-            folder: self.folder.clone(),
-            ending,
-            test_statistics: BTreeMap::new(),
-            faults,
-            n_params,
-            seconds: 0.0,
-            peak_memory: None,
+        trained.seconds += started.elapsed().as_secs_f64();
+        observe(RunEvent::Stage("fitting learners"));
+        trained.predictor.plan = combined.plan(&self.plan);
+        let run = LearnerRun {
+            predictor: &trained.predictor,
+            dataset: work.dataset,
+            folded,
+            validation: &work.rows.validation,
+            learners: &combined.learners,
+            kept: &self.kept_learners(),
+            clock: work.clock,
+            share: combined.share_of_learners(),
         };
-        if ending == Ending::Finished {
-            let trained = Trained { progress: &progress, leaderboard: &leaderboard, n_params, faults: &outcome.faults };
-            outcome.test_statistics = self.measure(&predictor, &dataset, &rows, &trained, observe)?;
+        let fitted = run.fit(networks, observe)?;
+        if work.clock.is_stopped() {
+            trained.ending = Ending::Stopped;
+            return Ok(());
         }
-        outcome.seconds = started.elapsed().as_secs_f64();
-        outcome.peak_memory = peak_memory();
-        Ok(outcome)
+        trained.leaderboard = fitted.leaderboard(&trained.predictor, work.dataset, &work.rows.test, trained.seconds)?;
+        self.write_json(LEADERBOARD, &serde_json::to_value(&trained.leaderboard).unwrap_or_default())?;
+        combined.record(&fitted, folded.folds.n_folds, work.clock.limit.map(|_| steps));
+        trained.predictor.plan = combined.plan(&self.plan);
+        trained.predictor.ensemble = Some(fitted.ensemble);
+        Ok(write_file(&self.folder.join(CONFIG), trained.predictor.plan.to_yaml().as_bytes())?)
+    }
+
+    /// Returns the folder of the learners that a run in progress has fitted.
+    fn kept_learners(&self) -> PathBuf {
+        checkpoints(&self.folder).folder.join(LEARNERS)
     }
 
     /// Returns the time limit of the run.
@@ -324,23 +386,21 @@ impl Experiment {
     /// Trains the network of a fold, and returns it with the number of its steps.
     fn fold_network(
         &self,
-        dataset: &Dataset,
+        work: &Work,
         folded: &FoldedRows,
         fold: usize,
-        device: &Device,
-        time: TrainingTime,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<(Model, usize), Error> {
         let (train, held_out) = folded.of_fold(fold);
-        let spec = self.spec(dataset, &train)?;
-        let data = TrainingRows { spec: &spec, dataset, train: &train, validation: &held_out };
+        let spec = self.spec(work.dataset, &train)?;
+        let data = TrainingRows { spec: &spec, dataset: work.dataset, train: &train, validation: &held_out };
         let checkpoints = Checkpoints { folder: checkpoints(&self.folder).folder.join("folds").join(fold.to_string()) };
         let mut steps_only = |event| {
             if matches!(event, RunEvent::Training(Event::Step { .. })) {
                 observe(event);
             }
         };
-        let (model, progress, _) = self.fit(&data, &checkpoints, device, time, &mut steps_only)?;
+        let (model, progress, _) = self.fit(&data, &checkpoints, work.device, work.time(fold), &mut steps_only)?;
         Ok((model, progress.step))
     }
 
@@ -500,13 +560,12 @@ impl Experiment {
     /// Evaluates the model on the test rows (validation rows if there are none, else training rows), and writes all results.
     fn measure(
         &self,
-        predictor: &Predictor,
-        dataset: &Dataset,
-        rows: &RowsBySplit,
+        work: &Work,
         trained: &Trained,
+        faults: &FaultReport,
         observe: &mut dyn FnMut(RunEvent),
     ) -> Result<BTreeMap<String, BTreeMap<String, f64>>, Error> {
-        let Trained { progress, leaderboard, n_params, faults } = *trained;
+        let (Work { dataset, rows, .. }, Trained { predictor, progress, leaderboard, .. }) = (*work, trained);
         let (name, measured_rows) = [("test", &rows.test), ("validation", &rows.validation), ("train", &rows.train)]
             .into_iter()
             .find(|(_, rows)| !rows.is_empty())
@@ -538,7 +597,7 @@ impl Experiment {
         sync_and_rename(&aside, &path)?;
         let measured = Measured {
             name: &self.dataset.file_name().unwrap_or_default().to_string_lossy(),
-            n_params,
+            n_params: trained.n_params(),
             faults,
             split: name,
             rows: measured_rows,

@@ -21,6 +21,7 @@ use crate::learn::texts::MaxTerms;
 use crate::predict::pass::{Pass, Sink, evaluate};
 use crate::predict::predictor::Predictor;
 use crate::predict::score::MetricSamples;
+use crate::run::clock::Clock;
 use crate::run::event::RunEvent;
 use crate::run::experiment::RowsBySplit;
 use crate::run::folder::LEADERBOARD;
@@ -177,8 +178,10 @@ pub(crate) struct LearnerRun<'a> {
     pub learners: &'a [Learner],
     /// Where fitted learners are kept until the run ends.
     pub kept: &'a Path,
-    /// Once it returns false, no further learner is fitted.
-    pub proceed: &'a (dyn Fn() -> bool + Sync),
+    /// The time of the run.
+    pub clock: &'a Clock<'a>,
+    /// The share of its limit at which the last learner ends.
+    pub share: f64,
 }
 
 impl LearnerRun<'_> {
@@ -210,7 +213,8 @@ impl LearnerRun<'_> {
             folds: &folded.folds,
             learners: self.learners,
             kept: self.kept,
-            proceed: self.proceed,
+            proceed: &|| self.clock.proceeds(self.share),
+            is_stopped: &|| self.clock.is_stopped(),
         };
         let mut selections = Vec::new();
         for ((output, task), network) in tasks.iter().enumerate().zip(network) {

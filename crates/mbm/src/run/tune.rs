@@ -8,7 +8,7 @@ use mbm_algo::metric::{CLASSIFICATION, Direction, REGRESSION, RETRIEVAL, SETS, T
 use mbm_config::{Diagnostic, Node};
 use mbm_data::{Table, remove, write_file};
 use mbm_train::Event;
-use mbm_tune::{Decision, Goal, Hyperopt, Outcome, Space, Study, StudySpec, Trial, write_csv};
+use mbm_tune::{Asha, Decision, Goal, Hyperopt, Outcome, Scheduler, Space, Study, StudySpec, Trial, write_csv};
 use sha2::{Digest, Sha256};
 
 use crate::config::plan::Plan;
@@ -58,12 +58,6 @@ struct Search<'a> {
     study: Study,
     folder: PathBuf,
     stop: &'a AtomicBool,
-}
-
-/// The value of a trial's metric, and how its run ended.
-struct Scored {
-    score: f64,
-    is_stopped: bool,
 }
 
 /// Searches better settings in the spaces of the plan's `hyperopt` section: each trial is a run of the experiment with other settings. The
@@ -124,12 +118,12 @@ impl<'a> Search<'a> {
         }
         let mut is_best = false;
         let outcome = match scored {
-            Ok(scored) => {
-                is_best = !scored.is_stopped && self.study.is_best(trial.number, scored.score);
+            Ok(score) => {
+                is_best = self.study.is_best(trial.number, score);
                 if is_best {
                     self.keep()?;
                 }
-                Outcome::Scored(scored.score)
+                Outcome::Scored(score)
             }
             Err(error @ (Error::Io { .. } | Error::Tune(_))) => return Err(error),
             Err(error) => Outcome::Failed(error.to_string()),
@@ -143,12 +137,16 @@ impl<'a> Search<'a> {
         Ok(true)
     }
 
-    /// Trains a trial in the folder for the current one.
-    fn score(&mut self, trial: &Trial, observe: &mut dyn FnMut(TuneEvent)) -> Result<Scored, Error> {
+    /// Trains a trial in the folder for the current one, and returns its metric.
+    fn score(&mut self, trial: &Trial, observe: &mut dyn FnMut(TuneEvent)) -> Result<f64, Error> {
         let mut source =
             ConfigSource::new(Node::from(&without_search(&self.experiment.plan).to_json()), "the settings of the trial");
         source.set(&trial.parameters.overrides())?;
-        let plan = measured(&source.check()?, &self.settings)?;
+        let mut plan = measured(&source.check()?, &self.settings)?;
+        if let Scheduler::Asha(Asha { max_t: Some(max_t), .. }) = self.settings.executor.scheduler {
+            plan.config.trainer.epochs = plan.config.trainer.epochs.min(max_t);
+        }
+        let n_epochs = plan.config.trainer.epochs;
         let folder = self.folder.join(TRIAL);
         let experiment = Experiment { plan, folder, start: Start::Overwrite, ..self.experiment.clone() };
         let key = key(&experiment.plan, &self.settings);
@@ -163,8 +161,8 @@ impl<'a> Search<'a> {
             {
                 best = Some(best.map_or(*value, |best| better(goal, best, *value)));
                 match study.report(trial.number, epoch + 1, *value) {
-                    Ok(Decision::Continue) => {}
-                    Ok(Decision::Stop) => ends.store(true, Ordering::Relaxed),
+                    Ok(Decision::Stop) if epoch + 1 < n_epochs => ends.store(true, Ordering::Relaxed),
+                    Ok(Decision::Continue | Decision::Stop) => {}
                     Err(error) => {
                         failed = Some(error);
                         ends.store(true, Ordering::Relaxed);
@@ -175,8 +173,7 @@ impl<'a> Search<'a> {
         };
         let outcome = experiment.run(&ends, &mut each)?;
         failed.map_or(Ok(()), |error| Err(Error::Tune(error)))?;
-        let score = held_out(&outcome.folder, &self.settings).or(best).unwrap_or(f64::NAN);
-        Ok(Scored { score, is_stopped: ends.load(Ordering::Relaxed) })
+        Ok(held_out(&outcome.folder, &self.settings).or(best).unwrap_or(f64::NAN))
     }
 
     /// Makes the run of the current trial the best one.
