@@ -8,6 +8,7 @@
 mod arrays;
 mod eigen;
 mod ensemble;
+mod image;
 pub mod linear;
 mod linear_algebra;
 pub mod metric;
@@ -23,6 +24,7 @@ pub mod tree;
 
 pub use arrays::ArrayMut;
 pub use ensemble::greedy_weights;
+pub use image::{image_features, n_image_features};
 pub use linear_algebra::Matrix;
 pub use ridge::Ridge;
 pub use sparse::SparseRows;

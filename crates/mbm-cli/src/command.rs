@@ -148,6 +148,10 @@ fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
     }
     show_faults(&outcome.faults);
     show_metrics(outcome.test_statistics.iter())?;
+    for it in outcome.leaderboard.iter().filter(|it| it.is_model() && !it.folds.is_empty()) {
+        let (output, metric, n_folds) = (&it.output, it.main_metric(), it.folds.len());
+        line(&format!("{output}: {metric} {} over {n_folds} folds, each predicted without its rows", of_folds(it)))?;
+    }
     let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", peak memory {} MB", bytes >> 20));
     line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
 }
@@ -211,16 +215,21 @@ fn leaderboard(args: &Leaderboard) -> Result<()> {
     let first: Vec<String> = ranked.iter().map(|it| it.output.clone()).collect();
     let place = |output: &str| first.iter().position(|name| name == output);
     ranked.sort_by(|a, b| place(&a.output).cmp(&place(&b.output)).then(b.main_value().total_cmp(&a.main_value())));
-    let header = ["output", "learner", "weight", "metric", "held out", "test", "seconds"].map(str::to_owned).to_vec();
+    let header = ["output", "learner", "weight", "metric", "held out", "folds", "test", "seconds"].map(str::to_owned).to_vec();
     let row = |it: &mbm::Ranked| {
         let metric = it.main_metric();
         let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
         let seconds = format!("{:.1}", it.seconds);
         let (output, learner, weight) = (it.output.clone(), it.learner.clone(), format!("{:.2}", it.weight));
-        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), value(&it.test), seconds]
+        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), of_folds(it), value(&it.test), seconds]
     };
     let rows = std::iter::once(header).chain(ranked.iter().map(row)).collect::<Vec<_>>();
     columns(&rows).iter().try_for_each(|text| line(text))
+}
+
+/// Returns the mean and the standard deviation over the folds, as in `0.9130 ± 0.0120`.
+fn of_folds(it: &mbm::Ranked) -> String {
+    it.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{mean:.4} ± {deviation:.4}"))
 }
 
 fn init(args: &Init) -> Result<()> {

@@ -81,6 +81,30 @@ fn the_leaderboard_lists_each_learner_and_the_ensemble() {
 }
 
 #[test]
+fn folds_give_a_mean_with_its_deviation_and_a_prediction_of_each_row() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 90);
+    let network = "{input_features: [{name: area, type: number}, {name: town, type: category}], output_features: [{name: price, type: number}], trainer: {epochs: 3}}";
+    std::fs::write(folder.path().join("network.yaml"), network).unwrap();
+    for (run, model) in
+        [("fast", ["--target", "price", "--preset", "fast"]), ("network", ["--config", "network.yaml", "--random-seed", "3"])]
+    {
+        let train = ["train", "--dataset", "houses.csv", "--k-fold", "4", "--output-directory", run];
+        let shown = stdout(folder.path(), &[&train[..], &model].concat());
+        assert!(shown.contains("over 4 folds"), "{shown}");
+        let lines: Vec<mbm::Ranked> = serde_json::from_str(&stdout(folder.path(), &["leaderboard", run, "--json"])).unwrap();
+        assert!(lines.iter().all(|line| line.folds.len() == 4), "{run}");
+        let (mean, deviation) = lines.iter().find(|line| line.is_model()).unwrap().over_folds().unwrap();
+        assert!(mean.is_finite() && deviation > 0.0, "{run}: {mean} {deviation}");
+        let table = mbm::Table::read(&folder.path().join(run).join("out_of_fold.parquet")).unwrap();
+        // A fifth of the rows is for testing.
+        assert_eq!((table.n_rows(), table.columns.len()), (72, 3), "{run}");
+    }
+    let board = stdout(folder.path(), &["leaderboard", "network"]);
+    assert_eq!(board.lines().count(), 2, "{board}");
+}
+
+#[test]
 fn a_killed_run_keeps_the_learners_that_it_had_fitted() {
     let folder = tempfile::tempdir().unwrap();
     houses(folder.path(), 400);

@@ -55,7 +55,7 @@ const ROW_NUMBERS: [&str; 16] = [
 ];
 
 /// A name with one of these words says what is measured or when, so that even 1, 2, 3, ... are not row numbers.
-const MEASURES: [&str; 36] = [
+const MEASURES: [&str; 38] = [
     "size",
     "length",
     "width",
@@ -75,6 +75,8 @@ const MEASURES: [&str; 36] = [
     "level",
     "dose",
     "score",
+    "rank",
+    "ranking",
     "x",
     "y",
     "z",

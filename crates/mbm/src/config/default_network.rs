@@ -10,6 +10,7 @@ pub(super) struct DefaultNetwork {
     n_rows: usize,
     n_inputs: usize,
     n_images: usize,
+    has_series: bool,
     preset: Preset,
 }
 
@@ -23,6 +24,9 @@ const MIN_ROWS_OF_CONVOLUTIONS: usize = 10_000;
 const MIN_STEPS: usize = 1_000;
 const MAX_STEPS: usize = 3_000;
 const MAX_EPOCHS: usize = 100;
+
+/// Maximum number of passes over series and sounds, which random convolutions read in much less time.
+const MAX_EPOCHS_OF_SERIES: usize = 30;
 
 /// Number of images that training reads, over all epochs.
 const N_IMAGES: usize = 40_000;
@@ -40,7 +44,8 @@ impl DefaultNetwork {
     /// Returns the network for inputs of these types.
     pub fn new(n_rows: usize, kinds: &[&str], preset: Preset) -> Self {
         let n_images = kinds.iter().filter(|kind| **kind == "image").count();
-        Self { n_rows, n_inputs: kinds.len(), n_images, preset }
+        let has_series = kinds.iter().any(|kind| matches!(*kind, "audio" | "timeseries"));
+        Self { n_rows, n_inputs: kinds.len(), n_images, has_series, preset }
     }
 
     fn reads_images_alone(&self) -> bool {
@@ -144,7 +149,9 @@ impl DefaultNetwork {
         // A step takes time by its inputs.
         let n_steps = n_steps.min(MAX_STEP_INPUTS / self.n_inputs.max(1)).max(100);
         let batch_size = (self.n_rows / 12).next_power_of_two().clamp(16, 256);
-        let epochs = (n_steps * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, MAX_EPOCHS);
+        let is_limited = self.has_series && self.preset != Preset::Best;
+        let max_epochs = if is_limited { MAX_EPOCHS_OF_SERIES } else { MAX_EPOCHS };
+        let epochs = (n_steps * batch_size).div_ceil(self.n_rows.max(1)).clamp(1, max_epochs);
         let cosine = map(vec![entry("decay", text("cosine")), entry("warmup_fraction", float(0.05))]);
         map(vec![
             entry("batch_size", int(batch_size)),

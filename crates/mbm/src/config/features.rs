@@ -268,6 +268,15 @@ pub enum FeatureError {
     },
 }
 
+impl Config {
+    /// Whether learners, or the networks of several folds, are combined.
+    pub(crate) fn is_combined(&self) -> bool {
+        let has_mean = |output: &OutputFeature| !matches!(output, OutputFeature::Text(_) | OutputFeature::Embedding(_));
+        let has_folds = self.ensemble.k_fold.is_some_and(|k_fold| k_fold > 1);
+        self.learners != Learners::Network || has_folds && self.output_features.iter().any(has_mean)
+    }
+}
+
 impl InputFeature {
     /// Returns what the check of a combiner or decoder may know about this input.
     pub(crate) fn summary(&self) -> InputSummary<'_> {

@@ -18,12 +18,17 @@ const MIN_HELD_OUT: usize = 20_000;
 /// Maximum number of rows for which all learners are fitted, and a second time on the validation rows, too.
 const MAX_REFITTED: usize = 200_000;
 
+/// Maximum number of trees of boosting: a round has one per class.
+const MAX_TREES: usize = 6_000;
+
 /// What `learners: auto` stands for.
 pub(crate) struct Auto<'a> {
     /// Number of rows for training and validation.
     pub n_rows: usize,
     /// The inputs.
     pub inputs: &'a [InputFeature],
+    /// Number of classes of the output that has most; 0 without classes.
+    pub n_classes: usize,
     /// How much work is spent.
     pub preset: Preset,
 }
@@ -73,12 +78,12 @@ impl Auto<'_> {
     }
 
     fn few(&self) -> Vec<Learner> {
-        let trees = BoostedTreesLearner { max_rounds: 150, learning_rate: 0.15, ..mbm_config::defaults() };
+        let trees = self.boosted(BoostedTreesLearner { max_rounds: 150, learning_rate: 0.15, ..mbm_config::defaults() });
         vec![Learner::BoostedTrees(trees), Learner::RandomForest(self.forest()), Learner::Linear(mbm_config::defaults())]
     }
 
     fn all(&self) -> Vec<Learner> {
-        let boosted: BoostedTreesLearner = mbm_config::defaults();
+        let boosted = self.boosted(mbm_config::defaults());
         if self.n_rows > MAX_REFITTED {
             let sampled = BoostedTreesLearner { max_rows: MAX_REFITTED, ..symmetric(boosted.clone()) };
             return vec![Learner::BoostedTrees(boosted), Learner::BoostedTrees(sampled)];
@@ -86,14 +91,12 @@ impl Auto<'_> {
         let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..boosted.clone() };
         let forest = self.forest();
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
-        let mut learners = vec![
-            Learner::BoostedTrees(boosted.clone()),
-            Learner::BoostedTrees(symmetric(boosted)),
-            Learner::BoostedTrees(random),
-            Learner::RandomForest(forest),
-            Learner::ExtraTrees(extra),
-            Learner::Linear(mbm_config::defaults()),
-        ];
+        let mut learners = vec![Learner::BoostedTrees(boosted.clone())];
+        // On images alone, smooth functions of all their columns are ahead of trees.
+        if !self.inputs.iter().all(|input| matches!(input, InputFeature::Image(_))) {
+            learners.extend([Learner::BoostedTrees(symmetric(boosted)), Learner::BoostedTrees(random)]);
+        }
+        learners.extend([Learner::RandomForest(forest), Learner::ExtraTrees(extra), Learner::Linear(mbm_config::defaults())]);
         if self.n_rows <= MAX_BAGGED {
             learners.push(Learner::Svm(mbm_config::defaults()));
         }
@@ -102,7 +105,8 @@ impl Auto<'_> {
 
     /// Returns further learners with lower learning rates and other sizes of trees.
     fn more(&self) -> Vec<Learner> {
-        let slow = BoostedTreesLearner { learning_rate: 0.03, max_rounds: 2000, patience: 60, ..mbm_config::defaults() };
+        let slow =
+            self.boosted(BoostedTreesLearner { learning_rate: 0.03, max_rounds: 2000, patience: 60, ..mbm_config::defaults() });
         let small = BoostedTreesLearner { max_leaves: 8, l2: 5.0, column_share: Some(0.5), ..slow.clone() };
         let large = BoostedTreesLearner { max_leaves: 127, min_rows: Some(10), row_share: 0.7, ..slow.clone() };
         let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..slow.clone() };
@@ -123,6 +127,13 @@ impl Auto<'_> {
         learners
     }
 
+    /// Limits the number of rounds for many classes, and raises the learning rate by as much as the remaining rounds can make use of.
+    fn boosted(&self, trees: BoostedTreesLearner) -> BoostedTreesLearner {
+        let max_rounds = trees.max_rounds.min((MAX_TREES / self.n_classes.max(1)).max(20));
+        let factor = (trees.max_rounds as f64 / max_rounds as f64).sqrt();
+        BoostedTreesLearner { max_rounds, learning_rate: (trees.learning_rate * factor).min(0.3), ..trees }
+    }
+
     /// Deep trees of many rows would fill the bundle; the mean over the folds has enough trees.
     fn forest(&self) -> RandomForestLearner {
         let (n_trees, min_rows) = if self.n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
@@ -140,7 +151,7 @@ mod tests {
     use crate::config::plan::Plan;
 
     fn auto(inputs: &[InputFeature], n_rows: usize, preset: Preset) -> (Vec<&'static str>, EnsembleSettings, bool) {
-        let auto = Auto { n_rows, inputs, preset };
+        let auto = Auto { n_rows, inputs, n_classes: 2, preset };
         let learners = auto.learners();
         let is_bagged = learners.iter().any(Learner::is_bagged_network);
         (learners.iter().map(Learner::type_name).collect(), auto.ensemble(&mbm_config::defaults()), is_bagged)
@@ -168,8 +179,18 @@ mod tests {
     }
 
     #[test]
+    fn many_classes_have_fewer_rounds() {
+        let rounds = |n_classes| {
+            let auto = Auto { n_rows: 5_000, inputs: &[], n_classes, preset: Preset::Good };
+            let trees = auto.boosted(mbm_config::defaults());
+            (trees.max_rounds, (trees.learning_rate * 1000.0).round())
+        };
+        assert_eq!([rounds(0), rounds(20), rounds(80), rounds(10_000)], [(300, 80.0), (300, 80.0), (75, 160.0), (20, 300.0)]);
+    }
+
+    #[test]
     fn the_number_of_folds_can_be_given() {
         let given = EnsembleSettings { k_fold: Some(10), ..mbm_config::defaults() };
-        assert_eq!(Auto { n_rows: 500, inputs: &[], preset: Preset::Good }.ensemble(&given).k_fold, Some(10));
+        assert_eq!(Auto { n_rows: 500, inputs: &[], n_classes: 0, preset: Preset::Good }.ensemble(&given).k_fold, Some(10));
     }
 }

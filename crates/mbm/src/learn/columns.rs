@@ -1,5 +1,8 @@
 //! The columns of a row that learners other than the network read.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use mbm_algo::linear::Rows;
 use mbm_algo::series::{Series, summarize, summary_names};
 use mbm_algo::tree::ColumnKind;
@@ -8,6 +11,7 @@ use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::convolutions::SeriesColumn;
+use crate::learn::images::{ImageColumns, ImageFeatures};
 use crate::learn::texts::{MaxTerms, N_STATISTICS, TextTerms, write_statistics};
 
 /// How inputs become columns. Saved in the bundle.
@@ -17,7 +21,9 @@ pub(crate) struct Columns {
     groups: Vec<Group>,
     /// The n-grams of each input that is a text, in their order.
     terms: Vec<TextTerms>,
-    /// The projection of all n-grams to a few columns (latent semantic analysis), which follow those of the inputs.
+    /// The columns of all images, which follow those of the inputs.
+    images: Option<ImageColumns>,
+    /// The projection of all n-grams to a few columns (latent semantic analysis), which follow those of the images.
     projection: Option<TruncatedSvd>,
 }
 
@@ -47,7 +53,7 @@ enum GroupKind {
     Text,
     /// Summary statistics of a series.
     Series,
-    /// Nothing: the input is left to the network.
+    /// None of its own: images share columns, and other inputs are left to the network.
     Nothing,
 }
 
@@ -72,6 +78,9 @@ const MAX_CHANNELS: usize = 8;
 /// Maximum number of steps of a vector that is used as it is.
 const MAX_WIDTH: usize = 100_000;
 
+/// Number of rows per category, on average, from which trees sort categories by their mean targets.
+const MIN_ROWS_OF_CATEGORY: usize = 20;
+
 impl Columns {
     /// Decides on the columns of each input. `first` is a batch of training rows, which shows the width of features that an encoder has
     /// computed, and whether texts are kept.
@@ -89,12 +98,21 @@ impl Columns {
             };
             Group { kind, width }
         };
-        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect(), terms: Vec::new(), projection: None }
+        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect(), terms: Vec::new(), images: None, projection: None }
     }
 
     /// Returns the inputs whose n-grams are read.
     pub fn texts(&self) -> Vec<usize> {
         (0..self.groups.len()).filter(|at| self.groups[*at].kind == GroupKind::Text).collect()
+    }
+
+    /// Fits the columns of images to training rows.
+    ///
+    /// # Errors
+    /// Fails if there are no rows.
+    pub fn fit_images(&mut self, inputs: Vec<(usize, usize)>, features: &ImageFeatures, seed: u64) -> Result<(), AlgoError> {
+        self.images = ImageColumns::fit(inputs, features, seed)?;
+        Ok(())
     }
 
     /// Fits the n-grams to the texts of the training rows, `[inputs that are texts][rows]`.
@@ -123,7 +141,7 @@ impl Columns {
 
     /// Returns the number of columns.
     pub fn n_cols(&self) -> usize {
-        self.n_own() + self.projection.as_ref().map_or(0, TruncatedSvd::n_components)
+        self.n_own() + self.n_of_images() + self.projection.as_ref().map_or(0, TruncatedSvd::n_components)
     }
 
     /// Returns the number of columns of the inputs by themselves.
@@ -131,9 +149,19 @@ impl Columns {
         self.groups.iter().map(|group| group.width).sum()
     }
 
+    fn n_of_images(&self) -> usize {
+        self.images.as_ref().map_or(0, ImageColumns::n_cols)
+    }
+
     /// Returns the number of columns that no text has a part in.
     pub fn n_without_texts(&self) -> usize {
-        self.groups.iter().filter(|group| group.kind != GroupKind::Text).map(|group| group.width).sum()
+        let of_inputs: usize = self.groups.iter().filter(|group| group.kind != GroupKind::Text).map(|group| group.width).sum();
+        of_inputs + self.n_of_images()
+    }
+
+    /// Returns the columns that are a projection of n-grams.
+    pub fn projected(&self) -> Range<usize> {
+        self.n_own() + self.n_of_images()..self.n_cols()
     }
 
     /// Returns the number of n-grams of all texts.
@@ -146,6 +174,18 @@ impl Columns {
         let kind = |group: &Group| if group.kind == GroupKind::Code { ColumnKind::Category } else { ColumnKind::Number };
         let own = self.groups.iter().flat_map(|group| std::iter::repeat_n(kind(group), group.width));
         own.chain(std::iter::repeat_n(ColumnKind::Number, self.n_cols() - self.n_own())).collect()
+    }
+
+    /// Returns the type of each column for trees. Categories with few rows each are numbers in the order of their words, as an ordinal
+    /// encoding has them: sorted by their mean targets, they would explain the noise.
+    pub fn tree_kinds(&self, block: &Block) -> Vec<ColumnKind> {
+        let n_categories = |at: usize| (0..block.n_rows).map(|row| block.row(row)[at].to_bits()).collect::<HashSet<u32>>().len();
+        let is_rare = |at: usize| block.n_rows < MIN_ROWS_OF_CATEGORY * n_categories(at);
+        let kind = |(at, kind): (usize, ColumnKind)| match kind {
+            ColumnKind::Category if is_rare(at) => ColumnKind::Number,
+            kind => kind,
+        };
+        self.kinds().into_iter().enumerate().map(kind).collect()
     }
 
     /// Whether the columns are those of these inputs; checks what was read from a file.
@@ -164,6 +204,7 @@ impl Columns {
         self.groups.len() == inputs.len()
             && self.groups.iter().zip(inputs).all(suits)
             && self.terms.len() == self.texts().len()
+            && self.images.as_ref().is_none_or(|images| images.suits(inputs))
             && self.projection.as_ref().is_none_or(|projection| projection.suits(self.n_terms()))
     }
 
@@ -189,6 +230,9 @@ impl Columns {
         }
         let series = self.series(batch, absent);
         let mut block = Block { n_rows, n_cols, data, terms: self.terms(&texts, n_rows), series };
+        if let Some(images) = &self.images {
+            block.extend(&images.transform(batch, absent), images.n_cols());
+        }
         if let Some(projection) = &self.projection {
             block.extend(&projection.transform(Rows::from(&block.terms)), projection.n_components());
         }
@@ -307,7 +351,7 @@ impl Block {
     /// Appends columns `[rows, n_cols]`.
     fn extend(&mut self, columns: &[f32], n_cols: usize) {
         let own = (0..self.n_rows).map(|row| self.row(row));
-        self.data = own.zip(columns.chunks(n_cols)).flat_map(|(own, more)| [own, more].concat()).collect();
+        self.data = own.zip(columns.chunks(n_cols.max(1))).flat_map(|(own, more)| [own, more].concat()).collect();
         self.n_cols += n_cols;
     }
 

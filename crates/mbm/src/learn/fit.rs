@@ -12,9 +12,10 @@ use rayon::prelude::*;
 use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns};
-use crate::learn::ensemble::{Ensemble, Member, OutputEnsemble};
+use crate::learn::ensemble::{Ensemble, OutputEnsemble};
 use crate::learn::fitted::{Data, Fitted, Fold, Widths};
 use crate::learn::scaled::Scaling;
+use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::{BoostedTreesLearner, Learner};
 use crate::learn::store;
 use crate::learn::task::Task;
@@ -50,34 +51,6 @@ impl Rows {
     }
 }
 
-/// A learner with what it predicts for rows that it was not fitted on.
-pub(crate) struct Candidate {
-    /// Its name on the leaderboard.
-    pub name: String,
-    /// Its position among the learners of the config; the network has one, too.
-    pub learner: usize,
-    /// One per fold, or one that was fitted on all rows; none for the network.
-    pub folds: Vec<Fitted>,
-    /// The learner with the settings that were chosen; `None` if it was fitted before the run was resumed.
-    settings: Option<Learner>,
-    /// Predictions for the held-out rows, `[rows, task.n_values()]`.
-    pub held_out: Vec<f32>,
-    /// Its weight.
-    pub weight: f64,
-    /// Wall-clock seconds that fitting took.
-    pub seconds: f64,
-}
-
-/// The learners of an output, and the rows by which they were compared.
-pub(crate) struct Selection {
-    /// The task of the output.
-    pub task: Task,
-    /// All learners that were tried.
-    pub candidates: Vec<Candidate>,
-    /// The targets of the held-out rows, `[rows, task.n_values()]`.
-    pub targets: Vec<f32>,
-}
-
 /// What learners are fitted on, for one output.
 pub(crate) struct Fitting<'a> {
     pub plan: &'a Plan,
@@ -86,6 +59,8 @@ pub(crate) struct Fitting<'a> {
     pub columns: &'a Columns,
     /// The columns of the rows, scaled.
     pub scaled: &'a Block,
+    /// The positions of the scaled columns that are a projection of n-grams.
+    pub projected: &'a [usize],
     /// The rows to fit on.
     pub rows: &'a Rows,
     /// Which of them each fold holds out.
@@ -126,7 +101,7 @@ impl Fitting<'_> {
         let is_present = |row: usize| !targets[row * n_values].is_nan();
         let known: Vec<usize> = (0..self.rows.rows.len()).filter(|row| is_present(*row)).collect();
         let folds: Vec<Fold> = (0..self.folds.n_folds).map(|at| self.fold(at, &known)).collect();
-        let binned = Data::bin(&self.rows.block, &self.columns.kinds());
+        let binned = Data::bin(&self.rows.block, &self.columns.tree_kinds(&self.rows.block));
         let tree_targets: Vec<f32> = match task {
             Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
             _ => targets.clone(),
@@ -140,6 +115,7 @@ impl Fitting<'_> {
             n_without_texts: self.columns.n_without_texts(),
             binned: &binned,
             scaled,
+            projected: self.projected,
             targets,
             tree_targets: &tree_targets,
             weights: &weights,
@@ -153,6 +129,8 @@ impl Fitting<'_> {
             candidates.extend(candidate);
         }
         let targets = held_out_targets;
+        let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
+        let held_out_rows = folds.iter().map(in_fold).collect();
         let network = network.map(|network| gathered(&network, &held_out, n_values));
         match network {
             Some(network) if network.iter().all(|value| !value.is_nan()) => {
@@ -166,7 +144,7 @@ impl Fitting<'_> {
             None => self.weigh(output, task, &mut candidates, &targets),
         }
         self.refit(output, &data, &folds, &known, &mut candidates)?;
-        Ok(Selection { task, candidates, targets })
+        Ok(Selection { task, candidates, targets, rows: held_out_rows })
     }
 
     /// Returns a fold of the rows that have the target.
@@ -382,25 +360,6 @@ const N_WEIGHTS: usize = 20;
 /// Returns the values of some rows, `[rows, n_values]`.
 fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
     rows.iter().flat_map(|row| values[row * n_values..(row + 1) * n_values].iter().copied()).collect()
-}
-
-impl Selection {
-    /// Adds what was done for this output to the learners of a config.
-    pub fn record(&self, learners: &mut [Learner], n_folds: usize) {
-        for (position, learner) in learners.iter_mut().enumerate() {
-            let used = self.candidates.iter().find(|candidate| candidate.learner == position && candidate.weight > 0.0);
-            let rounds = used.filter(|used| !used.folds.is_empty()).map(|used| used.folds.iter().map(Fitted::n_rounds).collect());
-            learner.push_result(used.map_or(0.0, |used| used.weight), rounds.unwrap_or_else(|| vec![0; n_folds]));
-        }
-    }
-
-    /// Returns the ensemble of the output: the learners with a weight.
-    pub fn ensemble(&self) -> OutputEnsemble {
-        let network = self.candidates.iter().filter(|it| it.folds.is_empty()).map(|it| it.weight).sum();
-        let members = self.candidates.iter().filter(|it| it.weight > 0.0 && !it.folds.is_empty());
-        let members = members.map(|it| Member { name: it.name.clone(), weight: it.weight, folds: it.folds.clone() });
-        OutputEnsemble { network, members: members.collect() }
-    }
 }
 
 /// Returns the ensemble of all outputs; an output without a selection is left to the network. `networks` are those of further folds.

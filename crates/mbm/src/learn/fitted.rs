@@ -63,6 +63,9 @@ pub(crate) struct Data<'a> {
     pub binned: &'a Binned,
     /// The same, scaled.
     pub scaled: &'a Block,
+    /// The positions of the scaled columns that are a projection of n-grams. Linear models read the n-grams themselves; next to them, the
+    /// projection would hardly be penalized.
+    pub projected: &'a [usize],
     /// `[rows, task.n_values()]`
     pub targets: &'a [f32],
     /// `[rows, task.n_fitted()]`

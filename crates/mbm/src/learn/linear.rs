@@ -63,8 +63,12 @@ impl Data<'_> {
 
     fn inputs(&self, fold: &Fold) -> Inputs {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
+        let mut dense = self.scaled(&fold.rows);
+        for row in dense.chunks_mut(self.scaled.n_cols.max(1)) {
+            self.projected.iter().for_each(|at| row[*at] = 0.0);
+        }
         Inputs {
-            dense: self.scaled(&fold.rows),
+            dense,
             n_dense: self.scaled.n_cols.max(1),
             terms: self.block.terms.select(&rows),
             weights: self.weights_of(&fold.rows),

@@ -1,5 +1,7 @@
 //! Columns as linear models and support vector machines read them: numbers on common scales, a column per category, no missing values.
 
+use std::ops::Range;
+
 use mbm_algo::scaling::{MedianImputer, QuantileNormal, RobustClip};
 use mbm_algo::tree::ColumnKind;
 use mbm_algo::{AlgoError, Matrix};
@@ -61,6 +63,13 @@ impl Scaling {
     pub fn n_cols(&self) -> usize {
         let of_numbers = self.numbers.len() * if self.quantiles.is_some() { 2 } else { 1 };
         of_numbers + self.with_missing.len() + self.categories.iter().map(|(_, codes)| codes.len()).sum::<usize>()
+    }
+
+    /// Returns the positions that numbers in a range of columns are scaled to.
+    pub fn positions(&self, columns: Range<usize>) -> Vec<usize> {
+        let of_range = || (0..self.numbers.len()).filter(|at| columns.contains(&self.numbers[*at]));
+        let of_quantiles = of_range().filter(|_| self.quantiles.is_some()).map(|at| self.numbers.len() + at);
+        of_range().chain(of_quantiles).collect()
     }
 
     /// Whether it is consistent with these columns; checks what was read from a file.
@@ -130,6 +139,7 @@ mod tests {
         let kinds = [ColumnKind::Number, ColumnKind::Category];
         let scaling = Scaling::fit(&block, &kinds).unwrap();
         assert!(scaling.suits(&kinds) && !scaling.suits(&[ColumnKind::Category; 2]));
+        assert_eq!((scaling.positions(0..2), scaling.positions(1..2)), (vec![0, 1], vec![]));
         let scaled = scaling.transform(&block);
         assert_eq!(scaled.n_cols, 2 + 1 + 2);
         let last: Vec<&[f32]> = (0..5).map(|row| &scaled.row(row)[2..]).collect();

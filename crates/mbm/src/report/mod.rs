@@ -113,12 +113,15 @@ fn leaderboard(ranked: &[Ranked]) -> String {
         let metric = it.main_metric();
         let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| number(*value));
         let (output, learner) = (escape(&it.output), escape(&it.learner));
-        vec![output, learner, number(it.weight), metric.to_owned(), value(&it.held_out), value(&it.test), number(it.seconds)]
+        let folds =
+            it.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{} ± {}", number(mean), number(deviation)));
+        let (weight, seconds) = (number(it.weight), number(it.seconds));
+        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), folds, value(&it.test), seconds]
     };
     let rows: Vec<Vec<String>> = ranked.iter().map(row).collect();
-    let head = ["output", "learner", "weight", "metric", "held out", "test", "seconds"];
-    let text =
-        "<p>Each learner on rows that it was not fitted on, and on test rows. Weights are chosen on the held-out rows.</p>";
+    let head = ["output", "learner", "weight", "metric", "held out", "mean of folds", "test", "seconds"];
+    let text = "<p>Each learner on rows that it was not fitted on, together and as mean ± standard deviation over the folds, and on test rows. \
+         Weights are chosen on the held-out rows.</p>";
     format!("{text}{}", table(&head, &rows))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::config::plan::Plan;
 use crate::learn::auto::Auto;
-use crate::learn::settings::{EnsembleSettings, Learner, Learners};
+use crate::learn::settings::{EnsembleSettings, Learner, Learners, NetworkLearner};
 use crate::run::learners::FittedLearners;
 
 /// The learners of a run, where it has others than the network.
@@ -21,13 +21,17 @@ pub(crate) const SHARE_OF_LEARNERS: f64 = 0.85;
 const N_FOLDS: usize = 5;
 
 impl Combined {
-    /// Returns the learners for a number of rows; `None` for the network alone.
-    pub fn new(plan: &Plan, n_rows: usize) -> Option<Self> {
+    /// Returns the learners for a number of rows and of classes; `None` for the network alone.
+    pub fn new(plan: &Plan, n_rows: usize, n_classes: usize) -> Option<Self> {
         let config = &plan.config;
         match &config.learners {
+            Learners::Network if config.is_combined() => {
+                let network = Learner::Network(NetworkLearner { bagged: true, ..mbm_config::defaults() });
+                Some(Self { learners: vec![network], ensemble: config.ensemble.clone() })
+            }
             Learners::Network => None,
             Learners::Auto => {
-                let auto = Auto { n_rows, inputs: &config.input_features, preset: config.ensemble.preset };
+                let auto = Auto { n_rows, inputs: &config.input_features, n_classes, preset: config.ensemble.preset };
                 Some(Self { learners: auto.learners(), ensemble: auto.ensemble(&config.ensemble) })
             }
             Learners::List(learners) => {
@@ -82,7 +86,7 @@ impl Combined {
         self.learners = before.iter().cloned().map(Learner::without_results).collect();
         for selection in &fitted.selections {
             match selection {
-                Some(selection) => selection.record(&mut self.learners, n_folds),
+                Some(selection) => selection.record(&mut self.learners),
                 None => self.record_network_alone(),
             }
         }

@@ -33,10 +33,12 @@ use crate::run::combined::{Combined, SHARE_OF_LEARNERS};
 use crate::run::divergence::explained;
 use crate::run::event::RunEvent;
 use crate::run::folder::{
-    CONFIG, LEADERBOARD, MODEL, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS, checkpoints,
+    CONFIG, LEADERBOARD, MODEL, OUT_OF_FOLD, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS,
+    checkpoints,
 };
 use crate::run::learners::{FoldedRows, LearnerRun, Ranked};
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
+use crate::run::out_of_fold;
 
 /// A plan, a dataset and the location of the run.
 ///
@@ -79,6 +81,8 @@ pub struct Outcome {
     pub ending: Ending,
     /// `{"label": {"accuracy": ..}, ..}`; empty if training was stopped.
     pub test_statistics: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Each learner and the ensemble, on held-out rows and on test rows; empty for the network alone.
+    pub leaderboard: Vec<Ranked>,
     /// Cells that could not be read.
     pub faults: FaultReport,
     /// Number of model parameters.
@@ -258,7 +262,12 @@ impl Experiment {
         let started = Instant::now();
         let device = mbm_model::device();
         let Ready { dataset, rows, faults, .. } = self.start_run(entered, read, &device, observe)?;
-        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len());
+        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len(), max_classes(&dataset));
+        if combined.is_none() && self.plan.config.ensemble.k_fold.is_some_and(|k_fold| k_fold > 1) {
+            observe(RunEvent::Note(
+                "ensemble.k_fold has no effect: texts and embeddings of several networks have no mean".to_owned(),
+            ));
+        }
         let fold = |combined: &Combined| FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds());
         let folded = combined.as_ref().map(fold).transpose()?;
         let clock = Clock { stop, started, limit: self.limit() };
@@ -282,6 +291,7 @@ impl Experiment {
             test_statistics,
             faults,
             n_params: trained.n_params(),
+            leaderboard: trained.leaderboard,
             seconds: started.elapsed().as_secs_f64(),
             peak_memory: peak_memory(),
         })
@@ -365,6 +375,9 @@ impl Experiment {
         }
         trained.leaderboard = fitted.leaderboard(&trained.predictor, work.dataset, &work.rows.test, trained.seconds)?;
         self.write_json(LEADERBOARD, &serde_json::to_value(&trained.leaderboard).unwrap_or_default())?;
+        if folded.folds.n_folds > 1 {
+            out_of_fold::write(&self.folder.join(OUT_OF_FOLD), &trained.predictor, &fitted.selections)?;
+        }
         combined.record(&fitted, folded.folds.n_folds, work.clock.limit.map(|_| steps));
         trained.predictor.plan = combined.plan(&self.plan);
         trained.predictor.ensemble = Some(fitted.ensemble);
@@ -641,19 +654,28 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
     let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
     // Other learners are fitted on the validation rows, too.
-    let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.learners != Learners::Network);
+    let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.is_combined());
     let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();
     let inputs = config.input_features.iter().map(|input| input.unfitted());
     let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
     let outputs = inputs.split_off(config.input_features.len());
-    if config.learners != Learners::Network {
+    if config.is_combined() {
         let texts = inputs
             .iter_mut()
             .filter_map(|field| if let Preprocessor::Text(it) = &mut field.preprocessor { Some(it) } else { None });
         texts.for_each(|text| text.keeps_text = true);
     }
     Ok((Dataset::new(table, inputs, outputs), roles))
+}
+
+/// Returns the number of classes of the output that has most; 0 without classes.
+fn max_classes(dataset: &Dataset) -> usize {
+    let n_classes = |field: &Field| match field.preprocessor.get().shape() {
+        Shape::Class { n_classes } => n_classes,
+        _ => 0,
+    };
+    dataset.fields[dataset.n_inputs..].iter().map(n_classes).max().unwrap_or(0)
 }
 
 /// Counts the training rows of each class, for each output; empty for outputs without classes.

@@ -44,7 +44,8 @@ pub(crate) const TEST_STATISTICS: &str = "test_statistics.json";
 pub(crate) const PREDICTIONS: &str = "predictions.parquet";
 pub(crate) const REPORT: &str = "report.html";
 pub(crate) const LEADERBOARD: &str = "leaderboard.json";
-const RESULTS: [&str; 6] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT, LEADERBOARD];
+pub(crate) const OUT_OF_FOLD: &str = "out_of_fold.parquet";
+const RESULTS: [&str; 7] = [MODEL, TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT, LEADERBOARD, OUT_OF_FOLD];
 
 /// The checkpoint folder and its contents; earlier versions stored the best model next to the last checkpoint.
 const CHECKPOINTS: &str = "checkpoints";

@@ -12,9 +12,11 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
-use crate::learn::fit::{Candidate, Fitting, Folds, Rows, Selection, ensemble};
+use crate::learn::fit::{Fitting, Folds, Rows, ensemble};
 use crate::learn::fitted::{Fitted, RowsView};
+use crate::learn::images::{ImageFeatures, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
+use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::Learner;
 use crate::learn::task::Task;
 use crate::learn::texts::MaxTerms;
@@ -38,6 +40,9 @@ pub struct Ranked {
     pub weight: f64,
     /// The metrics on rows that it was not fitted on.
     pub held_out: BTreeMap<String, f64>,
+    /// The same for the rows of each fold alone; empty if the validation rows were held out.
+    #[serde(default)]
+    pub folds: Vec<BTreeMap<String, f64>>,
     /// The metrics on the test rows; empty if there are none.
     pub test: BTreeMap<String, f64>,
     /// Wall-clock seconds that fitting took.
@@ -52,8 +57,17 @@ impl Ranked {
     }
 
     /// Whether the line is that of the model: the ensemble, or the only learner with a weight.
-    pub(crate) fn is_model(&self) -> bool {
+    pub fn is_model(&self) -> bool {
         self.weight >= 1.0
+    }
+
+    /// Returns the mean and the standard deviation (of a sample) of the main metric over the folds; `None` without several folds.
+    pub fn over_folds(&self) -> Option<(f64, f64)> {
+        let values: Vec<f64> = self.folds.iter().filter_map(|fold| fold.get(self.main_metric()).copied()).collect();
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
+        (values.len() > 1).then(|| (mean, variance.sqrt()))
     }
 
     /// Returns the main metric on held-out rows; NaN if there are none.
@@ -195,11 +209,14 @@ impl LearnerRun<'_> {
         let tasks: Vec<Option<Task>> = predictor.outputs.iter().map(|field| Task::of(&field.preprocessor)).collect();
         let first = LoadOptions::plain(self.dataset, &folded.rows[..folded.rows.len().min(1)], 1).batch(0)?;
         let mut columns = Columns::new(&predictor.inputs, &first);
+        let images = image_inputs(&predictor.inputs, &first);
+        let features = image_features(self.dataset, &images, &folded.rows)?;
+        let run_seed = predictor.plan.config.random_seed;
+        columns.fit_images(images, &features, seed(run_seed, "image projection", 0, 0)).map_err(Error::Learner)?;
         let max_terms = MaxTerms::new(tasks.iter().flatten().map(|task| task.n_values()).sum());
         columns.fit_terms(&texts(self.dataset, &columns.texts(), &folded.rows)?, max_terms);
         let mut read = Rows::read(self.dataset, &columns, &tasks, &folded.rows)?;
-        let svd_seed = seed(predictor.plan.config.random_seed, "projection", 0, 0);
-        columns.fit_projection(&mut read.block, svd_seed).map_err(Error::Learner)?;
+        columns.fit_projection(&mut read.block, seed(run_seed, "projection", 0, 0)).map_err(Error::Learner)?;
         let scaling = Scaling::fit(&read.block, &columns.kinds()).map_err(Error::Learner)?;
         let reads_scaled = self.learners.iter().any(Learner::reads_scaled);
         let scaled = if reads_scaled { scaling.transform(&read.block) } else { Block::default() };
@@ -209,6 +226,7 @@ impl LearnerRun<'_> {
             outputs: &predictor.outputs,
             columns: &columns,
             scaled: &scaled,
+            projected: &scaling.positions(columns.projected()),
             rows: &read,
             folds: &folded.folds,
             learners: self.learners,
@@ -255,6 +273,20 @@ fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, targets: &[f
         value: value.unwrap_or(f64::NAN),
         seconds: candidate.seconds,
     }
+}
+
+/// Returns the features of the images of a sample of rows.
+fn image_features(dataset: &Dataset, inputs: &[(usize, usize)], rows: &[usize]) -> Result<ImageFeatures, Error> {
+    let mut features = ImageFeatures::default();
+    if !inputs.is_empty() {
+        let stride = rows.len().div_ceil(N_FITTED).max(1);
+        let rows: Vec<usize> = rows.iter().copied().step_by(stride).collect();
+        load::<Error>(&LoadOptions::plain(dataset, &rows, 512), |_, batch| {
+            features.append(ImageFeatures::new(inputs, &batch, &[]));
+            Ok(())
+        })?;
+    }
+    Ok(features)
 }
 
 /// Returns the texts of some inputs, `[inputs][rows]`.
@@ -358,17 +390,16 @@ impl Scored<'_> {
     fn ranked(&self, network: Option<&[f32]>, network_seconds: f64) -> Vec<Ranked> {
         let candidates = &self.selection.candidates;
         let mut ranked = Vec::new();
-        let (mut held_out, mut test) = (Mean::default(), Mean::default());
+        let mut test = Mean::default();
         for candidate in candidates {
             let values = self.test(candidate, network);
-            held_out.add(&candidate.held_out, candidate.weight);
             test.add(&values, candidate.weight);
             let seconds = if candidate.folds.is_empty() { network_seconds } else { candidate.seconds };
             ranked.push(self.line(&candidate.name, candidate.weight, &candidate.held_out, &values, seconds));
         }
         if candidates.iter().filter(|candidate| candidate.weight > 0.0).count() > 1 {
             let seconds = ranked.iter().map(|line| line.seconds).sum();
-            ranked.push(self.line("ensemble", 1.0, &held_out.values, &test.values, seconds));
+            ranked.push(self.line("ensemble", 1.0, &self.selection.held_out(), &test.values, seconds));
         }
         ranked
     }
@@ -389,9 +420,22 @@ impl Scored<'_> {
             learner: learner.to_owned(),
             weight,
             held_out: self.metrics(held_out, &self.selection.targets),
+            folds: self.of_folds(held_out),
             test: self.metrics(test, self.targets),
             seconds,
         }
+    }
+
+    /// Returns the metrics on the rows of each fold.
+    fn of_folds(&self, held_out: &[f32]) -> Vec<BTreeMap<String, f64>> {
+        let Selection { rows, targets, task, .. } = self.selection;
+        let mut start = 0;
+        let metrics = rows.iter().map(|rows| {
+            let range = start..start + rows.len() * task.n_values();
+            start = range.end;
+            self.metrics(&held_out[range.clone()], &targets[range])
+        });
+        if rows.len() > 1 { metrics.collect() } else { Vec::new() }
     }
 
     /// Returns the metrics over the rows that have the target.
@@ -407,7 +451,7 @@ impl Scored<'_> {
     }
 }
 
-/// A weighted mean of predictions; NaN where a learner with a weight has none.
+/// A weighted mean of predictions.
 #[derive(Default)]
 struct Mean {
     values: Vec<f32>,

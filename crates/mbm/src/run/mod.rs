@@ -9,5 +9,6 @@ pub mod experiment;
 pub mod folder;
 pub mod learners;
 pub mod manifest;
+pub(crate) mod out_of_fold;
 pub mod train;
 pub mod tune;
