@@ -639,7 +639,7 @@ fn observe_end(progress: &Progress, plan: &Plan, observe: &mut dyn FnMut(RunEven
 /// Returns the dataset with its features fitted on the training rows, and the split of each row.
 fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
-    let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
+    let roles = split(&table, &config.split(), config.random_seed)?;
     // Other learners are fitted on the validation rows, too.
     let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.learners != Learners::Network);
     let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();

@@ -136,8 +136,7 @@ impl FoldedRows {
         let n_folds = n_folds.clamp(2, all.len().max(2));
         let classes = classes(dataset, &all)?;
         let config = &plan.config;
-        let split = &config.preprocessing.split;
-        let folds = folds(&dataset.table, split, &all, classes.as_deref(), n_folds, config.random_seed)?;
+        let folds = folds(&dataset.table, &config.split(), &all, classes.as_deref(), n_folds, config.random_seed)?;
         Ok(Self { rows: all, folds: Folds { of_rows: folds.into_iter().map(Some).collect(), n_folds } })
     }
 
