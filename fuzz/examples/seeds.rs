@@ -9,6 +9,7 @@ fn main() -> std::io::Result<()> {
         ("bundle", mbm_fuzz::bundle::seeds()),
         ("checkpoint", mbm_fuzz::checkpoint::seeds()),
         ("index", mbm_fuzz::index::seeds()),
+        ("journal", mbm_fuzz::journal::seeds()),
         ("learners", mbm_fuzz::learners::seeds()),
     ];
     for (name, seeds) in targets {

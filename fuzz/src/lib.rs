@@ -14,6 +14,7 @@ pub mod filter;
 pub mod form;
 pub mod implied;
 pub mod index;
+pub mod journal;
 pub mod learners;
 pub mod media;
 pub mod sound;
@@ -36,6 +37,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("form", form::run),
     ("implied", implied::run),
     ("index", index::run),
+    ("journal", journal::run),
     ("learners", learners::run),
     ("media", media::run),
     ("sound", sound::run),

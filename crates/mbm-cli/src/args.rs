@@ -48,6 +48,14 @@ pub enum Command {
   mbm predict --model-path results/run --dataset new.csv --output predictions.parquet
   echo '{\"area\": 120, \"notes\": \"sea view\"}' | mbm predict --model-path results/run --dataset -")]
     Predict(Predict),
+    /// Print what each input adds to the predictions of some rows.
+    #[command(after_help = "Example:
+  mbm explain --model-path results/houses --dataset new.csv --rows 1,5-7
+
+A contribution is the Shapley value of an input: how much it raises the predicted number, or the probability of the predicted
+class, averaged over the subsets of the other inputs. With more than six inputs it is estimated from two subsets: none and all
+of the others.")]
+    Explain(Explain),
     /// Translate a text, or standard input line by line.
     #[command(after_help = "Examples:
   mbm translate --model-path results/run 'Ein Hund läuft.'
@@ -196,7 +204,8 @@ pub struct Effort {
     /// How long learners may be fitted, for example 60s or 10m [default: 10m for --preset best, no limit otherwise].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub time_limit: Option<Duration>,
-    /// Metric of the first output by which models are chosen and combined, for example accuracy, roc_auc or mean_absolute_error.
+    /// Metric of the first output by which models are chosen and combined, for example accuracy, roc_auc or mean_absolute_error; the
+    /// same as --set trainer.validation_metric.
     #[arg(long)]
     pub metric: Option<String>,
     /// Number of folds in which learners are compared.
@@ -292,7 +301,7 @@ pub struct Predict {
     /// File to write: .csv, .jsonl or .parquet [default: JSON lines on standard output].
     #[arg(long, short)]
     pub output: Option<PathBuf>,
-    /// Do not print the counts of unreadable cells.
+    /// Print nothing but errors and predictions.
     #[arg(long)]
     pub quiet: bool,
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
@@ -300,6 +309,45 @@ pub struct Predict {
     pub strict: bool,
     #[command(flatten)]
     pub cache: CacheSize,
+}
+
+#[derive(Group)]
+pub struct Explain {
+    /// Run folder, or the model folder in it.
+    #[arg(long, short)]
+    pub model_path: PathBuf,
+    /// Dataset, in any format that `mbm train` accepts.
+    #[arg(long, short)]
+    pub dataset: PathBuf,
+    #[command(flatten)]
+    pub reading: Reading,
+    /// Rows to explain, counted from 1 without the header, for example 1,5-7 [default: the first 10].
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = row_range)]
+    pub rows: Vec<RowRange>,
+    /// Print the result as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
+    #[arg(long)]
+    pub strict: bool,
+    #[command(flatten)]
+    pub cache: CacheSize,
+}
+
+/// Numbers of successive rows, from 1; both ends are included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRange {
+    pub first: usize,
+    pub last: usize,
+}
+
+/// Parses the number of a row, or a range such as 5-7.
+fn row_range(text: &str) -> Result<RowRange, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.trim().parse(), last.trim().parse()) {
+        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok(RowRange { first, last }),
+        _ => Err("expected the number of a row, from 1, or a range such as 5-7".to_owned()),
+    }
 }
 
 #[derive(Group)]
@@ -757,6 +805,13 @@ mod tests {
         assert_eq!(["0", "7", "3kb", "500MB", "10GB", "1t"].map(bytes), [0, 7, 3 << 10, 500 << 20, 10 << 30, 1 << 40].map(Ok));
         assert!(bytes("10 parsecs").unwrap_err().contains("use B, KB"));
         assert!(["", "GB", "-1", "1.5GB", "99999999999999TB"].iter().all(|text| bytes(text).is_err()));
+    }
+
+    #[test]
+    fn rows_are_numbers_or_ranges() {
+        assert_eq!(row_range("3"), Ok(RowRange { first: 3, last: 3 }));
+        assert_eq!(row_range("5-7"), Ok(RowRange { first: 5, last: 7 }));
+        assert!(["", "0", "7-5", "-2", "a", "1-"].iter().all(|text| row_range(text).is_err()));
     }
 
     #[test]

@@ -9,16 +9,19 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
     ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, Preset, ReadOptions, RunEvent, Start, Table,
-    TableWriter, TuneEvent, Unreadable,
+    TableWriter, TuneEvent,
 };
 use serde_json::json;
 
 use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Leaderboard, Predict, Show, Train, Tune, Weights};
-use crate::dataset::{self, check_output, default_folder, feature_cache, is_stdin, show_cache_fault, show_faults};
+use crate::dataset::{
+    self, check_output, default_folder, feature_cache, in_dataset, is_stdin, show_cache_fault, show_faults, unreadable,
+};
+use crate::explain::explain;
 use crate::generate;
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{bytes, columns, line, note};
-use crate::progress::Progress;
+use crate::progress::{Progress, rows_bar, shown_on};
 use crate::retrieval;
 use crate::schema;
 use crate::serve::serve;
@@ -30,6 +33,7 @@ pub fn run(command: Command) -> Result<()> {
         Command::Init(args) => init(&args),
         Command::Evaluate(args) => evaluate(&args),
         Command::Predict(args) => predict(&args),
+        Command::Explain(args) => explain(&args),
         Command::Translate(args) => generate::translate(&args),
         Command::Caption(args) => generate::caption(&args),
         Command::Inspect(args) => inspect(&args),
@@ -253,8 +257,12 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 fn evaluate(args: &Evaluate) -> Result<()> {
     let model = Model::open(&args.model_path)?;
     let table = dataset::read(&args.dataset, &args.reading)?;
+    table.require_rows().map_err(|error| in_dataset(error.into(), &args.dataset))?;
+    let bar = rows_bar("reading", args.json);
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
-    let evaluation = model.evaluate_with(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
+    let evaluated = model.evaluate_with(table, &options.on_progress(shown_on(&bar, "evaluating")));
+    bar.finish_and_clear();
+    let evaluation = evaluated.map_err(|error| in_dataset(error, &args.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
@@ -286,26 +294,18 @@ fn predict(args: &Predict) -> Result<()> {
             Path::new("standard output"),
         )?,
     };
+    // Predictions on a terminal show the progress themselves.
+    let bar = rows_bar("predicting", args.quiet || args.output.is_none());
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
-    let predicted = model.predict_into(table, &options, &mut writer).map_err(|error| in_dataset(error, &args.dataset))?;
+    let predicted = model.predict_into(table, &options.on_progress(shown_on(&bar, "predicting")), &mut writer);
+    bar.finish_and_clear();
+    let predicted = predicted.map_err(|error| in_dataset(error, &args.dataset))?;
     writer.finish()?;
     if !args.quiet {
         show_cache_fault(predicted.cache_fault.as_deref());
         show_faults(&predicted.faults);
     }
     Ok(())
-}
-
-/// How cells that cannot be read are treated.
-fn unreadable(is_strict: bool) -> Unreadable {
-    if is_strict { Unreadable::Error } else { Unreadable::Missing }
-}
-
-/// Adds the location of the dataset to an error about its cells.
-fn in_dataset(error: mbm::Error, dataset: &Path) -> anyhow::Error {
-    let is_of_data = matches!(error, mbm::Error::Data(_));
-    let place = if is_stdin(dataset) { "standard input".to_owned() } else { dataset.display().to_string() };
-    if is_of_data { anyhow::Error::new(error).context(place) } else { error.into() }
 }
 
 /// Reads rows from standard input: one JSON object per line, or a single one over several lines.
@@ -327,7 +327,7 @@ fn weights(args: &Weights) -> Result<()> {
 
 fn inspect(args: &Inspect) -> Result<()> {
     let path = &args.path;
-    let is_bundle = path.join("bundle.json").is_file() || path.join("model/bundle.json").is_file();
+    let is_bundle = ["bundle.json", "model/bundle.json", "description.json"].iter().any(|file| path.join(file).is_file());
     let is_config =
         path.is_file() && ["yaml", "yml", "toml"].iter().any(|ending| path.extension().is_some_and(|it| it == *ending));
     let read = || ConfigSource::read(path, &[])?.check();

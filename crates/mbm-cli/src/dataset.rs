@@ -5,7 +5,7 @@ use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use mbm::{FeatureCache, Table};
+use mbm::{FeatureCache, Table, Unreadable};
 
 use crate::args::{CacheSize, Reading};
 use crate::output::note;
@@ -65,6 +65,18 @@ pub fn show_faults(faults: &mbm::FaultReport) {
         note("cells without a value, or read only in part:");
         lines.iter().for_each(|text| note(&format!("  {text}")));
     }
+}
+
+/// How cells that cannot be read are treated.
+pub fn unreadable(is_strict: bool) -> Unreadable {
+    if is_strict { Unreadable::Error } else { Unreadable::Missing }
+}
+
+/// Adds the location of the dataset to an error about its cells.
+pub fn in_dataset(error: mbm::Error, dataset: &Path) -> anyhow::Error {
+    let is_of_data = matches!(error, mbm::Error::Data(_));
+    let place = if is_stdin(dataset) { "standard input".to_owned() } else { dataset.display().to_string() };
+    if is_of_data { anyhow::Error::new(error).context(place) } else { error.into() }
 }
 
 #[cfg(test)]

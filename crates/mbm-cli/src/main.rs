@@ -4,6 +4,7 @@ mod args;
 mod command;
 mod dataset;
 mod duration;
+mod explain;
 mod generate;
 mod interrupt;
 mod output;

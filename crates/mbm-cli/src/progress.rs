@@ -1,10 +1,10 @@
-//! Progress of a run: a live line on a terminal, plain lines elsewhere, JSON events, or nothing.
+//! Progress of a run: a live line on a terminal, plain lines elsewhere, JSON events, or nothing; and of the rows of a table.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use mbm::{Event, RunEvent};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mbm::{Event, RowProgress, RunEvent};
 
 use crate::args::Show;
 use crate::output;
@@ -83,6 +83,31 @@ impl Progress {
         if let Self::Live { bar, .. } = self {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Creates a progress bar of rows with their rate on standard error; hidden if `quiet`, or if that is no terminal.
+pub fn rows_bar(what: &'static str, quiet: bool) -> ProgressBar {
+    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what);
+    bar
+}
+
+/// Returns a callback that shows progress on a bar of rows; `predicting` is what it says once the rows have been read.
+pub fn shown_on(bar: &ProgressBar, predicting: &'static str) -> impl Fn(RowProgress) + Send + Sync + 'static {
+    let bar = bar.clone();
+    move |progress| {
+        let (message, n_done, n_rows) = match progress {
+            RowProgress::Read(n_done, n_rows) => ("reading", n_done, n_rows),
+            RowProgress::Predicted(n_done, n_rows) => (predicting, n_done, n_rows),
+            _ => return,
+        };
+        bar.set_message(message);
+        bar.set_length(n_rows as u64);
+        bar.set_position(n_done as u64);
     }
 }
 

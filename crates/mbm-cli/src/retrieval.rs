@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use mbm::{
     Cell, Embedding, Filter, GraphSettings, Hit, Index, IndexRows, IndexSettings, IndexValue, Indexed, Indexing, Model,
     QueryPart, Retriever, Store,
@@ -14,6 +14,7 @@ use crate::args::{Embed, IndexCommand, IndexLocation, IndexType, Precision, Rows
 use crate::dataset::{self, check_output, feature_cache, show_cache_fault, show_faults};
 use crate::interrupt::{Interrupted, stop_flag};
 use crate::output::{columns, line};
+use crate::progress::rows_bar;
 
 impl IndexLocation {
     fn store(&self) -> Store {
@@ -29,16 +30,6 @@ pub fn store(index: String, url: Option<String>) -> Store {
     }
 }
 
-/// Creates a progress bar of rows with their rate; hidden if `quiet`.
-fn bar(what: &'static str, quiet: bool) -> ProgressBar {
-    let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(0), target);
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} rows  {per_sec}  {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_message(what);
-    bar
-}
-
 /// Writes the vectors of every row of a table.
 pub fn embed(args: &Embed) -> Result<()> {
     check_output(&args.output, &args.dataset)?;
@@ -47,7 +38,7 @@ pub fn embed(args: &Embed) -> Result<()> {
     let table = read(&args.dataset, &args.reading)?;
     let embedding = Embedding::new(&model, &args.output).inputs(&args.input).cache(feature_cache(args.cache));
     let stop = stop_flag()?;
-    let bar = bar("embedding", args.quiet);
+    let bar = rows_bar("embedding", args.quiet);
     let started = std::time::Instant::now();
     let embedded = embedding.run(table, &stop, &mut |n_done, n_rows| {
         bar.set_length(n_rows as u64);
@@ -111,7 +102,7 @@ fn with_rows(store: &Store, rows: Rows, quiet: bool, fill: impl FnOnce(IndexRows
         (None, None) => bail!("give --model-path, or --column for --embeddings"),
     };
     let of_rows = rows.input.into_iter().fold(of_rows, IndexRows::input).cache(feature_cache(rows.cache));
-    let bar = Mutex::new(bar("embedding", quiet));
+    let bar = Mutex::new(rows_bar("embedding", quiet));
     let indexed = fill(of_rows, &|indexing| show_progress(&bar, indexing))?;
     if let Ok(bar) = bar.lock() {
         bar.finish_and_clear();

@@ -224,6 +224,68 @@ fn inspect_describes_tables_and_configs() {
     assert_eq!(init.status.code(), Some(0), "{}", stderr(&init));
     let written = String::from_utf8(mbm(&["inspect", &config]).stdout).unwrap();
     assert!(written.contains("name: colour"), "{written}");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let error = stderr(&mbm(&["inspect", empty.to_str().unwrap()]));
+    assert!(error.starts_with(&format!("error: {}: no dataset in this folder", empty.display())), "{error}");
+    // A run that was killed before its model was written.
+    std::fs::write(empty.join("description.json"), "{}").unwrap();
+    let error = stderr(&mbm(&["inspect", empty.to_str().unwrap()]));
+    assert!(error.contains("no bundle.json here or in model/"), "{error}");
+}
+
+#[test]
+fn explain_shows_what_each_input_adds_to_the_prediction_of_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, run) = (table(folder.path()), folder.path().join("run").display().to_string());
+    let train = ["train", "--dataset", &dataset, "--target", "price", "--output-directory", &run, "--quiet", "--preset", "fast"];
+    let trained = mbm(&train);
+    assert_eq!(trained.status.code(), Some(0), "{}", stderr(&trained));
+    let explain = |more: &[&str]| {
+        let output = mbm(&[&["explain", "--model-path", &run, "--dataset", &dataset][..], more].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, shown, error) = explain(&["--rows", "60,1-2"]);
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    let rows: Vec<&str> =
+        shown.lines().filter_map(|line| line.strip_prefix("row ")?.split_once(": price ")).map(|it| it.0).collect();
+    assert_eq!(rows, ["60", "1", "2"]);
+    let lines: Vec<&str> = shown.lines().take(3).collect();
+    let first = "the input with the largest contribution is first";
+    assert!(lines[1].starts_with("  input") && lines[2].starts_with("  size"), "{first}: {shown}");
+    let (_, lines, _) = explain(&["--rows", "60", "--json"]);
+    let row: serde_json::Value = serde_json::from_str(&lines).unwrap();
+    let share = |input: &str| row["contributions"]["price"][input].as_f64().unwrap();
+    assert!(row["row"] == 60 && row["price_predictions"].is_number() && share("size") > share("colour"), "{row}");
+    let (code, _, error) = explain(&["--rows", "61"]);
+    assert_eq!((code, error.as_str()), (Some(1), "error: --rows: there is no row 61; the dataset has 60 rows\n"));
+    assert_eq!(explain(&["--rows", "0"]).0, Some(2));
+    let header = folder.path().join("header.csv");
+    std::fs::write(&header, "size,colour,price\n").unwrap();
+    for command in ["evaluate", "explain"] {
+        let error = stderr(&mbm(&[command, "--model-path", &run, "--dataset", header.to_str().unwrap()]));
+        assert_eq!(error, format!("error: {}: no rows: the dataset has 3 columns and no rows\n", header.display()), "{command}");
+    }
+    let error = stderr(&mbm(&["train", "--dataset", &dataset, "--target", "price, size"]));
+    assert!(error.ends_with("for several targets, repeat the flag: --target price --target size\n"), "{error}");
+}
+
+#[test]
+fn mistakes_in_settings_of_the_command_line_name_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dataset, config) = (table(folder.path()), folder.path().join("c.yaml").display().to_string());
+    std::fs::write(&config, format!("{LINEAR} trainer: {{epochs: 2}}}}")).unwrap();
+    for from in [["--config", &config], ["--target", "price"]] {
+        let train = |setting: &str| {
+            let run = folder.path().join("run").display().to_string();
+            let args = ["train", "--dataset", &dataset, "--output-directory", &run, "--set", setting];
+            stderr(&mbm(&[&args[..], &from].concat()))
+        };
+        let error = train("trainer.epochs=many");
+        assert!(error.contains("\n  --set trainer.epochs: ") && !error.contains("line "), "{error}");
+        let error = train("input_features.size.encoder=pl");
+        assert!(error.contains("\n  --set input_features.size.encoder: type: unknown type 'pl'"), "{error}");
+    }
 }
 
 const LINEAR: &str = "{input_features: [{name: size, type: number}], output_features: [{name: price, type: number}], combiner: {type: concat, num_fc_layers: 0}, ";

@@ -9,7 +9,9 @@ use crate::limits::MAX_PROBLEMS;
 pub struct Diagnostic {
     /// The line in the file, starting at 1; 0 if the line is unknown.
     pub line: usize,
-    /// The key's path, such as `input_features[0].encoder.dropout`.
+    /// The path of the setting of the command line (`--set`) in which the mistake is, if it is in none of the file's lines.
+    pub setting: Option<String>,
+    /// The key's path, such as `input_features[0].encoder.dropout`; below the setting, if there is one.
     pub path: String,
     /// What was found, what is allowed, what to do.
     pub message: String,
@@ -18,7 +20,12 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Creates a diagnostic at a line and key path.
     pub fn at(line: usize, path: &str, message: impl Into<String>) -> Self {
-        Self { line, path: path.to_owned(), message: message.into() }
+        Self { line, setting: None, path: path.to_owned(), message: message.into() }
+    }
+
+    /// Creates a diagnostic of a setting of the command line.
+    pub fn of_setting(setting: &str, message: impl Into<String>) -> Self {
+        Self { setting: Some(setting.to_owned()), ..Self::at(0, "", message) }
     }
 }
 
@@ -26,6 +33,9 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.line > 0 {
             write!(out, "line {}: ", self.line)?;
+        }
+        if let Some(setting) = &self.setting {
+            write!(out, "--set {setting}: ")?;
         }
         if !self.path.is_empty() {
             write!(out, "{}: ", self.path)?;

@@ -82,7 +82,6 @@ const WORDS: &[&str] = &[
     "tabpfn",
     "tabtransformer",
     "tied",
-    "train_steps",
     "transformer_xl",
     "undersample_majority",
     "unet",

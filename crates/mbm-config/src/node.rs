@@ -103,6 +103,35 @@ impl Node {
         Ok(())
     }
 
+    /// Returns a dotted path as diagnostics write it: `input_features[0].type` for `input_features.image.type`.
+    pub fn diagnostic_path(&self, path: &str) -> String {
+        let (mut node, mut shown) = (Some(self), String::new());
+        for key in path.split('.') {
+            if let Some(Value::List(items)) = node.map(|node| &node.value) {
+                let at = position(items, key);
+                shown.push_str(&at.map_or(format!("[{key}]"), |at| format!("[{at}]")));
+                node = at.and_then(|at| items.get(at));
+            } else {
+                shown.push_str(if shown.is_empty() { "" } else { "." });
+                shown.push_str(key);
+                node = node.and_then(|node| node.at(key));
+            }
+        }
+        shown
+    }
+
+    /// Returns the value without its lines, as one that is not from a file.
+    pub fn without_lines(self) -> Self {
+        Self::bare(match self.value {
+            Value::List(items) => Value::List(items.into_iter().map(Self::without_lines).collect()),
+            Value::Map(entries) => {
+                let bare = |Entry { key, node, .. }| Entry { key, line: 0, node: Self::without_lines(node) };
+                Value::Map(entries.into_iter().map(bare).collect())
+            }
+            scalar @ (Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_)) => scalar,
+        })
+    }
+
     /// Returns the number of levels below this one.
     fn depth(&self) -> usize {
         match &self.value {
@@ -127,8 +156,8 @@ impl Node {
             }
             Value::List(items) => {
                 let n_items = items.len();
-                let at = key.parse().ok().or_else(|| items.iter().position(|item| item.is_named(key)));
-                at.and_then(|at: usize| items.get_mut(at)).ok_or_else(|| SetError::NoItem { key: excerpt(key), n_items })
+                let at = position(items, key);
+                at.and_then(|at| items.get_mut(at)).ok_or_else(|| SetError::NoItem { key: excerpt(key), n_items })
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) => {
                 Err(SetError::NoKeys { key: excerpt(key), found })
@@ -139,6 +168,11 @@ impl Node {
     fn is_named(&self, name: &str) -> bool {
         matches!(self.at("name"), Some(Node { value: Value::Text(own), .. }) if own == name)
     }
+}
+
+/// Returns the position in a list that a part of a path means: a number, or the name of a feature.
+fn position(items: &[Node], key: &str) -> Option<usize> {
+    key.parse().ok().or_else(|| items.iter().position(|item| item.is_named(key)))
 }
 
 impl Value {
@@ -172,6 +206,18 @@ mod tests {
             "input_features:\n  - {name: image}\n  - {name: notes, type: text}\ntrainer: {epochs: 3}\n"
         );
         assert!(node.set("input_features.9.type", Node::bare(Value::Null)).unwrap_err().to_string().contains("position below 2"));
+        let shown = ["input_features.notes.type", "input_features.0", "trainer.epochs"].map(|path| node.diagnostic_path(path));
+        assert_eq!(shown, ["input_features[1].type", "input_features[0]", "trainer.epochs"]);
+    }
+
+    #[test]
+    fn values_without_lines_are_the_same_values() {
+        let text = "[{name: image}, 3, [null]]";
+        let node = Node::parse(text, Format::Yaml).unwrap();
+        let bare = node.clone().without_lines();
+        assert_eq!(crate::to_yaml(&bare), crate::to_yaml(&node));
+        assert_eq!(bare, bare.clone().without_lines());
+        assert_ne!(bare, node);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn folds(
     let mut order: Vec<usize> = (0..rows.len()).collect();
     match split {
         SplitSettings::Datetime(by) => {
-            let dates = dates(table, &by.column)?;
+            let dates = dates(table, by)?;
             order.sort_by_key(|at| dates[rows[*at]]);
             Ok(assigned(&order, |position| position * n_folds / rows.len().max(1)))
         }
@@ -111,7 +111,8 @@ mod tests {
         let dates: Vec<String> = (0..20).map(|row| format!("2024-01-{:02}", 20 - row)).collect();
         let dates: Vec<&str> = dates.iter().map(String::as_str).collect();
         let rows: Vec<usize> = (0..20).collect();
-        let split = SplitSettings::Datetime(Datetime { column: "x".into(), probabilities: vec![0.7, 0.1, 0.2] });
+        let by = Datetime { column: "x".into(), probabilities: vec![0.7, 0.1, 0.2], datetime_format: None, date_order: None };
+        let split = SplitSettings::Datetime(by);
         let folds = folds(&table("x", &dates), &split, &rows, None, 4, 7).unwrap();
         assert_eq!(folds, [[3; 5], [2; 5], [1; 5], [0; 5]].concat());
     }

@@ -7,7 +7,7 @@ use mbm_config::{settings, tagged};
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use crate::feature::DateReader;
+use crate::feature::{DateOrder, DatePreprocessing, DateReader};
 use crate::random::{rng, seed};
 use crate::{DataError, Table};
 
@@ -44,6 +44,18 @@ pub enum SplitError {
         column: String,
         /// The text of the cell.
         word: String,
+    },
+    /// A cell that does not match the pattern of dates.
+    #[error("row {row}, column '{column}': '{text}' does not match datetime_format '{format}'")]
+    OtherFormat {
+        /// The row, starting at 1.
+        row: usize,
+        /// The column.
+        column: String,
+        /// The text of the cell.
+        text: String,
+        /// The pattern.
+        format: String,
     },
     /// A cell that is not a date.
     #[error(
@@ -90,6 +102,12 @@ settings! {
         column: String;
         /// Fractions of train, validation and test.
         probabilities: Vec<f64> = vec![0.7, 0.1, 0.2] => 0.0..=1.0;
+        /// A `strftime` pattern of the dates, such as `%d.%m.%Y`; by default, that of a date input with this column. Without either, dates
+        /// are read as people write them.
+        datetime_format: Option<String> = None;
+        /// The order of day and month in dates such as `01/02/2024`; by default, that of a date input with this column, or else the one that
+        /// the cells require.
+        date_order: Option<DateOrder> = None;
     }
     /// By a hash of a column, so that a row keeps its split when rows are added.
     pub struct Hash {
@@ -126,6 +144,14 @@ impl SplitSettings {
     }
 }
 
+impl Datetime {
+    /// Returns the same split with dates read as a date input reads them, where this one does not say how.
+    pub fn read_as(self, input: &DatePreprocessing) -> Self {
+        let datetime_format = self.datetime_format.or_else(|| input.datetime_format.clone());
+        Self { datetime_format, date_order: self.date_order.or(input.date_order), ..self }
+    }
+}
+
 /// Returns the split of every row, in row order; `run_seed` seeds all random choices.
 ///
 /// # Errors
@@ -137,7 +163,7 @@ pub fn split(table: &Table, settings: &SplitSettings, run_seed: u64) -> Result<V
         SplitSettings::Fixed(fixed) => fixed_roles(table, &fixed.column)?,
         SplitSettings::Stratify(by) => stratified(table, &by.column, shares(&by.probabilities)?, run_seed)?,
         SplitSettings::Group(by) => grouped(table, &by.column, shares(&by.probabilities)?, run_seed)?,
-        SplitSettings::Datetime(by) => by_date(table, &by.column, shares(&by.probabilities)?)?,
+        SplitSettings::Datetime(by) => by_date(table, by, shares(&by.probabilities)?)?,
         SplitSettings::Hash(by) => by_hash(table, &by.column, shares(&by.probabilities)?)?,
     };
     if roles.contains(&Split::Train) { Ok(roles) } else { Err(SplitError::NoTrainingRows.into()) }
@@ -241,23 +267,29 @@ fn grouped(table: &Table, name: &str, shares: [f64; 3], run_seed: u64) -> Result
 }
 
 /// Trains on the oldest rows and tests on the newest; rows with the same date stay together.
-fn by_date(table: &Table, name: &str, shares: [f64; 3]) -> Result<Vec<Split>, DataError> {
-    let dates = dates(table, name)?;
+fn by_date(table: &Table, by: &Datetime, shares: [f64; 3]) -> Result<Vec<Split>, DataError> {
+    let dates = dates(table, by)?;
     let mut sorted = dates.clone();
     sorted.sort();
     let positions = dates.iter().map(|date| (sorted.partition_point(|other| other < date) as f64 + 0.5) / sorted.len() as f64);
     Ok(positions.map(|position| role(position, shares)).collect())
 }
 
-/// Returns the dates of a column, row by row.
-pub(crate) fn dates(table: &Table, name: &str) -> Result<Vec<NaiveDateTime>, DataError> {
-    let texts = column(table, name)?;
-    let reader = DateReader::of_texts(&texts);
-    let dates = texts.iter().enumerate().map(|(row_idx, text)| {
-        let date = reader.read(text);
-        date.ok_or_else(|| SplitError::NoDate { row: row_idx + 1, column: name.to_owned(), text: text.clone() })
-    });
+/// Returns the dates of the rows, in row order.
+pub(crate) fn dates(table: &Table, by: &Datetime) -> Result<Vec<NaiveDateTime>, DataError> {
+    let texts = column(table, &by.column)?;
+    let found = DateReader::of_texts(&texts);
+    let reader = DateReader { format: by.datetime_format.clone(), order: by.date_order.or(found.order), ..found };
+    let dates = texts.iter().enumerate().map(|(row_idx, text)| reader.read(text).ok_or_else(|| no_date(by, row_idx, text)));
     Ok(dates.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn no_date(by: &Datetime, row_idx: usize, text: &str) -> SplitError {
+    let (row, column, text) = (row_idx + 1, by.column.clone(), text.to_owned());
+    match by.datetime_format.clone() {
+        Some(format) => SplitError::OtherFormat { row, column, text, format },
+        None => SplitError::NoDate { row, column, text },
+    }
 }
 
 /// Splits by a hash of the value, so that a row keeps its split when rows are added.
@@ -287,6 +319,10 @@ mod tests {
 
     fn probabilities() -> Vec<f64> {
         vec![0.5, 0.25, 0.25]
+    }
+
+    fn by_date() -> Datetime {
+        Datetime { column: key(), probabilities: probabilities(), datetime_format: None, date_order: None }
     }
 
     fn count(roles: &[Split]) -> [usize; 3] {
@@ -323,19 +359,33 @@ mod tests {
     #[test]
     fn latest_dates_are_in_the_test_split() {
         let table = table((1..=8).rev().map(|day| format!("2024-01-0{day}")));
-        let roles =
-            split(&table, &SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() }), 1).unwrap();
+        let roles = split(&table, &SplitSettings::Datetime(by_date()), 1).unwrap();
         assert!(roles[..2].iter().all(|role| *role == Split::Test) && roles[4..].iter().all(|role| *role == Split::Train));
     }
 
     #[test]
     fn one_date_tells_the_order_of_day_and_month_of_all() {
         let dates = ["01/03/2024", "02/02/2024", "03/01/2024", "31/12/2023"];
-        let by_date = SplitSettings::Datetime(Datetime { column: key(), probabilities: probabilities() });
+        let by_date = SplitSettings::Datetime(by_date());
         let roles = split(&table(dates.map(str::to_owned)), &by_date, 1).unwrap();
         assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
         let seconds = [1_735_603_200u64, 999_999_999, 1_704_067_200, 1_000_000_000].map(|seconds| seconds.to_string());
         assert_eq!(split(&table(seconds), &by_date, 1).unwrap(), [Split::Test, Split::Train, Split::Validation, Split::Train]);
+    }
+
+    #[test]
+    fn dates_are_read_in_the_format_and_order_of_their_column() {
+        let day_last = ["2024|05|01", "2024|04|02", "2024|03|03", "2024|02|04"].map(str::to_owned);
+        let input = DatePreprocessing { datetime_format: Some("%Y|%d|%m".to_owned()), ..mbm_config::defaults() };
+        let roles = split(&table(day_last.clone()), &SplitSettings::Datetime(by_date().read_as(&input)), 1).unwrap();
+        assert_eq!(roles, [Split::Train, Split::Train, Split::Validation, Split::Test]);
+        let own = Datetime { datetime_format: Some("%Y|%m|%d".to_owned()), ..by_date() };
+        let roles = split(&table(day_last), &SplitSettings::Datetime(own.read_as(&input)), 1).unwrap();
+        assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
+        let unclear = ["01/04/2024", "02/03/2024", "03/02/2024", "04/01/2024"].map(str::to_owned);
+        let input = DatePreprocessing { date_order: Some(DateOrder::DayFirst), ..mbm_config::defaults() };
+        let roles = split(&table(unclear), &SplitSettings::Datetime(by_date().read_as(&input)), 1).unwrap();
+        assert_eq!(roles, [Split::Test, Split::Validation, Split::Train, Split::Train]);
     }
 
     #[test]
@@ -362,6 +412,9 @@ mod tests {
             |column: &str| split(&table, &SplitSettings::Fixed(Fixed { column: column.into() }), 0).unwrap_err().to_string();
         assert!(fixed("key").contains("row 2, column 'key': 'tset' is not one of"), "{}", fixed("key"));
         assert!(fixed("kex").contains("did you mean 'key'?"), "{}", fixed("kex"));
+        let by_format = Datetime { datetime_format: Some("%Y".to_owned()), ..by_date() };
+        let error = split(&table, &SplitSettings::Datetime(by_format), 0).unwrap_err().to_string();
+        assert!(error.ends_with("row 1, column 'key': 'train' does not match datetime_format '%Y'"), "{error}");
         let shares = Random { probabilities: vec![0.5, 0.1, 0.1] };
         assert!(split(&table, &SplitSettings::Random(shares), 0).unwrap_err().to_string().contains("must sum to 1"));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use mbm::{Contribution, Unreadable};
+use mbm::Unreadable;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -173,18 +173,9 @@ pub(crate) fn prediction(served: &LoadedModel, answer: Answer) -> Result<Map<Str
     let mut row: Map<String, Value> = served.columns.iter().cloned().zip(values.iter().map(mbm::OutputValue::to_json)).collect();
     row.insert("status".to_owned(), status.to_string().into());
     if !contributions.is_empty() {
-        row.insert("contributions".to_owned(), explained(served, &contributions));
+        row.insert("contributions".to_owned(), served.model.contributions_to_json(&contributions));
     }
     Ok(row)
-}
-
-/// Converts contributions to `{"<output>": {"<input>": share}}`.
-fn explained(served: &LoadedModel, contributions: &[Contribution]) -> Value {
-    let outputs = served.model.outputs().enumerate().map(|(at, output)| {
-        let shares = contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into())));
-        (output.name().to_owned(), Value::Object(shares.collect()))
-    });
-    Value::Object(outputs.collect())
 }
 
 fn object(value: Value) -> Map<String, Value> {

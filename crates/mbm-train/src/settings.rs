@@ -9,6 +9,9 @@ settings! {
     pub struct TrainerSettings {
         /// Maximum number of passes over the training rows; 0 leaves pretrained weights unchanged.
         epochs: usize = 100 => 0..=1_000_000;
+        /// Maximum number of optimizer steps: training ends after them, even within an epoch. The learning rate schedule still refers to
+        /// `epochs`.
+        train_steps: Option<usize> = None => 1..=1_000_000_000;
         /// Rows per batch.
         batch_size: usize = 128 => 1..=65_536;
         /// Maximum steps per batch, including padding, instead of `batch_size`; batches consist of rows of similar length.

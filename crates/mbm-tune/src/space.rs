@@ -35,7 +35,7 @@ settings! {
         q: f64;
     }
 
-    /// Whole numbers between two bounds, both included.
+    /// Whole numbers between two bounds, both included; `randint` is the same.
     pub struct Int {
         /// The smallest number.
         lower: usize => 0..=MAX_INT;
@@ -163,7 +163,7 @@ impl Space {
     }
 
     /// Returns the keys of each space, by name.
-    pub(crate) fn sections() -> Vec<(&'static str, mbm_config::schema::Section)> {
+    pub fn sections() -> Vec<(&'static str, mbm_config::schema::Section)> {
         vec![
             ("uniform", Uniform::section_schema()),
             ("loguniform", LogUniform::section_schema()),

@@ -25,6 +25,7 @@ pub use crate::predict::generation::GenerationError;
 pub use crate::predict::query::QueryError;
 pub use crate::predict::writer::OutputError;
 pub use crate::retrieve::indexing::IndexSourceError;
+pub use crate::run::learners::LeaderboardError;
 pub use crate::run::manifest::{ConfigDifference, ResumeError};
 
 /// An error of the library.

@@ -106,7 +106,7 @@ pub fn inspect_bundle(path: &Path) -> Result<Vec<String>, Error> {
     let mut lines = vec![format!("{} parameters, seed {}", predictor.model.num_params(), predictor.plan.config.random_seed)];
     for field in &predictor.inputs {
         lines.push(format!(
-            "input   {} ({}) from column '{}': {:?}",
+            "input   {} ({}) from column '{}': {}",
             field.name,
             field.preprocessor.type_name(),
             field.column,

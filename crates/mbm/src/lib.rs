@@ -12,7 +12,8 @@
 //! |---|---|
 //! | write or infer a config | [`Plan`]; [`ConfigSource`] and [`infer_config`] do it in steps |
 //! | train | [`train`]; [`Experiment`] keeps a run folder with a report, shows progress, can be stopped and resumed |
-//! | predict and evaluate | [`Model::predict`], [`Model::predict_table`], [`Model::predict_to`], [`Model::evaluate`], [`Model::explain`] |
+//! | predict and evaluate | [`Model::predict`], [`Model::predict_table`], [`Model::predict_to`], [`Model::evaluate`] |
+//! | explain predictions | [`Model::explain`], [`Model::explain_rows`] |
 //! | translate, caption, transcribe | [`Model::translate`], [`Model::caption`]; [`GenerationSession`] for many texts, or one as it grows |
 //! | compute vectors | [`Model::embed`], [`Model::embed_each`], [`Model::embed_to`]; [`Embedding`] shows progress and can be stopped |
 //! | search | [`build_index`], [`add_to_index`], [`remove_from_index`]; [`Retriever::search`] |
@@ -74,7 +75,7 @@ pub use run::tune::{TuneEvent, Tuned, tune};
 // The model: predictions, metrics, explanations, and how they are written.
 pub use model::{Feature, Model, PredictedRow};
 pub use predict::explain::Contribution;
-pub use predict::table::{Evaluation, Predicted, ReadOptions};
+pub use predict::table::{Evaluation, Predicted, ReadOptions, RowProgress};
 pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, OutputValue, TableWriter};
 
 // Generated texts.

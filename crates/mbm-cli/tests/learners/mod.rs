@@ -57,6 +57,30 @@ fn the_config_of_a_run_repeats_it() {
 }
 
 #[test]
+fn the_config_of_a_network_that_the_time_limit_ended_repeats_it() {
+    let folder = tempfile::tempdir().unwrap();
+    houses(folder.path(), 90);
+    let train = ["train", "--dataset", "houses.csv", "--quiet"];
+    let endless = ["--set", "learners=network", "--set", "trainer.epochs=1000000", "--set", "trainer.early_stop=0"];
+    stdout(
+        folder.path(),
+        &[&train[..], &endless, &["--target", "price", "--time-limit", "1s", "--output-directory", "run"]].concat(),
+    );
+    stdout(folder.path(), &[&train[..], &["--config", "run/config.yaml", "--output-directory", "again"]].concat());
+    let configs = ["run", "again"].map(|run| std::fs::read_to_string(folder.path().join(run).join("config.yaml")).unwrap());
+    assert_eq!(configs[0], configs[1]);
+    assert!(configs[0].contains("train_steps: ") && !configs[0].contains("train_steps: null"), "{}", configs[0]);
+    assert!(bundle(&folder.path().join("run")) == bundle(&folder.path().join("again")));
+    let output = mbm_in(folder.path(), &["leaderboard", "run"]);
+    let error = stderr(&output);
+    assert!(error.starts_with("error: run/leaderboard.json: there is none, as the run has one learner, the network;"), "{error}");
+    assert_eq!(output.status.code(), Some(1));
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    let error = stderr(&mbm_in(folder.path(), &["leaderboard", "empty"]));
+    assert_eq!(error, "error: empty/leaderboard.json: there is no such file; specify a run folder of 'mbm train'\n");
+}
+
+#[test]
 fn the_leaderboard_lists_each_learner_and_the_ensemble() {
     let folder = tempfile::tempdir().unwrap();
     houses(folder.path(), 90);

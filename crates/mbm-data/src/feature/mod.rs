@@ -21,6 +21,7 @@ mod tokenizer_error;
 mod vector;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -138,6 +139,22 @@ impl Shape {
             Self::Frames { width, max_steps } => width * max_steps,
             Self::Image { channels, height, width } => channels * height * width,
             Self::Tokens { max_steps, .. } => max_steps * VECTOR,
+        }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vector { width } => write!(out, "vector of width {width}"),
+            Self::Number { .. } => out.write_str("number"),
+            Self::Frames { width, max_steps } => write!(out, "sequence of up to {max_steps} vectors of width {width}"),
+            Self::Image { channels: 1, height, width } => write!(out, "image of {width} x {height} pixels with 1 channel"),
+            Self::Image { channels, height, width } => write!(out, "image of {width} x {height} pixels with {channels} channels"),
+            Self::Tokens { vocab_size, max_steps } => write!(out, "up to {max_steps} tokens of a vocabulary of {vocab_size}"),
+            Self::ContentIds => out.write_str("content ids"),
+            Self::Class { n_classes: 1 } => out.write_str("1 class"),
+            Self::Class { n_classes } => write!(out, "one of {n_classes} classes"),
         }
     }
 }

@@ -11,6 +11,17 @@ pub(super) struct ClassFolder {
     splits: Vec<String>,
 }
 
+/// What is wrong with a folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClassFolderError {
+    /// It has no subfolders.
+    #[error(
+        "no dataset in this folder: it holds neither tables such as .csv and .parquet files, nor a subfolder of images or sounds for each class"
+    )]
+    NoClasses,
+}
+
 /// Maximum depth of nested folders: `train/class` is 2.
 const MAX_DEPTH: usize = 8;
 
@@ -19,6 +30,9 @@ const SPLITS: [&str; 4] = ["train", "val", "validation", "test"];
 impl ClassFolder {
     pub fn open(folder: &Path) -> Result<Self, DataError> {
         let names = entries(folder)?;
+        if !names.iter().any(|name| folder.join(name).is_dir()) {
+            return Err(DataError::malformed(folder, None, ClassFolderError::NoClasses));
+        }
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
         let media = if holds_audio(folder, MAX_DEPTH)? { "audio" } else { "image" };
         let columns = [media, "label"].into_iter().chain((!splits.is_empty()).then_some("split"));

@@ -36,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::archive::ArchiveError;
 pub use self::arrow_error::{ArrowFileError, MessageError};
+pub use self::class_folder::ClassFolderError;
 pub use self::coco::CocoError;
 pub use self::delimited::DelimitedError;
 pub use self::excel::ExcelError;

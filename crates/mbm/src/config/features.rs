@@ -228,6 +228,19 @@ features! {
     }
 }
 
+impl Config {
+    /// Returns how rows are split. A split by date reads its column as a date input with the same column does, unless it says otherwise.
+    pub fn split(&self) -> SplitSettings {
+        let split = self.preprocessing.split.clone();
+        let SplitSettings::Datetime(by) = split else { return split };
+        let date = self.input_features.iter().find(|input| matches!(input, InputFeature::Date(_)) && input.column() == by.column);
+        SplitSettings::Datetime(match date {
+            Some(InputFeature::Date(date)) => by.read_as(&date.preprocessing),
+            _ => by,
+        })
+    }
+}
+
 /// Settings of a feature that do not fit its data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -14,6 +14,12 @@ use crate::learn::settings::Preset;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
+    /// It is the names of several columns.
+    #[error("there is no column '{column}'; for several targets, repeat the flag: {}", flags(column))]
+    Several {
+        /// The names, separated by commas.
+        column: String,
+    },
     /// It holds nothing to predict, such as a single value.
     #[error("the column '{column}' cannot be a target: {reason}")]
     Unusable {
@@ -54,7 +60,7 @@ pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, 
 /// Fails as [`infer_config`] does.
 pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> Result<(ConfigSource, Vec<String>), Error> {
     for target in targets {
-        table.require(target)?;
+        require_target(table, target)?;
     }
     table.require_rows()?;
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
@@ -87,6 +93,19 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
         config.push(entry("ensemble", map(vec![entry("preset", text(preset.as_str()))])));
     }
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
+}
+
+/// Checks that a target is a column.
+fn require_target(table: &Table, target: &str) -> Result<(), Error> {
+    let is_list = target.contains(',') && target.split(',').all(|name| table.position(name.trim()).is_some());
+    match table.require(target) {
+        Err(_) if is_list => Err(TargetError::Several { column: target.to_owned() }.into()),
+        found => Ok(found.map(|_| ())?),
+    }
+}
+
+fn flags(columns: &str) -> String {
+    columns.split(',').map(|column| format!("--target {}", column.trim())).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns a warning for each input that gives an output away.

@@ -80,7 +80,7 @@ impl Plan {
     /// Fails if the path or the value is not valid.
     pub fn with(&self, setting: &str) -> Result<Self, Error> {
         let mut source = ConfigSource::new(Node::from(&self.to_json()), "the plan");
-        source.set(&[setting.to_owned()])?;
+        source.change(&[setting.to_owned()])?;
         source.check()
     }
 
@@ -158,7 +158,7 @@ fn output_spec(feature: &OutputFeature, field: &Field, class_counts: Option<&Vec
         Shape::Number { .. } => 1,
         Shape::Tokens { vocab_size, .. } => vocab_size,
         other => {
-            let shape = format!("{other:?}");
+            let shape = other.to_string();
             return Err(FeatureError::NoDecoder { output: feature.name().to_owned(), shape });
         }
     };

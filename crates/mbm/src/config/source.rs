@@ -28,6 +28,17 @@ pub struct ConfigSource {
     /// The name that errors use.
     file: String,
     node: Node,
+    /// What was set on the command line.
+    overrides: Vec<Override>,
+}
+
+/// A path that was set on the command line.
+#[derive(Debug, Clone, PartialEq)]
+struct Override {
+    /// As it was given, such as `input_features.image.type`.
+    given: String,
+    /// As diagnostics write it, such as `input_features[0].type`.
+    shown: String,
 }
 
 /// The maximum size of a config file; one of 10,000 features with every default written out takes 2 MB.
@@ -74,16 +85,31 @@ impl ConfigSource {
 
     /// Creates a config from a tree; `file` is the name that errors use.
     pub(crate) fn new(node: Node, file: &str) -> Self {
-        Self { file: file.to_owned(), node }
+        Self { file: file.to_owned(), node, overrides: Vec::new() }
     }
 
-    /// Sets `path=value` pairs, with the values parsed as YAML.
+    /// Sets `path=value` pairs of the command line, with the values parsed as YAML. Mistakes in them are reported as those of `--set`.
     ///
     /// # Errors
     /// Fails if a pair has no valid path or value.
     pub fn set(&mut self, overrides: &[String]) -> Result<(), Error> {
-        overrides.iter().try_for_each(|pair| {
-            set(&mut self.node, pair).map_err(|error| self.located(Diagnostic::at(0, &excerpt(pair), error.to_string()).into()))
+        for pair in overrides {
+            let refused = |error: OverrideError| Diagnostic::of_setting(&excerpt(pair), error.to_string());
+            let given = set(&mut self.node, pair).map_err(|error| self.located(refused(error).into()))?;
+            let shown = self.node.diagnostic_path(given);
+            self.overrides.push(Override { given: given.to_owned(), shown });
+        }
+        Ok(())
+    }
+
+    /// Sets `path=value` pairs as [`ConfigSource::set`] does, but on behalf of a program.
+    ///
+    /// # Errors
+    /// Fails if a pair has no valid path or value.
+    pub(crate) fn change(&mut self, pairs: &[String]) -> Result<(), Error> {
+        pairs.iter().try_for_each(|pair| match set(&mut self.node, pair) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.located(Diagnostic::at(0, &excerpt(pair), error.to_string()).into())),
         })
     }
 
@@ -100,15 +126,33 @@ impl ConfigSource {
     ///
     /// # Errors
     /// Returns every mistake with its line, and weights that cannot be read.
-    pub fn resolve(self) -> Result<Plan, Error> {
-        let Self { file, mut node } = self;
+    pub fn resolve(mut self) -> Result<Plan, Error> {
         let mut diagnostics = Diagnostics::default();
-        pretrained_defaults(&mut node, &mut diagnostics);
-        Plan::checked(&node, diagnostics).map_err(|diagnostics| Error::Config { file, diagnostics })
+        pretrained_defaults(&mut self.node, &mut diagnostics);
+        Plan::checked(&self.node, diagnostics).map_err(|diagnostics| self.located(diagnostics))
     }
 
-    fn located(&self, diagnostics: Diagnostics) -> Error {
+    /// Adds the file to diagnostics, and to those of overrides the path that was set.
+    fn located(&self, mut diagnostics: Diagnostics) -> Error {
+        for diagnostic in diagnostics.0.iter_mut().filter(|diagnostic| diagnostic.line == 0) {
+            // A later override replaces what an earlier one has set.
+            let found = self.overrides.iter().rev().find_map(|it| it.containing(&diagnostic.path));
+            if let Some((setting, path)) = found {
+                (diagnostic.setting, diagnostic.path) = (Some(setting), path);
+            }
+        }
         Error::Config { file: self.file.clone(), diagnostics }
+    }
+}
+
+impl Override {
+    /// Returns the path that was set, with the position in a list, and the key below it, if a diagnostic's path leads there.
+    fn containing(&self, path: &str) -> Option<(String, String)> {
+        let rest = path.strip_prefix(&self.shown)?;
+        if rest.is_empty() || rest.starts_with('[') {
+            return Some((format!("{}{rest}", self.given), String::new()));
+        }
+        Some((self.given.clone(), rest.strip_prefix('.')?.to_owned()))
     }
 }
 
@@ -130,8 +174,59 @@ enum OverrideError {
     Path(#[from] SetError),
 }
 
-fn set(node: &mut Node, pair: &str) -> Result<(), OverrideError> {
+/// Applies a pair, and returns its path.
+fn set<'a>(node: &mut Node, pair: &'a str) -> Result<&'a str, OverrideError> {
     let (path, value) = pair.split_once('=').ok_or(OverrideError::NoValue)?;
     let value = Node::parse(value, Format::Yaml).map_err(OverrideError::Value)?;
-    Ok(node.set(path, value)?)
+    node.set(path, value.without_lines())?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "input_features: [{name: image, type: image}]\noutput_features: [{name: label, type: category}]";
+
+    /// Returns the lines of the error after its first one.
+    fn mistakes(overrides: &[&str]) -> Vec<String> {
+        let overrides: Vec<String> = overrides.iter().map(|it| (*it).to_owned()).collect();
+        let read = ConfigSource::parse(TEXT, Format::Yaml, &overrides, "c.yaml").and_then(|source| source.check());
+        read.unwrap_err().to_string().lines().skip(1).map(|line| line.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn mistakes_in_overrides_name_them_instead_of_a_line() {
+        let found = mistakes(&["trainer.epochs=many"]);
+        assert_eq!(found, ["--set trainer.epochs: expected a whole number, found the text 'many'"]);
+        let found = mistakes(&["trainer.epoch=3"]);
+        assert!(found[0].starts_with("--set trainer.epoch: unknown key 'epoch', did you mean 'epochs'?"), "{found:?}");
+        let found = mistakes(&["input_features.image.encoder={type: stacked_cnn, num_filter: 3}"]);
+        assert!(found[0].starts_with("--set input_features.image.encoder: num_filter: unknown key"), "{found:?}");
+        let found = mistakes(&["combiner.type=mean", "combiner=gatde"]);
+        assert!(found[0].starts_with("--set combiner: type: unknown type 'gatde', did you mean 'gated'?"), "{found:?}");
+        let found = mistakes(&["input_features.image.augmentation=[{type: random_rotat}]"]);
+        assert!(found[0].starts_with("--set input_features.image.augmentation[0].type: unknown type"), "{found:?}");
+        let found = mistakes(&["trainer.validation_metric=acuracy"]);
+        assert!(found[0].starts_with("--set trainer.validation_metric: 'acuracy' is not a metric"), "{found:?}");
+    }
+
+    #[test]
+    fn overrides_that_cannot_be_applied_are_shown_as_given() {
+        assert_eq!(mistakes(&["trainer.epochs"]), ["--set trainer.epochs: expected path=value, such as trainer.epochs=3"]);
+        assert!(mistakes(&["trainer.epochs=[1"])[0].starts_with("--set trainer.epochs=[1: not valid YAML"));
+        let found = mistakes(&["input_features.photo.type=text"]);
+        assert_eq!(
+            found,
+            ["--set input_features.photo.type=text: 'photo' is neither a position below 1 nor the name of a feature"]
+        );
+    }
+
+    #[test]
+    fn mistakes_in_the_file_keep_their_line() {
+        let text = TEXT.replace("category", "categroy");
+        let read = ConfigSource::parse(&text, Format::Yaml, &["trainer.epochs=3".to_owned()], "c.yaml");
+        let error = read.unwrap().check().unwrap_err().to_string();
+        assert!(error.contains("line 2: output_features[0].type: unknown type 'categroy'"), "{error}");
+    }
 }

@@ -57,6 +57,46 @@ impl Model {
         Ok(self.explain_batch(&[&row], &|| true).swap_remove(0))
     }
 
+    /// Passes the prediction of some rows of a table and the contribution of each input to it to a callback, in the given order. A
+    /// skipped row has no contributions. An error of the callback ends the explanation.
+    ///
+    /// ```
+    /// # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=1")?;
+    /// # let model = mbm::train(plan, "../../examples/penguins/penguins.csv")?;
+    /// let options = mbm::ReadOptions::default();
+    /// model.explain_rows("../../examples/penguins/penguins.csv", &[0, 200], &options, &mut |row, contributions| {
+    ///     println!("{}: {}", row["species"], model.contributions_to_json(&contributions));
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), mbm::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fails as [`Model::predict_into`] does, and with the first error of the callback.
+    ///
+    /// # Panics
+    /// Panics if the table has no such row.
+    pub fn explain_rows(
+        &self,
+        data: impl IntoTable,
+        rows: &[usize],
+        options: &ReadOptions,
+        each: &mut dyn FnMut(PredictedRow, Vec<Contribution>) -> Result<(), Error>,
+    ) -> Result<Predicted, Error> {
+        self.predictor.explain_table(data.into_table()?, rows, options, &mut |values, status, contributions| {
+            each(self.row(values, status), contributions)
+        })
+    }
+
+    /// Returns contributions as `{"<output>": {"<input>": share}}`, without those that are not numbers.
+    pub fn contributions_to_json(&self, contributions: &[Contribution]) -> serde_json::Value {
+        let outputs = self.outputs().enumerate().map(|(at, output)| {
+            let shares = contributions.iter().filter_map(|it| Some((it.input.clone(), it.shares[at]?.into())));
+            (output.name().to_owned(), serde_json::Value::Object(shares.collect()))
+        });
+        serde_json::Value::Object(outputs.collect())
+    }
+
     /// Predicts each row of a table, and returns the predictions as a table with the columns of [`Model::columns`].
     ///
     /// ```

@@ -1,14 +1,18 @@
 //! Prediction for tables, and evaluation on tables that have the targets.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
 
-use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, Shape, Table, Unreadable};
+use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, RowStatus, Shape, Table, Unreadable};
 
 use crate::error::Error;
 use crate::predict::columns::check_columns;
-use crate::predict::pass::{GeneratedTexts, evaluate, evaluate_batch};
+use crate::predict::explain::Contribution;
+use crate::predict::pass::{GeneratedTexts, Pass, Sink, evaluate, evaluate_batch};
 use crate::predict::predictor::Predictor;
 use crate::predict::sinks::{Rows, Scores, WriteRow};
+use crate::predict::writer::OutputValue;
 
 /// How the rows of a table are read.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,27 @@ pub struct ReadOptions {
     pub unreadable: Unreadable,
     /// The cache for features of encoders that training left unchanged; they are cached in memory only if `None`.
     pub cache: Option<FeatureCache>,
+    observer: Option<Observer>,
+}
+
+/// Progress of the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowProgress {
+    /// Rows read so far, and the total.
+    Read(usize, usize),
+    /// Rows predicted so far, and the total.
+    Predicted(usize, usize),
+}
+
+/// A callback that is told how far the rows are.
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(RowProgress) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Observer")
+    }
 }
 
 impl ReadOptions {
@@ -29,6 +54,15 @@ impl ReadOptions {
     /// Sets the cache for features of encoders that training left unchanged.
     pub fn cache(self, cache: Option<FeatureCache>) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Sets a callback for progress, called after each batch of rows.
+    pub fn on_progress(self, observe: impl Fn(RowProgress) + Send + Sync + 'static) -> Self {
+        Self { observer: Some(Observer(Arc::new(observe))), ..self }
+    }
+
+    fn report(&self, progress: RowProgress) {
+        self.observer.iter().for_each(|Observer(observe)| observe(progress));
     }
 }
 
@@ -56,6 +90,30 @@ pub struct Evaluation {
     pub cache_fault: Option<String>,
 }
 
+/// Takes the predicted values of a row, its status, and the contribution of each input; none for a skipped row.
+pub(crate) type WriteExplained<'a> = dyn FnMut(Vec<OutputValue>, RowStatus, Vec<Contribution>) -> Result<(), Error> + 'a;
+
+/// Reports how many rows have passed.
+struct Passed<'a> {
+    options: &'a ReadOptions,
+    n_done: usize,
+    n_rows: usize,
+}
+
+impl<'a> Passed<'a> {
+    fn new(options: &'a ReadOptions, n_rows: usize) -> Self {
+        Self { options, n_done: 0, n_rows }
+    }
+}
+
+impl Sink for Passed<'_> {
+    fn add(&mut self, pass: &Pass) -> Result<(), Error> {
+        self.n_done += pass.batch.len();
+        self.options.report(RowProgress::Predicted(self.n_done, self.n_rows));
+        Ok(())
+    }
+}
+
 impl Predictor {
     /// Passes the predicted values of every row of a table and its status to `write`, in order.
     ///
@@ -69,13 +127,47 @@ impl Predictor {
         let frozen = self.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
         let (mut prepared, generated) = (Prepared::default(), GeneratedTexts::new(self.outputs.len()));
-        let mut rows = Rows::all(write);
         let all: Vec<usize> = (0..dataset.table.n_rows()).collect();
+        let (mut rows, mut passed) = (Rows::all(write), Passed::new(options, all.len()));
         for chunk in all.chunks(self.batch_size()) {
             let batch = dataset.collate(&dataset.read_ahead(chunk, &mut ahead, &mut prepared)?);
-            evaluate_batch(self, &dataset, &batch, &generated, &mut [&mut rows])?;
+            evaluate_batch(self, &dataset, &batch, &generated, &mut [&mut rows, &mut passed])?;
         }
         let faults = rows.faults;
+        prepared.flush(&mut ahead);
+        Ok(Predicted { faults, cache_fault: prepared.cache_fault })
+    }
+
+    /// Passes the predicted values of some rows of a table, their status and the contributions of the inputs to `write`, in the given
+    /// order.
+    ///
+    /// # Errors
+    /// Fails as [`Predictor::predict_table`] does.
+    pub fn explain_table(
+        &self,
+        table: Table,
+        rows: &[usize],
+        options: &ReadOptions,
+        write: &mut WriteExplained,
+    ) -> Result<Predicted, Error> {
+        check_columns(&self.inputs, &table)?;
+        let mut dataset = Dataset::new(table, self.inputs.clone(), Vec::new());
+        dataset.unreadable = options.unreadable;
+        let frozen = self.frozen_encoders()?;
+        let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
+        let (mut prepared, mut faults, mut n_done) = (Prepared::default(), FaultReport::default(), 0);
+        for chunk in rows.chunks(self.batch_size()) {
+            let samples = dataset.read_ahead(chunk, &mut ahead, &mut prepared)?;
+            let (predictions, contributions) = self.explain_batch(&samples, &|| true);
+            for (at, (sample, contributions)) in samples.iter().zip(contributions).enumerate() {
+                let decision = dataset.decide(sample.row_idx, &sample.faults, &mut faults)?;
+                let status = RowStatus::new(&self.inputs, &sample.faults, decision);
+                let contributions = if status.is_skipped() { Vec::new() } else { contributions };
+                write(self.values(&predictions, at, &status), status, contributions)?;
+            }
+            n_done += chunk.len();
+            options.report(RowProgress::Predicted(n_done, rows.len()));
+        }
         prepared.flush(&mut ahead);
         Ok(Predicted { faults, cache_fault: prepared.cache_fault })
     }
@@ -95,9 +187,10 @@ impl Predictor {
         let frozen = self.frozen_encoders()?;
         let mut ahead = Precomputed::all(&frozen, options.cache.as_ref());
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
-        let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut ahead, &mut |_| ())?;
-        let mut scores = Scores::new(self);
-        evaluate(self, &dataset, &prepared.rows, &mut [&mut scores])?;
+        let mut report = |n_done| options.report(RowProgress::Read(n_done, rows.len()));
+        let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut ahead, &mut report)?;
+        let (mut scores, mut passed) = (Scores::new(self), Passed::new(options, prepared.rows.len()));
+        evaluate(self, &dataset, &prepared.rows, &mut [&mut scores, &mut passed])?;
         let (n_rows, faults, cache_fault) = (prepared.rows.len(), prepared.faults, prepared.cache_fault);
         Ok(Evaluation { metrics: scores.metrics(self), n_rows, faults, cache_fault })
     }

@@ -140,7 +140,7 @@ impl<'a> Work<'a> {
         TrainingTime {
             clock: self.clock,
             share: share * (fold + 1) as f64 / self.n_networks() as f64,
-            max_steps: combined.and_then(|combined| combined.steps(fold)),
+            steps: combined.and_then(|combined| combined.steps(fold)),
         }
     }
 }
@@ -169,8 +169,8 @@ struct TrainingTime<'a> {
     clock: &'a Clock<'a>,
     /// The share of the time limit at which training ends.
     share: f64,
-    /// The number of steps after which it ends.
-    max_steps: Option<usize>,
+    /// The number of steps after which it ends, if the learner's settings say so.
+    steps: Option<usize>,
 }
 
 /// The time limit of `ensemble.preset: best`, if none is given.
@@ -274,8 +274,12 @@ impl Experiment {
         let combined = combined.as_ref().zip(folded.as_ref());
         let work = Work { dataset: &dataset, rows: &rows, combined, clock: &clock, device: &device };
         let mut trained = self.train_network(&work, observe)?;
-        if let (Some((combined, folded)), Ending::Finished) = (work.combined, trained.ending) {
-            self.combine(&work, combined.clone(), folded, &mut trained, observe)?;
+        match (work.combined, trained.ending) {
+            (Some((combined, folded)), Ending::Finished) => {
+                self.combine(&work, combined.clone(), folded, &mut trained, observe)?;
+            }
+            (None, Ending::Finished) => self.record_steps(&mut trained)?,
+            (_, Ending::Stopped) => {}
         }
         Bundle::write(&trained.predictor, &self.folder.join(MODEL))?;
         self.write_json(TRAINING_STATISTICS, &serde_json::json!({ "epochs": trained.progress.history }))?;
@@ -382,6 +386,16 @@ impl Experiment {
         trained.predictor.plan = combined.plan(&self.plan);
         trained.predictor.ensemble = Some(fitted.ensemble);
         Ok(write_file(&self.folder.join(CONFIG), trained.predictor.plan.to_yaml().as_bytes())?)
+    }
+
+    /// Records the steps of a network that the time limit has ended, so that the config of the run repeats it.
+    fn record_steps(&self, trained: &mut Trained) -> Result<(), Error> {
+        let Trained { predictor, progress, .. } = trained;
+        if progress.is_finished || progress.step == 0 {
+            return Ok(());
+        }
+        predictor.plan.config.trainer.train_steps = Some(progress.step);
+        Ok(write_file(&self.folder.join(CONFIG), predictor.plan.to_yaml().as_bytes())?)
     }
 
     /// Returns the folder of the learners that a run in progress has fitted.
@@ -507,7 +521,7 @@ impl Experiment {
             device,
             checkpoints,
             stop: &stop,
-            max_steps: time.max_steps,
+            max_steps: time.steps.or(config.trainer.train_steps),
         };
         // Built once: copying the fitted features of ten thousand columns takes longer than using them.
         let mut predictor: Option<Predictor> = None;
@@ -652,7 +666,7 @@ fn observe_end(progress: &Progress, plan: &Plan, observe: &mut dyn FnMut(RunEven
 /// Returns the dataset with its features fitted on the training rows, and the split of each row.
 fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     let config = &plan.config;
-    let roles = split(&table, &config.preprocessing.split, config.random_seed)?;
+    let roles = split(&table, &config.split(), config.random_seed)?;
     // Other learners are fitted on the validation rows, too.
     let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.is_combined());
     let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();

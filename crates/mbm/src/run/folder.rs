@@ -1,5 +1,6 @@
 //! The run folder: its lock, the files in it, and how a run that names no folder gets one.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use mbm_data::{DataError, Lock, recover, remove};
@@ -61,6 +62,10 @@ impl RunFolder {
     }
 
     fn take(folder: &Path, start: Start) -> Result<Self, Error> {
+        if folder.is_file() {
+            let error = std::io::Error::new(ErrorKind::NotADirectory, "this is a file; name a folder for the run");
+            return Err(Error::io(folder)(error));
+        }
         std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         let lock = Lock::of(folder)?;
         let holds_run = holds_run(folder);
@@ -206,6 +211,15 @@ mod tests {
         }
         drop(first);
         RunFolder::enter(results.path(), Start::New).unwrap();
+    }
+
+    #[test]
+    fn file_in_place_of_the_folder_is_an_error() {
+        let results = tempfile::tempdir().unwrap();
+        let file = results.path().join("houses.csv");
+        std::fs::write(&file, "").unwrap();
+        let error = RunFolder::enter(&file, Start::New).unwrap_err().to_string();
+        assert_eq!(error, format!("{}: this is a file; name a folder for the run", file.display()));
     }
 
     #[test]

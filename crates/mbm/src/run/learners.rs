@@ -1,6 +1,7 @@
 //! Fits the learners other than the network within a run, and writes the leaderboard.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use mbm_data::random::seed;
@@ -9,6 +10,7 @@ use mbm_model::Model;
 use serde::{Deserialize, Serialize};
 
 use crate::config::plan::Plan;
+use crate::config::source::ConfigSource;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
@@ -17,7 +19,7 @@ use crate::learn::fitted::{Fitted, RowsView};
 use crate::learn::images::{ImageFeatures, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
-use crate::learn::settings::Learner;
+use crate::learn::settings::{Learner, Learners};
 use crate::learn::task::Task;
 use crate::learn::texts::MaxTerms;
 use crate::predict::pass::{Pass, Sink, evaluate};
@@ -26,7 +28,7 @@ use crate::predict::score::MetricSamples;
 use crate::run::clock::Clock;
 use crate::run::event::RunEvent;
 use crate::run::experiment::RowsBySplit;
-use crate::run::folder::LEADERBOARD;
+use crate::run::folder::{CONFIG, LEADERBOARD};
 
 /// A line of the leaderboard: one learner for one output, or the ensemble.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,14 +78,44 @@ impl Ranked {
     }
 }
 
+/// Why a folder has no leaderboard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaderboardError {
+    /// The network alone was trained.
+    #[error(
+        "there is none, as the run has one learner, the network; several are fitted without a config, or with `learners: auto` in it"
+    )]
+    OneLearner,
+    /// The run was stopped before its learners were combined.
+    #[error("there is none yet, as the run has not finished; continue it with --resume")]
+    Unfinished,
+    /// No run has written to the folder.
+    #[error("there is no such file; specify a run folder of 'mbm train'")]
+    NoRun,
+}
+
 /// Reads the leaderboard of a run, in the order of its folder's `leaderboard.json`.
 ///
 /// # Errors
 /// Fails if the folder holds no leaderboard, or a damaged one.
 pub fn leaderboard(folder: impl AsRef<Path>) -> Result<Vec<Ranked>, Error> {
     let path = folder.as_ref().join(LEADERBOARD);
-    let text = std::fs::read(&path).map_err(Error::io(&path))?;
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Error::damaged(&path, why_missing(folder.as_ref())),
+        _ => Error::io(&path)(error),
+    })?;
     serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error))
+}
+
+/// Returns why a folder has no leaderboard.
+fn why_missing(folder: &Path) -> LeaderboardError {
+    let config = ConfigSource::read(&folder.join(CONFIG), &[]).and_then(|config| config.check());
+    match config.map(|plan| plan.config.learners) {
+        Ok(Learners::Network) => LeaderboardError::OneLearner,
+        Ok(Learners::Auto | Learners::List(_)) => LeaderboardError::Unfinished,
+        Err(_) => LeaderboardError::NoRun,
+    }
 }
 
 /// The learners of all outputs, before the weak ones are dropped.
@@ -150,8 +182,7 @@ impl FoldedRows {
         let n_folds = n_folds.clamp(2, all.len().max(2));
         let classes = classes(dataset, &all)?;
         let config = &plan.config;
-        let split = &config.preprocessing.split;
-        let folds = folds(&dataset.table, split, &all, classes.as_deref(), n_folds, config.random_seed)?;
+        let folds = folds(&dataset.table, &config.split(), &all, classes.as_deref(), n_folds, config.random_seed)?;
         Ok(Self { rows: all, folds: Folds { of_rows: folds.into_iter().map(Some).collect(), n_folds } })
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mbm_data::{Dataset, MediaFiles, Table};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::config::plan::Plan;
@@ -21,8 +22,8 @@ pub enum ResumeError {
     #[error("it holds no checkpoint; restart with --overwrite")]
     NoCheckpoint,
     /// Another config.
-    #[error("the config differs from the run's: {}", .0.as_ref().map(|it| it.to_string()).unwrap_or_default())]
-    Config(Option<Box<ConfigDifference>>),
+    #[error("the config differs from the run's{}", listed(.0))]
+    Config(Vec<ConfigDifference>),
     /// Another dataset.
     #[error("the dataset's content differs from the run's")]
     Dataset,
@@ -49,15 +50,29 @@ pub struct ConfigDifference {
     /// The path of the key.
     pub key: String,
     /// Its value in the run's config.
-    pub before: serde_json::Value,
+    pub before: Value,
     /// Its value in the other config.
-    pub now: serde_json::Value,
+    pub now: Value,
 }
 
 impl fmt::Display for ConfigDifference {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} was {}, is now {}", self.key, shortened(&self.before), shortened(&self.now))
     }
+}
+
+/// Lists the first differences, and how many more there are.
+fn listed(differences: &[ConfigDifference]) -> String {
+    const N_SHOWN: usize = 10;
+    if let [difference] = differences {
+        return format!(": {difference}");
+    }
+    let shown: String = differences.iter().take(N_SHOWN).map(|difference| format!("\n  {difference}")).collect();
+    let more = match differences.len().saturating_sub(N_SHOWN) {
+        0 => String::new(),
+        n_more => format!("\n  and {n_more} more"),
+    };
+    format!(" in {} keys{shown}{more}", differences.len())
 }
 
 /// Increased whenever a run that was stopped cannot be resumed to the same bytes by the changed program.
@@ -74,7 +89,7 @@ pub(crate) struct RunManifest {
     /// The seed.
     pub seed: u64,
     /// The complete config.
-    pub config: serde_json::Value,
+    pub config: Value,
     /// The path of the dataset, as given.
     pub dataset: String,
     /// SHA-256 of its columns and cells.
@@ -134,13 +149,12 @@ impl RunManifest {
 
     /// Checks that a run can be resumed with this config and table.
     pub fn check(&self, before: &Self, folder: &Path) -> Result<(), Error> {
+        let differences = differences(&before.config, &self.config);
         match () {
             () if (&before.version, before.checkpoint_form) != (&self.version, self.checkpoint_form) => {
                 Err(differs(folder, ResumeError::Version))
             }
-            () if before.config != self.config => {
-                Err(differs(folder, ResumeError::Config(difference(&before.config, &self.config).map(Box::new))))
-            }
+            () if !differences.is_empty() => Err(differs(folder, ResumeError::Config(differences))),
             () if before.dataset_hash != self.dataset_hash => Err(differs(folder, ResumeError::Dataset)),
             () => Ok(()),
         }
@@ -184,30 +198,33 @@ pub(crate) fn replaced(folder: &Path, file: &str) -> Error {
     differs(folder, ResumeError::MediaFile(file.to_owned()))
 }
 
-/// Returns the first key in which two configs differ.
-fn difference(before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
-    fn find(path: &str, before: &serde_json::Value, now: &serde_json::Value) -> Option<ConfigDifference> {
-        use serde_json::Value::{Array, Null, Object};
-        match (before, now) {
-            (Object(a), Object(b)) => {
-                let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-                keys.into_iter().find_map(|key| {
-                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    find(&path, a.get(key).unwrap_or(&Null), b.get(key).unwrap_or(&Null))
-                })
+/// Returns the keys in which two configs differ, in the order of their names.
+fn differences(before: &Value, now: &Value) -> Vec<ConfigDifference> {
+    let mut found = Vec::new();
+    add_differences("", before, now, &mut found);
+    found
+}
+
+fn add_differences(path: &str, before: &Value, now: &Value, found: &mut Vec<ConfigDifference>) {
+    match (before, now) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for key in keys {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                add_differences(&path, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), found);
             }
-            (Array(a), Array(b)) if a.len() == b.len() => {
-                a.iter().zip(b).enumerate().find_map(|(at, (a, b))| find(&format!("{path}[{at}]"), a, b))
-            }
-            _ if before == now => None,
-            _ => Some(ConfigDifference { key: path.to_owned(), before: before.clone(), now: now.clone() }),
         }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let pairs = a.iter().zip(b).enumerate();
+            pairs.for_each(|(at, (a, b))| add_differences(&format!("{path}[{at}]"), a, b, found));
+        }
+        _ if before == now => {}
+        _ => found.push(ConfigDifference { key: path.to_owned(), before: before.clone(), now: now.clone() }),
     }
-    find("", before, now)
 }
 
 /// Formats a value as JSON, truncated if it is long.
-fn shortened(value: &serde_json::Value) -> String {
+fn shortened(value: &Value) -> String {
     const LONGEST: usize = 80;
     let text = value.to_string();
     if text.chars().count() <= LONGEST { text } else { text.chars().take(LONGEST).chain(['…']).collect() }
@@ -246,17 +263,35 @@ pub(crate) fn reset_peak_memory() {
 mod tests {
     use serde_json::json;
 
-    use super::difference;
+    use super::{ResumeError, differences};
+
+    fn shown(before: &serde_json::Value, now: &serde_json::Value) -> String {
+        ResumeError::Config(differences(before, now)).to_string()
+    }
 
     #[test]
-    fn difference_names_the_first_key_with_both_values() {
+    fn differences_name_each_key_with_both_values() {
         let before = json!({"trainer": {"epochs": 3, "learning_rate": 0.001}, "inputs": [{"name": "a"}, {"name": "b"}]});
         let mut now = before.clone();
+        assert_eq!(differences(&before, &now), []);
+        now["trainer"]["steps"] = json!(null);
+        assert_eq!(differences(&before, &now), [], "a new key with the default null makes no difference");
         now["trainer"]["learning_rate"] = json!(0.01);
-        assert_eq!(difference(&before, &now).unwrap().to_string(), "trainer.learning_rate was 0.001, is now 0.01");
+        assert_eq!(shown(&before, &now), "the config differs from the run's: trainer.learning_rate was 0.001, is now 0.01");
         now["inputs"][1]["name"] = json!("c");
-        assert_eq!(difference(&before, &now).unwrap().to_string(), "inputs[1].name was \"b\", is now \"c\"");
+        let expected = "the config differs from the run's in 2 keys
+  inputs[1].name was \"b\", is now \"c\"
+  trainer.learning_rate was 0.001, is now 0.01";
+        assert_eq!(shown(&before, &now), expected);
         now["inputs"] = json!([]);
-        assert_eq!(difference(&before, &now).unwrap().to_string(), "inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []");
+        assert!(shown(&before, &now).contains("inputs was [{\"name\":\"a\"},{\"name\":\"b\"}], is now []"));
+    }
+
+    #[test]
+    fn ten_differences_are_shown() {
+        let config = |value: usize| (0..12).map(|key| (format!("k{key:02}"), json!(value))).collect::<serde_json::Value>();
+        let text = shown(&config(0), &config(1));
+        assert!(text.starts_with("the config differs from the run's in 12 keys\n  k00 was 0, is now 1\n"), "{text}");
+        assert!(text.ends_with("  k09 was 0, is now 1\n  and 2 more"), "{text}");
     }
 }

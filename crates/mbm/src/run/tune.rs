@@ -141,7 +141,7 @@ impl<'a> Search<'a> {
     fn score(&mut self, trial: &Trial, observe: &mut dyn FnMut(TuneEvent)) -> Result<f64, Error> {
         let mut source =
             ConfigSource::new(Node::from(&without_search(&self.experiment.plan).to_json()), "the settings of the trial");
-        source.set(&trial.parameters.overrides())?;
+        source.change(&trial.parameters.overrides())?;
         let mut plan = measured(&source.check()?, &self.settings)?;
         if let Scheduler::Asha(Asha { max_t: Some(max_t), .. }) = self.settings.executor.scheduler {
             plan.config.trainer.epochs = plan.config.trainer.epochs.min(max_t);
@@ -216,7 +216,7 @@ fn measured(plan: &Plan, settings: &Hyperopt) -> Result<Plan, Error> {
         overrides.push(format!("trainer.validation_metric={}", settings.metric));
     }
     let mut source = ConfigSource::new(Node::from(&plan.to_json()), "hyperopt");
-    source.set(&overrides)?;
+    source.change(&overrides)?;
     source.check()
 }
 
@@ -235,7 +235,7 @@ fn check_path(plan: &Plan, path: &str, space: &Space) -> Result<(), Error> {
     let first =
         ["/lower", "/categories/0", "/values/0"].into_iter().find_map(|at| space.pointer(at)).cloned().unwrap_or_default();
     let mut source = ConfigSource::new(Node::from(&plan.to_json()), "hyperopt");
-    source.set(&[format!("{path}={first}")])?;
+    source.change(&[format!("{path}={first}")])?;
     source.check().map(|_| ())
 }
 

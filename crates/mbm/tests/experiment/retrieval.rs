@@ -96,10 +96,10 @@ fn mistakes_in_an_embedding_are_reported() {
     let overrides: Vec<String> = overrides.iter().map(|pair| pair.to_string()).collect();
     let diagnostics = Plan::read(CONFIG, ConfigFormat::Yaml, &overrides, "config.yaml").unwrap_err().to_string();
     for want in [
-        "output_features[0].align[1]: 'captoin' is not an input, did you mean 'caption'?",
-        "output_features[0].align[2]: 'photo' is listed twice",
-        "output_features[0].column: an embedding has no column of its own",
-        "trainer.mixup: rows cannot be mixed",
+        "--set output_features.space.align[1]: 'captoin' is not an input, did you mean 'caption'?",
+        "--set output_features.space.align[2]: 'photo' is listed twice",
+        "--set output_features.space.column: an embedding has no column of its own",
+        "--set trainer.mixup: rows cannot be mixed",
     ] {
         assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
     }

@@ -11,7 +11,11 @@ use crate::Plan;
 
 /// Returns what the schema rejects about a value; understands exactly the keywords that the schema uses.
 fn errors(root: &Value, schema: &Value, value: &Value, path: &str) -> Vec<String> {
-    let Value::Object(keywords) = schema else { panic!("{schema} is not a schema") };
+    let keywords = match schema {
+        Value::Object(keywords) => keywords,
+        Value::Bool(true) => return vec![],
+        other => panic!("{other} is not a schema"),
+    };
     keywords.iter().flat_map(|(keyword, wanted)| keyword_errors(root, schema, keyword, wanted, value, path)).collect()
 }
 
@@ -48,8 +52,14 @@ fn keyword_errors(root: &Value, schema: &Value, keyword: &str, wanted: &Value, v
         ),
         "additionalProperties" => {
             let known = schema["properties"].as_object().unwrap();
-            unless(value.as_object().is_none_or(|map| map.keys().all(|key| known.contains_key(key))))
+            let others = value.as_object().into_iter().flatten().filter(|(key, _)| !known.contains_key(*key));
+            match wanted {
+                Value::Bool(false) => unless(others.count() == 0),
+                wanted => others.flat_map(|(key, value)| errors(root, wanted, value, &format!("{path}.{key}"))).collect(),
+            }
         }
+        "minProperties" => unless(value.as_object().is_none_or(|map| map.len() as u64 >= wanted.as_u64().unwrap())),
+        "minItems" => unless(value.as_array().is_none_or(|items| items.len() as u64 >= wanted.as_u64().unwrap())),
         "properties" => {
             let Value::Object(map) = value else { return vec![] };
             let known = map.iter().filter_map(|(key, value)| Some((key, value, wanted.get(key)?)));
@@ -179,6 +189,9 @@ fn schema_rejects_what_the_reader_rejects() {
         config("type: image, projection: 64", ""),
         config("type: image, augmentation: random_rotate", ""),
         config("type: number, preprocessing: {missing_value_strategy: drop}", ""),
+        config("type: number", "hyperopt: {parameters: {}}"),
+        config("type: number", "hyperopt: {parameters: {trainer.epochs: {space: int, lower: 1}}}"),
+        config("type: number", "hyperopt: {parameters: {trainer.epochs: {space: choice, categories: []}}}"),
         config("type: number", "trainer: {batch_sise: 3}"),
         config("type: number", "trainer: {early_stop: -2}"),
         config("type: number", "trainer: {learning_rate: 1000}"),
