@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, Preset, ReadOptions, RunEvent, Start, Table,
-    TableWriter, TuneEvent, Unreadable,
+    ConfigSource, Experiment, FeatureCache, InferOptions, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start,
+    Table, TableWriter, TuneEvent, Unreadable, Weighting,
 };
 use serde_json::json;
 
@@ -54,6 +54,7 @@ pub fn run(command: Command) -> Result<()> {
 
 fn train(args: Train) -> Result<()> {
     let mut overrides = args.effort.overrides();
+    overrides.extend(args.weighting.overrides());
     overrides.extend(args.overrides);
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
@@ -66,8 +67,9 @@ fn train(args: Train) -> Result<()> {
         }
         None => {
             let table = read(&args.dataset, &args.reading)?;
-            let preset = args.effort.preset.unwrap_or(Preset::Good);
-            (inferred_plan(&table, &args.target, preset, &overrides, args.show)?, Some(table))
+            let options = InferOptions::default().sample_weight(args.weighting.weight);
+            let options = options.preset(args.effort.preset.unwrap_or_default());
+            (inferred_plan(&table, &args.target, &options, &overrides, args.show)?, Some(table))
         }
     };
     let inferred = args.config.is_none();
@@ -124,8 +126,8 @@ fn cache(args: &Cache) -> Result<()> {
     }
 }
 
-fn inferred_plan(table: &Table, targets: &[String], preset: Preset, overrides: &[String], show: Show) -> Result<Plan> {
-    let (mut config, notes) = mbm::infer_config_with(table, targets, preset)?;
+fn inferred_plan(table: &Table, targets: &[String], options: &InferOptions, overrides: &[String], show: Show) -> Result<Plan> {
+    let (mut config, notes) = mbm::infer_config_with(table, targets, options)?;
     if !show.quiet && !show.json {
         notes.iter().for_each(|text| note(text));
     }
@@ -224,7 +226,8 @@ fn leaderboard(args: &Leaderboard) -> Result<()> {
 }
 
 fn init(args: &Init) -> Result<()> {
-    let (config, notes) = mbm::infer_config(&dataset::read(&args.dataset, &args.reading)?, &args.target)?;
+    let options = InferOptions::default().sample_weight(args.weighting.weight.clone());
+    let (config, notes) = mbm::infer_config_with(&dataset::read(&args.dataset, &args.reading)?, &args.target, &options)?;
     let plan = config.resolve()?;
     notes.iter().for_each(|text| note(text));
     match &args.output {
@@ -247,6 +250,7 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
     let evaluation = model.evaluate_with(table, &options).map_err(|error| in_dataset(error, &args.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
+    show_weighting(&evaluation.weighting);
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
     }
@@ -256,6 +260,15 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     }
     line(&format!("{} rows", evaluation.n_rows))?;
     show_metrics(evaluation.metrics.iter())
+}
+
+/// Says what metrics are weighted by.
+fn show_weighting(weighting: &Weighting) {
+    match weighting {
+        Weighting::None => {}
+        Weighting::Column(column) => note(&format!("metrics are weighted by the column '{column}'")),
+        Weighting::NoColumn(column) => note(&format!("the dataset has no column '{column}' of weights: metrics are unweighted")),
+    }
 }
 
 fn predict(args: &Predict) -> Result<()> {

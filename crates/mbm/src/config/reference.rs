@@ -33,7 +33,7 @@ pub fn reference_pages() -> Vec<ReferencePage> {
     let mut pages: Vec<ReferencePage> = inputs.chain(outputs).collect();
     for (key, title) in [
         ("combiner", "Combiners"),
-        ("preprocessing", "Split and cache"),
+        ("preprocessing", "Split, weights and cache"),
         ("trainer", "Trainer"),
         ("learners", "Learners"),
         ("ensemble", "Ensemble"),
