@@ -206,6 +206,7 @@ fn tune(args: Tune) -> Result<()> {
 /// Prints the learners of each output, best first by the main metric on held-out rows, with the metric on test rows.
 fn leaderboard(args: &Leaderboard) -> Result<()> {
     let mut ranked = mbm::leaderboard(&args.run)?;
+    sample_weight(&args.run).iter().for_each(|column| show_weighting(&Weighting::Column(column.clone())));
     if args.json {
         return line(&serde_json::to_string_pretty(&ranked)?);
     }
@@ -223,6 +224,12 @@ fn leaderboard(args: &Leaderboard) -> Result<()> {
     };
     let rows = std::iter::once(header).chain(ranked.iter().map(row)).collect::<Vec<_>>();
     columns(&rows).iter().try_for_each(|text| line(text))
+}
+
+/// Returns the column of weights that the config of a run names, if any.
+fn sample_weight(run: &Path) -> Option<String> {
+    let plan = ConfigSource::read(&run.join("config.yaml"), &[]).ok()?.check().ok()?;
+    plan.to_json()["preprocessing"]["sample_weight"].as_str().map(str::to_owned)
 }
 
 fn init(args: &Init) -> Result<()> {

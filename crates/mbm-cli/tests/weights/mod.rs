@@ -25,9 +25,9 @@ fn refused(folder: &Path, args: &[&str]) -> String {
 fn sales(folder: &Path) {
     let row = |row: usize| {
         let (bought, weight) = if row.is_multiple_of(3) { ("yes", 9) } else { ("no", 1) };
-        format!("{},{},{bought},{weight}\n", row * 7 % 11, ["red", "blue"][row % 2])
+        format!("{},{},{bought},{weight}\n", row * 7 % 5, ["red", "blue"][row % 2])
     };
-    let rows: String = (0..132).map(row).collect();
+    let rows: String = (0..330).map(row).collect();
     std::fs::write(folder.join("sales.csv"), format!("size,colour,bought,w\n{rows}")).unwrap();
     let without: String = (0..4).map(|row| format!("{row},red,{}\n", ["yes", "no"][row % 2])).collect();
     std::fs::write(folder.join("new.csv"), format!("size,colour,bought\n{without}")).unwrap();
@@ -42,6 +42,7 @@ fn weights_decide_what_every_learner_predicts() {
     let output = succeeded(folder.path(), &[&TRAIN[..], &["run", "--set", "trainer.epochs=30"]].concat());
     assert!(stderr(&output).contains("rows and metrics are weighted by the column 'w'"), "{}", stderr(&output));
     let board = succeeded(folder.path(), &["leaderboard", "run", "--json"]);
+    assert!(stderr(&board).contains("metrics are weighted by the column 'w'"), "{}", stderr(&board));
     let lines: serde_json::Value = serde_json::from_slice(&board.stdout).unwrap();
     let learners = lines.as_array().unwrap();
     assert!(learners.len() >= 7, "{lines:#}");
