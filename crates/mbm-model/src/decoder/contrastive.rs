@@ -278,12 +278,12 @@ mod tests {
             softmax(&[1.2, 1.6, 0.0]) + softmax(&[1.6, 1.2, 0.0]) + softmax(&[2.0, 1.6, 1.2]),
             softmax(&[1.2, 1.2, 1.6]) + softmax(&[1.6, 1.6, 1.2]) + softmax(&[2.0, 0.0, 0.0]),
         ];
-        close(value(Pair::info_nce, &DISTINCT, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
+        close(value(|pair| pair.info_nce(), &DISTINCT, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
         let ways = [
             softmax(&[1.2, 0.0]) + softmax(&[1.6, 0.0]) + softmax(&[2.0, 1.6, 1.2]),
             softmax(&[1.2, 1.6]) + softmax(&[1.6, 1.2]) + softmax(&[2.0, 0.0, 0.0]),
         ];
-        close(value(Pair::info_nce, &SHARED, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
+        close(value(|pair| pair.info_nce(), &SHARED, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
     }
 
     #[test]
@@ -291,9 +291,9 @@ mod tests {
         let cost = |x: f64| (1.0 + (-x).exp()).ln();
         let own = cost(0.6 - 1.0) + cost(0.8 - 1.0) + cost(0.0);
         let others = |cosines: &[f64]| cosines.iter().map(|x| cost(1.0 - x)).sum::<f64>();
-        close(value(Pair::siglip, &DISTINCT, [0.0, -1.0]), (own + others(&[0.8, 0.0, 0.6, 0.0, 0.8, 0.6])) / 3.0);
-        close(value(Pair::siglip, &SHARED, [0.0, -1.0]), (own + others(&[0.0, 0.0, 0.8, 0.6])) / 3.0);
-        let third = weighted_value(Pair::siglip, &SHARED, [0.0, -1.0], Some([0.0, 0.0, 3.0]));
+        close(value(|pair| pair.siglip(), &DISTINCT, [0.0, -1.0]), (own + others(&[0.8, 0.0, 0.6, 0.0, 0.8, 0.6])) / 3.0);
+        close(value(|pair| pair.siglip(), &SHARED, [0.0, -1.0]), (own + others(&[0.0, 0.0, 0.8, 0.6])) / 3.0);
+        let third = weighted_value(|pair| pair.siglip(), &SHARED, [0.0, -1.0], Some([0.0, 0.0, 3.0]));
         close(third, cost(0.0) + others(&[0.8, 0.6]));
     }
 

@@ -268,7 +268,7 @@ mod tests {
         let order = Tensor::<1, Int>::from_data(TensorData::new(vec![1i64, 0, 2], [3]), &device);
         close(mean(&targets[0].select(&order), [6.0, 2.0, 0.0]), (3.0 + 0.5 * 16.0) / 2.0);
         let twice = Target::cat(vec![targets[0].clone(), targets[0].clone()]);
-        assert_eq!(twice.sample_weights.unwrap().into_data().to_vec::<f32>().unwrap(), [3.0, 0.5, 9.0, 3.0, 0.5, 9.0]);
+        assert_eq!(twice.sample_weights.unwrap().into_data().try_to_vec::<f32>().unwrap(), [3.0, 0.5, 9.0, 3.0, 0.5, 9.0]);
     }
 
     #[test]
