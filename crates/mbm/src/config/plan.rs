@@ -545,7 +545,7 @@ trainer: {validation_field: y, validation_metric: r3}
 
     #[test]
     fn a_column_of_weights_is_no_feature() {
-        let text = DIGITS.replace("preprocessing: {", "preprocessing: {sample_weight: audio, ");
+        let text = DIGITS.replace("preprocessing: {split", "preprocessing: {sample_weight: audio, split");
         let diagnostics = diagnostics(&text);
         let want = "line 4: input_features[1].name: the column 'audio' holds the weights of rows (preprocessing.sample_weight), so it \
                     cannot be an input; remove one of the two";
