@@ -92,6 +92,9 @@ proptest! {
     }
 }
 
+/// Fits a linear model to rows, targets and weights, and predicts.
+type Fit<'a> = dyn Fn(Matrix, &[f32], Option<&[f32]>) -> Vec<f32> + 'a;
+
 #[test]
 fn in_linear_models() {
     let (x, y, weights) = rows(60, 3);
@@ -108,7 +111,7 @@ fn in_linear_models() {
         let stopping = Stopping { tolerance: 1e-8, max_iterations: 10_000 };
         Logistic::fit(data, 2.0, stopping).unwrap().probabilities(x_repeated.into())
     };
-    let models: [&dyn Fn(Matrix, &[f32], Option<&[f32]>) -> Vec<f32>; 2] = [&ridge, &logistic];
+    let models: [&Fit; 2] = [&ridge, &logistic];
     for fit in models {
         let (weighted, repeated) = (fit(x, &y, Some(&sample_weights)), fit(x_repeated, &y_repeated, None));
         assert!(weighted.iter().zip(&repeated).all(|(a, b)| (a - b).abs() < 1e-4), "{weighted:?} {repeated:?}");
