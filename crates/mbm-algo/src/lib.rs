@@ -13,6 +13,7 @@ pub mod linear;
 mod linear_algebra;
 pub mod metric;
 mod ridge;
+mod sample_weights;
 pub mod scaling;
 pub mod series;
 mod sparse;

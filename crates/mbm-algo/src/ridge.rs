@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::linear_algebra::{dot, solve_positive_definite};
+use crate::sample_weights::weights_or_ones;
 use crate::{AlgoError, Matrix};
 
 /// A fitted linear model, `y = w . x + b`.
@@ -15,24 +16,27 @@ pub struct Ridge {
 }
 
 impl Ridge {
-    /// Minimizes `|y - Xw - b|^2 + alpha |w|^2` exactly (as scikit-learn's `Ridge`) by solving the centered normal equations.
+    /// Minimizes `|y - Xw - b|^2 + alpha |w|^2` exactly (as scikit-learn's `Ridge`) by solving the centered normal equations; the squared
+    /// error of a row is multiplied by its weight, if there are weights.
     ///
     /// # Errors
-    /// If the numbers of rows and targets differ, there are no rows, or a feature is not finite.
-    pub fn fit(x: Matrix, y: &[f32], alpha: f64) -> Result<Self, AlgoError> {
+    /// If the numbers of rows and targets differ, there are no rows, a feature is not finite, or the weights are not usable.
+    pub fn fit(x: Matrix, y: &[f32], sample_weights: Option<&[f32]>, alpha: f64) -> Result<Self, AlgoError> {
         x.check(y.len())?;
-        let (n, width) = (x.n_rows(), x.n_cols);
+        let sample_weights = weights_or_ones(sample_weights, y.len())?;
+        let (total, width) = (sample_weights.iter().sum::<f64>(), x.n_cols);
         let mut means = vec![0f64; width];
-        for i in 0..n {
-            x.row(i).iter().zip(&mut means).for_each(|(value, mean)| *mean += f64::from(*value) / n as f64);
+        for (i, weight) in sample_weights.iter().enumerate() {
+            x.row(i).iter().zip(&mut means).for_each(|(value, mean)| *mean += weight * f64::from(*value) / total);
         }
-        let y_mean = y.iter().map(|value| f64::from(*value)).sum::<f64>() / n as f64;
+        let y_mean = y.iter().zip(&sample_weights).map(|(value, weight)| weight * f64::from(*value)).sum::<f64>() / total;
         let mut gram = vec![0f64; width * width];
         let mut weights = vec![0f64; width];
         let mut centred = vec![0f64; width];
         for (i, target) in y.iter().enumerate() {
             centred.iter_mut().zip(x.row(i)).zip(&means).for_each(|((c, value), mean)| *c = f64::from(*value) - mean);
             for (j, c) in centred.iter().enumerate() {
+                let c = sample_weights[i] * c;
                 weights[j] += c * (f64::from(*target) - y_mean);
                 gram[j * width..=j * width + j].iter_mut().zip(&centred).for_each(|(g, other)| *g += c * other);
             }
@@ -68,7 +72,7 @@ mod tests {
             let n_rows = values.len() / (n_cols + 1);
             let (x, y) = (&values[..n_rows * n_cols], &values[values.len() - n_rows..]);
             let x = Matrix { data: x, n_cols };
-            let ridge = Ridge::fit(x, y, alpha).unwrap();
+            let ridge = Ridge::fit(x, y, None, alpha).unwrap();
             let errors: Vec<f64> = (0..n_rows).map(|i| f64::from(y[i]) - f64::from(ridge.predict(x.row(i)))).collect();
             proptest::prop_assert!(errors.iter().sum::<f64>().abs() < 1e-4, "gradient of the intercept");
             for j in 0..n_cols {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use mbm_algo::Matrix;
 use mbm_algo::metric::{
     CHANCE, CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples,
-    RetrievalSamples, SETS, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, confusion_matrix, evaluate, pr_curve, ranks,
-    reliability, roc_curve,
+    RetrievalSamples, SETS, SampleWeights, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, confusion_matrix, evaluate,
+    pr_curve, ranks, reliability, roc_curve,
 };
 use proptest::prelude::*;
 
@@ -47,22 +47,26 @@ fn no_metric_is_defined_without_rows() {
 fn curves_and_counts_without_rows_are_empty() {
     let none = ClassificationSamples { n_classes: 2, ..ClassificationSamples::default() };
     assert_eq!((confusion_matrix(&none), reliability(&none)), (vec![0; 4], Vec::new()));
-    assert_eq!((roc_curve(&[], &[]), pr_curve(&[], &[])), (None, None));
-    assert_eq!((ranks(&[]), bleu(&TextSamples::default())), (Vec::new(), None));
+    let same = SampleWeights::default();
+    assert_eq!((roc_curve(&[], &[], &same), pr_curve(&[], &[], &same)), (None, None));
+    assert_eq!((ranks(&[], &same), bleu(&TextSamples::default())), (Vec::new(), None));
 }
 
 #[test]
 fn curves_of_a_single_class_are_undefined() {
-    let scores = [0.2, 0.8];
-    assert_eq!((roc_curve(&scores, &[true; 2]), roc_curve(&scores, &[false; 2])), (None, None));
-    assert_eq!(pr_curve(&scores, &[false; 2]), None);
-    assert_eq!(pr_curve(&scores, &[true; 2]), Some(vec![(0.5, 1.0), (1.0, 1.0)]));
+    let (scores, same) = ([0.2, 0.8], SampleWeights::default());
+    assert_eq!((roc_curve(&scores, &[true; 2], &same), roc_curve(&scores, &[false; 2], &same)), (None, None));
+    assert_eq!(pr_curve(&scores, &[false; 2], &same), None);
+    assert_eq!(pr_curve(&scores, &[true; 2], &same), Some(vec![(0.5, 1.0), (1.0, 1.0)]));
 }
 
 #[test]
 fn constant_targets_leave_only_errors_defined() {
     // The mean of three times 0.1 is not 0.1 in double precision.
-    let found = values(REGRESSION, &RegressionSamples { truth: vec![0.1; 3], predicted: vec![0.1, 0.2, 0.3] });
+    let found = values(
+        REGRESSION,
+        &RegressionSamples { truth: vec![0.1; 3], predicted: vec![0.1, 0.2, 0.3], ..RegressionSamples::default() },
+    );
     let names: Vec<&str> = found.into_keys().collect();
     let errors = ["mean_absolute_error", "mean_absolute_percentage_error", "mean_squared_error", "root_mean_squared_error"];
     assert_eq!(names, errors);
@@ -149,7 +153,8 @@ fn classified() -> impl Strategy<Value = ClassificationSamples> {
                 let sum: u8 = row.iter().sum();
                 row.iter().map(|weight| f32::from(*weight) / f32::from(sum)).collect::<Vec<_>>()
             };
-            ClassificationSamples { truth, probabilities: weights.chunks(n_classes).flat_map(row).collect(), n_classes }
+            let probabilities = weights.chunks(n_classes).flat_map(row).collect();
+            ClassificationSamples { truth, probabilities, n_classes, weights: SampleWeights::default() }
         })
     })
 }
@@ -160,7 +165,8 @@ fn labelled() -> impl Strategy<Value = MultiLabelSamples> {
         let rows = prop::collection::vec((any::<bool>(), 0u8..5), n_rows * n_labels);
         rows.prop_map(move |rows| {
             let (truth, quarters): (Vec<bool>, Vec<u8>) = rows.into_iter().unzip();
-            MultiLabelSamples { truth, probabilities: quarters.into_iter().map(|it| f32::from(it) / 4.0).collect(), n_labels }
+            let probabilities = quarters.into_iter().map(|it| f32::from(it) / 4.0).collect();
+            MultiLabelSamples { truth, probabilities, n_labels, weights: SampleWeights::default() }
         })
     })
 }
@@ -185,7 +191,7 @@ proptest! {
         values(CLASSIFICATION, &classified);
         values(SETS, &labelled);
         let (truth, predicted): (Vec<f64>, Vec<f64>) = numbers.into_iter().unzip();
-        values(REGRESSION, &RegressionSamples { truth, predicted });
+        values(REGRESSION, &RegressionSamples { truth, predicted, ..RegressionSamples::default() });
         let (hypotheses, references): (Vec<String>, Vec<Vec<String>>) = texts.into_iter().unzip();
         values(TEXTS, &TextSamples { hypotheses, references, ..TextSamples::default() });
         let ranks: Vec<Vec<usize>> = relevant.into_iter().map(|ranks| ranks.into_iter().collect::<Vec<_>>()).collect();

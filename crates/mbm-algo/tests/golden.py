@@ -37,23 +37,32 @@ def defined(score, *arguments, **options):
     return value if np.isfinite(value) else None
 
 
-def over_classes(score, onehot, p):
+def over_classes(score, onehot, p, w=None):
     """Returns the mean over the classes that have both positive and negative rows; None if there are none."""
     both = [c for c in range(onehot.shape[1]) if 0 < onehot[:, c].sum() < len(onehot)]
-    return float(np.mean([score(onehot[:, c], p[:, c]) for c in both])) if both else None
+    return float(np.mean([score(onehot[:, c], p[:, c], sample_weight=w) for c in both])) if both else None
 
 
-def classified(n, k, sharp):
+def weights(case, w):
+    """Adds the weights of the rows to a case, if it has any."""
+    return case if w is None else {**case, "weights": w.tolist()}
+
+
+def classified(n, k, sharp, rng=rng, weighted=False):
     truth = rng.integers(0, k, n)
     truth[:k] = np.arange(k)
     scores = rng.normal(size=(n, k)) + sharp * np.eye(k)[truth]
     p = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
     p = np.round(p, 2) + 1e-3           # so that scores tie
     p /= p.sum(1, keepdims=True)
-    return classified_case(truth, p.astype(np.float32))
+    return classified_case(truth, p.astype(np.float32), drawn(rng, n) if weighted else None)
 
 
-def classified_case(truth, p):
+def drawn(rng, n):
+    return rng.choice([0.25, 0.5, 1.0, 3.0], n)
+
+
+def classified_case(truth, p, w=None):
     n, k = p.shape
     predicted = p.argmax(1)
     rest = p[:, 1:] if k == 2 else p
@@ -62,71 +71,86 @@ def classified_case(truth, p):
     q = p.astype(float) / p.astype(float).sum(1, keepdims=True)
     confidence = p.max(1)
     bins = np.clip(np.ceil(confidence.astype(float) * 10), 1, 10)
-    ece = sum(abs(confidence[bins == b].mean(dtype=float) - (predicted == truth)[bins == b].mean()) * (bins == b).sum()
-              for b in range(1, 11) if (bins == b).any()) / n
+    v = np.ones(n) if w is None else w
+    mean = lambda values, b: np.average(values[bins == b].astype(float), weights=v[bins == b])
+    ece = sum(abs(mean(confidence, b) - mean(predicted == truth, b)) * v[bins == b].sum()
+              for b in range(1, 11) if (bins == b).any()) / v.sum()
+    sw = {"sample_weight": w}
     want = {
-        "accuracy": m.accuracy_score(truth, predicted),
-        "balanced_accuracy": m.balanced_accuracy_score(truth, predicted),
-        "f1_macro": m.f1_score(truth, predicted, average="macro"),
-        "f1_micro": m.f1_score(truth, predicted, average="micro"),
-        "precision_macro": m.precision_score(truth, predicted, average="macro", zero_division=0),
-        "recall_macro": m.recall_score(truth, predicted, average="macro", zero_division=0),
-        "hits_at_3": np.mean([t in sorted(range(k), key=lambda c: (-r[c], c))[:3] for t, r in zip(truth, p)]),
-        "roc_auc": over_classes(m.roc_auc_score, onehot, rest),
-        "pr_auc": over_classes(m.average_precision_score, onehot, rest),
-        "log_loss": m.log_loss(truth, q, labels=range(k)),
-        "mcc": m.matthews_corrcoef(truth, predicted),
-        "quadratic_kappa": defined(m.cohen_kappa_score, truth, predicted, weights="quadratic", labels=range(k)),
+        "accuracy": m.accuracy_score(truth, predicted, **sw),
+        "balanced_accuracy": m.balanced_accuracy_score(truth, predicted, **sw),
+        "f1_macro": m.f1_score(truth, predicted, average="macro", **sw),
+        "f1_micro": m.f1_score(truth, predicted, average="micro", **sw),
+        "precision_macro": m.precision_score(truth, predicted, average="macro", zero_division=0, **sw),
+        "recall_macro": m.recall_score(truth, predicted, average="macro", zero_division=0, **sw),
+        "hits_at_3": np.average([t in sorted(range(k), key=lambda c: (-r[c], c))[:3] for t, r in zip(truth, p)], weights=w),
+        "roc_auc": over_classes(m.roc_auc_score, onehot, rest, w),
+        "pr_auc": over_classes(m.average_precision_score, onehot, rest, w),
+        "log_loss": m.log_loss(truth, q, labels=range(k), **sw),
+        "mcc": m.matthews_corrcoef(truth, predicted, **sw),
+        "quadratic_kappa": defined(m.cohen_kappa_score, truth, predicted, weights="quadratic", labels=range(k), **sw),
         "ece": ece,
     }
-    return {"n_classes": k, "truth": truth.tolist(), "probabilities": p.ravel().tolist(), "want": numbers(want)}
+    case = {"n_classes": k, "truth": truth.tolist(), "probabilities": p.ravel().tolist(), "want": numbers(want)}
+    return weights(case, w)
 
 
 def numbers(want):
     return {name: None if value is None else float(value) for name, value in want.items()}
 
 
-def regressed(n):
+def regressed(n, rng=rng, weighted=False):
     truth = np.round(rng.normal(5, 3, n), 1)
-    return regressed_case(truth, np.round(truth + rng.normal(size=n), 1))
+    predicted = np.round(truth + rng.normal(size=n), 1)
+    return regressed_case(truth, predicted, drawn(rng, n) if weighted else None)
 
 
-def regressed_case(truth, predicted):
+def regressed_case(truth, predicted, w=None):
+    sw = {"sample_weight": w}
     want = {
-        "mean_absolute_error": m.mean_absolute_error(truth, predicted),
-        "mean_squared_error": m.mean_squared_error(truth, predicted),
-        "root_mean_squared_error": m.root_mean_squared_error(truth, predicted),
+        "mean_absolute_error": m.mean_absolute_error(truth, predicted, **sw),
+        "mean_squared_error": m.mean_squared_error(truth, predicted, **sw),
+        "root_mean_squared_error": m.root_mean_squared_error(truth, predicted, **sw),
         # The sums of scikit-learn round, so that a constant need not equal its mean.
-        "r2": None if np.ptp(truth) == 0 else m.r2_score(truth, predicted),
-        "mean_absolute_percentage_error": m.mean_absolute_percentage_error(truth, predicted),
-        "spearman": defined(lambda: stats.spearmanr(truth, predicted)[0]) if len(truth) > 1 else None,
-        "pearson": defined(lambda: stats.pearsonr(truth, predicted)[0]) if len(truth) > 1 else None,
+        "r2": None if np.ptp(truth) == 0 else m.r2_score(truth, predicted, **sw),
+        "mean_absolute_percentage_error": m.mean_absolute_percentage_error(truth, predicted, **sw),
+        "spearman": correlation(stats.spearmanr, truth, predicted, w),
+        "pearson": correlation(stats.pearsonr, truth, predicted, w),
     }
-    return {"truth": truth.tolist(), "predicted": predicted.tolist(), "want": numbers(want)}
+    return weights({"truth": truth.tolist(), "predicted": predicted.tolist(), "want": numbers(want)}, w)
 
 
-def labelled(n, k):
+def correlation(score, truth, predicted, w):
+    """scipy's correlations take no weights: rows are repeated instead, four times as often as their weights say."""
+    if w is not None:
+        truth, predicted = [np.repeat(values, (4 * w).astype(int)) for values in (truth, predicted)]
+    return defined(lambda: score(truth, predicted)[0]) if len(truth) > 1 else None
+
+
+def labelled(n, k, rng=rng, weighted=False):
     truth = rng.random((n, k)) < 0.3
     truth[0], truth[1] = True, False
     p = np.clip(truth * 0.3 + rng.random((n, k)) * 0.7, 0, 1).round(2).astype(np.float32)
-    return labelled_case(truth, p)
+    return labelled_case(truth, p, drawn(rng, n) if weighted else None)
 
 
-def labelled_case(truth, p):
+def labelled_case(truth, p, w=None):
     n, k = truth.shape
     predicted = p >= 0.5
     intersection, union = (truth & predicted).sum(1), (truth | predicted).sum(1)
     average = {"average": "macro", "zero_division": 0}
+    sw = {"sample_weight": w}
     want = {
-        "subset_accuracy": m.accuracy_score(truth, predicted),
-        "jaccard": np.where(union == 0, 1.0, intersection / np.maximum(union, 1)).mean(),
-        "f1_macro": m.f1_score(truth, predicted, **average),
-        "f1_micro": m.f1_score(truth, predicted, average="micro", zero_division=0),
-        "hamming_loss": m.hamming_loss(truth, predicted),
-        "roc_auc": over_classes(m.roc_auc_score, truth, p),
-        "pr_auc": over_classes(m.average_precision_score, truth, p),
+        "subset_accuracy": m.accuracy_score(truth, predicted, **sw),
+        "jaccard": np.average(np.where(union == 0, 1.0, intersection / np.maximum(union, 1)), weights=w),
+        "f1_macro": m.f1_score(truth, predicted, **average, **sw),
+        "f1_micro": m.f1_score(truth, predicted, average="micro", zero_division=0, **sw),
+        "hamming_loss": m.hamming_loss(truth, predicted, **sw),
+        "roc_auc": over_classes(m.roc_auc_score, truth, p, w),
+        "pr_auc": over_classes(m.average_precision_score, truth, p, w),
     }
-    return {"n_labels": k, "truth": truth.ravel().tolist(), "probabilities": p.ravel().tolist(), "want": numbers(want)}
+    case = {"n_labels": k, "truth": truth.ravel().tolist(), "probabilities": p.ravel().tolist(), "want": numbers(want)}
+    return weights(case, w)
 
 
 def retrieved(n_queries, n_candidates, width):
@@ -189,6 +213,7 @@ def machines():
     side = (x[:, 0] + 0.5 * x[:, 1] ** 2 + 0.3 * rng.normal(size=n) > 0.4).astype(int)
     y = (np.sin(x[:, 0]) + 0.5 * x[:, 1] + 0.1 * rng.normal(size=n)).astype(np.float32)
     probe = rng.normal(size=(20, d)).astype(np.float32)
+    w = np.random.default_rng(12).choice([0.0, 0.5, 1.0, 3.0], n)
     tight = {"tol": 1e-6}
     return {
         "n_cols": d,
@@ -200,6 +225,11 @@ def machines():
         "svr_rbf": SVR(C=1.0, epsilon=0.1, **tight).fit(x, y).predict(probe).tolist(),
         "svr_linear": SVR(C=1.0, epsilon=0.1, kernel="linear", **tight).fit(x, y).predict(probe).tolist(),
         "ridge": Ridge(alpha=2.0).fit(x.astype(float), y).predict(probe.astype(float)).tolist(),
+        "weights": w.tolist(),
+        "weighted_svc_rbf": SVC(C=1.0, **tight).fit(x, side, w).decision_function(probe).tolist(),
+        "weighted_svr_rbf": SVR(C=1.0, epsilon=0.1, **tight).fit(x, y, w).predict(probe).tolist(),
+        "weighted_svr_linear": SVR(C=1.0, epsilon=0.1, kernel="linear", **tight).fit(x, y, w).predict(probe).tolist(),
+        "weighted_ridge": Ridge(alpha=2.0).fit(x.astype(float), y, w).predict(probe.astype(float)).tolist(),
     }
 
 
@@ -278,6 +308,10 @@ cases = {"scikit-learn": sklearn.__version__, "classified": [classified(60, 2, 1
 cases["classified"] += [classified_case(*case) for case in FEW_CLASSIFIED]
 cases["regressed"] += [regressed_case(np.array(truth), np.array(predicted)) for truth, predicted in FEW_REGRESSED]
 cases["labelled"] += [labelled_case(np.array(truth), single(*p)) for truth, p in FEW_LABELLED]
+with_weights = {"rng": np.random.default_rng(11), "weighted": True}
+cases["classified"] += [classified(60, 2, 1.0, **with_weights), classified(90, 4, 0.7, **with_weights)]
+cases["regressed"] += [regressed(50, **with_weights)]
+cases["labelled"] += [labelled(60, 4, **with_weights)]
 cases["retrieved"] = [retrieved(12, 20, 4), retrieved(1, 7, 3), retrieved_case(single([1, 0]), single([0, 1]), np.array([[True]]))]
 (FOLDER / "metrics.json").write_text(json.dumps(cases) + "\n")
 (FOLDER / "machines.json").write_text(json.dumps({"scikit-learn": sklearn.__version__, **machines()}) + "\n")

@@ -3,7 +3,7 @@
 
 use mbm_algo::metric::{
     CLASSIFICATION, ClassificationSamples, Metric, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, RetrievalSamples,
-    SETS, TEXTS, TextSamples, WordCut, bleu,
+    SETS, SampleWeights, TEXTS, TextSamples, WordCut, bleu,
 };
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge};
@@ -26,6 +26,11 @@ fn integers(value: &Value) -> Vec<usize> {
     floats(value).into_iter().map(|it| it as usize).collect()
 }
 
+/// Returns the weights of a case, if it has any.
+fn weights(case: &Value) -> SampleWeights {
+    case.get("weights").map(singles).into()
+}
+
 /// Compares metrics with stored values; null stands for an undefined one.
 fn compare<S>(metrics: &[Metric<S>], scored: &S, want: &Value) {
     let want = want.as_object().unwrap();
@@ -44,8 +49,8 @@ fn compare<S>(metrics: &[Metric<S>], scored: &S, want: &Value) {
 fn classification_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["classified"].as_array().unwrap() {
         let n_classes = case["n_classes"].as_u64().unwrap() as usize;
-        let scored =
-            ClassificationSamples { truth: integers(&case["truth"]), probabilities: singles(&case["probabilities"]), n_classes };
+        let (truth, probabilities) = (integers(&case["truth"]), singles(&case["probabilities"]));
+        let scored = ClassificationSamples { truth, probabilities, n_classes, weights: weights(case) };
         compare(CLASSIFICATION, &scored, &case["want"]);
     }
 }
@@ -53,7 +58,8 @@ fn classification_metrics_match_scikit_learn() {
 #[test]
 fn regression_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["regressed"].as_array().unwrap() {
-        let scored = RegressionSamples { truth: floats(&case["truth"]), predicted: floats(&case["predicted"]) };
+        let (truth, predicted) = (floats(&case["truth"]), floats(&case["predicted"]));
+        let scored = RegressionSamples { truth, predicted, weights: weights(case) };
         compare(REGRESSION, &scored, &case["want"]);
     }
 }
@@ -86,7 +92,8 @@ fn multilabel_metrics_match_scikit_learn() {
     for case in stored("metrics.json")["labelled"].as_array().unwrap() {
         let truth = case["truth"].as_array().unwrap().iter().map(|it| it.as_bool().unwrap()).collect();
         let n_labels = case["n_labels"].as_u64().unwrap() as usize;
-        let scored = MultiLabelSamples { truth, probabilities: singles(&case["probabilities"]), n_labels };
+        let scored =
+            MultiLabelSamples { truth, probabilities: singles(&case["probabilities"]), n_labels, weights: weights(case) };
         compare(SETS, &scored, &case["want"]);
     }
 }
@@ -114,14 +121,16 @@ fn svm_and_ridge_predictions_match_scikit_learn() {
     let (x, probe) = (singles(&case["x"]), singles(&case["probe"]));
     let (x, probe) = (Matrix { data: &x, n_cols }, Matrix { data: &probe, n_cols });
     let rows = || (0..probe.n_rows()).map(|row| probe.row(row));
-    let svc =
-        Svc::fit(x, &integers(&case["classes"]), 2, SvcOptions { c: 1.0, rbf: Some(Gamma::Scale), tolerance: 1e-6 }).unwrap();
-    assert!(worst(rows().map(|row| svc.decisions(row)[0]), &case["svc_rbf"]) < 1e-3);
-    let numbers = singles(&case["numbers"]);
-    for (name, rbf) in [("svr_rbf", Some(Gamma::Scale)), ("svr_linear", None)] {
-        let svr = Svr::fit(x, &numbers, SvrOptions { c: 1.0, epsilon: 0.1, rbf, tolerance: 1e-6 }).unwrap();
-        assert!(worst(rows().map(|row| svr.predict(row)), &case[name]) < 1e-3, "{name}");
+    let (numbers, weights) = (singles(&case["numbers"]), singles(&case["weights"]));
+    for (prefix, sample_weights) in [("", None), ("weighted_", Some(weights.as_slice()))] {
+        let options = SvcOptions { c: 1.0, rbf: Some(Gamma::Scale), tolerance: 1e-6, sample_weights };
+        let svc = Svc::fit(x, &integers(&case["classes"]), 2, options).unwrap();
+        assert!(worst(rows().map(|row| svc.decisions(row)[0]), &case[format!("{prefix}svc_rbf")]) < 1e-3, "{prefix}svc_rbf");
+        for (name, rbf) in [("svr_rbf", Some(Gamma::Scale)), ("svr_linear", None)] {
+            let svr = Svr::fit(x, &numbers, SvrOptions { c: 1.0, epsilon: 0.1, rbf, tolerance: 1e-6, sample_weights }).unwrap();
+            assert!(worst(rows().map(|row| svr.predict(row)), &case[format!("{prefix}{name}")]) < 1e-3, "{prefix}{name}");
+        }
+        let ridge = Ridge::fit(x, &numbers, sample_weights, 2.0).unwrap();
+        assert!(worst(rows().map(|row| ridge.predict(row)), &case[format!("{prefix}ridge")]) < 1e-5, "{prefix}ridge");
     }
-    let ridge = Ridge::fit(x, &numbers, 2.0).unwrap();
-    assert!(worst(rows().map(|row| ridge.predict(row)), &case["ridge"]) < 1e-5);
 }

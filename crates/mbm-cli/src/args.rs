@@ -172,6 +172,8 @@ pub struct Train {
     /// Column to predict; the config is inferred from the data. Can be repeated.
     #[arg(long)]
     pub target: Vec<String>,
+    #[command(flatten)]
+    pub weighting: Weighting,
     /// Run folder; must not contain a run yet [default: results/<dataset name>, with -2, -3, ... if taken].
     #[arg(long, short)]
     pub output_directory: Option<PathBuf>,
@@ -193,6 +195,22 @@ pub struct Train {
     pub cache: CacheSize,
     #[command(flatten)]
     pub show: Show,
+}
+
+/// How much each row counts.
+#[derive(Group, Clone)]
+pub struct Weighting {
+    /// Column with the weight of each row, a number of at least 0, in training and in metrics; it is not an input.
+    #[arg(long, value_name = "COLUMN")]
+    pub weight: Option<String>,
+}
+
+impl Weighting {
+    /// Returns the setting as an override of the config.
+    pub fn overrides(&self) -> Option<String> {
+        // A JSON string is one in YAML, too, whatever the name of the column.
+        self.weight.as_ref().map(|column| format!("preprocessing.sample_weight={}", serde_json::json!(column)))
+    }
 }
 
 /// How much work is spent on a model, and what is optimized.
@@ -263,6 +281,8 @@ pub struct Init {
     /// Column to predict. Can be repeated.
     #[arg(long, required = true)]
     pub target: Vec<String>,
+    #[command(flatten)]
+    pub weighting: Weighting,
     /// File to write the config to [default: standard output].
     #[arg(long, short)]
     pub output: Option<PathBuf>,

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use mbm::{
-    ConfigSource, Experiment, FeatureCache, Model, Outcome, OutputFormat, Plan, Preset, ReadOptions, RunEvent, Start, Table,
-    TableWriter, TuneEvent,
+    ConfigSource, Experiment, FeatureCache, InferOptions, Model, Outcome, OutputFormat, Plan, ReadOptions, RunEvent, Start,
+    Table, TableWriter, TuneEvent, Weighting,
 };
 use serde_json::json;
 
@@ -58,6 +58,7 @@ pub fn run(command: Command) -> Result<()> {
 
 fn train(args: Train) -> Result<()> {
     let mut overrides = args.effort.overrides();
+    overrides.extend(args.weighting.overrides());
     overrides.extend(args.overrides);
     overrides.extend(args.random_seed.map(|seed| format!("random_seed={seed}")));
     let start = start(args.resume, args.overwrite, args.output_directory.is_some());
@@ -70,8 +71,9 @@ fn train(args: Train) -> Result<()> {
         }
         None => {
             let table = read(&args.dataset, &args.reading)?;
-            let preset = args.effort.preset.unwrap_or(Preset::Good);
-            (inferred_plan(&table, &args.target, preset, &overrides, args.show)?, Some(table))
+            let options = InferOptions::default().sample_weight(args.weighting.weight);
+            let options = options.preset(args.effort.preset.unwrap_or_default());
+            (inferred_plan(&table, &args.target, &options, &overrides, args.show)?, Some(table))
         }
     };
     let inferred = args.config.is_none();
@@ -128,8 +130,8 @@ fn cache(args: &Cache) -> Result<()> {
     }
 }
 
-fn inferred_plan(table: &Table, targets: &[String], preset: Preset, overrides: &[String], show: Show) -> Result<Plan> {
-    let (mut config, notes) = mbm::infer_config_with(table, targets, preset)?;
+fn inferred_plan(table: &Table, targets: &[String], options: &InferOptions, overrides: &[String], show: Show) -> Result<Plan> {
+    let (mut config, notes) = mbm::infer_config_with(table, targets, options)?;
     if !show.quiet && !show.json {
         notes.iter().for_each(|text| note(text));
     }
@@ -212,6 +214,7 @@ fn tune(args: Tune) -> Result<()> {
 /// Prints the learners of each output, best first by the main metric on held-out rows, with the metric on test rows.
 fn leaderboard(args: &Leaderboard) -> Result<()> {
     let mut ranked = mbm::leaderboard(&args.run)?;
+    sample_weight(&args.run).iter().for_each(|column| show_weighting(&Weighting::Column(column.clone())));
     if args.json {
         return line(&serde_json::to_string_pretty(&ranked)?);
     }
@@ -236,8 +239,15 @@ fn of_folds(it: &mbm::Ranked) -> String {
     it.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{mean:.4} ± {deviation:.4}"))
 }
 
+/// Returns the column of weights that the config of a run names, if any.
+fn sample_weight(run: &Path) -> Option<String> {
+    let plan = ConfigSource::read(&run.join("config.yaml"), &[]).ok()?.check().ok()?;
+    plan.to_json()["preprocessing"]["sample_weight"].as_str().map(str::to_owned)
+}
+
 fn init(args: &Init) -> Result<()> {
-    let (config, notes) = mbm::infer_config(&dataset::read(&args.dataset, &args.reading)?, &args.target)?;
+    let options = InferOptions::default().sample_weight(args.weighting.weight.clone());
+    let (config, notes) = mbm::infer_config_with(&dataset::read(&args.dataset, &args.reading)?, &args.target, &options)?;
     let plan = config.resolve()?;
     notes.iter().for_each(|text| note(text));
     match &args.output {
@@ -264,6 +274,7 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     bar.finish_and_clear();
     let evaluation = evaluated.map_err(|error| in_dataset(error, &args.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
+    show_weighting(&evaluation.weighting);
     if args.json {
         return line(&serde_json::to_string_pretty(&evaluation.metrics)?);
     }
@@ -273,6 +284,15 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     }
     line(&format!("{} rows", evaluation.n_rows))?;
     show_metrics(evaluation.metrics.iter())
+}
+
+/// Says what metrics are weighted by.
+fn show_weighting(weighting: &Weighting) {
+    match weighting {
+        Weighting::None => {}
+        Weighting::Column(column) => note(&format!("metrics are weighted by the column '{column}'")),
+        Weighting::NoColumn(column) => note(&format!("the dataset has no column '{column}' of weights: metrics are unweighted")),
+    }
 }
 
 fn predict(args: &Predict) -> Result<()> {

@@ -4,6 +4,7 @@
 mod kill;
 mod learners;
 mod runs;
+mod weights;
 
 use std::io::{BufRead, Write};
 use std::process::{Command, Output, Stdio};

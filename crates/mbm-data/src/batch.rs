@@ -16,6 +16,8 @@ pub struct Batch {
     pub targets: Vec<BatchColumn>,
     /// For each row, why features are missing or shortened.
     pub faults: Vec<Vec<FieldFault>>,
+    /// The weight of each row; `None` if all rows count the same.
+    pub weights: Option<Vec<f32>>,
 }
 
 /// One feature across the batch.
@@ -95,6 +97,11 @@ impl Batch {
         self.rows.len()
     }
 
+    /// Returns the sum of the weights of the rows.
+    pub fn weight(&self) -> f64 {
+        self.weights.as_ref().map_or(self.len() as f64, |weights| weights.iter().copied().map(f64::from).sum())
+    }
+
     /// Returns whether the batch has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
@@ -113,7 +120,7 @@ impl Batch {
         let targets = inputs.split_off(n_inputs);
         let rows = samples.iter().map(|sample| sample.borrow().row_idx).collect();
         let faults = samples.iter().map(|sample| sample.borrow().faults.clone()).collect();
-        Self { rows, inputs, targets, faults }
+        Self { rows, inputs, targets, faults, weights: None }
     }
 }
 

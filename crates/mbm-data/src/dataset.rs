@@ -74,6 +74,8 @@ pub struct Dataset {
     pub n_inputs: usize,
     /// How rows with unreadable cells are handled.
     pub unreadable: Unreadable,
+    /// The weight of each row; `None` if all rows count the same.
+    pub weights: Option<Vec<f32>>,
     columns: Vec<Option<usize>>,
     /// Whether each field is masked.
     hidden: Vec<bool>,
@@ -158,7 +160,7 @@ impl Dataset {
         let fields: Vec<Field> = inputs.into_iter().chain(targets).collect();
         let columns = fields.iter().map(|field| table.position(&field.column)).collect();
         let (unreadable, hidden) = (Unreadable::Missing, vec![false; fields.len()]);
-        Self { table, fields, n_inputs, unreadable, columns, hidden, stored: None, lengths: Vec::new() }
+        Self { table, fields, n_inputs, unreadable, weights: None, columns, hidden, stored: None, lengths: Vec::new() }
     }
 
     /// Masks an input: it is absent from every row, whatever the table holds, and this is not reported as a fault.
@@ -239,7 +241,14 @@ impl Dataset {
 
     /// Collates samples into a batch.
     pub fn collate(&self, samples: &[Sample]) -> Batch {
-        Batch::collate(&self.fields, self.n_inputs, samples)
+        let batch = Batch::collate(&self.fields, self.n_inputs, samples);
+        Batch { weights: self.weights_of(&batch.rows), ..batch }
+    }
+
+    /// Returns the weights of some rows; `None` if all rows count the same.
+    pub fn weights_of(&self, rows: &[usize]) -> Option<Vec<f32>> {
+        let weights = self.weights.as_ref()?;
+        Some(rows.iter().map(|row_idx| weights[*row_idx]).collect())
     }
 
     /// Records the faults of a row and decides whether it takes part.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::feature::FitError;
 use crate::split::SplitError;
+use crate::weight_column::WeightError;
 
 /// An error of reading, splitting or fitting a dataset, with its location.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +95,9 @@ pub enum DataError {
     /// A split that cannot be made or leaves no rows for training.
     #[error("preprocessing.split: {0}")]
     Split(#[from] SplitError),
+    /// Weights that rows cannot have.
+    #[error("preprocessing.sample_weight: {0}")]
+    Weight(#[from] WeightError),
 }
 
 impl DataError {

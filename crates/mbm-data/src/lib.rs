@@ -41,6 +41,7 @@ pub mod source;
 pub mod split;
 mod table;
 mod webp;
+mod weight_column;
 
 pub use audio::{AudioAugmentation, Waveform};
 pub use batch::{Batch, BatchColumn, Values};
@@ -66,3 +67,4 @@ pub use payload::{Frames, Payload, Pixels};
 pub use precomputed::{Featurize, Precomputed};
 pub use split::Split;
 pub use table::{ColumnError, Row, RowRef, Table, TableBuilder, TableError};
+pub use weight_column::{WeightColumn, WeightError};

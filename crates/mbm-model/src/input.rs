@@ -1,7 +1,7 @@
 //! Conversion of plain numbers to tensors. Shapes are checked here once; a wrong shape downstream is a bug.
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use mbm_data::{BatchColumn, Values};
+use mbm_data::{Batch, BatchColumn, Values};
 
 use crate::Steps;
 
@@ -27,6 +27,8 @@ pub enum Tensors {
 pub struct Target {
     /// `[batch]`: 1 where the row has a target, else 0.
     pub weights: Tensor<1>,
+    /// `[batch]`: the weight of each row, of mean 1 over the training rows; `None` if all rows count the same.
+    pub sample_weights: Option<Tensor<1>>,
     /// The number of rows with a target.
     pub n_present: usize,
     /// `[batch]` classes, 0 where absent.
@@ -83,6 +85,21 @@ impl Tensors {
 }
 
 impl Target {
+    /// Moves the targets of a batch to a device, with the weights of its rows.
+    pub fn of_batch(batch: &Batch, device: &Device) -> Vec<Self> {
+        let weights = batch.weights.as_ref().map(|weights| tensor(weights.clone(), [batch.len()], device));
+        let target = |column| Self { sample_weights: weights.clone(), ..Self::new(column, device) };
+        batch.targets.iter().map(target).collect()
+    }
+
+    /// Multiplies a value per row, `[batch]`, by the weight of the row.
+    pub fn weighted(&self, rows: Tensor<1>) -> Tensor<1> {
+        match &self.sample_weights {
+            Some(weights) => rows * weights.clone(),
+            None => rows,
+        }
+    }
+
     /// Moves a target column to a device; absent rows are filled with zeros and have zero weight.
     pub fn new(column: &BatchColumn, device: &Device) -> Self {
         let batch = column.present.len();
@@ -116,7 +133,8 @@ impl Target {
             }
             Values::Frames { .. } | Values::Images { .. } | Values::Encoded { .. } => {}
         }
-        Self { weights: tensor(weights, [batch], device), n_present: positions.len(), classes, vectors, items, tokens }
+        let (weights, n_present) = (tensor(weights, [batch], device), positions.len());
+        Self { weights, sample_weights: None, n_present, classes, vectors, items, tokens }
     }
 
     /// Concatenates the rows of several targets of one output. Reference texts are dropped: their costs are already computed.
@@ -131,7 +149,9 @@ impl Target {
             Tensor::cat(wide.collect(), 0)
         });
         let classes = targets.iter().map(|target| target.classes.clone()).collect::<Option<Vec<_>>>();
+        let sample_weights = targets.iter().map(|target| target.sample_weights.clone()).collect::<Option<Vec<_>>>();
         Self {
+            sample_weights: sample_weights.map(|parts| Tensor::cat(parts, 0)),
             weights: Tensor::cat(targets.iter().map(|target| target.weights.clone()).collect(), 0),
             n_present: targets.iter().map(|target| target.n_present).sum(),
             classes: classes.map(|parts| Tensor::cat(parts, 0)),
@@ -145,6 +165,7 @@ impl Target {
     pub fn select(&self, rows: &Tensor<1, Int>) -> Self {
         Self {
             weights: self.weights.clone().select(0, rows.clone()),
+            sample_weights: self.sample_weights.clone().map(|weights| weights.select(0, rows.clone())),
             n_present: self.n_present,
             classes: self.classes.clone().map(|classes| classes.select(0, rows.clone())),
             vectors: self.vectors.clone().map(|vectors| vectors.select(0, rows.clone())),

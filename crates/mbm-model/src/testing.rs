@@ -57,7 +57,7 @@ pub(crate) fn batch(spec: &ModelSpec) -> Batch {
         _ => classes,
     };
     let targets = vec![BatchColumn { present: vec![true; N_ROWS], values }];
-    Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets, faults: vec![Vec::new(); N_ROWS] }
+    Batch { rows: (0..N_ROWS).collect(), inputs: inputs.collect(), targets, faults: vec![Vec::new(); N_ROWS], weights: None }
 }
 
 fn column(shape: &Shape, absent: usize, rng: &mut Rng) -> BatchColumn {
@@ -102,7 +102,7 @@ pub(crate) fn read<T: mbm_config::Setting>(text: &str) -> T {
 }
 
 fn loss(spec: &ModelSpec, model: &Model, batch: &Batch, device: &Device) -> Tensor<1> {
-    let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
+    let targets = Target::of_batch(batch, device);
     spec.loss(model, &model.forward(batch, Some(&targets), device).logits, &targets)
 }
 

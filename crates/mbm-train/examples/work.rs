@@ -137,6 +137,7 @@ fn article_step() -> Work {
         ],
         targets: vec![column(Values::Classes((0..BATCH as u32).collect()))],
         faults: Vec::new(),
+        weights: None,
     };
     let mut model = spec.init(&device, 1);
     let mut optimizer = read::<OptimizerSettings>("adamw").init(&model);

@@ -348,8 +348,7 @@ impl<'a> Run<'a> {
     fn first_pass(&self, chunk: &Batch, cache: &mut GradientCache) {
         let _alone = autodiff_lock();
         on_worker_pool(|| {
-            let targets = chunk.targets.iter().map(|target| Target::new(target, &self.device)).collect();
-            cache.push(self.scores(self.progress.batch, chunk), targets);
+            cache.push(self.scores(self.progress.batch, chunk), Target::of_batch(chunk, &self.device));
         });
     }
 
@@ -433,7 +432,7 @@ impl<'a> Run<'a> {
 
 /// Computes the loss of a batch, with mixup of fused vectors if enabled.
 fn loss(training: &Training, model: &Model, batch: &Batch, device: &Device, rng: &mut Rng) -> Tensor<1> {
-    let targets: Vec<Target> = batch.targets.iter().map(|target| Target::new(target, device)).collect();
+    let targets = Target::of_batch(batch, device);
     let forward = model.forward(batch, Some(&targets), device);
     if training.settings.mixup <= 0.0 || batch.len() < 2 {
         return training.spec.loss(model, &forward.logits, &targets);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 pub use mbm_algo::AlgoError;
 pub use mbm_config::{Diagnostic, Diagnostics};
-pub use mbm_data::DataError;
 pub use mbm_data::feature::{FitError, InvalidFit};
 pub use mbm_data::split::SplitError;
+pub use mbm_data::{DataError, WeightError};
 pub use mbm_index::IndexError;
 pub use mbm_model::WeightsError;
 pub use mbm_model::encoder::UnsuitedShape;

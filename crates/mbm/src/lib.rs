@@ -54,7 +54,7 @@ pub use mbm_data::{CacheInfo, Cause, Cell, Fault, FaultReport, FeatureCache, Row
 pub use predict::table::table_from_json;
 
 // The config: written, inferred, checked, and its reference.
-pub use config::infer::{infer_config, infer_config_with};
+pub use config::infer::{InferOptions, infer_config, infer_config_with};
 pub use config::plan::Plan;
 pub use config::reference::{ReferencePage, config_schema, reference_pages};
 pub use config::source::ConfigSource;
@@ -75,7 +75,7 @@ pub use run::tune::{TuneEvent, Tuned, tune};
 // The model: predictions, metrics, explanations, and how they are written.
 pub use model::{Feature, Model, PredictedRow};
 pub use predict::explain::Contribution;
-pub use predict::table::{Evaluation, Predicted, ReadOptions, RowProgress};
+pub use predict::table::{Evaluation, Predicted, ReadOptions, RowProgress, Weighting};
 pub use predict::writer::{ColumnType, OutputColumn, OutputFormat, OutputValue, TableWriter};
 
 // Generated texts.

@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::lbfgs::minimize;
 use super::products::{Transposed, scores};
-use super::rows::weights_or_ones;
 use super::{ClassifiedRows, Linear, Logistic, Stopping};
 use crate::AlgoError;
+use crate::sample_weights::weights_or_ones;
 
 /// The mean cross-entropy with a penalty. A point is the weights `[n_cols, n_scores]`, followed by the intercepts `[n_scores]`.
 pub(super) struct CrossEntropy<'a> {

@@ -2,9 +2,9 @@
 
 use super::centered::Centered;
 use super::conjugate_gradients::solve;
-use super::rows::weights_or_ones;
 use super::tridiagonal::Tridiagonal;
 use super::{Linear, Rows};
+use crate::sample_weights::weights_or_ones;
 use crate::{AlgoError, Matrix};
 
 /// Rows with one or more numbers each: what ridge regression is fitted on.
@@ -237,7 +237,7 @@ mod tests {
             let values: Vec<f32> = (0..n_rows * n_cols).map(|at| if at % 3 == 0 { 0.0 } else { number(at) }).collect();
             let targets: Vec<f32> = (0..n_rows).map(|at| number(at + 5)).collect();
             let x = Matrix { data: &values, n_cols };
-            let ridge = Ridge::fit(x, &targets, alpha).unwrap();
+            let ridge = Ridge::fit(x, &targets, None, alpha).unwrap();
             let want: Vec<f32> = (0..n_rows).map(|row| ridge.predict(x.row(row))).collect();
             let n_dense = n_cols / 2;
             let dense: Vec<f32> = (0..n_rows).flat_map(|row| x.row(row)[..n_dense].to_vec()).collect();

@@ -1,6 +1,6 @@
 //! Metrics of single-label classification. Formulas as in scikit-learn's user guide, section "Metrics and scoring".
 
-use super::{Metric, average_precision, higher, lower, mean, roc_auc};
+use super::{Metric, SampleWeights, average_precision, higher, lower, mean, roc_auc};
 
 /// Rows with their true classes and predicted class probabilities.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +11,8 @@ pub struct ClassificationSamples {
     pub probabilities: Vec<f32>,
     /// Number of classes.
     pub n_classes: usize,
+    /// The weight of each row.
+    pub weights: SampleWeights,
 }
 
 metrics! {
@@ -47,20 +49,33 @@ impl ClassificationSamples {
     fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
         self.truth.iter().enumerate().map(|(row_idx, &truth)| (truth, self.predicted(row_idx)))
     }
+
+    fn total(&self) -> f64 {
+        self.weights.sum(self.truth.len())
+    }
 }
 
-/// Computes the confusion matrix, counts `[true class, predicted class]`, row-major.
+/// Computes the confusion matrix, numbers of rows `[true class, predicted class]`, row-major; without weights.
 pub fn confusion_matrix(scored: &ClassificationSamples) -> Vec<usize> {
     let mut counts = vec![0; scored.n_classes * scored.n_classes];
     scored.rows().for_each(|(truth, predicted)| counts[truth * scored.n_classes + predicted] += 1);
     counts
 }
 
-fn accuracy(scored: &ClassificationSamples) -> Option<f64> {
-    mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))
+/// As [`confusion_matrix`], with sums of weights.
+fn weighted_confusion(scored: &ClassificationSamples) -> Vec<f64> {
+    let mut sums = vec![0.0; scored.n_classes * scored.n_classes];
+    for (row_idx, (truth, predicted)) in scored.rows().enumerate() {
+        sums[truth * scored.n_classes + predicted] += scored.weights.of(row_idx);
+    }
+    sums
 }
 
-/// Counts of one class against the rest.
+fn accuracy(scored: &ClassificationSamples) -> Option<f64> {
+    scored.weights.mean(scored.rows().map(|(truth, predicted)| f64::from(u8::from(truth == predicted))))
+}
+
+/// Sums of the weights of one class against the rest.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Tally {
     pub hits: f64,
@@ -89,10 +104,13 @@ fn ratio(part: f64, whole: f64) -> f64 {
 /// Tallies the classes that occur among the true or the predicted ones.
 fn per_class(scored: &ClassificationSamples) -> Option<Vec<Tally>> {
     let mut tallies = vec![Tally::default(); scored.n_classes];
-    for (truth, predicted) in scored.rows() {
-        tallies[truth].actual += 1.0;
-        tallies[predicted].predicted += 1.0;
-        tallies[truth].hits += f64::from(u8::from(truth == predicted));
+    for (row_idx, (truth, predicted)) in scored.rows().enumerate() {
+        let weight = scored.weights.of(row_idx);
+        tallies[truth].actual += weight;
+        tallies[predicted].predicted += weight;
+        if truth == predicted {
+            tallies[truth].hits += weight;
+        }
     }
     tallies.retain(|tally| tally.actual + tally.predicted > 0.0);
     (!tallies.is_empty()).then_some(tallies)
@@ -108,7 +126,7 @@ fn balanced_accuracy(scored: &ClassificationSamples) -> Option<f64> {
 
 fn hits_at(scored: &ClassificationSamples, k: usize) -> Option<f64> {
     let ahead = scored.truth.iter().enumerate().map(|(row_idx, &truth)| n_ahead(scored.row(row_idx), truth));
-    mean(ahead.map(|n_ahead| f64::from(u8::from(n_ahead < k))))
+    scored.weights.mean(ahead.map(|n_ahead| f64::from(u8::from(n_ahead < k))))
 }
 
 /// Returns the number of classes that come before a class; of equal probabilities, the first class comes first.
@@ -118,17 +136,17 @@ fn n_ahead(row: &[f32], truth: usize) -> usize {
 
 /// Returns the score of the second class for two classes, otherwise the mean one-vs-rest score of the classes with positive and
 /// negative rows.
-fn one_against_rest(scored: &ClassificationSamples, score: fn(&[f32], &[bool]) -> Option<f64>) -> Option<f64> {
+fn one_against_rest(scored: &ClassificationSamples, score: fn(&[f32], &[bool], &SampleWeights) -> Option<f64>) -> Option<f64> {
     let of_class = |class: usize| {
         let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(scored.n_classes).copied().collect();
         let positive: Vec<bool> = scored.truth.iter().map(|&truth| truth == class).collect();
-        score(&scores, &positive)
+        score(&scores, &positive, &scored.weights)
     };
     if scored.n_classes == 2 { of_class(1) } else { mean((0..scored.n_classes).filter_map(of_class)) }
 }
 
 fn log_loss(scored: &ClassificationSamples) -> Option<f64> {
-    mean(scored.truth.iter().enumerate().map(|(row_idx, &truth)| log_loss_of_row(scored.row(row_idx), truth)))
+    scored.weights.mean(scored.truth.iter().enumerate().map(|(row_idx, &truth)| log_loss_of_row(scored.row(row_idx), truth)))
 }
 
 fn log_loss_of_row(row: &[f32], truth: usize) -> f64 {
@@ -139,7 +157,7 @@ fn log_loss_of_row(row: &[f32], truth: usize) -> f64 {
 /// Matthews correlation coefficient for several classes (Gorodkin 2004).
 fn matthews(scored: &ClassificationSamples) -> Option<f64> {
     let tallies = per_class(scored)?;
-    let n = scored.truth.len() as f64;
+    let n = scored.total();
     let hits: f64 = tallies.iter().map(|tally| tally.hits).sum();
     let sum = |of: fn(&Tally) -> f64| tallies.iter().map(of).sum::<f64>();
     let covariance = hits * n - sum(|tally| tally.actual * tally.predicted);
@@ -149,36 +167,37 @@ fn matthews(scored: &ClassificationSamples) -> Option<f64> {
 
 /// Cohen's kappa weighted by the squared difference of the class indices.
 fn quadratic_kappa(scored: &ClassificationSamples) -> Option<f64> {
-    let (k, n) = (scored.n_classes, scored.truth.len() as f64);
-    let counts = confusion_matrix(scored);
-    let actual: Vec<f64> = (0..k).map(|i| (0..k).map(|j| counts[i * k + j] as f64).sum()).collect();
-    let predicted: Vec<f64> = (0..k).map(|j| (0..k).map(|i| counts[i * k + j] as f64).sum()).collect();
+    let (k, n) = (scored.n_classes, scored.total());
+    let sums = weighted_confusion(scored);
+    let actual: Vec<f64> = (0..k).map(|i| (0..k).map(|j| sums[i * k + j]).sum()).collect();
+    let predicted: Vec<f64> = (0..k).map(|j| (0..k).map(|i| sums[i * k + j]).sum()).collect();
     let (mut observed, mut expected) = (0.0, 0.0);
     for i in 0..k {
         for j in 0..k {
             let weight = (i as f64 - j as f64).powi(2);
-            observed += weight * counts[i * k + j] as f64;
+            observed += weight * sums[i * k + j];
             expected += weight * actual[i] * predicted[j] / n;
         }
     }
     (expected > 0.0).then(|| 1.0 - observed / expected)
 }
 
-/// Bins rows by confidence into ten equal intervals; returns `(mean confidence, accuracy, rows)` of each non-empty bin.
-pub fn reliability(scored: &ClassificationSamples) -> Vec<(f64, f64, usize)> {
-    let mut bins = [(0.0, 0.0, 0usize); 10];
+/// Bins rows by confidence into ten equal intervals; returns `(mean confidence, accuracy, sum of the weights)` of each non-empty bin.
+pub fn reliability(scored: &ClassificationSamples) -> Vec<(f64, f64, f64)> {
+    let mut bins = [(0.0, 0.0, 0.0); 10];
     for (row_idx, &truth) in scored.truth.iter().enumerate() {
         let predicted = scored.predicted(row_idx);
         let confidence = f64::from(scored.row(row_idx)[predicted]);
         let bin = &mut bins[((confidence * 10.0).ceil() as usize).clamp(1, 10) - 1];
-        *bin = (bin.0 + confidence, bin.1 + f64::from(u8::from(predicted == truth)), bin.2 + 1);
+        let (weight, is_hit) = (scored.weights.of(row_idx), f64::from(u8::from(predicted == truth)));
+        *bin = (bin.0 + weight * confidence, bin.1 + weight * is_hit, bin.2 + weight);
     }
-    bins.into_iter().filter(|bin| bin.2 > 0).map(|(sum, hits, n)| (sum / n as f64, hits / n as f64, n)).collect()
+    bins.into_iter().filter(|bin| bin.2 > 0.0).map(|(sum, hits, total)| (sum / total, hits / total, total)).collect()
 }
 
 /// Expected calibration error over ten bins (Naeini et al. 2015; Guo et al. 2017).
 fn expected_calibration_error(scored: &ClassificationSamples) -> Option<f64> {
-    let n = scored.truth.len();
-    let gaps = reliability(scored).into_iter().map(|(confidence, accuracy, rows)| (confidence - accuracy).abs() * rows as f64);
-    (n > 0).then(|| gaps.sum::<f64>() / n as f64)
+    let total = scored.total();
+    let gaps = reliability(scored).into_iter().map(|(confidence, accuracy, weight)| (confidence - accuracy).abs() * weight);
+    (total > 0.0).then(|| gaps.sum::<f64>() / total)
 }

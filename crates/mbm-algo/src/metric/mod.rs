@@ -21,6 +21,7 @@ mod classification;
 mod ranking;
 mod regression;
 mod retrieval;
+mod sample_weights;
 mod sets;
 mod text;
 
@@ -28,6 +29,7 @@ pub use classification::{CLASSIFICATION, ClassificationSamples, confusion_matrix
 pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
 pub use regression::{REGRESSION, RegressionSamples};
 pub use retrieval::{CHANCE, RETRIEVAL, RetrievalSamples};
+pub use sample_weights::SampleWeights;
 pub use sets::{MultiLabelSamples, SETS};
 pub use text::{Bleu, TEXTS, TeacherForcing, TextSamples, WordCut, bleu, chrf, edit_distance};
 

@@ -7,22 +7,26 @@ use super::kernel::Gram;
 use super::smo::DualProblem;
 use super::{Gamma, Kernel, Sigmoid, linear};
 use crate::linear_algebra::dot;
+use crate::metric::SampleWeights;
+use crate::sample_weights::weights_or_ones;
 use crate::{AlgoError, Matrix};
 
 /// Training options of a classifier.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SvcOptions {
+pub struct SvcOptions<'a> {
     /// The penalty on slack, `C`.
     pub c: f64,
     /// Gamma of the RBF kernel; `None` for a linear kernel.
     pub rbf: Option<Gamma>,
     /// Stopping tolerance: the largest violation of the optimality conditions.
     pub tolerance: f64,
+    /// A weight per row, by which its `C` is multiplied; 1 if there are none.
+    pub sample_weights: Option<&'a [f32]>,
 }
 
-impl Default for SvcOptions {
+impl Default for SvcOptions<'_> {
     fn default() -> Self {
-        Self { c: 1.0, rbf: None, tolerance: 1e-3 }
+        Self { c: 1.0, rbf: None, tolerance: 1e-3, sample_weights: None }
     }
 }
 
@@ -59,16 +63,20 @@ impl Svc {
     /// Trains on rows `[rows, n_cols]` with classes below `n_classes`.
     ///
     /// # Errors
-    /// If the numbers of rows and classes differ, there are no rows, a feature is not finite, or all rows belong to one class.
+    /// If the numbers of rows and classes differ, there are no rows, a feature is not finite, all rows with a weight above 0 belong to one
+    /// class, or the weights are not usable.
     pub fn fit(x: Matrix, classes: &[usize], n_classes: usize, options: SvcOptions) -> Result<Self, AlgoError> {
         x.check(classes.len())?;
-        if classes.iter().all(|class| *class == classes[0]) {
-            return Err(AlgoError::OneClass { rows: classes.len() });
+        let bounds: Vec<f64> = weights_or_ones(options.sample_weights, classes.len())?.iter().map(|it| options.c * it).collect();
+        let rows: Vec<usize> = (0..classes.len()).filter(|row_idx| bounds[*row_idx] > 0.0).collect();
+        if rows.iter().all(|row_idx| classes[*row_idx] == classes[rows[0]]) {
+            return Err(AlgoError::OneClass { rows: rows.len() });
         }
+        let weights = options.sample_weights.map(<[f32]>::to_vec).into();
         let kernel = options.rbf.map_or(Kernel::Linear, |gamma| Kernel::Rbf { gamma: gamma.resolve(x) });
         let gram = options.rbf.map(|_| Gram::new(x, kernel));
         let positives: Vec<usize> = if n_classes == 2 { vec![1] } else { (0..n_classes).collect() };
-        let trainer = Trainer { x, gram: gram.as_ref(), options };
+        let trainer = Trainer { x, gram: gram.as_ref(), tolerance: options.tolerance, rows, bounds, weights };
         let mut machines: Vec<Machine> = positives
             .into_par_iter()
             .map(|positive| trainer.machine(&classes.iter().map(|class| *class == positive).collect::<Vec<_>>()))
@@ -123,7 +131,13 @@ impl Svc {
 struct Trainer<'a> {
     x: Matrix<'a>,
     gram: Option<&'a Gram<'a>>,
-    options: SvcOptions,
+    tolerance: f64,
+    /// The rows that count: those with a weight above 0.
+    rows: Vec<usize>,
+    /// The upper bounds of the multipliers of all rows: `C` times the weight.
+    bounds: Vec<f64>,
+    /// The weights of all rows.
+    weights: SampleWeights,
 }
 
 /// The result of one training: weights (of columns, or of the rows at `idx`), the intercept, and the multipliers of the rows.
@@ -137,24 +151,47 @@ struct Trained {
 impl Trainer<'_> {
     fn machine(&self, positive: &[bool]) -> Machine {
         let n = positive.len();
-        if !positive.contains(&true) {
+        if !self.rows.iter().any(|row_idx| positive[*row_idx]) {
             // A class without rows has no machine to train; its probability is that of Platt's smoothed targets.
             let n_weights = self.gram.map_or(self.x.n_cols, |_| n);
-            return Machine { weights: vec![0.0; n_weights], intercept: -1.0, sigmoid: Sigmoid::fit(&vec![0.0; n], positive) };
+            let sigmoid = Sigmoid::fit(&vec![0.0; n], positive, &self.weights);
+            return Machine { weights: vec![0.0; n_weights], intercept: -1.0, sigmoid };
         }
-        let trained = self.solve((0..n).collect(), positive, &vec![0.0; n]);
+        let trained = self.solve(self.rows.clone(), positive, &vec![0.0; n]);
+        let mut start = vec![0.0; n];
+        trained.idx.iter().zip(&trained.alpha).for_each(|(row_idx, alpha)| start[*row_idx] = *alpha);
         let mut decisions = vec![0f32; n];
         for fold in 0..N_FOLDS {
-            let (held, kept) = folds(fold, positive);
+            let (held, kept) = self.folds(fold, positive);
             let two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
             // With too few rows of one side to hold any out, the machine trained on all rows scores them. Fold machines start
             // from its multipliers.
-            let own = two_sided.then(|| self.solve(kept, positive, &trained.alpha));
+            let own = two_sided.then(|| self.solve(kept, positive, &start));
             let machine = own.as_ref().unwrap_or(&trained);
             held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, row_idx));
         }
-        let Trained { weights, intercept, .. } = trained;
-        Machine { weights, intercept, sigmoid: Sigmoid::fit(&decisions, positive) }
+        let sigmoid = Sigmoid::fit(&decisions, positive, &self.weights);
+        Machine { weights: self.of_all_rows(&trained), intercept: trained.intercept, sigmoid }
+    }
+
+    /// Returns the weights of the columns, or those of all rows, of which some may not count.
+    fn of_all_rows(&self, trained: &Trained) -> Vec<f32> {
+        if self.gram.is_none() {
+            return trained.weights.clone();
+        }
+        let mut weights = vec![0.0; self.bounds.len()];
+        trained.idx.iter().zip(&trained.weights).for_each(|(row_idx, weight)| weights[*row_idx] = *weight);
+        weights
+    }
+
+    /// Splits the rows that count into held-out rows (every fifth of each side) and training rows.
+    fn folds(&self, fold: usize, positive: &[bool]) -> (Vec<usize>, Vec<usize>) {
+        let mut seen = [0usize; 2];
+        self.rows.iter().copied().partition(|&row_idx| {
+            let count = &mut seen[usize::from(positive[row_idx])];
+            *count += 1;
+            (*count - 1) % N_FOLDS == fold
+        })
     }
 
     fn decision(&self, machine: &Trained, row_idx: usize) -> f32 {
@@ -167,11 +204,11 @@ impl Trainer<'_> {
     /// Trains on the rows at `idx`; `start` holds the initial multipliers of all rows, which only the linear solver uses.
     fn solve(&self, idx: Vec<usize>, positive: &[bool], start: &[f64]) -> Trained {
         let y: Vec<f64> = idx.iter().map(|&row_idx| if positive[row_idx] { 1.0 } else { -1.0 }).collect();
-        let c = vec![self.options.c; idx.len()];
+        let c = idx.iter().map(|&row_idx| self.bounds[row_idx]).collect();
         let Some(gram) = self.gram else {
             let rows = self.x.select(&idx);
             let problem = linear::LinearProblem { x: Matrix { data: &rows, n_cols: self.x.n_cols }, y, c };
-            let solution = problem.solve(idx.iter().map(|&row_idx| start[row_idx]).collect(), self.options.tolerance);
+            let solution = problem.solve(idx.iter().map(|&row_idx| start[row_idx]).collect(), self.tolerance);
             return Trained { idx, weights: solution.weights, intercept: solution.intercept as f32, alpha: solution.alpha };
         };
         let kernel_row = |i: usize, out: &mut Vec<f32>| {
@@ -182,20 +219,10 @@ impl Trainer<'_> {
         };
         let diagonal = |i: usize| gram.diagonal(idx[i]);
         let problem = DualProblem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
-        let solution = problem.solve(self.options.tolerance);
+        let solution = problem.solve(self.tolerance);
         let weights = solution.alpha.iter().zip(&problem.y).map(|(alpha, y)| (alpha * y) as f32).collect();
         Trained { weights, intercept: -solution.rho as f32, alpha: solution.alpha, idx }
     }
-}
-
-/// Splits row indices into held-out rows (every fifth of each side) and training rows.
-fn folds(fold: usize, positive: &[bool]) -> (Vec<usize>, Vec<usize>) {
-    let mut seen = [0usize; 2];
-    (0..positive.len()).partition(|&row_idx| {
-        let count = &mut seen[usize::from(positive[row_idx])];
-        *count += 1;
-        (*count - 1) % N_FOLDS == fold
-    })
 }
 
 /// Returns the support vectors and drops the weights of all other rows.
@@ -246,10 +273,28 @@ mod tests {
     #[test]
     fn hyperplane_lies_halfway_between_two_points() {
         let x = Matrix { data: &[-2.0, 0.0, 2.0, 0.0], n_cols: 2 };
-        let options = SvcOptions { c: 100.0, rbf: None, tolerance: 1e-6 };
+        let options = SvcOptions { c: 100.0, tolerance: 1e-6, ..SvcOptions::default() };
         let svc = Svc::fit(x, &[0, 1], 2, options).unwrap();
         assert!((svc.machines[0].weights[0] - 0.5).abs() < 1e-3, "{:?}", svc.machines[0]);
         assert!(svc.decisions(&[0.0, 5.0])[0].abs() < 1e-3);
+    }
+
+    #[test]
+    fn weights_count_as_repeated_rows() {
+        let (data, classes) = rings(40);
+        let weights: Vec<f32> = (0..40).map(|row| (row % 3) as f32).collect();
+        let repeated: Vec<usize> = (0..40).flat_map(|row| vec![row; row % 3]).collect();
+        let x = Matrix { data: &data, n_cols: 2 };
+        let (rows, repeated_classes) = (x.select(&repeated), repeated.iter().map(|row| classes[*row]).collect::<Vec<_>>());
+        for rbf in [None, Some(Gamma::Value(0.5))] {
+            let options = SvcOptions { rbf, tolerance: 1e-6, ..SvcOptions::default() };
+            let weighted = Svc::fit(x, &classes, 2, SvcOptions { sample_weights: Some(&weights), ..options }).unwrap();
+            let other = Svc::fit(Matrix { data: &rows, n_cols: 2 }, &repeated_classes, 2, options).unwrap();
+            for row in 0..40 {
+                let (a, b) = (weighted.decisions(x.row(row))[0], other.decisions(x.row(row))[0]);
+                assert!((a - b).abs() < 1e-3, "row {row}: {a} is not {b}");
+            }
+        }
     }
 
     #[test]

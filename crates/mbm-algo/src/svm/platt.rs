@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::SampleWeights;
+
 /// `P(positive | f) = 1 / (1 + exp(a f + b))`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sigmoid {
@@ -11,15 +13,27 @@ pub struct Sigmoid {
     pub b: f64,
 }
 
+/// A row that the sigmoid is fitted on.
+struct Example {
+    decision: f64,
+    target: f64,
+    weight: f64,
+}
+
 impl Sigmoid {
     /// Fits the sigmoid by maximum likelihood with Platt's smoothed targets.
-    pub fn fit(decisions: &[f32], positive: &[bool]) -> Self {
-        let n_positive = positive.iter().filter(|is| **is).count() as f64;
-        let n_negative = positive.len() as f64 - n_positive;
+    pub fn fit(decisions: &[f32], positive: &[bool], weights: &SampleWeights) -> Self {
+        let n_of =
+            |side: bool| positive.iter().enumerate().filter(|row| *row.1 == side).map(|row| weights.of(row.0)).sum::<f64>();
+        let (n_positive, n_negative) = (n_of(true), n_of(false));
         let high = (n_positive + 1.0) / (n_positive + 2.0);
         let low = 1.0 / (n_negative + 2.0);
-        let rows: Vec<(f64, f64)> =
-            decisions.iter().zip(positive).map(|(f, is)| (f64::from(*f), if *is { high } else { low })).collect();
+        let target = |(row, (decision, is)): (usize, (&f32, &bool))| Example {
+            decision: f64::from(*decision),
+            target: if *is { high } else { low },
+            weight: weights.of(row),
+        };
+        let rows: Vec<Example> = decisions.iter().zip(positive).enumerate().map(target).collect();
         let mut fitted = Self { a: 0.0, b: ((n_negative + 1.0) / (n_positive + 1.0)).ln() };
         let mut loss = fitted.loss(&rows);
         for _ in 0..100 {
@@ -48,22 +62,22 @@ impl Sigmoid {
         p as f32
     }
 
-    fn loss(&self, rows: &[(f64, f64)]) -> f64 {
+    fn loss(&self, rows: &[Example]) -> f64 {
         rows.iter()
-            .map(|(f, target)| {
-                let z = self.a * f + self.b;
-                if z >= 0.0 { target * z + (-z).exp().ln_1p() } else { (target - 1.0) * z + z.exp().ln_1p() }
+            .map(|Example { decision, target, weight }| {
+                let z = self.a * decision + self.b;
+                weight * if z >= 0.0 { target * z + (-z).exp().ln_1p() } else { (target - 1.0) * z + z.exp().ln_1p() }
             })
             .sum()
     }
 
     /// Returns the Newton direction and the slope along it; `None` where the gradient vanishes.
-    fn newton(&self, rows: &[(f64, f64)]) -> Option<(f64, f64, f64)> {
+    fn newton(&self, rows: &[Example]) -> Option<(f64, f64, f64)> {
         let (mut h11, mut h22, mut h21, mut g1, mut g2) = (1e-12, 1e-12, 0.0, 0.0, 0.0);
-        for (f, target) in rows {
+        for Example { decision: f, target, weight } in rows {
             let z = self.a * f + self.b;
             let p = if z >= 0.0 { (-z).exp() / (1.0 + (-z).exp()) } else { 1.0 / (1.0 + z.exp()) };
-            let (d1, d2) = (target - p, p * (1.0 - p));
+            let (d1, d2) = (weight * (target - p), weight * p * (1.0 - p));
             h11 += f * f * d2;
             h22 += d2;
             h21 += f * d2;

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::kernel::Gram;
 use super::smo::DualProblem;
 use super::{Gamma, Kernel};
+use crate::sample_weights::weights_or_ones;
 use crate::{AlgoError, Matrix};
 
 /// Training options of a regressor.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct SvrOptions {
+pub struct SvrOptions<'a> {
     /// The penalty on errors beyond epsilon, `C`.
     pub c: f64,
     /// Errors up to epsilon are not penalized; in the target's units.
@@ -18,6 +19,8 @@ pub struct SvrOptions {
     pub rbf: Option<Gamma>,
     /// Stopping tolerance: the largest violation of the optimality conditions.
     pub tolerance: f64,
+    /// A weight per row, by which its `C` is multiplied; 1 if there are none.
+    pub sample_weights: Option<&'a [f32]>,
 }
 
 /// A trained regressor.
@@ -39,10 +42,11 @@ impl Svr {
     /// Trains on rows `[rows, n_cols]` and their targets.
     ///
     /// # Errors
-    /// If the numbers of rows and targets differ, there are no rows, or a feature is not finite.
+    /// If the numbers of rows and targets differ, there are no rows, a feature is not finite, or the weights are not usable.
     pub fn fit(x: Matrix, y: &[f32], options: SvrOptions) -> Result<Self, AlgoError> {
         x.check(y.len())?;
         let n = y.len();
+        let bounds: Vec<f64> = weights_or_ones(options.sample_weights, n)?.iter().map(|it| options.c * it).collect();
         let kernel = options.rbf.map_or(Kernel::Linear, |gamma| Kernel::Rbf { gamma: gamma.resolve(x) });
         let gram = Gram::new(x, kernel);
         let kernel_row = |i: usize, out: &mut Vec<f32>| {
@@ -59,7 +63,7 @@ impl Svr {
         let problem = DualProblem {
             p: above.chain(below).collect(),
             y: signs,
-            c: vec![options.c; 2 * n],
+            c: bounds.repeat(2),
             kernel_row: &kernel_row,
             diagonal: &diagonal,
         };

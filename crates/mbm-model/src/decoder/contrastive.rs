@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Device, Tensor, TensorData, activation};
 use mbm_config::{choices, settings, tagged};
 
 use super::{Alignment, Loss};
+use crate::Target;
 
 settings! {
     /// Settings of InfoNCE: symmetric cross-entropy of each pair among all rows of the batch (van den Oord et al. 2018; Radford
@@ -88,14 +89,14 @@ impl Loss {
 pub(super) struct Rows<'a> {
     /// `[batch, towers * size]`
     pub embeddings: Tensor<2>,
-    /// `[batch][inputs]`: ids of the inputs' cells.
-    pub items: &'a [Vec<u64>],
+    /// The ids of the inputs' cells, and the weights of the rows.
+    pub target: &'a Target,
     /// The towers, that is, the inputs that share the space.
     pub alignment: Alignment,
 }
 
 /// Two towers of a batch, compared with each other.
-pub(super) struct Pair {
+pub(super) struct Pair<'a> {
     /// `[batch, batch]`: cosine similarities of the first tower's rows to the second's.
     cosines: Tensor<2>,
     /// `[batch]`: 1 where the row has both inputs.
@@ -103,6 +104,7 @@ pub(super) struct Pair {
     /// `[batch, batch]`: whether row and column hold different items and both are present.
     negatives: Tensor<2, Bool>,
     calibration: Option<Tensor<1>>,
+    target: &'a Target,
 }
 
 /// Logit that masks an entry out of a softmax; lower than any real one.
@@ -111,7 +113,7 @@ const NEVER: f32 = -1e4;
 /// Maximum log scale of similarities, ln 100 (Radford et al. 2021).
 const MAX_LOG_SCALE: f64 = 4.605_170_185_988_092;
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
     /// Returns the mean loss over all pairs of towers: `[1]`.
     pub fn mean(&self, loss: impl Fn(&Pair) -> Tensor<1>) -> Tensor<1> {
         let n_towers = self.alignment.inputs.len();
@@ -121,7 +123,7 @@ impl Rows<'_> {
         losses.into_iter().reduce(|a, b| a + b).expect("an embedding has at least two towers") / n_pairs
     }
 
-    fn pair(&self, a: usize, b: usize) -> Pair {
+    fn pair(&self, a: usize, b: usize) -> Pair<'a> {
         let Alignment { inputs, calibration } = &self.alignment;
         let [batch, width] = self.embeddings.dims();
         let size = width / inputs.len();
@@ -129,12 +131,14 @@ impl Rows<'_> {
         let (x, y) = (tower(a), tower(b));
         let (has_x, has_y) = (has_vector(&x), has_vector(&y)); // [batch, 1]
         let device = x.device();
-        let apart = apart(self.items, [inputs[a], inputs[b]], batch, &device).float() * has_x.clone() * has_y.clone().transpose();
+        let apart =
+            apart(&self.target.items, [inputs[a], inputs[b]], batch, &device).float() * has_x.clone() * has_y.clone().transpose();
         Pair {
             cosines: x.matmul(y.transpose()),
             present: (has_x * has_y).squeeze_dim(1),
             negatives: apart.greater_elem(0.5),
             calibration: calibration.clone(),
+            target: self.target,
         }
     }
 }
@@ -151,13 +155,14 @@ fn apart(items: &[Vec<u64>], [a, b]: [usize; 2], batch: usize, device: &Device) 
     Tensor::from_data(TensorData::new(flags, [batch, batch]), device)
 }
 
-impl Pair {
+impl Pair<'_> {
     fn transpose(&self) -> Self {
         Self {
             cosines: self.cosines.clone().transpose(),
             present: self.present.clone(),
             negatives: self.negatives.clone().transpose(),
             calibration: self.calibration.clone(),
+            target: self.target,
         }
     }
 
@@ -175,9 +180,9 @@ impl Pair {
         (matrix * eye).sum_dim(1).squeeze_dim(1)
     }
 
-    /// Returns the mean over the rows in which both inputs are present: `[1]`.
+    /// Returns the mean over the rows in which both inputs are present, each multiplied by the row's weight: `[1]`.
     fn mean(&self, rows: Tensor<1>) -> Tensor<1> {
-        (rows * self.present.clone()).sum() / self.present.clone().sum().clamp_min(1e-6)
+        self.target.weighted(rows * self.present.clone()).sum() / self.present.clone().sum().clamp_min(1e-6)
     }
 
     /// Returns which entries each row competes with: its own pair and its negatives.
@@ -224,17 +229,31 @@ impl Pair {
 
 #[cfg(test)]
 mod tests {
+    use mbm_data::{BatchColumn, Values};
+
     use super::*;
 
     /// Computes a loss for three rows with two 2-dimensional towers; the first two rows have equal vectors in the first tower.
     fn value(loss: impl Fn(&Pair) -> Tensor<1>, items: &[[u64; 2]], calibration: [f32; 2]) -> f64 {
+        weighted_value(loss, items, calibration, None)
+    }
+
+    fn weighted_value(
+        loss: impl Fn(&Pair) -> Tensor<1>,
+        items: &[[u64; 2]],
+        calibration: [f32; 2],
+        weights: Option<[f32; 3]>,
+    ) -> f64 {
         let device = crate::device();
         let rows = [[1.0f32, 0.0, 0.6, 0.8], [1.0, 0.0, 0.8, 0.6], [0.0, 1.0, 0.0, 1.0]];
         let embeddings = Tensor::from_data(TensorData::new(rows.as_flattened().to_vec(), [3, 4]), &device);
         let calibration = Some(Tensor::from_data(TensorData::new(calibration.to_vec(), [2]), &device));
-        let items: Vec<Vec<u64>> = items.iter().map(|row| row.to_vec()).collect();
+        let items = Values::ContentIds(items.iter().map(|row| row.to_vec()).collect());
+        let sample_weights = weights.map(|weights| Tensor::from_data(TensorData::new(weights.to_vec(), [3]), &device));
+        let target = Target::new(&BatchColumn { present: vec![true; 3], values: items }, &device);
+        let target = Target { sample_weights, ..target };
         f64::from(
-            Rows { embeddings, items: &items, alignment: Alignment { inputs: vec![0, 1], calibration } }
+            Rows { embeddings, target: &target, alignment: Alignment { inputs: vec![0, 1], calibration } }
                 .mean(loss)
                 .into_scalar::<f32>(),
         )
@@ -259,12 +278,12 @@ mod tests {
             softmax(&[1.2, 1.6, 0.0]) + softmax(&[1.6, 1.2, 0.0]) + softmax(&[2.0, 1.6, 1.2]),
             softmax(&[1.2, 1.2, 1.6]) + softmax(&[1.6, 1.6, 1.2]) + softmax(&[2.0, 0.0, 0.0]),
         ];
-        close(value(Pair::info_nce, &DISTINCT, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
+        close(value(|pair| pair.info_nce(), &DISTINCT, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
         let ways = [
             softmax(&[1.2, 0.0]) + softmax(&[1.6, 0.0]) + softmax(&[2.0, 1.6, 1.2]),
             softmax(&[1.2, 1.6]) + softmax(&[1.6, 1.2]) + softmax(&[2.0, 0.0, 0.0]),
         ];
-        close(value(Pair::info_nce, &SHARED, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
+        close(value(|pair| pair.info_nce(), &SHARED, [scale, 0.0]), -(ways[0] + ways[1]) / 6.0);
     }
 
     #[test]
@@ -272,8 +291,10 @@ mod tests {
         let cost = |x: f64| (1.0 + (-x).exp()).ln();
         let own = cost(0.6 - 1.0) + cost(0.8 - 1.0) + cost(0.0);
         let others = |cosines: &[f64]| cosines.iter().map(|x| cost(1.0 - x)).sum::<f64>();
-        close(value(Pair::siglip, &DISTINCT, [0.0, -1.0]), (own + others(&[0.8, 0.0, 0.6, 0.0, 0.8, 0.6])) / 3.0);
-        close(value(Pair::siglip, &SHARED, [0.0, -1.0]), (own + others(&[0.0, 0.0, 0.8, 0.6])) / 3.0);
+        close(value(|pair| pair.siglip(), &DISTINCT, [0.0, -1.0]), (own + others(&[0.8, 0.0, 0.6, 0.0, 0.8, 0.6])) / 3.0);
+        close(value(|pair| pair.siglip(), &SHARED, [0.0, -1.0]), (own + others(&[0.0, 0.0, 0.8, 0.6])) / 3.0);
+        let third = weighted_value(|pair| pair.siglip(), &SHARED, [0.0, -1.0], Some([0.0, 0.0, 3.0]));
+        close(third, cost(0.0) + others(&[0.8, 0.6]));
     }
 
     #[test]

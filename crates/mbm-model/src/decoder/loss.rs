@@ -1,4 +1,5 @@
-//! Training losses, averaged over the rows in which the target is present.
+//! Training losses, averaged over the rows in which the target is present. Where rows have weights, these multiply the loss of each row but
+//! not the number that the sum is divided by, since their mean is 1 over all training rows, not within each batch.
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use mbm_config::{settings, tagged};
@@ -150,12 +151,12 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Returns the mean loss over the rows in which the target is present: `[1]`; 0 if there are none.
+    /// Returns the mean loss over the rows in which the target is present, each multiplied by the row's weight: `[1]`; 0 if there are none.
     pub fn forward(&self, logits: Tensor<2>, target: &Target, alignment: Option<Alignment>) -> Tensor<1> {
         let device = logits.device();
         let embedded = |embeddings| {
             let alignment = alignment.expect("the plan uses contrastive losses only for embeddings");
-            Rows { embeddings, items: &target.items, alignment }
+            Rows { embeddings, target, alignment }
         };
         let (rows, weights) = match self {
             Self::CrossEntropy { class_weights, smoothing, gamma } => {
@@ -170,7 +171,7 @@ impl Loss {
             Self::Siglip => return embedded(logits).mean(|pair| pair.siglip()),
             Self::Triplet { margin, negatives } => return embedded(logits).mean(|pair| pair.triplet(*margin, *negatives)),
         };
-        (rows * weights.clone()).sum() / weights.sum().clamp_min(1e-6)
+        target.weighted(rows * weights.clone()).sum() / weights.sum().clamp_min(1e-6)
     }
 }
 
@@ -178,7 +179,7 @@ impl Loss {
 fn mean_over_tokens(scores: &Tensor<2>, target: &Target) -> Tensor<1> {
     let [batch, width] = scores.dims();
     let column = |at: usize| scores.clone().narrow(1, at, 1).reshape([batch]) * target.weights.clone();
-    column(0).sum() / column(width - 1).sum().clamp_min(1.0)
+    target.weighted(column(0)).sum() / column(width - 1).sum().clamp_min(1.0)
 }
 
 fn numbers(target: &Target) -> Tensor<2> {

@@ -202,8 +202,8 @@ impl DecoderSettings {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::TensorData;
-    use mbm_data::{BatchColumn, Values};
+    use burn::tensor::{Int, TensorData};
+    use mbm_data::{Batch, BatchColumn, Values};
 
     use super::*;
     use crate::Target;
@@ -245,6 +245,30 @@ mod tests {
         close(value(&Loss::Huber { delta: 1.0 }, &[1.0, 1.0], 2, numbers(), vec![true]), (0.5 + 2.5) / 2.0);
         let labels = Values::Vectors { width: 2, data: vec![1.0, 0.0] };
         close(value(&Loss::Sigmoid, &[1.0, 100.0], 2, labels, vec![true]), (-p.ln() + 100.0) / 2.0);
+    }
+
+    #[test]
+    fn weights_multiply_the_loss_of_each_row() {
+        let device = crate::device();
+        let column = BatchColumn { present: vec![true, true, false], values: Values::Vectors { width: 1, data: vec![1.0, 2.0] } };
+        let batch = Batch {
+            rows: vec![0, 1, 2],
+            inputs: Vec::new(),
+            targets: vec![column],
+            faults: Vec::new(),
+            weights: Some(vec![3.0, 0.5, 9.0]),
+        };
+        let targets = Target::of_batch(&batch, &device);
+        let mean = |target: &Target, predicted: [f32; 3]| {
+            let logits = Tensor::<2>::from_data(TensorData::new(predicted.to_vec(), [3, 1]), &device);
+            Loss::Huber { delta: f64::INFINITY }.forward(logits, target, None).into_scalar::<f32>()
+        };
+        // Errors of 1 and 4 in the two rows that have the target.
+        close(mean(&targets[0], [2.0, 6.0, 0.0]), (3.0 + 0.5 * 16.0) / 2.0);
+        let order = Tensor::<1, Int>::from_data(TensorData::new(vec![1i64, 0, 2], [3]), &device);
+        close(mean(&targets[0].select(&order), [6.0, 2.0, 0.0]), (3.0 + 0.5 * 16.0) / 2.0);
+        let twice = Target::cat(vec![targets[0].clone(), targets[0].clone()]);
+        assert_eq!(twice.sample_weights.unwrap().into_data().try_to_vec::<f32>().unwrap(), [3.0, 0.5, 9.0, 3.0, 0.5, 9.0]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ settings! {
         combiner: CombinerSettings = defaults();
         /// The outputs of the model.
         output_features: Vec<OutputFeature>;
-        /// How rows are split and cached.
+        /// How rows are split, weighted and cached.
         preprocessing: PreprocessingSettings = defaults();
         /// How the model is trained.
         trainer: TrainerSettings = defaults();
@@ -48,10 +48,14 @@ settings! {
         random_seed: u64 = 42;
     }
 
-    /// How rows are split and cached.
+    /// How rows are split, weighted and cached.
     pub struct PreprocessingSettings {
         /// How rows are assigned to training, validation and test.
         split: SplitSettings = defaults();
+        /// A column with the weight of each row, a number of at least 0, by which it counts in training and in metrics, such as 2 for a
+        /// row that stands for two. It is not an input. Weights are divided by their mean over the training rows. If unset, all rows
+        /// count the same.
+        sample_weight: Option<String> = None;
         /// Maximum size of the features cached on disk during training, in megabytes, so that media are decoded once; rows beyond
         /// it are read every epoch. Outputs of encoders that are not trained are cached regardless of their size.
         cache_size_in_mb: usize = 4096 => 0..=10_000_000;

@@ -51,14 +51,42 @@ pub enum TargetError {
 /// # Errors
 /// Fails if a target is not a column, its type cannot be predicted, or there are no rows.
 pub fn infer_config(table: &Table, targets: &[String]) -> Result<(ConfigSource, Vec<String>), Error> {
-    infer_config_with(table, targets, Preset::Good)
+    infer_config_with(table, targets, &InferOptions::default())
 }
 
-/// As [`infer_config`], with the work that is spent on the model.
+/// What a config is inferred for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InferOptions {
+    /// The work that is spent on the model.
+    pub preset: Preset,
+    /// The column with the weights of rows, which is not an input.
+    pub sample_weight: Option<String>,
+}
+
+impl InferOptions {
+    /// Sets the work that is spent on the model.
+    pub fn preset(self, preset: Preset) -> Self {
+        Self { preset, ..self }
+    }
+
+    /// Sets the column with the weights of rows.
+    pub fn sample_weight(self, sample_weight: Option<String>) -> Self {
+        Self { sample_weight, ..self }
+    }
+}
+
+/// As [`infer_config`], with options.
 ///
 /// # Errors
-/// Fails as [`infer_config`] does.
-pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> Result<(ConfigSource, Vec<String>), Error> {
+/// Fails as [`infer_config`] does, and if there is no column with the weights of rows.
+pub fn infer_config_with(
+    table: &Table,
+    targets: &[String],
+    options: &InferOptions,
+) -> Result<(ConfigSource, Vec<String>), Error> {
+    let InferOptions { preset, sample_weight } = options;
+    sample_weight.iter().try_for_each(|column| table.require(column).map(|_| ()))?;
     for target in targets {
         require_target(table, target)?;
     }
@@ -66,6 +94,9 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
     let (mut inputs, mut outputs, mut notes, mut split) = (Vec::new(), Vec::new(), Vec::new(), None);
     for (column, InferredColumn { role, notes: reasons }) in table.columns.iter().zip(infer_types(table, targets)?) {
         let is_target = targets.contains(column);
+        if sample_weight.as_ref() == Some(column) && !is_target {
+            continue;
+        }
         notes.extend(reasons);
         match role {
             Inferred::Feature(kind) if is_target => outputs.push((column, output_type(column, kind)?)),
@@ -79,17 +110,19 @@ pub fn infer_config_with(table: &Table, targets: &[String], preset: Preset) -> R
     }
     let notes = [warnings(table, &inputs, &outputs)?, notes].concat();
     let kinds: Vec<&str> = inputs.iter().map(|(_, kind)| *kind).collect();
-    let network = DefaultNetwork::new(table.n_rows(), &kinds, preset);
+    let network = DefaultNetwork::new(table.n_rows(), &kinds, *preset);
     let inputs = inputs.into_iter().map(|(column, kind)| network.input(column, kind)).collect();
     let outputs = outputs.into_iter().map(|(column, kind)| network.output(column, kind)).collect();
     let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
-    if let Some(column) = split {
-        let split = map(vec![entry("type", text("fixed")), entry("column", text(&column))]);
-        config.push(entry("preprocessing", map(vec![entry("split", split)])));
+    let split = split.map(|column| entry("split", map(vec![entry("type", text("fixed")), entry("column", text(&column))])));
+    let preprocessing: Vec<_> =
+        split.into_iter().chain(sample_weight.iter().map(|it| entry("sample_weight", text(it)))).collect();
+    if !preprocessing.is_empty() {
+        config.push(entry("preprocessing", map(preprocessing)));
     }
     config.extend([entry("combiner", network.combiner()), entry("trainer", network.trainer())]);
     config.push(entry("learners", text("auto")));
-    if preset != Preset::Good {
+    if *preset != Preset::Good {
         config.push(entry("ensemble", map(vec![entry("preset", text(preset.as_str()))])));
     }
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))

@@ -185,6 +185,7 @@ struct Check<'a> {
 impl Check<'_> {
     fn run(&mut self) {
         self.features();
+        self.sample_weight();
         self.parts();
         self.input_texts();
         self.embeddings();
@@ -238,6 +239,21 @@ impl Check<'_> {
                 let message = format!("the column '{}' is also an input: the model would see the target", output.column());
                 self.add(&format!("output_features.{at}.name"), message);
             }
+        }
+    }
+
+    /// Rejects a column of weights that is also an input or an output.
+    fn sample_weight(&mut self) {
+        let config = self.config;
+        let Some(weights) = config.preprocessing.sample_weight.as_deref() else { return };
+        let inputs = config.input_features.iter().map(InputFeature::column).enumerate().map(|it| ("input", it));
+        let outputs = config.output_features.iter().map(OutputFeature::column).enumerate().map(|it| ("output", it));
+        for (role, (at, column)) in inputs.chain(outputs).filter(|(_, (_, column))| *column == weights) {
+            let message = format!(
+                "the column '{column}' holds the weights of rows (preprocessing.sample_weight), so it cannot be an {role}; \
+                 remove one of the two"
+            );
+            self.add(&format!("{role}_features.{at}.name"), message);
         }
     }
 
@@ -525,6 +541,16 @@ trainer: {validation_field: y, validation_metric: r3}
         ] {
             assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }
+    }
+
+    #[test]
+    fn a_column_of_weights_is_no_feature() {
+        let text = DIGITS.replace("preprocessing: {split", "preprocessing: {sample_weight: audio, split");
+        let diagnostics = diagnostics(&text);
+        let want = "line 4: input_features[1].name: the column 'audio' holds the weights of rows (preprocessing.sample_weight), so it \
+                    cannot be an input; remove one of the two";
+        assert!(diagnostics.contains(want), "{diagnostics}");
+        assert!(Plan::read(&text.replace("sample_weight: audio", "sample_weight: n"), Format::Yaml, &[], "config.yaml").is_ok());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub fn reference_pages() -> Vec<ReferencePage> {
     let schema_of = |key: &str| config.keys.iter().find(|it| it.name == key).map(|it| &it.schema);
     for (key, title) in [
         ("combiner", "Combiners"),
-        ("preprocessing", "Split and cache"),
+        ("preprocessing", "Split, weights and cache"),
         ("trainer", "Trainer"),
         ("learners", "Learners"),
         ("ensemble", "Ensemble"),

@@ -1,6 +1,7 @@
 //! Random convolutions of time series with ridge regression (Dempster et al. 2021, 2023).
 
 use mbm_algo::linear::{Linear, NumberedRows, RidgePath, Rows};
+use mbm_algo::metric::SampleWeights;
 use mbm_algo::series::{Hydra, HydraOptions, MiniRocket, MiniRocketOptions, Series, SparseScaler};
 use mbm_algo::{AlgoError, ArrayMut, Matrix, temperature};
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub(crate) struct Examples<'a> {
     pub rows: &'a [u32],
     /// `[rows, task.n_values()]`, of the same rows.
     pub targets: &'a [f32],
-    pub weights: &'a [f32],
+    pub weights: &'a SampleWeights,
     pub penalties: &'a [f64],
 }
 
@@ -169,7 +170,7 @@ impl Examples<'_> {
 
     fn temperature(&self, scores: &[f32]) -> f32 {
         match self.task {
-            Task::Classes(n_classes) => temperature(scores, n_classes, &self.classes()),
+            Task::Classes(n_classes) => temperature(scores, n_classes, &self.classes(), self.weights),
             Task::Labels(_) | Task::Number | Task::Vector(_) => 1.0,
         }
     }
@@ -178,10 +179,13 @@ impl Examples<'_> {
 /// Fits ridge regression, and returns it with its predictions for each row by a model fitted on the others, where they can be afforded.
 fn fit_linear(examples: &Examples, x: Matrix) -> Result<(Linear, Vec<f32>), AlgoError> {
     let targets = Matrix { data: examples.targets, n_cols: examples.task.n_values() };
-    let data = NumberedRows { rows: Rows::from(x), targets, sample_weights: Some(examples.weights) };
+    let data = NumberedRows { rows: Rows::from(x), targets, sample_weights: examples.weights.as_slice() };
     let path = RidgePath::new(data, examples.penalties)?;
-    let error =
-        |predicted: &Vec<f32>| -> f64 { predicted.iter().zip(examples.targets).map(|(p, t)| f64::from(p - t).powi(2)).sum() };
+    let weights = examples.weights.of_values(examples.task.n_values());
+    let error = |predicted: &Vec<f32>| -> f64 {
+        let errors = predicted.iter().zip(examples.targets).map(|(p, t)| f64::from(p - t).powi(2));
+        errors.enumerate().map(|(at, error)| weights.of(at) * error).sum()
+    };
     if let Some(left_out) = &path.leave_one_out {
         let errors: Vec<f64> = left_out.iter().map(error).collect();
         let best = (0..errors.len()).fold(0, |best, at| if errors[at] < errors[best] { at } else { best });

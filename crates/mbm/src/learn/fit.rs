@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use mbm_algo::greedy_weights;
+use mbm_algo::metric::SampleWeights;
 use mbm_data::random::seed;
 use mbm_data::{Dataset, Field, LoadOptions, load};
 use mbm_model::Model;
@@ -18,7 +19,7 @@ use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::{BoostedTreesLearner, Learner};
 use crate::learn::store;
-use crate::learn::task::Task;
+use crate::learn::task::{Task, Truth};
 
 /// The columns and targets of some rows.
 pub(crate) struct Rows {
@@ -28,6 +29,8 @@ pub(crate) struct Rows {
     pub block: Block,
     /// For each output with a task, `[rows, task.n_values()]`; NaN for rows without the target.
     pub targets: Vec<Vec<f32>>,
+    /// Their weights.
+    pub weights: SampleWeights,
 }
 
 /// Number of rows that are read together.
@@ -47,7 +50,7 @@ impl Rows {
             }
             Ok(())
         })?;
-        Ok(Self { rows: rows.to_vec(), block, targets })
+        Ok(Self { rows: rows.to_vec(), block, targets, weights: dataset.weights_of(rows).into() })
     }
 }
 
@@ -95,7 +98,7 @@ impl Fitting<'_> {
         output: usize,
         task: Task,
         network: Option<Vec<f32>>,
-        observe: &mut dyn FnMut(&Candidate, &[f32]),
+        observe: &mut dyn FnMut(&Candidate, &Truth),
     ) -> Result<Selection, Error> {
         let (targets, n_values) = (&self.rows.targets[output], task.n_values());
         let is_present = |row: usize| !targets[row * n_values].is_nan();
@@ -106,7 +109,8 @@ impl Fitting<'_> {
             Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
             _ => targets.clone(),
         };
-        let weights = vec![1.0; self.rows.rows.len()];
+        let weights = &self.rows.weights;
+        let tree_weights = weights.as_slice().map_or_else(|| vec![1.0; self.rows.rows.len()], <[f32]>::to_vec);
         let block = &self.rows.block;
         let scaled = self.scaled;
         let data = Data {
@@ -118,39 +122,45 @@ impl Fitting<'_> {
             projected: self.projected,
             targets,
             tree_targets: &tree_targets,
-            weights: &weights,
+            weights,
+            tree_weights: &tree_weights,
         };
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
-        let held_out_targets = gathered(targets, &held_out, n_values);
+        let truth = Truth { targets: gathered(targets, &held_out, n_values), weights: weights.select(held_out.iter().copied()) };
         let mut candidates = Vec::new();
         for (position, learner) in self.learners.iter().enumerate() {
             let candidate = self.candidate(output, position, learner, &data, &folds)?;
-            candidate.iter().for_each(|candidate| observe(candidate, &held_out_targets));
+            candidate.iter().for_each(|candidate| observe(candidate, &truth));
             candidates.extend(candidate);
         }
-        let targets = held_out_targets;
         let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
         let held_out_rows = folds.iter().map(in_fold).collect();
         let network = network.map(|network| gathered(&network, &held_out, n_values));
         match network {
             Some(network) if network.iter().all(|value| !value.is_nan()) => {
                 candidates.insert(0, self.network(network));
-                self.weigh(output, task, &mut candidates, &targets);
+                self.weigh(output, task, &mut candidates, &truth);
             }
             Some(network) => {
-                self.weigh(output, task, &mut candidates, &targets);
-                self.add_network(output, task, &mut candidates, &targets, network);
+                self.weigh(output, task, &mut candidates, &truth);
+                self.add_network(output, task, &mut candidates, &truth, network);
             }
-            None => self.weigh(output, task, &mut candidates, &targets),
+            None => self.weigh(output, task, &mut candidates, &truth),
         }
         self.refit(output, &data, &folds, &known, &mut candidates)?;
-        Ok(Selection { task, candidates, targets, rows: held_out_rows })
+        Ok(Selection { task, candidates, truth, rows: held_out_rows })
     }
 
     /// Returns a fold of the rows that have the target.
     fn fold(&self, at: usize, known: &[usize]) -> Fold {
-        let (held_out, rows) = known.iter().map(|row| *row as u32).partition(|row| self.folds.of_rows[*row as usize] == Some(at));
-        Fold { at, rows, held_out }
+        let (held_out, others): (Vec<usize>, Vec<usize>) =
+            known.iter().copied().partition(|row| self.folds.of_rows[*row] == Some(at));
+        Fold { at, rows: self.counted(&others), held_out: held_out.into_iter().map(|row| row as u32).collect() }
+    }
+
+    /// Returns the rows that have weights above 0.
+    fn counted(&self, rows: &[usize]) -> Vec<u32> {
+        rows.iter().filter(|row| self.rows.weights.of(**row) > 0.0).map(|row| *row as u32).collect()
     }
 
     /// Returns the network as a candidate.
@@ -227,7 +237,7 @@ impl Fitting<'_> {
         candidates: &mut [Candidate],
     ) -> Result<(), Error> {
         let is_all = self.folds.n_folds == 1 && self.plan.config.ensemble.refit;
-        let all = Fold { at: 0, rows: known.iter().map(|row| *row as u32).collect(), held_out: Vec::new() };
+        let all = Fold { at: 0, rows: self.counted(known), held_out: Vec::new() };
         for candidate in candidates.iter_mut().filter(|candidate| candidate.weight > 0.0 && !candidate.folds.is_empty()) {
             let (position, learner) = (candidate.learner, &self.learners[candidate.learner]);
             if !(is_all || self.folds.n_folds > 1 && matches!(learner, Learner::Linear(_))) {
@@ -280,7 +290,7 @@ impl Fitting<'_> {
     }
 
     /// Sets the weights of the candidates: those of the config, or those chosen greedily.
-    fn weigh(&self, output: usize, task: Task, candidates: &mut [Candidate], targets: &[f32]) {
+    fn weigh(&self, output: usize, task: Task, candidates: &mut [Candidate], truth: &Truth) {
         let given = |candidate: &Candidate| self.learners[candidate.learner].weights().get(output).copied();
         if candidates.iter().any(|candidate| given(candidate).is_some()) {
             candidates.iter_mut().for_each(|candidate| candidate.weight = given(candidate).unwrap_or(0.0));
@@ -288,27 +298,27 @@ impl Fitting<'_> {
         }
         let predictions: Vec<&[f32]> = candidates.iter().map(|candidate| candidate.held_out.as_slice()).collect();
         let n_picks = self.plan.config.ensemble.n_picks;
-        let weights = greedy_weights(&predictions, n_picks, &|mean| self.loss(output, task, mean, targets));
+        let weights = greedy_weights(&predictions, n_picks, &|mean| self.loss(output, task, mean, truth));
         candidates.iter_mut().zip(weights).for_each(|(candidate, weight)| candidate.weight = weight);
     }
 
     /// Returns what weights minimize: the loss, or the metric that `trainer.validation_metric` names for the output.
-    fn loss(&self, output: usize, task: Task, predicted: &[f32], targets: &[f32]) -> f64 {
-        let loss = task.loss(predicted, targets);
+    fn loss(&self, output: usize, task: Task, predicted: &[f32], truth: &Truth) -> f64 {
+        let loss = task.loss(predicted, truth);
         let trainer = &self.plan.config.trainer;
         let is_deciding = trainer.validation_field.as_ref().map_or(output == 0, |name| *name == self.outputs[output].name);
         let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") else {
             return loss;
         };
-        let samples = task.samples(predicted, targets, &self.outputs[output].preprocessor);
+        let samples = task.samples(predicted, truth, &self.outputs[output].preprocessor);
         let Some(value) = samples.metrics().get(metric).copied() else { return loss };
         // Decides between equal values.
-        let small = 1e-9 * loss / targets.len().max(1) as f64;
+        let small = 1e-9 * loss / truth.targets.len().max(1) as f64;
         small + if samples.is_higher_better(metric) { -value } else { value }
     }
 
     /// Adds a network that has predictions for some of the held-out rows only, with the weight that minimizes the loss on them.
-    fn add_network(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, targets: &[f32], network: Vec<f32>) {
+    fn add_network(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, truth: &Truth, network: Vec<f32>) {
         let n_values = task.n_values();
         let positions: Vec<usize> = (0..network.len() / n_values).filter(|at| !network[at * n_values].is_nan()).collect();
         let of_network = gathered(&network, &positions, n_values);
@@ -317,13 +327,13 @@ impl Fitting<'_> {
             let own = gathered(&candidate.held_out, &positions, n_values);
             others.iter_mut().zip(own).for_each(|(sum, value)| *sum += candidate.weight as f32 * value);
         }
-        let targets = gathered(targets, &positions, n_values);
+        let (targets, weights) = (gathered(&truth.targets, &positions, n_values), truth.weights.select(positions));
         let mut candidate = self.network(network);
         let given = self.learners[candidate.learner].weights().get(output).copied();
         candidate.weight = given.unwrap_or_else(|| match candidates.is_empty() {
             true => 1.0,
             false => cautious_weight(&of_network, &others, n_values, &|mean, row| {
-                task.loss(mean, &targets[row * n_values..(row + 1) * n_values])
+                weights.of(row) * task.loss_of_row(mean, &targets[row * n_values..(row + 1) * n_values])
             }),
         });
         if given.is_none() {
@@ -358,7 +368,7 @@ fn cautious_weight(own: &[f32], other: &[f32], n_values: usize, loss: &dyn Fn(&[
 const N_WEIGHTS: usize = 20;
 
 /// Returns the values of some rows, `[rows, n_values]`.
-fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
+pub(crate) fn gathered(values: &[f32], rows: &[usize], n_values: usize) -> Vec<f32> {
     rows.iter().flat_map(|row| values[row * n_values..(row + 1) * n_values].iter().copied()).collect()
 }
 

@@ -1,6 +1,7 @@
 //! One learner fitted on the rows of one fold.
 
 use mbm_algo::linear::{Linear, Logistic, Rows};
+use mbm_algo::metric::SampleWeights;
 use mbm_algo::svm::{Gamma, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::tree::{Binned, BoostedTrees, BoostingSettings, ColumnKind, Examples, Forest, ForestSettings, MaxFeatures};
 use mbm_algo::{ArrayMut, Matrix};
@@ -14,7 +15,7 @@ use crate::learn::convolutions::{self, Convolutions};
 use crate::learn::settings::{
     BoostedTreesLearner, ConvolutionsLearner, ExtraTreesLearner, Learner, RandomForestLearner, SvmLearner,
 };
-use crate::learn::task::Task;
+use crate::learn::task::{Task, Truth};
 
 /// A fitted learner. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,8 +71,10 @@ pub(crate) struct Data<'a> {
     pub targets: &'a [f32],
     /// `[rows, task.n_fitted()]`
     pub tree_targets: &'a [f32],
-    /// A weight per row.
-    pub weights: &'a [f32],
+    /// The weights of all rows.
+    pub weights: &'a SampleWeights,
+    /// The same, one per row.
+    pub tree_weights: &'a [f32],
 }
 
 /// What rows of a model consist of.
@@ -90,7 +93,7 @@ pub(crate) struct Widths {
 pub(crate) struct Fold {
     /// Its position among the folds.
     pub at: usize,
-    /// Rows to fit on.
+    /// Rows to fit on, which have weights above 0.
     pub rows: Vec<u32>,
     /// Rows that are held out; none for a fit on all rows.
     pub held_out: Vec<u32>,
@@ -119,10 +122,11 @@ impl Data<'_> {
         Binned::new(Matrix { data: &block.data, n_cols: block.n_cols.max(1) }, kinds)
     }
 
-    /// Fits a learner on a fold; `None` if it is trained elsewhere (the network) or does not suit the task. Once `proceed` returns false,
+    /// Fits a learner on a fold; `None` if it is trained elsewhere (the network), does not suit the task, or there are no rows. Once `proceed` returns false,
     /// fitting ends as soon as it can.
     pub fn fit(&self, learner: &Learner, fold: &Fold, seed: u64, proceed: &(dyn Fn() -> bool + Sync)) -> Option<Fitted> {
         match learner {
+            _ if fold.rows.is_empty() => None,
             Learner::Network(_) => None,
             Learner::BoostedTrees(it) => Some(self.boosted_trees(it, fold, seed, proceed)),
             Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), it.max_rows, fold, seed, proceed)),
@@ -138,7 +142,7 @@ impl Data<'_> {
             binned: self.binned,
             targets: self.tree_targets,
             n_outputs: self.task.n_fitted(),
-            weights: self.weights,
+            weights: self.tree_weights,
             rows: &fold.rows,
             validation: &fold.held_out,
         }
@@ -234,8 +238,13 @@ impl Data<'_> {
         targets.chunks(n).map(|row| row.iter().position(|value| *value > 0.5).unwrap_or(0)).collect()
     }
 
-    pub(super) fn weights_of(&self, rows: &[u32]) -> Vec<f32> {
-        rows.iter().map(|row| self.weights[*row as usize]).collect()
+    pub(super) fn weights_of(&self, rows: &[u32]) -> SampleWeights {
+        self.weights.select(rows.iter().map(|row| *row as usize))
+    }
+
+    /// Returns what predictions for some rows are compared with.
+    pub(super) fn truth(&self, rows: &[u32]) -> Truth {
+        Truth { targets: self.targets(rows), weights: self.weights_of(rows) }
     }
 
     fn convolutions(&self, it: &ConvolutionsLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
@@ -258,13 +267,15 @@ impl Data<'_> {
         let rows = sampled(&fold.rows, it.max_rows, seed);
         let data = self.scaled(&rows);
         let x = Matrix { data: &data, n_cols: self.scaled.n_cols.max(1) };
+        let weights = self.weights_of(&rows);
+        let sample_weights = weights.as_slice();
         match self.task {
             Task::Classes(n_classes) => {
-                let options = SvcOptions { c: it.c, rbf: Some(Gamma::Scale), tolerance: 1e-3 };
+                let options = SvcOptions { c: it.c, rbf: Some(Gamma::Scale), tolerance: 1e-3, sample_weights };
                 Svc::fit(x, &self.classes(&rows), n_classes, options).ok().map(Fitted::Svc)
             }
             Task::Number => {
-                let options = SvrOptions { c: it.c, epsilon: 0.1, rbf: Some(Gamma::Scale), tolerance: 1e-3 };
+                let options = SvrOptions { c: it.c, epsilon: 0.1, rbf: Some(Gamma::Scale), tolerance: 1e-3, sample_weights };
                 Svr::fit(x, &self.targets(&rows), options).ok().map(Fitted::Svr)
             }
             Task::Labels(_) | Task::Vector(_) => None,

@@ -1,11 +1,12 @@
 //! Fits linear models: ridge regression, logistic regression of classes or of each label.
 
 use mbm_algo::linear::{ClassifiedRows, Logistic, NumberedRows, RidgePath, Rows, Stopping};
+use mbm_algo::metric::SampleWeights;
 use mbm_algo::{Matrix, SparseRows};
 
 use crate::learn::fitted::{Data, Fitted, Fold, Label, RowsView};
 use crate::learn::settings::LinearLearner;
-use crate::learn::task::Task;
+use crate::learn::task::{Task, Truth};
 
 /// Maximum number of labels that linear models are fitted to.
 const MAX_LABELS: usize = 100;
@@ -15,7 +16,7 @@ struct Inputs {
     dense: Vec<f32>,
     n_dense: usize,
     terms: SparseRows,
-    weights: Vec<f32>,
+    weights: SampleWeights,
 }
 
 impl Inputs {
@@ -52,8 +53,8 @@ impl Data<'_> {
             Task::Labels(n_labels) if n_labels <= MAX_LABELS => {
                 let label = |at: usize| {
                     let classes = self.label(at, &fold.rows);
-                    let share = classes.iter().sum::<usize>() as f32 / classes.len().max(1) as f32;
-                    logistic(it.penalties[0], &inputs, &classes, 2).map_or(Label::Share(share), Label::Logistic)
+                    let fitted = logistic(it.penalties[0], &inputs, &classes, 2);
+                    fitted.map_or_else(|| Label::Share(share(&classes, &inputs.weights)), Label::Logistic)
                 };
                 Some(Fitted::Labels { labels: (0..n_labels).map(label).collect() })
             }
@@ -83,7 +84,7 @@ impl Data<'_> {
 
     fn path<'b>(&self, it: &LinearLearner, inputs: &'b Inputs, targets: &'b [f32]) -> Option<RidgePath<'b>> {
         let targets = Matrix { data: targets, n_cols: self.task.n_values() };
-        let data = NumberedRows { rows: inputs.rows(), targets, sample_weights: Some(&inputs.weights) };
+        let data = NumberedRows { rows: inputs.rows(), targets, sample_weights: inputs.weights.as_slice() };
         RidgePath::new(data, &it.penalties).ok()
     }
 
@@ -93,10 +94,10 @@ impl Data<'_> {
     }
 
     fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
-        let targets = self.targets(&fold.rows);
-        let Some(path) = self.path(it, inputs, &targets) else { return it.clone() };
+        let truth = self.truth(&fold.rows);
+        let Some(path) = self.path(it, inputs, &truth.targets) else { return it.clone() };
         if let Some(left_out) = &path.leave_one_out {
-            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &targets)).collect();
+            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &truth)).collect();
             return LinearLearner { penalties: vec![it.penalties[smallest(&errors)]], ..it.clone() };
         }
         self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(path.model(penalty)), fold)))
@@ -112,11 +113,12 @@ impl Data<'_> {
         let imbalance = |at: &usize| (2 * self.label(*at, &fold.rows).iter().sum::<usize>()).abs_diff(fold.rows.len());
         let Some(label) = (0..n_labels.min(MAX_LABELS)).min_by_key(imbalance) else { return it.clone() };
         let (classes, held_out) = (self.label(label, &fold.rows), self.label(label, &fold.held_out));
-        let held_out: Vec<f32> = held_out.into_iter().map(|class| class as f32).collect();
+        let targets = held_out.into_iter().map(|class| class as f32).collect();
+        let truth = Truth { targets, weights: self.weights_of(&fold.held_out) };
         self.first_minimum(it, |penalty| {
             let labels = vec![Label::Logistic(logistic(penalty, inputs, &classes, 2)?)];
             let predicted = Fitted::Labels { labels }.predict(Task::Labels(1), self.view(&usizes(&fold.held_out)));
-            Some(Task::Labels(1).loss(&predicted, &held_out))
+            Some(Task::Labels(1).loss(&predicted, &truth))
         })
     }
 
@@ -139,7 +141,7 @@ impl Data<'_> {
 
     /// Returns the loss of predictions for the held-out rows.
     fn loss(&self, fitted: &Fitted, fold: &Fold) -> f64 {
-        self.task.loss(&fitted.predict(self.task, self.view(&usizes(&fold.held_out))), &self.targets(&fold.held_out))
+        self.task.loss(&fitted.predict(self.task, self.view(&usizes(&fold.held_out))), &self.truth(&fold.held_out))
     }
 
     /// Returns rows as learners read them.
@@ -149,10 +151,19 @@ impl Data<'_> {
 }
 
 fn logistic(penalty: f64, inputs: &Inputs, classes: &[usize], n_classes: usize) -> Option<Logistic> {
-    let data = ClassifiedRows { rows: inputs.rows(), classes, n_classes, sample_weights: Some(&inputs.weights) };
+    let data = ClassifiedRows { rows: inputs.rows(), classes, n_classes, sample_weights: inputs.weights.as_slice() };
     // With n-grams, a search to scikit-learn's tolerance takes long, and predicts the same.
     let stopping = if inputs.terms.n_cols() > 0 { Stopping { tolerance: 1e-3, max_iterations: 60 } } else { Stopping::default() };
     Logistic::fit(data, 1.0 / penalty, stopping).ok()
+}
+
+/// Returns the weighted share of the rows with a label.
+fn share(classes: &[usize], weights: &SampleWeights) -> f32 {
+    let (with, total) = classes
+        .iter()
+        .enumerate()
+        .fold((0.0, 0.0), |(with, total), (row, class)| (with + weights.of(row) * *class as f64, total + weights.of(row)));
+    (with / total) as f32
 }
 
 fn usizes(rows: &[u32]) -> Vec<usize> {

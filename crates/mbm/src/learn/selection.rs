@@ -3,7 +3,7 @@
 use crate::learn::ensemble::{Member, OutputEnsemble};
 use crate::learn::fitted::Fitted;
 use crate::learn::settings::Learner;
-use crate::learn::task::Task;
+use crate::learn::task::{Task, Truth};
 
 /// A learner with what it predicts for rows that it was not fitted on.
 pub(crate) struct Candidate {
@@ -31,8 +31,8 @@ pub(crate) struct Selection {
     pub candidates: Vec<Candidate>,
     /// The held-out rows of each fold, as indices of the table.
     pub rows: Vec<Vec<usize>>,
-    /// The targets of the held-out rows, `[rows, task.n_values()]`.
-    pub targets: Vec<f32>,
+    /// What their predictions for the held-out rows are compared with.
+    pub truth: Truth,
 }
 
 impl Selection {
@@ -57,7 +57,7 @@ impl Selection {
     /// fitted on a row.
     pub fn held_out(&self) -> Vec<f32> {
         let n_values = self.task.n_values();
-        let mut means = vec![0f64; self.targets.len()];
+        let mut means = vec![0f64; self.truth.targets.len()];
         for (row, mean) in means.chunks_mut(n_values).enumerate() {
             let mut total = 0.0;
             for candidate in self.candidates.iter().filter(|it| it.weight > 0.0) {
@@ -75,6 +75,8 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
+    use mbm_algo::metric::SampleWeights;
+
     use super::*;
 
     #[test]
@@ -89,7 +91,8 @@ mod tests {
             seconds: 0.0,
         };
         let candidates = vec![candidate([4.0, f32::NAN, 8.0], 0.25), candidate([0.0, 2.0, 4.0], 0.75), candidate([9.0; 3], 0.0)];
-        let selection = Selection { task: Task::Number, candidates, rows: vec![vec![5, 1], vec![3]], targets: vec![0.0; 3] };
+        let truth = Truth { targets: vec![0.0; 3], weights: SampleWeights::default() };
+        let selection = Selection { task: Task::Number, candidates, rows: vec![vec![5, 1], vec![3]], truth };
         assert_eq!(selection.held_out(), [1.0, 2.0, 5.0]);
     }
 }

@@ -134,6 +134,13 @@ choices! {
     }
 }
 
+#[allow(clippy::derivable_impls, reason = "the macro derives the other traits")]
+impl Default for Preset {
+    fn default() -> Self {
+        Self::Good
+    }
+}
+
 choices! {
     /// How boosted trees grow.
     pub enum TreeGrowth {

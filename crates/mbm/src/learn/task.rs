@@ -1,6 +1,6 @@
 //! What an output asks of a learner, and predictions as plain values.
 
-use mbm_algo::metric::{ClassificationSamples, MultiLabelSamples, RegressionSamples};
+use mbm_algo::metric::{ClassificationSamples, MultiLabelSamples, RegressionSamples, SampleWeights};
 use mbm_algo::tree::Objective;
 use mbm_data::{BatchColumn, Preprocessor, Shape, Values};
 
@@ -18,6 +18,15 @@ pub(crate) enum Task {
     Number,
     /// Several numbers.
     Vector(usize),
+}
+
+/// What predictions are compared with.
+#[derive(Debug, Clone)]
+pub(crate) struct Truth {
+    /// `[rows, task.n_values()]`
+    pub targets: Vec<f32>,
+    /// The weights of the rows.
+    pub weights: SampleWeights,
 }
 
 impl Task {
@@ -64,9 +73,15 @@ impl Task {
         if self == Self::Classes(2) { vec![1.0 - fitted[0], fitted[0]] } else { fitted }
     }
 
-    /// Returns the loss of mean predictions by which ensembles are chosen: the cross-entropy, or the squared error. Both are arrays
-    /// `[rows, n_values]`.
-    pub fn loss(self, predicted: &[f32], targets: &[f32]) -> f64 {
+    /// Returns the loss of mean predictions `[rows, n_values]` by which ensembles are chosen: the weighted sum over the rows of the
+    /// cross-entropy, or of the squared error.
+    pub fn loss(self, predicted: &[f32], truth: &Truth) -> f64 {
+        let rows = predicted.chunks(self.n_values()).zip(truth.targets.chunks(self.n_values()));
+        rows.enumerate().map(|(row, (p, t))| truth.weights.of(row) * self.loss_of_row(p, t)).sum()
+    }
+
+    /// Returns the loss of a row, without its weight.
+    pub fn loss_of_row(self, predicted: &[f32], targets: &[f32]) -> f64 {
         let pairs = predicted.iter().zip(targets).map(|(p, t)| (f64::from(*p), f64::from(*t)));
         // Keeps a single confident mistake from deciding.
         const MIN: f64 = 1e-4;
@@ -77,8 +92,10 @@ impl Task {
         }
     }
 
-    /// Returns predictions and targets `[rows, n_values]` as the metrics read them; numbers are restored to the units of the data.
-    pub fn samples(self, predicted: &[f32], targets: &[f32], preprocessor: &Preprocessor) -> MetricSamples {
+    /// Returns predictions `[rows, n_values]` and what they are compared with as the metrics read them; numbers are restored to the units
+    /// of the data.
+    pub fn samples(self, predicted: &[f32], truth: &Truth, preprocessor: &Preprocessor) -> MetricSamples {
+        let Truth { targets, weights } = truth;
         let restored = |value: &f32| match preprocessor {
             Preprocessor::Number(fitted) => fitted.restore(*value),
             _ => f64::from(*value),
@@ -88,15 +105,18 @@ impl Task {
                 truth: targets.chunks(n_classes).map(|row| row.iter().position(|value| *value > 0.5).unwrap_or(0)).collect(),
                 probabilities: predicted.to_vec(),
                 n_classes,
+                weights: weights.clone(),
             }),
             Self::Labels(n_labels) => MetricSamples::Labels(MultiLabelSamples {
                 truth: targets.iter().map(|value| *value > 0.5).collect(),
                 probabilities: predicted.to_vec(),
                 n_labels,
+                weights: weights.clone(),
             }),
             Self::Number | Self::Vector(_) => MetricSamples::Numbers(RegressionSamples {
                 truth: targets.iter().map(restored).collect(),
                 predicted: predicted.iter().map(restored).collect(),
+                weights: weights.of_values(self.n_values()),
             }),
         }
     }

@@ -6,7 +6,7 @@ use crate::into_table::IntoTable;
 use crate::predict::table::{Evaluation, ReadOptions};
 
 impl Model {
-    /// Computes the metrics on data that have the output columns.
+    /// Computes the metrics on data that have the output columns, weighted by `preprocessing.sample_weight` if the data have that column.
     ///
     /// ```
     /// # let plan = mbm::Plan::infer("../../examples/penguins/penguins.csv", ["species"])?.with("trainer.epochs=5")?;
@@ -18,7 +18,7 @@ impl Model {
     /// ```
     ///
     /// # Errors
-    /// Fails if the data lack an output or all inputs, or cannot be read.
+    /// Fails if the data lack an output or all inputs, cannot be read, or have a weight that is not a number of at least 0.
     pub fn evaluate(&self, data: impl IntoTable) -> Result<Evaluation, Error> {
         self.evaluate_with(data, &ReadOptions::default())
     }

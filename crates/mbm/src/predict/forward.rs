@@ -131,7 +131,7 @@ impl Predictor {
 
     /// Returns the targets of a batch.
     pub(crate) fn targets(&self, batch: &Batch) -> Vec<Target> {
-        batch.targets.iter().map(|target| Target::new(target, &self.device)).collect()
+        Target::of_batch(batch, &self.device)
     }
 }
 

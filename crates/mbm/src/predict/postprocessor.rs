@@ -1,6 +1,7 @@
 //! Postprocessors, which turn the network's scores or fused vectors into predictions: probabilities, calibrated margins, exact
 //! SVMs and ridge regression.
 
+use mbm_algo::metric::SampleWeights;
 use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
 use mbm_algo::{Matrix, Ridge, temperature};
 use mbm_data::random::{rng, seed};
@@ -66,6 +67,8 @@ pub(crate) struct Examples {
     pub scores: Vec<f32>,
     /// The targets.
     pub targets: Vec<Payload>,
+    /// The weights of the rows.
+    pub weights: SampleWeights,
 }
 
 impl Examples {
@@ -141,30 +144,33 @@ impl Postprocessor {
     pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
         let failed = |source| Error::Postprocessor { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
+        let sample_weights = examples.weights.as_slice();
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(it)) => {
-                let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3 };
+                let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3, sample_weights };
                 Svr::fit(x, &examples.numbers(), options).map(Self::Svr).map_err(failed)
             }
             DecoderSettings::Number(NumberDecoder::Ridge(it)) => {
-                Ridge::fit(x, &examples.numbers(), it.alpha).map(Self::Ridge).map_err(failed)
+                Ridge::fit(x, &examples.numbers(), sample_weights, it.alpha).map(Self::Ridge).map_err(failed)
             }
             _ => match svm(decoder) {
                 Some(svm) if svm.training == SvmTraining::Exact => {
-                    let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3 };
+                    let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3, sample_weights };
                     Svc::fit(x, &examples.classes(), n_scores, options).map(Self::Svc).map_err(failed)
                 }
                 Some(_) => {
                     let classes = examples.classes();
                     let sigmoids = (0..n_scores).map(|class| {
                         let decisions: Vec<f32> = examples.scores.iter().skip(class).step_by(n_scores).copied().collect();
-                        Sigmoid::fit(&decisions, &classes.iter().map(|it| *it == class).collect::<Vec<_>>())
+                        let positive: Vec<bool> = classes.iter().map(|it| *it == class).collect();
+                        Sigmoid::fit(&decisions, &positive, &examples.weights)
                     });
                     Ok(Self::Margins { sigmoids: sigmoids.collect() })
                 }
                 None => match Self::plain(decoder, n_scores) {
                     Self::Softmax { .. } => {
-                        Ok(Self::Softmax { temperature: temperature(&examples.scores, n_scores, &examples.classes()) })
+                        let classes = examples.classes();
+                        Ok(Self::Softmax { temperature: temperature(&examples.scores, n_scores, &classes, &examples.weights) })
                     }
                     plain => Ok(plain),
                 },

@@ -1,6 +1,7 @@
 //! Predictions collected with their targets, and the metrics of each output.
 
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 
 use mbm_algo::metric::{
     CLASSIFICATION, ClassificationSamples, Direction, MultiLabelSamples, REGRESSION, RETRIEVAL, RegressionSamples, SETS, TEXTS,
@@ -47,9 +48,16 @@ impl MetricSamples {
         }
     }
 
-    /// Adds the rows of a batch that have the target. Texts are added elsewhere, since rows share them.
-    pub fn add(&mut self, predictions: &[Prediction], target: &BatchColumn, preprocessor: &Preprocessor) {
+    /// Adds the rows of a batch that have the target, with their weights. Texts are added elsewhere, since rows share them.
+    pub fn add(
+        &mut self,
+        predictions: &[Prediction],
+        target: &BatchColumn,
+        weights: Option<&[f32]>,
+        preprocessor: &Preprocessor,
+    ) {
         let present = predictions.iter().zip(&target.present).filter(|(_, is)| **is).map(|(prediction, _)| prediction);
+        self.add_weights(target, weights);
         match (self, &target.values) {
             (Self::Classes(scored), Values::Classes(classes)) => {
                 for (prediction, class) in present.zip(classes) {
@@ -87,6 +95,21 @@ impl MetricSamples {
                 }
             }
             (Self::Classes(_) | Self::Labels(_) | Self::Numbers(_) | Self::Embeddings(_) | Self::Texts(_), _) => {}
+        }
+    }
+
+    /// Adds the weights of the rows of a batch that have the target: one per row, or per value of a vector.
+    fn add_weights(&mut self, target: &BatchColumn, weights: Option<&[f32]>) {
+        let present =
+            weights.map(|weights| weights.iter().zip(&target.present).filter(|(_, is)| **is).map(|(weight, _)| *weight));
+        match (self, &target.values) {
+            (Self::Classes(ClassificationSamples { weights, .. }) | Self::Labels(MultiLabelSamples { weights, .. }), _) => {
+                weights.extend(present);
+            }
+            (Self::Numbers(scored), Values::Vectors { width, .. }) => {
+                scored.weights.extend(present.map(|present| present.flat_map(|weight| repeat_n(weight, *width))));
+            }
+            (Self::Numbers(_) | Self::Embeddings(_) | Self::Texts(_), _) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mbm_algo::metric::TeacherForcing;
+use mbm_algo::metric::{SampleWeights, TeacherForcing};
 use mbm_data::{FaultReport, Field, Payload, Preprocessor, RowStatus};
 use mbm_model::{ModelSpec, on_worker_pool};
 
@@ -17,20 +17,21 @@ use crate::predict::score::MetricSamples;
 use crate::predict::text_rows::TextRows;
 use crate::predict::writer::OutputValue;
 
-/// The mean loss of the rows, without dropout.
+/// The weighted mean of the loss of the rows, without dropout.
 pub(crate) struct Loss<'a> {
     spec: &'a ModelSpec,
     sum: f64,
-    n_rows: usize,
+    /// The sum of the weights of the rows.
+    total: f64,
 }
 
 impl<'a> Loss<'a> {
     pub fn new(spec: &'a ModelSpec) -> Self {
-        Self { spec, sum: 0.0, n_rows: 0 }
+        Self { spec, sum: 0.0, total: 0.0 }
     }
 
     pub fn mean(&self) -> f64 {
-        self.sum / self.n_rows.max(1) as f64
+        self.sum / if self.total > 0.0 { self.total } else { 1.0 }
     }
 }
 
@@ -39,7 +40,7 @@ impl Sink for Loss<'_> {
         let (model, scores, targets) = (&pass.predictor.model, pass.scores(), pass.targets());
         let loss = on_worker_pool(|| self.spec.loss(model, scores, targets));
         self.sum += f64::from(loss.into_scalar::<f32>()) * pass.batch.len() as f64;
-        self.n_rows += pass.batch.len();
+        self.total += pass.batch.weight();
         Ok(())
     }
 }
@@ -76,7 +77,8 @@ impl Sink for Scores {
                 MetricSamples::Texts(texts) => add_texts(texts, output, pass)?,
                 scored => {
                     let preprocessor = &pass.predictor.outputs[output].preprocessor;
-                    scored.add(pass.predictions(output)?, &pass.batch.targets[output], preprocessor);
+                    let weights = pass.batch.weights.as_deref();
+                    scored.add(pass.predictions(output)?, &pass.batch.targets[output], weights, preprocessor);
                 }
             }
         }
@@ -177,7 +179,8 @@ pub(crate) struct FittingExamples {
 
 impl FittingExamples {
     pub fn new(output: usize) -> Self {
-        Self { output, examples: Examples { fused: Vec::new(), width: 1, scores: Vec::new(), targets: Vec::new() } }
+        let (fused, scores, targets) = (Vec::new(), Vec::new(), Vec::new());
+        Self { output, examples: Examples { fused, width: 1, scores, targets, weights: SampleWeights::default() } }
     }
 }
 
@@ -193,6 +196,7 @@ impl Sink for FittingExamples {
                 self.examples.fused.extend(&fused[at * width..(at + 1) * width]);
                 self.examples.scores.extend(&scores[at * n_scores..(at + 1) * n_scores]);
                 self.examples.targets.push(target);
+                self.examples.weights.extend(pass.batch.weights.as_ref().map(|weights| [weights[at]]));
             }
         }
         Ok(())

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use mbm_data::{Cell, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, RowStatus, Shape, Table, Unreadable};
+use mbm_data::{
+    Cell, DataError, Dataset, FaultReport, FeatureCache, Precomputed, Prepared, RowStatus, Shape, Table, Unreadable, WeightColumn,
+};
 
 use crate::error::Error;
 use crate::predict::columns::check_columns;
@@ -76,6 +78,18 @@ pub struct Predicted {
     pub cache_fault: Option<String>,
 }
 
+/// What metrics are weighted by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Weighting {
+    /// By nothing: the model was trained on rows that count the same.
+    #[default]
+    None,
+    /// By the column that the config names.
+    Column(String),
+    /// By nothing: the table does not have the column that the config names.
+    NoColumn(String),
+}
+
 /// The result of evaluating a model on a table.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
@@ -84,6 +98,8 @@ pub struct Evaluation {
     pub metrics: BTreeMap<String, BTreeMap<String, f64>>,
     /// Number of rows that were scored.
     pub n_rows: usize,
+    /// What the metrics are weighted by.
+    pub weighting: Weighting,
     /// Cells that could not be read.
     pub faults: FaultReport,
     /// Why features are not cached for later runs, if caching failed.
@@ -172,11 +188,11 @@ impl Predictor {
         Ok(Predicted { faults, cache_fault: prepared.cache_fault })
     }
 
-    /// Computes the metrics on a table that has the output columns.
+    /// Computes the metrics on a table that has the output columns, weighted if it has the column of weights.
     ///
     /// # Errors
-    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, and on any unreadable cell
-    /// with [`Unreadable::Error`].
+    /// Fails if the table lacks an output column or has no input's column, if data cannot be read, on a row whose weight cannot be used,
+    /// and on any unreadable cell with [`Unreadable::Error`].
     pub fn evaluate(&self, table: Table, options: &ReadOptions) -> Result<Evaluation, Error> {
         check_columns(&self.inputs, &table)?;
         for output in self.outputs.iter().filter(|output| output.preprocessor.get().shape() != Shape::ContentIds) {
@@ -189,11 +205,30 @@ impl Predictor {
         let rows: Vec<usize> = (0..dataset.table.n_rows()).collect();
         let mut report = |n_done| options.report(RowProgress::Read(n_done, rows.len()));
         let prepared = dataset.prepare(&rows, self.plan.cache_bytes(), &mut ahead, &mut report)?;
+        let weighting = self.weighting(&dataset.table);
+        if let Weighting::Column(column) = &weighting {
+            dataset.weights = Some(weights(&dataset.table, column, &prepared.rows)?);
+        }
         let (mut scores, mut passed) = (Scores::new(self), Passed::new(options, prepared.rows.len()));
         evaluate(self, &dataset, &prepared.rows, &mut [&mut scores, &mut passed])?;
         let (n_rows, faults, cache_fault) = (prepared.rows.len(), prepared.faults, prepared.cache_fault);
-        Ok(Evaluation { metrics: scores.metrics(self), n_rows, faults, cache_fault })
+        Ok(Evaluation { metrics: scores.metrics(self), n_rows, weighting, faults, cache_fault })
     }
+
+    fn weighting(&self, table: &Table) -> Weighting {
+        match self.plan.config.preprocessing.sample_weight.clone() {
+            None => Weighting::None,
+            Some(column) if table.position(&column).is_none() => Weighting::NoColumn(column),
+            Some(column) => Weighting::Column(column),
+        }
+    }
+}
+
+/// Returns the weights of all rows of a table, of mean 1 over those that are scored.
+fn weights(table: &Table, column: &str, scored: &[usize]) -> Result<Vec<f32>, DataError> {
+    let weights = WeightColumn::read(table, column)?;
+    weights.check_rows(scored, "scored")?;
+    Ok(weights.scaled_by(scored))
 }
 
 /// Parses a table from JSON objects, one per line or a single one over several lines; paths in cells are relative to the working

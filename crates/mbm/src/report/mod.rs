@@ -74,6 +74,9 @@ pub(crate) fn write_report(path: &Path, predictor: &Predictor, dataset: &Dataset
         config.random_seed,
         env!("CARGO_PKG_VERSION"),
     ));
+    if let Some(column) = &config.preprocessing.sample_weight {
+        page.paragraph(&format!("Metrics are weighted by the column '{column}'; numbers of rows are not."));
+    }
     page.section("Metrics", &metrics(measured));
     if !measured.leaderboard.is_empty() {
         page.section("Learners", &leaderboard(measured.leaderboard));
@@ -172,8 +175,8 @@ fn classification(scored: &ClassificationSamples, classes: &[String]) -> Result<
     for (class, name) in classes.iter().enumerate().skip(first) {
         let scores: Vec<f32> = scored.probabilities.iter().skip(class).step_by(classes.len()).copied().collect();
         let positive: Vec<bool> = scored.truth.iter().map(|truth| *truth == class).collect();
-        roc.extend(roc_curve(&scores, &positive).map(|points| Series::line(name, points)));
-        precision_recall.extend(pr_curve(&scores, &positive).map(|points| Series::line(name, points)));
+        roc.extend(roc_curve(&scores, &positive, &scored.weights).map(|points| Series::line(name, points)));
+        precision_recall.extend(pr_curve(&scores, &positive, &scored.weights).map(|points| Series::line(name, points)));
     }
     let unit = Some((0.0, 1.0));
     let charts = [

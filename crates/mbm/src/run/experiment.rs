@@ -9,8 +9,8 @@ use burn::tensor::Device;
 use mbm_data::source::TableOptions;
 use mbm_data::split::split;
 use mbm_data::{
-    Augmentation, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed, Preprocessor,
-    RowStatus, Shape, Split, Table, fit, remove, sync_and_rename, write_file,
+    Augmentation, DataError, Dataset, FaultReport, FeatureCache, Featurize, Field, MediaFiles, Payload, Precomputed,
+    Preprocessor, RowStatus, Shape, Split, Table, WeightColumn, fit, remove, sync_and_rename, write_file,
 };
 use mbm_model::decoder::Decoding;
 use mbm_model::{FrozenEncoder, Model, ModelSpec};
@@ -322,6 +322,9 @@ impl Experiment {
         self.begin(entered, description, before.as_ref(), &ready)?;
         let rows = &ready.rows;
         observe(RunEvent::Rows([rows.train.len(), rows.validation.len(), rows.test.len()]));
+        if let Some(column) = &self.plan.config.preprocessing.sample_weight {
+            observe(RunEvent::Note(format!("rows and metrics are weighted by the column '{column}'")));
+        }
         Ok(ready)
     }
 
@@ -670,6 +673,8 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
     // Other learners are fitted on the validation rows, too.
     let is_fitted = |role: Split| role == Split::Train || (role == Split::Validation && config.is_combined());
     let train: Vec<usize> = (0..roles.len()).filter(|row_idx| is_fitted(roles[*row_idx])).collect();
+    let sample_weight = config.preprocessing.sample_weight.as_deref();
+    let weights = sample_weight.map(|column| weights(&table, column, &roles, &train)).transpose()?;
     let inputs = config.input_features.iter().map(|input| input.unfitted());
     let unfitted = inputs.chain(config.output_features.iter().map(OutputFeature::unfitted_target)).collect();
     let mut inputs = fit(&table, &train, unfitted)?;
@@ -680,7 +685,18 @@ fn fitted(plan: &Plan, table: Table) -> Result<(Dataset, Vec<Split>), Error> {
             .filter_map(|field| if let Preprocessor::Text(it) = &mut field.preprocessor { Some(it) } else { None });
         texts.for_each(|text| text.keeps_text = true);
     }
-    Ok((Dataset::new(table, inputs, outputs), roles))
+    let mut dataset = Dataset::new(table, inputs, outputs);
+    dataset.weights = weights;
+    Ok((dataset, roles))
+}
+
+/// Returns the weight of each row: those of a column, divided by their mean over the rows that are fitted on.
+fn weights(table: &Table, column: &str, roles: &[Split], fitted_on: &[usize]) -> Result<Vec<f32>, DataError> {
+    let weights = WeightColumn::read(table, column)?;
+    for (role, of) in [(Split::Train, "training"), (Split::Validation, "validation"), (Split::Test, "test")] {
+        weights.check_rows(&(0..roles.len()).filter(|row_idx| roles[*row_idx] == role).collect::<Vec<_>>(), of)?;
+    }
+    Ok(weights.scaled_by(fitted_on))
 }
 
 /// Returns the number of classes of the output that has most; 0 without classes.

@@ -14,13 +14,13 @@ use crate::config::source::ConfigSource;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
-use crate::learn::fit::{Fitting, Folds, Rows, ensemble};
+use crate::learn::fit::{Fitting, Folds, Rows, ensemble, gathered};
 use crate::learn::fitted::{Fitted, RowsView};
 use crate::learn::images::{ImageFeatures, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::{Learner, Learners};
-use crate::learn::task::Task;
+use crate::learn::task::{Task, Truth};
 use crate::learn::texts::MaxTerms;
 use crate::predict::pass::{Pass, Sink, evaluate};
 use crate::predict::predictor::Predictor;
@@ -268,7 +268,7 @@ impl LearnerRun<'_> {
         let mut selections = Vec::new();
         for ((output, task), network) in tasks.iter().enumerate().zip(network) {
             let field = &predictor.outputs[output];
-            let mut observe = |candidate: &Candidate, targets: &[f32]| observe(fitted(field, candidate, *task, targets));
+            let mut observe = |candidate: &Candidate, truth: &Truth| observe(fitted(field, candidate, *task, truth));
             selections.push(task.map(|task| fitting.select(output, task, network, &mut observe)).transpose()?);
         }
         let n_held_out = folded.folds.of_rows.iter().flatten().count();
@@ -293,8 +293,8 @@ impl LearnerRun<'_> {
 }
 
 /// Returns the event of a fitted learner.
-fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, targets: &[f32]) -> RunEvent {
-    let samples = task.map(|task| task.samples(&candidate.held_out, targets, &field.preprocessor));
+fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, truth: &Truth) -> RunEvent {
+    let samples = task.map(|task| task.samples(&candidate.held_out, truth, &field.preprocessor));
     let metric = samples.as_ref().map_or("loss", MetricSamples::main_metric);
     let value = samples.and_then(|samples| samples.metrics().get(metric).copied());
     RunEvent::Learner {
@@ -390,7 +390,8 @@ impl FittedLearners {
         for (output, selection) in self.selections.iter().enumerate() {
             let Some(selection) = selection else { continue };
             let field = &predictor.outputs[output];
-            let scored = Scored { selection, field, targets: &read.targets[output], block: &read.block, scaled: &scaled };
+            let truth = Truth { targets: read.targets[output].clone(), weights: read.weights.clone() };
+            let scored = Scored { selection, field, truth, block: &read.block, scaled: &scaled };
             ranked.extend(scored.ranked(network[output].as_deref(), network_seconds));
         }
         Ok(ranked)
@@ -411,7 +412,8 @@ fn add(sums: &mut [Option<Vec<f32>>], values: &[Option<Vec<f32>>]) {
 struct Scored<'a> {
     selection: &'a Selection,
     field: &'a Field,
-    targets: &'a [f32],
+    /// What the predictions for the test rows are compared with.
+    truth: Truth,
     block: &'a Block,
     scaled: &'a Block,
 }
@@ -450,35 +452,40 @@ impl Scored<'_> {
             output: self.field.name.clone(),
             learner: learner.to_owned(),
             weight,
-            held_out: self.metrics(held_out, &self.selection.targets),
+            held_out: self.metrics(held_out, &self.selection.truth),
             folds: self.of_folds(held_out),
-            test: self.metrics(test, self.targets),
+            test: self.metrics(test, &self.truth),
             seconds,
         }
     }
 
     /// Returns the metrics on the rows of each fold.
     fn of_folds(&self, held_out: &[f32]) -> Vec<BTreeMap<String, f64>> {
-        let Selection { rows, targets, task, .. } = self.selection;
+        let Selection { rows, truth, task, .. } = self.selection;
+        let n_values = task.n_values();
         let mut start = 0;
         let metrics = rows.iter().map(|rows| {
-            let range = start..start + rows.len() * task.n_values();
+            let range = start..start + rows.len();
             start = range.end;
-            self.metrics(&held_out[range.clone()], &targets[range])
+            let values = range.start * n_values..range.end * n_values;
+            let truth = Truth { targets: truth.targets[values.clone()].to_vec(), weights: truth.weights.select(range) };
+            self.metrics(&held_out[values], &truth)
         });
         if rows.len() > 1 { metrics.collect() } else { Vec::new() }
     }
 
     /// Returns the metrics over the rows that have the target.
-    fn metrics(&self, values: &[f32], targets: &[f32]) -> BTreeMap<String, f64> {
+    fn metrics(&self, values: &[f32], truth: &Truth) -> BTreeMap<String, f64> {
+        let Truth { targets, weights } = truth;
         if values.is_empty() || values.len() != targets.len() {
             return BTreeMap::new();
         }
         let n_values = self.selection.task.n_values();
-        let rows = values.chunks(n_values).zip(targets.chunks(n_values));
-        let rows = rows.filter(|(value, target)| !target[0].is_nan() && !value[0].is_nan());
-        let (values, targets): (Vec<&[f32]>, Vec<&[f32]>) = rows.unzip();
-        self.selection.task.samples(&values.concat(), &targets.concat(), &self.field.preprocessor).metrics()
+        let is_scored = |row: &usize| !targets[row * n_values].is_nan() && !values[row * n_values].is_nan();
+        let rows: Vec<usize> = (0..values.len() / n_values).filter(is_scored).collect();
+        let (values, targets) = (gathered(values, &rows, n_values), gathered(targets, &rows, n_values));
+        let truth = Truth { targets, weights: weights.select(rows) };
+        self.selection.task.samples(&values, &truth, &self.field.preprocessor).metrics()
     }
 }
 
