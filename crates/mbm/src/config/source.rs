@@ -205,10 +205,10 @@ mod tests {
         assert!(found[0].starts_with("--set input_features.image.encoder: num_filter: unknown key"), "{found:?}");
         let found = mistakes(&["combiner.type=mean", "combiner=gatde"]);
         assert!(found[0].starts_with("--set combiner: type: unknown type 'gatde', did you mean 'gated'?"), "{found:?}");
-        let found = mistakes(&["input_features.image.augmentation=[{type: random_rotat}]"]);
+        let found = mistakes(&["input_features.image.augmentation=[{type: random_turn}]"]);
         assert!(found[0].starts_with("--set input_features.image.augmentation[0].type: unknown type"), "{found:?}");
-        let found = mistakes(&["trainer.validation_metric=acuracy"]);
-        assert!(found[0].starts_with("--set trainer.validation_metric: 'acuracy' is not a metric"), "{found:?}");
+        let found = mistakes(&["trainer.validation_metric=f2"]);
+        assert!(found[0].starts_with("--set trainer.validation_metric: 'f2' is not a metric"), "{found:?}");
     }
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
 
     #[test]
     fn mistakes_in_the_file_keep_their_line() {
-        let text = TEXT.replace("category", "categroy");
+        let text = TEXT.replace("category", "categry");
         let read = ConfigSource::parse(&text, Format::Yaml, &["trainer.epochs=3".to_owned()], "c.yaml");
         let error = read.unwrap().check().unwrap_err().to_string();
-        assert!(error.contains("line 2: output_features[0].type: unknown type 'categroy'"), "{error}");
+        assert!(error.contains("line 2: output_features[0].type: unknown type 'categry'"), "{error}");
     }
 }
