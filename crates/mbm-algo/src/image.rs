@@ -40,10 +40,10 @@ type Histogram = [f32; N_ORIENTATIONS];
 /// Returns the histogram of each cell; a pixel takes part in the four cells whose centers are nearest, and in two orientations.
 fn histograms(planes: &[&[f32]], height: usize, width: usize) -> Vec<Histogram> {
     let mut cells = vec![[0.0; N_ORIENTATIONS]; N_CELLS * N_CELLS];
-    let rows: Vec<[(usize, f32); 2]> = (0..height).map(|y| shares(y, height)).collect();
     let columns: Vec<[(usize, f32); 2]> = (0..width).map(|x| shares(x, width)).collect();
     for y in 0..height {
-        for x in 0..width {
+        let rows = shares(y, height);
+        for (x, columns) in columns.iter().enumerate() {
             let (dy, dx) = gradient(planes, y, x, height, width);
             let magnitude = (dy * dy + dx * dx).sqrt();
             if magnitude <= 0.0 || !magnitude.is_finite() {
@@ -51,8 +51,8 @@ fn histograms(planes: &[&[f32]], height: usize, width: usize) -> Vec<Histogram> 
             }
             let angle = dy.atan2(dx).rem_euclid(std::f32::consts::PI) / std::f32::consts::PI * N_ORIENTATIONS as f32;
             let (lower, share) = (angle as usize % N_ORIENTATIONS, angle.fract());
-            for (row, row_share) in rows[y] {
-                for (column, column_share) in columns[x] {
+            for (row, row_share) in rows {
+                for (column, column_share) in columns {
                     let weight = magnitude * row_share * column_share;
                     let cell = &mut cells[row * N_CELLS + column];
                     cell[lower] += weight * (1.0 - share);

@@ -28,6 +28,7 @@ const WITHOUT_MANIFEST: u32 = 1;
 const BUNDLE: &str = "bundle.json";
 const WEIGHTS: &str = "weights.safetensors";
 const LEARNERS: &str = "learners.safetensors";
+const DECODERS: &str = "decoders.safetensors";
 
 /// Maximum number of attempts to read a bundle that is being replaced by a run.
 const TRIES: usize = 20;
@@ -131,6 +132,9 @@ impl Bundle {
                     save_weights(network, &aside.join(network_file(at)))?;
                 }
             }
+            if saved.postprocessors.iter().any(Postprocessor::has_arrays) {
+                saved.postprocessors = store::write(&saved.postprocessors, &aside.join(DECODERS))?;
+            }
             let path = aside.join(BUNDLE);
             let unreadable = |source| Error::Unrepresentable { path: path.clone(), source };
             let json = serde_json::to_vec_pretty(&saved).map_err(unreadable)?;
@@ -170,11 +174,14 @@ impl Bundle {
         if ![FORM, WITHOUT_MANIFEST].contains(&saved.form) {
             return Err(damaged(BundleError::Format(saved.form)));
         }
+        let files = saved.further_files();
+        let listed = |manifest: &Manifest| files.iter().try_for_each(|file| manifest.verify_file(&folder, file));
+        manifest.as_ref().map_or(Ok(()), listed)?;
         if let Some(ensemble) = &mut saved.ensemble {
-            let files = learner_files(ensemble);
-            let listed = |manifest: &Manifest| files.iter().try_for_each(|file| manifest.verify_file(&folder, file));
-            manifest.as_ref().map_or(Ok(()), listed)?;
             store::read(ensemble, &folder.join(LEARNERS))?;
+        }
+        if saved.postprocessors.iter().any(Postprocessor::has_arrays) {
+            store::read(&mut saved.postprocessors, &folder.join(DECODERS))?;
         }
         let plan = Plan::from_node(&mbm_config::Node::from(&saved.config))
             .map_err(|diagnostics| damaged(BundleError::Config(diagnostics)))?;
@@ -203,8 +210,7 @@ impl Bundle {
 
     fn hash(&self) -> Result<String, Error> {
         let mut hash = Sha256::new();
-        let learners = self.saved.ensemble.as_ref().map(learner_files).unwrap_or_default();
-        for name in [BUNDLE.to_owned(), WEIGHTS.to_owned()].into_iter().chain(learners) {
+        for name in [BUNDLE.to_owned(), WEIGHTS.to_owned()].into_iter().chain(self.saved.further_files()) {
             let path = self.folder.join(name);
             let mut file = std::fs::File::open(&path).map_err(Error::io(&path))?;
             let mut buffer = vec![0; 1 << 16];
@@ -253,10 +259,14 @@ fn network_file(at: usize) -> String {
     format!("network_{}.safetensors", at + 2)
 }
 
-/// Returns the names of the files of an ensemble.
-fn learner_files(ensemble: &Ensemble) -> Vec<String> {
-    let networks = (0..ensemble.n_networks.min(MAX_NETWORKS)).map(network_file);
-    std::iter::once(LEARNERS.to_owned()).chain(networks).collect()
+impl Saved {
+    /// Returns the names of the files next to `bundle.json` and the weights of the network: those of the ensemble and of decoders.
+    fn further_files(&self) -> Vec<String> {
+        let n_networks = self.ensemble.as_ref().map_or(0, |ensemble| ensemble.n_networks.min(MAX_NETWORKS));
+        let learners = self.ensemble.is_some().then(|| LEARNERS.to_owned());
+        let decoders = self.postprocessors.iter().any(Postprocessor::has_arrays).then(|| DECODERS.to_owned());
+        learners.into_iter().chain((0..n_networks).map(network_file)).chain(decoders).collect()
+    }
 }
 
 /// Returns the folder of a bundle, given that folder or the run folder around it.

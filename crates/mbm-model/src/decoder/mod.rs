@@ -51,6 +51,7 @@ parts! {
             [vector embedding] Projector(RegressorSettings) = "projector";
             [number vector] Regressor(RegressorSettings) = "regressor";
         }
+        boosted_trees { [category binary number] BoostedTrees(BoostedTreesSettings) = "boosted_trees"; }
         exact { [number] Svr(ExactSvrSettings) = "svr"; [number] Ridge(ExactRidgeSettings) = "ridge"; }
         embedding: Embedding {}
         generator: Generator { [text] Generator(GeneratorSettings) = "generator"; }

@@ -16,5 +16,6 @@ pub mod score;
 pub mod sinks;
 pub mod table;
 pub mod text_rows;
+pub(crate) mod trees;
 pub mod vectors;
 pub mod writer;

@@ -1,17 +1,23 @@
 //! Postprocessors, which turn the network's scores or fused vectors into predictions: probabilities, calibrated margins, exact
-//! SVMs and ridge regression.
+//! SVMs, ridge regression and boosted trees.
 
 use mbm_algo::metric::SampleWeights;
 use mbm_algo::svm::{Gamma, Sigmoid, Svc, SvcOptions, Svr, SvrOptions};
-use mbm_algo::{Matrix, Ridge, temperature};
+use mbm_algo::tree::BoostedTrees;
+use mbm_algo::{ArrayMut, Matrix, Ridge, temperature};
 use mbm_data::random::{rng, seed};
 use mbm_data::{Payload, Preprocessor};
-use mbm_model::decoder::{BinaryDecoder, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining};
+use mbm_model::decoder::{
+    BinaryDecoder, BoostedTreesSettings, CategoryDecoder, DecoderSettings, NumberDecoder, SvmKernel, SvmSettings, SvmTraining,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::learn::store::Arrays;
+use crate::learn::task::Task;
 use crate::predict::prediction::Prediction;
+use crate::predict::trees::FusedRows;
 
 /// The last stage of an output. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +44,8 @@ pub enum Postprocessor {
     Svr(Svr),
     /// Ridge regression on the fused vector.
     Ridge(Ridge),
+    /// Boosted trees on the fused vector.
+    BoostedTrees(BoostedTrees),
     /// Unit vectors, one per aligned input.
     Embedding {
         /// The aligned inputs.
@@ -79,6 +87,18 @@ impl Examples {
             .collect()
     }
 
+    /// Returns the targets of trees, `[rows, task.n_fitted()]`.
+    fn of_trees(&self, task: Task) -> Vec<f32> {
+        match task {
+            Task::Classes(2) => self.classes().into_iter().map(|class| class as f32).collect(),
+            Task::Classes(n) => {
+                let indicators = |class: usize| (0..n).map(move |at| f32::from(u8::from(at == class)));
+                self.classes().into_iter().flat_map(indicators).collect()
+            }
+            Task::Number | Task::Labels(_) | Task::Vector(_) => self.numbers(),
+        }
+    }
+
     fn numbers(&self) -> Vec<f32> {
         self.targets
             .iter()
@@ -107,12 +127,44 @@ fn svm(decoder: &DecoderSettings) -> Option<&SvmSettings> {
     }
 }
 
+fn boosted_trees(decoder: &DecoderSettings) -> Option<&BoostedTreesSettings> {
+    match decoder {
+        DecoderSettings::Category(CategoryDecoder::BoostedTrees(it))
+        | DecoderSettings::Binary(BinaryDecoder::BoostedTrees(it))
+        | DecoderSettings::Number(NumberDecoder::BoostedTrees(it)) => Some(it),
+        _ => None,
+    }
+}
+
+/// Returns what a decoder predicts from `n_scores` scores.
+fn task(decoder: &DecoderSettings, n_scores: usize) -> Task {
+    if matches!(decoder, DecoderSettings::Number(_)) { Task::Number } else { Task::Classes(n_scores) }
+}
+
+impl Arrays for Vec<Postprocessor> {
+    fn each_array<E>(&mut self, visit: &mut dyn FnMut(String, ArrayMut) -> Result<(), E>) -> Result<(), E> {
+        for (at, postprocessor) in self.iter_mut().enumerate() {
+            let Postprocessor::BoostedTrees(trees) = postprocessor else { continue };
+            for (name, array) in trees.trees.arrays() {
+                visit(format!("{at}.{name}"), array)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Postprocessor {
+    /// Whether it has arrays that are stored apart.
+    pub(crate) fn has_arrays(&self) -> bool {
+        matches!(self, Self::BoostedTrees(_))
+    }
+
     /// Returns the rows that fitting needs; with `calibration`, a softmax is fitted, too.
     pub(crate) fn fitted_on(decoder: &DecoderSettings, calibration: bool) -> FittedOn {
         let plain = if calibration { FittedOn::ValidationOnly } else { FittedOn::Nothing };
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(_) | NumberDecoder::Ridge(_)) => FittedOn::Train,
+            _ if boosted_trees(decoder).is_some() => FittedOn::Train,
             _ => svm(decoder).map_or(plain, |svm| match svm.training {
                 SvmTraining::Exact => FittedOn::Train,
                 SvmTraining::EndToEnd => FittedOn::Validation,
@@ -141,10 +193,21 @@ impl Postprocessor {
     ///
     /// # Errors
     /// Fails if the algorithm cannot be fitted to the examples.
-    pub(crate) fn fit(output: &str, decoder: &DecoderSettings, examples: &Examples, n_scores: usize) -> Result<Self, Error> {
+    pub(crate) fn fit(
+        output: &str,
+        decoder: &DecoderSettings,
+        examples: &Examples,
+        n_scores: usize,
+        run_seed: u64,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Postprocessor { output: output.to_owned(), source };
         let x = Matrix { data: &examples.fused, n_cols: examples.width };
         let sample_weights = examples.weights.as_slice();
+        if let Some(it) = boosted_trees(decoder) {
+            let task = task(decoder, n_scores);
+            let rows = FusedRows { task, fused: x, targets: examples.of_trees(task), weights: &examples.weights };
+            return Ok(Self::BoostedTrees(rows.fit(it, seed(run_seed, "boosted trees", 0, 0))));
+        }
         match decoder {
             DecoderSettings::Number(NumberDecoder::Svr(it)) => {
                 let options = SvrOptions { c: it.c, epsilon: it.epsilon, rbf: gamma(it.kernel), tolerance: 1e-3, sample_weights };
@@ -186,6 +249,11 @@ impl Postprocessor {
             }
             Self::Svr(svr) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Svr(_))) && svr.suits(width),
             Self::Ridge(ridge) => matches!(decoder, DecoderSettings::Number(NumberDecoder::Ridge(_))) && ridge.suits(width),
+            Self::BoostedTrees(trees) => {
+                let task = task(decoder, n_scores);
+                let is_valid = trees.check(width, task.n_fitted()).is_ok() && trees.objective == task.objective();
+                boosted_trees(decoder).is_some() && is_valid
+            }
             Self::Margins { sigmoids } => svm(decoder).is_some() && sigmoids.len() == n_scores,
             Self::Softmax { temperature } => {
                 matches!(Self::plain(decoder, n_scores), Self::Softmax { .. }) && temperature.is_finite() && *temperature > 0.0
@@ -214,6 +282,8 @@ impl Postprocessor {
             Self::Svc(svc) => Prediction::Classes(svc.probabilities(fused)),
             Self::Svr(svr) => number(svr.predict(fused)),
             Self::Ridge(ridge) => number(ridge.predict(fused)),
+            Self::BoostedTrees(trees) if matches!(preprocessor, Preprocessor::Number(_)) => number(trees.predict(fused)[0]),
+            Self::BoostedTrees(trees) => Prediction::Classes(Task::Classes(scores.len()).completed(trees.predict(fused))),
             Self::Texts { .. } => Prediction::Texts(Vec::new()),
             Self::Embedding { align } => Prediction::Embeddings(
                 scores

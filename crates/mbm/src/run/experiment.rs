@@ -755,7 +755,8 @@ fn fit_postprocessors(
         evaluate(predictor, dataset, &sampled(rows, predictor.plan.config.random_seed), &mut sinks)?;
         for FittingExamples { output, examples } in examples {
             let spec = &spec.outputs[output];
-            postprocessors[output] = Postprocessor::fit(&spec.name, &spec.decoder, &examples, spec.width)?;
+            let run_seed = predictor.plan.config.random_seed;
+            postprocessors[output] = Postprocessor::fit(&spec.name, &spec.decoder, &examples, spec.width, run_seed)?;
         }
     }
     Ok(postprocessors)

@@ -163,9 +163,9 @@ fn every_decoder_handles_degenerate_targets() {
     let input = [("number", "encoder: {type: passthrough}")];
     for (what, targets) in numbers() {
         for (kind, decoders) in [
-            ("number", &["regressor", "svr", "ridge"][..]),
-            ("category", &["classifier", "svm"]),
-            ("binary", &["regressor", "svm"]),
+            ("number", &["regressor", "svr", "ridge", "boosted_trees"][..]),
+            ("category", &["classifier", "svm", "boosted_trees"]),
+            ("binary", &["regressor", "svm", "boosted_trees"]),
             ("set", &["classifier"]),
             ("vector", &["projector"]),
         ] {
@@ -176,7 +176,7 @@ fn every_decoder_handles_degenerate_targets() {
         }
     }
     write(&folder.path().join("rows.csv"), &cells, &|row| format!("class{row}"));
-    for decoder in ["classifier", "svm"] {
+    for decoder in ["classifier", "svm", "boosted_trees"] {
         check("one class per row", folder.path(), &input, &format!("type: category, decoder: {decoder}"));
     }
 }

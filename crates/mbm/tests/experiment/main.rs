@@ -187,12 +187,14 @@ fn any_column_may_be_absent_at_prediction() {
 #[test]
 fn every_decoder_trains_and_predicts() {
     let (folder, dataset) = dataset();
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 8] = [
         &["output_features.kind.decoder=svm"],
         &["output_features.kind.decoder={type: svm, kernel: rbf}"],
         &["output_features.kind.decoder={type: svm, training: end_to_end}"],
         &["output_features.price.decoder=svr"],
         &["output_features.price.decoder=ridge"],
+        &["output_features.price.decoder=boosted_trees"],
+        &["output_features.kind.decoder={type: boosted_trees, min_rows: 1}"],
         &["output_features.kind.type=binary", "output_features.kind.decoder=classifier"],
     ];
     for (at, overrides) in cases.into_iter().enumerate() {
