@@ -4,6 +4,7 @@
 mod combiners;
 mod degenerate;
 mod fixtures;
+mod learners;
 mod pretrained;
 mod retrieval;
 mod runs;
