@@ -79,7 +79,7 @@ const MAX_CHANNELS: usize = 8;
 const MAX_WIDTH: usize = 100_000;
 
 /// Number of rows per category, on average, from which trees sort categories by their mean targets.
-const MIN_ROWS_OF_CATEGORY: usize = 20;
+const MIN_ROWS_OF_CATEGORY: usize = 5;
 
 impl Columns {
     /// Decides on the columns of each input. `first` is a batch of training rows, which shows the width of features that an encoder has
