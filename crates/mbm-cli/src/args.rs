@@ -288,8 +288,9 @@ pub struct Init {
     pub output: Option<PathBuf>,
 }
 
+/// A model, and a dataset that it reads.
 #[derive(Group)]
-pub struct Evaluate {
+pub struct ModelAndDataset {
     /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
@@ -298,14 +299,20 @@ pub struct Evaluate {
     pub dataset: PathBuf,
     #[command(flatten)]
     pub reading: Reading,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
     /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
     #[arg(long)]
     pub strict: bool,
     #[command(flatten)]
     pub cache: CacheSize,
+}
+
+#[derive(Group)]
+pub struct Evaluate {
+    #[command(flatten)]
+    pub input: ModelAndDataset,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Group)]
@@ -333,25 +340,14 @@ pub struct Predict {
 
 #[derive(Group)]
 pub struct Explain {
-    /// Run folder, or the model folder in it.
-    #[arg(long, short)]
-    pub model_path: PathBuf,
-    /// Dataset, in any format that `mbm train` accepts.
-    #[arg(long, short)]
-    pub dataset: PathBuf,
     #[command(flatten)]
-    pub reading: Reading,
+    pub input: ModelAndDataset,
     /// Rows to explain, counted from 1 without the header, for example 1,5-7 [default: the first 10].
     #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = row_range)]
     pub rows: Vec<RowRange>,
     /// Print the result as JSON lines.
     #[arg(long)]
     pub json: bool,
-    /// Fail on the first non-empty cell that cannot be read, instead of treating it as absent.
-    #[arg(long)]
-    pub strict: bool,
-    #[command(flatten)]
-    pub cache: CacheSize,
 }
 
 /// Numbers of successive rows, from 1; both ends are included.

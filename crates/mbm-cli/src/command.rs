@@ -265,14 +265,15 @@ fn write_new(path: &Path, text: &str) -> Result<()> {
 }
 
 fn evaluate(args: &Evaluate) -> Result<()> {
-    let model = Model::open(&args.model_path)?;
-    let table = dataset::read(&args.dataset, &args.reading)?;
-    table.require_rows().map_err(|error| in_dataset(error.into(), &args.dataset))?;
+    let input = &args.input;
+    let model = Model::open(&input.model_path)?;
+    let table = dataset::read(&input.dataset, &input.reading)?;
+    table.require_rows().map_err(|error| in_dataset(error.into(), &input.dataset))?;
     let bar = rows_bar("reading", args.json);
-    let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
+    let options = ReadOptions::default().unreadable(unreadable(input.strict)).cache(feature_cache(input.cache));
     let evaluated = model.evaluate_with(table, &options.on_progress(shown_on(&bar, "evaluating")));
     bar.finish_and_clear();
-    let evaluation = evaluated.map_err(|error| in_dataset(error, &args.dataset))?;
+    let evaluation = evaluated.map_err(|error| in_dataset(error, &input.dataset))?;
     show_cache_fault(evaluation.cache_fault.as_deref());
     show_weighting(&evaluation.weighting);
     if args.json {

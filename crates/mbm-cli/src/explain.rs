@@ -22,12 +22,13 @@ const N_CHARACTERS: usize = 40;
 
 /// Prints the predictions of some rows and the contributions of their inputs.
 pub fn explain(args: &Explain) -> Result<()> {
-    let model = Model::open(&args.model_path)?;
-    let table = dataset::read(&args.dataset, &args.reading)?;
-    table.require_rows().map_err(|error| in_dataset(error.into(), &args.dataset))?;
+    let input = &args.input;
+    let model = Model::open(&input.model_path)?;
+    let table = dataset::read(&input.dataset, &input.reading)?;
+    table.require_rows().map_err(|error| in_dataset(error.into(), &input.dataset))?;
     let rows = row_indices(&args.rows, table.n_rows())?;
     let cells = rows.iter().map(|row_idx| cells(&model, &table, *row_idx)).collect::<Result<Vec<_>>>()?;
-    let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));
+    let options = ReadOptions::default().unreadable(unreadable(input.strict)).cache(feature_cache(input.cache));
     let mut remaining = rows.iter().zip(&cells);
     let mut show = |row: PredictedRow, contributions: Vec<Contribution>| {
         let Some((row_idx, cells)) = remaining.next() else { return Ok(()) };
@@ -36,7 +37,7 @@ pub fn explain(args: &Explain) -> Result<()> {
         let written = writeln!(std::io::stdout().lock(), "{text}");
         written.map_err(|source| mbm::Error::Io { path: Path::new("standard output").to_owned(), source })
     };
-    let predicted = model.explain_rows(table, &rows, &options, &mut show).map_err(|error| in_dataset(error, &args.dataset))?;
+    let predicted = model.explain_rows(table, &rows, &options, &mut show).map_err(|error| in_dataset(error, &input.dataset))?;
     show_cache_fault(predicted.cache_fault.as_deref());
     Ok(())
 }

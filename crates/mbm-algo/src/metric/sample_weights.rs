@@ -24,6 +24,11 @@ impl SampleWeights {
         self.0.as_deref()
     }
 
+    /// Returns the weight of each of a number of rows.
+    pub fn per_row(&self, n_rows: usize) -> Vec<f32> {
+        self.0.clone().unwrap_or_else(|| vec![1.0; n_rows])
+    }
+
     /// Adds weights of further rows, which are absent for all rows or for none.
     pub fn extend(&mut self, weights: Option<impl IntoIterator<Item = f32>>) {
         if let Some(weights) = weights {
@@ -68,6 +73,8 @@ mod tests {
         assert_eq!(SampleWeights::from(Some(vec![2.0, 1.0, 0.0])).mean(values), Some(2.0));
         assert_eq!(SampleWeights::from(Some(vec![0.0; 3])).mean(values), None);
         assert_eq!(SampleWeights::default().mean([]), None);
+        assert_eq!(SampleWeights::default().per_row(2), [1.0; 2]);
+        assert_eq!(SampleWeights::from(Some(vec![2.0, 0.0])).per_row(2), [2.0, 0.0]);
     }
 
     #[test]

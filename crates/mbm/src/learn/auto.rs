@@ -18,7 +18,7 @@ const MIN_HELD_OUT: usize = 20_000;
 /// Maximum number of rows for which all learners are fitted, and a second time on the validation rows, too.
 const MAX_REFITTED: usize = 200_000;
 
-/// Maximum number of trees of boosting: a round has one per class.
+/// Maximum number of trees of boosting: a round has one per class, label or value.
 const MAX_TREES: usize = 6_000;
 
 /// What `learners: auto` stands for.
@@ -27,8 +27,8 @@ pub(crate) struct Auto<'a> {
     pub n_rows: usize,
     /// The inputs.
     pub inputs: &'a [InputFeature],
-    /// Number of classes of the output that has most; 0 without classes.
-    pub n_classes: usize,
+    /// Number of trees of a round of boosting, for the output that has most.
+    pub n_trees_of_round: usize,
     /// How much work is spent.
     pub preset: Preset,
 }
@@ -127,9 +127,9 @@ impl Auto<'_> {
         learners
     }
 
-    /// Limits the number of rounds for many classes, and raises the learning rate by as much as the remaining rounds can make use of.
+    /// Limits the number of rounds that have many trees, and raises the learning rate by as much as the remaining rounds can make use of.
     fn boosted(&self, trees: BoostedTreesLearner) -> BoostedTreesLearner {
-        let max_rounds = trees.max_rounds.min((MAX_TREES / self.n_classes.max(1)).max(20));
+        let max_rounds = trees.max_rounds.min((MAX_TREES / self.n_trees_of_round.max(1)).max(20));
         let factor = (trees.max_rounds as f64 / max_rounds as f64).sqrt();
         BoostedTreesLearner { max_rounds, learning_rate: (trees.learning_rate * factor).min(0.3), ..trees }
     }
@@ -151,7 +151,7 @@ mod tests {
     use crate::config::plan::Plan;
 
     fn auto(inputs: &[InputFeature], n_rows: usize, preset: Preset) -> (Vec<&'static str>, EnsembleSettings, bool) {
-        let auto = Auto { n_rows, inputs, n_classes: 2, preset };
+        let auto = Auto { n_rows, inputs, n_trees_of_round: 1, preset };
         let learners = auto.learners();
         let is_bagged = learners.iter().any(Learner::is_bagged_network);
         (learners.iter().map(Learner::type_name).collect(), auto.ensemble(&mbm_config::defaults()), is_bagged)
@@ -180,17 +180,20 @@ mod tests {
 
     #[test]
     fn many_classes_have_fewer_rounds() {
-        let rounds = |n_classes| {
-            let auto = Auto { n_rows: 5_000, inputs: &[], n_classes, preset: Preset::Good };
+        let rounds = |n_trees_of_round| {
+            let auto = Auto { n_rows: 5_000, inputs: &[], n_trees_of_round, preset: Preset::Good };
             let trees = auto.boosted(mbm_config::defaults());
             (trees.max_rounds, (trees.learning_rate * 1000.0).round())
         };
-        assert_eq!([rounds(0), rounds(20), rounds(80), rounds(10_000)], [(300, 80.0), (300, 80.0), (75, 160.0), (20, 300.0)]);
+        assert_eq!([rounds(1), rounds(20), rounds(80), rounds(10_000)], [(300, 80.0), (300, 80.0), (75, 160.0), (20, 300.0)]);
     }
 
     #[test]
     fn the_number_of_folds_can_be_given() {
         let given = EnsembleSettings { k_fold: Some(10), ..mbm_config::defaults() };
-        assert_eq!(Auto { n_rows: 500, inputs: &[], n_classes: 0, preset: Preset::Good }.ensemble(&given).k_fold, Some(10));
+        assert_eq!(
+            Auto { n_rows: 500, inputs: &[], n_trees_of_round: 1, preset: Preset::Good }.ensemble(&given).k_fold,
+            Some(10)
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mbm_algo::greedy_weights;
 use mbm_algo::metric::SampleWeights;
+use mbm_algo::tree::Binned;
 use mbm_data::random::seed;
 use mbm_data::{Dataset, Field, LoadOptions, load};
 use mbm_model::Model;
@@ -60,6 +61,8 @@ pub(crate) struct Fitting<'a> {
     /// The fields of all outputs.
     pub outputs: &'a [Field],
     pub columns: &'a Columns,
+    /// The columns of the rows, binned for trees.
+    pub binned: &'a Binned,
     /// The columns of the rows, scaled.
     pub scaled: &'a Block,
     /// The positions of the scaled columns that are a projection of n-grams.
@@ -104,21 +107,18 @@ impl Fitting<'_> {
         let is_present = |row: usize| !targets[row * n_values].is_nan();
         let known: Vec<usize> = (0..self.rows.rows.len()).filter(|row| is_present(*row)).collect();
         let folds: Vec<Fold> = (0..self.folds.n_folds).map(|at| self.fold(at, &known)).collect();
-        let binned = Data::bin(&self.rows.block, &self.columns.tree_kinds(&self.rows.block));
         let tree_targets: Vec<f32> = match task {
             Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
             _ => targets.clone(),
         };
         let weights = &self.rows.weights;
-        let tree_weights = weights.as_slice().map_or_else(|| vec![1.0; self.rows.rows.len()], <[f32]>::to_vec);
-        let block = &self.rows.block;
-        let scaled = self.scaled;
+        let tree_weights = weights.per_row(self.rows.rows.len());
         let data = Data {
             task,
-            block,
+            block: &self.rows.block,
             n_without_texts: self.columns.n_without_texts(),
-            binned: &binned,
-            scaled,
+            binned: self.binned,
+            scaled: self.scaled,
             projected: self.projected,
             targets,
             tree_targets: &tree_targets,
@@ -133,22 +133,26 @@ impl Fitting<'_> {
             candidate.iter().for_each(|candidate| observe(candidate, &truth));
             candidates.extend(candidate);
         }
-        let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
-        let held_out_rows = folds.iter().map(in_fold).collect();
         let network = network.map(|network| gathered(&network, &held_out, n_values));
+        self.combine(output, task, &mut candidates, &truth, network);
+        self.refit(output, &data, &folds, &known, &mut candidates)?;
+        let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
+        Ok(Selection { task, candidates, truth, rows: folds.iter().map(in_fold).collect() })
+    }
+
+    /// Chooses the weights of the candidates, and of the network if it takes part, given its predictions for the held-out rows.
+    fn combine(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, truth: &Truth, network: Option<Vec<f32>>) {
         match network {
             Some(network) if network.iter().all(|value| !value.is_nan()) => {
                 candidates.insert(0, self.network(network));
-                self.weigh(output, task, &mut candidates, &truth);
+                self.weigh(output, task, candidates, truth);
             }
             Some(network) => {
-                self.weigh(output, task, &mut candidates, &truth);
-                self.add_network(output, task, &mut candidates, &truth, network);
+                self.weigh(output, task, candidates, truth);
+                self.add_network(output, task, candidates, truth, network);
             }
-            None => self.weigh(output, task, &mut candidates, &truth),
+            None => self.weigh(output, task, candidates, truth),
         }
-        self.refit(output, &data, &folds, &known, &mut candidates)?;
-        Ok(Selection { task, candidates, truth, rows: held_out_rows })
     }
 
     /// Returns a fold of the rows that have the target.
@@ -181,7 +185,7 @@ impl Fitting<'_> {
         folds: &[Fold],
     ) -> Result<Option<Candidate>, Error> {
         let is_unused = learner.weights().get(output) == Some(&0.0);
-        // Images alone have no columns.
+        // Too few images have no columns, and neither do inputs that are left to the network.
         if matches!(learner, Learner::Network(_)) || is_unused || data.block.n_cols == 0 || !(self.proceed)() {
             return Ok(None);
         }

@@ -54,7 +54,7 @@ impl Selection {
     }
 
     /// Returns what the ensemble predicts for the held-out rows, `[rows, task.n_values()]`: the weighted mean of the learners that were not
-    /// fitted on a row.
+    /// fitted on a row; NaN if all with a weight were.
     pub fn held_out(&self) -> Vec<f32> {
         let n_values = self.task.n_values();
         let mut means = vec![0f64; self.truth.targets.len()];
@@ -90,9 +90,13 @@ mod tests {
             weight,
             seconds: 0.0,
         };
-        let candidates = vec![candidate([4.0, f32::NAN, 8.0], 0.25), candidate([0.0, 2.0, 4.0], 0.75), candidate([9.0; 3], 0.0)];
-        let truth = Truth { targets: vec![0.0; 3], weights: SampleWeights::default() };
-        let selection = Selection { task: Task::Number, candidates, rows: vec![vec![5, 1], vec![3]], truth };
-        assert_eq!(selection.held_out(), [1.0, 2.0, 5.0]);
+        let truth = || Truth { targets: vec![0.0; 3], weights: SampleWeights::default() };
+        let selection =
+            |candidates| Selection { task: Task::Number, candidates, rows: vec![vec![5, 1], vec![3]], truth: truth() };
+        let network = || candidate([4.0, f32::NAN, 8.0], 0.25);
+        let candidates = vec![network(), candidate([0.0, 2.0, 4.0], 0.75), candidate([9.0; 3], 0.0)];
+        assert_eq!(selection(candidates).held_out(), [1.0, 2.0, 5.0]);
+        let alone = selection(vec![network(), candidate([9.0; 3], 0.0)]).held_out();
+        assert!(alone[0] == 4.0 && alone[1].is_nan() && alone[2] == 8.0, "{alone:?}");
     }
 }

@@ -87,6 +87,17 @@ impl Examples {
             .collect()
     }
 
+    /// Returns the calibration of the scores of each class.
+    fn sigmoids(&self, n_scores: usize) -> Vec<Sigmoid> {
+        let classes = self.classes();
+        let sigmoid = |class: usize| {
+            let decisions: Vec<f32> = self.scores.iter().skip(class).step_by(n_scores).copied().collect();
+            let positive: Vec<bool> = classes.iter().map(|it| *it == class).collect();
+            Sigmoid::fit(&decisions, &positive, &self.weights)
+        };
+        (0..n_scores).map(sigmoid).collect()
+    }
+
     /// Returns the targets of trees, `[rows, task.n_fitted()]`.
     fn of_trees(&self, task: Task) -> Vec<f32> {
         match task {
@@ -221,15 +232,7 @@ impl Postprocessor {
                     let options = SvcOptions { c: svm.c, rbf: gamma(svm.kernel), tolerance: 1e-3, sample_weights };
                     Svc::fit(x, &examples.classes(), n_scores, options).map(Self::Svc).map_err(failed)
                 }
-                Some(_) => {
-                    let classes = examples.classes();
-                    let sigmoids = (0..n_scores).map(|class| {
-                        let decisions: Vec<f32> = examples.scores.iter().skip(class).step_by(n_scores).copied().collect();
-                        let positive: Vec<bool> = classes.iter().map(|it| *it == class).collect();
-                        Sigmoid::fit(&decisions, &positive, &examples.weights)
-                    });
-                    Ok(Self::Margins { sigmoids: sigmoids.collect() })
-                }
+                Some(_) => Ok(Self::Margins { sigmoids: examples.sigmoids(n_scores) }),
                 None => match Self::plain(decoder, n_scores) {
                     Self::Softmax { .. } => {
                         let classes = examples.classes();

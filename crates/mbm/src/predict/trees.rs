@@ -25,7 +25,7 @@ impl FusedRows<'_> {
     pub fn fit(&self, settings: &BoostedTreesSettings, seed: u64) -> BoostedTrees {
         let n_rows = self.fused.n_rows();
         let binned = Binned::new(self.fused, &vec![ColumnKind::Number; self.fused.n_cols]);
-        let weights = self.weights.as_slice().map_or_else(|| vec![1.0; n_rows], <[f32]>::to_vec);
+        let weights = self.weights.per_row(n_rows);
         let all: Vec<u32> = (0..n_rows as u32).collect();
         let (held_out, rows): (Vec<u32>, Vec<u32>) = all.iter().partition(|row| **row as usize % STRIDE == STRIDE - 1);
         let of_rows = |rows, validation| Examples {

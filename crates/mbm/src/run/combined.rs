@@ -21,8 +21,8 @@ pub(crate) const SHARE_OF_LEARNERS: f64 = 0.85;
 const N_FOLDS: usize = 5;
 
 impl Combined {
-    /// Returns the learners for a number of rows and of classes; `None` for the network alone.
-    pub fn new(plan: &Plan, n_rows: usize, n_classes: usize) -> Option<Self> {
+    /// Returns the learners for a number of rows, and of trees of a round of boosting; `None` for the network alone.
+    pub fn new(plan: &Plan, n_rows: usize, n_trees_of_round: usize) -> Option<Self> {
         let config = &plan.config;
         match &config.learners {
             Learners::Network if config.is_combined() => {
@@ -31,7 +31,7 @@ impl Combined {
             }
             Learners::Network => None,
             Learners::Auto => {
-                let auto = Auto { n_rows, inputs: &config.input_features, n_classes, preset: config.ensemble.preset };
+                let auto = Auto { n_rows, inputs: &config.input_features, n_trees_of_round, preset: config.ensemble.preset };
                 Some(Self { learners: auto.learners(), ensemble: auto.ensemble(&config.ensemble) })
             }
             Learners::List(learners) => {

@@ -21,6 +21,7 @@ use crate::config::features::OutputFeature;
 use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::learn::settings::{Learners, Preset};
+use crate::learn::task::Task;
 use crate::predict::ablation::{Ablation, input_groups};
 use crate::predict::pass::{Sink, evaluate};
 use crate::predict::postprocessor::{FittedOn, Postprocessor, sampled};
@@ -262,12 +263,7 @@ impl Experiment {
         let started = Instant::now();
         let device = mbm_model::device();
         let Ready { dataset, rows, faults, .. } = self.start_run(entered, read, &device, observe)?;
-        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len(), max_classes(&dataset));
-        if combined.is_none() && self.plan.config.ensemble.k_fold.is_some_and(|k_fold| k_fold > 1) {
-            observe(RunEvent::Note(
-                "ensemble.k_fold has no effect: texts and embeddings of several networks have no mean".to_owned(),
-            ));
-        }
+        let combined = self.combined(&dataset, &rows, observe);
         let fold = |combined: &Combined| FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds());
         let folded = combined.as_ref().map(fold).transpose()?;
         let clock = Clock { stop, started, limit: self.limit() };
@@ -299,6 +295,16 @@ impl Experiment {
             seconds: started.elapsed().as_secs_f64(),
             peak_memory: peak_memory(),
         })
+    }
+
+    /// Returns the learners where there are others than the network, or several folds.
+    fn combined(&self, dataset: &Dataset, rows: &RowsBySplit, observe: &mut dyn FnMut(RunEvent)) -> Option<Combined> {
+        let combined = Combined::new(&self.plan, rows.train.len() + rows.validation.len(), n_trees_of_round(dataset));
+        if combined.is_none() && self.plan.config.ensemble.k_fold.is_some_and(|k_fold| k_fold > 1) {
+            let why = "ensemble.k_fold has no effect: texts and embeddings of several networks have no mean";
+            observe(RunEvent::Note(why.to_owned()));
+        }
+        combined
     }
 
     /// Reads and prepares the dataset, and records the inputs of a new run or checks those of a resumed one.
@@ -699,13 +705,10 @@ fn weights(table: &Table, column: &str, roles: &[Split], fitted_on: &[usize]) ->
     Ok(weights.scaled_by(fitted_on))
 }
 
-/// Returns the number of classes of the output that has most; 0 without classes.
-fn max_classes(dataset: &Dataset) -> usize {
-    let n_classes = |field: &Field| match field.preprocessor.get().shape() {
-        Shape::Class { n_classes } => n_classes,
-        _ => 0,
-    };
-    dataset.fields[dataset.n_inputs..].iter().map(n_classes).max().unwrap_or(0)
+/// Returns the number of trees of a round of boosting, for the output that has most: one per class, label or value.
+fn n_trees_of_round(dataset: &Dataset) -> usize {
+    let tasks = dataset.fields[dataset.n_inputs..].iter().filter_map(|field| Task::of(&field.preprocessor));
+    tasks.map(Task::n_fitted).max().unwrap_or(1)
 }
 
 /// Counts the training rows of each class, for each output; empty for outputs without classes.

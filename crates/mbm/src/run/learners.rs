@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Fitting, Folds, Rows, ensemble, gathered};
-use crate::learn::fitted::{Fitted, RowsView};
+use crate::learn::fitted::{Data, Fitted, RowsView};
 use crate::learn::images::{ImageFeatures, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
@@ -42,7 +42,7 @@ pub struct Ranked {
     pub weight: f64,
     /// The metrics on rows that it was not fitted on.
     pub held_out: BTreeMap<String, f64>,
-    /// The same for the rows of each fold alone; empty if the validation rows were held out.
+    /// The same for the rows of each fold alone; empty for a learner that was not fitted once per fold.
     #[serde(default)]
     pub folds: Vec<BTreeMap<String, f64>>,
     /// The metrics on the test rows; empty if there are none.
@@ -256,6 +256,7 @@ impl LearnerRun<'_> {
             plan: &predictor.plan,
             outputs: &predictor.outputs,
             columns: &columns,
+            binned: &Data::bin(&read.block, &columns.tree_kinds(&read.block)),
             scaled: &scaled,
             projected: &scaling.positions(columns.projected()),
             rows: &read,
@@ -459,7 +460,7 @@ impl Scored<'_> {
         }
     }
 
-    /// Returns the metrics on the rows of each fold.
+    /// Returns the metrics on the rows of each fold; nothing without a prediction for each of them.
     fn of_folds(&self, held_out: &[f32]) -> Vec<BTreeMap<String, f64>> {
         let Selection { rows, truth, task, .. } = self.selection;
         let n_values = task.n_values();
@@ -471,7 +472,7 @@ impl Scored<'_> {
             let truth = Truth { targets: truth.targets[values.clone()].to_vec(), weights: truth.weights.select(range) };
             self.metrics(&held_out[values], &truth)
         });
-        if rows.len() > 1 { metrics.collect() } else { Vec::new() }
+        if rows.len() > 1 && !held_out.iter().any(|value| value.is_nan()) { metrics.collect() } else { Vec::new() }
     }
 
     /// Returns the metrics over the rows that have the target.

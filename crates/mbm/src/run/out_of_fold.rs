@@ -18,7 +18,8 @@ struct Row {
 }
 
 /// Writes one line per row of the folds, in the order of the table: its number and its fold, both from 1, and what is predicted for each
-/// output, as `predictions.parquet` has it; null for a row without the target and for outputs that only the network predicts.
+/// output, as `predictions.parquet` has it; null for a row without the target, for one that all learners with a weight were fitted on, and for
+/// outputs that only the network predicts.
 ///
 /// # Errors
 /// Fails on an I/O error such as a full disk.
@@ -53,7 +54,9 @@ fn rows(predictor: &Predictor, selections: &[Option<Selection>]) -> BTreeMap<usi
         let in_folds = selection.rows.iter().enumerate().flat_map(|(fold, rows)| rows.iter().map(move |row| (fold, *row)));
         for ((fold, row), values) in in_folds.zip(held_out.chunks(selection.task.n_values())) {
             let row = rows.entry(row).or_insert_with(|| Row { fold, predictions: BTreeMap::new() });
-            row.predictions.insert(output, selection.task.prediction(values, preprocessor));
+            if !values[0].is_nan() {
+                row.predictions.insert(output, selection.task.prediction(values, preprocessor));
+            }
         }
     }
     rows
