@@ -156,7 +156,7 @@ fn show_outcome(outcome: &Outcome, show: Show) -> Result<()> {
     show_metrics(outcome.test_statistics.iter())?;
     for it in outcome.leaderboard.iter().filter(|it| it.is_model() && !it.folds.is_empty()) {
         let (output, metric, n_folds) = (&it.output, it.main_metric(), it.folds.len());
-        line(&format!("{output}: {metric} {} over {n_folds} folds, each predicted without its rows", of_folds(it)))?;
+        line(&format!("{output}: {metric} {} over {n_folds} folds, each predicted without its rows", it.over_folds_text()))?;
     }
     let memory = outcome.peak_memory.map_or(String::new(), |bytes| format!(", peak memory {} MB", bytes >> 20));
     line(&format!("{:.1} s{memory}; run folder {}", outcome.seconds, outcome.folder.display()))
@@ -228,15 +228,10 @@ fn leaderboard(args: &Leaderboard) -> Result<()> {
         let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| format!("{value:.4}"));
         let seconds = format!("{:.1}", it.seconds);
         let (output, learner, weight) = (it.output.clone(), it.learner.clone(), format!("{:.2}", it.weight));
-        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), of_folds(it), value(&it.test), seconds]
+        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), it.over_folds_text(), value(&it.test), seconds]
     };
     let rows = std::iter::once(header).chain(ranked.iter().map(row)).collect::<Vec<_>>();
     columns(&rows).iter().try_for_each(|text| line(text))
-}
-
-/// Returns the mean and the standard deviation over the folds, as in `0.9130 ± 0.0120`.
-fn of_folds(it: &mbm::Ranked) -> String {
-    it.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{mean:.4} ± {deviation:.4}"))
 }
 
 /// Returns the column of weights that the config of a run names, if any.

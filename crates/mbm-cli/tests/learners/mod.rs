@@ -117,7 +117,9 @@ fn folds_give_a_mean_with_its_deviation_and_a_prediction_of_each_row() {
         let shown = stdout(folder.path(), &[&train[..], &model].concat());
         assert!(shown.contains("over 4 folds"), "{shown}");
         let lines: Vec<mbm::Ranked> = serde_json::from_str(&stdout(folder.path(), &["leaderboard", run, "--json"])).unwrap();
-        assert!(lines.iter().all(|line| line.folds.len() == 4), "{run}");
+        // The preset trains the network once.
+        let n_folds = |line: &mbm::Ranked| if run == "fast" && line.learner == "network" { 0 } else { 4 };
+        assert!(lines.iter().all(|line| line.folds.len() == n_folds(line)), "{run}");
         let (mean, deviation) = lines.iter().find(|line| line.is_model()).unwrap().over_folds().unwrap();
         assert!(mean.is_finite() && deviation > 0.0, "{run}: {mean} {deviation}");
         let table = mbm::Table::read(&folder.path().join(run).join("out_of_fold.parquet")).unwrap();

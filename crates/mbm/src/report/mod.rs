@@ -116,10 +116,8 @@ fn leaderboard(ranked: &[Ranked]) -> String {
         let metric = it.main_metric();
         let value = |values: &BTreeMap<String, f64>| values.get(metric).map_or("-".to_owned(), |value| number(*value));
         let (output, learner) = (escape(&it.output), escape(&it.learner));
-        let folds =
-            it.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{} ± {}", number(mean), number(deviation)));
-        let (weight, seconds) = (number(it.weight), number(it.seconds));
-        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), folds, value(&it.test), seconds]
+        let (weight, seconds) = (format!("{:.2}", it.weight), format!("{:.1}", it.seconds));
+        vec![output, learner, weight, metric.to_owned(), value(&it.held_out), it.over_folds_text(), value(&it.test), seconds]
     };
     let rows: Vec<Vec<String>> = ranked.iter().map(row).collect();
     let head = ["output", "learner", "weight", "metric", "held out", "mean of folds", "test", "seconds"];

@@ -72,6 +72,11 @@ impl Ranked {
         (values.len() > 1).then(|| (mean, variance.sqrt()))
     }
 
+    /// Returns the mean and the standard deviation over the folds as text, such as `0.9130 ± 0.0120`; a dash without several folds.
+    pub fn over_folds_text(&self) -> String {
+        self.over_folds().map_or("-".to_owned(), |(mean, deviation)| format!("{mean:.4} ± {deviation:.4}"))
+    }
+
     /// Returns the main metric on held-out rows; NaN if there are none.
     pub fn main_value(&self) -> f64 {
         self.held_out.get(self.main_metric()).copied().unwrap_or(f64::NAN)
