@@ -27,7 +27,7 @@ def arguments():
     measured = argparse.ArgumentParser(add_help=False)
     measured.add_argument("names", nargs="*", metavar="NAME", help="only these tables")
     measured.add_argument("--label", help="name of the method in the results [default: what was called]")
-    measured.add_argument("--splits", type=int, help="at most this many splits of a table")
+    measured.add_argument("--splits", type=int, help="this many splits of each table [default: 10 below 500 rows, 3 below 1,500, else 1]")
     measured.add_argument("--retry", action="store_true", help="run again what failed")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -14,6 +14,8 @@ import subprocess
 import tempfile
 import time
 
+from .splits import SEED
+
 AUTOGLUON_SCRIPT = pathlib.Path(__file__).with_name("autogluon_fit.py")
 
 
@@ -46,9 +48,9 @@ def mbm_identity(options):
 
 
 def splits(tables, options):
-    """Yields tables and seeds, smallest tables first."""
+    """Yields tables and seeds, smallest tables first; `--splits` replaces a table's usual number of splits."""
     for table in sorted(tables.values(), key=lambda table: table.n_rows):
-        for seed in list(table.seeds)[: options.splits]:
+        for seed in range(SEED, SEED + options.splits) if options.splits else table.seeds:
             yield table, seed
 
 

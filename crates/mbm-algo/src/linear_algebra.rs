@@ -54,6 +54,19 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + tail
 }
 
+/// Computes the squared distance in f32, with sums as those of [`dot`].
+pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
+    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| (x - y) * (x - y)).sum();
+    for (x, y) in a_chunks.zip(b_chunks) {
+        for lane in 0..16 {
+            sums[lane] += (x[lane] - y[lane]) * (x[lane] - y[lane]);
+        }
+    }
+    sums.iter().sum::<f32>() + tail
+}
+
 /// Computes the inner products of all rows of `a` with all rows of `b`: `[a rows, b rows]`.
 pub(crate) fn products(a: Matrix, b: Matrix) -> Vec<f32> {
     let mut out = vec![0f32; a.n_rows() * b.n_rows()];

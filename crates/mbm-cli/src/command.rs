@@ -71,7 +71,7 @@ fn train(args: Train) -> Result<()> {
         }
         None => {
             let table = read(&args.dataset, &args.reading)?;
-            let options = InferOptions::default().sample_weight(args.weighting.weight);
+            let options = InferOptions::default().weights_at_hand().sample_weight(args.weighting.weight);
             let options = options.preset(args.effort.preset.unwrap_or_default());
             (inferred_plan(&table, &args.target, &options, &overrides, args.show)?, Some(table))
         }
@@ -241,7 +241,7 @@ fn sample_weight(run: &Path) -> Option<String> {
 }
 
 fn init(args: &Init) -> Result<()> {
-    let options = InferOptions::default().sample_weight(args.weighting.weight.clone());
+    let options = InferOptions::default().weights_at_hand().sample_weight(args.weighting.weight.clone());
     let (config, notes) = mbm::infer_config_with(&dataset::read(&args.dataset, &args.reading)?, &args.target, &options)?;
     let plan = config.resolve()?;
     notes.iter().for_each(|text| note(text));

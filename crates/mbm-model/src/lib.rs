@@ -38,7 +38,8 @@ pub use model::{
     Forward, InputSpec, InputSummary, Model, ModelSpec, OutputSpec, ProjectionSettings, autodiff_lock, on_worker_pool,
 };
 pub use pretrained::{
-    Implied, Incompatibility, Origin, OriginError, Pretrained, PretrainedEncoder, PretrainedError, fitting_encoders, implied,
+    FittingEncoder, Implied, Incompatibility, Origin, OriginError, Pretrained, PretrainedEncoder, PretrainedError,
+    fitting_encoders, implied,
 };
 pub use sequence::{Fused, Sequence, Steps};
 pub use weights::{WeightsError, load_weights, save_weights};

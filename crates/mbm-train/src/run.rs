@@ -397,7 +397,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Completes the epoch: keeps the model if it is the best so far, and finishes training if the patience is exhausted.
+    /// Completes the epoch: keeps the model if it is the best so far, or the last one is to be kept, and finishes training if the patience is exhausted.
     fn finish_epoch(&mut self, model: Model, validation: Option<Validation>, observe: &mut dyn FnMut(Event)) {
         let learning_rate = self.learning_rate(self.progress.step - 1);
         let progress = &mut self.progress;
@@ -416,7 +416,7 @@ impl<'a> Run<'a> {
             self.training.settings.early_stop.patience().is_none_or(|patience| progress.epochs_since_best < patience);
         *progress = Progress { epoch: progress.epoch + 1, batch: 0, loss_sum: 0.0, n_rows: 0, ..std::mem::take(progress) };
         progress.is_finished = progress.epoch >= self.training.settings.epochs || (score.is_some() && !has_patience);
-        if is_best {
+        if is_best || !self.training.settings.restore_best_weights {
             // `materialize` has merged adapters into their matrices.
             self.best = Some(model);
         }

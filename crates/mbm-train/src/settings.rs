@@ -37,6 +37,8 @@ settings! {
         validation_field: Option<String> = None;
         /// The metric that selects the best epoch, such as `accuracy`; by default, the loss.
         validation_metric: Option<String> = None;
+        /// Whether the weights of the best epoch are the result; otherwise, those of the last epoch are.
+        restore_best_weights: bool = true;
         /// Probability of masking each input of a training row, so that the model learns to handle rows without it.
         modality_dropout: f64 = 0.1 => 0.0..=0.9;
         /// If above 0, mixes fused vectors and losses of pairs of rows with weights sampled from Beta(a, a) (Verma et al. 2019).

@@ -27,6 +27,24 @@ pub fn locate(path: &Path) -> Result<Cow<'_, Path>, WeightFileError> {
     Hub { cache: Cache::from_env(), api: ApiBuilder::from_env(), is_offline }.folder(name).map(Cow::Owned)
 }
 
+/// Returns the folders of the models in the hub's cache, in the order of their names; none if there is no cache.
+pub fn cached_models() -> Vec<PathBuf> {
+    models_in(&Cache::from_env())
+}
+
+fn models_in(cache: &Cache) -> Vec<PathBuf> {
+    let Ok(entries) = cache.path().read_dir() else { return Vec::new() };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("models--").map(|name| name.replacen("--", "/", 1)))
+        .collect();
+    names.sort();
+    let folder = |name: String| {
+        let repo = cache.repo(Repo::new(name, RepoType::Model));
+        WEIGHTS.iter().find_map(|file| repo.get(file)).map(|weights| weights.with_file_name(""))
+    };
+    names.into_iter().filter_map(folder).collect()
+}
+
 /// Why weights on the hub cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -177,6 +195,16 @@ mod tests {
             let again = hub(cache.path(), "http://127.0.0.1:1", true).folder(name).unwrap();
             assert_eq!(again.canonicalize().unwrap(), folder.canonicalize().unwrap(), "{name}");
         }
+    }
+
+    #[test]
+    fn models_in_the_cache_are_those_with_weights() {
+        let cache = tempfile::tempdir().unwrap();
+        assert!(models_in(&Cache::new(cache.path().join("none"))).is_empty());
+        let endpoint = serve(&[("config.json", "{}"), ("model.safetensors", "weights")]);
+        let folder = hub(cache.path(), &endpoint, false).folder("owner/tiny").unwrap();
+        std::fs::create_dir(cache.path().join("models--owner--empty")).unwrap();
+        assert_eq!(models_in(&Cache::new(cache.path().to_path_buf())), [folder]);
     }
 
     #[test]

@@ -37,5 +37,5 @@ pub use damage::Damage;
 pub use element::Element;
 pub use error::WeightFileError;
 pub use file::{TensorInfo, WeightFile};
-pub use hub::{HubError, NotCached, locate};
+pub use hub::{HubError, NotCached, cached_models, locate};
 pub use word_vectors::{read_word_vectors, word_vector_width};

@@ -21,6 +21,8 @@ pub(super) struct CrossEntropy<'a> {
 
 /// Number of rows per part.
 const PART: usize = 256;
+/// Number of weights per part.
+const PART_OF_WEIGHTS: usize = 1 << 14;
 
 impl<'a> CrossEntropy<'a> {
     pub fn new(data: ClassifiedRows<'a>) -> Result<Self, AlgoError> {
@@ -64,7 +66,7 @@ impl<'a> CrossEntropy<'a> {
 
     /// Returns weights and intercepts in single precision.
     fn split(&self, x: &[f64]) -> (Vec<f32>, Vec<f32>) {
-        let single = |values: &[f64]| values.iter().map(|value| *value as f32).collect();
+        let single = |values: &[f64]| values.par_iter().with_min_len(PART_OF_WEIGHTS).map(|value| *value as f32).collect();
         let (weights, intercepts) = x.split_at(self.n_weights());
         (single(weights), single(intercepts))
     }
@@ -76,12 +78,17 @@ impl<'a> CrossEntropy<'a> {
         let loss = self.replace_by_residuals(&mut scores);
         let (of_weights, of_intercepts) = gradient.split_at_mut(self.n_weights());
         self.transposed.product(&scores, self.n_scores, of_weights);
-        of_weights.iter_mut().zip(x).for_each(|(g, weight)| *g += penalty * weight);
+        let parts = of_weights.par_chunks_mut(PART_OF_WEIGHTS).zip(x[..self.n_weights()].par_chunks(PART_OF_WEIGHTS));
+        let squares = parts.map(|(gradient, weights)| {
+            gradient.iter_mut().zip(weights).for_each(|(g, weight)| *g += penalty * weight);
+            weights.iter().map(|weight| weight * weight).sum::<f64>()
+        });
+        let squares: Vec<f64> = squares.collect();
         of_intercepts.fill(0.0);
         for residuals in scores.chunks_exact(self.n_scores) {
             of_intercepts.iter_mut().zip(residuals).for_each(|(g, residual)| *g += f64::from(*residual));
         }
-        loss + penalty / 2.0 * x[..self.n_weights()].iter().map(|weight| weight * weight).sum::<f64>()
+        loss + penalty / 2.0 * squares.iter().sum::<f64>()
     }
 
     /// Returns the mean cross-entropy, and replaces scores `[n_rows, n_scores]` by their derivatives.

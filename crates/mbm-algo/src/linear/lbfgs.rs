@@ -80,7 +80,7 @@ pub(super) fn minimize(start: Vec<f64>, stopping: Stopping, mut objective: impl 
 impl Pair {
     /// Returns the pair of two points; none if the curvature between them vanishes.
     fn new(from: &Point, to: &Point) -> Option<Self> {
-        let difference = |to: &[f64], from: &[f64]| to.iter().zip(from).map(|(to, from)| (to - from) as f32).collect::<Vec<_>>();
+        let difference = |to: &[f64], from: &[f64]| combine(to, from, |to, from| (to - from) as f32);
         let (step, change) = (difference(&to.x, &from.x), difference(&to.gradient, &from.gradient));
         let curvature = dot(&step, &change);
         (curvature > f64::from(f32::MIN_POSITIVE)).then(|| Self { step, change, inverse: 1.0 / curvature })
@@ -90,12 +90,11 @@ impl Pair {
 /// Returns the product of the negative gradient and the approximate inverse Hessian (the two-loop recursion). Without pairs, it
 /// has unit length.
 fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
-    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let Some(last) = pairs.back() else {
         let length = dot(gradient, gradient).sqrt();
-        direction.iter_mut().for_each(|d| *d /= length);
-        return direction;
+        return gradient.iter().map(|g| -g / length).collect();
     };
+    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut factors = vec![0.0; pairs.len()];
     for (pair, factor) in pairs.iter().zip(&mut factors).rev() {
         *factor = pair.inverse * dot(&pair.step, &direction);
@@ -119,9 +118,7 @@ fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f6
     }
     let (mut low, mut high, mut size, mut lower) = (0.0, f64::INFINITY, 1.0, None);
     for _ in 0..MAX_TRIALS {
-        let mut x = from.x.clone();
-        add(&mut x, size, direction);
-        let trial = evaluate(x);
+        let trial = evaluate(combine(&from.x, direction, |x, d| x + size * d));
         if trial.value.is_nan() || trial.value > from.value + SUFFICIENT_DECREASE * size * slope {
             high = size;
         } else if dot(&trial.gradient, direction) < CURVATURE * slope {
@@ -136,7 +133,17 @@ fn line_search(from: &Point, direction: &[f64], evaluate: &mut impl FnMut(Vec<f6
 }
 
 fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |top, value| value.abs().max(top))
+    let part = |values: &[f64]| values.iter().fold(0.0, |top: f64, value| value.abs().max(top));
+    if values.len() <= PART { part(values) } else { values.par_chunks(PART).map(part).reduce(|| 0.0, f64::max) }
+}
+
+/// Combines the components of two vectors.
+fn combine<T: Send>(a: &[f64], b: &[f64], combined: impl Fn(f64, f64) -> T + Sync) -> Vec<T> {
+    let pair = |(a, b): (&f64, &f64)| combined(*a, *b);
+    match a.len() <= PART {
+        true => a.iter().zip(b).map(pair).collect(),
+        false => a.par_iter().zip(b).with_min_len(PART).map(pair).collect(),
+    }
 }
 
 /// Computes an inner product in double precision.

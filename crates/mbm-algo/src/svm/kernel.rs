@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Matrix;
-use crate::linear_algebra::{dot, products};
+use crate::linear_algebra::{dot, products, squared_distance};
 
 /// The kernel function of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,10 +48,7 @@ impl Kernel {
     pub fn value(self, a: &[f32], b: &[f32]) -> f32 {
         match self {
             Kernel::Linear => dot(a, b),
-            Kernel::Rbf { gamma } => {
-                let squared: f32 = a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum();
-                (-gamma * f64::from(squared)).exp() as f32
-            }
+            Kernel::Rbf { gamma } => (-gamma * f64::from(squared_distance(a, b))).exp() as f32,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Detection of the encoders that a weight file fits.
 
+use std::fmt;
+
 use burn::tensor::Device;
 use mbm_config::{Diagnostics, Format, Node, Value};
 use mbm_data::Shape;
@@ -8,13 +10,29 @@ use mbm_weights::WeightFile;
 use super::family::fits;
 use crate::encoder::{AudioEncoder, EncoderOutput, EncoderSettings, ImageEncoder, TextEncoder};
 
-/// Returns the encoder settings that a file fits: the file has all parameters in the right shapes, and no unexpected tensors.
-pub fn fitting_encoders(file: &WeightFile) -> Vec<String> {
+/// An encoder that a file of weights fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FittingEncoder {
+    /// The type of its input, such as `image`.
+    pub input: &'static str,
+    /// Its settings in YAML, on one line.
+    pub settings: String,
+}
+
+impl fmt::Display for FittingEncoder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} ({})", self.settings, self.input)
+    }
+}
+
+/// Returns the encoders that a file fits: the file has all parameters in the right shapes, and no unexpected tensors.
+pub fn fitting_encoders(file: &WeightFile) -> Vec<FittingEncoder> {
     let image = (Shape::Image { channels: 3, height: 224, width: 224 }, "image", ImageEncoder::TYPES);
     let text = (Shape::Tokens { vocab_size: 2, max_steps: 1 }, "text", TextEncoder::TYPES);
     let audio = (Shape::Frames { width: 1, max_steps: 1 }, "audio", AudioEncoder::TYPES);
     let all = [image, text, audio].into_iter().flat_map(|(shape, input, types)| {
-        types.iter().flat_map(move |encoder| fitting(&shape, input, encoder, file)).collect::<Vec<_>>()
+        let settings = types.iter().flat_map(move |encoder| fitting(&shape, input, encoder, file));
+        settings.map(|settings| FittingEncoder { input, settings }).collect::<Vec<_>>()
     });
     all.collect()
 }
@@ -29,13 +47,13 @@ fn fitting(shape: &Shape, input: &str, encoder: &str, file: &WeightFile) -> Vec<
     if !candidates.is_empty() {
         let candidates = candidates.iter().filter(|it| it.contains("stride_in_1x1") == is_keras);
         let fit = candidates.filter(|it| Node::parse(it, Format::Yaml).is_ok_and(|node| is_fit(shape, input, &node, file)));
-        return fit.map(|it| format!("{it} ({input})")).collect();
+        return fit.map(|it| (*it).to_owned()).collect();
     }
     let Ok(implied) = settings.get().implied(file.path()) else { return Vec::new() };
     let mut settings = implied.encoder;
     settings.insert("type".to_owned(), encoder.into());
     let node = Node::from(&serde_json::Value::Object(settings));
-    if is_fit(shape, input, &node, file) { vec![format!("{{type: {encoder}}} ({input})")] } else { Vec::new() }
+    if is_fit(shape, input, &node, file) { vec![format!("{{type: {encoder}}}")] } else { Vec::new() }
 }
 
 fn is_fit(shape: &Shape, input: &str, node: &Node, file: &WeightFile) -> bool {

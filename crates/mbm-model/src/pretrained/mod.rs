@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use family::Family;
 use family::{Source, fill};
-pub use fit::fitting_encoders;
+pub use fit::{FittingEncoder, fitting_encoders};
 pub use implied::{Implied, implied};
 pub use settings::{Pretrained, PretrainedEncoder};
 

@@ -2,16 +2,20 @@
 
 use mbm_config::{Entry, Node, Value};
 
-use crate::config::nodes::{entry, float, int, list, map, text};
+use crate::config::nodes::{boolean, entry, float, int, list, map, text};
+use crate::config::pretrained_encoders::PretrainedEncoder;
 use crate::learn::settings::Preset;
 
 /// The network for a table of some rows and inputs.
-pub(super) struct DefaultNetwork {
+pub(super) struct DefaultNetwork<'a> {
     n_rows: usize,
     n_inputs: usize,
+    /// Number of images that an encoder of its own reads.
     n_images: usize,
     has_series: bool,
     preset: Preset,
+    /// The encoder of images, if it is not one of its own.
+    pretrained: Option<&'a PretrainedEncoder>,
 }
 
 /// Number of rows from which numbers are encoded in bins; with fewer rows, the network would learn so many inputs by heart.
@@ -40,12 +44,18 @@ const MIN_ROWS_OF_LARGE_BATCHES: usize = 500;
 /// Maximum number of inputs that are read in all steps together.
 const MAX_STEP_INPUTS: usize = 1_500_000;
 
-impl DefaultNetwork {
+impl<'a> DefaultNetwork<'a> {
     /// Returns the network for inputs of these types.
     pub fn new(n_rows: usize, kinds: &[&str], preset: Preset) -> Self {
         let n_images = kinds.iter().filter(|kind| **kind == "image").count();
         let has_series = kinds.iter().any(|kind| matches!(*kind, "audio" | "timeseries"));
-        Self { n_rows, n_inputs: kinds.len(), n_images, has_series, preset }
+        Self { n_rows, n_inputs: kinds.len(), n_images, has_series, preset, pretrained: None }
+    }
+
+    /// Lets a pretrained encoder read the images.
+    pub fn pretrained(self, encoder: Option<&'a PretrainedEncoder>) -> Self {
+        let n_images = if encoder.is_some() { 0 } else { self.n_images };
+        Self { n_images, pretrained: encoder, ..self }
     }
 
     fn reads_images_alone(&self) -> bool {
@@ -78,8 +88,12 @@ impl DefaultNetwork {
     }
 
     /// A small network of four convolutions, whose mean over the image has few parameters, on small images that are shifted, rotated and
-    /// lit at random. Among other inputs, an image has few features, so that it cannot be learned by heart.
+    /// lit at random, if there is no pretrained encoder. Among other inputs, an image has few features, so that it cannot be learned by heart.
     fn of_image(&self) -> Vec<Entry> {
+        if let Some(pretrained) = self.pretrained {
+            let projection = (self.n_inputs > 1).then(projection);
+            return [entry("encoder", pretrained.settings())].into_iter().chain(projection).collect();
+        }
         let size = if self.n_rows * self.n_images <= MAX_LARGE_IMAGES { 48 } else { 32 };
         let sides = map(vec![entry("height", int(size)), entry("width", int(size))]);
         let n_filters = if self.n_images == 1 { 16 } else { 8 };
@@ -93,8 +107,7 @@ impl DefaultNetwork {
         let shift = [of_type("random_shift"), vec![entry("pixels", int(size / 8))]].concat();
         let rotate = [of_type("random_rotate"), vec![entry("degree", int(10))]].concat();
         let augmentation = [shift, rotate, of_type("random_brightness"), of_type("random_contrast")].map(map).to_vec();
-        let projection = map(vec![entry("output_size", int(16)), entry("dropout", float(0.5))]);
-        let projection = (!self.reads_images_alone()).then(|| entry("projection", projection));
+        let projection = (!self.reads_images_alone()).then(projection);
         let entries = [entry("preprocessing", sides), entry("encoder", encoder), entry("augmentation", list(augmentation))];
         entries.into_iter().chain(projection).collect()
     }
@@ -130,7 +143,7 @@ impl DefaultNetwork {
         let epochs = (n_images / (self.n_rows * self.n_images).max(1)).clamp(3, MAX_EPOCHS);
         let one_cycle = map(vec![entry("decay", text("one_cycle"))]);
         let (learning_rate, patience) = if self.reads_images_alone() { (0.02, 0) } else { (0.003, (epochs / 3).max(5)) };
-        map(vec![
+        let mut entries = vec![
             entry("batch_size", int(if self.n_rows < MIN_ROWS_OF_LARGE_BATCHES { 16 } else { 32 })),
             entry("epochs", int(epochs)),
             entry("early_stop", int(patience)),
@@ -138,7 +151,12 @@ impl DefaultNetwork {
             entry("learning_rate_scheduler", one_cycle),
             entry("optimizer", text("adamw")),
             entry("modality_dropout", float(0.0)),
-        ])
+        ];
+        // On few rows, the loss of an early epoch without confidence can be below that of the accurate last one.
+        if self.reads_images_alone() {
+            entries.push(entry("restore_best_weights", boolean(false)));
+        }
+        map(entries)
     }
 
     /// Returns settings that count in steps: small tables have small batches and many epochs.
@@ -165,6 +183,10 @@ impl DefaultNetwork {
     }
 }
 
+fn projection() -> Entry {
+    entry("projection", map(vec![entry("output_size", int(16)), entry("dropout", float(0.5))]))
+}
+
 #[cfg(test)]
 mod tests {
     use mbm_config::Node;
@@ -182,7 +204,12 @@ mod tests {
         assert!(["height: 48", "num_filters: 16", "random_shift"].iter().all(|part| input.contains(part)), "{input}");
         assert!(!input.contains("projection"));
         let trainer = yaml(&network.trainer());
-        assert!(["one_cycle", "epochs: 40", "batch_size: 32"].iter().all(|part| trainer.contains(part)), "{trainer}");
+        assert!(
+            ["one_cycle", "epochs: 40", "batch_size: 32", "restore_best_weights: false"]
+                .iter()
+                .all(|part| trainer.contains(part)),
+            "{trainer}"
+        );
         assert!(yaml(&network.output("label", "category")).contains("label_smoothing"));
         let many = DefaultNetwork::new(10_000, &["image"], Preset::Good);
         assert!(yaml(&many.input("photo", "image")).contains("height: 32") && yaml(&many.trainer()).contains("epochs: 4"));

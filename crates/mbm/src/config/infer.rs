@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use mbm_config::Node;
 use mbm_data::{Inferred, InferredColumn, Table, infer_types, leaks};
 
 use crate::config::default_network::DefaultNetwork;
 use crate::config::nodes::{entry, list, map, text};
+use crate::config::pretrained_encoders::{self, PretrainedEncoder};
 use crate::config::source::ConfigSource;
 use crate::error::Error;
 use crate::learn::settings::Preset;
@@ -62,7 +64,14 @@ pub struct InferOptions {
     pub preset: Preset,
     /// The column with the weights of rows, which is not an input.
     pub sample_weight: Option<String>,
+    /// Pretrained weights that may be used: files, folders of them, and names on the Hugging Face hub (`hf://owner/name`).
+    pub weights: Vec<String>,
+    /// Whether those in the hub's cache may be used, too.
+    pub cached_weights: bool,
 }
+
+/// The environment variable with pretrained weights, separated by commas.
+const WEIGHTS: &str = "MBM_WEIGHTS";
 
 impl InferOptions {
     /// Sets the work that is spent on the model.
@@ -73,6 +82,15 @@ impl InferOptions {
     /// Sets the column with the weights of rows.
     pub fn sample_weight(self, sample_weight: Option<String>) -> Self {
         Self { sample_weight, ..self }
+    }
+
+    /// Allows the pretrained weights that are at hand: those that the environment variable `MBM_WEIGHTS` names, separated by commas, and
+    /// those in the Hugging Face hub's cache. If the variable is set, but empty, none are used.
+    pub fn weights_at_hand(self) -> Self {
+        let named = std::env::var(WEIGHTS).ok();
+        let cached_weights = named.as_deref() != Some("");
+        let names = named.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty());
+        Self { weights: names.map(str::to_owned).collect(), cached_weights, ..self }
     }
 }
 
@@ -85,7 +103,7 @@ pub fn infer_config_with(
     targets: &[String],
     options: &InferOptions,
 ) -> Result<(ConfigSource, Vec<String>), Error> {
-    let InferOptions { preset, sample_weight } = options;
+    let InferOptions { preset, sample_weight, .. } = options;
     sample_weight.iter().try_for_each(|column| table.require(column).map(|_| ()))?;
     for target in targets {
         require_target(table, target)?;
@@ -109,9 +127,12 @@ pub fn infer_config_with(
         }
     }
     let notes = [warnings(table, &inputs, &outputs)?, notes].concat();
+    let encoders = Encoders::find(options, &inputs, table.n_rows())?;
+    let notes = [notes, encoders.notes.clone()].concat();
     let kinds: Vec<&str> = inputs.iter().map(|(_, kind)| *kind).collect();
-    let network = DefaultNetwork::new(table.n_rows(), &kinds, *preset);
-    let inputs = inputs.into_iter().map(|(column, kind)| network.input(column, kind)).collect();
+    let network = DefaultNetwork::new(table.n_rows(), &kinds, *preset).pretrained(encoders.of("image"));
+    let own = inputs.iter().map(|(column, kind)| network.input(column, kind));
+    let inputs = own.chain(encoders.further_inputs(&inputs)).collect();
     let outputs = outputs.into_iter().map(|(column, kind)| network.output(column, kind)).collect();
     let mut config = vec![entry("input_features", list(inputs)), entry("output_features", list(outputs))];
     let split = split.map(|column| entry("split", map(vec![entry("type", text("fixed")), entry("column", text(&column))])));
@@ -126,6 +147,59 @@ pub fn infer_config_with(
         config.push(entry("ensemble", map(vec![entry("preset", text(preset.as_str()))])));
     }
     Ok((ConfigSource::new(map(config), "the config inferred from the dataset"), notes))
+}
+
+/// The pretrained encoders of a config: at most one per type of input.
+struct Encoders {
+    chosen: Vec<(&'static str, PretrainedEncoder)>,
+    notes: Vec<String>,
+}
+
+/// Types of inputs that pretrained encoders read. Texts and sounds are read in another way, too.
+const TYPES_OF_ENCODERS: [&str; 3] = ["image", "audio", "text"];
+
+impl Encoders {
+    /// Chooses among the weights that the options allow; looks for them only if there is an input that they can read.
+    fn find(options: &InferOptions, inputs: &[(&String, &str)], n_rows: usize) -> Result<Self, Error> {
+        let mut encoders = Self { chosen: Vec::new(), notes: Vec::new() };
+        if !inputs.iter().any(|(_, kind)| TYPES_OF_ENCODERS.contains(kind)) {
+            return Ok(encoders);
+        }
+        let (mut found, notes) = pretrained_encoders::find(&options.weights)?;
+        if options.cached_weights {
+            found.extend(pretrained_encoders::cached());
+        }
+        encoders.notes = notes;
+        for kind in TYPES_OF_ENCODERS {
+            let columns: Vec<&str> = inputs.iter().filter(|(_, of)| *of == kind).map(|(column, _)| column.as_str()).collect();
+            if columns.is_empty() {
+                continue;
+            }
+            let (chosen, note) = pretrained_encoders::choose(&found, kind, columns.len() * n_rows, options.preset);
+            encoders.notes.extend(note);
+            if let Some(encoder) = chosen {
+                encoders.notes.push(encoder.note(&columns));
+                encoders.chosen.push((kind, encoder.clone()));
+            }
+        }
+        Ok(encoders)
+    }
+
+    fn of(&self, kind: &str) -> Option<&PretrainedEncoder> {
+        self.chosen.iter().find(|(of, _)| *of == kind).map(|(_, encoder)| encoder)
+    }
+
+    /// Returns a second input for each text and each sound, which reads the same column by a pretrained encoder.
+    fn further_inputs(&self, inputs: &[(&String, &str)]) -> Vec<Node> {
+        let input = |(column, kind): &(&String, &str)| {
+            let encoder = self.of(kind).filter(|_| *kind != "image")?;
+            let name = format!("{column} ({})", encoder.name());
+            let entries =
+                [("name", text(&name)), ("column", text(column)), ("type", text(kind)), ("encoder", encoder.settings())];
+            Some(map(entries.into_iter().map(|(key, node)| entry(key, node)).collect()))
+        };
+        inputs.iter().filter_map(input).collect()
+    }
 }
 
 /// Checks that a target is a column.

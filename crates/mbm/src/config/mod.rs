@@ -6,5 +6,6 @@ pub mod infer;
 mod nodes;
 pub mod plan;
 pub mod pretrained_defaults;
+mod pretrained_encoders;
 pub mod reference;
 pub mod source;

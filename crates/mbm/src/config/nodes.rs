@@ -25,3 +25,7 @@ pub(super) fn int(value: usize) -> Node {
 pub(super) fn float(value: f64) -> Node {
     Node::bare(Value::Float(value))
 }
+
+pub(super) fn boolean(value: bool) -> Node {
+    Node::bare(Value::Bool(value))
+}

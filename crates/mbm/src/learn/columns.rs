@@ -30,6 +30,10 @@ pub(crate) struct Columns {
 /// Number of columns that n-grams are projected to.
 const N_PROJECTED: usize = 32;
 
+/// How long the n-grams of a text and the features of an image take, in evaluations of one tree.
+const COST_OF_TEXT: usize = 1_000;
+const COST_OF_IMAGE: usize = 10_000;
+
 /// The columns of an input.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Group {
@@ -237,6 +241,11 @@ impl Columns {
             block.extend(&projection.transform(Rows::from(&block.terms)), projection.n_components());
         }
         block
+    }
+
+    /// Returns about how long the columns of a row take, in evaluations of one tree.
+    pub fn cost(&self) -> usize {
+        self.terms.len() * COST_OF_TEXT + if self.images.is_some() { COST_OF_IMAGE } else { 0 }
     }
 
     /// Returns the series of each input that is one.

@@ -42,6 +42,9 @@ struct Transform {
 /// Maximum number of features times rows that are held in memory.
 const MAX_VALUES: usize = 60_000_000;
 
+/// How long a feature of a series of some hundred steps takes, in evaluations of one tree.
+const COST_OF_FEATURE: usize = 4;
+
 /// What the linear model is fitted to.
 pub(crate) struct Examples<'a> {
     pub task: Task,
@@ -90,6 +93,11 @@ impl Convolutions {
             Task::Labels(_) => scores.iter().map(|score| score.clamp(0.0, 1.0)).collect(),
             Task::Number | Task::Vector(_) => scores,
         }
+    }
+
+    /// Returns about how long the features of a row take, in evaluations of one tree.
+    pub fn cost(&self) -> usize {
+        self.means.len() * COST_OF_FEATURE
     }
 
     /// Returns its arrays by name.

@@ -118,9 +118,10 @@ impl Arrays for Ensemble {
 }
 
 impl Ensemble {
-    /// Returns the number of trees of all learners.
-    pub fn n_trees(&self) -> usize {
-        self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds).map(Fitted::n_trees).sum()
+    /// Returns about how long predictions for a row take, in evaluations of one tree.
+    pub fn cost(&self) -> usize {
+        let learners = self.outputs.iter().flat_map(|output| &output.members).flat_map(|member| &member.folds);
+        learners.map(Fitted::cost).sum::<usize>() + self.columns.cost()
     }
 
     /// Whether any learner reads scaled columns.

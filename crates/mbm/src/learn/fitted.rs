@@ -52,6 +52,11 @@ pub(crate) enum Label {
     Logistic(Logistic),
 }
 
+/// Number of products of a linear model or a kernel that take as long as the evaluation of a tree.
+const PRODUCTS_PER_TREE: usize = 100;
+/// Number of columns of a row with n-grams that are not zero, about.
+const MAX_TERMS_READ: usize = 500;
+
 /// What all learners are fitted on.
 pub(crate) struct Data<'a> {
     /// The task of the output.
@@ -375,11 +380,16 @@ impl Fitted {
         }
     }
 
-    /// Returns the number of its trees.
-    pub fn n_trees(&self) -> usize {
+    /// Returns about how long a prediction takes, in evaluations of one tree.
+    pub fn cost(&self) -> usize {
+        let of_linear = |linear: &Linear| linear.n_outputs * linear.n_cols.min(MAX_TERMS_READ) / PRODUCTS_PER_TREE;
         match self {
             Self::BoostedTrees(BoostedTrees { trees, .. }) | Self::Forest(Forest { trees }) => trees.len(),
-            Self::Ridge(_) | Self::Logistic(_) | Self::Labels { .. } | Self::Svc(_) | Self::Svr(_) | Self::Convolutions(_) => 0,
+            Self::Ridge(linear) | Self::Logistic(Logistic { linear, .. }) => of_linear(linear),
+            Self::Labels { labels } => labels.iter().map(|label| label.logistic().map_or(0, |it| of_linear(&it.linear))).sum(),
+            Self::Svc(svc) => svc.support.len() / PRODUCTS_PER_TREE,
+            Self::Svr(svr) => svr.support.len() / PRODUCTS_PER_TREE,
+            Self::Convolutions(convolutions) => convolutions.cost(),
         }
     }
 
@@ -418,6 +428,10 @@ impl Label {
             Self::Share(share) => vec![*share; rows.n_rows()],
             Self::Logistic(logistic) => logistic.probabilities(rows).into_iter().skip(1).step_by(2).collect(),
         }
+    }
+
+    fn logistic(&self) -> Option<&Logistic> {
+        if let Self::Logistic(logistic) = self { Some(logistic) } else { None }
     }
 
     fn array(&mut self, at: usize) -> Option<(String, ArrayMut<'_>)> {

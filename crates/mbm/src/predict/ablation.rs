@@ -36,14 +36,14 @@ const MAX_GROUPS: usize = 4;
 /// report, and the effect of a single column among so many is within the noise of the metrics.
 const MAX_INPUTS: usize = 64;
 
-/// Number of trees that may be evaluated for all subsets of the inputs together; about a second.
-const MAX_TREES: usize = 30_000_000;
+/// How long all subsets of the inputs may take together, in evaluations of one tree; about a second.
+const MAX_COST: usize = 30_000_000;
 
 /// Returns the groups of inputs of a model that is evaluated on some rows: one per input, or one per type of input if there are many
-/// inputs, or an ensemble of many trees would take long.
+/// inputs, or the ensemble would take long.
 pub(crate) fn input_groups(predictor: &Predictor, n_rows: usize) -> Vec<InputGroup> {
-    let n_trees = predictor.ensemble.as_ref().map_or(0, Ensemble::n_trees) * n_rows;
-    let max_inputs = MAX_TREES.checked_div(2 * n_trees).unwrap_or(MAX_INPUTS).min(MAX_INPUTS);
+    let cost = predictor.ensemble.as_ref().map_or(0, Ensemble::cost) * n_rows;
+    let max_inputs = MAX_COST.checked_div(2 * cost).unwrap_or(MAX_INPUTS).min(MAX_INPUTS);
     groups(&predictor.inputs, max_inputs)
 }
 
@@ -95,8 +95,8 @@ impl<'a> Ablation<'a> {
         let subset =
             |mask| Subset { mask, scores: Scores::new(predictor), generated: GeneratedTexts::new(predictor.outputs.len()) };
         let masks = masks(groups.len());
-        let n_trees = predictor.ensemble.as_ref().map_or(0, Ensemble::n_trees) * n_rows * masks.len();
-        let stride = n_trees.div_ceil(MAX_TREES).max(1);
+        let cost = predictor.ensemble.as_ref().map_or(0, Ensemble::cost) * n_rows * masks.len();
+        let stride = cost.div_ceil(MAX_COST).max(1);
         let subsets = masks.into_iter().filter(|mask| stride > 1 || mask.contains(&false)).map(subset).collect();
         Self { groups, subsets, stride, n_batches: 0, n_rows: 0 }
     }

@@ -667,8 +667,9 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
 fn observe_end(progress: &Progress, plan: &Plan, observe: &mut dyn FnMut(RunEvent)) {
     let (n_epochs, since_best) = (progress.epoch, progress.epochs_since_best);
     if progress.is_finished && n_epochs < plan.config.trainer.epochs {
-        let best = n_epochs - since_best;
-        observe(RunEvent::Note(format!("the network stopped early: no improvement since epoch {best}, whose model is used")));
+        let (best, restores) = (n_epochs - since_best, plan.config.trainer.restore_best_weights);
+        let used = if restores { "whose model is used" } else { "the last model is used" };
+        observe(RunEvent::Note(format!("the network stopped early: no improvement since epoch {best}, {used}")));
     }
 }
 

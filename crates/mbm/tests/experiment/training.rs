@@ -99,3 +99,16 @@ fn training_stops_after_the_patience_without_improvement() {
     assert_eq!((n_epochs("trainer.early_stop=1"), n_epochs("trainer.early_stop=3")), (2, 4));
     assert_eq!((n_epochs("trainer.early_stop=0"), n_epochs("trainer.early_stop=-1")), (7, 7));
 }
+
+#[test]
+fn the_best_or_the_last_weights_are_kept() {
+    let (folder, _dataset) = dataset();
+    // With a large learning rate, each epoch is worse than the one before.
+    let weights =
+        |settings: &[&str]| parameters(folder.path(), &[&["trainer.learning_rate=1", "trainer.early_stop=0"], settings].concat());
+    let first = weights(&[]);
+    assert_eq!(first, weights(&["trainer.epochs=3"]));
+    let last = weights(&["trainer.epochs=3", "trainer.restore_best_weights=false"]);
+    assert!(distance(&first, &last) > 0.01);
+    assert_eq!(first, weights(&["trainer.restore_best_weights=false"]));
+}
