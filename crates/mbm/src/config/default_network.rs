@@ -192,6 +192,7 @@ mod tests {
     use mbm_config::Node;
 
     use super::*;
+    use crate::config::pretrained_encoders::tests::encoder;
 
     fn yaml(node: &Node) -> String {
         mbm_config::to_yaml(node)
@@ -213,6 +214,17 @@ mod tests {
         assert!(yaml(&network.output("label", "category")).contains("label_smoothing"));
         let many = DefaultNetwork::new(10_000, &["image"], Preset::Good);
         assert!(yaml(&many.input("photo", "image")).contains("height: 32") && yaml(&many.trainer()).contains("epochs: 4"));
+    }
+
+    #[test]
+    fn photos_that_a_pretrained_encoder_reads_are_trained_on_in_steps() {
+        let encoder = encoder("mobilenet_v2", 0.6);
+        let alone = DefaultNetwork::new(1_000, &["image"], Preset::Good).pretrained(Some(&encoder));
+        let input = yaml(&alone.input("photo", "image"));
+        assert!(input.contains("mobilenet_v2") && !input.contains("augmentation") && !input.contains("projection"), "{input}");
+        assert!(yaml(&alone.trainer()).contains("cosine") && yaml(&alone.combiner()).contains("num_fc_layers: 2"));
+        let among = DefaultNetwork::new(535, &["image", "number"], Preset::Good).pretrained(Some(&encoder));
+        assert!(yaml(&among.input("photo", "image")).contains("projection"));
     }
 
     #[test]

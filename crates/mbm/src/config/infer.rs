@@ -84,6 +84,11 @@ impl InferOptions {
         Self { sample_weight, ..self }
     }
 
+    /// Sets pretrained weights that may be used: files, folders of them, and names on the Hugging Face hub.
+    pub fn weights(self, weights: Vec<String>) -> Self {
+        Self { weights, ..self }
+    }
+
     /// Allows the pretrained weights that are at hand: those that the environment variable `MBM_WEIGHTS` names, separated by commas, and
     /// those in the Hugging Face hub's cache. If the variable is set, but empty, none are used.
     pub fn weights_at_hand(self) -> Self {
@@ -194,6 +199,9 @@ impl Encoders {
         let input = |(column, kind): &(&String, &str)| {
             let encoder = self.of(kind).filter(|_| *kind != "image")?;
             let name = format!("{column} ({})", encoder.name());
+            if inputs.iter().any(|(other, _)| **other == name) {
+                return None;
+            }
             let entries =
                 [("name", text(&name)), ("column", text(column)), ("type", text(kind)), ("encoder", encoder.settings())];
             Some(map(entries.into_iter().map(|(key, node)| entry(key, node)).collect()))

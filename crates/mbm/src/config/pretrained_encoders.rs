@@ -172,3 +172,53 @@ fn cost(name: &str, variant: Option<&str>, sizes: &Map<String, Value>) -> Option
         _ => None,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// An encoder of images that takes some work per image.
+    pub fn encoder(name: &str, cost: f64) -> PretrainedEncoder {
+        let settings = Node::parse(&format!("{{type: {name}, use_pretrained: true, trainable: false}}"), Format::Yaml).unwrap();
+        PretrainedEncoder { input: "image", name: name.to_owned(), settings, weights: format!("{name}.pth"), cost }
+    }
+
+    #[test]
+    fn the_largest_encoder_within_the_budget_is_chosen() {
+        let encoders = [encoder("mobilenet_v2", 0.6), encoder("resnet", 4.1), encoder("vit", 17.6)];
+        let name = |n_cells, preset| choose(&encoders, "image", n_cells, preset).0.map(PretrainedEncoder::name);
+        assert_eq!(name(100, Preset::Good), Some("vit"));
+        assert_eq!(name(400, Preset::Good), Some("resnet"));
+        assert_eq!(name(3_000, Preset::Good), Some("mobilenet_v2"));
+        assert_eq!(name(3_000, Preset::Best), Some("resnet"));
+        assert_eq!(choose(&encoders, "audio", 10, Preset::Good), (None, None));
+        let (chosen, note) = choose(&encoders, "image", 10_000, Preset::Good);
+        assert_eq!(chosen, None);
+        let want = "the mobilenet_v2 of mobilenet_v2.pth is not used: encoding 10000 cells takes too long for --preset good";
+        assert_eq!(note.as_deref(), Some(want));
+    }
+
+    #[test]
+    fn work_of_transformers_follows_from_their_sizes() {
+        let sizes = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let base = sizes(r#"{"hidden_size": 768, "num_hidden_layers": 12, "patch_size": 16}"#);
+        // Dosovitskiy et al. 2021 and torchvision: 17.6e9 for 224 pixels.
+        assert!((cost("vit", None, &base).unwrap() - 17.6).abs() < 0.3);
+        assert_eq!(cost("resnet", Some("20"), &Map::new()), None);
+        assert_eq!(cost("embed", None, &Map::new()), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_if_it_is_named_and_a_note_in_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken.safetensors");
+        std::fs::write(&path, "none").unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "none").unwrap();
+        let source = |path: &Path| vec![path.to_str().unwrap().to_owned()];
+        let (encoders, notes) = find(&source(folder.path())).unwrap();
+        assert!(encoders.is_empty());
+        assert!(notes.len() == 1 && notes[0].contains("broken.safetensors"), "{notes:?}");
+        assert!(find(&source(&path)).unwrap_err().to_string().contains("broken.safetensors"));
+        assert!(find(&source(&folder.path().join("missing"))).unwrap_err().to_string().contains("missing"));
+    }
+}

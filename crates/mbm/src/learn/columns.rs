@@ -11,7 +11,7 @@ use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use serde::{Deserialize, Serialize};
 
 use crate::learn::convolutions::SeriesColumn;
-use crate::learn::images::{ImageColumns, ImageFeatures};
+use crate::learn::images::{ImageColumns, ImageFeatures, ImageInput, image_inputs};
 use crate::learn::texts::{MaxTerms, N_STATISTICS, TextTerms, write_statistics};
 
 /// How inputs become columns. Saved in the bundle.
@@ -49,6 +49,8 @@ struct Group {
 enum GroupKind {
     /// The values of a vector.
     Values,
+    /// The features of an encoder that has read the input ahead.
+    Features,
     /// The code of a category.
     Code,
     /// Mean and standard deviation of each value over the steps, and the number of steps.
@@ -89,8 +91,13 @@ impl Columns {
     /// Decides on the columns of each input. `first` is a batch of training rows, which shows the width of features that an encoder has
     /// computed, and whether texts are kept.
     pub fn new(inputs: &[Field], first: &Batch) -> Self {
-        let group = |(field, column): (&Field, &BatchColumn)| {
+        let images: Vec<usize> = image_inputs(inputs, first).iter().map(ImageInput::at).collect();
+        let group = |(at, (field, column)): (usize, (&Field, &BatchColumn))| {
             let (kind, width) = match (field.preprocessor.get().shape(), &column.values) {
+                _ if images.contains(&at) => (GroupKind::Nothing, 0),
+                (_, Values::Encoded { width, lengths, .. }) if lengths.iter().all(|n_steps| *n_steps == 1) => {
+                    (GroupKind::Features, *width)
+                }
                 (_, Values::Encoded { width, .. }) => (GroupKind::StepStatistics, 2 * width + 1),
                 (Shape::Class { .. }, _) => (GroupKind::Code, 1),
                 (Shape::Number { .. }, _) => (GroupKind::Values, 1),
@@ -102,7 +109,12 @@ impl Columns {
             };
             Group { kind, width }
         };
-        Self { groups: inputs.iter().zip(&first.inputs).map(group).collect(), terms: Vec::new(), images: None, projection: None }
+        Self {
+            groups: inputs.iter().zip(&first.inputs).enumerate().map(group).collect(),
+            terms: Vec::new(),
+            images: None,
+            projection: None,
+        }
     }
 
     /// Returns the inputs whose n-grams are read.
@@ -114,7 +126,7 @@ impl Columns {
     ///
     /// # Errors
     /// Fails if there are no rows.
-    pub fn fit_images(&mut self, inputs: Vec<(usize, usize)>, features: &ImageFeatures, seed: u64) -> Result<(), AlgoError> {
+    pub fn fit_images(&mut self, inputs: Vec<ImageInput>, features: &ImageFeatures, seed: u64) -> Result<(), AlgoError> {
         self.images = ImageColumns::fit(inputs, features, seed)?;
         Ok(())
     }
@@ -197,6 +209,7 @@ impl Columns {
         let suits = |(group, field): (&Group, &Field)| match (group.kind, field.preprocessor.get().shape()) {
             (GroupKind::Values, Shape::Vector { width }) => group.width == width,
             (GroupKind::Values, Shape::Number { .. }) | (GroupKind::Code, Shape::Class { .. }) => group.width == 1,
+            (GroupKind::Features, _) => group.width <= MAX_WIDTH,
             (GroupKind::StepStatistics, _) => group.width % 2 == 1 && group.width <= 2 * MAX_WIDTH + 1,
             (GroupKind::Text, Shape::Tokens { .. }) => group.width == N_STATISTICS,
             (GroupKind::Series, Shape::Frames { width, .. }) => {
@@ -301,6 +314,9 @@ impl Group {
             (GroupKind::Values, Values::Vectors { width, data }) if *width == out.len() => {
                 out.copy_from_slice(&data[present * width..(present + 1) * width]);
             }
+            (GroupKind::Features, Values::Encoded { width, data, .. }) if *width == out.len() => {
+                out.copy_from_slice(&data[present * width..(present + 1) * width]);
+            }
             (GroupKind::Code, Values::Classes(classes)) => out[0] = classes[present] as f32,
             (GroupKind::StepStatistics, Values::Frames { steps, width, lengths, data })
             | (GroupKind::StepStatistics, Values::Encoded { steps, width, lengths, data })
@@ -320,6 +336,7 @@ impl Group {
             (
                 GroupKind::Nothing
                 | GroupKind::Values
+                | GroupKind::Features
                 | GroupKind::Code
                 | GroupKind::StepStatistics
                 | GroupKind::Text

@@ -16,7 +16,7 @@ use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Fitting, Folds, Rows, ensemble, gathered};
 use crate::learn::fitted::{Data, Fitted, RowsView};
-use crate::learn::images::{ImageFeatures, N_FITTED, image_inputs};
+use crate::learn::images::{ImageFeatures, ImageInput, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::{Learner, Learners};
@@ -313,7 +313,7 @@ fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, truth: &Trut
 }
 
 /// Returns the features of the images of a sample of rows.
-fn image_features(dataset: &Dataset, inputs: &[(usize, usize)], rows: &[usize]) -> Result<ImageFeatures, Error> {
+fn image_features(dataset: &Dataset, inputs: &[ImageInput], rows: &[usize]) -> Result<ImageFeatures, Error> {
     let mut features = ImageFeatures::default();
     if !inputs.is_empty() {
         let stride = rows.len().div_ceil(N_FITTED).max(1);

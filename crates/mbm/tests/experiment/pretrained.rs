@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, Model, Plan, RunEvent, Start};
+use mbm::{ConfigFormat, Embedding, Event, Experiment, FeatureCache, InferOptions, Model, Plan, Preset, RunEvent, Start};
 use mbm_weights::WeightFile;
 use tempfile::TempDir;
 
@@ -209,4 +209,23 @@ output_features: [{name: kind, type: category}]
 ";
     let diagnostics = Plan::read(text, ConfigFormat::Yaml, &[], "config.yaml").unwrap_err().to_string();
     assert!(diagnostics.contains("line 6: input_features[0].augmentation: the encoder is not trained"), "{diagnostics}");
+}
+
+#[test]
+fn without_a_config_texts_are_read_by_an_encoder_whose_weights_are_at_hand_too() {
+    let (models, (folder, table)) = (tempfile::tempdir().unwrap(), dataset());
+    let weights = publish();
+    std::fs::rename(weights.path(), models.path().join("tiny")).unwrap();
+    let table = mbm::Table::read(&table).unwrap();
+    let options = InferOptions::default().preset(Preset::Fast).weights(vec![models.path().to_str().unwrap().to_owned()]);
+    let (config, notes) = mbm::infer_config_with(&table, &["kind".to_owned()], &options).unwrap();
+    assert!(notes.iter().any(|note| note.starts_with("the pretrained bert of ") && note.ends_with("reads notes")), "{notes:?}");
+    let plan = config.resolve().unwrap();
+    let inputs = plan.to_json()["input_features"].as_array().unwrap().clone();
+    let further = inputs.iter().find(|input| input["name"] == "notes (bert)").unwrap();
+    assert_eq!((&further["column"], &further["encoder"]["trainable"]), (&"notes".into(), &false.into()));
+    let experiment = Experiment::new(plan, folder.path().join("rows.csv"), folder.path().join("run"));
+    experiment.run_on(table, &AtomicBool::new(false), &mut |_| {}).unwrap();
+    let model = Model::open(&folder.path().join("run")).unwrap();
+    assert_eq!(model.inputs().count(), inputs.len());
 }
