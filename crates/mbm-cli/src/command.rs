@@ -221,7 +221,7 @@ fn leaderboard(args: &Leaderboard) -> Result<()> {
     // Stable, so outputs stay in their order.
     let first: Vec<String> = ranked.iter().map(|it| it.output.clone()).collect();
     let place = |output: &str| first.iter().position(|name| name == output);
-    ranked.sort_by(|a, b| place(&a.output).cmp(&place(&b.output)).then(b.main_value().total_cmp(&a.main_value())));
+    ranked.sort_by(|a, b| place(&a.output).cmp(&place(&b.output)).then(b.score().total_cmp(&a.score())));
     let header = ["output", "learner", "weight", "metric", "held out", "folds", "test", "seconds"].map(str::to_owned).to_vec();
     let row = |it: &mbm::Ranked| {
         let metric = it.main_metric();

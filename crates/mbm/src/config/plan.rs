@@ -112,6 +112,13 @@ impl Plan {
 }
 
 impl Plan {
+    /// Returns the metric of an output by which epochs and learners are selected; `None` if that is the loss.
+    pub(crate) fn metric_of(&self, output: usize, name: &str) -> Option<&str> {
+        let trainer = &self.config.trainer;
+        let is_deciding = trainer.validation_field.as_ref().map_or(output == 0, |field| field == name);
+        trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss")
+    }
+
     /// Returns the maximum size of the feature cache on disk, in bytes.
     pub(crate) fn cache_bytes(&self) -> u64 {
         (self.config.preprocessing.cache_size_in_mb as u64) << 20

@@ -92,8 +92,7 @@ impl Auto<'_> {
         let forest = self.forest();
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
         let mut learners = vec![Learner::BoostedTrees(boosted.clone())];
-        // On images alone, smooth functions of all their columns are ahead of trees.
-        if !self.inputs.iter().all(|input| matches!(input, InputFeature::Image(_))) {
+        if !self.is_led_by_smooth_functions() {
             learners.extend([Learner::BoostedTrees(symmetric(boosted)), Learner::BoostedTrees(random)]);
         }
         learners.extend([Learner::RandomForest(forest), Learner::ExtraTrees(extra), Learner::Linear(mbm_config::defaults())]);
@@ -101,6 +100,14 @@ impl Auto<'_> {
             learners.push(Learner::Svm(mbm_config::defaults()));
         }
         learners
+    }
+
+    /// Whether smooth functions of all columns are ahead of trees, which take long: on images alone, and on the features of frozen encoders
+    /// for several classes.
+    fn is_led_by_smooth_functions(&self) -> bool {
+        let is_frozen = |input: &InputFeature| input.encoder().get().is_computed_once();
+        self.inputs.iter().all(|input| matches!(input, InputFeature::Image(_)))
+            || self.n_trees_of_round > 2 && self.inputs.iter().any(is_frozen)
     }
 
     /// Returns further learners with lower learning rates and other sizes of trees.

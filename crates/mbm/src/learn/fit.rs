@@ -127,17 +127,37 @@ impl Fitting<'_> {
         };
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
         let truth = Truth { targets: gathered(targets, &held_out, n_values), weights: weights.select(held_out.iter().copied()) };
-        let mut candidates = Vec::new();
-        for (position, learner) in self.learners.iter().enumerate() {
-            let candidate = self.candidate(output, position, learner, &data, &folds)?;
+        let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
+        for position in self.fastest_first() {
+            let candidate = self.candidate(output, position, &self.learners[position], &data, &folds)?;
             candidate.iter().for_each(|candidate| observe(candidate, &truth));
+            if candidate.is_none() && self.is_tried(output, position) && !(self.proceed)() {
+                left_out.push(self.name(position));
+            }
             candidates.extend(candidate);
         }
+        candidates.sort_by_key(|candidate| candidate.learner);
         let network = network.map(|network| gathered(&network, &held_out, n_values));
         self.combine(output, task, &mut candidates, &truth, network);
         self.refit(output, &data, &folds, &known, &mut candidates)?;
         let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
-        Ok(Selection { task, candidates, truth, rows: folds.iter().map(in_fold).collect() })
+        Ok(Selection { task, candidates, truth, rows: folds.iter().map(in_fold).collect(), left_out })
+    }
+
+    /// Returns the positions of the learners in the order in which they are fitted, so that a time limit leaves out few of them.
+    fn fastest_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.learners.len()).collect();
+        order.sort_by_key(|position| match self.learners[*position] {
+            Learner::Network(_) | Learner::Linear(_) | Learner::RandomForest(_) | Learner::ExtraTrees(_) => 0,
+            Learner::BoostedTrees(_) | Learner::Svm(_) | Learner::Convolutions(_) => 1,
+        });
+        order
+    }
+
+    /// Whether a learner is fitted for an output: it is not the network, and the config does not say that it has no weight.
+    fn is_tried(&self, output: usize, position: usize) -> bool {
+        let learner = &self.learners[position];
+        !matches!(learner, Learner::Network(_)) && learner.weights().get(output) != Some(&0.0)
     }
 
     /// Chooses the weights of the candidates, and of the network if it takes part, given its predictions for the held-out rows.
@@ -184,9 +204,8 @@ impl Fitting<'_> {
         data: &Data,
         folds: &[Fold],
     ) -> Result<Option<Candidate>, Error> {
-        let is_unused = learner.weights().get(output) == Some(&0.0);
         // Too few images have no columns, and neither do inputs that are left to the network.
-        if matches!(learner, Learner::Network(_)) || is_unused || data.block.n_cols == 0 || !(self.proceed)() {
+        if !self.is_tried(output, position) || data.block.n_cols == 0 || !(self.proceed)() {
             return Ok(None);
         }
         let started = Instant::now();
@@ -309,11 +328,7 @@ impl Fitting<'_> {
     /// Returns what weights minimize: the loss, or the metric that `trainer.validation_metric` names for the output.
     fn loss(&self, output: usize, task: Task, predicted: &[f32], truth: &Truth) -> f64 {
         let loss = task.loss(predicted, truth);
-        let trainer = &self.plan.config.trainer;
-        let is_deciding = trainer.validation_field.as_ref().map_or(output == 0, |name| *name == self.outputs[output].name);
-        let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") else {
-            return loss;
-        };
+        let Some(metric) = self.plan.metric_of(output, &self.outputs[output].name) else { return loss };
         let samples = task.samples(predicted, truth, &self.outputs[output].preprocessor);
         let Some(value) = samples.metrics().get(metric).copied() else { return loss };
         // Decides between equal values.

@@ -33,6 +33,8 @@ pub(crate) struct Selection {
     pub rows: Vec<Vec<usize>>,
     /// What their predictions for the held-out rows are compared with.
     pub truth: Truth,
+    /// The names of learners that the time limit has left out.
+    pub left_out: Vec<String>,
 }
 
 impl Selection {
@@ -91,8 +93,13 @@ mod tests {
             seconds: 0.0,
         };
         let truth = || Truth { targets: vec![0.0; 3], weights: SampleWeights::default() };
-        let selection =
-            |candidates| Selection { task: Task::Number, candidates, rows: vec![vec![5, 1], vec![3]], truth: truth() };
+        let selection = |candidates| Selection {
+            task: Task::Number,
+            candidates,
+            rows: vec![vec![5, 1], vec![3]],
+            truth: truth(),
+            left_out: Vec::new(),
+        };
         let network = || candidate([4.0, f32::NAN, 8.0], 0.25);
         let candidates = vec![network(), candidate([0.0, 2.0, 4.0], 0.75), candidate([9.0; 3], 0.0)];
         assert_eq!(selection(candidates).held_out(), [1.0, 2.0, 5.0]);

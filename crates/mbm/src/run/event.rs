@@ -33,7 +33,7 @@ pub enum RunEvent {
         /// The learner.
         learner: String,
         /// The main metric of the output.
-        metric: &'static str,
+        metric: String,
         /// Its value on rows that the learner was not fitted on.
         value: f64,
         /// Wall-clock seconds.

@@ -579,12 +579,10 @@ impl Experiment {
         evaluate(predictor, dataset, rows, &mut [&mut loss, &mut scores])?;
         let loss = loss.mean();
         let mut values = BTreeMap::from([("loss".to_owned(), loss)]);
-        let trainer = &self.plan.config.trainer;
         let mut score = -loss;
         for (at, (field, scored)) in predictor.outputs.iter().zip(&scores.0).enumerate() {
             let metrics = scored.metrics();
-            let is_deciding = trainer.validation_field.as_ref().map_or(at == 0, |name| *name == field.name);
-            if let Some(metric) = trainer.validation_metric.as_deref().filter(|metric| is_deciding && *metric != "loss") {
+            if let Some(metric) = self.plan.metric_of(at, &field.name) {
                 let value = metrics.get(metric).copied().unwrap_or(f64::NAN);
                 score = if scored.is_higher_better(metric) { value } else { -value };
             }

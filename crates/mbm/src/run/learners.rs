@@ -38,6 +38,12 @@ pub struct Ranked {
     pub output: String,
     /// The learner.
     pub learner: String,
+    /// The name of the main metric; empty in leaderboards of earlier versions.
+    #[serde(default)]
+    pub metric: String,
+    /// Whether its smaller values are better.
+    #[serde(default)]
+    pub is_smaller_better: bool,
     /// Its weight in the ensemble.
     pub weight: f64,
     /// The metrics on rows that it was not fitted on.
@@ -52,10 +58,11 @@ pub struct Ranked {
 }
 
 impl Ranked {
-    /// Returns the name of the main metric.
-    pub fn main_metric(&self) -> &'static str {
-        let mains = ["accuracy", "f1_micro", "r2"];
-        mains.into_iter().find(|name| self.held_out.contains_key(*name)).unwrap_or("loss")
+    /// Returns the name of the main metric: that by which learners are weighted, or a usual one.
+    pub fn main_metric(&self) -> &str {
+        let usual =
+            || ["accuracy", "f1_micro", "r2"].into_iter().find(|name| self.held_out.contains_key(*name)).unwrap_or("loss");
+        if self.held_out.contains_key(&self.metric) { &self.metric } else { usual() }
     }
 
     /// Whether the line is that of the model: the ensemble, or the only learner with a weight.
@@ -80,6 +87,11 @@ impl Ranked {
     /// Returns the main metric on held-out rows; NaN if there are none.
     pub fn main_value(&self) -> f64 {
         self.held_out.get(self.main_metric()).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Returns the main metric on held-out rows as a value of which larger ones are better.
+    pub fn score(&self) -> f64 {
+        if self.is_smaller_better { -self.main_value() } else { self.main_value() }
     }
 }
 
@@ -274,8 +286,14 @@ impl LearnerRun<'_> {
         let mut selections = Vec::new();
         for ((output, task), network) in tasks.iter().enumerate().zip(network) {
             let field = &predictor.outputs[output];
-            let mut observe = |candidate: &Candidate, truth: &Truth| observe(fitted(field, candidate, *task, truth));
-            selections.push(task.map(|task| fitting.select(output, task, network, &mut observe)).transpose()?);
+            let metric = predictor.plan.metric_of(output, &field.name);
+            let mut fitted = |candidate: &Candidate, truth: &Truth| observe(fitted(field, candidate, *task, truth, metric));
+            let selection = task.map(|task| fitting.select(output, task, network, &mut fitted)).transpose()?;
+            if let Some(selection) = selection.as_ref().filter(|it| !it.left_out.is_empty() && !self.clock.is_stopped()) {
+                let left_out = selection.left_out.join(", ");
+                observe(RunEvent::Note(format!("left out at the time limit: {left_out}")));
+            }
+            selections.push(selection);
         }
         let n_held_out = folded.folds.of_rows.iter().flatten().count();
         let is_refitted = folded.folds.n_folds > 1 || predictor.plan.config.ensemble.refit;
@@ -299,14 +317,14 @@ impl LearnerRun<'_> {
 }
 
 /// Returns the event of a fitted learner.
-fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, truth: &Truth) -> RunEvent {
+fn fitted(field: &Field, candidate: &Candidate, task: Option<Task>, truth: &Truth, metric: Option<&str>) -> RunEvent {
     let samples = task.map(|task| task.samples(&candidate.held_out, truth, &field.preprocessor));
-    let metric = samples.as_ref().map_or("loss", MetricSamples::main_metric);
-    let value = samples.and_then(|samples| samples.metrics().get(metric).copied());
+    let metric = metric.unwrap_or_else(|| samples.as_ref().map_or("loss", MetricSamples::main_metric));
+    let value = samples.as_ref().and_then(|samples| samples.metrics().get(metric).copied());
     RunEvent::Learner {
         output: field.name.clone(),
         learner: candidate.name.clone(),
-        metric,
+        metric: metric.to_owned(),
         value: value.unwrap_or(f64::NAN),
         seconds: candidate.seconds,
     }
@@ -397,7 +415,8 @@ impl FittedLearners {
             let Some(selection) = selection else { continue };
             let field = &predictor.outputs[output];
             let truth = Truth { targets: read.targets[output].clone(), weights: read.weights.clone() };
-            let scored = Scored { selection, field, truth, block: &read.block, scaled: &scaled };
+            let metric = predictor.plan.metric_of(output, &field.name);
+            let scored = Scored { selection, metric, field, truth, block: &read.block, scaled: &scaled };
             ranked.extend(scored.ranked(network[output].as_deref(), network_seconds));
         }
         Ok(ranked)
@@ -417,6 +436,8 @@ fn add(sums: &mut [Option<Vec<f32>>], values: &[Option<Vec<f32>>]) {
 /// What the learners of an output are scored on.
 struct Scored<'a> {
     selection: &'a Selection,
+    /// The metric by which learners were weighted, if it is not the loss.
+    metric: Option<&'a str>,
     field: &'a Field,
     /// What the predictions for the test rows are compared with.
     truth: Truth,
@@ -454,9 +475,12 @@ impl Scored<'_> {
     }
 
     fn line(&self, learner: &str, weight: f64, held_out: &[f32], test: &[f32], seconds: f64) -> Ranked {
+        let samples = || self.selection.task.samples(held_out, &self.selection.truth, &self.field.preprocessor);
         Ranked {
+            is_smaller_better: self.metric.is_some_and(|metric| !samples().is_higher_better(metric)),
             output: self.field.name.clone(),
             learner: learner.to_owned(),
+            metric: self.metric.unwrap_or_default().to_owned(),
             weight,
             held_out: self.metrics(held_out, &self.selection.truth),
             folds: self.of_folds(held_out),
