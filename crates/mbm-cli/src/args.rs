@@ -43,7 +43,7 @@ pub enum Command {
     Init(Init),
     /// Evaluate a model on a dataset that has the output columns.
     Evaluate(Evaluate),
-    /// Predict the outputs for every row of a dataset, or for JSON rows on standard input.
+    /// Predict the outputs for every row of a dataset, or for rows on standard input.
     #[command(after_help = "Examples:
   mbm predict --model-path results/run --dataset new.csv --output predictions.parquet
   echo '{\"area\": 120, \"notes\": \"sea view\"}' | mbm predict --model-path results/run --dataset -")]
@@ -320,7 +320,7 @@ pub struct Predict {
     /// Run folder, or the model folder in it.
     #[arg(long, short)]
     pub model_path: PathBuf,
-    /// Dataset, in any format that `mbm train` accepts, or - for standard input: JSON rows, unless --format names another format.
+    /// Dataset, in any format that `mbm train` accepts, or - for standard input, whose first bytes tell the format.
     #[arg(long, short)]
     pub dataset: PathBuf,
     #[command(flatten)]

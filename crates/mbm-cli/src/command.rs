@@ -192,7 +192,7 @@ fn tune(args: Tune) -> Result<()> {
             let error = trial.error.map_or(String::new(), |error| format!(": {error}"));
             let state = trial.state.as_str();
             progress.show(&RunEvent::Note(format!(
-                "trial {}: {state} after {} epochs, score {score}{best}{error}",
+                "trial {}: {state}, epochs {}, score {score}{best}{error}",
                 trial.number, trial.resource
             )));
         }
@@ -294,7 +294,8 @@ fn show_weighting(weighting: &Weighting) {
 fn predict(args: &Predict) -> Result<()> {
     let model = Model::open(&args.model_path)?;
     let read = if args.quiet { dataset::read_silently } else { dataset::read };
-    let table = match is_stdin(&args.dataset) && args.reading.format.is_none() {
+    let holds_json = || Ok::<bool, anyhow::Error>(args.reading.format.is_none() && is_json(stdin().lock().fill_buf()?));
+    let table = match is_stdin(&args.dataset) && holds_json()? {
         true => rows_from_stdin()?,
         false => read(&args.dataset, &args.reading)?,
     };
@@ -322,6 +323,12 @@ fn predict(args: &Predict) -> Result<()> {
         show_faults(&predicted.faults);
     }
     Ok(())
+}
+
+/// Whether a stream that starts with these bytes holds JSON, as far as one can tell.
+fn is_json(start: &[u8]) -> bool {
+    let first = start.trim_ascii_start().first();
+    first.is_none_or(|byte| matches!(byte, b'{' | b'['))
 }
 
 /// Reads rows from standard input: one JSON object per line, or a single one over several lines.

@@ -17,6 +17,7 @@ use crate::learn::ensemble::{Ensemble, MAX_NETWORKS};
 use crate::learn::store;
 use crate::predict::postprocessor::Postprocessor;
 use crate::predict::predictor::{Predictor, decodings};
+use crate::run::folder::DESCRIPTION;
 
 /// The format version of `bundle.json`; unknown versions are rejected.
 const FORM: u32 = 2;
@@ -48,6 +49,9 @@ pub enum BundleError {
     /// A folder without a bundle.
     #[error("no bundle.json here or in model/; specify a run folder of 'mbm train' or its model folder")]
     NotFound,
+    /// A run that was stopped before it had a model.
+    #[error("the run has not finished, so there is no model yet; continue it with 'mbm train --resume'")]
+    Unfinished,
     /// A file that is not JSON of the expected form.
     #[error("not a bundle: {0}")]
     Json(#[source] serde_json::Error),
@@ -161,7 +165,10 @@ impl Bundle {
 
     /// Reads `bundle.json` of a bundle, or of the bundle in a run folder, after verifying the hash of every file.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let folder = folder_of(path).ok_or_else(|| Error::damaged(path, BundleError::NotFound))?;
+        let folder = folder_of(path).ok_or_else(|| {
+            let is_run = path.join(DESCRIPTION).is_file();
+            Error::damaged(path, if is_run { BundleError::Unfinished } else { BundleError::NotFound })
+        })?;
         let manifest = Manifest::read(&folder)?;
         manifest.as_ref().map_or(Ok(()), |manifest| manifest.verify(&folder, &[BUNDLE, WEIGHTS]))?;
         let path = folder.join(BUNDLE);
