@@ -98,6 +98,8 @@ fn the_leaderboard_lists_each_learner_and_the_ensemble() {
     let error = |line: &serde_json::Value| line["held_out"]["mean_absolute_error"].as_f64().unwrap();
     let model = lines.iter().find(|line| line["weight"] == 1.0).unwrap();
     assert!(lines.iter().all(|line| error(model) <= error(line) + 1e-9), "{board}");
+    let shown: Vec<f64> = board.lines().skip(1).map(|line| line.split_whitespace().nth(4).unwrap().parse().unwrap()).collect();
+    assert!(shown.is_sorted() && board.lines().skip(1).all(|line| line.contains(" mean_absolute_error ")), "{board}");
     let report = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
     assert!(report.contains("boosted_trees_1"));
     let output = mbm_in(folder.path(), &["leaderboard", "houses.csv"]);
@@ -149,6 +151,10 @@ fn a_killed_run_keeps_the_learners_that_it_had_fitted() {
     stdout(folder.path(), &[&train[..], &["--output-directory", "killed", "--resume"]].concat());
     assert!(bundle(&folder.path().join("whole")) == bundle(&folder.path().join("killed")));
     assert!(!folder.path().join("killed/checkpoints/learners").exists(), "they are part of the bundle now");
+    let again =
+        stdout(folder.path(), &[&train[..], &["--output-directory", "killed", "--resume", "--time-limit", "1ms"]].concat());
+    assert!(again.contains("the run has finished already") && again.contains("\"r2\""), "{again}");
+    assert!(bundle(&folder.path().join("whole")) == bundle(&folder.path().join("killed")));
 }
 
 #[test]

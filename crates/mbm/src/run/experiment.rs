@@ -37,7 +37,7 @@ use crate::run::folder::{
     CONFIG, LEADERBOARD, MODEL, OUT_OF_FOLD, PREDICTIONS, REPORT, RunFolder, Start, TEST_STATISTICS, TRAINING_STATISTICS,
     checkpoints,
 };
-use crate::run::learners::{FoldedRows, LearnerRun, Ranked};
+use crate::run::learners::{FoldedRows, LearnerRun, Ranked, leaderboard};
 use crate::run::manifest::{RunManifest, Sources, media_of, peak_memory, replaced};
 use crate::run::out_of_fold;
 
@@ -263,6 +263,12 @@ impl Experiment {
         let started = Instant::now();
         let device = mbm_model::device();
         let Ready { dataset, rows, faults, .. } = self.start_run(entered, read, &device, observe)?;
+        if entered.resumes
+            && let Some(outcome) = self.finished(&faults, &device, started)?
+        {
+            observe(RunEvent::Note("the run has finished already; its results stand".to_owned()));
+            return Ok(outcome);
+        }
         let combined = self.combined(&dataset, &rows, observe);
         let fold = |combined: &Combined| FoldedRows::new(&self.plan, &dataset, &rows, combined.n_folds());
         let folded = combined.as_ref().map(fold).transpose()?;
@@ -295,6 +301,26 @@ impl Experiment {
             seconds: started.elapsed().as_secs_f64(),
             peak_memory: peak_memory(),
         })
+    }
+
+    /// Returns the results of a run with several learners that has finished. They are not fitted again: the checkpoint holds the network alone.
+    fn finished(&self, faults: &FaultReport, device: &Device, started: Instant) -> Result<Option<Outcome>, Error> {
+        let results = [TRAINING_STATISTICS, TEST_STATISTICS, PREDICTIONS, REPORT, LEADERBOARD, CONFIG];
+        if results.iter().any(|name| !self.folder.join(name).is_file()) {
+            return Ok(None);
+        }
+        let path = self.folder.join(TEST_STATISTICS);
+        let text = std::fs::read(&path).map_err(Error::io(&path))?;
+        Ok(Some(Outcome {
+            folder: self.folder.clone(),
+            ending: Ending::Finished,
+            test_statistics: serde_json::from_slice(&text).map_err(|error| Error::damaged(path, error))?,
+            leaderboard: leaderboard(&self.folder)?,
+            faults: faults.clone(),
+            n_params: burn::module::Module::num_params(&Bundle::open(&self.folder, device)?.model),
+            seconds: started.elapsed().as_secs_f64(),
+            peak_memory: peak_memory(),
+        }))
     }
 
     /// Returns the learners where there are others than the network, or several folds.
