@@ -226,6 +226,6 @@ fn without_a_config_texts_are_read_by_an_encoder_whose_weights_are_at_hand_too()
     assert_eq!((&further["column"], &further["encoder"]["trainable"]), (&"notes".into(), &false.into()));
     let experiment = Experiment::new(plan, folder.path().join("rows.csv"), folder.path().join("run"));
     experiment.run_on(table, &AtomicBool::new(false), &mut |_| {}).unwrap();
-    let model = Model::open(&folder.path().join("run")).unwrap();
+    let model = Model::open(folder.path().join("run")).unwrap();
     assert_eq!(model.inputs().count(), inputs.len());
 }
