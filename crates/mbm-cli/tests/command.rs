@@ -232,7 +232,7 @@ fn inspect_describes_tables_and_configs() {
     // A run that was killed before its model was written.
     std::fs::write(empty.join("description.json"), "{}").unwrap();
     let error = stderr(&mbm(&["inspect", empty.to_str().unwrap()]));
-    assert!(error.contains("no bundle.json here or in model/"), "{error}");
+    assert!(error.contains("the run has not finished, so there is no model yet"), "{error}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn the_best_or_the_last_weights_are_kept() {
     let (folder, _dataset) = dataset();
     // With a large learning rate, each epoch is worse than the one before.
     let weights =
-        |settings: &[&str]| parameters(folder.path(), &[&["trainer.learning_rate=1", "trainer.early_stop=0"], settings].concat());
+        |settings: &[&str]| parameters(folder.path(), &[&["trainer.learning_rate=3", "trainer.early_stop=0"], settings].concat());
     let first = weights(&[]);
     assert_eq!(first, weights(&["trainer.epochs=3"]));
     let last = weights(&["trainer.epochs=3", "trainer.restore_best_weights=false"]);
