@@ -133,16 +133,18 @@ fn table_without_any_model_column_is_an_error() {
                     Rename 'Size' to 'size'?";
         assert!(stderr(&output).contains(want), "{command:?}: {}", stderr(&output));
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
-        .args(["predict", "--model-path", &run, "--dataset", "-"])
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(b"{\"sise\": 4}").unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("Rename 'sise' to 'size'?"), "{}", stderr(&output));
+    for rows in ["{\"sise\": 4}", "sise\n4\n"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mbm"))
+            .args(["predict", "--model-path", &run, "--dataset", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(rows.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("Rename 'sise' to 'size'?"), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -81,8 +81,8 @@ pub(crate) struct Block {
 /// Maximum number of channels of a series that is summarized in detail.
 const MAX_CHANNELS: usize = 8;
 
-/// Maximum number of steps of a vector that is used as it is.
-const MAX_WIDTH: usize = 100_000;
+/// Maximum number of values of a vector, or of features of an encoder, that are used as they are.
+pub(crate) const MAX_WIDTH: usize = 100_000;
 
 /// Number of rows per category, on average, from which trees sort categories by their mean targets.
 const MIN_ROWS_OF_CATEGORY: usize = 5;

@@ -7,6 +7,8 @@ use mbm_data::{Batch, BatchColumn, Field, Shape, Values, random};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::learn::columns::MAX_WIDTH;
+
 /// The projection of the features of all images of a row, side by side. Saved in the bundle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ImageColumns {
@@ -40,9 +42,6 @@ enum ImageSource {
 
 /// Maximum number of columns.
 const N_PROJECTED: usize = 64;
-
-/// Maximum number of features of an encoder.
-const MAX_WIDTH: usize = 100_000;
 
 /// Number of rows that the projection is fitted to.
 pub(crate) const N_FITTED: usize = 4_000;
