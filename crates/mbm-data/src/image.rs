@@ -25,6 +25,12 @@ fn alloc_limit(n_bytes: u64) -> Limits {
     limits
 }
 
+/// Whether a file extension is that of a supported image format.
+pub(crate) fn is_image(extension: &str) -> bool {
+    const EXTENSIONS: [&str; 12] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+    EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
+}
+
 /// Decodes PNG, JPEG, WebP, GIF (first frame), BMP, TIFF or PNM, and applies the EXIF orientation.
 ///
 /// # Errors

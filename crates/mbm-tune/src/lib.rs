@@ -46,7 +46,7 @@ mod trial;
 pub use asha::Decision;
 pub use error::TuneError;
 pub use parameters::{Parameters, complete_schema};
-pub use settings::{Asha, Executor, Fifo, Goal, Hyperopt, RandomSearch, Scheduler, SearchAlgorithm, Tpe, TuneSplit};
+pub use settings::{Asha, COMBINED, Executor, Fifo, Goal, Hyperopt, RandomSearch, Scheduler, SearchAlgorithm, Tpe, TuneSplit};
 pub use space::Space;
 pub use study::{Study, StudySpec};
 pub use suggestion::Suggestion;

@@ -4,6 +4,9 @@ use mbm_config::{choices, defaults, settings, tagged};
 
 use crate::Parameters;
 
+/// The `output_feature` that stands for all outputs together.
+pub const COMBINED: &str = "combined";
+
 settings! {
     /// The search for better settings by `mbm tune`.
     pub struct Hyperopt {
@@ -14,7 +17,7 @@ settings! {
         /// The metric by which trials are compared.
         metric: String = "loss".to_owned();
         /// The output whose metric is used; `combined` is the sum of the losses of all outputs.
-        output_feature: String = "combined".to_owned();
+        output_feature: String = COMBINED.to_owned();
         /// The rows on which the metric is measured.
         split: TuneSplit = TuneSplit::Validation;
         /// How many trials are run, and when they stop early.

@@ -14,6 +14,8 @@ use crate::SparseRows;
 const ROWS: usize = 256;
 /// Number of columns per part.
 const COLUMNS: usize = 64;
+/// Minimum number of sparse columns that a thread takes.
+const MIN_SPARSE: usize = 256;
 
 /// The matrix `A`, `[n_rows, n_cols]`.
 pub(super) struct Centered<'a> {
@@ -67,16 +69,30 @@ impl<'a> Centered<'a> {
 
     /// Computes `A V` for some rows, `[rows, width]`, from `V` `[n_cols, width]`.
     pub fn part_times(&self, rows: Range<usize>, v: &[f64], width: usize) -> Vec<f64> {
-        let (n_rows, n_dense) = (rows.len(), self.rows.n_dense());
+        self.part(rows, v, &self.mean_times(v, width))
+    }
+
+    /// Returns the mean of the rows of the sparse part, times `V`, `[width]`.
+    fn mean_times(&self, v: &[f64], width: usize) -> Vec<f64> {
+        let n_dense = self.rows.n_dense();
+        let mut mean = vec![0.0; width];
+        add_weighted_rows(&mut mean, self.means[n_dense..].iter().copied().enumerate(), &v[n_dense * width..]);
+        mean
+    }
+
+    /// Computes `A V` for some rows, given [`Centered::mean_times`].
+    fn part(&self, rows: Range<usize>, v: &[f64], mean: &[f64]) -> Vec<f64> {
+        let (n_rows, n_dense, width) = (rows.len(), self.rows.n_dense(), mean.len());
         let (of_dense, of_sparse) = v.split_at(n_dense * width);
         let mut out = vec![0.0; n_rows * width];
         let dense = self.dense(rows.clone(), 0..n_dense);
         add_product(&mut out, width, Strided::rows(&dense, [n_rows, n_dense]), Strided::rows(of_dense, [n_dense, width]));
         let Some(sparse) = self.rows.sparse else { return out };
-        let mean = weighted_sum(self.means[n_dense..].iter().copied().enumerate(), of_sparse, width);
+        let mut sum = vec![0.0; width];
         for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-            let sum = weighted_sum(sparse.pairs(row).map(|(column, value)| (column, f64::from(value))), of_sparse, width);
-            out.iter_mut().zip(sum.iter().zip(&mean)).for_each(|(out, (sum, mean))| *out += self.roots[row] * (sum - mean));
+            sum.fill(0.0);
+            add_weighted_rows(&mut sum, sparse.pairs(row).map(|(column, value)| (column, f64::from(value))), of_sparse);
+            out.iter_mut().zip(sum.iter().zip(mean)).for_each(|(out, (sum, mean))| *out += self.roots[row] * (sum - mean));
         }
         out
     }
@@ -84,7 +100,8 @@ impl<'a> Centered<'a> {
     /// Computes `A V`, `[n_rows, width]`, from `V` `[n_cols, width]`.
     pub fn times(&self, v: &[f64], width: usize) -> Vec<f64> {
         let starts: Vec<usize> = (0..self.n_rows()).step_by(ROWS).collect();
-        let part = |start: &usize| self.part_times(*start..(start + ROWS).min(self.n_rows()), v, width);
+        let mean = self.mean_times(v, width);
+        let part = |start: &usize| self.part(*start..(start + ROWS).min(self.n_rows()), v, &mean);
         starts.par_iter().map(part).collect::<Vec<_>>().concat()
     }
 
@@ -104,12 +121,12 @@ impl<'a> Centered<'a> {
             }
         });
         let Some(columns) = &self.transposed else { return out };
-        let mean = weighted_sum(self.roots.iter().copied().enumerate(), u, width);
-        of_sparse.par_chunks_mut(width).enumerate().for_each(|(column, out)| {
-            let pairs = columns.pairs(column).map(|(row, value)| (row, self.roots[row] * f64::from(value)));
-            let sum = weighted_sum(pairs, u, width);
+        let mut mean = vec![0.0; width];
+        add_weighted_rows(&mut mean, self.roots.iter().copied().enumerate(), u);
+        of_sparse.par_chunks_mut(width).with_min_len(MIN_SPARSE).enumerate().for_each(|(column, out)| {
+            add_weighted_rows(out, columns.pairs(column).map(|(row, value)| (row, self.roots[row] * f64::from(value))), u);
             let center = self.means[n_dense + column];
-            out.iter_mut().zip(sum.iter().zip(&mean)).for_each(|(out, (sum, mean))| *out = sum - center * mean);
+            out.iter_mut().zip(&mean).for_each(|(out, mean)| *out -= center * mean);
         });
         out
     }
@@ -196,13 +213,16 @@ impl<'a> Centered<'a> {
     }
 }
 
-/// Returns the sum of the rows of `v` `[n, width]` at the given indices, each times its factor.
-fn weighted_sum(pairs: impl Iterator<Item = (usize, f64)>, v: &[f64], width: usize) -> Vec<f64> {
-    let mut sum = vec![0.0; width];
+/// Adds the rows of `v` `[n, width]` at the given indices, each times its factor, to a sum `[width]`.
+fn add_weighted_rows(sum: &mut [f64], pairs: impl Iterator<Item = (usize, f64)>, v: &[f64]) {
+    if let [sum] = sum {
+        *sum += pairs.map(|(at, factor)| factor * v[at]).sum::<f64>();
+        return;
+    }
+    let width = sum.len();
     for (at, factor) in pairs {
         sum.iter_mut().zip(&v[at * width..(at + 1) * width]).for_each(|(sum, v)| *sum += factor * v);
     }
-    sum
 }
 
 /// Adds the lower triangle of `B B'` to that of `out`, whose rows are `n_cols` apart, and some values above it.

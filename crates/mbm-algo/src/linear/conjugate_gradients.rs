@@ -8,7 +8,7 @@ use super::centered::Centered;
 /// Most steps.
 const MAX_ITERATIONS: usize = 300;
 /// Ends when the residual of each target has shrunk by this factor.
-const TOLERANCE: f64 = 1e-6;
+const TOLERANCE: f64 = 1e-4;
 
 /// Returns `W`, `[n_cols, n_targets]`, from `Y` `[n_rows, n_targets]`.
 pub(super) fn solve(a: &Centered, y: &[f64], n_targets: usize, alpha: f64) -> Vec<f64> {

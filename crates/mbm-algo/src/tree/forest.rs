@@ -59,10 +59,17 @@ impl Forest {
 
     /// Predicts a row `[n_cols]`: the mean of its leaves, `[n_outputs]`.
     pub fn predict(&self, row: &[f32]) -> Vec<f32> {
-        let mut sums = vec![0f32; self.trees.n_values];
-        for tree in 0..self.trees.len() {
-            sums.iter_mut().zip(self.trees.leaf(tree, row)).for_each(|(sum, value)| *sum += value);
-        }
+        self.predict_rows(&[row])
+    }
+
+    /// Predicts rows `[n_cols]` as [`Forest::predict`] does, `[rows, n_outputs]`, in less time than one by one.
+    pub fn predict_rows(&self, rows: &[&[f32]]) -> Vec<f32> {
+        let n_values = self.trees.n_values;
+        let mut sums = vec![0f32; rows.len() * n_values];
+        self.trees.each_leaf(rows, |row, _, leaf| {
+            let own = &mut sums[row * n_values..(row + 1) * n_values];
+            own.iter_mut().zip(leaf).for_each(|(sum, value)| *sum += value);
+        });
         sums.iter_mut().for_each(|sum| *sum /= self.trees.len().max(1) as f32);
         sums
     }
@@ -151,6 +158,8 @@ mod tests {
         for (row, target) in x.chunks(3).zip(targets.chunks(2)) {
             assert_eq!(forest.predict(row), target);
         }
+        let rows: Vec<&[f32]> = x.chunks(3).collect();
+        assert_eq!(forest.predict_rows(&rows), targets);
     }
 
     #[test]

@@ -44,6 +44,21 @@ pub struct InvalidTrees(pub &'static str);
 const MISSING_LEFT: u8 = 1;
 const CATEGORY: u8 = 2;
 
+/// A node, in one place.
+#[derive(Debug, Clone, Copy)]
+struct StoredNode {
+    column: u32,
+    threshold: f32,
+    child: u32,
+    flags: u8,
+}
+
+/// Number of rows that pass through a tree side by side.
+const N_SIDE_BY_SIDE: usize = 8;
+
+/// Number of rows from which the nodes of a tree are brought into one place first.
+const MIN_GATHERED: usize = 16;
+
 impl Trees {
     /// The column of a leaf.
     pub const LEAF: u32 = u32::MAX;
@@ -78,26 +93,82 @@ impl Trees {
 
     /// Returns the values of the leaf that a row `[n_cols]` reaches in a tree.
     pub fn leaf(&self, tree: usize, row: &[f32]) -> &[f32] {
-        let mut node = self.roots[tree] as usize;
-        while self.columns[node] != Self::LEAF {
-            node = self.children[node] as usize + usize::from(!self.goes_left(node, row[self.columns[node] as usize]));
+        let node = |at: usize| StoredNode {
+            column: self.columns[at],
+            threshold: self.thresholds[at],
+            child: self.children[at],
+            flags: self.flags[at],
+        };
+        let mut reached = node(self.roots[tree] as usize);
+        while reached.column != Self::LEAF {
+            reached = node(reached.child as usize + usize::from(!self.passes(reached, row[reached.column as usize])));
         }
-        let at = self.children[node] as usize * self.n_values;
+        let at = reached.child as usize * self.n_values;
         &self.values[at..at + self.n_values]
     }
 
-    fn goes_left(&self, node: usize, value: f32) -> bool {
-        let flags = self.flags[node];
-        match () {
-            () if value.is_nan() => flags & MISSING_LEFT != 0,
-            () if flags & CATEGORY == 0 => value <= self.thresholds[node],
-            () => self.category_goes_left(node, value as u32).unwrap_or(flags & MISSING_LEFT != 0),
+    /// Visits the leaf that each row reaches in each tree, by the numbers of the row and the tree. All rows pass through a tree in turn, as
+    /// its nodes fit into a cache and those of all trees may not.
+    pub(super) fn each_leaf(&self, rows: &[&[f32]], mut visit: impl FnMut(usize, usize, &[f32])) {
+        let mut nodes = Vec::new();
+        for tree in 0..self.len() {
+            if rows.len() < MIN_GATHERED {
+                rows.iter().enumerate().for_each(|(at, row)| visit(at, tree, self.leaf(tree, row)));
+                continue;
+            }
+            self.gather(tree, &mut nodes);
+            for (group, rows) in rows.chunks(N_SIDE_BY_SIDE).enumerate() {
+                let leaves = self.leaves(&nodes, rows);
+                for (at, leaf) in leaves[..rows.len()].iter().enumerate() {
+                    let values = *leaf as usize * self.n_values;
+                    visit(group * N_SIDE_BY_SIDE + at, tree, &self.values[values..values + self.n_values]);
+                }
+            }
+        }
+    }
+
+    /// Writes the nodes of a tree, its children as positions among them.
+    fn gather(&self, tree: usize, nodes: &mut Vec<StoredNode>) {
+        let start = self.roots[tree] as usize;
+        let end = self.roots.get(tree + 1).map_or(self.columns.len(), |next| *next as usize);
+        let (columns, thresholds) = (&self.columns[start..end], &self.thresholds[start..end]);
+        let rest = self.children[start..end].iter().zip(&self.flags[start..end]);
+        nodes.clear();
+        nodes.extend(columns.iter().zip(thresholds).zip(rest).map(|((&column, &threshold), (&child, &flags))| {
+            let child = if column == Self::LEAF { child } else { child - start as u32 };
+            StoredNode { column, threshold, child, flags }
+        }));
+    }
+
+    /// Returns the positions of the leaves that some rows reach, side by side: while one waits for a node, others proceed.
+    fn leaves(&self, nodes: &[StoredNode], rows: &[&[f32]]) -> [u32; N_SIDE_BY_SIDE] {
+        let mut reached = [nodes[0]; N_SIDE_BY_SIDE];
+        let mut is_done = false;
+        while !is_done {
+            is_done = true;
+            for (node, row) in reached.iter_mut().zip(rows) {
+                if node.column != Self::LEAF {
+                    is_done = false;
+                    *node = nodes[node.child as usize + usize::from(!self.passes(*node, row[node.column as usize]))];
+                }
+            }
+        }
+        reached.map(|node| node.child)
+    }
+
+    /// Whether a value goes left.
+    #[inline]
+    fn passes(&self, node: StoredNode, value: f32) -> bool {
+        let is_number = node.flags & CATEGORY == 0;
+        match is_number || value.is_nan() {
+            true => (value <= node.threshold) | (value.is_nan() & (node.flags & MISSING_LEFT != 0)),
+            false => self.category_goes_left(node.threshold, value as u32).unwrap_or(node.flags & MISSING_LEFT != 0),
         }
     }
 
     /// Whether a code goes left; `None` for a code beyond those seen in training.
-    fn category_goes_left(&self, node: usize, code: u32) -> Option<bool> {
-        let at = self.thresholds[node].to_bits() as usize;
+    fn category_goes_left(&self, threshold: f32, code: u32) -> Option<bool> {
+        let at = threshold.to_bits() as usize;
         let n_words = self.categories[at] as usize;
         // Two words per 32 codes: whether the code was seen, and whether it goes left.
         let word = (code / 32) as usize;
@@ -204,11 +275,15 @@ impl Trees {
         holds((self.n_cols, self.n_values) == (n_cols, n_values) && n_values > 0, "the number of columns or values")?;
         holds([self.thresholds.len(), self.flags.len(), self.children.len()] == [n_nodes; 3], "the number of nodes")?;
         holds(self.values.len().is_multiple_of(n_values) && self.values.iter().all(|value| value.is_finite()), "the leaves")?;
-        holds(self.roots.iter().all(|root| (*root as usize) < n_nodes), "the roots")?;
-        holds((0..n_nodes).all(|node| self.is_node_valid(node, n_nodes, n_leaves)), "the nodes")
+        let ends = || self.roots.iter().skip(1).map(|next| *next as usize).chain([n_nodes]);
+        let trees = || self.roots.iter().map(|root| *root as usize).zip(ends());
+        let is_first_at_start = self.roots.first().map_or(n_nodes, |first| *first as usize) == 0;
+        holds(is_first_at_start && trees().all(|(root, end)| root < end), "the roots")?;
+        holds(trees().all(|(root, end)| (root..end).all(|node| self.is_node_valid(node, end, n_leaves))), "the nodes")
     }
 
-    fn is_node_valid(&self, node: usize, n_nodes: usize, n_leaves: usize) -> bool {
+    /// Whether a node of a tree that ends at `end` leads to others of the same tree.
+    fn is_node_valid(&self, node: usize, end: usize, n_leaves: usize) -> bool {
         let child = self.children[node] as usize;
         if self.columns[node] == Self::LEAF {
             return child < n_leaves;
@@ -216,7 +291,7 @@ impl Trees {
         // Children come after their parents, so that every path ends.
         let is_test_valid =
             self.flags[node] & CATEGORY == 0 || self.are_categories_valid(self.thresholds[node].to_bits() as usize);
-        (self.columns[node] as usize) < self.n_cols && child > node && child + 1 < n_nodes && is_test_valid
+        (self.columns[node] as usize) < self.n_cols && child > node && child + 1 < end && is_test_valid
     }
 
     fn are_categories_valid(&self, at: usize) -> bool {
@@ -303,6 +378,11 @@ mod tests {
         for (row, want) in cases {
             assert_eq!(trees.leaf(0, &row), [want], "{row:?}");
         }
+        let rows: Vec<&[f32]> = cases.iter().cycle().take(43).map(|(row, _)| row.as_slice()).collect();
+        let mut reached = Vec::new();
+        trees.each_leaf(&rows, |row, tree, leaf| reached.push((row, tree, leaf[0])));
+        let want: Vec<_> = (0..43).map(|row| (row, 0, cases[row % cases.len()].1)).collect();
+        assert_eq!(reached, want);
         let mut twice = stump();
         twice.push_tree(&Grown { nodes: vec![Node::Leaf(0)], values: vec![9.0] });
         assert_eq!(twice.leaf(1, &[0.0, 0.0]), [9.0]);
@@ -326,12 +406,14 @@ mod tests {
 
     #[test]
     fn damaged_trees_are_refused() {
-        let damages: [fn(&mut Trees); 7] = [
+        let damages: [fn(&mut Trees); 9] = [
             |trees| trees.children[0] = 0,
             |trees| trees.children[2] = 4,
             |trees| trees.columns[2] = 2,
             |trees| trees.thresholds[2] = f32::from_bits(9),
             |trees| trees.roots[0] = 5,
+            |trees| trees.roots[0] = 1,
+            |trees| trees.roots.push(3),
             |trees| trees.values[0] = f32::NAN,
             |trees| trees.categories[0] = 5,
         ];

@@ -38,6 +38,37 @@ fn bundle(run: &Path) -> BTreeMap<String, Vec<u8>> {
 const TRAIN: [&str; 6] = ["train", "--dataset", "houses.csv", "--quiet", "--set", "trainer.epochs=3"];
 
 #[test]
+fn balanced_accuracy_predicts_a_rare_class_where_it_is_more_likely_than_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    // A third of the rows is returned if the colour is red, and a ninth if it is blue: never most of them.
+    let row = |row: usize| {
+        let colour = ["red", "blue"][row % 2];
+        let is_returned = row / 2 % if colour == "red" { 3 } else { 9 } == 0;
+        format!("{colour},{},{}\n", row * 7 % 5, ["kept", "returned"][usize::from(is_returned)])
+    };
+    std::fs::write(folder.path().join("orders.csv"), format!("colour,size,state\n{}", (0..270).map(row).collect::<String>()))
+        .unwrap();
+    let predicted_as_returned = |run: &str, more: &[&str]| {
+        let train = ["train", "--dataset", "orders.csv", "--target", "state", "--quiet", "--set", "trainer.epochs=30"];
+        stdout(folder.path(), &[&train[..], &["--output-directory", run], more].concat());
+        let rows = stdout(folder.path(), &["predict", "--model-path", run, "--dataset", "orders.csv"]);
+        let is_returned = |row: &&str| row.contains(r#""state_predictions":"returned""#);
+        rows.lines().filter(is_returned).count()
+    };
+    assert_eq!(predicted_as_returned("accuracy", &[]), 0);
+    let n_returned = predicted_as_returned("balanced", &["--metric", "balanced_accuracy"]);
+    assert!((120..=150).contains(&n_returned), "{n_returned} of 135 red rows");
+    let board = stdout(folder.path(), &["leaderboard", "balanced", "--json"]);
+    let lines: serde_json::Value = serde_json::from_str(&board).unwrap();
+    for line in lines.as_array().unwrap() {
+        let score = line["held_out"]["balanced_accuracy"].as_f64().unwrap();
+        assert!(score > 0.55, "{}: {score}", line["learner"]);
+    }
+    let config = std::fs::read_to_string(folder.path().join("balanced/config.yaml")).unwrap();
+    assert!(config.contains("balance_classes: true"), "{config}");
+}
+
+#[test]
 fn the_config_of_a_run_repeats_it() {
     let folder = tempfile::tempdir().unwrap();
     houses(folder.path(), 90);

@@ -12,9 +12,6 @@ use crate::notation::date::{self, OrderVotes};
 use crate::notation::null_values::USUAL;
 use crate::notation::number::DecimalVotes;
 
-/// Extensions of image files that can be read.
-const IMAGES: [&str; 12] = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
-
 /// Bytes of a text that are inspected; of a longer text, the last word is ignored.
 const N_BYTES: usize = 1 << 16;
 
@@ -135,7 +132,7 @@ impl Seen {
     fn add_words(&mut self, text: &str) {
         let is_split = ["train", "val", "validation", "test"].iter().any(|word| word.eq_ignore_ascii_case(text));
         self.n_splits += usize::from(is_split);
-        self.n_image_names += usize::from(has_extension(text, &IMAGES));
+        self.n_image_names += usize::from(extension(text).is_some_and(crate::image::is_image));
         self.n_audio_names += usize::from(extension(text).is_some_and(crate::audio::is_sound));
         self.lists.add_text(text);
         self.dates.add(text);
@@ -226,8 +223,4 @@ fn beginning(text: &str) -> &str {
 
 fn extension(text: &str) -> Option<&str> {
     text.rsplit_once('.').map(|(_, extension)| extension)
-}
-
-fn has_extension(text: &str, extensions: &[&str]) -> bool {
-    extension(text).is_some_and(|found| extensions.contains(&found.to_ascii_lowercase().as_str()))
 }

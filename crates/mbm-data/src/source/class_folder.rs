@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Source;
+use super::{Source, TableFormat};
 use crate::{CellRef, DataError, TableBuilder};
 
 pub(super) struct ClassFolder {
@@ -20,6 +20,14 @@ pub enum ClassFolderError {
         "no dataset in this folder: it holds neither tables such as .csv and .parquet files, nor a subfolder of images or sounds for each class"
     )]
     NoClasses,
+    /// Its subfolders do not have the files of classes, and a table stands beside them.
+    #[error("this folder holds the table {table} and subfolders that are not classes of images or sounds; choose the table: {}", path.display())]
+    Table {
+        /// The name of the first table.
+        table: String,
+        /// Its path.
+        path: PathBuf,
+    },
 }
 
 /// Maximum depth of nested folders: `train/class` is 2.
@@ -32,6 +40,12 @@ impl ClassFolder {
         let names = entries(folder)?;
         if !names.iter().any(|name| folder.join(name).is_dir()) {
             return Err(DataError::malformed(folder, None, ClassFolderError::NoClasses));
+        }
+        if let Some(table) = names.iter().find(|name| TableFormat::of_name(Path::new(name)).is_some()) {
+            if !has_classes(folder, &names)? {
+                let error = ClassFolderError::Table { table: table.clone(), path: folder.join(table) };
+                return Err(DataError::malformed(folder, None, error));
+            }
         }
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
         let media = if holds_audio(folder, MAX_DEPTH)? { "audio" } else { "image" };
@@ -81,6 +95,29 @@ fn entries(folder: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
+/// Whether two or more subfolders of a folder, or of one of its splits, begin with an image or a sound.
+fn has_classes(folder: &Path, names: &[String]) -> Result<bool, DataError> {
+    let mut n_classes = 0;
+    for name in names {
+        let path = folder.join(name);
+        if !path.is_dir() {
+            continue;
+        }
+        if SPLITS.contains(&name.as_str()) && has_classes(&path, &entries(&path)?)? {
+            return Ok(true);
+        }
+        let first = entries(&path)?.into_iter().find_map(|name| extension(&path.join(name)));
+        n_classes += usize::from(first.is_some_and(|it| crate::audio::is_sound(&it) || crate::image::is_image(&it)));
+    }
+    Ok(n_classes > 1)
+}
+
+/// Returns the extension of a file; `None` for folders and files without one.
+fn extension(path: &Path) -> Option<String> {
+    let extension = path.extension().filter(|_| !path.is_dir())?;
+    Some(extension.to_string_lossy().into_owned())
+}
+
 /// Whether the first file found is in an audio format; descends at most `levels` levels.
 fn holds_audio(folder: &Path, levels: usize) -> Result<bool, DataError> {
     for name in entries(folder)? {
@@ -88,8 +125,8 @@ fn holds_audio(folder: &Path, levels: usize) -> Result<bool, DataError> {
         if path.is_dir() {
             return if levels == 0 { Ok(false) } else { holds_audio(&path, levels - 1) };
         }
-        if let Some(extension) = path.extension() {
-            return Ok(crate::audio::is_sound(&extension.to_string_lossy()));
+        if let Some(extension) = extension(&path) {
+            return Ok(crate::audio::is_sound(&extension));
         }
     }
     Ok(false)

@@ -203,6 +203,23 @@ fn class_folder_names_become_labels_and_splits() {
 }
 
 #[test]
+fn a_folder_with_a_table_beside_its_media_is_not_read_as_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        std::fs::create_dir_all(folder.path().join(name).parent().unwrap()).unwrap();
+        std::fs::write(folder.path().join(name), b"a\n1\n").unwrap();
+    };
+    ["houses.csv", "photos/1.jpg", "notes/readme.md"].iter().for_each(|name| write(name));
+    let error = Table::read(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("the table houses.csv and subfolders that are not classes") && error.ends_with("houses.csv"),
+        "{error}"
+    );
+    ["cats/1.jpg", "dogs/1.jpg"].iter().for_each(|name| write(name));
+    assert_eq!(Table::read(folder.path()).unwrap().columns, ["image", "label"], "photos, cats and dogs are classes");
+}
+
+#[test]
 fn coco_yields_a_row_per_caption_or_per_image() {
     let captions = br#"{"images": [{"id": 1, "file_name": "x.jpg"}], "annotations": [{"image_id": 1, "caption": "A dog."}, {"image_id": 1, "caption": "Dog"}]}"#;
     let table_of_captions = table("captions_val2017.json", captions).unwrap();

@@ -15,8 +15,9 @@ settings! {
         weight: f64 = 1.0 => 0.0..=1e6;
         /// Weights `[w_0, w_1, ..]`, one per class in sorted order.
         class_weights: Option<Vec<f64>> = None;
-        /// Whether to weight classes by the inverse of their number of training rows.
-        balance_classes: bool = false;
+        /// Whether to weight classes by the inverse of their number of training rows; by default, if several learners are chosen by
+        /// `balanced_accuracy`.
+        balance_classes: Option<bool> = None;
         /// Share of the target distribution that is spread over all classes (Szegedy et al. 2016).
         label_smoothing: f64 = 0.0 => 0.0..=0.9;
     }
@@ -27,8 +28,9 @@ settings! {
         weight: f64 = 1.0 => 0.0..=1e6;
         /// Focusing parameter: how strongly confident rows are down-weighted.
         gamma: f64 = 2.0 => 0.0..=10.0;
-        /// Whether to weight classes by the inverse of their number of training rows.
-        balance_classes: bool = false;
+        /// Whether to weight classes by the inverse of their number of training rows; by default, if several learners are chosen by
+        /// `balanced_accuracy`.
+        balance_classes: Option<bool> = None;
     }
 
     /// Settings of weighted binary cross-entropy.
@@ -37,8 +39,9 @@ settings! {
         weight: f64 = 1.0 => 0.0..=1e6;
         /// Weight of positive rows.
         positive_class_weight: f64 = 1.0 => 1e-6..=1e6;
-        /// Whether to weight both classes by the inverse of their number of training rows.
-        balance_classes: bool = false;
+        /// Whether to weight both classes by the inverse of their number of training rows; by default, if several learners are chosen by
+        /// `balanced_accuracy`.
+        balance_classes: Option<bool> = None;
     }
 
     /// Settings of sigmoid cross-entropy, applied to each label independently.

@@ -141,6 +141,11 @@ pub trait EncoderConfig {
         None
     }
 
+    /// Returns the order of magnitude of the number of values that a row of the given shape has on its way through the encoder.
+    fn n_values(&self, shape: &Shape) -> usize {
+        shape.n_values()
+    }
+
     /// Returns where the parameters come from.
     fn origin(&self) -> Origin<'_> {
         Origin::FRESH

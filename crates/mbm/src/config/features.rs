@@ -359,6 +359,20 @@ impl OutputFeature {
         if let Self::Embedding(it) = self { it.embedding_size * it.align.len() } else { 0 }
     }
 
+    /// Balances the classes in the loss, unless the config says whether and how they are weighted.
+    pub fn balance_classes(&mut self) {
+        let balance_classes = match self {
+            Self::Category(CategoryOutput { loss: CategoryLoss::CrossEntropy(it), .. }) if it.class_weights.is_none() => {
+                &mut it.balance_classes
+            }
+            Self::Category(CategoryOutput { loss: CategoryLoss::Focal(it), .. })
+            | Self::Binary(BinaryOutput { loss: BinaryLoss::Focal(it), .. }) => &mut it.balance_classes,
+            Self::Binary(BinaryOutput { loss: BinaryLoss::WeightedCrossEntropy(it), .. }) => &mut it.balance_classes,
+            _ => return,
+        };
+        balance_classes.get_or_insert(true);
+    }
+
     /// Returns the loss and its weight, given the number of training rows of each class.
     ///
     /// # Errors
@@ -377,18 +391,22 @@ impl OutputFeature {
                         let (output, n_weights, n_classes) = (self.name().to_owned(), weights.len(), class_counts.len());
                         return Err(FeatureError::ClassWeights { output, n_weights, n_classes });
                     }
-                    None => balanced(class_counts, it.balance_classes),
+                    None => balanced(class_counts, it.balance_classes.unwrap_or(false)),
                 };
                 (Loss::CrossEntropy { class_weights, smoothing: it.label_smoothing, gamma: 0.0 }, it.weight)
             }
             Self::Category(CategoryOutput { loss: CategoryLoss::Focal(it), .. })
             | Self::Binary(BinaryOutput { loss: BinaryLoss::Focal(it), .. }) => (
-                Loss::CrossEntropy { class_weights: balanced(class_counts, it.balance_classes), smoothing: 0.0, gamma: it.gamma },
+                Loss::CrossEntropy {
+                    class_weights: balanced(class_counts, it.balance_classes.unwrap_or(false)),
+                    smoothing: 0.0,
+                    gamma: it.gamma,
+                },
                 it.weight,
             ),
             Self::Binary(BinaryOutput { loss: BinaryLoss::WeightedCrossEntropy(it), .. }) if is_svm => (Loss::Hinge, it.weight),
             Self::Binary(BinaryOutput { loss: BinaryLoss::WeightedCrossEntropy(it), .. }) => {
-                let mut class_weights = balanced(class_counts, it.balance_classes);
+                let mut class_weights = balanced(class_counts, it.balance_classes.unwrap_or(false));
                 class_weights[1] *= it.positive_class_weight as f32;
                 (Loss::CrossEntropy { class_weights, smoothing: 0.0, gamma: 0.0 }, it.weight)
             }

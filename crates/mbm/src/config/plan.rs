@@ -9,12 +9,14 @@ use mbm_config::{Diagnostics, Format, Mistakes, Node, Setting, Value, closest, s
 use mbm_data::feature::TokenizerKind;
 use mbm_data::{Augmentation, Field, Preprocessor, Shape};
 use mbm_model::{InputSpec, InputSummary, ModelSpec, OutputSpec};
+use mbm_tune::COMBINED;
 
 use crate::config::features::{Config, FeatureError, InputFeature, OutputFeature, TextOutput};
 use crate::config::infer::infer_config;
 use crate::config::source::ConfigSource;
 use crate::error::Error;
 use crate::into_table::IntoTable;
+use crate::learn::settings::Learners;
 use crate::predict::embedded_rows::directions;
 use crate::predict::prediction::class_names;
 
@@ -97,7 +99,23 @@ impl Plan {
         if let Some(config) = &config {
             Check { config, node, diagnostics: &mut diagnostics }.run();
         }
-        diagnostics.unless_any(config).map(|config| Self { config })
+        let mut plan = diagnostics.unless_any(config).map(|config| Self { config })?;
+        plan.balance_classes();
+        Ok(plan)
+    }
+
+    /// Balances the classes of an output whose learners are chosen by `balanced_accuracy`, so that the class with the highest probability is
+    /// the one that the metric asks for.
+    fn balance_classes(&mut self) {
+        let is_balanced = |plan: &Self, at: usize| {
+            let name = plan.config.output_features[at].name();
+            plan.config.learners != Learners::Network && plan.metric_of(at, name) == Some("balanced_accuracy")
+        };
+        for at in 0..self.config.output_features.len() {
+            if is_balanced(self, at) {
+                self.config.output_features[at].balance_classes();
+            }
+        }
     }
 
     /// Returns the config as YAML, with every default written out.
@@ -200,6 +218,7 @@ impl Check<'_> {
         self.pretrained();
         self.augmentation();
         self.trainer();
+        self.hyperopt();
     }
 
     /// Adds a problem at a dotted path such as `input_features.0.name`.
@@ -438,15 +457,28 @@ impl Check<'_> {
                 self.add("trainer.mixup", "mixup cannot be combined with gradient_cache_chunk_size".to_owned());
             }
         }
-        let names: Vec<&str> = config.output_features.iter().map(OutputFeature::name).collect();
-        let field = trainer.validation_field.as_deref();
-        if let Some(field) = field.filter(|field| !names.contains(field)) {
+        let field = trainer.validation_field.as_deref().map(|field| ("trainer.validation_field", field));
+        self.metric(field, trainer.validation_metric.as_deref().map(|metric| ("trainer.validation_metric", metric)));
+    }
+
+    fn hyperopt(&mut self) {
+        if let Some(search) = &self.config.hyperopt {
+            let field = Some(search.output_feature.as_str()).filter(|field| *field != COMBINED);
+            self.metric(field.map(|field| ("hyperopt.output_feature", field)), Some(("hyperopt.metric", &search.metric)));
+        }
+    }
+
+    /// Checks the path and name of an output, by default the first, and of one of its metrics.
+    fn metric(&mut self, field: Option<(&str, &str)>, metric: Option<(&str, &str)>) {
+        let outputs = &self.config.output_features;
+        let names: Vec<&str> = outputs.iter().map(OutputFeature::name).collect();
+        if let Some((path, field)) = field.filter(|(_, field)| !names.contains(field)) {
             let meant = meant(field, &names);
-            self.add("trainer.validation_field", format!("'{field}' is not an output{meant}; available: {}", some_of(&names)));
+            self.add(path, format!("'{field}' is not an output{meant}; available: {}", some_of(&names)));
             return;
         }
-        let output = config.output_features.iter().find(|output| field.is_none_or(|field| output.name() == field));
-        if let (Some(metric), Some(output)) = (trainer.validation_metric.as_deref(), output) {
+        let output = outputs.iter().find(|output| field.is_none_or(|(_, field)| output.name() == field));
+        if let (Some((path, metric)), Some(output)) = (metric, output) {
             let metrics = metric_names(output);
             let metrics: Vec<&str> = metrics.iter().map(String::as_str).collect();
             if metric != "loss" && !metrics.contains(&metric) {
@@ -456,7 +488,7 @@ impl Check<'_> {
                     output.type_name(),
                     metrics.join(", ")
                 );
-                self.add("trainer.validation_metric", message);
+                self.add(path, message);
             }
         }
     }
@@ -536,18 +568,40 @@ output_features:
   - {name: y, type: number}
   - {name: z, type: category, column: a}
 trainer: {validation_field: y, validation_metric: r3}
+hyperopt: {metric: f1, output_feature: z, parameters: {trainer.epochs: {space: choice, categories: [1, 2]}}}
 ";
         let diagnostics = diagnostics(text);
         for want in [
-            "config.yaml: 5 problems",
+            "config.yaml: 6 problems",
             "line 3: input_features[0].encoder: hidden_size 100 is not a multiple",
             "line 4: input_features[1].name: the name 'a' is taken",
             "line 5: combiner.condition: 'b' is not an input; available: a, a",
             "line 8: output_features[1].name: the column 'a' is also an input",
             "line 9: trainer.validation_metric: 'r3' is not a metric of a number output, did you mean 'r2'?",
+            "line 10: hyperopt.metric: 'f1' is not a metric of a category output",
         ] {
             assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }
+    }
+
+    #[test]
+    fn learners_chosen_by_balanced_accuracy_are_fitted_on_balanced_classes() {
+        let balanced = |rest: &str, loss: &str| {
+            let text = format!(
+                "{{input_features: [{{name: a, type: number}}], output_features: [{{name: y, type: category, loss: {{{loss}}}}}, \
+                 {{name: z, type: binary}}], {rest}}}"
+            );
+            let outputs = text.parse::<Plan>().unwrap().to_json()["output_features"].clone();
+            [0, 1].map(|at: usize| outputs[at]["loss"]["balance_classes"].as_bool())
+        };
+        let by_metric = "learners: auto, trainer: {validation_metric: balanced_accuracy}";
+        assert_eq!(balanced(by_metric, ""), [Some(true), None]);
+        let of_second = "learners: auto, trainer: {validation_field: z, validation_metric: balanced_accuracy}";
+        assert_eq!(balanced(of_second, ""), [None, Some(true)]);
+        assert_eq!(balanced(by_metric, "balance_classes: false"), [Some(false), None]);
+        assert_eq!(balanced(by_metric, "class_weights: [1, 2]"), [None, None]);
+        assert_eq!(balanced("learners: auto, trainer: {validation_metric: accuracy}", ""), [None, None]);
+        assert_eq!(balanced("trainer: {validation_metric: balanced_accuracy}", ""), [None, None], "the network alone");
     }
 
     #[test]

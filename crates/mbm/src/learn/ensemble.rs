@@ -3,6 +3,7 @@
 use mbm_algo::ArrayMut;
 use mbm_data::{Batch, BatchColumn, Field, Preprocessor, Shape};
 use mbm_model::{Model, on_worker_pool};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::learn::columns::{Block, Columns};
@@ -215,7 +216,8 @@ impl Member {
     pub fn predict(&self, task: Task, view: RowsView) -> Vec<f32> {
         let mut values = vec![0f64; view.rows.len() * task.n_values()];
         let share = 1.0 / self.folds.len() as f64;
-        self.folds.iter().for_each(|fitted| add(&mut values, &fitted.predict(task, view), share));
+        let of_folds: Vec<Vec<f32>> = self.folds.par_iter().map(|fitted| fitted.predict(task, view)).collect();
+        of_folds.iter().for_each(|own| add(&mut values, own, share));
         values.into_iter().map(|value| value as f32).collect()
     }
 }

@@ -9,6 +9,7 @@ use mbm_algo::tree::Binned;
 use mbm_data::random::seed;
 use mbm_data::{Dataset, Field, LoadOptions, load};
 use mbm_model::Model;
+use mbm_model::decoder::Loss;
 use rayon::prelude::*;
 
 use crate::config::plan::Plan;
@@ -111,7 +112,8 @@ impl Fitting<'_> {
             Task::Classes(2) => targets.iter().skip(1).step_by(2).copied().collect(),
             _ => targets.clone(),
         };
-        let weights = &self.rows.weights;
+        let class_weights = self.class_weights(output, task, &known);
+        let weights = &task.weighted(&self.rows.weights, targets, class_weights.as_deref());
         let tree_weights = weights.per_row(self.rows.rows.len());
         let data = Data {
             task,
@@ -126,7 +128,11 @@ impl Fitting<'_> {
             tree_weights: &tree_weights,
         };
         let held_out: Vec<usize> = folds.iter().flat_map(|fold| &fold.held_out).map(|row| *row as usize).collect();
-        let truth = Truth { targets: gathered(targets, &held_out, n_values), weights: weights.select(held_out.iter().copied()) };
+        let truth = |weights: &SampleWeights| Truth {
+            targets: gathered(targets, &held_out, n_values),
+            weights: weights.select(held_out.iter().copied()),
+        };
+        let (truth, in_losses) = (truth(&self.rows.weights), truth(weights));
         let (mut candidates, mut left_out) = (Vec::new(), Vec::new());
         for position in self.fastest_first() {
             let candidate = self.candidate(output, position, &self.learners[position], &data, &folds)?;
@@ -138,18 +144,20 @@ impl Fitting<'_> {
         }
         candidates.sort_by_key(|candidate| candidate.learner);
         let network = network.map(|network| gathered(&network, &held_out, n_values));
-        self.combine(output, task, &mut candidates, &truth, network);
+        self.combine(output, task, &mut candidates, [&truth, &in_losses], network);
         self.refit(output, &data, &folds, &known, &mut candidates)?;
         let in_fold = |fold: &Fold| fold.held_out.iter().map(|at| self.rows.rows[*at as usize]).collect();
         Ok(Selection { task, candidates, truth, rows: folds.iter().map(in_fold).collect(), left_out })
     }
 
-    /// Returns the positions of the learners in the order in which they are fitted, so that a time limit leaves out few of them.
+    /// Returns the positions of the learners in the order in which they are fitted, so that a time limit leaves out those that take long and
+    /// those that resemble an earlier one.
     fn fastest_first(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.learners.len()).collect();
-        order.sort_by_key(|position| match self.learners[*position] {
-            Learner::Network(_) | Learner::Linear(_) | Learner::RandomForest(_) | Learner::ExtraTrees(_) => 0,
-            Learner::BoostedTrees(_) | Learner::Svm(_) | Learner::Convolutions(_) => 1,
+        order.sort_by_key(|position| {
+            let learner = &self.learners[*position];
+            let is_fast = !matches!(learner, Learner::BoostedTrees(_) | Learner::Svm(_) | Learner::Convolutions(_));
+            !is_fast || self.learners[..*position].iter().any(|other| other.type_name() == learner.type_name())
         });
         order
     }
@@ -160,18 +168,39 @@ impl Fitting<'_> {
         !matches!(learner, Learner::Network(_)) && learner.weights().get(output) != Some(&0.0)
     }
 
-    /// Chooses the weights of the candidates, and of the network if it takes part, given its predictions for the held-out rows.
-    fn combine(&self, output: usize, task: Task, candidates: &mut Vec<Candidate>, truth: &Truth, network: Option<Vec<f32>>) {
+    /// Returns the weights of the classes in the loss of an output, as the network has them; `None` if all are the same.
+    fn class_weights(&self, output: usize, task: Task, known: &[usize]) -> Option<Vec<f32>> {
+        let Task::Classes(n_classes) = task else { return None };
+        let mut counts = vec![0; n_classes];
+        known.iter().filter_map(|row| task.class_of(&self.rows.targets[output], *row)).for_each(|class| counts[class] += 1);
+        match self.plan.config.output_features[output].loss(&counts) {
+            Ok((Loss::CrossEntropy { class_weights, .. }, _)) if class_weights.iter().any(|it| *it != class_weights[0]) => {
+                Some(class_weights)
+            }
+            _ => None,
+        }
+    }
+
+    /// Chooses the weights of the candidates, and of the network if it takes part, given its predictions for the held-out rows, which are
+    /// compared with the truth by a metric, or by the loss, in which classes may have weights.
+    fn combine(
+        &self,
+        output: usize,
+        task: Task,
+        candidates: &mut Vec<Candidate>,
+        [truth, in_losses]: [&Truth; 2],
+        network: Option<Vec<f32>>,
+    ) {
         match network {
             Some(network) if network.iter().all(|value| !value.is_nan()) => {
                 candidates.insert(0, self.network(network));
-                self.weigh(output, task, candidates, truth);
+                self.weigh(output, task, candidates, [truth, in_losses]);
             }
             Some(network) => {
-                self.weigh(output, task, candidates, truth);
-                self.add_network(output, task, candidates, truth, network);
+                self.weigh(output, task, candidates, [truth, in_losses]);
+                self.add_network(output, task, candidates, in_losses, network);
             }
-            None => self.weigh(output, task, candidates, truth),
+            None => self.weigh(output, task, candidates, [truth, in_losses]),
         }
     }
 
@@ -313,7 +342,7 @@ impl Fitting<'_> {
     }
 
     /// Sets the weights of the candidates: those of the config, or those chosen greedily.
-    fn weigh(&self, output: usize, task: Task, candidates: &mut [Candidate], truth: &Truth) {
+    fn weigh(&self, output: usize, task: Task, candidates: &mut [Candidate], truths: [&Truth; 2]) {
         let given = |candidate: &Candidate| self.learners[candidate.learner].weights().get(output).copied();
         if candidates.iter().any(|candidate| given(candidate).is_some()) {
             candidates.iter_mut().for_each(|candidate| candidate.weight = given(candidate).unwrap_or(0.0));
@@ -321,13 +350,13 @@ impl Fitting<'_> {
         }
         let predictions: Vec<&[f32]> = candidates.iter().map(|candidate| candidate.held_out.as_slice()).collect();
         let n_picks = self.plan.config.ensemble.n_picks;
-        let weights = greedy_weights(&predictions, n_picks, &|mean| self.loss(output, task, mean, truth));
+        let weights = greedy_weights(&predictions, n_picks, &|mean| self.loss(output, task, mean, truths));
         candidates.iter_mut().zip(weights).for_each(|(candidate, weight)| candidate.weight = weight);
     }
 
     /// Returns what weights minimize: the loss, or the metric that `trainer.validation_metric` names for the output.
-    fn loss(&self, output: usize, task: Task, predicted: &[f32], truth: &Truth) -> f64 {
-        let loss = task.loss(predicted, truth);
+    fn loss(&self, output: usize, task: Task, predicted: &[f32], [truth, in_losses]: [&Truth; 2]) -> f64 {
+        let loss = task.loss(predicted, in_losses);
         let Some(metric) = self.plan.metric_of(output, &self.outputs[output].name) else { return loss };
         let samples = task.samples(predicted, truth, &self.outputs[output].preprocessor);
         let Some(value) = samples.metrics().get(metric).copied() else { return loss };

@@ -321,10 +321,11 @@ impl Fitted {
     }
 
     fn predict_chunk(&self, task: Task, view: RowsView) -> Vec<f32> {
+        let columns = || view.rows.iter().map(|row| view.block.row(*row)).collect::<Vec<_>>();
         let each = |predict: &dyn Fn(usize) -> Vec<f32>| view.rows.iter().flat_map(|row| predict(*row)).collect();
         match self {
-            Self::BoostedTrees(trees) => each(&|row| task.completed(trees.predict(view.block.row(row)))),
-            Self::Forest(forest) => each(&|row| task.completed(forest.predict(view.block.row(row)))),
+            Self::BoostedTrees(trees) => task.completed(trees.predict_rows(&columns())),
+            Self::Forest(forest) => task.completed(forest.predict_rows(&columns())),
             Self::Ridge(linear) => view.read(|rows| linear.predict(rows)),
             Self::Logistic(logistic) => view.read(|rows| logistic.probabilities(rows)),
             Self::Labels { labels } => {

@@ -68,9 +68,24 @@ impl Task {
         matches!(self, Self::Classes(_) | Self::Labels(_))
     }
 
-    /// Returns the values of a prediction from those that trees were fitted to.
+    /// Returns predictions `[rows, n_values]` from those that trees were fitted to, `[rows, n_fitted]`.
     pub fn completed(self, fitted: Vec<f32>) -> Vec<f32> {
-        if self == Self::Classes(2) { vec![1.0 - fitted[0], fitted[0]] } else { fitted }
+        if self == Self::Classes(2) { fitted.into_iter().flat_map(|second| [1.0 - second, second]).collect() } else { fitted }
+    }
+
+    /// Returns the class of a row among targets `[rows, n_values]`; `None` without the target.
+    pub fn class_of(self, targets: &[f32], row: usize) -> Option<usize> {
+        targets[row * self.n_values()..(row + 1) * self.n_values()].iter().position(|value| *value > 0.5)
+    }
+
+    /// Returns the weights of rows times those of their classes, given targets `[rows, n_values]`.
+    pub fn weighted(self, weights: &SampleWeights, targets: &[f32], class_weights: Option<&[f32]>) -> SampleWeights {
+        let Some(class_weights) = class_weights else { return weights.clone() };
+        let weight = |row| {
+            let of_class = self.class_of(targets, row).map_or(1.0, |class| class_weights[class]);
+            weights.of(row) as f32 * of_class
+        };
+        Some((0..targets.len() / self.n_values()).map(weight).collect()).into()
     }
 
     /// Returns the loss of mean predictions `[rows, n_values]` by which ensembles are chosen: the weighted sum over the rows of the
@@ -102,7 +117,7 @@ impl Task {
         };
         match self {
             Self::Classes(n_classes) => MetricSamples::Classes(ClassificationSamples {
-                truth: targets.chunks(n_classes).map(|row| row.iter().position(|value| *value > 0.5).unwrap_or(0)).collect(),
+                truth: (0..targets.len() / n_classes).map(|row| self.class_of(targets, row).unwrap_or(0)).collect(),
                 probabilities: predicted.to_vec(),
                 n_classes,
                 weights: weights.clone(),

@@ -5,7 +5,7 @@ use mbm_data::{Dataset, Field, Preprocessor, RowStatus};
 use mbm_model::Model;
 use mbm_model::decoder::Decoding;
 
-use crate::config::features::OutputFeature;
+use crate::config::features::{InputFeature, OutputFeature};
 use crate::config::plan::Plan;
 use crate::learn::ensemble::Ensemble;
 use crate::predict::postprocessor::Postprocessor;
@@ -41,7 +41,9 @@ const MIN_TEXTS: usize = 64;
 impl Predictor {
     /// Returns the number of rows that are predicted together: the larger the rows, the fewer.
     pub fn batch_size(&self) -> usize {
-        let n_values: usize = self.inputs.iter().map(|field| field.preprocessor.get().shape().n_values()).sum();
+        let n_values =
+            |(feature, field): (&InputFeature, &Field)| feature.encoder().get().n_values(&field.preprocessor.get().shape());
+        let n_values: usize = self.plan.config.input_features.iter().zip(&self.inputs).map(n_values).sum();
         (MAX_VALUES / n_values.max(1)).clamp(if self.writes() { MIN_TEXTS } else { 1 }, MAX_ROWS)
     }
 

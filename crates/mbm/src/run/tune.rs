@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use mbm_algo::metric::{CLASSIFICATION, Direction, REGRESSION, RETRIEVAL, SETS, TEXTS};
-use mbm_config::{Diagnostic, Node};
+use mbm_config::{Diagnostic, Diagnostics, Node};
 use mbm_data::{Table, remove, write_file};
 use mbm_train::Event;
-use mbm_tune::{Asha, Decision, Goal, Hyperopt, Outcome, Scheduler, Space, Study, StudySpec, Trial, write_csv};
+use mbm_tune::{Asha, COMBINED, Decision, Goal, Hyperopt, Outcome, Scheduler, Space, Study, StudySpec, Trial, write_csv};
 use sha2::{Digest, Sha256};
 
 use crate::config::plan::Plan;
@@ -98,9 +98,7 @@ impl<'a> Search<'a> {
         let plan = without_search(&experiment.plan);
         let table = Table::read_with(&experiment.dataset, &experiment.table_options)?;
         table.require_rows()?;
-        // Checks the metric and the paths before the first trial.
-        measured(&plan, &settings)?;
-        settings.parameters.0.iter().try_for_each(|(path, space)| check_path(&plan, path, space))?;
+        check_paths(&plan, &settings)?;
         let folder = experiment.folder.join(FOLDER);
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         let config = hexadecimal(&Sha256::digest(plan.to_json().to_string()));
@@ -203,9 +201,6 @@ fn held_out(folder: &Path, settings: &Hyperopt) -> Option<f64> {
     line.held_out.get(&settings.metric).copied()
 }
 
-/// The name that stands for all outputs together.
-const COMBINED: &str = "combined";
-
 /// Returns the plan whose best epoch is chosen by the metric of the search.
 fn measured(plan: &Plan, settings: &Hyperopt) -> Result<Plan, Error> {
     let mut overrides = Vec::new();
@@ -229,7 +224,17 @@ fn key(plan: &Plan, settings: &Hyperopt) -> String {
     if settings.metric == "loss" { "loss".to_owned() } else { format!("{output}.{}", settings.metric) }
 }
 
-/// Checks that a path of the config can be set to the first value of its space.
+/// Checks that each path of the config can be set to the first value of its space.
+fn check_paths(plan: &Plan, settings: &Hyperopt) -> Result<(), Error> {
+    let mut problems = Diagnostics::default();
+    for (path, space) in &settings.parameters.0 {
+        if let Err(Error::Config { diagnostics, .. }) = check_path(plan, path, space) {
+            problems.0.extend(diagnostics.0);
+        }
+    }
+    problems.unless_any(Some(())).map_err(|diagnostics| Error::Config { file: "hyperopt".to_owned(), diagnostics })
+}
+
 fn check_path(plan: &Plan, path: &str, space: &Space) -> Result<(), Error> {
     let space = serde_json::to_value(space).unwrap_or_default();
     let first =

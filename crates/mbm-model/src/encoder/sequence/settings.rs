@@ -156,6 +156,10 @@ impl EncoderConfig for EmbedSettings {
         Init { shape, encoder_output, device }.embed(self).into()
     }
 
+    fn n_values(&self, shape: &Shape) -> usize {
+        if let Shape::Tokens { max_steps, .. } = shape { max_steps * self.embedding_size } else { shape.n_values() }
+    }
+
     fn origin(&self) -> Origin<'_> {
         self.pretrained.origin()
     }
