@@ -43,7 +43,7 @@ fn balanced_accuracy_predicts_a_rare_class_where_it_is_more_likely_than_elsewher
     // A third of the rows is returned if the colour is red, and a ninth if it is blue: never most of them.
     let row = |row: usize| {
         let colour = ["red", "blue"][row % 2];
-        let is_returned = row / 2 % if colour == "red" { 3 } else { 9 } == 0;
+        let is_returned = (row / 2).is_multiple_of(if colour == "red" { 3 } else { 9 });
         format!("{colour},{},{}\n", row * 7 % 5, ["kept", "returned"][usize::from(is_returned)])
     };
     std::fs::write(folder.path().join("orders.csv"), format!("colour,size,state\n{}", (0..270).map(row).collect::<String>()))

@@ -41,11 +41,11 @@ impl ClassFolder {
         if !names.iter().any(|name| folder.join(name).is_dir()) {
             return Err(DataError::malformed(folder, None, ClassFolderError::NoClasses));
         }
-        if let Some(table) = names.iter().find(|name| TableFormat::of_name(Path::new(name)).is_some()) {
-            if !has_classes(folder, &names)? {
-                let error = ClassFolderError::Table { table: table.clone(), path: folder.join(table) };
-                return Err(DataError::malformed(folder, None, error));
-            }
+        if let Some(table) = names.iter().find(|name| TableFormat::of_name(Path::new(name)).is_some())
+            && !has_classes(folder, &names)?
+        {
+            let error = ClassFolderError::Table { table: table.clone(), path: folder.join(table) };
+            return Err(DataError::malformed(folder, None, error));
         }
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
         let media = if holds_audio(folder, MAX_DEPTH)? { "audio" } else { "image" };

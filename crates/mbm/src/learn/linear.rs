@@ -1,6 +1,6 @@
 //! Fits linear models: ridge regression, logistic regression of classes or of each label.
 
-use mbm_algo::linear::{ClassifiedRows, Logistic, NumberedRows, RidgePath, Rows, Stopping};
+use mbm_algo::linear::{ClassifiedRows, Linear, Logistic, NumberedRows, RidgePath, Rows, Stopping};
 use mbm_algo::metric::SampleWeights;
 use mbm_algo::{Matrix, SparseRows};
 
@@ -11,18 +11,34 @@ use crate::learn::task::{Task, Truth};
 /// Maximum number of labels that linear models are fitted to.
 const MAX_LABELS: usize = 100;
 
-/// The rows of a fold as a linear model reads them.
+/// The rows of a fold as a linear model reads them: without the projection of n-grams, as it reads those themselves.
 struct Inputs {
+    /// `[rows, kept.len()]`
     dense: Vec<f32>,
-    n_dense: usize,
+    /// The scaled columns that are read.
+    kept: Vec<usize>,
+    /// Number of scaled columns.
+    n_scaled: usize,
     terms: SparseRows,
     weights: SampleWeights,
 }
 
 impl Inputs {
     fn rows(&self) -> Rows<'_> {
-        let dense = Matrix { data: &self.dense, n_cols: self.n_dense };
-        if self.terms.n_cols() > 0 { Rows { dense: Some(dense), sparse: Some(&self.terms) } } else { Rows::from(dense) }
+        let dense = (!self.kept.is_empty()).then_some(Matrix { data: &self.dense, n_cols: self.kept.len() });
+        Rows { dense, sparse: (self.terms.n_cols() > 0).then_some(&self.terms) }
+    }
+
+    /// Returns a model of these columns as one of all, with weights of 0 for those that are not read.
+    fn widened(&self, linear: Linear) -> Linear {
+        let n_outputs = linear.n_outputs;
+        let (of_dense, of_terms) = linear.weights.split_at(self.kept.len() * n_outputs);
+        let mut weights = vec![0.0; self.n_scaled * n_outputs];
+        for (at, own) in self.kept.iter().zip(of_dense.chunks(n_outputs)) {
+            weights[at * n_outputs..(at + 1) * n_outputs].copy_from_slice(own);
+        }
+        weights.extend(of_terms);
+        Linear { n_cols: self.n_scaled + self.terms.n_cols(), weights, ..linear }
     }
 }
 
@@ -64,13 +80,13 @@ impl Data<'_> {
 
     fn inputs(&self, fold: &Fold) -> Inputs {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
-        let mut dense = self.scaled(&fold.rows);
-        for row in dense.chunks_mut(self.scaled.n_cols.max(1)) {
-            self.projected.iter().for_each(|at| row[*at] = 0.0);
-        }
+        let n_scaled = self.scaled.n_cols.max(1);
+        let kept: Vec<usize> = (0..n_scaled).filter(|at| !self.projected.contains(at)).collect();
+        let scaled = self.scaled(&fold.rows);
         Inputs {
-            dense,
-            n_dense: self.scaled.n_cols.max(1),
+            dense: scaled.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect(),
+            kept,
+            n_scaled,
             terms: self.block.terms.select(&rows),
             weights: self.weights_of(&fold.rows),
         }
@@ -90,7 +106,7 @@ impl Data<'_> {
 
     fn ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> Option<Fitted> {
         let targets = self.targets(&fold.rows);
-        Some(Fitted::Ridge(self.path(it, inputs, &targets)?.model(it.penalties[0])))
+        Some(Fitted::Ridge(inputs.widened(self.path(it, inputs, &targets)?.model(it.penalties[0]))))
     }
 
     fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
@@ -100,7 +116,7 @@ impl Data<'_> {
             let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &truth)).collect();
             return LinearLearner { penalties: vec![it.penalties[smallest(&errors)]], ..it.clone() };
         }
-        self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(path.model(penalty)), fold)))
+        self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(inputs.widened(path.model(penalty))), fold)))
     }
 
     /// For labels, the penalty is that of the most balanced one.
@@ -154,7 +170,8 @@ fn logistic(penalty: f64, inputs: &Inputs, classes: &[usize], n_classes: usize) 
     let data = ClassifiedRows { rows: inputs.rows(), classes, n_classes, sample_weights: inputs.weights.as_slice() };
     // With n-grams, a search to scikit-learn's tolerance takes long, and predicts the same.
     let stopping = if inputs.terms.n_cols() > 0 { Stopping { tolerance: 1e-3, max_iterations: 60 } } else { Stopping::default() };
-    Logistic::fit(data, 1.0 / penalty, stopping).ok()
+    let fitted = Logistic::fit(data, 1.0 / penalty, stopping).ok()?;
+    Some(Logistic { linear: inputs.widened(fitted.linear), ..fitted })
 }
 
 /// Returns the weighted share of the rows with a label.
