@@ -125,6 +125,8 @@ def main():
             generate = multiprocessing.get_context("spawn").Process(target=globals()[name], args=[folder])
             generate.start()
             generate.join()
+            if generate.exitcode:
+                sys.exit(f"{name}: the table could not be made")
             train = [mbm, "train", "--dataset", folder / "table.csv", "--target", "y", "--quiet", "--output-directory", folder / "run"]
             seconds, megabytes, _ = measured(train, folder)
             found, (max_seconds, max_megabytes) = score(folder / "run"), LIMITS[name]

@@ -82,14 +82,11 @@ impl Data<'_> {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
         let n_scaled = self.scaled.n_cols.max(1);
         let kept: Vec<usize> = (0..n_scaled).filter(|at| !self.projected.contains(at)).collect();
-        let scaled = self.scaled(&fold.rows);
-        Inputs {
-            dense: scaled.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect(),
-            kept,
-            n_scaled,
-            terms: self.block.terms.select(&rows),
-            weights: self.weights_of(&fold.rows),
+        let mut dense = self.scaled(&fold.rows);
+        if kept.len() < n_scaled {
+            dense = dense.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect();
         }
+        Inputs { dense, kept, n_scaled, terms: self.block.terms.select(&rows), weights: self.weights_of(&fold.rows) }
     }
 
     /// Returns for each row whether it has a label.

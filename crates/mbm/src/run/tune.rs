@@ -228,8 +228,9 @@ fn key(plan: &Plan, settings: &Hyperopt) -> String {
 fn check_paths(plan: &Plan, settings: &Hyperopt) -> Result<(), Error> {
     let mut problems = Diagnostics::default();
     for (path, space) in &settings.parameters.0 {
-        if let Err(Error::Config { diagnostics, .. }) = check_path(plan, path, space) {
-            problems.0.extend(diagnostics.0);
+        match check_path(plan, path, space) {
+            Err(Error::Config { diagnostics, .. }) => problems.0.extend(diagnostics.0),
+            checked => checked?,
         }
     }
     problems.unless_any(Some(())).map_err(|diagnostics| Error::Config { file: "hyperopt".to_owned(), diagnostics })
