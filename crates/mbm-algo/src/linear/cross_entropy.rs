@@ -41,10 +41,16 @@ impl<'a> CrossEntropy<'a> {
         self.data.rows.n_cols() * self.n_scores
     }
 
-    /// Returns the point without weights whose intercepts give the frequencies of the classes.
-    pub fn start(&self) -> Vec<f64> {
+    /// Returns the shares of the classes, with half a row more of each.
+    fn frequencies(&self) -> Vec<f64> {
         let mut frequencies = vec![0.5 / self.total; self.data.n_classes];
         self.data.classes.iter().zip(&self.shares).for_each(|(class, share)| frequencies[*class] += share);
+        frequencies
+    }
+
+    /// Returns the point without weights whose intercepts give the frequencies of the classes.
+    pub fn start(&self) -> Vec<f64> {
+        let frequencies = self.frequencies();
         let mut start = vec![0.0; self.n_weights()];
         match frequencies.as_slice() {
             [negative, positive] => start.push((positive / negative).ln()),
@@ -55,7 +61,19 @@ impl<'a> CrossEntropy<'a> {
 
     pub fn minimize(&self, start: Vec<f64>, c: f64, stopping: Stopping) -> Vec<f64> {
         let penalty = 1.0 / (c * self.total);
-        minimize(start, stopping, |x, gradient| self.evaluate(x, penalty, gradient))
+        minimize(start, &self.scales(penalty), stopping, |x, gradient| self.evaluate(x, penalty, gradient))
+    }
+
+    /// Returns one over the square root of the curvature of the objective along each component, without weights.
+    fn scales(&self, penalty: f64) -> Vec<f64> {
+        let frequencies = self.frequencies();
+        let total: f64 = frequencies.iter().sum();
+        let of_classes: Vec<f64> = frequencies.iter().map(|share| share / total * (1.0 - share / total)).collect();
+        let of_scores = &of_classes[..self.n_scores];
+        let curvatures =
+            |square: f64, penalty: f64| of_scores.iter().map(move |of_score| (square * of_score + penalty).sqrt().recip());
+        let squares = self.data.rows.weighted_squares(&self.shares);
+        squares.into_iter().flat_map(|square| curvatures(square, penalty)).chain(curvatures(1.0, 0.0)).collect()
     }
 
     pub fn model(&self, solution: &[f64]) -> Logistic {

@@ -44,6 +44,22 @@ impl Rows<'_> {
         self.dense.map_or(0, |dense| dense.data.len()) + self.sparse.map_or(0, SparseRows::n_values)
     }
 
+    /// Returns for each column the sum of its squared values, each times the weight of its row.
+    pub(crate) fn weighted_squares(&self, weights: &[f64]) -> Vec<f64> {
+        let mut sums = vec![0.0; self.n_cols()];
+        let (of_dense, of_sparse) = sums.split_at_mut(self.n_dense());
+        let square = |value: f32| f64::from(value) * f64::from(value);
+        for (row, weight) in weights.iter().enumerate() {
+            if let Some(dense) = self.dense {
+                of_dense.iter_mut().zip(dense.row(row)).for_each(|(sum, value)| *sum += weight * square(*value));
+            }
+            if let Some(sparse) = self.sparse {
+                sparse.pairs(row).for_each(|(column, value)| of_sparse[column] += weight * square(value));
+            }
+        }
+        sums
+    }
+
     /// Checks that there is a row per target, that both parts have the same number of rows, and that all values are finite.
     pub(crate) fn check(&self, n_targets: usize) -> Result<(), AlgoError> {
         let rows = self.n_rows();

@@ -34,7 +34,7 @@ const MAX_ROWS_OF_FEW_EPOCHS: [usize; 2] = [MIN_ROWS_OF_BINS, 150];
 const MAX_EPOCHS_OF_SERIES: usize = 30;
 
 /// Number of images that training reads, over all epochs.
-const N_IMAGES: usize = 40_000;
+const N_IMAGES: usize = 30_000;
 
 /// Maximum number of images of a table that are read at 48 instead of 32 pixels.
 const MAX_LARGE_IMAGES: usize = 5_000;
@@ -214,14 +214,14 @@ mod tests {
         assert!(!input.contains("projection"));
         let trainer = yaml(&network.trainer());
         assert!(
-            ["one_cycle", "epochs: 40", "batch_size: 32", "restore_best_weights: false"]
+            ["one_cycle", "epochs: 30", "batch_size: 32", "restore_best_weights: false"]
                 .iter()
                 .all(|part| trainer.contains(part)),
             "{trainer}"
         );
         assert!(yaml(&network.output("label", "category")).contains("label_smoothing"));
         let many = DefaultNetwork::new(10_000, &["image"], Preset::Good);
-        assert!(yaml(&many.input("photo", "image")).contains("height: 32") && yaml(&many.trainer()).contains("epochs: 4"));
+        assert!(yaml(&many.input("photo", "image")).contains("height: 32") && yaml(&many.trainer()).contains("epochs: 3"));
     }
 
     #[test]

@@ -605,6 +605,17 @@ hyperopt: {metric: f1, output_feature: z, parameters: {trainer.epochs: {space: c
     }
 
     #[test]
+    fn lists_of_settings_to_choose_from_need_a_value() {
+        let text = format!(
+            "{DIGITS}learners:\n  - {{type: linear, penalties: [], column_scales: []}}\n  - {{type: convolutions, penalties: []}}\n"
+        );
+        let diagnostics = diagnostics(&text);
+        for place in ["learners[0].penalties", "learners[0].column_scales", "learners[1].penalties"] {
+            assert!(diagnostics.contains(&format!("{place}: at least one value is required")), "{diagnostics}");
+        }
+    }
+
+    #[test]
     fn a_column_of_weights_is_no_feature() {
         let text = DIGITS.replace("preprocessing: {split", "preprocessing: {sample_weight: audio, split");
         let diagnostics = diagnostics(&text);

@@ -13,8 +13,10 @@ const MAX_LABELS: usize = 100;
 
 /// The rows of a fold as a linear model reads them: without the projection of n-grams, as it reads those themselves.
 struct Inputs {
-    /// `[rows, kept.len()]`
+    /// `[rows, kept.len()]`, multiplied by `scale`.
     dense: Vec<f32>,
+    /// A factor of the dense columns.
+    scale: f32,
     /// The scaled columns that are read.
     kept: Vec<usize>,
     /// Number of scaled columns.
@@ -35,7 +37,8 @@ impl Inputs {
         let (of_dense, of_terms) = linear.weights.split_at(self.kept.len() * n_outputs);
         let mut weights = vec![0.0; self.n_scaled * n_outputs];
         for (at, own) in self.kept.iter().zip(of_dense.chunks(n_outputs)) {
-            weights[at * n_outputs..(at + 1) * n_outputs].copy_from_slice(own);
+            let of_column = &mut weights[at * n_outputs..(at + 1) * n_outputs];
+            of_column.iter_mut().zip(own).for_each(|(weight, own)| *weight = self.scale * own);
         }
         weights.extend(of_terms);
         Linear { n_cols: self.n_scaled + self.terms.n_cols(), weights, ..linear }
@@ -43,23 +46,22 @@ impl Inputs {
 }
 
 impl Data<'_> {
-    /// Returns the settings with the penalty that has the lowest error by leave-one-out or, where that takes long, on the held-out rows of
-    /// a fold, so that further folds need not try all.
+    /// Returns the settings with the penalty, and the scale of columns, that have the lowest error by leave-one-out or, where that takes
+    /// long, on the held-out rows of a fold, so that further folds need not try all.
     pub fn with_penalty(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
-        if it.penalties.len() < 2 {
-            return it.clone();
-        }
-        let inputs = self.inputs(fold);
         match self.task {
-            Task::Number | Task::Vector(_) => self.with_penalty_of_ridge(it, &inputs, fold),
-            Task::Classes(_) | Task::Labels(_) => self.with_penalty_of_logistic(it, &inputs, fold),
+            Task::Number | Task::Vector(_) if it.penalties.len() > 1 => self.with_penalty_of_ridge(it, fold),
+            Task::Classes(_) | Task::Labels(_) if it.penalties.len() > 1 || it.column_scales.len() > 1 => {
+                self.with_penalty_of_logistic(it, fold)
+            }
+            _ => it.clone(),
         }
     }
 
     /// Fits ridge regression for numbers and logistic regression for classes; `None` if the task has too many labels or one class only.
-    /// Uses the first penalty; [`Data::with_penalty`] chooses it.
+    /// Uses the first penalty and scale; [`Data::with_penalty`] chooses them.
     pub fn linear(&self, it: &LinearLearner, fold: &Fold) -> Option<Fitted> {
-        let inputs = self.inputs(fold);
+        let inputs = self.inputs(fold, it.column_scales[0]);
         match self.task {
             Task::Number | Task::Vector(_) => self.ridge(it, &inputs, fold),
             Task::Classes(n_classes) => {
@@ -78,7 +80,8 @@ impl Data<'_> {
         }
     }
 
-    fn inputs(&self, fold: &Fold) -> Inputs {
+    /// Returns what a linear model reads; the scale has an effect beside n-grams alone.
+    fn inputs(&self, fold: &Fold, scale: f64) -> Inputs {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
         let n_scaled = self.scaled.n_cols.max(1);
         let kept: Vec<usize> = (0..n_scaled).filter(|at| !self.projected.contains(at)).collect();
@@ -86,7 +89,13 @@ impl Data<'_> {
         if kept.len() < n_scaled {
             dense = dense.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect();
         }
-        Inputs { dense, kept, n_scaled, terms: self.block.terms.select(&rows), weights: self.weights_of(&fold.rows) }
+        let scale = if self.has_terms() { scale as f32 } else { 1.0 };
+        dense.iter_mut().for_each(|value| *value *= scale);
+        Inputs { dense, scale, kept, n_scaled, terms: self.block.terms.select(&rows), weights: self.weights_of(&fold.rows) }
+    }
+
+    fn has_terms(&self) -> bool {
+        self.block.terms.n_cols() > 0
     }
 
     /// Returns for each row whether it has a label.
@@ -106,50 +115,47 @@ impl Data<'_> {
         Some(Fitted::Ridge(inputs.widened(self.path(it, inputs, &targets)?.model(it.penalties[0]))))
     }
 
-    fn with_penalty_of_ridge(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
-        let truth = self.truth(&fold.rows);
-        let Some(path) = self.path(it, inputs, &truth.targets) else { return it.clone() };
-        if let Some(left_out) = &path.leave_one_out {
-            let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &truth)).collect();
-            return LinearLearner { penalties: vec![it.penalties[smallest(&errors)]], ..it.clone() };
-        }
-        self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Ridge(inputs.widened(path.model(penalty))), fold)))
+    fn with_penalty_of_ridge(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
+        let (inputs, truth) = (self.inputs(fold, it.column_scales[0]), self.truth(&fold.rows));
+        let Some(path) = self.path(it, &inputs, &truth.targets) else { return it.clone() };
+        let best = match &path.leave_one_out {
+            Some(left_out) => {
+                let errors: Vec<f64> = left_out.iter().map(|predicted| self.task.loss(predicted, &truth)).collect();
+                Some(it.penalties[smallest(&errors)])
+            }
+            None => {
+                let loss = |penalty| Some(self.loss(&Fitted::Ridge(inputs.widened(path.model(penalty))), fold));
+                first_minimum(&it.penalties, loss).map(|(_, penalty)| penalty)
+            }
+        };
+        best.map_or_else(|| it.clone(), |penalty| LinearLearner { penalties: vec![penalty], ..it.clone() })
     }
 
-    /// For labels, the penalty is that of the most balanced one.
-    fn with_penalty_of_logistic(&self, it: &LinearLearner, inputs: &Inputs, fold: &Fold) -> LinearLearner {
+    /// For labels, penalty and scale are those of the most balanced one.
+    fn with_penalty_of_logistic(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
+        let scales = if self.has_terms() { it.column_scales.as_slice() } else { &it.column_scales[..1] };
+        let best = scales.iter().filter_map(|scale| {
+            let inputs = self.inputs(fold, *scale);
+            let (loss, penalty) = first_minimum(&it.penalties, |penalty| self.loss_of_logistic(penalty, &inputs, fold))?;
+            Some((loss, penalty, *scale))
+        });
+        let Some((_, penalty, scale)) = best.min_by(|a, b| a.0.total_cmp(&b.0)) else { return it.clone() };
+        LinearLearner { penalties: vec![penalty], column_scales: vec![scale], ..it.clone() }
+    }
+
+    fn loss_of_logistic(&self, penalty: f64, inputs: &Inputs, fold: &Fold) -> Option<f64> {
         let Task::Labels(n_labels) = self.task else {
-            let classes = self.classes(&fold.rows);
-            let fit = |penalty| logistic(penalty, inputs, &classes, self.task.n_values());
-            return self.first_minimum(it, |penalty| Some(self.loss(&Fitted::Logistic(fit(penalty)?), fold)));
+            let fitted = logistic(penalty, inputs, &self.classes(&fold.rows), self.task.n_values())?;
+            return Some(self.loss(&Fitted::Logistic(fitted), fold));
         };
         let imbalance = |at: &usize| (2 * self.label(*at, &fold.rows).iter().sum::<usize>()).abs_diff(fold.rows.len());
-        let Some(label) = (0..n_labels.min(MAX_LABELS)).min_by_key(imbalance) else { return it.clone() };
+        let label = (0..n_labels.min(MAX_LABELS)).min_by_key(imbalance)?;
         let (classes, held_out) = (self.label(label, &fold.rows), self.label(label, &fold.held_out));
         let targets = held_out.into_iter().map(|class| class as f32).collect();
         let truth = Truth { targets, weights: self.weights_of(&fold.held_out) };
-        self.first_minimum(it, |penalty| {
-            let labels = vec![Label::Logistic(logistic(penalty, inputs, &classes, 2)?)];
-            let predicted = Fitted::Labels { labels }.predict(Task::Labels(1), self.view(&usizes(&fold.held_out)));
-            Some(Task::Labels(1).loss(&predicted, &truth))
-        })
-    }
-
-    /// Returns the settings with the penalty before the first one whose loss is higher, from strong to weak penalties: fits with weak
-    /// ones take long.
-    fn first_minimum(&self, it: &LinearLearner, loss: impl Fn(f64) -> Option<f64>) -> LinearLearner {
-        let mut penalties = it.penalties.clone();
-        penalties.sort_by(|a, b| b.total_cmp(a));
-        let mut best: Option<(f64, f64)> = None;
-        for penalty in penalties {
-            let Some(own) = loss(penalty) else { break };
-            if best.is_some_and(|(lowest, _)| own > lowest) {
-                break;
-            }
-            best = Some((own, penalty));
-        }
-        let penalties = best.map_or_else(|| it.penalties.clone(), |(_, penalty)| vec![penalty]);
-        LinearLearner { penalties, ..it.clone() }
+        let labels = vec![Label::Logistic(logistic(penalty, inputs, &classes, 2)?)];
+        let predicted = Fitted::Labels { labels }.predict(Task::Labels(1), self.view(&usizes(&fold.held_out)));
+        Some(Task::Labels(1).loss(&predicted, &truth))
     }
 
     /// Returns the loss of predictions for the held-out rows.
@@ -166,9 +172,24 @@ impl Data<'_> {
 fn logistic(penalty: f64, inputs: &Inputs, classes: &[usize], n_classes: usize) -> Option<Logistic> {
     let data = ClassifiedRows { rows: inputs.rows(), classes, n_classes, sample_weights: inputs.weights.as_slice() };
     // With n-grams, a search to scikit-learn's tolerance takes long, and predicts the same.
-    let stopping = if inputs.terms.n_cols() > 0 { Stopping { tolerance: 1e-3, max_iterations: 60 } } else { Stopping::default() };
+    let stopping = if inputs.terms.n_cols() > 0 { Stopping { tolerance: 1e-3, max_iterations: 30 } } else { Stopping::default() };
     let fitted = Logistic::fit(data, 1.0 / penalty, stopping).ok()?;
     Some(Logistic { linear: inputs.widened(fitted.linear), ..fitted })
+}
+
+/// Returns the lowest loss before it rises, from strong to weak penalties, as fits with weak ones take long; and its penalty.
+fn first_minimum(penalties: &[f64], loss: impl Fn(f64) -> Option<f64>) -> Option<(f64, f64)> {
+    let mut penalties = penalties.to_vec();
+    penalties.sort_by(|a, b| b.total_cmp(a));
+    let mut best: Option<(f64, f64)> = None;
+    for penalty in penalties {
+        let Some(own) = loss(penalty) else { break };
+        if best.is_some_and(|(lowest, _)| own > lowest) {
+            break;
+        }
+        best = Some((own, penalty));
+    }
+    best
 }
 
 /// Returns the weighted share of the rows with a label.

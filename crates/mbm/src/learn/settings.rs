@@ -84,6 +84,9 @@ settings! {
         /// The penalty on the weights, from a list of which the one with the lowest loss on held-out rows is chosen; for ridge regression
         /// by leave-one-out where that is possible. For classes, 1 / `C` of scikit-learn's logistic regression.
         penalties: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0, 100.0, 1000.0] => 1e-9..=1e9;
+        /// A factor of the columns beside n-grams, from a list of which the one with the lowest loss on held-out rows is chosen: with a
+        /// larger one, their weights are penalized less than those of n-grams. For classes and labels; ridge regression uses the first one.
+        column_scales: Vec<f64> = vec![1.0, 10.0] => 1e-3..=1e3;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -192,6 +195,16 @@ impl Learner {
         matches!(self, Self::Network(network) if network.bagged)
     }
 
+    /// Returns the names of lists to choose from that have no value.
+    fn empty_lists(&self) -> Vec<&'static str> {
+        let lists = match self {
+            Self::Linear(it) => vec![("penalties", it.penalties.is_empty()), ("column_scales", it.column_scales.is_empty())],
+            Self::Convolutions(it) => vec![("penalties", it.penalties.is_empty())],
+            _ => Vec::new(),
+        };
+        lists.into_iter().filter(|(_, is_empty)| *is_empty).map(|(name, _)| name).collect()
+    }
+
     /// Returns the given weights in the ensemble, one per output; empty if they are chosen.
     pub fn weights(&self) -> &[f64] {
         match self {
@@ -264,7 +277,15 @@ impl Setting for Learners {
         match &node.value {
             Value::Text(word) if word == "network" => Some(Self::Network),
             Value::Text(word) if word == "auto" => Some(Self::Auto),
-            Value::List(items) if !items.is_empty() => Vec::<Learner>::read(node, path, diagnostics).map(Self::List),
+            Value::List(items) if !items.is_empty() => {
+                let learners = Vec::<Learner>::read(node, path, diagnostics)?;
+                for (at, (learner, item)) in learners.iter().zip(items).enumerate() {
+                    for name in learner.empty_lists() {
+                        diagnostics.add(item.line, &format!("{path}[{at}].{name}"), "at least one value is required".to_owned());
+                    }
+                }
+                Some(Self::List(learners))
+            }
             other => {
                 let message = format!("expected network, auto or a list of learners, found {}", other.name());
                 diagnostics.add(node.line, path, message);
