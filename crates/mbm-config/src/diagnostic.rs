@@ -127,12 +127,19 @@ pub fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
-/// Returns the candidate closest to `found`, if it is close enough to be what was meant.
+/// Returns the candidate closest to `found`, if it is close enough to be what was meant: the shortest one that begins with it, or one that
+/// differs in few characters.
 pub fn closest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let n_chars = found.chars().count();
     // Comparing takes time proportional to the product of both lengths; a name as long as this is not a typo.
     if n_chars > LONGEST_NAME {
         return None;
+    }
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let longer =
+        candidates.iter().filter(|candidate| n_chars > 1 && candidate.len() > found.len() && candidate.starts_with(found));
+    if let Some(longer) = longer.filter(|candidate| candidate.len() <= LONGEST_NAME).min_by_key(|candidate| candidate.len()) {
+        return Some(longer);
     }
     let limit = (n_chars / 3).max(1);
     // A name whose length differs by more has a larger distance.
@@ -173,6 +180,8 @@ mod tests {
         assert_eq!(closest("bacth_size", keys), Some("batch_size"));
         assert_eq!(closest("learningrate", keys), Some("learning_rate"));
         assert_eq!(closest("momentum", keys), None);
+        assert_eq!(closest("acc", ["mcc", "accuracy", "balanced_accuracy"]), Some("accuracy"));
+        assert_eq!(closest("f1", ["f1_macro", "f2"]), Some("f1_macro"));
         assert_eq!(closest(&"e".repeat(10_000_000), keys), None);
     }
 

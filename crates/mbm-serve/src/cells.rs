@@ -225,27 +225,47 @@ impl<'a> CellReader<'a> {
         Self { media, served, held: MemoryShare::current(), n_bytes: 0 }
     }
 
-    /// Converts a row to one cell per input of the model. Columns of outputs are allowed and ignored.
+    /// Converts a row to one cell per input of the model. A column is the value of all inputs that read it and are not given by their own
+    /// names. Columns of outputs are allowed and ignored.
     pub async fn cells(&mut self, row: RequestRow) -> Result<Cells, ApiError> {
         // Let other tasks run between rows.
         tokio::task::yield_now().await;
         let mut unread = Vec::new();
         let mut cells: Vec<Option<Cell>> = vec![None; self.served.model.inputs().len()];
+        let mut shared = Vec::new();
         for (name, given) in row {
-            let at = match self.served.named(&name) {
-                Some(FieldRef::Input(at)) => at,
-                Some(FieldRef::Output) => continue,
+            match self.served.named(&name) {
+                Some(FieldRef::Inputs(inputs)) if inputs.len() > 1 => shared.push((name, inputs, given)),
+                Some(FieldRef::Inputs(inputs)) => self.fill(&mut cells, &mut unread, (&name, inputs, given)).await?,
+                Some(FieldRef::Output) => {}
                 None => return Err(self.unknown(&name)),
-            };
-            if cells[at].is_some() {
-                return Err(ApiError::validation(format!("'{name}' is given twice")));
             }
+        }
+        for (name, inputs, given) in shared {
+            self.fill(&mut cells, &mut unread, (&name, inputs, given)).await?;
+        }
+        Ok(Cells { cells: cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect(), unread })
+    }
+
+    /// Fills those of the cells of some inputs that are not given yet.
+    async fn fill(
+        &mut self,
+        cells: &mut [Option<Cell>],
+        unread: &mut Vec<(usize, Fault)>,
+        (name, inputs, given): (&str, &[usize], InputValue),
+    ) -> Result<(), ApiError> {
+        let open: Vec<usize> = inputs.iter().copied().filter(|at| cells[*at].is_none()).collect();
+        let Some((last, others)) = open.split_last() else {
+            return Err(ApiError::validation(format!("'{name}' is given twice")));
+        };
+        let values = others.iter().map(|at| (*at, given.clone())).collect::<Vec<_>>();
+        for (at, given) in values.into_iter().chain([(*last, given)]) {
             cells[at] = Some(self.cell(at, given).await?.unwrap_or_else(|fault| {
                 unread.push((at, fault));
                 Cell::Empty
             }));
         }
-        Ok(Cells { cells: cells.into_iter().map(|cell| cell.unwrap_or(Cell::Empty)).collect(), unread })
+        Ok(())
     }
 
     /// Converts a value to a cell of one input, or returns why it cannot be read.

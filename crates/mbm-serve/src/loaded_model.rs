@@ -36,10 +36,10 @@ pub(crate) struct LoadedModel {
 }
 
 /// What a name in a row refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum FieldRef {
-    /// The input at this position.
-    Input(usize),
+    /// The inputs at these positions: several if they read the same column.
+    Inputs(Vec<usize>),
     /// An output; its values are ignored.
     Output,
 }
@@ -85,8 +85,8 @@ impl LoadedModel {
     }
 
     /// Resolves a name in a row: the name or the column of an input or output.
-    pub fn named(&self, name: &str) -> Option<FieldRef> {
-        self.names.get(name).copied()
+    pub fn named(&self, name: &str) -> Option<&FieldRef> {
+        self.names.get(name)
     }
 
     /// Returns the position of the input with this name.
@@ -115,13 +115,19 @@ impl LoadedModel {
 }
 
 fn names(model: &Model) -> HashMap<String, FieldRef> {
-    let inputs = model.inputs().enumerate().map(|(at, input)| (input, FieldRef::Input(at)));
-    let outputs = model.outputs().map(|output| (output, FieldRef::Output));
+    let mut by_column: HashMap<&str, Vec<usize>> = HashMap::new();
+    model.inputs().enumerate().for_each(|(at, input)| by_column.entry(input.column()).or_default().push(at));
+    // The name of an input is that of its column alone, unless both are the same.
+    let of_name = model.inputs().enumerate().map(|(at, input)| {
+        let is_column = input.name() == input.column();
+        (input.name(), FieldRef::Inputs(if is_column { by_column[input.name()].clone() } else { vec![at] }))
+    });
+    let of_column = by_column.iter().map(|(column, inputs)| (*column, FieldRef::Inputs(inputs.clone())));
+    let outputs = model.outputs().flat_map(|output| [output.name(), output.column()]).map(|name| (name, FieldRef::Output));
     let mut names = HashMap::new();
-    for (feature, named) in inputs.chain(outputs) {
+    for (name, named) in of_name.chain(of_column).chain(outputs) {
         // If several have the same name, the first one wins.
-        names.entry(feature.name().to_owned()).or_insert(named);
-        names.entry(feature.column().to_owned()).or_insert(named);
+        names.entry(name.to_owned()).or_insert(named);
     }
     names
 }

@@ -11,11 +11,13 @@ mod vectors;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mbm::{ConfigFormat, Experiment, Plan};
 use mbm_serve::{Server, Settings};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -219,6 +221,28 @@ fn malformed_requests_are_explained() {
     assert_eq!(api_error("GET /nowhere", &[], b"").0, 404);
     let twice = post_form(shared(), "/predict", &[("size", None, b"1"), ("size", None, b"2")]);
     assert_eq!(twice.api_error(), (400, "'size' is given twice".to_owned()));
+}
+
+#[test]
+fn a_column_is_read_by_all_inputs_that_are_not_given_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows: String = (0..40).map(|row| if row % 2 == 0 { "dark one,1\n" } else { "light one,2\n" }).collect();
+    std::fs::write(folder.path().join("rows.csv"), format!("note,kind\n{rows}")).unwrap();
+    let config = "
+        input_features:
+          - {name: words, column: note, type: text, encoder: {type: embed, embedding_size: 4}}
+          - {name: whole, column: note, type: category}
+        output_features: [{name: kind, type: category}]
+        trainer: {epochs: 1}";
+    let plan = Plan::read(config, ConfigFormat::Yaml, &[], "config.yaml").unwrap();
+    let run = folder.path().join("run");
+    Experiment::new(plan, folder.path().join("rows.csv"), run.clone()).run(&AtomicBool::new(false), &mut |_| {}).unwrap();
+    let running = start(Settings { model_path: Some(run), ..settings() });
+    let status = |row: Value| post(running.address, "/predict", &row).json()["status"].clone();
+    assert_eq!(status(json!({ "note": "dark one" })), "ok");
+    assert_eq!(status(json!({ "words": "dark one" })), "absent: whole (empty)");
+    assert_eq!(status(json!({ "note": "dark one", "words": null })), "absent: words (empty)");
+    running.stop();
 }
 
 #[test]
