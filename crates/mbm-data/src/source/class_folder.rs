@@ -20,6 +20,14 @@ pub enum ClassFolderError {
         "no dataset in this folder: it holds neither tables such as .csv and .parquet files, nor a subfolder of images or sounds for each class"
     )]
     NoClasses,
+    /// Its subfolders hold other files.
+    #[error(
+        "no dataset in this folder: it holds no tables such as .csv and .parquet files, and the files in its subfolders, such as {}, are neither images nor sounds", path.display()
+    )]
+    NoMedia {
+        /// The path of one of them.
+        path: PathBuf,
+    },
     /// Its subfolders do not have the files of classes, and a table stands beside them.
     #[error("this folder holds the table {table} and subfolders that are not classes of images or sounds; choose the table: {}", path.display())]
     Table {
@@ -46,6 +54,9 @@ impl ClassFolder {
         {
             let error = ClassFolderError::Table { table: table.clone(), path: folder.join(table) };
             return Err(DataError::malformed(folder, None, error));
+        }
+        if let Some(path) = other_file(folder, &names, &SPLITS)? {
+            return Err(DataError::malformed(folder, None, ClassFolderError::NoMedia { path }));
         }
         let splits: Vec<String> = names.iter().filter(|name| SPLITS.contains(&name.as_str())).cloned().collect();
         let media = if holds_audio(folder, MAX_DEPTH)? { "audio" } else { "image" };
@@ -110,6 +121,31 @@ fn has_classes(folder: &Path, names: &[String]) -> Result<bool, DataError> {
         n_classes += usize::from(first.is_some_and(|it| crate::audio::is_sound(&it) || crate::image::is_image(&it)));
     }
     Ok(n_classes > 1)
+}
+
+/// Returns a file in a subfolder of a folder, or of one of its splits, if none of them can be an image or a sound. A file without an
+/// extension can be one.
+fn other_file(folder: &Path, names: &[String], splits: &[&str]) -> Result<Option<PathBuf>, DataError> {
+    let mut other = None;
+    for path in names.iter().map(|name| folder.join(name)).filter(|path| path.is_dir()) {
+        let own = entries(&path)?;
+        for file in own.iter().map(|name| path.join(name)).filter(|path| !path.is_dir()) {
+            match extension(&file) {
+                Some(extension) if !crate::audio::is_sound(&extension) && !crate::image::is_image(&extension) => {
+                    other = Some(file)
+                }
+                _ => return Ok(None),
+            }
+        }
+        if path.file_name().is_some_and(|name| splits.iter().any(|split| name == *split)) {
+            match other_file(&path, &own, &[])? {
+                Some(file) => other = Some(file),
+                None if own.iter().any(|name| path.join(name).is_dir()) => return Ok(None),
+                None => {}
+            }
+        }
+    }
+    Ok(other)
 }
 
 /// Returns the extension of a file; `None` for folders and files without one.

@@ -203,6 +203,24 @@ fn class_folder_names_become_labels_and_splits() {
 }
 
 #[test]
+fn a_folder_of_other_files_is_no_dataset() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, b"").unwrap();
+    };
+    ["penguins/README.md", "houses/config.yaml", "train/a/b.md"].map(write);
+    let error = Table::read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("b.md, are neither images nor sounds"), "{error}");
+    write("train/a/c.png");
+    assert!(Table::read(folder.path()).is_ok(), "one image makes classes");
+    std::fs::remove_file(folder.path().join("train/a/c.png")).unwrap();
+    write("houses/1");
+    assert!(Table::read(folder.path()).is_ok(), "a file without an extension can be an image");
+}
+
+#[test]
 fn a_folder_with_a_table_beside_its_media_is_not_read_as_classes() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str| {
