@@ -210,7 +210,7 @@ fn a_folder_of_other_files_is_no_dataset() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, b"").unwrap();
     };
-    ["penguins/README.md", "houses/config.yaml", "train/a/b.md"].map(write);
+    ["penguins/README.md", "houses/config.yaml", "train/a/b.md"].iter().for_each(|name| write(name));
     let error = Table::read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("b.md, are neither images nor sounds"), "{error}");
     write("train/a/c.png");
