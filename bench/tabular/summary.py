@@ -61,7 +61,7 @@ def show(tables, scores_path, results_path, options):
     print_tables(tables, gaps(scores, reference), reference, chosen)
     checks = judge(label, gaps(scores, reference), chosen, len(tables))
     learner_checks = judge_learners(chosen, tables, reference)
-    peers = [other for other in others if "autogluon" in other]
+    peers = [other for other in others if other.startswith(("autogluon", "ludwig"))]
     peer_checks = [check for peer in peers for check in judge_peer(label, scores, peer, by_split(rows, peer, tables), reference, tables)]
     goals = checks + learner_checks if options.goals == "good" else peer_checks
     print()
