@@ -13,8 +13,9 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "ms" => number / 1000.0,
         "s" => number,
         "m" | "min" => number * 60.0,
-        "" => return Err("missing unit; use ms, s or min".to_owned()),
-        other => return Err(format!("unknown unit '{other}'; use ms, s or min")),
+        "h" => number * 3600.0,
+        "" => return Err("missing unit; use ms, s, m or h".to_owned()),
+        other => return Err(format!("unknown unit '{other}'; use ms, s, m or h")),
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
@@ -29,7 +30,10 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        assert_eq!(["5ms", "0s", "1.5s", "2min"].map(duration), [5, 0, 1500, 120_000].map(|ms| Ok(Duration::from_millis(ms))));
-        assert!(["", "5", "-1s", "1h", "1e300s", "1441min"].iter().all(|text| duration(text).is_err()));
+        assert_eq!(
+            ["5ms", "0s", "1.5s", "2min", "1h"].map(duration),
+            [5, 0, 1500, 120_000, 3_600_000].map(|ms| Ok(Duration::from_millis(ms)))
+        );
+        assert!(["", "5", "-1s", "1d", "25h", "1e300s", "1441min"].iter().all(|text| duration(text).is_err()));
     }
 }

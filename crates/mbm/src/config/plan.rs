@@ -482,7 +482,10 @@ impl Check<'_> {
             let metrics = metric_names(output);
             let metrics: Vec<&str> = metrics.iter().map(String::as_str).collect();
             if metric != "loss" && !metrics.contains(&metric) {
-                let meant = meant(metric, &metrics);
+                let meant = match usual_name(metric).filter(|name| metrics.contains(name)) {
+                    Some(name) => format!(", did you mean '{name}'?"),
+                    None => meant(metric, &metrics),
+                };
                 let message = format!(
                     "'{metric}' is not a metric of a {} output{meant}; available: loss, {}",
                     output.type_name(),
@@ -491,6 +494,23 @@ impl Check<'_> {
                 self.add(path, message);
             }
         }
+    }
+}
+
+/// Returns the name of a metric that is known by another one, too.
+fn usual_name(metric: &str) -> Option<&'static str> {
+    match metric.to_ascii_lowercase().as_str() {
+        "rmse" => Some("root_mean_squared_error"),
+        "mse" => Some("mean_squared_error"),
+        "mae" => Some("mean_absolute_error"),
+        "mape" => Some("mean_absolute_percentage_error"),
+        "auc" | "auroc" => Some("roc_auc"),
+        "auprc" | "average_precision" => Some("pr_auc"),
+        "f1" => Some("f1_macro"),
+        "precision" => Some("precision_macro"),
+        "recall" => Some("recall_macro"),
+        "cross_entropy" | "logloss" | "nll" => Some("log_loss"),
+        _ => None,
     }
 }
 
@@ -578,7 +598,7 @@ hyperopt: {metric: f1, output_feature: z, parameters: {trainer.epochs: {space: c
             "line 5: combiner.condition: 'b' is not an input; available: a, a",
             "line 8: output_features[1].name: the column 'a' is also an input",
             "line 9: trainer.validation_metric: 'r3' is not a metric of a number output, did you mean 'r2'?",
-            "line 10: hyperopt.metric: 'f1' is not a metric of a category output",
+            "line 10: hyperopt.metric: 'f1' is not a metric of a category output, did you mean 'f1_macro'?",
         ] {
             assert!(diagnostics.contains(want), "{want}\n{diagnostics}");
         }

@@ -64,17 +64,11 @@ impl Auto<'_> {
 
     /// Whether the network is trained once per fold.
     fn is_bagged(&self) -> bool {
-        let is_cheap = |input: &InputFeature| {
-            !matches!(
-                input,
-                InputFeature::Image(_) | InputFeature::Text(_) | InputFeature::Audio(_) | InputFeature::Timeseries(_)
-            )
-        };
         let max_rows = if self.preset == Preset::Best { 2 * MAX_BAGGED } else { MAX_BAGGED };
         if self.inputs.len() > MAX_INPUTS {
             return false;
         }
-        self.preset != Preset::Fast && self.n_rows <= max_rows && self.inputs.iter().all(is_cheap)
+        self.preset != Preset::Fast && self.n_rows <= max_rows && !self.inputs.iter().any(is_media)
     }
 
     fn few(&self) -> Vec<Learner> {
@@ -99,6 +93,32 @@ impl Auto<'_> {
         if self.n_rows <= MAX_BAGGED {
             learners.push(Learner::Svm(mbm_config::defaults()));
         }
+        if self.has_media_among_others() {
+            learners.extend(self.without_media());
+        }
+        learners
+    }
+
+    /// Whether some inputs are images, sounds, series or texts, and others are not.
+    fn has_media_among_others(&self) -> bool {
+        let n_media = self.inputs.iter().filter(|input| is_media(input)).count();
+        (1..self.inputs.len()).contains(&n_media)
+    }
+
+    /// Returns learners of numbers, categories and dates alone, which the many columns of media can hide.
+    fn without_media(&self) -> Vec<Learner> {
+        let boosted = BoostedTreesLearner {
+            random_thresholds: true,
+            row_share: 1.0,
+            without_media: true,
+            ..self.boosted(mbm_config::defaults())
+        };
+        let forest = self.forest();
+        let (n_trees, min_rows) = (forest.n_trees, forest.min_rows);
+        let extra = ExtraTreesLearner { n_trees, min_rows, without_media: true, ..mbm_config::defaults() };
+        let svm = SvmLearner { without_media: true, ..mbm_config::defaults() };
+        let mut learners = vec![Learner::BoostedTrees(boosted), Learner::ExtraTrees(extra)];
+        learners.extend((self.n_rows <= MAX_BAGGED).then_some(Learner::Svm(svm)));
         learners
     }
 
@@ -146,6 +166,10 @@ impl Auto<'_> {
         let (n_trees, min_rows) = if self.n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
         RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() }
     }
+}
+
+fn is_media(input: &InputFeature) -> bool {
+    matches!(input, InputFeature::Image(_) | InputFeature::Text(_) | InputFeature::Audio(_) | InputFeature::Timeseries(_))
 }
 
 fn symmetric(of: BoostedTreesLearner) -> BoostedTreesLearner {

@@ -175,6 +175,13 @@ impl Columns {
         of_inputs + self.n_of_images()
     }
 
+    /// Returns for each column whether it is one of an image, a sound, a series or a text.
+    pub fn are_of_media(&self) -> Vec<bool> {
+        let is_plain = |group: &Group| matches!(group.kind, GroupKind::Values | GroupKind::Code);
+        let own = self.groups.iter().flat_map(|group| std::iter::repeat_n(!is_plain(group), group.width));
+        own.chain(std::iter::repeat_n(true, self.n_cols() - self.n_own())).collect()
+    }
+
     /// Returns the columns that are a projection of n-grams.
     pub fn projected(&self) -> Range<usize> {
         self.n_own() + self.n_of_images()..self.n_cols()
@@ -381,11 +388,24 @@ impl Block {
         self.n_cols += n_cols;
     }
 
+    /// Returns the columns with zeros in place of some, so that they keep their positions.
+    pub fn without(&self, is_left_out: &[bool]) -> Self {
+        let value = |(at, value): (usize, &f32)| if is_left_out[at % self.n_cols] { 0.0 } else { *value };
+        let data = self.data.iter().enumerate().map(value).collect();
+        Self { n_rows: self.n_rows, n_cols: self.n_cols, data, ..Self::default() }
+    }
+
     /// Returns the columns of every `stride`-th row; `None` if those are all.
     pub fn strided(&self, stride: usize) -> Option<Self> {
         let rows: Vec<usize> = (0..self.n_rows).step_by(stride).collect();
         let data = || rows.iter().flat_map(|row| self.row(*row)).copied().collect();
         (stride > 1).then(|| Self { n_rows: rows.len(), n_cols: self.n_cols, data: data(), ..Self::default() })
+    }
+
+    /// Returns some columns of some rows.
+    pub fn select(&self, rows: &[usize], columns: &[usize]) -> Self {
+        let data = rows.iter().flat_map(|row| columns.iter().map(|at| self.row(*row)[*at])).collect();
+        Self { n_rows: rows.len(), n_cols: columns.len(), data, ..Self::default() }
     }
 
     /// Returns a row, `[columns]`.

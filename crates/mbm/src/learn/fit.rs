@@ -16,7 +16,7 @@ use crate::config::plan::Plan;
 use crate::error::Error;
 use crate::learn::columns::{Block, Columns};
 use crate::learn::ensemble::{Ensemble, OutputEnsemble};
-use crate::learn::fitted::{Data, Fitted, Fold, Widths};
+use crate::learn::fitted::{Data, Fitted, Fold, Plain, Widths};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
 use crate::learn::settings::{BoostedTreesLearner, Learner};
@@ -64,6 +64,8 @@ pub(crate) struct Fitting<'a> {
     pub columns: &'a Columns,
     /// The columns of the rows, binned for trees.
     pub binned: &'a Binned,
+    /// The columns without those of media.
+    pub plain: Plain<'a>,
     /// The columns of the rows, scaled.
     pub scaled: &'a Block,
     /// The positions of the scaled columns that are a projection of n-grams.
@@ -120,6 +122,7 @@ impl Fitting<'_> {
             block: &self.rows.block,
             n_without_texts: self.columns.n_without_texts(),
             binned: self.binned,
+            plain: self.plain,
             scaled: self.scaled,
             projected: self.projected,
             targets,
@@ -332,13 +335,17 @@ impl Fitting<'_> {
         }
     }
 
-    /// Returns the name of a learner: its type, numbered if there are several of it.
+    /// Returns the name of a learner: its type and whether it reads media, numbered if there are several of it.
     fn name(&self, at: usize) -> String {
-        let own = self.learners[at].type_name();
-        let same = |other: &&Learner| other.type_name() == own;
+        let name = |learner: &Learner| {
+            let suffix = if learner.is_without_media() { "_without_media" } else { "" };
+            format!("{}{suffix}", learner.type_name())
+        };
+        let own = name(&self.learners[at]);
+        let same = |other: &&Learner| name(other) == own;
         let number = self.learners[..=at].iter().filter(same).count();
         let is_only = self.learners.iter().filter(same).count() == 1;
-        if is_only { own.to_owned() } else { format!("{own}_{number}") }
+        if is_only { own } else { format!("{own}_{number}") }
     }
 
     /// Sets the weights of the candidates: those of the config, or those chosen greedily.

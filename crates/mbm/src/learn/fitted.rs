@@ -40,6 +40,13 @@ pub(crate) enum Fitted {
     Svr(Svr),
     /// Random convolutions of series.
     Convolutions(Convolutions),
+    /// A support vector machine that reads some of the scaled columns.
+    OfColumns {
+        /// Their positions.
+        columns: Vec<usize>,
+        /// The machine.
+        machine: Box<Fitted>,
+    },
 }
 
 /// The model of a label.
@@ -67,6 +74,8 @@ pub(crate) struct Data<'a> {
     pub n_without_texts: usize,
     /// The same, binned.
     pub binned: &'a Binned,
+    /// The columns without those of media.
+    pub plain: Plain<'a>,
     /// The same, scaled.
     pub scaled: &'a Block,
     /// The positions of the scaled columns that are a projection of n-grams. Linear models read the n-grams themselves; next to them, the
@@ -80,6 +89,17 @@ pub(crate) struct Data<'a> {
     pub weights: &'a SampleWeights,
     /// The same, one per row.
     pub tree_weights: &'a [f32],
+}
+
+/// The columns of numbers, categories, dates and vectors.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain<'a> {
+    /// Number of columns.
+    pub n_cols: usize,
+    /// All columns, binned, of which the others are constant.
+    pub binned: &'a Binned,
+    /// The positions of the others among the scaled columns.
+    pub scaled_media: &'a [usize],
 }
 
 /// What rows of a model consist of.
@@ -134,17 +154,25 @@ impl Data<'_> {
             _ if fold.rows.is_empty() => None,
             Learner::Network(_) => None,
             Learner::BoostedTrees(it) => Some(self.boosted_trees(it, fold, seed, proceed)),
-            Learner::RandomForest(it) => Some(self.forest(&self.random_forest(it), it.max_rows, fold, seed, proceed)),
-            Learner::ExtraTrees(it) => Some(self.forest(&self.extra_trees(it), it.max_rows, fold, seed, proceed)),
+            Learner::RandomForest(it) => {
+                let rows = sampled(&fold.rows, it.max_rows, seed);
+                let examples = Examples { rows: &rows, ..self.examples(fold, it.without_media) };
+                Some(Fitted::Forest(Forest::fit(&examples, &self.random_forest(it), seed, proceed)))
+            }
+            Learner::ExtraTrees(it) => {
+                let rows = sampled(&fold.rows, it.max_rows, seed);
+                let examples = Examples { rows: &rows, ..self.examples(fold, it.without_media) };
+                Some(Fitted::Forest(Forest::fit(&examples, &self.extra_trees(it), seed, proceed)))
+            }
             Learner::Linear(it) => self.linear(it, fold),
             Learner::Svm(it) => self.svm(it, fold, seed),
             Learner::Convolutions(it) => self.convolutions(it, fold, seed),
         }
     }
 
-    fn examples<'b>(&'b self, fold: &'b Fold) -> Examples<'b> {
+    fn examples<'b>(&'b self, fold: &'b Fold, is_plain: bool) -> Examples<'b> {
         Examples {
-            binned: self.binned,
+            binned: if is_plain { self.plain.binned } else { self.binned },
             targets: self.tree_targets,
             n_outputs: self.task.n_fitted(),
             weights: self.tree_weights,
@@ -170,31 +198,18 @@ impl Data<'_> {
             random_thresholds: it.random_thresholds,
         };
         let rows = sampled(&fold.rows, it.max_rows, seed);
-        let mut examples = Examples { rows: &rows, ..self.examples(fold) };
+        let mut examples = Examples { rows: &rows, ..self.examples(fold, it.without_media) };
         if given.is_some() {
             examples.validation = &[];
         }
         Fitted::BoostedTrees(BoostedTrees::fit(&examples, self.task.objective(), &settings, seed, &mut |_| proceed()))
     }
 
-    fn forest(
-        &self,
-        settings: &ForestSettings,
-        max_rows: usize,
-        fold: &Fold,
-        seed: u64,
-        proceed: &(dyn Fn() -> bool + Sync),
-    ) -> Fitted {
-        let rows = sampled(&fold.rows, max_rows, seed);
-        let examples = Examples { rows: &rows, ..self.examples(fold) };
-        Fitted::Forest(Forest::fit(&examples, settings, seed, proceed))
-    }
-
     fn random_forest(&self, it: &RandomForestLearner) -> ForestSettings {
         ForestSettings {
             n_trees: it.n_trees,
             min_rows: it.min_rows,
-            max_features: self.max_features(it.column_share),
+            max_features: self.max_features(it.column_share, it.without_media),
             bootstrap: true,
             random_thresholds: false,
         }
@@ -204,16 +219,16 @@ impl Data<'_> {
         ForestSettings {
             n_trees: it.n_trees,
             min_rows: it.min_rows,
-            max_features: self.max_features(it.column_share),
+            max_features: self.max_features(it.column_share, it.without_media),
             bootstrap: false,
             random_thresholds: true,
         }
     }
 
     /// The defaults of scikit-learn's forests, with a bound for wide tables; the many columns of texts do not make the others less likely.
-    fn max_features(&self, column_share: Option<f64>) -> MaxFeatures {
+    fn max_features(&self, column_share: Option<f64>, is_plain: bool) -> MaxFeatures {
         let of_numbers = MaxFeatures::Share(self.at_most(MAX_COLUMNS));
-        let of_classes = match self.n_without_texts {
+        let of_classes = match if is_plain { self.plain.n_cols } else { self.n_without_texts } {
             n if n > 0 && n < self.block.n_cols => MaxFeatures::Share(1.0 / (n as f64).sqrt()),
             _ => MaxFeatures::Sqrt,
         };
@@ -269,19 +284,32 @@ impl Data<'_> {
     }
 
     fn svm(&self, it: &SvmLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
-        let rows = sampled(&fold.rows, it.max_rows, seed);
-        let data = self.scaled(&rows);
-        let x = Matrix { data: &data, n_cols: self.scaled.n_cols.max(1) };
-        let weights = self.weights_of(&rows);
+        if !it.without_media {
+            return self.svm_of(it, &sampled(&fold.rows, it.max_rows, seed), self.scaled);
+        }
+        let columns: Vec<usize> = (0..self.scaled.n_cols).filter(|at| !self.plain.scaled_media.contains(at)).collect();
+        if columns.is_empty() {
+            return None;
+        }
+        let narrow = self.scaled.select(&(0..self.scaled.n_rows).collect::<Vec<_>>(), &columns);
+        let machine = Box::new(self.svm_of(it, &sampled(&fold.rows, it.max_rows, seed), &narrow)?);
+        Some(Fitted::OfColumns { columns, machine })
+    }
+
+    /// Fits a support vector machine to rows of scaled columns.
+    fn svm_of(&self, it: &SvmLearner, rows: &[u32], scaled: &Block) -> Option<Fitted> {
+        let data: Vec<f32> = rows.iter().flat_map(|row| scaled.row(*row as usize).iter().copied()).collect();
+        let x = Matrix { data: &data, n_cols: scaled.n_cols.max(1) };
+        let weights = self.weights_of(rows);
         let sample_weights = weights.as_slice();
         match self.task {
             Task::Classes(n_classes) => {
                 let options = SvcOptions { c: it.c, rbf: Some(Gamma::Scale), tolerance: 1e-3, sample_weights };
-                Svc::fit(x, &self.classes(&rows), n_classes, options).ok().map(Fitted::Svc)
+                Svc::fit(x, &self.classes(rows), n_classes, options).ok().map(Fitted::Svc)
             }
             Task::Number => {
                 let options = SvrOptions { c: it.c, epsilon: 0.1, rbf: Some(Gamma::Scale), tolerance: 1e-3, sample_weights };
-                Svr::fit(x, &self.targets(&rows), options).ok().map(Fitted::Svr)
+                Svr::fit(x, &self.targets(rows), options).ok().map(Fitted::Svr)
             }
             Task::Labels(_) | Task::Vector(_) => None,
         }
@@ -335,6 +363,11 @@ impl Fitted {
             Self::Svc(svc) => each(&|row| svc.probabilities(view.scaled.row(row))),
             Self::Svr(svr) => each(&|row| vec![svr.predict(view.scaled.row(row))]),
             Self::Convolutions(convolutions) => each(&|row| convolutions.predict(task, &view.block.series, row)),
+            Self::OfColumns { columns, machine } => {
+                let narrow = view.scaled.select(view.rows, columns);
+                let rows: Vec<usize> = (0..narrow.n_rows).collect();
+                machine.predict_chunk(task, RowsView { block: &narrow, scaled: &narrow, rows: &rows })
+            }
         }
     }
 
@@ -363,6 +396,7 @@ impl Fitted {
                 ("weights".to_owned(), ArrayMut::F32(&mut svr.weights)),
             ],
             Self::Convolutions(convolutions) => convolutions.arrays(),
+            Self::OfColumns { machine, .. } => machine.arrays(),
         }
     }
 
@@ -391,6 +425,7 @@ impl Fitted {
             Self::Svc(svc) => svc.support.len() / PRODUCTS_PER_TREE,
             Self::Svr(svr) => svr.support.len() / PRODUCTS_PER_TREE,
             Self::Convolutions(convolutions) => convolutions.cost(),
+            Self::OfColumns { machine, .. } => machine.cost(),
         }
     }
 
@@ -417,6 +452,11 @@ impl Fitted {
             (Self::Svc(svc), Task::Classes(n_classes)) => svc.suits(*n_scaled, n_classes),
             (Self::Svr(svr), Task::Number) => svr.suits(*n_scaled),
             (Self::Convolutions(convolutions), _) => convolutions.suits(task, n_channels),
+            (Self::OfColumns { columns, machine }, _) => {
+                let are_columns = columns.is_sorted_by(|a, b| a < b) && columns.last().is_some_and(|last| last < n_scaled);
+                let widths = Widths { n_scaled: columns.len(), n_channels: Vec::new(), ..*widths };
+                are_columns && matches!(**machine, Self::Svc(_) | Self::Svr(_)) && machine.check(task, &widths).is_ok()
+            }
             _ => false,
         };
         if suits { Ok(()) } else { Err("a learner does not suit its output") }

@@ -21,7 +21,10 @@ struct Inputs {
     kept: Vec<usize>,
     /// Number of scaled columns.
     n_scaled: usize,
+    /// The n-grams that are read.
     terms: SparseRows,
+    /// Number of n-grams, whether they are read or not.
+    n_terms: usize,
     weights: SampleWeights,
 }
 
@@ -41,7 +44,9 @@ impl Inputs {
             of_column.iter_mut().zip(own).for_each(|(weight, own)| *weight = self.scale * own);
         }
         weights.extend(of_terms);
-        Linear { n_cols: self.n_scaled + self.terms.n_cols(), weights, ..linear }
+        let n_cols = self.n_scaled + self.n_terms;
+        weights.resize(n_cols * n_outputs, 0.0);
+        Linear { n_cols, weights, ..linear }
     }
 }
 
@@ -61,7 +66,7 @@ impl Data<'_> {
     /// Fits ridge regression for numbers and logistic regression for classes; `None` if the task has too many labels or one class only.
     /// Uses the first penalty and scale; [`Data::with_penalty`] chooses them.
     pub fn linear(&self, it: &LinearLearner, fold: &Fold) -> Option<Fitted> {
-        let inputs = self.inputs(fold, it.column_scales[0]);
+        let inputs = self.inputs(fold, it.column_scales[0], it.without_media);
         match self.task {
             Task::Number | Task::Vector(_) => self.ridge(it, &inputs, fold),
             Task::Classes(n_classes) => {
@@ -81,17 +86,19 @@ impl Data<'_> {
     }
 
     /// Returns what a linear model reads; the scale has an effect beside n-grams alone.
-    fn inputs(&self, fold: &Fold, scale: f64) -> Inputs {
+    fn inputs(&self, fold: &Fold, scale: f64, is_plain: bool) -> Inputs {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
         let n_scaled = self.scaled.n_cols.max(1);
-        let kept: Vec<usize> = (0..n_scaled).filter(|at| !self.projected.contains(at)).collect();
+        let left_out = if is_plain { self.plain.scaled_media } else { self.projected };
+        let kept: Vec<usize> = (0..n_scaled).filter(|at| !left_out.contains(at)).collect();
         let mut dense = self.scaled(&fold.rows);
         if kept.len() < n_scaled {
             dense = dense.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect();
         }
-        let scale = if self.has_terms() { scale as f32 } else { 1.0 };
+        let scale = if self.has_terms() && !is_plain { scale as f32 } else { 1.0 };
         dense.iter_mut().for_each(|value| *value *= scale);
-        Inputs { dense, scale, kept, n_scaled, terms: self.block.terms.select(&rows), weights: self.weights_of(&fold.rows) }
+        let terms = if is_plain { SparseRows::new(0) } else { self.block.terms.select(&rows) };
+        Inputs { dense, scale, kept, n_scaled, terms, n_terms: self.block.terms.n_cols(), weights: self.weights_of(&fold.rows) }
     }
 
     fn has_terms(&self) -> bool {
@@ -116,7 +123,7 @@ impl Data<'_> {
     }
 
     fn with_penalty_of_ridge(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
-        let (inputs, truth) = (self.inputs(fold, it.column_scales[0]), self.truth(&fold.rows));
+        let (inputs, truth) = (self.inputs(fold, it.column_scales[0], it.without_media), self.truth(&fold.rows));
         let Some(path) = self.path(it, &inputs, &truth.targets) else { return it.clone() };
         let best = match &path.leave_one_out {
             Some(left_out) => {
@@ -133,9 +140,9 @@ impl Data<'_> {
 
     /// For labels, penalty and scale are those of the most balanced one.
     fn with_penalty_of_logistic(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
-        let scales = if self.has_terms() { it.column_scales.as_slice() } else { &it.column_scales[..1] };
+        let scales = if self.has_terms() && !it.without_media { it.column_scales.as_slice() } else { &it.column_scales[..1] };
         let best = scales.iter().filter_map(|scale| {
-            let inputs = self.inputs(fold, *scale);
+            let inputs = self.inputs(fold, *scale, it.without_media);
             let (loss, penalty) = first_minimum(&it.penalties, |penalty| self.loss_of_logistic(penalty, &inputs, fold))?;
             Some((loss, penalty, *scale))
         });

@@ -1,7 +1,5 @@
 //! Columns as linear models and support vector machines read them: numbers on common scales, a column per category, no missing values.
 
-use std::ops::Range;
-
 use mbm_algo::scaling::{MedianImputer, QuantileNormal, RobustClip};
 use mbm_algo::tree::ColumnKind;
 use mbm_algo::{AlgoError, Matrix};
@@ -65,11 +63,14 @@ impl Scaling {
         of_numbers + self.with_missing.len() + self.categories.iter().map(|(_, codes)| codes.len()).sum::<usize>()
     }
 
-    /// Returns the positions that numbers in a range of columns are scaled to.
-    pub fn positions(&self, columns: Range<usize>) -> Vec<usize> {
-        let of_range = || (0..self.numbers.len()).filter(|at| columns.contains(&self.numbers[*at]));
+    /// Returns the positions that the numbers among some columns are scaled to, those of the indicators of missing ones among them.
+    pub fn positions(&self, is_chosen: impl Fn(usize) -> bool) -> Vec<usize> {
+        let of_range = || (0..self.numbers.len()).filter(|at| is_chosen(self.numbers[*at]));
         let of_quantiles = of_range().filter(|_| self.quantiles.is_some()).map(|at| self.numbers.len() + at);
-        of_range().chain(of_quantiles).collect()
+        let n_of_numbers = self.numbers.len() * if self.quantiles.is_some() { 2 } else { 1 };
+        let is_indicated = |at: &usize| is_chosen(self.numbers[self.with_missing[*at]]);
+        let of_indicators = (0..self.with_missing.len()).filter(is_indicated).map(|at| n_of_numbers + at);
+        of_range().chain(of_quantiles).chain(of_indicators).collect()
     }
 
     /// Whether it is consistent with these columns; checks what was read from a file.
@@ -139,7 +140,7 @@ mod tests {
         let kinds = [ColumnKind::Number, ColumnKind::Category];
         let scaling = Scaling::fit(&block, &kinds).unwrap();
         assert!(scaling.suits(&kinds) && !scaling.suits(&[ColumnKind::Category; 2]));
-        assert_eq!((scaling.positions(0..2), scaling.positions(1..2)), (vec![0, 1], vec![]));
+        assert_eq!((scaling.positions(|_| true), scaling.positions(|at| at == 1)), (vec![0, 1, 2], vec![]));
         let scaled = scaling.transform(&block);
         assert_eq!(scaled.n_cols, 2 + 1 + 2);
         let last: Vec<&[f32]> = (0..5).map(|row| &scaled.row(row)[2..]).collect();

@@ -45,6 +45,8 @@ settings! {
         max_rows: usize = 2_000_000 => 2..=100_000_000;
         /// The number of rounds of each fold, for each output in turn; by early stopping if empty.
         rounds: Vec<usize> = Vec::new() => 0..=100_000;
+        /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
+        without_media: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -60,6 +62,8 @@ settings! {
         column_share: Option<f64> = None => 0.0001..=1.0;
         /// Maximum number of rows per fold: beyond it, a seeded sample is used.
         max_rows: usize = 100_000 => 2..=100_000_000;
+        /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
+        without_media: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -75,6 +79,8 @@ settings! {
         column_share: Option<f64> = None => 0.0001..=1.0;
         /// Maximum number of rows per fold: beyond it, a seeded sample is used.
         max_rows: usize = 100_000 => 2..=100_000_000;
+        /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
+        without_media: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -87,6 +93,8 @@ settings! {
         /// A factor of the columns beside n-grams, from a list of which the one with the lowest loss on held-out rows is chosen: with a
         /// larger one, their weights are penalized less than those of n-grams. For classes and labels; ridge regression uses the first one.
         column_scales: Vec<f64> = vec![1.0, 10.0] => 1e-3..=1e3;
+        /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
+        without_media: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -97,6 +105,8 @@ settings! {
         c: f64 = 3.0 => 1e-9..=1e9;
         /// Maximum number of rows per fold: beyond it, a seeded sample is used.
         max_rows: usize = 4000 => 2..=20_000;
+        /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
+        without_media: bool = false;
         /// Its weight in the ensemble for each output; chosen on held-out rows if empty.
         weights: Vec<f64> = Vec::new() => 0.0..=1.0;
     }
@@ -193,6 +203,18 @@ impl Learner {
     /// Whether it is the network, trained once per fold.
     pub fn is_bagged_network(&self) -> bool {
         matches!(self, Self::Network(network) if network.bagged)
+    }
+
+    /// Whether it leaves out the columns of images, sounds, series and texts.
+    pub fn is_without_media(&self) -> bool {
+        match self {
+            Self::BoostedTrees(it) => it.without_media,
+            Self::RandomForest(it) => it.without_media,
+            Self::ExtraTrees(it) => it.without_media,
+            Self::Linear(it) => it.without_media,
+            Self::Svm(it) => it.without_media,
+            Self::Network(_) | Self::Convolutions(_) => false,
+        }
     }
 
     /// Returns the names of lists to choose from that have no value.

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::learn::columns::{Block, Columns, texts_of};
 use crate::learn::ensemble::{Ensemble, Member};
 use crate::learn::fit::{Fitting, Folds, Rows, ensemble, gathered};
-use crate::learn::fitted::{Data, Fitted, RowsView};
+use crate::learn::fitted::{Data, Fitted, Plain, RowsView};
 use crate::learn::images::{ImageFeatures, ImageInput, N_FITTED, image_inputs};
 use crate::learn::scaled::Scaling;
 use crate::learn::selection::{Candidate, Selection};
@@ -269,13 +269,23 @@ impl LearnerRun<'_> {
         let reads_scaled = self.learners.iter().any(Learner::reads_scaled);
         let scaled = if reads_scaled { scaling.transform(&read.block) } else { Block::default() };
         let network = self.network(&networks, &tasks)?;
+        let (are_of_media, kinds) = (columns.are_of_media(), columns.tree_kinds(&read.block));
+        let binned = Data::bin(&read.block, &kinds);
+        let without_media =
+            self.learners.iter().any(Learner::is_without_media).then(|| Data::bin(&read.block.without(&are_of_media), &kinds));
+        let plain = Plain {
+            n_cols: are_of_media.iter().filter(|is_of_media| !**is_of_media).count(),
+            binned: without_media.as_ref().unwrap_or(&binned),
+            scaled_media: &scaling.positions(|at| are_of_media[at]),
+        };
         let fitting = Fitting {
             plan: &predictor.plan,
             outputs: &predictor.outputs,
             columns: &columns,
-            binned: &Data::bin(&read.block, &columns.tree_kinds(&read.block)),
+            binned: &binned,
+            plain,
             scaled: &scaled,
-            projected: &scaling.positions(columns.projected()),
+            projected: &scaling.positions(|at| columns.projected().contains(&at)),
             rows: &read,
             folds: &folded.folds,
             learners: self.learners,
