@@ -5,6 +5,7 @@ A column is a number, a category of at most 100 values, or a text; encoders, com
 on the test rows and the seconds of training and scoring as JSON. Training ends at the time limit, as the library has none of its own.
 """
 import json
+import os
 import signal
 import sys
 import time
@@ -41,6 +42,8 @@ config = {
     "output_features": [{"name": target, "type": "category" if is_class else "number"}],
     "preprocessing": {"split": {"type": "fixed", "column": "split"}},
 }
+# Ludwig leaves a lock file in the working directory.
+os.chdir(os.path.dirname(folder))
 started = time.time()
 model = LudwigModel(config, backend="local", logging_level=40)
 # As Ctrl-C does, which Ludwig takes for the end of training.
