@@ -258,14 +258,19 @@ impl<'a> CellReader<'a> {
         let Some((last, others)) = open.split_last() else {
             return Err(ApiError::validation(format!("'{name}' is given twice")));
         };
-        let values = others.iter().map(|at| (*at, given.clone())).collect::<Vec<_>>();
-        for (at, given) in values.into_iter().chain([(*last, given)]) {
-            cells[at] = Some(self.cell(at, given).await?.unwrap_or_else(|fault| {
-                unread.push((at, fault));
-                Cell::Empty
-            }));
+        for at in others {
+            cells[*at] = Some(self.read(*at, given.clone(), unread).await?);
         }
+        cells[*last] = Some(self.read(*last, given, unread).await?);
         Ok(())
+    }
+
+    /// Converts a value to a cell of one input; empty if it cannot be read.
+    async fn read(&mut self, at: usize, given: InputValue, unread: &mut Vec<(usize, Fault)>) -> Result<Cell, ApiError> {
+        Ok(self.cell(at, given).await?.unwrap_or_else(|fault| {
+            unread.push((at, fault));
+            Cell::Empty
+        }))
     }
 
     /// Converts a value to a cell of one input, or returns why it cannot be read.

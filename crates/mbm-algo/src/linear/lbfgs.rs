@@ -1,9 +1,6 @@
 //! L-BFGS: minimizes a smooth function from its gradients (Nocedal and Wright 2006, "Numerical Optimization", algorithms 7.4
 //! and 7.5).
 //!
-//! A direction is a sum of the gradient and the stored vectors, whose coefficients follow from inner products (Chen et al. 2014,
-//! "Large-scale L-BFGS using MapReduce"), so that each vector is read once for its products and once for the sum.
-//!
 //! The line search brackets a step that meets the weak Wolfe conditions (Lewis and Overton 2013, "Nonsmooth optimization via
 //! quasi-Newton methods", algorithm 2.6), which keep the curvature of every pair positive. Sums are taken over parts of fixed
 //! size in order, so results do not depend on the number of threads.
@@ -43,15 +40,11 @@ struct Point {
     gradient: Vec<f64>,
 }
 
-/// The last steps, from old to new, and the changes of the gradient along them.
-struct Pairs {
-    max: usize,
-    steps: VecDeque<Vec<f32>>,
-    changes: VecDeque<Vec<f32>>,
-    /// The inner product of each change with each step.
-    change_step: VecDeque<VecDeque<f64>>,
-    /// The inner product of each change with each change.
-    change_change: VecDeque<VecDeque<f64>>,
+/// A step, the change of the gradient along it, and the inverse of their inner product.
+struct Pair {
+    step: Vec<f32>,
+    change: Vec<f32>,
+    inverse: f64,
 }
 
 /// Minimizes a function from `start`. `objective` returns the value at a point and writes the gradient into its second argument. The
@@ -71,16 +64,19 @@ pub(super) fn minimize(
     };
     let start = combine(&start, scales, |start, scale| start / scale);
     let n_pairs = (STORED_NUMBERS / (2 * start.len().max(1))).clamp(3, N_PAIRS);
-    let mut pairs = Pairs::new(n_pairs);
+    let mut pairs: VecDeque<Pair> = VecDeque::new();
     let mut point = evaluate(start);
     for _ in 0..stopping.max_iterations {
         if largest_quotient(&point.gradient, scales) <= stopping.tolerance {
             break;
         }
-        let direction = pairs.direction(&point.gradient);
+        let direction = direction(&point.gradient, &pairs);
         let Some(next) = line_search(&point, &direction, &mut evaluate) else { break };
         let decrease = point.value - next.value;
-        pairs.add(&point, &next);
+        if pairs.len() == n_pairs {
+            pairs.pop_front();
+        }
+        pairs.extend(Pair::new(&point, &next));
         point = next;
         // No further progress in double precision; the factor is that of scikit-learn.
         if decrease <= 64.0 * f64::EPSILON * point.value.abs().max(1.0) {
@@ -91,88 +87,36 @@ pub(super) fn minimize(
     point.x
 }
 
-impl Pairs {
-    fn new(max: usize) -> Self {
-        let none = VecDeque::new;
-        Self { max, steps: VecDeque::new(), changes: VecDeque::new(), change_step: none(), change_change: none() }
-    }
-
-    /// Adds the pair of two points, unless the curvature between them vanishes.
-    fn add(&mut self, from: &Point, to: &Point) {
+impl Pair {
+    /// Returns the pair of two points; none if the curvature between them vanishes.
+    fn new(from: &Point, to: &Point) -> Option<Self> {
         let difference = |to: &[f64], from: &[f64]| combine(to, from, |to, from| (to - from) as f32);
         let (step, change) = (difference(&to.x, &from.x), difference(&to.gradient, &from.gradient));
-        if dot(&step, &change) <= f64::from(f32::MIN_POSITIVE) {
-            return;
-        }
-        if self.steps.len() == self.max {
-            self.remove_oldest();
-        }
-        self.steps.push_back(step);
-        self.changes.push_back(change);
-        let (step, change) = (&self.steps[self.steps.len() - 1], &self.changes[self.changes.len() - 1]);
-        let with_step = dots(&self.changes, step);
-        let [of_steps, of_changes] = [&self.steps, &self.changes].map(|vectors| dots(vectors, change));
-        // The last product of `with_step` is the one of the new row.
-        self.change_step.iter_mut().zip(with_step).for_each(|(row, product)| row.push_back(product));
-        self.change_step.push_back(of_steps.into());
-        self.change_change.iter_mut().zip(&of_changes).for_each(|(row, product)| row.push_back(*product));
-        self.change_change.push_back(of_changes.into());
-    }
-
-    fn remove_oldest(&mut self) {
-        self.steps.pop_front();
-        self.changes.pop_front();
-        for products in [&mut self.change_step, &mut self.change_change] {
-            products.pop_front();
-            for row in products {
-                row.pop_front();
-            }
-        }
-    }
-
-    /// Returns the product of the negative gradient and the approximate inverse Hessian (the two-loop recursion). Without pairs, it
-    /// has unit length.
-    fn direction(&self, gradient: &[f64]) -> Vec<f64> {
-        let Some(last) = self.steps.len().checked_sub(1) else {
-            let length = dot(gradient, gradient).sqrt();
-            return gradient.iter().map(|g| -g / length).collect();
-        };
-        let [gradient_step, gradient_change] = [&self.steps, &self.changes].map(|vectors| dots(vectors, gradient));
-        let curvature = |at: usize| self.change_step[at][at];
-        // The coefficients of the direction.
-        let (mut of_gradient, mut of_changes, mut of_steps) = (-1.0, vec![0.0; last + 1], vec![0.0; last + 1]);
-        for at in (0..=last).rev() {
-            let changes: f64 = of_changes.iter().zip(&self.change_step).map(|(factor, row)| factor * row[at]).sum();
-            of_steps[at] = (of_gradient * gradient_step[at] + changes) / curvature(at);
-            of_changes[at] -= of_steps[at];
-        }
-        let scale = curvature(last) / self.change_change[last][last];
-        of_gradient *= scale;
-        of_changes.iter_mut().for_each(|factor| *factor *= scale);
-        for at in 0..=last {
-            let changes: f64 = of_changes.iter().zip(&self.change_change[at]).map(|(factor, product)| factor * product).sum();
-            let steps: f64 = of_steps[..at].iter().zip(&self.change_step[at]).map(|(factor, product)| factor * product).sum();
-            of_steps[at] -= (of_gradient * gradient_change[at] + changes + steps) / curvature(at);
-        }
-        let terms = of_steps.into_iter().zip(&self.steps).chain(of_changes.into_iter().zip(&self.changes)).collect::<Vec<_>>();
-        let mut direction: Vec<f64> = gradient.iter().map(|g| of_gradient * g).collect();
-        direction.par_chunks_mut(PART).enumerate().for_each(|(part, out)| {
-            for (factor, vector) in &terms {
-                let vector = &vector[part * PART..][..out.len()];
-                out.iter_mut().zip(vector).for_each(|(out, value)| *out += factor * f64::from(*value));
-            }
-        });
-        direction
+        let curvature = dot(&step, &change);
+        (curvature > f64::from(f32::MIN_POSITIVE)).then(|| Self { step, change, inverse: 1.0 / curvature })
     }
 }
 
-/// Returns the inner products of vectors with another one.
-fn dots<T: Copy + Into<f64> + Sync>(vectors: &VecDeque<Vec<f32>>, with: &[T]) -> Vec<f64> {
-    let of_part = |(part, with): (usize, &[T])| -> Vec<f64> {
-        vectors.iter().map(|vector| dot_of_part(&vector[part * PART..][..with.len()], with)).collect()
+/// Returns the product of the negative gradient and the approximate inverse Hessian (the two-loop recursion). Without pairs, it
+/// has unit length.
+fn direction(gradient: &[f64], pairs: &VecDeque<Pair>) -> Vec<f64> {
+    let Some(last) = pairs.back() else {
+        let length = dot(gradient, gradient).sqrt();
+        return gradient.iter().map(|g| -g / length).collect();
     };
-    let parts: Vec<Vec<f64>> = with.par_chunks(PART).enumerate().map(of_part).collect();
-    (0..vectors.len()).map(|at| parts.iter().map(|part| part[at]).sum()).collect()
+    let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
+    let mut factors = vec![0.0; pairs.len()];
+    for (pair, factor) in pairs.iter().zip(&mut factors).rev() {
+        *factor = pair.inverse * dot(&pair.step, &direction);
+        add(&mut direction, -*factor, &pair.change);
+    }
+    let scale = 1.0 / (last.inverse * dot(&last.change, &last.change));
+    direction.iter_mut().for_each(|d| *d *= scale);
+    for (pair, factor) in pairs.iter().zip(factors) {
+        let rest = factor - pair.inverse * dot(&pair.change, &direction);
+        add(&mut direction, rest, &pair.step);
+    }
+    direction
 }
 
 /// Returns a point along the direction that meets the weak Wolfe conditions; after the last trial, one that is lower, if there
@@ -223,22 +167,29 @@ where
     A: Copy + Into<f64> + Sync,
     B: Copy + Into<f64> + Sync,
 {
+    let part = |a: &[A], b: &[B]| {
+        let mut sums = [0.0; 8];
+        let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
+        let tail: f64 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| (*x).into() * (*y).into()).sum();
+        for (x, y) in a_chunks.zip(b_chunks) {
+            (0..8).for_each(|lane| sums[lane] += x[lane].into() * y[lane].into());
+        }
+        sums.iter().sum::<f64>() + tail
+    };
     if a.len() <= PART {
-        return dot_of_part(a, b);
+        return part(a, b);
     }
-    let parts: Vec<f64> = a.par_chunks(PART).zip(b.par_chunks(PART)).map(|(a, b)| dot_of_part(a, b)).collect();
+    let parts: Vec<f64> = a.par_chunks(PART).zip(b.par_chunks(PART)).map(|(a, b)| part(a, b)).collect();
     parts.iter().sum()
 }
 
-/// Computes an inner product on one thread.
-fn dot_of_part<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
-    let mut sums = [0.0; 8];
-    let (a_chunks, b_chunks) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f64 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| (*x).into() * (*y).into()).sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        (0..8).for_each(|lane| sums[lane] += x[lane].into() * y[lane].into());
+/// Computes `to += factor * values`.
+fn add<T: Copy + Into<f64> + Sync>(to: &mut [f64], factor: f64, values: &[T]) {
+    let part = |to: &mut [f64], values: &[T]| to.iter_mut().zip(values).for_each(|(to, value)| *to += factor * (*value).into());
+    if to.len() <= PART {
+        return part(to, values);
     }
-    sums.iter().sum::<f64>() + tail
+    to.par_chunks_mut(PART).zip(values.par_chunks(PART)).for_each(|(to, values)| part(to, values));
 }
 
 #[cfg(test)]

@@ -42,44 +42,29 @@ fn add_dense(out: &mut [f32], dense: Matrix, first: usize, weights: &[f32], n_ou
     add_product(out, n_outputs, Strided::rows(part, [n_rows, dense.n_cols]), Strided::rows(weights, [dense.n_cols, n_outputs]));
 }
 
-/// Adds to the outputs from a given one on; its sums stay in registers.
-type AddOutputs = fn(&mut [f32], usize, (&[u32], &[f32]), &[f32]);
-
-/// The functions for one output, for two, and so on.
-const ADD_OUTPUTS: [AddOutputs; 16] = [
-    add_outputs::<1>,
-    add_outputs::<2>,
-    add_outputs::<3>,
-    add_outputs::<4>,
-    add_outputs::<5>,
-    add_outputs::<6>,
-    add_outputs::<7>,
-    add_outputs::<8>,
-    add_outputs::<9>,
-    add_outputs::<10>,
-    add_outputs::<11>,
-    add_outputs::<12>,
-    add_outputs::<13>,
-    add_outputs::<14>,
-    add_outputs::<15>,
-    add_outputs::<16>,
-];
-
-/// Adds the sum of the rows of `weights` at the given indices, each times its value. Reads the indices once per 16 outputs.
+/// Adds the sum of the rows of `weights` at the given indices, each times its value.
 fn add_sparse(out: &mut [f32], row: (&[u32], &[f32]), weights: &[f32]) {
-    for first in (0..out.len()).step_by(ADD_OUTPUTS.len()) {
-        let n_outputs = (out.len() - first).min(ADD_OUTPUTS.len());
-        ADD_OUTPUTS[n_outputs - 1](out, first, row, weights);
+    let mut first = 0;
+    while first < out.len() {
+        first += match out.len() - first {
+            16.. => add_outputs::<16>(out, first, row, weights),
+            8.. => add_outputs::<8>(out, first, row, weights),
+            4.. => add_outputs::<4>(out, first, row, weights),
+            2.. => add_outputs::<2>(out, first, row, weights),
+            _ => add_outputs::<1>(out, first, row, weights),
+        };
     }
 }
 
-fn add_outputs<const N: usize>(out: &mut [f32], first: usize, (columns, values): (&[u32], &[f32]), weights: &[f32]) {
+/// Computes `N` outputs, whose sums stay in registers; returns their number.
+fn add_outputs<const N: usize>(out: &mut [f32], first: usize, (columns, values): (&[u32], &[f32]), weights: &[f32]) -> usize {
     let mut sums = [0.0; N];
     for (column, value) in columns.iter().zip(values) {
         let weights = &weights[*column as usize * out.len() + first..][..N];
         (0..N).for_each(|lane| sums[lane] += value * weights[lane]);
     }
     out[first..].iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+    N
 }
 
 /// Rows prepared for products from the left; the sparse part is stored by column.

@@ -87,14 +87,23 @@ impl Auto<'_> {
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
         let mut learners = vec![Learner::BoostedTrees(boosted.clone())];
         if !self.is_led_by_smooth_functions() {
-            learners.extend([Learner::BoostedTrees(symmetric(boosted)), Learner::BoostedTrees(random)]);
+            learners.extend([Learner::BoostedTrees(symmetric(boosted)), Learner::BoostedTrees(random.clone())]);
         }
-        learners.extend([Learner::RandomForest(forest), Learner::ExtraTrees(extra), Learner::Linear(mbm_config::defaults())]);
+        let linear = Learner::Linear(mbm_config::defaults());
+        learners.extend([Learner::RandomForest(forest), Learner::ExtraTrees(extra.clone()), linear]);
         if self.n_rows <= MAX_BAGGED {
             learners.push(Learner::Svm(mbm_config::defaults()));
         }
         if self.has_media_among_others() {
-            learners.extend(self.without_media());
+            // Numbers, categories and dates alone, which the many columns of media can hide.
+            let without = [
+                Learner::BoostedTrees(BoostedTreesLearner { without_media: true, ..random }),
+                Learner::ExtraTrees(ExtraTreesLearner { without_media: true, ..extra }),
+            ];
+            learners.extend(without);
+            if self.n_rows <= MAX_BAGGED {
+                learners.push(Learner::Svm(SvmLearner { without_media: true, ..mbm_config::defaults() }));
+            }
         }
         learners
     }
@@ -103,23 +112,6 @@ impl Auto<'_> {
     fn has_media_among_others(&self) -> bool {
         let n_media = self.inputs.iter().filter(|input| is_media(input)).count();
         (1..self.inputs.len()).contains(&n_media)
-    }
-
-    /// Returns learners of numbers, categories and dates alone, which the many columns of media can hide.
-    fn without_media(&self) -> Vec<Learner> {
-        let boosted = BoostedTreesLearner {
-            random_thresholds: true,
-            row_share: 1.0,
-            without_media: true,
-            ..self.boosted(mbm_config::defaults())
-        };
-        let forest = self.forest();
-        let (n_trees, min_rows) = (forest.n_trees, forest.min_rows);
-        let extra = ExtraTreesLearner { n_trees, min_rows, without_media: true, ..mbm_config::defaults() };
-        let svm = SvmLearner { without_media: true, ..mbm_config::defaults() };
-        let mut learners = vec![Learner::BoostedTrees(boosted), Learner::ExtraTrees(extra)];
-        learners.extend((self.n_rows <= MAX_BAGGED).then_some(Learner::Svm(svm)));
-        learners
     }
 
     /// Whether smooth functions of all columns are ahead of trees, which take long: on images alone, and on the features of frozen encoders
@@ -207,6 +199,20 @@ mod tests {
         let wide = vec![numbers[0].clone(); 2_000];
         assert!(!auto(&wide, 500, Preset::Good).2, "a network of many inputs is trained once");
         assert!(auto(numbers, 500, Preset::Best).0.len() > auto(numbers, 500, Preset::Good).0.len());
+    }
+
+    #[test]
+    fn numbers_next_to_media_get_learners_of_their_own() {
+        let without_media = |inputs: &str| {
+            let plan: Plan =
+                format!("{{input_features: [{inputs}], output_features: [{{name: y, type: number}}]}}").parse().unwrap();
+            let auto = Auto { n_rows: 500, inputs: &plan.config.input_features, n_trees_of_round: 1, preset: Preset::Good };
+            let learners = auto.learners().into_iter().filter(Learner::is_without_media);
+            learners.map(|learner| learner.type_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(without_media("{name: a, type: number}, {name: b, type: text}"), ["boosted_trees", "extra_trees", "svm"]);
+        assert!(without_media("{name: a, type: number}").is_empty());
+        assert!(without_media("{name: a, type: image}, {name: b, type: text}").is_empty());
     }
 
     #[test]

@@ -155,14 +155,12 @@ impl Data<'_> {
             Learner::Network(_) => None,
             Learner::BoostedTrees(it) => Some(self.boosted_trees(it, fold, seed, proceed)),
             Learner::RandomForest(it) => {
-                let rows = sampled(&fold.rows, it.max_rows, seed);
-                let examples = Examples { rows: &rows, ..self.examples(fold, it.without_media) };
-                Some(Fitted::Forest(Forest::fit(&examples, &self.random_forest(it), seed, proceed)))
+                let examples = self.examples(fold, it.without_media);
+                Some(forest(examples, &self.random_forest(it), it.max_rows, seed, proceed))
             }
             Learner::ExtraTrees(it) => {
-                let rows = sampled(&fold.rows, it.max_rows, seed);
-                let examples = Examples { rows: &rows, ..self.examples(fold, it.without_media) };
-                Some(Fitted::Forest(Forest::fit(&examples, &self.extra_trees(it), seed, proceed)))
+                let examples = self.examples(fold, it.without_media);
+                Some(forest(examples, &self.extra_trees(it), it.max_rows, seed, proceed))
             }
             Learner::Linear(it) => self.linear(it, fold),
             Learner::Svm(it) => self.svm(it, fold, seed),
@@ -284,22 +282,23 @@ impl Data<'_> {
     }
 
     fn svm(&self, it: &SvmLearner, fold: &Fold, seed: u64) -> Option<Fitted> {
+        let rows = sampled(&fold.rows, it.max_rows, seed);
+        let data = self.scaled(&rows);
+        let x = Matrix { data: &data, n_cols: self.scaled.n_cols.max(1) };
         if !it.without_media {
-            return self.svm_of(it, &sampled(&fold.rows, it.max_rows, seed), self.scaled);
+            return self.svm_of(it, &rows, x);
         }
-        let columns: Vec<usize> = (0..self.scaled.n_cols).filter(|at| !self.plain.scaled_media.contains(at)).collect();
+        let columns = kept(x.n_cols, self.plain.scaled_media);
         if columns.is_empty() {
             return None;
         }
-        let narrow = self.scaled.select(&(0..self.scaled.n_rows).collect::<Vec<_>>(), &columns);
-        let machine = Box::new(self.svm_of(it, &sampled(&fold.rows, it.max_rows, seed), &narrow)?);
+        let data = narrowed(&data, x.n_cols, &columns);
+        let machine = Box::new(self.svm_of(it, &rows, Matrix { data: &data, n_cols: columns.len() })?);
         Some(Fitted::OfColumns { columns, machine })
     }
 
-    /// Fits a support vector machine to rows of scaled columns.
-    fn svm_of(&self, it: &SvmLearner, rows: &[u32], scaled: &Block) -> Option<Fitted> {
-        let data: Vec<f32> = rows.iter().flat_map(|row| scaled.row(*row as usize).iter().copied()).collect();
-        let x = Matrix { data: &data, n_cols: scaled.n_cols.max(1) };
+    /// Fits a support vector machine to the scaled columns of some rows.
+    fn svm_of(&self, it: &SvmLearner, rows: &[u32], x: Matrix) -> Option<Fitted> {
         let weights = self.weights_of(rows);
         let sample_weights = weights.as_slice();
         match self.task {
@@ -314,6 +313,27 @@ impl Data<'_> {
             Task::Labels(_) | Task::Vector(_) => None,
         }
     }
+}
+
+fn forest(
+    examples: Examples,
+    settings: &ForestSettings,
+    max_rows: usize,
+    seed: u64,
+    proceed: &(dyn Fn() -> bool + Sync),
+) -> Fitted {
+    let rows = sampled(examples.rows, max_rows, seed);
+    Fitted::Forest(Forest::fit(&Examples { rows: &rows, ..examples }, settings, seed, proceed))
+}
+
+/// Returns the positions of columns but those that are left out, which ascend.
+pub(super) fn kept(n_cols: usize, left_out: &[usize]) -> Vec<usize> {
+    (0..n_cols).filter(|at| left_out.binary_search(at).is_err()).collect()
+}
+
+/// Returns some columns of rows, `[rows, columns]`, from all of them, `[rows, n_cols]`.
+pub(super) fn narrowed(rows: &[f32], n_cols: usize, columns: &[usize]) -> Vec<f32> {
+    rows.chunks(n_cols).flat_map(|row| columns.iter().map(|at| row[*at])).collect()
 }
 
 /// Returns at most `max_rows` of the rows, in their order.

@@ -4,7 +4,7 @@ use mbm_algo::linear::{ClassifiedRows, Linear, Logistic, NumberedRows, RidgePath
 use mbm_algo::metric::SampleWeights;
 use mbm_algo::{Matrix, SparseRows};
 
-use crate::learn::fitted::{Data, Fitted, Fold, Label, RowsView};
+use crate::learn::fitted::{Data, Fitted, Fold, Label, RowsView, kept, narrowed};
 use crate::learn::settings::LinearLearner;
 use crate::learn::task::{Task, Truth};
 
@@ -56,10 +56,8 @@ impl Data<'_> {
     pub fn with_penalty(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
         match self.task {
             Task::Number | Task::Vector(_) if it.penalties.len() > 1 => self.with_penalty_of_ridge(it, fold),
-            Task::Classes(_) | Task::Labels(_) if it.penalties.len() > 1 || it.column_scales.len() > 1 => {
-                self.with_penalty_of_logistic(it, fold)
-            }
-            _ => it.clone(),
+            Task::Classes(_) | Task::Labels(_) => self.with_penalty_of_logistic(it, fold),
+            Task::Number | Task::Vector(_) => it.clone(),
         }
     }
 
@@ -90,10 +88,10 @@ impl Data<'_> {
         let rows: Vec<usize> = fold.rows.iter().map(|row| *row as usize).collect();
         let n_scaled = self.scaled.n_cols.max(1);
         let left_out = if is_plain { self.plain.scaled_media } else { self.projected };
-        let kept: Vec<usize> = (0..n_scaled).filter(|at| !left_out.contains(at)).collect();
+        let kept = kept(n_scaled, left_out);
         let mut dense = self.scaled(&fold.rows);
         if kept.len() < n_scaled {
-            dense = dense.chunks(n_scaled).flat_map(|row| kept.iter().map(|at| row[*at])).collect();
+            dense = narrowed(&dense, n_scaled, &kept);
         }
         let scale = if self.has_terms() && !is_plain { scale as f32 } else { 1.0 };
         dense.iter_mut().for_each(|value| *value *= scale);
@@ -141,6 +139,9 @@ impl Data<'_> {
     /// For labels, penalty and scale are those of the most balanced one.
     fn with_penalty_of_logistic(&self, it: &LinearLearner, fold: &Fold) -> LinearLearner {
         let scales = if self.has_terms() && !it.without_media { it.column_scales.as_slice() } else { &it.column_scales[..1] };
+        if scales.len() == 1 && it.penalties.len() == 1 {
+            return it.clone();
+        }
         let best = scales.iter().filter_map(|scale| {
             let inputs = self.inputs(fold, *scale, it.without_media);
             let (loss, penalty) = first_minimum(&it.penalties, |penalty| self.loss_of_logistic(penalty, &inputs, fold))?;

@@ -59,17 +59,21 @@ impl Scaling {
 
     /// Returns the number of columns that it yields.
     pub fn n_cols(&self) -> usize {
-        let of_numbers = self.numbers.len() * if self.quantiles.is_some() { 2 } else { 1 };
-        of_numbers + self.with_missing.len() + self.categories.iter().map(|(_, codes)| codes.len()).sum::<usize>()
+        self.n_of_numbers() + self.with_missing.len() + self.categories.iter().map(|(_, codes)| codes.len()).sum::<usize>()
     }
 
-    /// Returns the positions that the numbers among some columns are scaled to, those of the indicators of missing ones among them.
+    /// Returns the number of columns before the indicators of missing numbers.
+    fn n_of_numbers(&self) -> usize {
+        self.numbers.len() * if self.quantiles.is_some() { 2 } else { 1 }
+    }
+
+    /// Returns the positions that the numbers among some columns are scaled to, those of the indicators of missing ones among them;
+    /// ascending.
     pub fn positions(&self, is_chosen: impl Fn(usize) -> bool) -> Vec<usize> {
         let of_range = || (0..self.numbers.len()).filter(|at| is_chosen(self.numbers[*at]));
         let of_quantiles = of_range().filter(|_| self.quantiles.is_some()).map(|at| self.numbers.len() + at);
-        let n_of_numbers = self.numbers.len() * if self.quantiles.is_some() { 2 } else { 1 };
         let is_indicated = |at: &usize| is_chosen(self.numbers[self.with_missing[*at]]);
-        let of_indicators = (0..self.with_missing.len()).filter(is_indicated).map(|at| n_of_numbers + at);
+        let of_indicators = (0..self.with_missing.len()).filter(is_indicated).map(|at| self.n_of_numbers() + at);
         of_range().chain(of_quantiles).chain(of_indicators).collect()
     }
 

@@ -90,7 +90,7 @@ settings! {
         /// The penalty on the weights, from a list of which the one with the lowest loss on held-out rows is chosen; for ridge regression
         /// by leave-one-out where that is possible. For classes, 1 / `C` of scikit-learn's logistic regression.
         penalties: Vec<f64> = vec![0.01, 0.1, 1.0, 10.0, 100.0, 1000.0] => 1e-9..=1e9;
-        /// A factor of the columns beside n-grams, from a list of which the one with the lowest loss on held-out rows is chosen: with a
+        /// A factor of the columns next to n-grams, from a list of which the one with the lowest loss on held-out rows is chosen: with a
         /// larger one, their weights are penalized less than those of n-grams. For classes and labels; ridge regression uses the first one.
         column_scales: Vec<f64> = vec![1.0, 10.0] => 1e-3..=1e3;
         /// Whether it leaves out the columns of images, sounds, series and texts, which are many and can hide the others.
