@@ -140,14 +140,6 @@ struct Trainer<'a> {
     weights: SampleWeights,
 }
 
-/// The result of one training: weights (of columns, or of the rows at `idx`), the intercept, and the multipliers of the rows.
-struct Trained {
-    idx: Vec<usize>,
-    weights: Vec<f32>,
-    intercept: f32,
-    alpha: Vec<f64>,
-}
-
 impl Trainer<'_> {
     fn machine(&self, positive: &[bool]) -> Machine {
         let n = positive.len();
@@ -157,31 +149,64 @@ impl Trainer<'_> {
             let sigmoid = Sigmoid::fit(&vec![0.0; n], positive, &self.weights);
             return Machine { weights: vec![0.0; n_weights], intercept: -1.0, sigmoid };
         }
-        let trained = self.solve(self.rows.clone(), positive, &vec![0.0; n]);
-        let mut start = vec![0.0; n];
-        trained.idx.iter().zip(&trained.alpha).for_each(|(row_idx, alpha)| start[*row_idx] = *alpha);
-        let mut decisions = vec![0f32; n];
-        for fold in 0..N_FOLDS {
-            let (held, kept) = self.folds(fold, positive);
-            let two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
-            // With too few rows of one side to hold any out, the machine trained on all rows scores them. Fold machines start
-            // from its multipliers.
-            let own = two_sided.then(|| self.solve(kept, positive, &start));
-            let machine = own.as_ref().unwrap_or(&trained);
-            held.iter().for_each(|&row_idx| decisions[row_idx] = self.decision(machine, row_idx));
+        match self.gram {
+            None => self.linear(positive),
+            Some(gram) => self.with_kernel(gram, positive),
         }
-        let sigmoid = Sigmoid::fit(&decisions, positive, &self.weights);
-        Machine { weights: self.of_all_rows(&trained), intercept: trained.intercept, sigmoid }
     }
 
-    /// Returns the weights of the columns, or those of all rows, of which some may not count.
-    fn of_all_rows(&self, trained: &Trained) -> Vec<f32> {
-        if self.gram.is_none() {
-            return trained.weights.clone();
+    fn linear(&self, positive: &[bool]) -> Machine {
+        let n = positive.len();
+        let solve = |rows: &[usize], start: &[f64]| {
+            let data = self.x.select(rows);
+            let y = rows.iter().map(|row_idx| sign(positive[*row_idx])).collect();
+            let c = rows.iter().map(|row_idx| self.bounds[*row_idx]).collect();
+            let problem = linear::LinearProblem { x: Matrix { data: &data, n_cols: self.x.n_cols }, y, c };
+            problem.solve(rows.iter().map(|row_idx| start[*row_idx]).collect(), self.tolerance)
+        };
+        let trained = solve(&self.rows, &vec![0.0; n]);
+        let mut start = vec![0.0; n];
+        self.rows.iter().zip(&trained.alpha).for_each(|(row_idx, alpha)| start[*row_idx] = *alpha);
+        let decisions = self.held_out(positive, |kept, held| {
+            let own = kept.map(|kept| solve(kept, &start));
+            let machine = own.as_ref().unwrap_or(&trained);
+            held.iter().map(|row_idx| dot(&machine.weights, self.x.row(*row_idx)) + machine.intercept as f32).collect()
+        });
+        let sigmoid = Sigmoid::fit(&decisions, positive, &self.weights);
+        Machine { weights: trained.weights, intercept: trained.intercept as f32, sigmoid }
+    }
+
+    fn with_kernel(&self, gram: &Gram, positive: &[bool]) -> Machine {
+        let n = positive.len();
+        let y: Vec<f64> = positive.iter().map(|it| sign(*it)).collect();
+        let of = |rows: &[usize]| {
+            let mut c = vec![0.0; n];
+            rows.iter().for_each(|row_idx| c[*row_idx] = self.bounds[*row_idx]);
+            DualProblem { p: vec![-1.0; n], y: y.clone(), c, gram }
+        };
+        let problem = of(&self.rows);
+        let trained = problem.solve(self.tolerance);
+        let decisions = self.held_out(positive, |kept, held| {
+            let own = kept.map(|kept| of(kept).solve_from(&trained, self.tolerance));
+            let machine = own.as_ref().unwrap_or(&trained);
+            held.iter().map(|row_idx| problem.decision(machine, *row_idx) as f32).collect()
+        });
+        let sigmoid = Sigmoid::fit(&decisions, positive, &self.weights);
+        let weights = trained.alpha.iter().zip(&y).map(|(alpha, y)| (alpha * y) as f32).collect();
+        Machine { weights, intercept: -trained.rho as f32, sigmoid }
+    }
+
+    /// Returns the decision value of every row that counts, and 0 for others. `decide` is given the rows of a fold and those that it holds
+    /// out, whose decision values it returns; no rows if they would be of one side. Then the machine of all rows scores them.
+    fn held_out(&self, positive: &[bool], decide: impl Fn(Option<&[usize]>, &[usize]) -> Vec<f32>) -> Vec<f32> {
+        let mut decisions = vec![0f32; positive.len()];
+        for fold in 0..N_FOLDS {
+            let (held, kept) = self.folds(fold, positive);
+            let is_two_sided = kept.iter().any(|i| positive[*i]) && kept.iter().any(|i| !positive[*i]);
+            let found = decide(is_two_sided.then_some(&kept), &held);
+            held.iter().zip(found).for_each(|(row_idx, decision)| decisions[*row_idx] = decision);
         }
-        let mut weights = vec![0.0; self.bounds.len()];
-        trained.idx.iter().zip(&trained.weights).for_each(|(row_idx, weight)| weights[*row_idx] = *weight);
-        weights
+        decisions
     }
 
     /// Splits the rows that count into held-out rows (every fifth of each side) and training rows.
@@ -193,36 +218,10 @@ impl Trainer<'_> {
             (*count - 1) % N_FOLDS == fold
         })
     }
+}
 
-    fn decision(&self, machine: &Trained, row_idx: usize) -> f32 {
-        let Some(gram) = self.gram else { return dot(&machine.weights, self.x.row(row_idx)) + machine.intercept };
-        let mut scratch = Vec::new();
-        let row = gram.row(row_idx, &mut scratch);
-        machine.idx.iter().zip(&machine.weights).map(|(at, w)| w * row[*at]).sum::<f32>() + machine.intercept
-    }
-
-    /// Trains on the rows at `idx`; `start` holds the initial multipliers of all rows, which only the linear solver uses.
-    fn solve(&self, idx: Vec<usize>, positive: &[bool], start: &[f64]) -> Trained {
-        let y: Vec<f64> = idx.iter().map(|&row_idx| if positive[row_idx] { 1.0 } else { -1.0 }).collect();
-        let c = idx.iter().map(|&row_idx| self.bounds[row_idx]).collect();
-        let Some(gram) = self.gram else {
-            let rows = self.x.select(&idx);
-            let problem = linear::LinearProblem { x: Matrix { data: &rows, n_cols: self.x.n_cols }, y, c };
-            let solution = problem.solve(idx.iter().map(|&row_idx| start[row_idx]).collect(), self.tolerance);
-            return Trained { idx, weights: solution.weights, intercept: solution.intercept as f32, alpha: solution.alpha };
-        };
-        let kernel_row = |i: usize, out: &mut Vec<f32>| {
-            let mut scratch = Vec::new();
-            let row = gram.row(idx[i], &mut scratch);
-            out.clear();
-            out.extend(idx.iter().map(|&at| row[at]));
-        };
-        let diagonal = |i: usize| gram.diagonal(idx[i]);
-        let problem = DualProblem { p: vec![-1.0; idx.len()], y, c, kernel_row: &kernel_row, diagonal: &diagonal };
-        let solution = problem.solve(self.tolerance);
-        let weights = solution.alpha.iter().zip(&problem.y).map(|(alpha, y)| (alpha * y) as f32).collect();
-        Trained { weights, intercept: -solution.rho as f32, alpha: solution.alpha, idx }
-    }
+fn sign(is_positive: bool) -> f64 {
+    if is_positive { 1.0 } else { -1.0 }
 }
 
 /// Returns the support vectors and drops the weights of all other rows.

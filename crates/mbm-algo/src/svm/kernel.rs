@@ -84,8 +84,17 @@ impl<'a> Gram<'a> {
         scratch
     }
 
-    pub fn diagonal(&self, i: usize) -> f64 {
-        f64::from(self.diagonal[i])
+    pub fn diagonal(&self, i: usize) -> f32 {
+        self.diagonal[i]
+    }
+
+    /// Returns the values of all rows with themselves.
+    pub fn diagonals(&self) -> &[f32] {
+        &self.diagonal
+    }
+
+    pub fn n_rows(&self) -> usize {
+        self.diagonal.len()
     }
 }
 

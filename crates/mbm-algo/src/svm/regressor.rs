@@ -49,24 +49,10 @@ impl Svr {
         let bounds: Vec<f64> = weights_or_ones(options.sample_weights, n)?.iter().map(|it| options.c * it).collect();
         let kernel = options.rbf.map_or(Kernel::Linear, |gamma| Kernel::Rbf { gamma: gamma.resolve(x) });
         let gram = Gram::new(x, kernel);
-        let kernel_row = |i: usize, out: &mut Vec<f32>| {
-            let mut scratch = Vec::new();
-            let row = gram.row(i % n, &mut scratch);
-            out.clear();
-            out.extend_from_slice(row);
-            out.extend_from_slice(row);
-        };
-        let diagonal = |i: usize| gram.diagonal(i % n);
         let above = y.iter().map(|value| options.epsilon - f64::from(*value));
         let below = y.iter().map(|value| options.epsilon + f64::from(*value));
         let signs = [vec![1.0; n], vec![-1.0; n]].concat();
-        let problem = DualProblem {
-            p: above.chain(below).collect(),
-            y: signs,
-            c: bounds.repeat(2),
-            kernel_row: &kernel_row,
-            diagonal: &diagonal,
-        };
+        let problem = DualProblem { p: above.chain(below).collect(), y: signs, c: bounds.repeat(2), gram: &gram };
         let solution = problem.solve(options.tolerance);
         let weights: Vec<f32> = (0..n).map(|i| (solution.alpha[i] - solution.alpha[n + i]) as f32).collect();
         let used: Vec<usize> = (0..n).filter(|&i| weights[i] != 0.0).collect();
