@@ -15,7 +15,8 @@ use serde_json::json;
 
 use crate::args::{Args, Cache, Command, Compare, Evaluate, Init, Inspect, Leaderboard, Predict, Show, Train, Tune, Weights};
 use crate::dataset::{
-    self, check_output, default_folder, feature_cache, in_dataset, is_stdin, show_cache_fault, show_faults, unreadable,
+    self, check_output, default_folder, feature_cache, in_dataset, is_stdin, show_cache_fault, show_faults, show_misspelled,
+    unreadable,
 };
 use crate::explain::explain;
 use crate::generate;
@@ -264,6 +265,7 @@ fn evaluate(args: &Evaluate) -> Result<()> {
     let model = Model::open(&input.model_path)?;
     let table = dataset::read(&input.dataset, &input.reading)?;
     table.require_rows().map_err(|error| in_dataset(error.into(), &input.dataset))?;
+    show_misspelled(&model, &table);
     let bar = rows_bar("reading", args.json);
     let options = ReadOptions::default().unreadable(unreadable(input.strict)).cache(feature_cache(input.cache));
     let evaluated = model.evaluate_with(table, &options.on_progress(shown_on(&bar, "evaluating")));
@@ -311,6 +313,9 @@ fn predict(args: &Predict) -> Result<()> {
             Path::new("standard output"),
         )?,
     };
+    if !args.quiet {
+        show_misspelled(&model, &table);
+    }
     // Predictions on a terminal show the progress themselves.
     let bar = rows_bar("predicting", args.quiet || args.output.is_none());
     let options = ReadOptions::default().unreadable(unreadable(args.strict)).cache(feature_cache(args.cache));

@@ -5,7 +5,7 @@ use std::io::stdin;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use mbm::{FeatureCache, Table, Unreadable};
+use mbm::{FeatureCache, Model, Table, Unreadable};
 
 use crate::args::{CacheSize, Reading};
 use crate::output::note;
@@ -64,6 +64,13 @@ pub fn show_faults(faults: &mbm::FaultReport) {
     if !lines.is_empty() {
         note("cells without a value, or read only in part:");
         lines.iter().for_each(|text| note(&format!("  {text}")));
+    }
+}
+
+/// Notes the columns that the dataset has under a similar name, whose cells are absent.
+pub fn show_misspelled(model: &Model, table: &Table) {
+    for (column, found) in model.misspelled_columns(table) {
+        note(&format!("the dataset has no column '{column}', whose cells are absent; rename '{found}' to '{column}'?"));
     }
 }
 

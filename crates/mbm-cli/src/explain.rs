@@ -8,7 +8,7 @@ use mbm::{Contribution, Feature, Model, OutputValue, PredictedRow, ReadOptions, 
 use serde_json::{Map, Value};
 
 use crate::args::{Explain, RowRange};
-use crate::dataset::{self, feature_cache, in_dataset, show_cache_fault, unreadable};
+use crate::dataset::{self, feature_cache, in_dataset, show_cache_fault, show_misspelled, unreadable};
 use crate::output::columns;
 
 /// Number of rows that are explained if none are chosen.
@@ -26,6 +26,7 @@ pub fn explain(args: &Explain) -> Result<()> {
     let model = Model::open(&input.model_path)?;
     let table = dataset::read(&input.dataset, &input.reading)?;
     table.require_rows().map_err(|error| in_dataset(error.into(), &input.dataset))?;
+    show_misspelled(&model, &table);
     let rows = row_indices(&args.rows, table.n_rows())?;
     let cells = rows.iter().map(|row_idx| cells(&model, &table, *row_idx)).collect::<Result<Vec<_>>>()?;
     let options = ReadOptions::default().unreadable(unreadable(input.strict)).cache(feature_cache(input.cache));

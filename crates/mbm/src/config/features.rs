@@ -295,6 +295,11 @@ impl Config {
 }
 
 impl InputFeature {
+    /// Whether this is an image, a sound, a series or a text.
+    pub(crate) fn is_media(&self) -> bool {
+        matches!(self, Self::Image(_) | Self::Audio(_) | Self::Timeseries(_) | Self::Text(_))
+    }
+
     /// Returns what the check of a combiner or decoder may know about this input.
     pub(crate) fn summary(&self) -> InputSummary<'_> {
         let is_sequence = match self {

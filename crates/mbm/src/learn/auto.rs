@@ -21,6 +21,9 @@ const MAX_REFITTED: usize = 200_000;
 /// Maximum number of trees of boosting: a round has one per class, label or value.
 const MAX_TREES: usize = 6_000;
 
+/// Maximum number of trees of a round for which boosting is fitted with random thresholds, too.
+const MAX_VARIED: usize = 20;
+
 /// What `learners: auto` stands for.
 pub(crate) struct Auto<'a> {
     /// Number of rows for training and validation.
@@ -68,7 +71,7 @@ impl Auto<'_> {
         if self.inputs.len() > MAX_INPUTS {
             return false;
         }
-        self.preset != Preset::Fast && self.n_rows <= max_rows && !self.inputs.iter().any(is_media)
+        self.preset != Preset::Fast && self.n_rows <= max_rows && !self.inputs.iter().any(InputFeature::is_media)
     }
 
     fn few(&self) -> Vec<Learner> {
@@ -87,7 +90,10 @@ impl Auto<'_> {
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
         let mut learners = vec![Learner::BoostedTrees(boosted.clone())];
         if !self.is_led_by_smooth_functions() {
-            learners.extend([Learner::BoostedTrees(symmetric(boosted)), Learner::BoostedTrees(random.clone())]);
+            learners.push(Learner::BoostedTrees(symmetric(boosted)));
+            if self.n_trees_of_round <= MAX_VARIED {
+                learners.push(Learner::BoostedTrees(random.clone()));
+            }
         }
         let linear = Learner::Linear(mbm_config::defaults());
         learners.extend([Learner::RandomForest(forest), Learner::ExtraTrees(extra.clone()), linear]);
@@ -110,7 +116,7 @@ impl Auto<'_> {
 
     /// Whether some inputs are images, sounds, series or texts, and others are not.
     fn has_media_among_others(&self) -> bool {
-        let n_media = self.inputs.iter().filter(|input| is_media(input)).count();
+        let n_media = self.inputs.iter().filter(|input| input.is_media()).count();
         (1..self.inputs.len()).contains(&n_media)
     }
 
@@ -158,10 +164,6 @@ impl Auto<'_> {
         let (n_trees, min_rows) = if self.n_rows <= MAX_BAGGED { (100, 1) } else { (40, 3) };
         RandomForestLearner { n_trees, min_rows, ..mbm_config::defaults() }
     }
-}
-
-fn is_media(input: &InputFeature) -> bool {
-    matches!(input, InputFeature::Image(_) | InputFeature::Text(_) | InputFeature::Audio(_) | InputFeature::Timeseries(_))
 }
 
 fn symmetric(of: BoostedTreesLearner) -> BoostedTreesLearner {
@@ -223,6 +225,18 @@ mod tests {
             (trees.max_rounds, (trees.learning_rate * 1000.0).round())
         };
         assert_eq!([rounds(1), rounds(20), rounds(80), rounds(10_000)], [(300, 80.0), (300, 80.0), (75, 160.0), (20, 300.0)]);
+    }
+
+    #[test]
+    fn many_classes_have_fewer_boosted_trees() {
+        let plan: Plan =
+            "{input_features: [{name: a, type: number}], output_features: [{name: y, type: number}]}".parse().unwrap();
+        let n_boosted = |n_trees_of_round| {
+            let inputs = &plan.config.input_features;
+            let auto = Auto { n_rows: 5_000, inputs, n_trees_of_round, preset: Preset::Good };
+            auto.learners().iter().filter(|learner| matches!(learner, Learner::BoostedTrees(_))).count()
+        };
+        assert_eq!([1, 20, 21].map(n_boosted), [3, 3, 2]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use mbm_data::Cell;
+use mbm_data::{Cell, Table};
 
 pub use self::feature::Feature;
 pub use self::prepared::{CheckedRow, PreparedRow};
@@ -19,6 +19,7 @@ pub use self::row::PredictedRow;
 use crate::bundle::{Bundle, model_hash};
 use crate::config::plan::Plan;
 use crate::error::Error;
+use crate::predict::columns::misspelled_columns;
 use crate::predict::predictor::Predictor;
 use crate::predict::query::QueryError;
 use crate::predict::writer::OutputColumn;
@@ -56,6 +57,12 @@ impl Model {
         let predictor = Predictor::open(folder.as_ref())?;
         let (columns, folder) = (names(&predictor), Some(folder.as_ref().to_path_buf()));
         Ok(Self { predictor: Arc::new(predictor), columns, folder, hash: Arc::default() })
+    }
+
+    /// Returns the columns of inputs that a table lacks, although it has a column with a similar name that the model does not know; each
+    /// with that name, both shortened to be shown. Their cells are absent.
+    pub fn misspelled_columns(&self, table: &Table) -> Vec<(String, String)> {
+        misspelled_columns(&self.predictor.inputs, &self.predictor.outputs, table)
     }
 
     /// Returns the model as one that is in no folder, because its folder is temporary.

@@ -37,8 +37,27 @@ pub(crate) fn check_columns(inputs: &[Field], table: &Table) -> Result<(), Colum
 
 /// Returns a hint at the available column whose name is most similar to that of an input, if any is.
 fn suggestion(field: &Field, available: &HashSet<&str>) -> Option<String> {
+    let near = similar(field, available)?;
+    Some(format!(" Rename '{}' to '{}'?", excerpt(near), excerpt(&field.column)))
+}
+
+/// Returns the available column whose name is most similar to that of an input, if any is.
+fn similar<'a>(field: &Field, available: &HashSet<&'a str>) -> Option<&'a str> {
     let wanted = field.column.to_lowercase();
     let same = available.iter().copied().filter(|name| name.to_lowercase() == wanted).min();
-    let near = same.or_else(|| closest(&field.column, available.iter().copied()))?;
-    Some(format!(" Rename '{}' to '{}'?", excerpt(near), excerpt(&field.column)))
+    same.or_else(|| closest(&field.column, available.iter().copied()))
+}
+
+/// Returns the columns of inputs that a table lacks although it has one with a similar name that the model does not know, with
+/// that name; both shortened to be shown. Nothing if it lacks all of them, which is an error.
+pub(crate) fn misspelled_columns(inputs: &[Field], outputs: &[Field], table: &Table) -> Vec<(String, String)> {
+    let mut unknown: HashSet<&str> = table.columns.iter().map(String::as_str).collect();
+    let (missing, present): (Vec<&Field>, Vec<&Field>) =
+        inputs.iter().partition(|field| !unknown.contains(field.column.as_str()));
+    if present.is_empty() {
+        return Vec::new();
+    }
+    present.into_iter().chain(outputs).for_each(|field| _ = unknown.remove(field.column.as_str()));
+    let found = missing.into_iter().take(N_COMPARED).filter_map(|field| Some((field, similar(field, &unknown)?)));
+    found.map(|(field, near)| (excerpt(&field.column), excerpt(near))).collect()
 }

@@ -1,5 +1,6 @@
 //! The learners of a run and how they are combined, before and after they are fitted.
 
+use crate::config::features::InputFeature;
 use crate::config::plan::Plan;
 use crate::learn::auto::Auto;
 use crate::learn::settings::{EnsembleSettings, Learner, Learners, NetworkLearner};
@@ -12,6 +13,8 @@ pub(crate) struct Combined {
     pub learners: Vec<Learner>,
     /// How they are combined.
     pub ensemble: EnsembleSettings,
+    /// Whether some inputs are images, sounds, series or texts.
+    pub has_media: bool,
 }
 
 /// The share of a time limit at which the last learner ends.
@@ -24,20 +27,21 @@ impl Combined {
     /// Returns the learners for a number of rows, and of trees of a round of boosting; `None` for the network alone.
     pub fn new(plan: &Plan, n_rows: usize, n_trees_of_round: usize) -> Option<Self> {
         let config = &plan.config;
+        let has_media = config.input_features.iter().any(InputFeature::is_media);
         match &config.learners {
             Learners::Network if config.is_combined() => {
                 let network = Learner::Network(NetworkLearner { bagged: true, ..mbm_config::defaults() });
-                Some(Self { learners: vec![network], ensemble: config.ensemble.clone() })
+                Some(Self { learners: vec![network], ensemble: config.ensemble.clone(), has_media })
             }
             Learners::Network => None,
             Learners::Auto => {
                 let auto = Auto { n_rows, inputs: &config.input_features, n_trees_of_round, preset: config.ensemble.preset };
-                Some(Self { learners: auto.learners(), ensemble: auto.ensemble(&config.ensemble) })
+                Some(Self { learners: auto.learners(), ensemble: auto.ensemble(&config.ensemble), has_media })
             }
             Learners::List(learners) => {
                 let k_fold = config.ensemble.k_fold.or(Some(N_FOLDS));
                 let ensemble = EnsembleSettings { k_fold, ..config.ensemble.clone() };
-                Some(Self { learners: learners.clone(), ensemble })
+                Some(Self { learners: learners.clone(), ensemble, has_media })
             }
         }
     }
@@ -59,10 +63,14 @@ impl Combined {
         if is_refitted { SHARE_OF_LEARNERS / 2.0 } else { SHARE_OF_LEARNERS }
     }
 
-    /// Returns the share of a time limit that networks may take.
+    /// Returns the share of a time limit that networks may take: most of it where they read images, sounds, series or texts, as trees are
+    /// ahead of them on numbers and categories.
     pub fn share_of_networks(&self) -> f64 {
         let is_network = |learner: &Learner| matches!(learner, Learner::Network(_));
-        if self.learners.iter().all(is_network) { SHARE_OF_LEARNERS } else { 0.6 * self.share_of_learners() }
+        match self.learners.iter().all(is_network) {
+            true => SHARE_OF_LEARNERS,
+            false => self.share_of_learners() * if self.has_media { 0.6 } else { 0.3 },
+        }
     }
 
     /// Returns the number of steps after which the network of a fold ends, if the config says so.
