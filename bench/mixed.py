@@ -108,19 +108,27 @@ def summary(options, results):
     for name in options.names or list(dict.fromkeys(found["data"])):
         print(f"\n{name}, {mixed_sources.DATA_SETS[name].metric}\n| method | inputs | folds | mean | interval | seconds |\n|---|---|---|---|---|---|")
         groups = found[found["data"] == name].groupby(["method", "inputs"], sort=False)
-        means = {}
+        scores = {}
         for (method, inputs), rows in groups:
-            scores = rows["score"].fillna(-1).clip(lower=-1)
-            half = 1.96 * scores.std() / len(scores) ** 0.5 if len(scores) > 1 else float("nan")
-            means[method, inputs] = scores.mean()
-            print(f"| {method} | {inputs} | {len(scores)} | {scores.mean():.3f} | ± {half:.3f} | {statistics.median(rows['seconds']):.1f} |")
-        single = {at: mean for at, mean in means.items() if at[1] != "all"}
-        for (method, inputs), mean in means.items():
-            if inputs == "all" and single:
-                best = max(single, key=single.get)
-                is_ahead.append(mean >= single[best])
-                print("met    " if is_ahead[-1] else "not met", f"{method}: {mean:.3f} together, {single[best]:.3f} by {' on '.join(best)} alone")
+            own = scores[method, inputs] = rows.set_index("fold")["score"].fillna(-1).clip(lower=-1)
+            half = 1.96 * own.std() / len(own) ** 0.5 if len(own) > 1 else float("nan")
+            print(f"| {method} | {inputs} | {len(own)} | {own.mean():.3f} | ± {half:.3f} | {statistics.median(rows['seconds']):.1f} |")
+        for method in [method for method, inputs in scores if inputs == "all"]:
+            is_ahead += compared(method, scores)
     return int(not is_ahead or not all(is_ahead))
+
+
+def compared(method, scores):
+    """Prints and returns whether a method with all modalities is ahead of the best single one on the folds that both have, if any."""
+    together = scores[method, "all"]
+    means = {at: pd.concat([together, own], axis=1, join="inner").mean() for at, own in scores.items() if at[1] != "all"}
+    means = {at: mean for at, mean in means.items() if not mean.isna().any()}
+    if not means:
+        return []
+    best = max(means, key=lambda at: means[at].iloc[1] - means[at].iloc[0])
+    with_all, alone = means[best]
+    print("met    " if with_all >= alone else "not met", f"{method}: {with_all:.3f} together, {alone:.3f} by {' on '.join(best)} alone, same folds")
+    return [with_all >= alone]
 
 
 def main():

@@ -96,7 +96,7 @@ fn train(args: Train) -> Result<()> {
     show_outcome(&outcome, args.show)?;
     if stop.load(Ordering::Relaxed) && outcome.test_statistics.is_empty() {
         let folder = outcome.folder.display();
-        bail!(Interrupted(format!("stopped early; {folder} holds the model so far, --resume continues the run")));
+        bail!(Interrupted(format!("stopped early; {folder} holds the network trained so far, --resume continues the run")));
     }
     Ok(())
 }
@@ -209,7 +209,8 @@ fn tune(args: Tune) -> Result<()> {
     };
     let settings = if best.number == 0 { "the config as written".to_owned() } else { best.parameters.to_string() };
     line(&format!("best of {} trials: trial {}, {settings}", tuned.trials.len(), best.number))?;
-    line(&format!("score {:.4}; run folder {}", best.score.unwrap_or(f64::NAN), tuned.folder.display()))
+    let (metric, score) = (&tuned.metric, best.score.unwrap_or(f64::NAN));
+    line(&format!("validation {metric} {score:.4}; run folder {}", tuned.folder.display()))
 }
 
 /// Prints the learners of each output, best first by the main metric on held-out rows, with the metric on test rows.
@@ -330,10 +331,9 @@ fn predict(args: &Predict) -> Result<()> {
     Ok(())
 }
 
-/// Whether a stream that starts with these bytes holds JSON, as far as one can tell.
+/// Whether a stream that starts with these bytes holds JSON objects, as far as one can tell.
 fn is_json(start: &[u8]) -> bool {
-    let first = start.trim_ascii_start().first();
-    first.is_none_or(|byte| matches!(byte, b'{' | b'['))
+    start.trim_ascii_start().first().is_none_or(|byte| *byte == b'{')
 }
 
 /// Reads rows from standard input: one JSON object per line, or a single one over several lines.
@@ -342,6 +342,9 @@ fn rows_from_stdin() -> Result<Table> {
     for read in stdin().lock().lines() {
         text.push_str(&read.context("standard input is not UTF-8 text")?);
         text.push('\n');
+    }
+    if text.trim().is_empty() {
+        bail!("standard input is empty; it may hold a JSON object per line, or a table");
     }
     Ok(mbm::table_from_json(&text)?)
 }

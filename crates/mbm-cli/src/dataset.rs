@@ -34,7 +34,11 @@ pub fn read(dataset: &Path, reading: &Reading) -> Result<Table> {
 /// Returns the run folder of a dataset: it has the name of the file, or of the folder of a pattern.
 pub fn default_folder(dataset: &Path) -> PathBuf {
     let has_wildcard = |path: &Path| path.to_string_lossy().contains(['*', '?', '[']);
-    let named = dataset.ancestors().find(|path| !has_wildcard(path)).and_then(Path::file_stem);
+    let is_compressed = |path: &Path| path.extension().is_some_and(|it| ["gz", "zst", "zip"].iter().any(|ending| it == *ending));
+    let named = dataset.ancestors().find(|path| !has_wildcard(path)).and_then(|path| {
+        let stem = path.file_stem()?;
+        if is_compressed(path) { Path::new(stem).file_stem() } else { Some(stem) }
+    });
     match is_stdin(dataset) {
         true => PathBuf::from("results/stdin"),
         false => Path::new("results").join(named.unwrap_or("tables".as_ref())),
@@ -94,8 +98,8 @@ mod tests {
     fn run_folder_has_the_name_of_the_file_or_folder() {
         let folder = |dataset: &str| default_folder(Path::new(dataset)).display().to_string();
         assert_eq!(
-            ["houses.csv", "a/photos/", "a/*.parquet", "a/*/b.csv"].map(folder),
-            ["results/houses", "results/photos", "results/a", "results/a"]
+            ["houses.csv", "a/photos/", "a/*.parquet", "a/*/b.csv", "b.jsonl.gz", "c.zip"].map(folder),
+            ["results/houses", "results/photos", "results/a", "results/a", "results/b", "results/c"]
         );
         assert_eq!(["-", "*.csv"].map(folder), ["results/stdin", "results/tables"]);
     }

@@ -318,7 +318,7 @@ fn resume_after_ctrl_c_ends_in_the_same_bytes() {
     let rest: Vec<String> = events.map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{rest:?}");
-    assert!(stderr(&output).contains("holds the model so far, --resume continues the run"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("holds the network trained so far, --resume continues the run"), "{}", stderr(&output));
     assert_eq!(mbm(&["predict", "--model-path", &stopped, "--dataset", &dataset]).status.code(), Some(0));
     let resumed = train(&stopped).args(["--resume", "--quiet"]).output().unwrap();
     assert_eq!(resumed.status.code(), Some(0), "{}", stderr(&resumed));

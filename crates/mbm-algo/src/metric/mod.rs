@@ -17,6 +17,7 @@ macro_rules! metrics {
     };
 }
 
+mod bootstrap;
 mod classification;
 mod ranking;
 mod regression;
@@ -25,6 +26,7 @@ mod sample_weights;
 mod sets;
 mod text;
 
+pub use bootstrap::{Interval, resampled};
 pub use classification::{CLASSIFICATION, ClassificationSamples, confusion_matrix, reliability};
 pub use ranking::{average_precision, pr_curve, ranks, roc_auc, roc_curve};
 pub use regression::{REGRESSION, RegressionSamples};

@@ -159,8 +159,14 @@ impl Fitting<'_> {
         let mut order: Vec<usize> = (0..self.learners.len()).collect();
         order.sort_by_key(|position| {
             let learner = &self.learners[*position];
-            let is_fast = !matches!(learner, Learner::BoostedTrees(_) | Learner::Svm(_) | Learner::Convolutions(_));
-            !is_fast || self.learners[..*position].iter().any(|other| other.type_name() == learner.type_name())
+            let resembles = self.learners[..*position].iter().any(|other| other.type_name() == learner.type_name());
+            match learner {
+                _ if resembles => 4,
+                Learner::Network(_) | Learner::Linear(_) => 0,
+                Learner::BoostedTrees(_) => 1,
+                Learner::RandomForest(_) | Learner::ExtraTrees(_) => 2,
+                Learner::Svm(_) | Learner::Convolutions(_) => 3,
+            }
         });
         order
     }

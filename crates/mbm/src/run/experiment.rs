@@ -368,8 +368,16 @@ impl Experiment {
         let (train, validation) = own.as_ref().map_or((&rows.train, &rows.validation), |(train, held_out)| (train, held_out));
         let spec = self.spec(dataset, train)?;
         let data = TrainingRows { spec: &spec, dataset, train, validation };
+        if work.bagged().is_some() {
+            observe(RunEvent::Fold { fold: 1, n_folds: work.n_networks() });
+        }
         let (model, progress, ending) = self.fit(&data, &checkpoints(&self.folder), device, work.time(0), observe)?;
         observe_end(&progress, &self.plan, observe);
+        if !progress.is_finished && work.clock.is_over(work.time(0).share) {
+            let n_epochs = self.plan.config.trainer.epochs;
+            let text = format!("the time limit ended the network in epoch {} of {n_epochs}", progress.epoch + 1);
+            observe(RunEvent::Note(text));
+        }
         let mut predictor = self.predictor(&spec, dataset, model, device.clone());
         observe(RunEvent::Stage("calibrating outputs"));
         predictor.postprocessors = fit_postprocessors(&predictor, &spec, dataset, train, validation)?;
@@ -389,12 +397,19 @@ impl Experiment {
         let started = Instant::now();
         let (mut networks, mut steps) = (Vec::new(), vec![trained.progress.step]);
         for fold in 1..work.n_networks() {
+            if work.clock.is_stopped() {
+                break;
+            }
             observe(RunEvent::Fold { fold: fold + 1, n_folds: work.n_networks() });
             let (model, n_steps) = self.fold_network(work, folded, fold, observe)?;
             networks.push(model);
             steps.push(n_steps);
         }
         trained.seconds += started.elapsed().as_secs_f64();
+        if work.clock.is_stopped() {
+            trained.ending = Ending::Stopped;
+            return Ok(());
+        }
         observe(RunEvent::Stage("fitting learners"));
         trained.predictor.plan = combined.plan(&self.plan);
         let run = LearnerRun {

@@ -485,12 +485,12 @@ impl Scored<'_> {
     }
 
     fn line(&self, learner: &str, weight: f64, held_out: &[f32], test: &[f32], seconds: f64) -> Ranked {
-        let samples = || self.selection.task.samples(held_out, &self.selection.truth, &self.field.preprocessor);
+        let samples = self.selection.task.samples(held_out, &self.selection.truth, &self.field.preprocessor);
         Ranked {
-            is_smaller_better: self.metric.is_some_and(|metric| !samples().is_higher_better(metric)),
+            is_smaller_better: self.metric.is_some_and(|metric| !samples.is_higher_better(metric)),
             output: self.field.name.clone(),
             learner: learner.to_owned(),
-            metric: self.metric.unwrap_or_default().to_owned(),
+            metric: self.metric.unwrap_or_else(|| samples.main_metric()).to_owned(),
             weight,
             held_out: self.metrics(held_out, &self.selection.truth),
             folds: self.of_folds(held_out),

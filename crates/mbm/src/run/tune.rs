@@ -42,6 +42,8 @@ pub enum TuneEvent {
 pub struct Tuned {
     /// The run folder of the best trial.
     pub folder: PathBuf,
+    /// The metric on validation rows that trials are compared by.
+    pub metric: String,
     /// The best trial; `None` if none ran to its end.
     pub best: Option<Trial>,
     /// All trials.
@@ -79,7 +81,8 @@ pub fn tune(experiment: &Experiment, stop: &AtomicBool, observe: &mut dyn FnMut(
     }
     search.write_trials()?;
     let best = search.study.best().cloned();
-    Ok(Tuned { folder: search.folder.join(BEST), best, trials: search.study.trials().to_vec(), is_stopped })
+    let (folder, trials) = (search.folder.join(BEST), search.study.trials().to_vec());
+    Ok(Tuned { folder, metric: search.settings.metric, best, trials, is_stopped })
 }
 
 /// The files of a search.
