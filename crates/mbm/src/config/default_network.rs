@@ -94,7 +94,8 @@ impl<'a> DefaultNetwork<'a> {
     fn of_image(&self) -> Vec<Entry> {
         if let Some(pretrained) = self.pretrained {
             let projection = (self.n_inputs > 1).then(projection);
-            return [entry("encoder", pretrained.settings())].into_iter().chain(projection).collect();
+            let preprocessing = pretrained.preprocessing().map(|it| entry("preprocessing", it));
+            return [entry("encoder", pretrained.settings())].into_iter().chain(preprocessing).chain(projection).collect();
         }
         let size = if self.n_rows * self.n_images <= MAX_LARGE_IMAGES { 48 } else { 32 };
         let sides = map(vec![entry("height", int(size)), entry("width", int(size))]);

@@ -184,7 +184,7 @@ impl Encoders {
             encoders.notes.extend(note);
             if let Some(encoder) = chosen {
                 encoders.notes.push(encoder.note(&columns));
-                encoders.chosen.push((kind, encoder.clone()));
+                encoders.chosen.push((kind, encoder));
             }
         }
         Ok(encoders)

@@ -7,7 +7,7 @@ use mbm_model::{FittingEncoder, fitting_encoders, implied};
 use mbm_weights::WeightFile;
 use serde_json::{Map, Value};
 
-use crate::config::nodes::{boolean, text};
+use crate::config::nodes::{boolean, entry, int, map, text};
 use crate::error::Error;
 use crate::learn::settings::Preset;
 
@@ -24,7 +24,24 @@ pub(super) struct PretrainedEncoder {
     weights: String,
     /// Work per cell, in 1e9 products.
     cost: f64,
+    /// How images are resized, if it can read smaller ones than it was trained on.
+    sides: Option<Sides>,
 }
+
+/// The sides of an image for an encoder of convolutions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sides {
+    /// Height and width.
+    size: usize,
+    /// The shorter side before the image is cropped to them, if it is.
+    shorter: Option<usize>,
+    /// Whether they are those of the images that it was trained on.
+    is_original: bool,
+}
+
+/// Smaller sizes of images for encoders that would take too long. On 3,781 photos of clothes, features of 128 pixels are ahead of a network
+/// that learns from these photos alone by 0.15 in accuracy.
+const SMALLER: [usize; 3] = [192, 160, 128];
 
 /// Extensions of files of weights.
 const EXTENSIONS: [&str; 5] = ["safetensors", "pth", "pt", "bin", "th"];
@@ -72,23 +89,25 @@ pub(super) fn cached() -> Vec<PretrainedEncoder> {
     models.filter_map(|path| Some(PretrainedEncoder::all(&WeightFile::open(&path).ok()?, &path))).flatten().collect()
 }
 
-/// Returns the largest encoder of an input type that the preset has time for, and, if there are only larger ones, a note that says so.
-pub(super) fn choose<'a>(
-    encoders: &'a [PretrainedEncoder],
+/// Returns the largest encoder of an input type that the preset has time for; if there are only larger ones, the smallest one on smaller
+/// images, or a note that says so.
+pub(super) fn choose(
+    encoders: &[PretrainedEncoder],
     input: &str,
     n_cells: usize,
     preset: Preset,
-) -> (Option<&'a PretrainedEncoder>, Option<String>) {
-    let of_type: Vec<&PretrainedEncoder> = encoders.iter().filter(|it| it.input == input).collect();
-    let work = |it: &PretrainedEncoder| it.cost * n_cells as f64 / 1e3;
-    let by_cost = |a: &&&PretrainedEncoder, b: &&&PretrainedEncoder| a.cost.total_cmp(&b.cost);
-    let chosen = of_type.iter().filter(|it| work(it) <= preset.encoding_budget()).max_by(by_cost);
-    let smallest = of_type.iter().min_by(by_cost).filter(|_| chosen.is_none());
-    let note = smallest.map(|it| {
-        let (name, weights, preset) = (&it.name, &it.weights, preset.as_str());
-        format!("the {name} of {weights} is not used: encoding {n_cells} cells takes too long for --preset {preset}")
-    });
-    (chosen.copied(), note)
+) -> (Option<PretrainedEncoder>, Option<String>) {
+    let of_type = || encoders.iter().filter(|it| it.input == input);
+    let is_affordable = |it: &PretrainedEncoder| it.cost * n_cells as f64 / 1e3 <= preset.encoding_budget();
+    if let Some(chosen) = of_type().filter(|it| is_affordable(it)).max_by(|a, b| a.cost.total_cmp(&b.cost)) {
+        return (Some(chosen.clone()), None);
+    }
+    let Some(smallest) = of_type().min_by(|a, b| a.cost.total_cmp(&b.cost)) else { return (None, None) };
+    if let Some(smaller) = SMALLER.iter().filter_map(|size| smallest.on_smaller_images(*size)).find(is_affordable) {
+        return (Some(smaller), None);
+    }
+    let (name, weights, preset) = (&smallest.name, &smallest.weights, preset.as_str());
+    (None, Some(format!("the {name} of {weights} is not used: encoding {n_cells} cells takes too long for --preset {preset}")))
 }
 
 /// Whether a folder holds one model.
@@ -117,11 +136,30 @@ impl PretrainedEncoder {
         let weights = weights.to_str()?.to_owned();
         let mut settings = Node::parse(&fitting.settings, Format::Yaml).ok()?.without_lines();
         let name = word(&settings, "type")?;
-        let sizes = implied(fitting.input, &name, Path::new(&weights)).ok()?.encoder;
-        let cost = cost(&name, word(&settings, "model_variant").as_deref(), &sizes)?;
+        let implied = implied(fitting.input, &name, Path::new(&weights)).ok()?;
+        let cost = cost(&name, word(&settings, "model_variant").as_deref(), &implied.encoder)?;
+        let pixels = |key: &str| implied.preprocessing.get(key).and_then(Value::as_u64).map(|pixels| pixels as usize);
+        let sides = |size| Sides { size, shorter: pixels("resize_shorter_side"), is_original: true };
+        let sides = pixels("height").filter(|_| ["resnet", "mobilenet_v2"].contains(&name.as_str())).map(sides);
         let origin = [("use_pretrained", boolean(true)), ("weights", text(&weights)), ("trainable", boolean(false))];
         origin.into_iter().try_for_each(|(key, value)| settings.set(key, value)).ok()?;
-        Some(Self { input: fitting.input, name, settings, weights, cost })
+        Some(Self { input: fitting.input, name, settings, weights, cost, sides })
+    }
+
+    /// Returns the encoder for smaller images; `None` if it reads images of one size, or those are no smaller.
+    fn on_smaller_images(&self, size: usize) -> Option<Self> {
+        let sides = self.sides.filter(|sides| size < sides.size)?;
+        let share = size as f64 / sides.size as f64;
+        let shorter = sides.shorter.map(|shorter| (shorter as f64 * share).round() as usize);
+        Some(Self { cost: self.cost * share * share, sides: Some(Sides { size, shorter, is_original: false }), ..self.clone() })
+    }
+
+    /// Returns the settings of the preprocessing of images that are smaller than those that it was trained on.
+    pub fn preprocessing(&self) -> Option<Node> {
+        let sides = self.sides.filter(|sides| !sides.is_original)?;
+        let size = int(sides.size);
+        let shorter = sides.shorter.map(|shorter| entry("resize_shorter_side", int(shorter)));
+        Some(map([entry("height", size.clone()), entry("width", size)].into_iter().chain(shorter).collect()))
     }
 
     /// Returns the name, such as `mobilenet_v2`.
@@ -136,7 +174,11 @@ impl PretrainedEncoder {
 
     /// Says what is read by the encoder.
     pub fn note(&self, columns: &[&str]) -> String {
-        format!("the pretrained {} of {} reads {}", self.name, self.weights, columns.join(", "))
+        let size = self
+            .sides
+            .filter(|sides| !sides.is_original)
+            .map_or(String::new(), |sides| format!(" at {0} x {0} pixels, as there are many", sides.size));
+        format!("the pretrained {} of {} reads {}{size}", self.name, self.weights, columns.join(", "))
     }
 }
 
@@ -180,22 +222,37 @@ pub(super) mod tests {
     /// An encoder of images that takes some work per image.
     pub fn encoder(name: &str, cost: f64) -> PretrainedEncoder {
         let settings = Node::parse(&format!("{{type: {name}, use_pretrained: true, trainable: false}}"), Format::Yaml).unwrap();
-        PretrainedEncoder { input: "image", name: name.to_owned(), settings, weights: format!("{name}.pth"), cost }
+        let sides = (name != "vit").then_some(Sides { size: 224, shorter: Some(256), is_original: true });
+        PretrainedEncoder { input: "image", name: name.to_owned(), settings, weights: format!("{name}.pth"), cost, sides }
     }
 
     #[test]
     fn the_largest_encoder_within_the_budget_is_chosen() {
         let encoders = [encoder("mobilenet_v2", 0.6), encoder("resnet", 4.1), encoder("vit", 17.6)];
-        let name = |n_cells, preset| choose(&encoders, "image", n_cells, preset).0.map(PretrainedEncoder::name);
-        assert_eq!(name(100, Preset::Good), Some("vit"));
-        assert_eq!(name(400, Preset::Good), Some("resnet"));
-        assert_eq!(name(3_000, Preset::Good), Some("mobilenet_v2"));
-        assert_eq!(name(3_000, Preset::Best), Some("resnet"));
+        let name =
+            |n_cells, preset| choose(&encoders, "image", n_cells, preset).0.map(|it| (it.name.clone(), it.preprocessing()));
+        let full = |name: &str| Some((name.to_owned(), None));
+        assert_eq!(name(100, Preset::Good), full("vit"));
+        assert_eq!(name(400, Preset::Good), full("resnet"));
+        assert_eq!(name(3_000, Preset::Good), full("mobilenet_v2"));
+        assert_eq!(name(3_000, Preset::Best), full("resnet"));
         assert_eq!(choose(&encoders, "audio", 10, Preset::Good), (None, None));
-        let (chosen, note) = choose(&encoders, "image", 10_000, Preset::Good);
+        let (chosen, note) = choose(&encoders, "image", 20_000, Preset::Good);
         assert_eq!(chosen, None);
-        let want = "the mobilenet_v2 of mobilenet_v2.pth is not used: encoding 10000 cells takes too long for --preset good";
+        let want = "the mobilenet_v2 of mobilenet_v2.pth is not used: encoding 20000 cells takes too long for --preset good";
         assert_eq!(note.as_deref(), Some(want));
+    }
+
+    #[test]
+    fn many_images_are_read_at_smaller_sizes() {
+        let encoders = [encoder("mobilenet_v2", 0.6), encoder("vit", 17.6)];
+        let chosen = choose(&encoders, "image", 10_000, Preset::Good).0.unwrap();
+        let settings = mbm_config::to_yaml(&chosen.preprocessing().unwrap());
+        assert!(settings.contains("height: 128") && settings.contains("resize_shorter_side: 146"), "{settings}");
+        assert!(chosen.note(&["photo"]).ends_with("reads photo at 128 x 128 pixels, as there are many"));
+        let few = choose(&encoders, "image", 4_000, Preset::Good).0.unwrap();
+        assert!(mbm_config::to_yaml(&few.preprocessing().unwrap()).contains("height: 192"));
+        assert_eq!(choose(&encoders[1..], "image", 10_000, Preset::Good).0, None);
     }
 
     #[test]

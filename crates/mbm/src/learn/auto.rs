@@ -88,7 +88,10 @@ impl Auto<'_> {
         let random = BoostedTreesLearner { random_thresholds: true, row_share: 1.0, ..boosted.clone() };
         let forest = self.forest();
         let extra = ExtraTreesLearner { n_trees: forest.n_trees, min_rows: forest.min_rows, ..mbm_config::defaults() };
-        let mut learners = vec![Learner::BoostedTrees(boosted.clone())];
+        let mut learners = Vec::new();
+        if !self.reads_frozen_images_alone() {
+            learners.push(Learner::BoostedTrees(boosted.clone()));
+        }
         if !self.is_led_by_smooth_functions() {
             learners.push(Learner::BoostedTrees(symmetric(boosted)));
             if self.n_trees_of_round <= MAX_VARIED {
@@ -126,6 +129,13 @@ impl Auto<'_> {
         let is_frozen = |input: &InputFeature| input.encoder().get().is_computed_once();
         self.inputs.iter().all(|input| matches!(input, InputFeature::Image(_)))
             || self.n_trees_of_round > 2 && self.inputs.iter().any(is_frozen)
+    }
+
+    /// Whether a frozen encoder reads nothing but images, for several classes: boosted trees of its thousand features take longest and are behind.
+    fn reads_frozen_images_alone(&self) -> bool {
+        let is_frozen =
+            |input: &InputFeature| matches!(input, InputFeature::Image(_)) && input.encoder().get().is_computed_once();
+        self.n_trees_of_round > 2 && !self.inputs.is_empty() && self.inputs.iter().all(is_frozen)
     }
 
     /// Returns further learners with lower learning rates and other sizes of trees.
